@@ -1,0 +1,203 @@
+/**
+ * Files and directories that appear complete or not at all: written to a temporary sibling, synced, renamed.
+ *
+ * The sibling is called `.<name>.tmp-<pid>`, so what a killed run leaves behind is recognised, and removed by the next
+ * run that writes the same path once that process is gone.
+ */
+
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
+import { homedir } from 'node:os';
+import { basename, dirname, join, parse, resolve, sep } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { writeFully } from './file-io.js';
+import { errnoOf, writeError } from './fs-errors.js';
+
+/** Where `path` is written before it is renamed into place. */
+export function temporarySibling(path: string): string {
+  const full = resolve(path);
+  return join(dirname(full), `.${basename(full)}.tmp-${process.pid}`);
+}
+
+function isAlive(pid: number): boolean {
+  if (pid === process.pid) return false; // a leftover with our own number is from a process before us
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return errnoOf(error) === 'EPERM';
+  }
+}
+
+/**
+ * Removes what killed runs left beside `path`, and puts back an older output that a killed run had moved aside but not
+ * yet replaced. Temporary siblings of running processes stay.
+ */
+export function removeStaleSiblings(path: string): void {
+  const full = resolve(path);
+  const folder = dirname(full);
+  const prefix = `.${basename(full)}.`;
+  if (!existsSync(folder)) return;
+  for (const entry of readdirSync(folder)) {
+    if (!entry.startsWith(prefix)) continue;
+    const [, kind, pid] = /^(tmp|old)-(\d+)$/.exec(entry.slice(prefix.length)) ?? [];
+    if (kind === undefined || isAlive(Number(pid))) continue;
+    const leftover = join(folder, entry);
+    if (kind === 'old' && !existsSync(full)) renameSync(leftover, full);
+    else rmSync(leftover, { recursive: true, force: true });
+  }
+}
+
+/** Asks the system to put a file or directory on the disk itself. */
+export function syncPath(path: string): void {
+  const fd = openSync(path, 'r');
+  try {
+    fsyncSync(fd);
+  } catch (error) {
+    // Some file systems cannot sync a directory; the rename is still atomic there.
+    const errno = errnoOf(error);
+    if (errno !== 'EINVAL' && errno !== 'EPERM' && errno !== 'EISDIR') throw error;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Writes a file by way of a temporary sibling: readers see the old content or the new one, never a part.
+ *
+ * @throws CrayonError `disk-full` or `write-failed`; the temporary file is removed
+ */
+export function writeFileAtomic(path: string, data: string | Uint8Array): void {
+  const temporary = temporarySibling(path);
+  try {
+    removeStaleSiblings(path);
+    const fd = openSync(temporary, 'wx');
+    try {
+      writeFully(fd, typeof data === 'string' ? Buffer.from(data, 'utf8') : data);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, path);
+    syncPath(dirname(resolve(path)));
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw writeError(path, error);
+  }
+}
+
+export interface DirectoryOptions {
+  /** Replace an earlier output. */
+  force?: boolean;
+  /**
+   * A file every earlier output of this kind has, e.g. `adapter_config.json`. With `force`, a directory that is neither
+   * empty nor has it is still refused, so that a mistyped `--out` cannot remove somebody's files.
+   */
+  marker?: string;
+}
+
+/** A directory under construction: fill `dir`, then `commit()`; or `abort()`, which leaves nothing. */
+export class AtomicDirectory {
+  /** The temporary directory to write into. */
+  readonly dir: string;
+  readonly path: string;
+  private readonly options: DirectoryOptions;
+
+  /** @throws CrayonError `output-exists` before any work when `path` may not be written */
+  constructor(path: string, options: DirectoryOptions = {}) {
+    this.path = resolve(path);
+    this.options = options;
+    this.dir = temporarySibling(path);
+    try {
+      mkdirSync(dirname(this.path), { recursive: true });
+      removeStaleSiblings(this.path);
+      refuseUnlessReplaceable(this.path, options);
+      mkdirSync(this.dir);
+    } catch (error) {
+      throw writeError(path, error);
+    }
+  }
+
+  /** Syncs everything and renames into place; the earlier output, if any, is removed last. */
+  commit(): void {
+    const old = join(dirname(this.path), `.${basename(this.path)}.old-${process.pid}`);
+    try {
+      syncTree(this.dir);
+      refuseUnlessReplaceable(this.path, this.options);
+      const replaces = existsSync(this.path);
+      if (replaces) renameSync(this.path, old);
+      renameSync(this.dir, this.path);
+      syncPath(dirname(this.path));
+      if (replaces) rmSync(old, { recursive: true, force: true });
+    } catch (error) {
+      if (!existsSync(this.path) && existsSync(old)) renameSync(old, this.path);
+      this.abort();
+      throw writeError(this.path, error);
+    }
+  }
+
+  /** Removes what has been written so far. */
+  abort(): void {
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Fills a directory in one go; when `fill` throws, nothing is left behind. */
+export function writeDirectoryAtomic(path: string, options: DirectoryOptions, fill: (dir: string) => void): void {
+  const output = new AtomicDirectory(path, options);
+  try {
+    fill(output.dir);
+  } catch (error) {
+    output.abort();
+    throw writeError(path, error);
+  }
+  output.commit();
+}
+
+function refuseUnlessReplaceable(path: string, { force, marker }: DirectoryOptions): void {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return;
+  if (!stats.isDirectory()) {
+    throw new CrayonError('output-exists', `${path}: exists and is not a directory`, {
+      hint: 'Choose another output path.',
+    });
+  }
+  const entries = readdirSync(path);
+  if (!force) {
+    if (entries.length === 0) return;
+    throw new CrayonError('output-exists', `${path}: already exists`, {
+      hint: 'Choose another output path, or pass --force to replace it.',
+    });
+  }
+  const real = realpathSync(path);
+  const isAncestor = (other: string): boolean => `${realpathSync(other)}${sep}`.startsWith(`${real}${sep}`);
+  if (real === parse(real).root || isAncestor(process.cwd()) || isAncestor(homedir())) {
+    throw new CrayonError('output-exists', `${path}: will not be replaced, it holds the working or home directory`, {
+      hint: 'Choose another output path.',
+    });
+  }
+  if (entries.length > 0 && marker !== undefined && !entries.includes(marker)) {
+    throw new CrayonError('output-exists', `${path}: will not be replaced, it has no ${marker}`, {
+      hint: 'It does not look like an earlier output of this command. Choose another output path.',
+    });
+  }
+}
+
+function syncTree(dir: string): void {
+  for (const entry of readdirSync(dir, { withFileTypes: true })) {
+    const path = join(dir, entry.name);
+    if (entry.isDirectory()) syncTree(path);
+    else if (entry.isFile()) syncPath(path);
+  }
+  syncPath(dir);
+}

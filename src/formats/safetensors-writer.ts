@@ -1,0 +1,186 @@
+/**
+ * Writing safetensors files as a stream: byte for byte the layout of the reference serializer, with memory bounded by
+ * the largest tensor, and no file under the final name until it is complete.
+ */
+
+import assert from 'node:assert';
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, statfsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { removeStaleSiblings, syncPath, temporarySibling } from './atomic-file.js';
+import { bytesOf, writeFully } from './file-io.js';
+import { writeError } from './fs-errors.js';
+import { float32ToBfloat16, float32ToFloat16 } from './half-floats.js';
+import { type Dtype, layOut, type TensorPlace } from './safetensors-header.js';
+
+/** What a tensor's elements may be given as; Float32Array also for F16 and BF16, which converts. */
+export type TensorData =
+  | Float64Array
+  | Float32Array
+  | BigInt64Array
+  | Int32Array
+  | Int16Array
+  | Int8Array
+  | Uint16Array
+  | Uint8Array;
+
+export interface TensorDeclaration {
+  name: string;
+  dtype: Dtype;
+  shape: readonly number[];
+}
+
+export interface TensorToWrite extends TensorDeclaration {
+  /** The elements, or a function called when the tensor's turn comes, so that only one needs to be in memory. */
+  data: TensorData | (() => TensorData);
+}
+
+const ARRAY_OF: Record<Dtype, new (length: number) => TensorData> = {
+  F64: Float64Array,
+  F32: Float32Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  I64: BigInt64Array,
+  I32: Int32Array,
+  I16: Int16Array,
+  I8: Int8Array,
+  U8: Uint8Array,
+  BOOL: Uint8Array,
+};
+
+/**
+ * A file being written: declare all tensors, write them in `order`, then `finish()`. Any failure removes the temporary
+ * file; `abort()` does so on purpose.
+ */
+export class SafetensorsWriter {
+  /** The order in which `write` must be called. */
+  readonly order: ReadonlyArray<Readonly<TensorPlace>>;
+  /** Size of the complete file. */
+  readonly sizeBytes: number;
+  private readonly path: string;
+  private readonly temporary: string;
+  private readonly fd: number;
+  private next = 0;
+  private isOpen = true;
+
+  constructor(path: string, tensors: readonly TensorDeclaration[], metadata?: Record<string, string>) {
+    const { head, places, dataBytes } = layOut(tensors, metadata);
+    assert.equal(new Set(tensors.map(({ name }) => name)).size, tensors.length, 'tensor names must be unique');
+    this.path = path;
+    this.order = places;
+    this.sizeBytes = head.byteLength + dataBytes;
+    this.temporary = temporarySibling(path);
+    try {
+      removeStaleSiblings(path);
+      refuseWhenTooLarge(path, this.sizeBytes);
+      this.fd = openSync(this.temporary, 'wx');
+    } catch (error) {
+      throw writeError(path, error);
+    }
+    this.attempt(() => writeFully(this.fd, head));
+  }
+
+  /**
+   * Writes the next tensor of `order`. The array goes to the system as it is, without a copy, unless a Float32Array is
+   * to be stored as F16 or BF16.
+   *
+   * @throws CrayonError `tensor-not-finite` when a finite value does not fit into F16
+   */
+  write(name: string, data: TensorData): void {
+    this.attempt(() => {
+      const place = this.order[this.next];
+      assert.equal(name, place?.name, 'tensors must be written in the order of the layout');
+      const stored = toStored(place!, data, this.path);
+      const [start, end] = place!.dataOffsets;
+      assert.equal(stored.byteLength, end - start, `bytes of tensor "${name}"`);
+      writeFully(this.fd, bytesOf(stored));
+      this.next++;
+    });
+  }
+
+  /** Syncs and renames into place. */
+  finish(): { bytes: number } {
+    this.attempt(() => {
+      assert.equal(this.next, this.order.length, 'every declared tensor must be written');
+      fsyncSync(this.fd);
+      this.isOpen = false;
+      closeSync(this.fd);
+      renameSync(this.temporary, this.path);
+      syncPath(dirname(resolve(this.path)));
+    });
+    return { bytes: this.sizeBytes };
+  }
+
+  /** Gives up and removes the temporary file. */
+  abort(): void {
+    if (this.isOpen) closeSync(this.fd);
+    this.isOpen = false;
+    rmSync(this.temporary, { force: true });
+  }
+
+  private attempt(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.abort();
+      throw error instanceof assert.AssertionError ? error : writeError(this.path, error);
+    }
+  }
+}
+
+/**
+ * Writes a whole file. Functions given as `data` are called one by one, in file order.
+ *
+ * @returns the size of the file
+ * @throws CrayonError `disk-full`, `write-failed`, or what a `data` function throws; no file is left behind
+ */
+export function writeSafetensors(
+  path: string,
+  tensors: readonly TensorToWrite[],
+  metadata?: Record<string, string>,
+): { bytes: number } {
+  const writer = new SafetensorsWriter(path, tensors, metadata);
+  const dataOf = new Map(tensors.map(({ name, data }) => [name, data]));
+  try {
+    for (const { name } of writer.order) {
+      const data = dataOf.get(name)!;
+      writer.write(name, typeof data === 'function' ? data() : data);
+    }
+  } catch (error) {
+    writer.abort();
+    throw error;
+  }
+  return writer.finish();
+}
+
+function toStored({ name, dtype }: TensorPlace, data: TensorData, path: string): TensorData {
+  if (data instanceof Float32Array && (dtype === 'F16' || dtype === 'BF16')) {
+    const bits = new Uint16Array(data.length);
+    if (dtype === 'BF16') float32ToBfloat16(data, bits);
+    else {
+      float32ToFloat16(data, bits);
+      refuseOverflow(name, data, bits, path);
+    }
+    return bits;
+  }
+  assert(data instanceof ARRAY_OF[dtype], `tensor "${name}" of ${dtype} given as ${data.constructor.name}`);
+  return data;
+}
+
+/** A finite float32 beyond 65,504 would silently become infinity in F16. */
+function refuseOverflow(name: string, data: Float32Array, bits: Uint16Array, path: string): void {
+  const at = bits.findIndex((x, i) => (x & 0x7fff) === 0x7c00 && Number.isFinite(data[i]!));
+  if (at === -1) return;
+  throw new CrayonError('tensor-not-finite', `${path}: ${data[at]} in tensor "${name}" does not fit into F16`, {
+    hint: 'Write it as BF16 or F32.',
+  });
+}
+
+/** Saves the work when the disk is already known to be too small. */
+function refuseWhenTooLarge(path: string, sizeBytes: number): void {
+  const { bavail, bsize } = statfsSync(dirname(resolve(path)));
+  if (bavail * bsize >= sizeBytes) return;
+  throw new CrayonError('disk-full', `${path}: needs ${sizeBytes} bytes, ${bavail * bsize} are free`, {
+    hint: 'Free some space or write to another disk.',
+  });
+}
