@@ -1,0 +1,251 @@
+/**
+ * PEFT LoRA adapter directories, read: adapter_config.json and adapter_model.safetensors.
+ *
+ * Tensors are `base_model.model.<module>.lora_A.weight` (r, in) and `.lora_B.weight` (out, r); the module's weight
+ * changes by scale * B A.
+ */
+
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { firstNonFinite } from '../core/finite.js';
+import {
+  ADAPTER_CONFIG,
+  loraScale,
+  type PeftConfig,
+  ranksAndAlphas,
+  readPeftConfig,
+  targetedModules,
+} from './peft-config.js';
+import { SafetensorsFile } from './safetensors.js';
+import type { TensorInfo } from './safetensors-header.js';
+
+export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
+export const TENSOR_PREFIX = 'base_model.model.';
+
+/** One adapted linear layer. */
+export interface LoraModule {
+  /** Module path in the base model, e.g. `model.layers.0.self_attn.q_proj`. */
+  name: string;
+  r: number;
+  /** Input features. */
+  in: number;
+  /** Output features. */
+  out: number;
+  /** lora_alpha / r, or lora_alpha / sqrt(r) under rsLoRA, after the patterns. */
+  scale: number;
+}
+
+/** An open adapter; its tensors are read when asked for, and checked for NaN and infinity then. */
+export interface PeftAdapter {
+  readonly dir: string;
+  readonly config: PeftConfig;
+  /** Sorted by name. */
+  readonly modules: readonly LoraModule[];
+  /** Bytes of the weights file. */
+  readonly sizeBytes: number;
+  /** lora_A (r, in), row-major. */
+  readA(module: LoraModule): Float32Array;
+  /** lora_B (out, r), row-major. */
+  readB(module: LoraModule): Float32Array;
+  /** lora_A into the caller's array of r * in elements. */
+  readAInto(module: LoraModule, target: Float32Array): void;
+  /** lora_B into the caller's array of out * r elements. */
+  readBInto(module: LoraModule, target: Float32Array): void;
+  /** Reads every tensor once; all those with NaN or infinity are named in one `tensor-not-finite` error. */
+  validate(): void;
+  close(): void;
+}
+
+export type LoraSide = 'A' | 'B';
+
+/** Name of a tensor in the weights file. */
+export function loraTensorName(module: string, side: LoraSide): string {
+  return `${TENSOR_PREFIX}${module}.lora_${side}.weight`;
+}
+
+/**
+ * Opens an adapter directory and checks its configuration and every tensor's name and shape.
+ *
+ * @throws CrayonError `file-not-found`, `adapter-unsupported`, `adapter-invalid` (all bad tensors at once), or
+ *   `safetensors-invalid`
+ *
+ * @example
+ * const adapter = openPeftAdapter('adapters/german');
+ * for (const module of adapter.modules) console.log(module.name, adapter.readA(module).length);
+ * adapter.close();
+ */
+export function openPeftAdapter(dir: string): PeftAdapter {
+  const weights = findWeights(dir);
+  const config = readPeftConfig(join(dir, ADAPTER_CONFIG));
+  const file = SafetensorsFile.open(weights);
+  try {
+    return new OpenAdapter(dir, config, file);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+class OpenAdapter implements PeftAdapter {
+  readonly dir: string;
+  readonly config: PeftConfig;
+  readonly modules: readonly LoraModule[];
+  readonly sizeBytes: number;
+  private readonly file: SafetensorsFile;
+
+  constructor(dir: string, config: PeftConfig, file: SafetensorsFile) {
+    this.dir = dir;
+    this.config = config;
+    this.file = file;
+    this.sizeBytes = file.sizeBytes;
+    this.modules = findModules(file, config, join(dir, ADAPTER_CONFIG));
+  }
+
+  readA(module: LoraModule): Float32Array {
+    return this.read(module, 'A', new Float32Array(module.r * module.in));
+  }
+
+  readB(module: LoraModule): Float32Array {
+    return this.read(module, 'B', new Float32Array(module.out * module.r));
+  }
+
+  readAInto(module: LoraModule, target: Float32Array): void {
+    this.read(module, 'A', target);
+  }
+
+  readBInto(module: LoraModule, target: Float32Array): void {
+    this.read(module, 'B', target);
+  }
+
+  validate(): void {
+    const bad: string[] = [];
+    for (const module of this.modules) {
+      for (const side of ['A', 'B'] as const) {
+        const name = loraTensorName(module.name, side);
+        if (firstNonFinite(this.file.readF32(name)) !== -1) bad.push(name);
+      }
+    }
+    if (bad.length > 0) throw this.notFinite(bad);
+  }
+
+  close(): void {
+    this.file.close();
+  }
+
+  private read(module: LoraModule, side: LoraSide, target: Float32Array): Float32Array {
+    const name = loraTensorName(module.name, side);
+    this.file.readInto(name, target);
+    if (firstNonFinite(target) !== -1) throw this.notFinite([name]);
+    return target;
+  }
+
+  private notFinite(names: string[]): CrayonError {
+    return new CrayonError('tensor-not-finite', `${this.file.path}: NaN or infinity in ${names.join(', ')}`, {
+      hint: 'The adapter is broken, most likely by its training: it cannot be used.',
+    });
+  }
+}
+
+function findWeights(dir: string): string {
+  if (!existsSync(dir)) throw new CrayonError('file-not-found', `${dir}: no such adapter directory`);
+  if (!statSync(dir).isDirectory()) {
+    throw new CrayonError('path-not-recognised', `${dir}: expected a PEFT adapter directory, found a file`);
+  }
+  if (!existsSync(join(dir, ADAPTER_CONFIG))) {
+    throw new CrayonError('path-not-recognised', `${dir}: no ${ADAPTER_CONFIG}, so not a PEFT adapter directory`);
+  }
+  const weights = join(dir, ADAPTER_WEIGHTS);
+  if (existsSync(weights)) return weights;
+  if (existsSync(join(dir, 'adapter_model.bin'))) {
+    throw new CrayonError(
+      'adapter-unsupported',
+      `${dir}: adapter_model.bin is a pickle, which can run code when read`,
+      {
+        hint: `Convert it to ${ADAPTER_WEIGHTS}: load it with PEFT and save_pretrained() it again.`,
+      },
+    );
+  }
+  throw new CrayonError('file-not-found', `${weights}: no such file`);
+}
+
+type Halves = Partial<Record<LoraSide, TensorInfo>>;
+
+function findModules(file: SafetensorsFile, config: PeftConfig, configPath: string): LoraModule[] {
+  const unsupported: string[] = [];
+  const bad: string[] = [];
+  const pairs = new Map<string, Halves>();
+  for (const [name, info] of file.tensors) {
+    const reason = refusalOf(name);
+    if (reason !== undefined) {
+      unsupported.push(`"${name}" (${reason})`);
+      continue;
+    }
+    const [, module, side] = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/su.exec(name) ?? [];
+    if (module === undefined) bad.push(`"${name}": ${unexpectedName(name)}`);
+    else pairs.set(module, { ...pairs.get(module), [side as LoraSide]: info });
+  }
+  if (unsupported.length > 0) {
+    throw new CrayonError('adapter-unsupported', `${file.path}: unsupported tensors: ${abridge(unsupported, ', ')}`, {
+      hint: 'Only plain LoRA can be blended: lora_A and lora_B of linear layers.',
+    });
+  }
+  if (pairs.size === 0 && bad.length === 0) bad.push('no lora_A and lora_B tensors at all');
+
+  const names = [...pairs.keys()].sort((a, b) => (a < b ? -1 : 1));
+  const isTargeted = targetedModules(config, names, configPath);
+  const expected = ranksAndAlphas(config, names, configPath);
+  const modules: LoraModule[] = [];
+  for (const [i, name] of names.entries()) {
+    const { r, loraAlpha } = expected[i]!;
+    const problems = checkPair(name, pairs.get(name)!, r);
+    if (!isTargeted[i]) problems.push(`module "${name}" is not among target_modules, so PEFT would leave it out`);
+    bad.push(...problems);
+    if (problems.length > 0) continue;
+    const { A, B } = pairs.get(name)! as Required<Halves>;
+    modules.push({ name, r, in: A.shape[1]!, out: B.shape[0]!, scale: loraScale(r, loraAlpha, config.useRslora) });
+  }
+  if (bad.length > 0) throw new CrayonError('adapter-invalid', `${file.path}: ${abridge(bad, '; ')}`);
+  return modules;
+}
+
+/** Why a tensor of this name makes the adapter more than plain LoRA. */
+function refusalOf(name: string): string | undefined {
+  if (/\.lora_magnitude_vector(\.|$)/.test(name)) return 'DoRA';
+  if (/\.lora_embedding_[AB](\.|$)/.test(name)) return 'LoRA on an embedding';
+  if (/\.modules_to_save\./.test(name)) return 'modules_to_save';
+  if (/\.lora_[AB]\.bias$/.test(name)) return 'lora_bias';
+  if (!/\.lora_/.test(name) && /\.(weight|bias)$/.test(name)) return 'a trained base parameter';
+  return undefined;
+}
+
+function unexpectedName(name: string): string {
+  if (/\.lora_[AB]\.[^.]+\.weight$/.test(name)) return 'has the adapter name in it, which PEFT leaves out of files';
+  return `unexpected tensor name, expected ${TENSOR_PREFIX}<module>.lora_A.weight or .lora_B.weight`;
+}
+
+function checkPair(name: string, { A, B }: Halves, r: number): string[] {
+  if (A === undefined) return [`module "${name}" has lora_B but no lora_A`];
+  if (B === undefined) return [`module "${name}" has lora_A but no lora_B`];
+  const problems: string[] = [];
+  for (const [side, info, axis, shape] of [
+    ['A', A, 0, '(r, in)'],
+    ['B', B, 1, '(out, r)'],
+  ] as const) {
+    const tensor = `"${loraTensorName(name, side)}"`;
+    if (info.shape.length !== 2 || info.shape.includes(0)) {
+      problems.push(`${tensor}: shape [${info.shape}], expected ${shape}`);
+    } else if (info.shape[axis] !== r) {
+      problems.push(`${tensor}: shape [${info.shape}], expected ${shape} with r = ${r} from ${ADAPTER_CONFIG}`);
+    }
+    if (!['F64', 'F32', 'F16', 'BF16'].includes(info.dtype)) {
+      problems.push(`${tensor}: dtype ${info.dtype}, expected a float type`);
+    }
+  }
+  return problems;
+}
+
+function abridge(items: string[], separator: string): string {
+  const shown = items.slice(0, 20).join(separator);
+  return items.length > 20 ? `${shown}${separator}and ${items.length - 20} more` : shown;
+}

@@ -1,0 +1,189 @@
+/**
+ * adapter_config.json of PEFT's LoRA (https://github.com/huggingface/peft, `src/peft/tuners/lora/config.py`).
+ *
+ * Everything that would change what the two matrices mean is refused by name; everything about training or
+ * initialisation is ignored.
+ */
+
+import { CrayonError } from '../core/errors.js';
+import { isJsonObject, type JsonObject, readJsonObject } from './json-file.js';
+import { fullMatches, suffixMatches } from './python-regex.js';
+
+export const ADAPTER_CONFIG = 'adapter_config.json';
+
+export interface PeftConfig {
+  /** Name or path of the base model, as its trainer wrote it. */
+  baseModel: string | null;
+  taskType: string | null;
+  r: number;
+  loraAlpha: number;
+  /** Scale is loraAlpha / sqrt(r) instead of loraAlpha / r. */
+  useRslora: boolean;
+  /** Ranks of modules whose name matches the key; the first match counts. */
+  rankPattern: Record<string, number>;
+  /** The same for loraAlpha. */
+  alphaPattern: Record<string, number>;
+  /** Names (or ends of names) of the adapted modules, or one regular expression, or null when not said. */
+  targetModules: string[] | string | null;
+  excludeModules: string[] | string | null;
+  layersToTransform: number[] | null;
+  layersPattern: string[];
+  /**
+   * The base model stores these weights as (in, out), like GPT-2's Conv1D. lora_A is (r, in) and lora_B (out, r) all
+   * the same; only the delta must be transposed before it is added to such a weight.
+   */
+  fanInFanOut: boolean;
+}
+
+/** Options that make an adapter more, or other, than base + scale * B A; each with the values that are harmless. */
+const REFUSED: Record<string, string> = {
+  use_dora: 'DoRA (weight-decomposed LoRA)',
+  lora_bias: 'a bias on lora_B',
+  modules_to_save: 'whole trained modules beside the LoRA (modules_to_save)',
+  trainable_token_indices: 'trained token embeddings (trainable_token_indices)',
+  target_parameters: 'LoRA on bare parameters (target_parameters)',
+  use_qalora: 'QALoRA',
+  use_bdlora: 'block-diagonal LoRA (use_bdlora)',
+  alora_invocation_tokens: 'activated LoRA (alora_invocation_tokens)',
+  layer_replication: 'replicated layers (layer_replication)',
+  arrow_config: 'Arrow routing (arrow_config)',
+  kasa_config: 'KaSA (kasa_config)',
+  monteclora_config: 'MonteCLoRA (monteclora_config)',
+};
+
+/** Initialisations that leave the base weights alone; the others (PiSSA, OLoRA, CorDA, LoftQ ...) replace them. */
+const PLAIN_INITS = [undefined, null, true, false, 'gaussian', 'eva', 'orthogonal'];
+
+/**
+ * Reads and checks an adapter_config.json.
+ *
+ * @throws CrayonError `adapter-unsupported` naming every unsupported option, `adapter-invalid` naming every bad value
+ */
+export function readPeftConfig(path: string): PeftConfig {
+  return parsePeftConfig(readJsonObject(path), path);
+}
+
+export function parsePeftConfig(json: JsonObject, path: string): PeftConfig {
+  refuseUnsupported(json, path);
+  const bad: string[] = [];
+  const take = <T>(key: string, fallback: T, isValid: (value: unknown) => boolean, expected: string): T => {
+    const value = json[key];
+    if (value === undefined || value === null) return fallback;
+    if (isValid(value)) return value as T;
+    bad.push(`${key} is ${JSON.stringify(value)}, expected ${expected}`);
+    return fallback;
+  };
+  const modules = 'a list of module names or one regular expression';
+  const layers = take<number[] | number | null>(
+    'layers_to_transform',
+    null,
+    isLayers,
+    'a layer number or a list of them',
+  );
+  const pattern = take<string[] | string>('layers_pattern', [], isNames, 'a name or a list of names');
+  const config: PeftConfig = {
+    baseModel: take<string | null>('base_model_name_or_path', null, isString, 'text'),
+    taskType: take<string | null>('task_type', null, isString, 'text'),
+    r: take('r', 8, isRank, 'a whole number from 1'),
+    loraAlpha: take('lora_alpha', 8, Number.isFinite, 'a number'),
+    useRslora: take('use_rslora', false, isBoolean, 'true or false'),
+    rankPattern: take('rank_pattern', {}, (x) => isRecordOf(x, isRank), 'an object of whole numbers from 1'),
+    alphaPattern: take('alpha_pattern', {}, (x) => isRecordOf(x, Number.isFinite), 'an object of numbers'),
+    targetModules: take<string[] | string | null>('target_modules', null, isNames, modules),
+    excludeModules: take<string[] | string | null>('exclude_modules', null, isNames, modules),
+    layersToTransform: typeof layers === 'number' ? [layers] : layers,
+    layersPattern: typeof pattern === 'string' ? [pattern] : pattern,
+    fanInFanOut: take('fan_in_fan_out', false, isBoolean, 'true or false'),
+  };
+  if (bad.length > 0) throw new CrayonError('adapter-invalid', `${path}: ${bad.join('; ')}`);
+  return config;
+}
+
+function refuseUnsupported(json: JsonObject, path: string): void {
+  const found: string[] = [];
+  if (json.peft_type !== 'LORA')
+    found.push(`peft_type ${JSON.stringify(json.peft_type) ?? 'missing'}, expected "LORA"`);
+  for (const [key, meaning] of Object.entries(REFUSED)) {
+    if (!isOff(json[key])) found.push(meaning);
+  }
+  const { bias, init_lora_weights: init } = json;
+  if (bias !== undefined && bias !== null && bias !== 'none')
+    found.push(`bias ${JSON.stringify(bias)}, expected "none"`);
+  if (!PLAIN_INITS.includes(init as string | boolean | null | undefined)) {
+    found.push(`init_lora_weights ${JSON.stringify(init)}, which also changes the base weights`);
+  }
+  if (found.length === 0) return;
+  throw new CrayonError('adapter-unsupported', `${path}: unsupported: ${found.join('; ')}`, {
+    hint: 'Only plain LoRA can be blended: base + scale * B A on linear layers.',
+  });
+}
+
+/** Which of the modules PEFT would adapt (`check_target_module_exists` in `src/peft/tuners/tuners_utils.py`). */
+export function targetedModules(config: PeftConfig, names: readonly string[], path: string): boolean[] {
+  const { targetModules, excludeModules } = config;
+  const isExcluded = excludeModules === null ? names.map(() => false) : namedBy(excludeModules, names, path);
+  if (targetModules === null || targetModules === 'all-linear') return isExcluded.map((x) => !x);
+  const isTarget = namedBy(targetModules, names, path);
+  const layers = Array.isArray(targetModules) ? layerIndices(config, names, path) : null;
+  return names.map((_, i) => isTarget[i]! && !isExcluded[i] && (layers === null || layers[i]!));
+}
+
+function namedBy(modules: string[] | string, names: readonly string[], path: string): boolean[] {
+  if (typeof modules === 'string') return fullMatches(modules, names, path);
+  return names.map((name) => modules.some((module) => name === module || name.endsWith(`.${module}`)));
+}
+
+/** Whether each module lies in one of `layers_to_transform`, or null when all layers do. */
+function layerIndices({ layersToTransform, layersPattern }: PeftConfig, names: readonly string[], path: string) {
+  if (layersToTransform === null || layersToTransform.length === 0) return null;
+  const patterns = layersPattern.length === 0 ? ['[^.]*'] : layersPattern;
+  return names.map((name) => {
+    // The layer is the first number in the name that follows the pattern; earlier parts are tried first.
+    const parts = name.split('.');
+    for (let i = 1; i + 1 < parts.length; i++) {
+      if (!/^\d+$/.test(parts[i]!)) continue;
+      const list = parts.slice(0, i).join('.');
+      if (patterns.some((pattern) => suffixMatches(pattern, [list], path)[0])) {
+        return layersToTransform.includes(Number(parts[i]));
+      }
+    }
+    return false;
+  });
+}
+
+/** Rank and alpha of each module, after the patterns. */
+export function ranksAndAlphas(config: PeftConfig, names: readonly string[], path: string) {
+  const ranks = resolvePattern(config.rankPattern, config.r, names, path);
+  const alphas = resolvePattern(config.alphaPattern, config.loraAlpha, names, path);
+  return names.map((_, i) => ({ r: ranks[i]!, loraAlpha: alphas[i]! }));
+}
+
+function resolvePattern(pattern: Record<string, number>, fallback: number, names: readonly string[], path: string) {
+  const values = names.map((): number | undefined => undefined);
+  for (const [key, value] of Object.entries(pattern)) {
+    for (const [i, matches] of suffixMatches(key, names, path).entries()) {
+      if (matches) values[i] ??= value;
+    }
+  }
+  return values.map((value) => value ?? fallback);
+}
+
+/** The factor before B A. */
+export function loraScale(r: number, loraAlpha: number, useRslora: boolean): number {
+  return loraAlpha / (useRslora ? Math.sqrt(r) : r);
+}
+
+const isString = (value: unknown): boolean => typeof value === 'string';
+const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
+const isRank = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
+const isLayer = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+const isLayers = (value: unknown): boolean => isLayer(value) || (Array.isArray(value) && value.every(isLayer));
+const isNames = (value: unknown): boolean => isString(value) || (Array.isArray(value) && value.every(isString));
+const isRecordOf = (value: unknown, isItem: (item: unknown) => boolean): boolean =>
+  isJsonObject(value) && Object.values(value).every(isItem);
+
+/** Absent, null, false, [] and {} all say that an option is not used. */
+function isOff(value: unknown): boolean {
+  if (value === undefined || value === null || value === false) return true;
+  return typeof value === 'object' && Object.keys(value).length === 0;
+}
