@@ -1,0 +1,161 @@
+/**
+ * Chooses the TensorFlow.js back end at run time: native TensorFlow (GPU build, then CPU build), WebGPU through Dawn,
+ * WebAssembly, plain JavaScript. The first one that loads is taken unless one is forced.
+ *
+ * tfjs keeps its back end in process-wide state, so a process uses one; `crayon doctor` probes each in a child process.
+ */
+
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import util from 'node:util';
+import * as tf from '@tensorflow/tfjs-core';
+import { CrayonError } from '../core/errors.js';
+import { registerWasmMatMul } from './wasm-matmul.js';
+
+/** In order of preference. `node-gpu` also runs on the CPU when no CUDA device is found. */
+export const BACKENDS = ['node-gpu', 'node', 'webgpu', 'wasm', 'cpu'] as const;
+export type BackendName = (typeof BACKENDS)[number];
+
+export interface BackendChoice {
+  name: BackendName;
+  /** One line for people: library versions or adapter name. */
+  detail: string;
+  /** Back ends that were tried before this one, and why each did not load. */
+  missing: Array<{ name: BackendName; reason: string }>;
+}
+
+const require = createRequire(import.meta.url);
+let current: BackendChoice | undefined;
+
+/**
+ * Loads and activates a back end, once per process; later calls return the same choice.
+ *
+ * @param wanted a name, or `auto` for the first of `BACKENDS` that loads
+ * @throws CrayonError `backend-unavailable` when the wanted one, or all of them, fail to load
+ */
+export async function chooseBackend(wanted: BackendName | 'auto' = 'auto'): Promise<BackendChoice> {
+  if (current !== undefined) {
+    if (wanted === 'auto' || wanted === current.name) return current;
+    throw new CrayonError('backend-unavailable', `back end "${wanted}" asked for, but "${current.name}" is active`, {
+      hint: 'One process uses one back end: start another process for the other one.',
+    });
+  }
+  const missing: BackendChoice['missing'] = [];
+  for (const name of wanted === 'auto' ? BACKENDS : [wanted]) {
+    try {
+      const detail = await LOADERS[name]();
+      tf.enableProdMode();
+      current = { name, detail, missing };
+      return current;
+    } catch (error) {
+      missing.push({ name, reason: firstLine(error) });
+    }
+  }
+  const reasons = missing.map(({ name, reason }) => `${name}: ${reason}`).join('; ');
+  throw new CrayonError('backend-unavailable', `no tensor back end could be loaded (${reasons})`, {
+    hint: 'Run `crayon doctor` to see what each back end needs; `--backend wasm` needs nothing beyond npm install.',
+  });
+}
+
+/** Frees what keeps the process alive (a WebGPU device). Call once, at the end. */
+export function releaseBackend(): void {
+  if (current?.name !== 'webgpu') return;
+  const { device } = tf.backend() as unknown as { device: { destroy(): void } };
+  device.destroy();
+  Reflect.deleteProperty(globalThis, 'navigator');
+}
+
+/** Bytes and tensor count now held by tfjs. */
+export function tensorMemory(): { numTensors: number; numBytes: number } {
+  const { numTensors, numBytes } = tf.memory();
+  return { numTensors, numBytes };
+}
+
+/**
+ * Rate of a square float32 product on the active back end.
+ *
+ * @returns GFLOP/s of the best run within about `budgetMs`
+ */
+export async function measureMatMul(size: number, budgetMs: number): Promise<number> {
+  const a = tf.randomUniform([size, size], -1, 1, 'float32', 1);
+  const b = tf.randomUniform([size, size], -1, 1, 'float32', 2);
+  const once = async () => {
+    const started = performance.now();
+    const corner = tf.tidy(() => tf.slice(tf.matMul(a, b), [0, 0], [1, 1]));
+    await corner.data(); // waits for the device
+    corner.dispose();
+    return performance.now() - started;
+  };
+  await once();
+  let best = Number.POSITIVE_INFINITY;
+  const end = performance.now() + budgetMs;
+  do best = Math.min(best, await once());
+  while (performance.now() < end);
+  tf.dispose([a, b]);
+  return (2 * size ** 3) / best / 1e6;
+}
+
+const LOADERS: Record<BackendName, () => Promise<string>> = {
+  'node-gpu': () => loadNative('@tensorflow/tfjs-node-gpu'),
+  node: () => loadNative('@tensorflow/tfjs-node'),
+  webgpu: loadWebGpu,
+  wasm: loadWasm,
+  cpu: loadCpu,
+};
+
+async function loadNative(packageName: string): Promise<string> {
+  // tfjs-node 4.22 calls util.isNullOrUndefined, which Node 23 removed.
+  const legacyUtil = util as { isNullOrUndefined?: (x: unknown) => boolean };
+  legacyUtil.isNullOrUndefined ??= (x) => x === null || x === undefined;
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
+  const native = require(packageName) as { version: Record<string, string> };
+  await activate('tensorflow');
+  const bindings = tf.backend() as unknown as { binding?: { TF_Version?: string } };
+  return `${packageName} ${native.version['tfjs-node'] ?? ''}, TensorFlow ${bindings.binding?.TF_Version ?? 'unknown'}`;
+}
+
+async function loadWebGpu(): Promise<string> {
+  const dawnName = 'webgpu'; // optional: kept out of the type checker's sight, it may not be installed
+  const dawn = (await import(dawnName)) as { create(options: string[]): unknown; globals: object };
+  Object.assign(globalThis, dawn.globals);
+  const gpu = dawn.create([]) as { requestAdapter(): Promise<{ info?: Record<string, string> } | null> };
+  const adapter = await gpu.requestAdapter();
+  if (adapter === null) throw new Error('Dawn found no adapter (no Vulkan, Metal or Direct3D 12 driver)');
+  Object.defineProperty(globalThis, 'navigator', { value: { gpu }, configurable: true, writable: true });
+  try {
+    require('@tensorflow/tfjs-backend-webgpu');
+    await activate('webgpu');
+  } catch (error) {
+    Reflect.deleteProperty(globalThis, 'navigator');
+    throw error;
+  }
+  return `Dawn, ${adapter.info?.description || adapter.info?.device || 'unnamed adapter'}`;
+}
+
+async function loadWasm(): Promise<string> {
+  const wasm = require('@tensorflow/tfjs-backend-wasm') as {
+    setWasmPaths(prefix: string): void;
+    version_wasm: string;
+  };
+  wasm.setWasmPaths(join(dirname(require.resolve('@tensorflow/tfjs-backend-wasm')), '/'));
+  await activate('wasm');
+  registerWasmMatMul();
+  return `@tensorflow/tfjs-backend-wasm ${wasm.version_wasm}, one thread, SIMD`;
+}
+
+async function loadCpu(): Promise<string> {
+  const cpu = require('@tensorflow/tfjs-backend-cpu') as { version_cpu: string };
+  await activate('cpu');
+  return `@tensorflow/tfjs-backend-cpu ${cpu.version_cpu}, plain JavaScript`;
+}
+
+async function activate(tfjsName: string): Promise<void> {
+  if (!(await tf.setBackend(tfjsName))) throw new Error(`tfjs refused the back end "${tfjsName}"`);
+  await tf.ready();
+}
+
+function firstLine(error: unknown): string {
+  const { code, message } = error as { code?: string; message?: string };
+  if (code === 'MODULE_NOT_FOUND' || code === 'ERR_MODULE_NOT_FOUND') return 'package not installed';
+  return (message ?? String(error)).split('\n')[0]!.trim();
+}

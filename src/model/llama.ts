@@ -1,0 +1,200 @@
+/**
+ * Forward pass of the Llama family (llama, mistral, qwen2, qwen3) with an optional stacked, gated LoRA.
+ *
+ * Names are those of the Hugging Face checkpoints, so weights need no mapping table. The differences between the four
+ * are data: q/k/v bias (qwen2), q/k norm (qwen3), sliding window (mistral), head size, tied embeddings.
+ *
+ * Letters: B batch, T tokens, M = B*T, C hidden size, H query heads, K key/value heads, D head size, V vocabulary.
+ */
+
+import * as tf from '@tensorflow/tfjs-core';
+import type { HfModel, ModelConfig } from '../formats/hf-model.js';
+import { attention, type Linear, linear, loraLinear, type RotaryTables, rmsNorm, rotary, swiGlu } from './ops.js';
+import { rotaryAngles } from './rope.js';
+
+/** The seven projections of a block that LoRA can target, in checkpoint order. */
+export const PROJECTIONS = [
+  'self_attn.q_proj',
+  'self_attn.k_proj',
+  'self_attn.v_proj',
+  'self_attn.o_proj',
+  'mlp.gate_proj',
+  'mlp.up_proj',
+  'mlp.down_proj',
+] as const;
+export type Projection = (typeof PROJECTIONS)[number];
+
+/** LoRA factors by module path (`model.layers.0.self_attn.q_proj`), and the gate of this batch. */
+export interface LoraBinding {
+  factors: ReadonlyMap<string, { a: tf.Tensor2D; b: tf.Tensor2D }>;
+  /** (M, R): see StackedLora.gate */
+  gate: tf.Tensor2D;
+}
+
+export interface ForwardOptions {
+  lora?: LoraBinding | undefined;
+  /** Stop after this many blocks and skip the final norm; all blocks and the final norm when absent. */
+  blocks?: number;
+  /** Called with every hidden state as transformers numbers them: 0 the embeddings, L the normalised last one. */
+  onHidden?: (index: number, x: tf.Tensor2D) => void;
+}
+
+interface Block {
+  name: string;
+  inputNorm: tf.Tensor1D;
+  postAttentionNorm: tf.Tensor1D;
+  queryNorm: tf.Tensor1D | null;
+  keyNorm: tf.Tensor1D | null;
+  projections: Record<Projection, Linear>;
+}
+
+/** Where the weights come from: an opened Hugging Face directory, or numbers made up by a benchmark. */
+export type WeightSource = Pick<HfModel, 'config' | 'info' | 'readF32'>;
+
+export class LlamaModel {
+  readonly config: ModelConfig;
+  private readonly embedding: tf.Tensor2D; // (V, C)
+  private readonly head: tf.Tensor2D; // (V, C), the embedding itself when tied
+  private readonly finalNorm: tf.Tensor1D;
+  private readonly blocks: Block[];
+  private readonly rotateHalf: tf.Tensor2D;
+  private readonly angles = new Map<number, { cos: tf.Tensor3D; sin: tf.Tensor3D; mask: tf.Tensor2D }>();
+  private readonly owned: tf.Tensor[] = [];
+
+  /** Reads all weights, converts them to float32 and hands them to the active back end. */
+  constructor(source: WeightSource) {
+    const { config } = source;
+    this.config = config;
+    const own = <T extends tf.Tensor>(tensor: T): T => {
+      this.owned.push(tensor);
+      return tensor;
+    };
+    const vector = (name: string) => own(tf.tensor1d(source.readF32(name)));
+    const matrix = (name: string) =>
+      own(tf.tensor2d(source.readF32(name), source.info(name).shape as [number, number]));
+
+    this.embedding = matrix('model.embed_tokens.weight');
+    this.head = config.tieWordEmbeddings ? this.embedding : matrix('lm_head.weight');
+    this.finalNorm = vector('model.norm.weight');
+    this.blocks = Array.from({ length: config.numLayers }, (_, i) => {
+      const name = `model.layers.${i}`;
+      const project = (projection: Projection): Linear => ({
+        weight: matrix(`${name}.${projection}.weight`),
+        bias: hasBias(config, projection) ? vector(`${name}.${projection}.bias`) : null,
+      });
+      return {
+        name,
+        inputNorm: vector(`${name}.input_layernorm.weight`),
+        postAttentionNorm: vector(`${name}.post_attention_layernorm.weight`),
+        queryNorm: config.qkNorm ? vector(`${name}.self_attn.q_norm.weight`) : null,
+        keyNorm: config.qkNorm ? vector(`${name}.self_attn.k_norm.weight`) : null,
+        projections: Object.fromEntries(PROJECTIONS.map((p) => [p, project(p)])) as Record<Projection, Linear>,
+      };
+    });
+    this.rotateHalf = own(rotateHalfMatrix(config.headDim));
+  }
+
+  /**
+   * Hidden states after the last block and the final norm (or after `blocks` blocks, not normalised).
+   *
+   * Rows may be padded on the right: a causal model's real positions never see the padding.
+   *
+   * @param ids (B, T) int32
+   * @returns (M, C)
+   */
+  forward(ids: tf.Tensor2D, { lora, blocks = this.blocks.length, onHidden }: ForwardOptions = {}): tf.Tensor2D {
+    const [B, T] = ids.shape;
+    const { rmsNormEps } = this.config;
+    let x = tf.gather(this.embedding, tf.reshape(ids, [B * T])) as tf.Tensor2D;
+    onHidden?.(0, x);
+    for (let i = 0; i < blocks; i++) {
+      x = this.block(i, x, B, T, lora);
+      if (i + 1 < this.blocks.length) onHidden?.(i + 1, x);
+    }
+    if (blocks < this.blocks.length) return x;
+    x = rmsNorm(x, this.finalNorm, rmsNormEps);
+    onHidden?.(blocks, x);
+    return x;
+  }
+
+  /** Logits of the given final hidden states. (P, C) -> (P, V) */
+  logits(hidden: tf.Tensor2D): tf.Tensor2D {
+    return linear(hidden, { weight: this.head, bias: null });
+  }
+
+  dispose(): void {
+    tf.dispose(this.owned);
+    for (const entry of this.angles.values()) tf.dispose([entry.cos, entry.sin, entry.mask]);
+    this.angles.clear();
+  }
+
+  private block(index: number, x: tf.Tensor2D, B: number, T: number, lora: LoraBinding | undefined): tf.Tensor2D {
+    const { numHeads: H, numKvHeads: K, headDim: D, rmsNormEps: eps } = this.config;
+    const block = this.blocks[index]!;
+    const project = (projection: Projection, x: tf.Tensor2D): tf.Tensor2D => {
+      const base = block.projections[projection];
+      const factors = lora?.factors.get(`${block.name}.${projection}`);
+      if (lora === undefined || factors === undefined) return linear(x, base);
+      const beforeAnyLora = index === 0 && /[qkv]_proj$/.test(projection);
+      return loraLinear(x, base, { ...factors, gate: lora.gate }, !beforeAnyLora);
+    };
+
+    // 1) attention on the normalised input
+    const { tables, mask } = this.positions(T);
+    const h = rmsNorm(x, block.inputNorm, eps);
+    let q = tf.reshape<tf.Rank.R4>(project('self_attn.q_proj', h), [B, T, H, D]);
+    let k = tf.reshape<tf.Rank.R4>(project('self_attn.k_proj', h), [B, T, K, D]);
+    const v = tf.reshape<tf.Rank.R4>(project('self_attn.v_proj', h), [B, T, K, D]);
+    if (block.queryNorm !== null) q = rmsNorm(q, block.queryNorm, eps);
+    if (block.keyNorm !== null) k = rmsNorm(k, block.keyNorm, eps);
+    const heads = attention(rotary(q, tables), rotary(k, tables), v, mask);
+    const attended = tf.add(x, project('self_attn.o_proj', heads)) as tf.Tensor2D;
+
+    // 2) SwiGLU on the normalised sum
+    const h2 = rmsNorm(attended, block.postAttentionNorm, eps);
+    const wide = swiGlu(project('mlp.gate_proj', h2), project('mlp.up_proj', h2));
+    return tf.add(attended, project('mlp.down_proj', wide));
+  }
+
+  /** Rotary tables and attention mask for T positions, made once per length. */
+  private positions(T: number): { tables: RotaryTables; mask: tf.Tensor2D } {
+    let entry = this.angles.get(T);
+    if (entry === undefined) {
+      const { headDim } = this.config;
+      const { cos, sin } = rotaryAngles(this.config, T);
+      entry = {
+        cos: tf.keep(tf.tensor3d(cos, [T, 1, headDim])),
+        sin: tf.keep(tf.tensor3d(sin, [T, 1, headDim])),
+        mask: tf.keep(tf.tensor2d(causalMask(T, this.config.slidingWindow), [T, T])),
+      };
+      this.angles.set(T, entry);
+    }
+    return { tables: { cos: entry.cos, sin: entry.sin, rotateHalf: this.rotateHalf }, mask: entry.mask };
+  }
+}
+
+function hasBias(config: ModelConfig, projection: Projection): boolean {
+  if (projection.startsWith('mlp.')) return config.mlpBias;
+  return projection === 'self_attn.o_proj' ? config.attentionOutBias : config.attentionBias;
+}
+
+/** (T, T): 0 where position i may look at j (j <= i, and i - j < window), -1e9 elsewhere. */
+function causalMask(T: number, window: number | null): Float32Array {
+  const mask = new Float32Array(T * T).fill(-1e9);
+  for (let i = 0; i < T; i++) {
+    const first = window === null ? 0 : Math.max(0, i - window + 1);
+    mask.fill(0, i * T + first, i * T + i + 1);
+  }
+  return mask;
+}
+
+/** (D, D) matrix R with [x1, x2] R = [-x2, x1]. */
+function rotateHalfMatrix(D: number): tf.Tensor2D {
+  const half = D / 2;
+  const values = new Float32Array(D * D);
+  for (let i = 0; i < half; i++) {
+    values[(i + half) * D + i] = -1;
+    values[i * D + i + half] = 1;
+  }
+  return tf.tensor2d(values, [D, D]);
+}

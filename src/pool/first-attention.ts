@@ -1,0 +1,68 @@
+/**
+ * Embedding kind `first-attention`, the Crayon paper's (arXiv 2406.07007): the query embedding of the base LLM's first
+ * self-attention layer, averaged over the prompt's tokens and L2-normalised,
+ *
+ *     q(x) = normalise( mean_t  W_q . RMSNorm(E[x_t]) + b_q ),  before the rotary embedding.
+ *
+ * It depends on a few rows of the embedding table, one norm and one matrix, which are read at their offsets: the cost
+ * does not grow with the model's depth, and no tensor library is loaded. W_q is linear, so the mean is taken first.
+ */
+
+import type { HfModel } from '../formats/hf-model.js';
+
+export interface FirstAttentionEmbedder {
+  /** embedding size: query heads x head size */
+  readonly d: number;
+  /** Unit embeddings of the given token sequences. (n) sequences -> (n, d) row-major */
+  embed(sequences: ReadonlyArray<Int32Array>): Float32Array;
+}
+
+export function firstAttentionEmbedder(model: HfModel): FirstAttentionEmbedder {
+  const { hiddenSize: C, rmsNormEps, attentionBias } = model.config;
+  const prefix = 'model.layers.0';
+  const norm = model.readF32(`${prefix}.input_layernorm.weight`); // (C)
+  const weight = model.readF32(`${prefix}.self_attn.q_proj.weight`); // (d, C)
+  const bias = attentionBias ? model.readF32(`${prefix}.self_attn.q_proj.bias`) : null; // (d)
+  const d = weight.length / C;
+  const rows = new Map<number, Float32Array>(); // RMSNorm(E[token]) of the tokens met so far
+
+  const load = (tokens: Set<number>) => {
+    const missing = [...tokens].filter((token) => !rows.has(token)).sort((a, b) => a - b);
+    const values = model.readRowsF32('model.embed_tokens.weight', missing);
+    missing.forEach((token, i) => {
+      const row = values.slice(i * C, (i + 1) * C);
+      let square = 0;
+      for (let j = 0; j < C; j++) square += row[j]! * row[j]!;
+      const inverseRms = 1 / Math.sqrt(square / C + rmsNormEps);
+      for (let j = 0; j < C; j++) row[j] = row[j]! * inverseRms * norm[j]!;
+      rows.set(token, row);
+    });
+  };
+
+  const embed = (sequences: ReadonlyArray<Int32Array>): Float32Array => {
+    load(new Set(sequences.flatMap((ids) => [...new Set(ids)])));
+    const out = new Float32Array(sequences.length * d);
+    sequences.forEach((ids, i) => {
+      // 1) mean over the tokens of the normalised embedding
+      const mean = new Float64Array(C);
+      for (const id of ids) {
+        const row = rows.get(id)!;
+        for (let j = 0; j < C; j++) mean[j] = mean[j]! + row[j]!;
+      }
+      for (let j = 0; j < C; j++) mean[j] = mean[j]! / ids.length;
+      // 2) query projection
+      const q = new Float64Array(d);
+      for (let o = 0; o < d; o++) {
+        let sum = bias === null ? 0 : bias[o]!;
+        for (let j = 0, from = o * C; j < C; j++) sum += weight[from + j]! * mean[j]!;
+        q[o] = sum;
+      }
+      // 3) unit length
+      const length = Math.sqrt(q.reduce((s, v) => s + v * v, 0)) || 1;
+      for (let o = 0; o < d; o++) out[i * d + o] = q[o]! / length;
+    });
+    return out;
+  };
+
+  return { d, embed };
+}

@@ -1,0 +1,52 @@
+/**
+ * Embedding kinds `last-hidden` and `hidden:<layer>`: the mean over the prompt's tokens of the base LLM's hidden states,
+ * L2-normalised. A forward pass per example, so they need a tensor back end.
+ */
+
+import * as tf from '@tensorflow/tfjs-core';
+import type { LlamaModel } from '../model/llama.js';
+
+export interface HiddenStateOptions {
+  /** hidden state as transformers numbers them: 0 the embeddings, `numLayers` the last one after the final norm */
+  layer: number;
+  /** leading tokens of every sequence that are read but left out of the mean: 1 where it is the BOS token */
+  skip?: number;
+  batchSize?: number;
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** Unit embeddings (n, C), row-major, in the order of the sequences. */
+export async function hiddenStateEmbeddings(
+  model: LlamaModel,
+  sequences: ReadonlyArray<Int32Array>,
+  { layer, skip = 0, batchSize = 16, onProgress }: HiddenStateOptions,
+): Promise<Float32Array> {
+  const C = model.config.hiddenSize;
+  const out = new Float32Array(sequences.length * C);
+  const byLength = sequences.map((_, i) => i).sort((i, j) => sequences[i]!.length - sequences[j]!.length || i - j);
+  for (let at = 0; at < byLength.length; at += batchSize) {
+    const members = byLength.slice(at, at + batchSize);
+    const B = members.length;
+    const T = Math.ceil(Math.max(...members.map((i) => sequences[i]!.length)) / 16) * 16;
+    const ids = new Int32Array(B * T);
+    const share = new Float32Array(B * T); // 1/count at the tokens that are averaged, 0 elsewhere
+    members.forEach((i, b) => {
+      const { length } = sequences[i]!;
+      ids.set(sequences[i]!, b * T);
+      share.fill(1 / (length - skip), b * T + skip, b * T + length);
+    });
+    const unit = tf.tidy(() => {
+      const x = model.forward(tf.tensor2d(ids, [B, T], 'int32'), { blocks: layer }); // (B*T, C)
+      const weighted = tf.mul(tf.reshape(x, [B, T, C]), tf.tensor3d(share, [B, T, 1]));
+      const mean = tf.sum(weighted, 1); // (B, C)
+      return tf.div(mean, tf.maximum(tf.norm(mean, 2, 1, true), 1e-12));
+    });
+    const values = await unit.data();
+    unit.dispose();
+    members.forEach((i, b) => {
+      out.set(values.subarray(b * C, (b + 1) * C), i * C);
+    });
+    onProgress?.(Math.min(at + batchSize, sequences.length), sequences.length);
+  }
+  return out;
+}

@@ -1,0 +1,77 @@
+/**
+ * Unit vectors to cluster, dense (hidden states) or sparse (tf-idf), behind one interface.
+ *
+ * Everything that spherical k-means and the silhouette need of the points is a product with a small dense matrix and a
+ * running sum, so neither has to know which kind it works on.
+ */
+
+import * as tf from '@tensorflow/tfjs-core';
+import type { SparseRows } from './tfidf.js';
+
+export interface Points {
+  /** number of points */
+  readonly n: number;
+  /** size of each */
+  readonly d: number;
+  /** Dot products with k vectors. vectors (k, d) -> (n, k), row-major */
+  similarities(vectors: Float32Array, k: number): Float32Array;
+  /** sum += sign * point i. sum (d) */
+  accumulate(i: number, sum: Float64Array, sign: 1 | -1): void;
+  /** point i as a dense vector (d) */
+  row(i: number): Float32Array;
+  dispose(): void;
+}
+
+/** Rows of a dense matrix (n, d), row-major; products run on the tfjs back end. */
+export function densePoints(data: Float32Array, n: number, d: number): Points {
+  const matrix = tf.tensor2d(data, [n, d]);
+  return {
+    n,
+    d,
+    similarities: (vectors, k) => {
+      const product = tf.tidy(() => tf.matMul(matrix, tf.tensor2d(vectors, [k, d]), false, true));
+      const values = product.dataSync<'float32'>();
+      product.dispose();
+      return values as Float32Array;
+    },
+    accumulate: (i, sum, sign) => {
+      const from = i * d;
+      for (let j = 0; j < d; j++) sum[j] = sum[j]! + sign * data[from + j]!;
+    },
+    row: (i) => data.slice(i * d, (i + 1) * d),
+    dispose: () => matrix.dispose(),
+  };
+}
+
+/** Rows in compressed sparse form. */
+export function sparsePoints({ n, d, offsets, columns, values }: SparseRows): Points {
+  return {
+    n,
+    d,
+    similarities: (vectors, k) => {
+      // Column-major copy: the k values that one nonzero meets then lie side by side.
+      const byColumn = new Float32Array(d * k);
+      for (let c = 0; c < k; c++) for (let j = 0; j < d; j++) byColumn[j * k + c] = vectors[c * d + j]!;
+      const out = new Float32Array(n * k);
+      for (let i = 0; i < n; i++) {
+        for (let at = offsets[i]!; at < offsets[i + 1]!; at++) {
+          const from = columns[at]! * k;
+          const value = values[at]!;
+          for (let c = 0; c < k; c++) out[i * k + c] = out[i * k + c]! + value * byColumn[from + c]!;
+        }
+      }
+      return out;
+    },
+    accumulate: (i, sum, sign) => {
+      for (let at = offsets[i]!; at < offsets[i + 1]!; at++) {
+        sum[columns[at]!] = sum[columns[at]!]! + sign * values[at]!;
+      }
+    },
+    row: (i) => {
+      const dense = new Float32Array(d);
+      for (let at = offsets[i]!; at < offsets[i + 1]!; at++) dense[columns[at]!] = values[at]!;
+      return dense;
+    },
+    dispose: () => {},
+  };
+}

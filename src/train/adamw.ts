@@ -1,0 +1,94 @@
+/**
+ * AdamW (Loshchilov and Hutter, arXiv 1711.05101) on one flat vector of parameters, with the gradient's norm clipped
+ * first. The order of operations is that of torch.optim.AdamW and torch.nn.utils.clip_grad_norm_.
+ */
+
+import * as tf from '@tensorflow/tfjs-core';
+
+export interface AdamWOptions {
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+  /** largest L2 norm of the gradient; infinity for none */
+  clipNorm: number;
+}
+
+export const ADAMW_DEFAULTS: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
+
+/** A snapshot that a checkpoint can hold. */
+export interface AdamWState {
+  /** updates done so far */
+  step: number;
+  parameters: Float32Array;
+  /** first moment */
+  m: Float32Array;
+  /** second moment */
+  v: Float32Array;
+}
+
+export class AdamW {
+  step: number;
+  private p: tf.Tensor1D;
+  private m: tf.Tensor1D;
+  private v: tf.Tensor1D;
+
+  constructor(
+    start: Float32Array | AdamWState,
+    private readonly options: AdamWOptions = ADAMW_DEFAULTS,
+  ) {
+    const fresh = start instanceof Float32Array;
+    const parameters = fresh ? start : start.parameters;
+    this.step = fresh ? 0 : start.step;
+    this.p = tf.keep(tf.tensor1d(parameters));
+    this.m = tf.keep(fresh ? tf.zeros([parameters.length]) : tf.tensor1d(start.m));
+    this.v = tf.keep(fresh ? tf.zeros([parameters.length]) : tf.tensor1d(start.v));
+  }
+
+  /** The current parameters; owned by the optimizer, replaced by every update. */
+  get parameters(): tf.Tensor1D {
+    return this.p;
+  }
+
+  /**
+   * One update.
+   *
+   * @param gradient same length as the parameters; not disposed
+   * @returns the gradient's norm before clipping, a scalar that the caller disposes
+   */
+  update(gradient: tf.Tensor1D, learningRate: number): tf.Scalar {
+    const { beta1, beta2, epsilon, weightDecay, clipNorm } = this.options;
+    this.step++;
+    const [p, m, v, norm] = tf.tidy(() => {
+      const norm = tf.sqrt(tf.sum(tf.square(gradient))) as tf.Scalar;
+      let g: tf.Tensor = gradient;
+      if (Number.isFinite(clipNorm)) g = tf.mul(g, tf.minimum(tf.div(clipNorm, tf.add(norm, 1e-6)), 1));
+      const m = tf.add(tf.mul(this.m, beta1), tf.mul(g, 1 - beta1));
+      const v = tf.add(tf.mul(this.v, beta2), tf.mul(tf.square(g), 1 - beta2));
+      const stepSize = learningRate / (1 - beta1 ** this.step);
+      const denominator = tf.add(tf.mul(tf.sqrt(v), 1 / Math.sqrt(1 - beta2 ** this.step)), epsilon);
+      const decayed = weightDecay === 0 ? this.p : tf.mul(this.p, 1 - learningRate * weightDecay);
+      const p = tf.sub(decayed, tf.mul(tf.div(m, denominator), stepSize));
+      return [p, m, v, norm] as [tf.Tensor1D, tf.Tensor1D, tf.Tensor1D, tf.Scalar];
+    });
+    tf.dispose([this.p, this.m, this.v]);
+    this.p = tf.keep(p);
+    this.m = tf.keep(m);
+    this.v = tf.keep(v);
+    return norm;
+  }
+
+  async state(): Promise<AdamWState> {
+    const [parameters, m, v] = await Promise.all([this.p.data(), this.m.data(), this.v.data()]);
+    return {
+      step: this.step,
+      parameters: Float32Array.from(parameters),
+      m: Float32Array.from(m),
+      v: Float32Array.from(v),
+    };
+  }
+
+  dispose(): void {
+    tf.dispose([this.p, this.m, this.v]);
+  }
+}

@@ -1,0 +1,72 @@
+/** Which examples form which batch: examples of like length together, so that little is padding. */
+
+import { createRandom } from '../core/random.js';
+
+/** A tokenised example: prompt, then completion. */
+export interface TrainingExample {
+  ids: Int32Array;
+  /** tokens before the first token that is to be predicted, at least 1 */
+  promptLength: number;
+}
+
+/** A batch padded on the right to one length. */
+export interface PaddedBatch {
+  /** (B, T) row-major; padding is 0 */
+  ids: Int32Array;
+  B: number;
+  T: number;
+  /** (P) positions in the flattened (B*T) whose next token is to be predicted */
+  rows: Int32Array;
+  /** (P) that next token */
+  targets: Int32Array;
+  /** (P) which example of the batch each target belongs to */
+  owners: Int32Array;
+}
+
+/** Lengths are padded to a multiple of this, so that few different shapes occur. */
+const LENGTH_STEP = 16;
+
+/**
+ * The batches of one epoch, a function of the seed and the epoch alone.
+ *
+ * Shuffle, sort by length within windows of 32 batches, cut, shuffle the batches.
+ */
+export function epochBatches(lengths: ArrayLike<number>, batchSize: number, seed: number, epoch: number): number[][] {
+  const random = createRandom(seed, `batches/${epoch}`);
+  const order = random.shuffle(Array.from(lengths, (_, i) => i));
+  const window = batchSize * 32;
+  const batches: number[][] = [];
+  for (let start = 0; start < order.length; start += window) {
+    const bucket = order.slice(start, start + window).sort((i, j) => lengths[i]! - lengths[j]! || i - j);
+    for (let at = 0; at < bucket.length; at += batchSize) batches.push(bucket.slice(at, at + batchSize));
+  }
+  return random.shuffle(batches);
+}
+
+export function padBatch(examples: ReadonlyArray<TrainingExample>): PaddedBatch {
+  const B = examples.length;
+  const longest = Math.max(...examples.map((e) => e.ids.length));
+  // The last token is only ever a target, so the model need not read it.
+  const T = Math.ceil((longest - 1) / LENGTH_STEP) * LENGTH_STEP;
+  const ids = new Int32Array(B * T);
+  const rows: number[] = [];
+  const targets: number[] = [];
+  const owners: number[] = [];
+  examples.forEach((example, b) => {
+    const read = example.ids.length - 1;
+    ids.set(example.ids.subarray(0, read), b * T);
+    for (let t = example.promptLength - 1; t < read; t++) {
+      rows.push(b * T + t);
+      targets.push(example.ids[t + 1]!);
+      owners.push(b);
+    }
+  });
+  return {
+    ids,
+    B,
+    T,
+    rows: Int32Array.from(rows),
+    targets: Int32Array.from(targets),
+    owners: Int32Array.from(owners),
+  };
+}

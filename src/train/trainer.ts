@@ -1,0 +1,200 @@
+/**
+ * Trains N stacked LoRA adapters on a frozen base model, each example through its own mixture of them.
+ *
+ * Loss: next-token cross-entropy on the completion, the mean over the completion tokens of a step. One code path serves
+ * joint training (soft gates), independent training (one-hot gates) and a single LoRA (N = 1, gate 1).
+ */
+
+import * as tf from '@tensorflow/tfjs-core';
+import { CrayonError } from '../core/errors.js';
+import type { LlamaModel, LoraBinding } from '../model/llama.js';
+import { takeRows, weightedCrossEntropy } from '../model/ops.js';
+import { ADAMW_DEFAULTS, AdamW, type AdamWOptions, type AdamWState } from './adamw.js';
+import { epochBatches, padBatch, type TrainingExample } from './batches.js';
+import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
+import { initialParameters, type LoraLayout } from './lora-layout.js';
+import { learningRateAt } from './schedule.js';
+
+export interface TrainSettings {
+  epochs: number;
+  /** examples per micro-batch */
+  batchSize: number;
+  /** micro-batches per update */
+  gradientAccumulation: number;
+  learningRate: number;
+  /** share of all steps spent warming up */
+  warmupShare: number;
+  /** last learning rate as a share of the highest */
+  finalShare: number;
+  loraAlpha: number;
+  seed: number;
+  adamw: AdamWOptions;
+}
+
+export const TRAIN_DEFAULTS: TrainSettings = {
+  epochs: 1,
+  batchSize: 16,
+  gradientAccumulation: 1,
+  learningRate: 2e-3,
+  warmupShare: 0.05,
+  finalShare: 0.1,
+  loraAlpha: 16,
+  seed: 0,
+  adamw: ADAMW_DEFAULTS,
+};
+
+export interface TrainerInput {
+  model: LlamaModel;
+  layout: LoraLayout;
+  examples: ReadonlyArray<TrainingExample>;
+  /** coefficients of each example, N numbers each */
+  gates: ReadonlyArray<ArrayLike<number>>;
+}
+
+export interface StepReport {
+  /** updates done, this one included */
+  step: number;
+  totalSteps: number;
+  /** mean over the step's completion tokens, in nats */
+  loss: number;
+  /** L2 norm of the gradient before clipping */
+  gradientNorm: number;
+  learningRate: number;
+  /** tokens that went through the model, padding excluded */
+  tokens: number;
+}
+
+export class Trainer {
+  readonly totalSteps: number;
+  private readonly optimizer: AdamW;
+  private readonly lengths: number[];
+  private readonly batchesPerEpoch: number;
+  private plan: { epoch: number; batches: number[][] } | undefined;
+
+  /** @param resume the state of a checkpoint made with the same input and settings */
+  constructor(
+    private readonly input: TrainerInput,
+    private readonly settings: TrainSettings,
+    resume?: AdamWState,
+  ) {
+    this.lengths = input.examples.map((e) => e.ids.length);
+    this.batchesPerEpoch = Math.ceil(this.lengths.length / settings.batchSize);
+    this.totalSteps = Math.max(1, Math.ceil((this.batchesPerEpoch * settings.epochs) / settings.gradientAccumulation));
+    this.optimizer = new AdamW(resume ?? initialParameters(input.layout, settings.seed), settings.adamw);
+  }
+
+  get done(): boolean {
+    return this.optimizer.step >= this.totalSteps;
+  }
+
+  /** One update of all parameters. */
+  async step(): Promise<StepReport> {
+    const { settings } = this;
+    const index = this.optimizer.step;
+    const first = index * settings.gradientAccumulation;
+    const last = Math.min(first + settings.gradientAccumulation, Math.ceil(this.batchesPerEpoch * settings.epochs));
+    const batches = Array.from({ length: last - first }, (_, i) => this.batch(first + i));
+
+    // 1) gradients, summed over the micro-batches; every completion token of the step weighs the same
+    const targets = batches.reduce((n, batch) => n + batch.padded.targets.length, 0);
+    let gradient: tf.Tensor1D | undefined;
+    const losses: tf.Scalar[] = [];
+    for (const batch of batches) {
+      const { loss, gradient: g } = lossAndGradient(this.input, batch, this.optimizer.parameters, settings, targets);
+      losses.push(loss);
+      const sum: tf.Tensor1D = gradient === undefined ? g : tf.add(gradient, g);
+      if (gradient !== undefined) tf.dispose([gradient, g]);
+      gradient = sum;
+    }
+
+    // 2) update
+    const schedule = {
+      learningRate: settings.learningRate,
+      warmupSteps: Math.ceil(this.totalSteps * settings.warmupShare),
+      totalSteps: this.totalSteps,
+      finalShare: settings.finalShare,
+    };
+    const learningRate = learningRateAt(index, schedule);
+    const norm = this.optimizer.update(gradient!, learningRate);
+
+    // 3) read back two numbers
+    const lossValues = await Promise.all(losses.map(async (l) => (await l.data())[0]!));
+    const loss = lossValues.reduce((a, b) => a + b, 0);
+    const gradientNorm = (await norm.data())[0]!;
+    tf.dispose([gradient!, norm, ...losses]);
+    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
+      throw new CrayonError('loss-not-finite', `step ${index + 1}: loss ${loss}, gradient norm ${gradientNorm}`, {
+        hint: 'Lower --learning-rate, or check the base model with `crayon score`.',
+      });
+    }
+    const tokens = batches.reduce((n, b) => n + b.members.reduce((m, i) => m + this.lengths[i]!, 0), 0);
+    return { step: index + 1, totalSteps: this.totalSteps, loss, gradientNorm, learningRate, tokens };
+  }
+
+  state(): Promise<AdamWState> {
+    return this.optimizer.state();
+  }
+
+  dispose(): void {
+    this.optimizer.dispose();
+  }
+
+  private batch(index: number): TrainBatch {
+    const epoch = Math.floor(index / this.batchesPerEpoch);
+    if (this.plan?.epoch !== epoch) {
+      const { batchSize, seed } = this.settings;
+      this.plan = { epoch, batches: epochBatches(this.lengths, batchSize, seed, epoch) };
+    }
+    const members = this.plan.batches[index % this.batchesPerEpoch]!;
+    return {
+      members,
+      padded: padBatch(members.map((i) => this.input.examples[i]!)),
+      coefficients: members.map((i) => this.input.gates[i]!),
+    };
+  }
+}
+
+interface TrainBatch {
+  members: number[];
+  padded: ReturnType<typeof padBatch>;
+  coefficients: Array<ArrayLike<number>>;
+}
+
+/**
+ * Loss of one micro-batch and its gradient with respect to the flat vector of LoRA parameters.
+ *
+ * @param normaliser the loss is the sum over completion tokens divided by this
+ */
+export function lossAndGradient(
+  { model, layout }: Pick<TrainerInput, 'model' | 'layout'>,
+  { padded, coefficients }: Pick<TrainBatch, 'padded' | 'coefficients'>,
+  parameters: tf.Tensor1D,
+  { loraAlpha }: Pick<TrainSettings, 'loraAlpha'>,
+  normaliser: number,
+): { loss: tf.Scalar; gradient: tf.Tensor1D } {
+  const gate = gateTensor(coefficients, padded.T, layout.r, loraAlpha / layout.r);
+  const { loss, gradient } = tf.tidy(() => {
+    const ids = tf.tensor2d(padded.ids, [padded.B, padded.T], 'int32');
+    const rows = tf.tensor1d(padded.rows, 'int32');
+    const targets = tf.tensor1d(padded.targets, 'int32');
+    const weights = tf.fill([padded.targets.length], 1 / normaliser) as tf.Tensor1D;
+    const slices = factorSlices(layout, parameters);
+    const { value, grads } = valueAndGradients(slices, (factors) => {
+      const lora: LoraBinding = { factors: bindFactors(layout, factors), gate };
+      const hidden = takeRows(model.forward(ids, { lora }), rows);
+      return weightedCrossEntropy(model.logits(hidden), targets, weights);
+    });
+    return { loss: value, gradient: tf.concat(grads.map((g) => tf.reshape(g, [-1]))) as tf.Tensor1D };
+  });
+  gate.dispose();
+  return { loss, gradient };
+}
+
+/** tf.valueAndGrads for a list of inputs whose number is only known at run time. */
+function valueAndGradients(
+  inputs: tf.Tensor[],
+  f: (inputs: tf.Tensor[]) => tf.Scalar,
+): { value: tf.Scalar; grads: tf.Tensor[] } {
+  const run = tf.valueAndGrads((...args: tf.Tensor[]) => f(args));
+  return run(inputs) as { value: tf.Scalar; grads: tf.Tensor[] };
+}
