@@ -123,6 +123,23 @@ export class SafetensorsFile {
     return data;
   }
 
+  /**
+   * The length field and header, then `count` blocks of the data, evenly spread and both ends included; or the whole
+   * file when it is smaller than `wholeBelowBytes`. For digests.
+   */
+  sample(count: number, blockBytes: number, wholeBelowBytes: number): Uint8Array {
+    const headBytes = this.dataStart;
+    if (this.sizeBytes < wholeBelowBytes) return this.readRange(0, this.sizeBytes);
+    const out = new Uint8Array(headBytes + count * blockBytes);
+    out.set(this.readRange(0, headBytes));
+    const last = this.sizeBytes - headBytes - blockBytes;
+    for (let i = 0; i < count; i++) {
+      const offset = Math.floor((last * i) / (count - 1));
+      this.readAt(out.subarray(headBytes + i * blockBytes, headBytes + (i + 1) * blockBytes), offset);
+    }
+    return out;
+  }
+
   close(): void {
     if (this.isOpen) closeSync(this.fd);
     this.isOpen = false;
@@ -155,6 +172,12 @@ export class SafetensorsFile {
       else if (info.dtype === 'BF16') bfloat16ToFloat32(new Uint16Array(scratch, 0, count), part);
       else part.set(new Float64Array(scratch, 0, count));
     }
+  }
+
+  private readRange(start: number, end: number): Uint8Array {
+    const bytes = new Uint8Array(end - start);
+    readFully(this.fd, bytes, start, this.path);
+    return bytes;
   }
 
   private readAt(target: Uint8Array, offset: number): void {

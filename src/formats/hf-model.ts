@@ -1,0 +1,248 @@
+/**
+ * A Hugging Face model directory: config.json, weights in one safetensors file or several, tokenizer.json.
+ *
+ * Opening reads the headers only and checks every tensor's shape; weights are read one by one when asked for.
+ */
+
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { firstNonFinite } from '../core/finite.js';
+import { sha256File } from './digest.js';
+import { readSmallFile } from './file-io.js';
+import { decodeUtf8, isJsonObject, parseJson, readJsonObject } from './json-file.js';
+import { type ModelConfig, parseModelConfig } from './model-config.js';
+import { SafetensorsFile } from './safetensors.js';
+import type { TensorInfo } from './safetensors-header.js';
+
+export type { ModelConfig, ModelType, RopeScaling } from './model-config.js';
+
+const CONFIG = 'config.json';
+const WEIGHTS = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+const TOKENIZER = 'tokenizer.json';
+
+/** Bounds of files that are read whole. */
+const MAX_CONFIG_BYTES = 2 ** 20;
+const MAX_INDEX_BYTES = 64 * 2 ** 20;
+const MAX_SHARDS = 1000;
+
+/**
+ * One open model.
+ *
+ * @example
+ * const model = HfModel.open('models/crayon-edge');
+ * const rows = model.readRowsF32('model.embed_tokens.weight', [1, 5, 9]); // (3, C)
+ * model.close();
+ */
+export class HfModel {
+  readonly dir: string;
+  readonly config: ModelConfig;
+  private readonly configBytes: Uint8Array;
+  private readonly shards: readonly SafetensorsFile[];
+  /** Which shard holds each tensor. */
+  private readonly places: ReadonlyMap<string, SafetensorsFile>;
+
+  private constructor(dir: string, config: ModelConfig, configBytes: Uint8Array, weights: Weights) {
+    this.dir = dir;
+    this.config = config;
+    this.configBytes = configBytes;
+    this.shards = weights.shards;
+    this.places = weights.places;
+  }
+
+  /**
+   * Opens a model directory.
+   *
+   * @throws CrayonError `path-not-recognised`, `model-unsupported`, `model-invalid` (all bad tensors at once), or what
+   *   reading the files throws
+   */
+  static open(dir: string): HfModel {
+    const configPath = join(dir, CONFIG);
+    if (!existsSync(configPath)) {
+      const found = existsSync(dir)
+        ? 'has no config.json, so is not a Hugging Face model directory'
+        : 'no such directory';
+      throw new CrayonError(existsSync(dir) ? 'path-not-recognised' : 'file-not-found', `${dir}: ${found}`);
+    }
+    const configBytes = readSmallFile(configPath, MAX_CONFIG_BYTES);
+    const json = parseJson(decodeUtf8(configBytes, configPath), configPath);
+    if (!isJsonObject(json)) throw new CrayonError('json-invalid', `${configPath}: expected a JSON object`);
+    const config = parseModelConfig(json, configPath);
+    const weights = openWeights(dir);
+    try {
+      checkTensors(dir, config, weights.places);
+      return new HfModel(dir, config, configBytes, weights);
+    } catch (error) {
+      for (const shard of weights.shards) shard.close();
+      throw error;
+    }
+  }
+
+  tensorNames(): string[] {
+    return [...this.places.keys()];
+  }
+
+  /** Type and shape of a tensor. */
+  info(name: string): TensorInfo {
+    return this.shardOf(name).info(name);
+  }
+
+  /** A weight as float32, row-major. @throws CrayonError `tensor-not-finite` */
+  readF32(name: string): Float32Array {
+    return this.refuseNonFinite(name, this.shardOf(name).readF32(name));
+  }
+
+  /** Some rows of a matrix: (rows.length, columns). @throws CrayonError `tensor-not-finite` */
+  readRowsF32(name: string, rows: ArrayLike<number>): Float32Array {
+    return this.refuseNonFinite(name, this.shardOf(name).readRowsF32(name, rows));
+  }
+
+  /**
+   * An identity that does not depend on reading gigabytes: SHA-256 over config.json and, for each weight file, its
+   * size, its header and 64 blocks of 4 KiB spread evenly over it (all of it when it is below 16 MiB). A retrained or
+   * merged model differs in every block; a change confined to a few unread bytes of a large file is not seen.
+   */
+  digest(): string {
+    const hash = createHash('sha256').update(this.configBytes);
+    for (const shard of this.shards) hash.update(`\n${shard.sizeBytes}\n`).update(shard.sample(64, 4096, 16 * 2 ** 20));
+    return hash.digest('hex');
+  }
+
+  /** SHA-256 of tokenizer.json. */
+  tokenizerDigest(): string {
+    return sha256File(join(this.dir, TOKENIZER));
+  }
+
+  close(): void {
+    for (const shard of this.shards) shard.close();
+  }
+
+  private shardOf(name: string): SafetensorsFile {
+    const shard = this.places.get(name);
+    if (shard === undefined) throw new CrayonError('model-invalid', `${this.dir}: has no tensor "${name}"`);
+    return shard;
+  }
+
+  private refuseNonFinite(name: string, data: Float32Array): Float32Array {
+    if (firstNonFinite(data) === -1) return data;
+    throw new CrayonError('tensor-not-finite', `${this.dir}: NaN or infinity in "${name}"`, {
+      hint: 'The model file is damaged or was saved by a failed run.',
+    });
+  }
+}
+
+interface Weights {
+  shards: SafetensorsFile[];
+  places: Map<string, SafetensorsFile>;
+}
+
+function openWeights(dir: string): Weights {
+  const single = join(dir, WEIGHTS);
+  if (existsSync(single)) {
+    const file = SafetensorsFile.open(single);
+    return { shards: [file], places: new Map([...file.tensors.keys()].map((name) => [name, file])) };
+  }
+  if (existsSync(join(dir, INDEX))) return openShards(dir);
+  if (existsSync(join(dir, 'pytorch_model.bin')) || existsSync(join(dir, 'pytorch_model.bin.index.json'))) {
+    throw new CrayonError('model-unsupported', `${dir}: pytorch_model.bin is a pickle, which can run code when read`, {
+      hint: 'Convert it: load it with transformers and save_pretrained() it again.',
+    });
+  }
+  throw new CrayonError('file-not-found', `${dir}: has neither ${WEIGHTS} nor ${INDEX}`);
+}
+
+function openShards(dir: string): Weights {
+  const path = join(dir, INDEX);
+  const { weight_map: map } = readJsonObject(path, MAX_INDEX_BYTES);
+  if (!isJsonObject(map) || Object.keys(map).length === 0) {
+    throw new CrayonError('model-invalid', `${path}: expected an object weight_map from tensor to file name`);
+  }
+  const fileNames = [...new Set(Object.values(map))].sort();
+  // A plain name stays in the directory; anything with a separator could point elsewhere on this machine.
+  const bad = fileNames.filter((name) => typeof name !== 'string' || !/^[\w][\w.-]*\.safetensors$/.test(name));
+  if (bad.length > 0) {
+    const shown = bad.slice(0, 5).map((name) => JSON.stringify(name));
+    throw new CrayonError(
+      'model-invalid',
+      `${path}: weight_map names ${shown.join(', ')}, expected files of this directory`,
+    );
+  }
+  if (fileNames.length > MAX_SHARDS) {
+    throw new CrayonError('model-invalid', `${path}: ${fileNames.length} files, expected at most ${MAX_SHARDS}`);
+  }
+  const shards = new Map<string, SafetensorsFile>();
+  try {
+    for (const name of fileNames as string[]) shards.set(name, SafetensorsFile.open(join(dir, name)));
+    const places = new Map(Object.entries(map).map(([tensor, name]) => [tensor, shards.get(name as string)!]));
+    const missing = [...places].filter(([tensor, shard]) => !shard.tensors.has(tensor));
+    if (missing.length > 0) {
+      const shown = missing.slice(0, 10).map(([tensor, shard]) => `"${tensor}" is not in ${shard.path}`);
+      throw new CrayonError('model-invalid', `${path}: ${shown.join('; ')}`);
+    }
+    return { shards: [...shards.values()], places };
+  } catch (error) {
+    for (const shard of shards.values()) shard.close();
+    throw error;
+  }
+}
+
+/** Every tensor of the model with its shape; C hidden size, V vocabulary, D head size. */
+export function expectedShapes(config: ModelConfig): Map<string, number[]> {
+  const { hiddenSize: C, vocabSize: V, headDim: D, intermediateSize, numHeads, numKvHeads } = config;
+  const shapes = new Map<string, number[]>([
+    ['model.embed_tokens.weight', [V, C]],
+    ['model.norm.weight', [C]],
+  ]);
+  if (!config.tieWordEmbeddings) shapes.set('lm_head.weight', [V, C]);
+  const projections = [
+    ['self_attn.q_proj', numHeads * D, C, config.attentionBias],
+    ['self_attn.k_proj', numKvHeads * D, C, config.attentionBias],
+    ['self_attn.v_proj', numKvHeads * D, C, config.attentionBias],
+    ['self_attn.o_proj', C, numHeads * D, config.attentionOutBias],
+    ['mlp.gate_proj', intermediateSize, C, config.mlpBias],
+    ['mlp.up_proj', intermediateSize, C, config.mlpBias],
+    ['mlp.down_proj', C, intermediateSize, config.mlpBias],
+  ] as const;
+  for (let layer = 0; layer < config.numLayers; layer++) {
+    const prefix = `model.layers.${layer}`;
+    for (const [name, out, inputs, hasBias] of projections) {
+      shapes.set(`${prefix}.${name}.weight`, [out, inputs]);
+      if (hasBias) shapes.set(`${prefix}.${name}.bias`, [out]);
+    }
+    shapes.set(`${prefix}.input_layernorm.weight`, [C]);
+    shapes.set(`${prefix}.post_attention_layernorm.weight`, [C]);
+    if (config.qkNorm) {
+      shapes.set(`${prefix}.self_attn.q_norm.weight`, [D]);
+      shapes.set(`${prefix}.self_attn.k_norm.weight`, [D]);
+    }
+  }
+  return shapes;
+}
+
+function checkTensors(dir: string, config: ModelConfig, places: ReadonlyMap<string, SafetensorsFile>): void {
+  const expected = expectedShapes(config);
+  const bad: string[] = [];
+  for (const [name, shape] of expected) {
+    const info = places.get(name)?.info(name);
+    if (info === undefined) {
+      const hint = name === 'lm_head.weight' ? ' (tie_word_embeddings is false or not given)' : '';
+      bad.push(`"${name}" is missing${hint}, expected [${shape}]`);
+    } else if (info.shape.length !== shape.length || info.shape.some((size, i) => size !== shape[i])) {
+      bad.push(`"${name}" has shape [${info.shape}], expected [${shape}]`);
+    } else if (!['F64', 'F32', 'F16', 'BF16'].includes(info.dtype)) {
+      bad.push(`"${name}" is ${info.dtype}, expected a float type`);
+    }
+  }
+  for (const name of places.keys()) {
+    // Weights of a layer that config.json does not speak of would be left out in silence.
+    const isLayer = name.startsWith('model.layers.') && !name.endsWith('.rotary_emb.inv_freq');
+    if (isLayer && !expected.has(name)) bad.push(`"${name}" is not expected by ${CONFIG}`);
+  }
+  if (bad.length === 0) return;
+  const shown = bad.slice(0, 20).join('; ');
+  throw new CrayonError('model-invalid', `${dir}: ${shown}${bad.length > 20 ? `; and ${bad.length - 20} more` : ''}`, {
+    hint: `The weights do not belong to this ${CONFIG}, or are incomplete.`,
+  });
+}
