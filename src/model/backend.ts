@@ -10,6 +10,7 @@ import { dirname, join } from 'node:path';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
+import { hasLinuxLibrary, hasTfjsBinding } from '../formats/native-libraries.js';
 import { registerWasmMatMul } from './wasm-matmul.js';
 
 /** In order of preference. `node-gpu` also runs on the CPU when no CUDA device is found. */
@@ -104,6 +105,10 @@ const LOADERS: Record<BackendName, () => Promise<string>> = {
 };
 
 async function loadNative(packageName: string): Promise<string> {
+  // Loading a package without its binding would register its kernels all the same, before it fails.
+  if (!hasTfjsBinding(dirname(require.resolve(`${packageName}/package.json`)))) {
+    throw new Error('installed, but its libtensorflow binding is not built (see scripts/link-libtensorflow.ts)');
+  }
   // tfjs-node 4.22 calls util.isNullOrUndefined, which Node 23 removed.
   const legacyUtil = util as { isNullOrUndefined?: (x: unknown) => boolean };
   legacyUtil.isNullOrUndefined ??= (x) => x === null || x === undefined;
@@ -115,6 +120,7 @@ async function loadNative(packageName: string): Promise<string> {
 }
 
 async function loadWebGpu(): Promise<string> {
+  if (process.platform === 'linux' && !hasLinuxLibrary('libvulkan.so.1')) throw new Error('libvulkan.so.1 not found');
   const dawnName = 'webgpu'; // optional: kept out of the type checker's sight, it may not be installed
   const dawn = (await import(dawnName)) as { create(options: string[]): unknown; globals: object };
   Object.assign(globalThis, dawn.globals);
