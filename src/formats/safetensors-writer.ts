@@ -18,10 +18,12 @@ export type TensorData =
   | Float64Array
   | Float32Array
   | BigInt64Array
+  | BigUint64Array
   | Int32Array
+  | Uint32Array
   | Int16Array
-  | Int8Array
   | Uint16Array
+  | Int8Array
   | Uint8Array;
 
 export interface TensorDeclaration {
@@ -41,10 +43,15 @@ const ARRAY_OF: Record<Dtype, new (length: number) => TensorData> = {
   F16: Uint16Array,
   BF16: Uint16Array,
   I64: BigInt64Array,
+  U64: BigUint64Array,
   I32: Int32Array,
+  U32: Uint32Array,
   I16: Int16Array,
+  U16: Uint16Array,
   I8: Int8Array,
   U8: Uint8Array,
+  F8_E4M3: Uint8Array,
+  F8_E5M2: Uint8Array,
   BOOL: Uint8Array,
 };
 

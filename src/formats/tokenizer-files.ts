@@ -1,0 +1,59 @@
+/**
+ * The tokenizer files of a Hugging Face directory, read and bounded but not interpreted.
+ */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { readSmallFile } from './file-io.js';
+import { decodeUtf8, type JsonObject, readJsonObject } from './json-file.js';
+
+const TOKENIZER = 'tokenizer.json';
+const MAX_TEMPLATE_BYTES = 2 ** 20;
+
+export interface TokenizerFiles {
+  /** tokenizer.json: vocabulary, merges and the steps around them. */
+  tokenizer: JsonObject;
+  /** tokenizer_config.json: names of the special tokens, chat template; empty when there is no such file. */
+  config: JsonObject;
+  /** special_tokens_map.json, or empty. */
+  specialTokens: JsonObject;
+  /** The template kept in a file of its own, if any. */
+  chatTemplate: string | null;
+}
+
+/**
+ * Reads a directory's tokenizer files.
+ *
+ * @throws CrayonError `tokenizer-unsupported` when there is only a SentencePiece or vocabulary file, `file-not-found`
+ */
+export function readTokenizerFiles(dir: string): TokenizerFiles {
+  if (!existsSync(join(dir, TOKENIZER))) throw missingTokenizer(dir);
+  const optional = (name: string): JsonObject => (existsSync(join(dir, name)) ? readJsonObject(join(dir, name)) : {});
+  return {
+    tokenizer: readJsonObject(join(dir, TOKENIZER)),
+    config: optional('tokenizer_config.json'),
+    specialTokens: optional('special_tokens_map.json'),
+    chatTemplate: readChatTemplate(dir),
+  };
+}
+
+function readChatTemplate(dir: string): string | null {
+  const jinja = join(dir, 'chat_template.jinja');
+  if (existsSync(jinja)) return decodeUtf8(readSmallFile(jinja, MAX_TEMPLATE_BYTES), jinja, 'tokenizer-invalid');
+  const json = join(dir, 'chat_template.json');
+  if (!existsSync(json)) return null;
+  const { chat_template: template } = readJsonObject(json);
+  if (typeof template !== 'string') throw new CrayonError('tokenizer-invalid', `${json}: chat_template is not text`);
+  return template;
+}
+
+function missingTokenizer(dir: string): CrayonError {
+  const other = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'spiece.model'].find((name) =>
+    existsSync(join(dir, name)),
+  );
+  if (other === undefined) return new CrayonError('file-not-found', `${join(dir, TOKENIZER)}: no such file`);
+  return new CrayonError('tokenizer-unsupported', `${dir}: has ${other} but no ${TOKENIZER}`, {
+    hint: `Make one: load the tokenizer with transformers' AutoTokenizer and save_pretrained() it into the directory.`,
+  });
+}

@@ -1,0 +1,161 @@
+/**
+ * Text to token ids and back, as the model's own tokenizer.json says, through @huggingface/tokenizers; chat templates
+ * through @huggingface/jinja.
+ */
+
+import { Template } from '@huggingface/jinja';
+import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
+import { CrayonError } from '../core/errors.js';
+import { readTokenizerFiles, type TokenizerFiles } from '../formats/tokenizer-files.js';
+
+export interface ChatMessage {
+  role: string;
+  content: string;
+}
+
+export interface Tokenizer {
+  /** Largest token id + 1; the model's embedding table has at least as many rows. */
+  readonly vocabSize: number;
+  readonly bosId: number | null;
+  readonly eosId: number | null;
+  /** Whether this tokenizer starts every text with BOS of its own accord. */
+  readonly addsBos: boolean;
+  /**
+   * Token ids of a text. Names of special tokens in the text become those tokens, as everywhere in Hugging Face.
+   *
+   * @param options.addBos start with BOS; `addsBos` when not given. EOS is never added.
+   */
+  encode(text: string, options?: { addBos?: boolean }): number[];
+  /** Text of token ids; special tokens are left out unless asked for. */
+  decode(ids: ArrayLike<number>, options?: { keepSpecial?: boolean }): string;
+  /** The token's own text, e.g. `▁the`, or undefined for an unknown id. */
+  tokenOf(id: number): string | undefined;
+  /** Renders a conversation as the model was trained to see it, or null when the model has no chat template. */
+  readonly renderChat: RenderChat | null;
+}
+
+/** The text already has BOS where the model wants it: encode it with `addBos: false`. */
+export type RenderChat = (messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }) => string;
+
+/**
+ * Opens the tokenizer of a Hugging Face directory.
+ *
+ * @throws CrayonError `tokenizer-invalid`, `tokenizer-unsupported`, `file-not-found`
+ *
+ * @example
+ * const tokenizer = loadTokenizer('models/crayon-edge');
+ * tokenizer.decode(tokenizer.encode('Once upon a time')); // 'Once upon a time'
+ */
+export function loadTokenizer(dir: string): Tokenizer {
+  return createTokenizer(readTokenizerFiles(dir), dir);
+}
+
+/** A tokenizer from the content of its files; `where` names them in errors. */
+export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer {
+  const { tokenizer: json, config } = files;
+  const backend = createBackend(json, config, where);
+  const vocabulary = backend.get_vocab(true);
+  const specialToken = (name: string): string | null => {
+    return tokenText(config[name]) ?? tokenText(files.specialTokens[name]);
+  };
+  const idOf = (name: string): number | null => {
+    const token = specialToken(name);
+    if (token === null) return null;
+    const id = backend.token_to_id(token);
+    if (id === undefined) {
+      throw new CrayonError('tokenizer-invalid', `${where}: ${name} "${token}" is not in the vocabulary`);
+    }
+    return id;
+  };
+  const bosId = idOf('bos_token');
+  const eosId = idOf('eos_token');
+  const plain = (text: string): number[] =>
+    text === '' ? [] : backend.encode(text, { add_special_tokens: false }).ids;
+  // The post-processor alone decides; add_bos_token in tokenizer_config.json is only its author's wish.
+  const addsBos = bosId !== null && backend.encode('a').ids[0] === bosId && plain('a')[0] !== bosId;
+  let vocabSize = 0;
+  for (const id of vocabulary.values()) vocabSize = Math.max(vocabSize, id + 1);
+
+  return {
+    vocabSize,
+    bosId,
+    eosId,
+    addsBos,
+    encode(text, { addBos = addsBos } = {}) {
+      const ids = plain(text);
+      if (!addBos) return ids;
+      if (bosId === null)
+        throw new CrayonError('tokenizer-unsupported', `${where}: BOS wanted, but there is no bos_token`);
+      return [bosId, ...ids];
+    },
+    decode(ids, { keepSpecial = false } = {}) {
+      if (ids.length === 0) return '';
+      return backend.decode(Array.from(ids), {
+        skip_special_tokens: !keepSpecial,
+        // transformers 5 leaves spaces alone unless the configuration says otherwise; the library's default is the old one.
+        clean_up_tokenization_spaces: config.clean_up_tokenization_spaces === true,
+      });
+    },
+    tokenOf: (id) => backend.id_to_token(id),
+    renderChat: chatRenderer(files, specialToken, where),
+  };
+}
+
+function createBackend(json: object, config: object, where: string): HfTokenizer {
+  try {
+    const backend = new HfTokenizer(json, config);
+    backend.encode('a');
+    return backend;
+  } catch (error) {
+    throw new CrayonError('tokenizer-invalid', `${where}: tokenizer.json cannot be used (${reasonOf(error)})`, {
+      hint: 'It is damaged, or uses a part that @huggingface/tokenizers does not know.',
+      cause: error,
+    });
+  }
+}
+
+function chatRenderer(
+  { config, chatTemplate }: TokenizerFiles,
+  specialToken: (name: string) => string | null,
+  where: string,
+): RenderChat | null {
+  const source = chatTemplate ?? defaultTemplate(config.chat_template);
+  if (source === null) return null;
+  let template: Template | undefined; // parsed when first used: most runs never render a chat
+  return (messages, { addGenerationPrompt = true } = {}) => {
+    try {
+      template ??= new Template(source);
+      return template.render({
+        messages: messages.map((message) => ({ ...message })),
+        add_generation_prompt: addGenerationPrompt,
+        bos_token: specialToken('bos_token') ?? '',
+        eos_token: specialToken('eos_token') ?? '',
+        unk_token: specialToken('unk_token') ?? '',
+        pad_token: specialToken('pad_token') ?? '',
+      });
+    } catch (error) {
+      throw new CrayonError('tokenizer-unsupported', `${where}: the chat template refuses (${reasonOf(error)})`, {
+        cause: error,
+      });
+    }
+  };
+}
+
+/** tokenizer_config.json has one template, or a list of named ones. */
+function defaultTemplate(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) return null;
+  const named = value.find((item) => item?.name === 'default') ?? value[0];
+  return typeof named?.template === 'string' ? named.template : null;
+}
+
+/** A special token is written as text or as an object with its text as `content`. */
+function tokenText(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'object' || value === null || !('content' in value)) return null;
+  return typeof value.content === 'string' ? value.content : null;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message.split('\n')[0]! : String(error);
+}
