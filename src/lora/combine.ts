@@ -87,8 +87,8 @@ export function combineSvd(
   // what cancellation and rounding leave of a zero is a zero
   const negligible = Number.EPSILON * Math.max(p, q) * Math.max(s[0]!, noise);
   const values = s.map((sigma) => (sigma > negligible ? sigma : 0));
-  const effectiveRank = values.subarray(0, wanted).findIndex((sigma) => sigma === 0);
-  const kept = effectiveRank === -1 ? wanted : effectiveRank;
+  const firstZero = values.subarray(0, wanted).indexOf(0);
+  const kept = firstZero === -1 ? wanted : firstZero;
 
   for (let i = 0; i < kept; i++) {
     const root = Math.sqrt(values[i]!);
