@@ -12,28 +12,19 @@ export interface EncodedExample {
   promptLength: number;
 }
 
-export interface EncodeOptions {
-  /** End with EOS, as training wants. */
-  addEos?: boolean;
-  /** Cut a long prompt at its start, after BOS, instead of refusing the example. The completion is never cut. */
-  truncatePrompt?: boolean;
-}
-
 /**
  * Encodes an example. Prompt and completion are encoded together, because a tokenizer may join characters across the
  * border; the prompt's share is what the prompt alone gives. White space at the prompt's end belongs to the completion.
  *
- * @param maxLength most tokens in all
- * @throws CrayonError `example-too-long`, or `example-invalid` when the completion has no token of its own
+ * @param options.addEos end with EOS, as training wants
+ * @throws CrayonError `example-invalid` when the completion has no token of its own
  */
 export function encodeExample(
   tokenizer: Tokenizer,
   example: { id: string; prompt: string; completion: string },
-  maxLength: number,
-  { addEos = false, truncatePrompt = false }: EncodeOptions = {},
+  { addEos = false }: { addEos?: boolean } = {},
 ): EncodedExample {
-  const context = example.prompt.trimEnd();
-  const prompt = tokenizer.encode(context);
+  const prompt = tokenizer.encode(example.prompt.trimEnd());
   const ids = tokenizer.encode(example.prompt + example.completion);
   if (prompt.length === 0) {
     // Without BOS an empty prompt leaves nothing to predict the first token from; lm-eval puts a special token there.
@@ -43,26 +34,13 @@ export function encodeExample(
     ids.unshift(start);
   }
   if (ids.length <= prompt.length) {
-    throw new CrayonError(
-      'example-invalid',
-      `${example.id}: completion ${JSON.stringify(example.completion)} adds no token`,
-    );
+    const completion = JSON.stringify(example.completion);
+    throw new CrayonError('example-invalid', `${example.id}: completion ${completion} adds no token to the prompt`);
   }
   if (addEos) {
     if (tokenizer.eosId === null)
       throw new CrayonError('tokenizer-unsupported', 'EOS wanted, but there is no eos_token');
     ids.push(tokenizer.eosId);
   }
-  const excess = ids.length - maxLength;
-  if (excess <= 0) return { ids: Int32Array.from(ids), promptLength: prompt.length };
-
-  const first = tokenizer.addsBos ? 1 : 0;
-  // At least one token of the prompt stays, so that there is something to predict from.
-  if (!truncatePrompt || excess > prompt.length - Math.max(first, 1)) {
-    throw new CrayonError('example-too-long', `${example.id}: ${ids.length} tokens, expected at most ${maxLength}`, {
-      hint: 'Raise the maximal length, or shorten the example.',
-    });
-  }
-  ids.splice(first, excess);
-  return { ids: Int32Array.from(ids), promptLength: prompt.length - excess };
+  return { ids: Int32Array.from(ids), promptLength: prompt.length };
 }

@@ -8,6 +8,8 @@ import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { CrayonError } from '../core/errors.js';
 import { readTokenizerFiles, type TokenizerFiles } from '../formats/tokenizer-files.js';
 
+export { type EncodedExample, encodeExample } from './encode-example.js';
+
 export interface ChatMessage {
   role: string;
   content: string;
