@@ -33,7 +33,7 @@ export function combineCat(
   for (const [n, f] of factors.entries()) {
     if (coefficients[n] === 0) continue;
     a.set(f.a, row * shape.in);
-    placeColumns(b, r, row, f.b, shape.out, f.r, coefficients[n]! * f.scale);
+    placeColumns(b, r, row, f.b, f.r, coefficients[n]! * f.scale, 0, shape.out);
     row += f.r;
   }
   return { r, a, b, effectiveRank: r, relativeError: 0 };

@@ -55,27 +55,44 @@ export function assertFactors(
 }
 
 /**
- * Writes `weight` . B (out, r) into columns [column, column + r) of a row-major (out, width) matrix.
- * Returns false when a value written is not finite.
+ * Writes rows [start, end) of `weight` . B (out, r) into columns [column, column + r) of a row-major (out, width) matrix.
+ * Four values at a time: this loop decides how near `cat` comes to the speed of a file copy.
+ *
+ * @returns false when a value written is not finite
  */
 export function placeColumns(
   target: Float32Array,
   width: number,
   column: number,
   b: Float32Array,
-  out: number,
   r: number,
   weight: number,
+  start: number,
+  end: number,
 ): boolean {
-  let check = 0; // v - v is 0 for a finite v and NaN otherwise
-  let source = 0;
-  for (let o = 0; o < out; o++) {
-    const to = o * width + column;
-    for (let j = 0; j < r; j++) {
-      const value = Math.fround(b[source++]! * weight);
-      target[to + j] = value;
-      check += value - value;
+  let even = 0; // a sum of float32 values in float64 cannot overflow: it is finite exactly when they all are
+  let odd = 0;
+  let source = start * r;
+  for (let o = start; o < end; o++) {
+    const rowEnd = source + r;
+    let to = o * width + column;
+    for (; source + 3 < rowEnd; source += 4, to += 4) {
+      const v0 = Math.fround(b[source]! * weight);
+      const v1 = Math.fround(b[source + 1]! * weight);
+      const v2 = Math.fround(b[source + 2]! * weight);
+      const v3 = Math.fround(b[source + 3]! * weight);
+      target[to] = v0;
+      target[to + 1] = v1;
+      target[to + 2] = v2;
+      target[to + 3] = v3;
+      even += v0 + v2;
+      odd += v1 + v3;
+    }
+    for (; source < rowEnd; source++, to++) {
+      const value = Math.fround(b[source]! * weight);
+      target[to] = value;
+      even += value;
     }
   }
-  return check === 0;
+  return Number.isFinite(even + odd);
 }

@@ -1,0 +1,204 @@
+/**
+ * What a blend will do, decided before anything is written: which adapters take part, which modules it has, at what rank.
+ */
+import { CrayonError } from '../core/errors.js';
+import { type LoraModule, loraTensorName, type PeftAdapter } from '../formats/peft-adapter.js';
+import type { CombineKind } from '../lora/factors.js';
+
+/** vLLM's `--max-lora-rank` goes to 64 in its usual builds; a blend above it loads in PEFT and llama.cpp, not there. */
+const USUAL_MAX_RANK = 64;
+
+/** Names listed in one notice before "and n more". */
+const NAMES_SHOWN = 4;
+
+/** One adapter's share in a module. */
+export interface PlannedPart {
+  adapter: PeftAdapter;
+  module: LoraModule;
+  coefficient: number;
+}
+
+export interface PlannedModule {
+  name: string;
+  in: number;
+  out: number;
+  /** Adapters that have the module, in pool order; those of coefficient zero are left out. */
+  parts: PlannedPart[];
+}
+
+export interface BlendPlan {
+  combine: CombineKind;
+  /** Rank of every module of the output; modules of a lower rank are filled with zeros. */
+  rank: number;
+  /** In the order of their tensors in the file. */
+  modules: PlannedModule[];
+  targetModules: string[];
+  /** Plain sentences that the user should read. */
+  notices: string[];
+}
+
+/** Checks that there is one finite coefficient for each adapter. */
+export function checkCoefficients(coefficients: ArrayLike<number>, adapters: number): void {
+  if (coefficients.length !== adapters) {
+    throw new CrayonError(
+      'coefficients-invalid',
+      `${coefficients.length} coefficients for ${adapters} adapters, expected one for each`,
+    );
+  }
+  const bad = Array.from(coefficients, (value, n) => ({ value, n })).filter(({ value }) => !Number.isFinite(value));
+  if (bad.length === 0) return;
+  const found = bad.map(({ value, n }) => `${value} for adapter ${n}`).join(', ');
+  throw new CrayonError('coefficients-invalid', `coefficients must be finite numbers, found ${found}`);
+}
+
+/**
+ * @throws CrayonError `coefficients-invalid`; `adapter-mismatch` naming every module whose shapes differ; `bad-option` when
+ *   the rank asked for is too small for the way of combining
+ */
+export function planBlend(
+  adapters: readonly PeftAdapter[],
+  coefficients: ArrayLike<number>,
+  combine: CombineKind,
+  rank: number | undefined,
+): BlendPlan {
+  if (adapters.length === 0) throw new CrayonError('coefficients-invalid', 'no adapters to blend');
+  checkCoefficients(coefficients, adapters.length);
+  if (rank !== undefined && !(Number.isSafeInteger(rank) && rank >= 1)) {
+    throw new CrayonError('bad-option', `rank ${rank}, expected a whole number from 1`);
+  }
+  const notices: string[] = [];
+  const modules = collectModules(adapters, coefficients);
+  noteMissing(adapters, modules, coefficients, notices);
+  noteUnusual(adapters, coefficients, combine, notices);
+  return {
+    combine,
+    rank: chooseRank(modules, combine, rank, notices),
+    modules,
+    targetModules: targetModules(adapters, modules),
+    notices,
+  };
+}
+
+/** The union of the adapters' modules, also of those with coefficient zero, so that the output's modules do not depend on it. */
+function collectModules(adapters: readonly PeftAdapter[], coefficients: ArrayLike<number>): PlannedModule[] {
+  const byName = new Map<string, PlannedModule>();
+  const mismatches: string[] = [];
+  for (const [n, adapter] of adapters.entries()) {
+    for (const module of adapter.modules) {
+      let planned = byName.get(module.name);
+      if (planned === undefined) {
+        planned = { name: module.name, in: module.in, out: module.out, parts: [] };
+        byName.set(module.name, planned);
+      }
+      if (planned.in !== module.in || planned.out !== module.out) {
+        mismatches.push(
+          `${module.name} is ${module.in} -> ${module.out} in ${adapter.dir}, ${planned.in} -> ${planned.out} before`,
+        );
+      } else if (coefficients[n] !== 0) planned.parts.push({ adapter, module, coefficient: coefficients[n]! });
+    }
+  }
+  if (mismatches.length > 0) {
+    throw new CrayonError('adapter-mismatch', `the adapters do not fit one base model: ${shorten(mismatches, '; ')}`, {
+      hint: 'Blend only adapters that were trained on the same base model.',
+    });
+  }
+  // the file is ordered by the bytes of whole tensor names
+  const key = ({ name }: PlannedModule): Buffer => Buffer.from(loraTensorName(name, 'A'), 'utf8');
+  return [...byName.values()].sort((x, y) => Buffer.compare(key(x), key(y)));
+}
+
+function chooseRank(
+  modules: readonly PlannedModule[],
+  combine: CombineKind,
+  wanted: number | undefined,
+  notices: string[],
+): number {
+  const ranks = modules.flatMap(({ parts }) => parts.map(({ module }) => module.r));
+  const largest = Math.max(1, ...ranks);
+  if (combine === 'svd') return wanted ?? largest;
+
+  if (combine === 'linear') {
+    const mixed = modules.filter(({ parts }) => parts.some(({ module }) => module.r !== parts[0]!.module.r));
+    if (mixed.length > 0) {
+      const found = mixed.map(({ name, parts }) => `${name} has ${parts.map(({ module }) => module.r).join(', ')}`);
+      throw new CrayonError('adapter-mismatch', `linear needs equal ranks: ${shorten(found, '; ')}`, {
+        hint: 'Combine with cat or svd.',
+      });
+    }
+    refuseAbove(largest, wanted, 'linear keeps the adapters’ own rank');
+    return largest;
+  }
+
+  const sum = Math.max(1, ...modules.map(({ parts }) => parts.reduce((total, { module }) => total + module.r, 0)));
+  refuseAbove(sum, wanted, 'cat adds up the ranks of all adapters');
+  if (wanted === undefined && sum > USUAL_MAX_RANK) {
+    notices.push(
+      `The blend has rank ${sum}. vLLM usually takes at most ${USUAL_MAX_RANK}: for it, combine with svd and a rank.`,
+    );
+  }
+  return sum;
+}
+
+function refuseAbove(needed: number, wanted: number | undefined, why: string): void {
+  if (wanted === undefined || needed <= wanted) return;
+  throw new CrayonError('bad-option', `rank ${wanted} is too small: ${why}, here ${needed}`, {
+    hint: `Combine with svd, which finds the best approximation of rank ${wanted}, or raise the rank to ${needed}.`,
+  });
+}
+
+function noteMissing(
+  adapters: readonly PeftAdapter[],
+  modules: readonly PlannedModule[],
+  coefficients: ArrayLike<number>,
+  notices: string[],
+): void {
+  for (const [n, adapter] of adapters.entries()) {
+    if (coefficients[n] === 0) continue;
+    const own = new Set(adapter.modules.map(({ name }) => name));
+    const missing = modules.map(({ name }) => name).filter((name) => !own.has(name));
+    if (missing.length === 0) continue;
+    notices.push(
+      `${adapter.dir} has no LoRA on ${shorten(missing, ', ')}: it counts as zero there (${missing.length} of ${modules.length} modules).`,
+    );
+  }
+}
+
+function noteUnusual(
+  adapters: readonly PeftAdapter[],
+  coefficients: ArrayLike<number>,
+  combine: CombineKind,
+  notices: string[],
+): void {
+  const used = adapters.filter((_, n) => coefficients[n] !== 0);
+  if (used.length === 0) notices.push('All coefficients are zero: the blend leaves the base model as it is.');
+  if (combine === 'linear') {
+    notices.push(
+      'linear adds up factors, not deltas: the result has cross terms and is not the blend that cat and svd make.',
+    );
+  }
+  if (used.some(({ config }) => config.fanInFanOut)) {
+    notices.push(
+      'The base model stores weights as (in, out) (fan_in_fan_out): PEFT sets that by itself when it loads the blend.',
+    );
+  }
+}
+
+/**
+ * `target_modules` of the output. The union of the adapters' own lists where all are plain lists, as PEFT does it; otherwise
+ * the full names of the modules, which mean exactly those.
+ */
+function targetModules(adapters: readonly PeftAdapter[], modules: readonly PlannedModule[]): string[] {
+  const names = modules.map(({ name }) => name);
+  const plain = adapters.every(
+    ({ config }) =>
+      Array.isArray(config.targetModules) && config.layersToTransform === null && config.excludeModules === null,
+  );
+  if (!plain) return names;
+  return [...new Set(adapters.flatMap(({ config }) => config.targetModules as string[]))].sort();
+}
+
+function shorten(items: readonly string[], separator: string): string {
+  const shown = items.slice(0, NAMES_SHOWN).join(separator);
+  const rest = items.length - NAMES_SHOWN;
+  return rest > 0 ? `${shown}${separator}and ${rest} more` : shown;
+}

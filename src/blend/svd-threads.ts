@@ -1,0 +1,144 @@
+/**
+ * `svd` of many modules on several threads, results in order, with at most a few modules in memory.
+ *
+ * The calling thread works too: when it needs a module that nobody has begun it computes that itself, and while it waits for
+ * one it computes a later one. So a slow start of the other threads costs nothing, and one thread is the same code.
+ * Every module is computed by the same function on the same numbers, so the number of threads does not change a byte.
+ */
+import assert from 'node:assert/strict';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { combineSvd } from '../lora/combine.js';
+import type { CombinedFactors, LoraFactors, ModuleShape } from '../lora/factors.js';
+
+/** One module to decompose. */
+export interface SvdJob {
+  index: number;
+  factors: LoraFactors[];
+  coefficients: number[];
+  shape: ModuleShape;
+  rank: number;
+}
+
+export interface SvdReply {
+  index: number;
+  result?: CombinedFactors;
+  error?: string;
+}
+
+/** Jobs a thread has at once: one in work, one waiting. */
+const QUEUE = 2;
+
+/** A thread that does not answer for so long is taken for dead: a module takes well under a second. */
+const PATIENCE_MS = 300_000;
+
+interface Thread {
+  worker: Worker;
+  /** Becomes 1 when the thread listens. One that never does is never given a job, and costs nothing but its help. */
+  ready: Int32Array;
+  port: MessagePort;
+  jobs: number;
+}
+
+export class SvdThreads {
+  private readonly count: number;
+  private readonly load: (index: number) => SvdJob;
+  private readonly threads: Thread[] = [];
+  /** Counts the answers of all threads; what waiting waits for. */
+  private readonly signal = new Int32Array(new SharedArrayBuffer(4));
+  private readonly running = new Set<number>();
+  private readonly done = new Map<number, CombinedFactors>();
+  /** First module that nobody has begun. */
+  private next = 0;
+
+  /**
+   * @param count number of modules
+   * @param load reads one module's factors; their arrays are given away, so it must not keep them
+   * @param threads how many threads compute, the calling one included
+   */
+  constructor(count: number, load: (index: number) => SvdJob, threads: number) {
+    this.count = count;
+    this.load = load;
+    for (let i = 1; i < Math.min(threads, count); i++) this.threads.push(this.start());
+  }
+
+  /** The result of module `index`; to be called for 0, 1, 2, ... in this order. */
+  take(index: number): CombinedFactors {
+    this.feed();
+    for (;;) {
+      const seen = Atomics.load(this.signal, 0);
+      this.collect();
+      const result = this.done.get(index);
+      if (result !== undefined) {
+        this.done.delete(index);
+        return result;
+      }
+      this.feed();
+      if (this.next < this.count && (this.next === index || this.done.size < this.window)) this.computeNext();
+      else {
+        assert.ok(this.running.has(index), `module ${index} was taken twice or out of order`);
+        const outcome = Atomics.wait(this.signal, 0, seen, PATIENCE_MS);
+        assert.notEqual(outcome, 'timed-out', 'an svd thread does not answer');
+      }
+    }
+  }
+
+  close(): void {
+    for (const { worker, port } of this.threads) {
+      port.close();
+      void worker.terminate();
+    }
+  }
+
+  /** Results kept beyond the one that is wanted: what bounds the memory. */
+  private get window(): number {
+    return QUEUE * (this.threads.length + 1);
+  }
+
+  private start(): Thread {
+    const { port1: port, port2 } = new MessageChannel();
+    // from source (tests, tsx) the thread needs the same loader as its parent
+    const ready = new Int32Array(new SharedArrayBuffer(4));
+    const fromSource = import.meta.url.endsWith('.ts');
+    const worker = new Worker(new URL(fromSource ? './svd-worker.ts' : './svd-worker.js', import.meta.url), {
+      workerData: { port: port2, signal: this.signal, ready },
+      transferList: [port2],
+      execArgv: fromSource ? ['--import', 'tsx'] : [],
+    });
+    worker.on('error', () => {}); // it was never ready, or its reply said why
+    worker.unref();
+    port.unref();
+    return { worker, ready, port, jobs: 0 };
+  }
+
+  /** Gives each thread its next jobs. */
+  private feed(): void {
+    for (const thread of this.threads) {
+      if (Atomics.load(thread.ready, 0) === 0) continue;
+      while (thread.jobs < QUEUE && this.next < this.count && this.done.size < this.window) {
+        const job = this.load(this.next++);
+        this.running.add(job.index);
+        thread.jobs++;
+        const buffers = new Set(job.factors.flatMap(({ a, b }) => [a.buffer, b.buffer] as ArrayBuffer[]));
+        thread.port.postMessage(job, [...buffers]);
+      }
+    }
+  }
+
+  /** Takes in all answers that have arrived. */
+  private collect(): void {
+    for (const thread of this.threads) {
+      for (let m = receiveMessageOnPort(thread.port); m !== undefined; m = receiveMessageOnPort(thread.port)) {
+        const { index, result, error } = m.message as SvdReply;
+        if (result === undefined) throw new Error(`svd of module ${index} failed on a thread: ${error}`);
+        thread.jobs--;
+        this.running.delete(index);
+        this.done.set(index, result);
+      }
+    }
+  }
+
+  private computeNext(): void {
+    const { index, factors, coefficients, shape, rank } = this.load(this.next++);
+    this.done.set(index, combineSvd(factors, coefficients, shape, rank));
+  }
+}
