@@ -140,37 +140,76 @@ export function gram(x: Float64Array, k: number, n: number): Float64Array {
 
 /**
  * W X: m combinations of a stack's k vectors. W is row-major (m, k), X (k, n); the result is a stack (m, n).
- * Four source vectors are added at a time, so that each result is loaded and stored k/4 times instead of k times.
+ * Two results take four source vectors at a time, so that 8 products need 6 loads and 2 stores.
  */
 export function combineVectors(w: Float64Array, m: number, x: Float64Array, k: number, n: number): Float64Array {
   const result = new Float64Array(m * n);
   const k4 = k - (k % 4);
+  const m2 = m - (m % 2);
   for (let start = 0; start < n; start += CHUNK) {
     const end = Math.min(n, start + CHUNK);
     for (let j = 0; j < k4; j += 4) {
-      const x0 = j * n;
-      const x1 = x0 + n;
-      const x2 = x1 + n;
-      const x3 = x2 + n;
-      for (let i = 0; i < m; i++) {
-        const w0 = w[i * k + j]!;
-        const w1 = w[i * k + j + 1]!;
-        const w2 = w[i * k + j + 2]!;
-        const w3 = w[i * k + j + 3]!;
-        const o = i * n;
-        for (let t = start; t < end; t++) {
-          result[o + t]! += w0 * x[x0 + t]! + w1 * x[x1 + t]! + (w2 * x[x2 + t]! + w3 * x[x3 + t]!);
-        }
-      }
+      for (let i = 0; i < m2; i += 2) addCombination2(result, w, i, x, k, j, n, start, end);
+      if (m2 < m) addCombination(result, w, m2, x, k, j, j + 4, n, start, end);
     }
-    for (let j = k4; j < k; j++) {
-      for (let i = 0; i < m; i++) {
-        const weight = w[i * k + j]!;
-        for (let t = start; t < end; t++) result[i * n + t]! += weight * x[j * n + t]!;
-      }
-    }
+    for (let i = 0; i < m; i++) addCombination(result, w, i, x, k, k4, k, n, start, end);
   }
   return result;
+}
+
+/** Adds source vectors j..j+3 to results i and i+1, entries [start, end). */
+function addCombination2(
+  result: Float64Array,
+  w: Float64Array,
+  i: number,
+  x: Float64Array,
+  k: number,
+  j: number,
+  n: number,
+  start: number,
+  end: number,
+): void {
+  const at = i * k + j;
+  const u0 = w[at]!;
+  const u1 = w[at + 1]!;
+  const u2 = w[at + 2]!;
+  const u3 = w[at + 3]!;
+  const v0 = w[at + k]!;
+  const v1 = w[at + k + 1]!;
+  const v2 = w[at + k + 2]!;
+  const v3 = w[at + k + 3]!;
+  const x0 = j * n;
+  const x1 = x0 + n;
+  const x2 = x1 + n;
+  const x3 = x2 + n;
+  const to = i * n;
+  for (let t = start; t < end; t++) {
+    const a = x[x0 + t]!;
+    const b = x[x1 + t]!;
+    const c = x[x2 + t]!;
+    const d = x[x3 + t]!;
+    result[to + t]! += u0 * a + u1 * b + (u2 * c + u3 * d);
+    result[to + n + t]! += v0 * a + v1 * b + (v2 * c + v3 * d);
+  }
+}
+
+/** Adds source vectors [from, until) to result i, entries [start, end). */
+function addCombination(
+  result: Float64Array,
+  w: Float64Array,
+  i: number,
+  x: Float64Array,
+  k: number,
+  from: number,
+  until: number,
+  n: number,
+  start: number,
+  end: number,
+): void {
+  for (let j = from; j < until; j++) {
+    const weight = w[i * k + j]!;
+    for (let t = start; t < end; t++) result[i * n + t]! += weight * x[j * n + t]!;
+  }
 }
 
 /**
