@@ -85,3 +85,8 @@ export function findDuplicateKey(json: string): string | undefined {
   }
   return undefined;
 }
+
+/** A JSON object, or undefined where the file does not exist. */
+export function readOptionalJson(path: string): JsonObject | undefined {
+  return existsSync(path) ? readJsonObject(path) : undefined;
+}

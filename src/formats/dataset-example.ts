@@ -1,0 +1,96 @@
+/**
+ * From a record to an example: by the templates of a YAML description, or by the field names of a plain file.
+ */
+
+import type { TaskConfig } from './dataset-config.js';
+import { type DataRecord, type RecordFunction, textTemplate, valueTemplate } from './dataset-template.js';
+
+/** An example without its name. */
+export interface RawExample {
+  prompt: string;
+  completion: string;
+  choices?: string[];
+  answer?: number;
+}
+
+/** A plain record: { prompt, completion }, or { prompt, choices, answer } with or without completion. */
+export function plainExample(record: DataRecord): RawExample {
+  const { prompt, completion, choices, answer } = record;
+  if (prompt === undefined && typeof record.text === 'string') {
+    throw new Error('has "text" but no "prompt" and "completion": say where the prompt ends, or describe it in YAML');
+  }
+  if (typeof prompt !== 'string') throw new Error(`prompt is ${kindOf(prompt)}, expected text`);
+  if (choices === undefined && answer === undefined) {
+    if (typeof completion !== 'string') throw new Error(`completion is ${kindOf(completion)}, expected text`);
+    return { prompt, completion };
+  }
+  const texts = asChoices(choices);
+  const index = asIndex(answer, texts);
+  if (completion !== undefined && completion !== texts[index]) {
+    throw new Error(`completion ${JSON.stringify(completion)} is not choice ${index}, ${JSON.stringify(texts[index])}`);
+  }
+  return { prompt, completion: texts[index]!, choices: texts, answer: index };
+}
+
+/** The function that a YAML description stands for. @param path the YAML file, for errors in its templates */
+export function taskExample(config: TaskConfig, path: string): RecordFunction<RawExample> {
+  const { doc_to_choice: choice, doc_to_target: target, target_delimiter: delimiter = ' ' } = config;
+  const promptOf = textTemplate(config.doc_to_text, `${path}: doc_to_text`);
+  const targetOf = typeof target === 'number' ? () => target : valueTemplate(target, `${path}: doc_to_target`);
+  if (choice === undefined) {
+    return (record) => ({ prompt: promptOf(record), completion: delimiter + asText(targetOf(record)) });
+  }
+  const choicesOf = Array.isArray(choice) ? () => choice : valueTemplate(choice, `${path}: doc_to_choice`);
+  return (record) => {
+    const texts = asChoices(choicesOf(record));
+    const answer = asIndex(targetOf(record), texts);
+    const choices = texts.map((text) => delimiter + text);
+    return { prompt: promptOf(record), completion: choices[answer]!, choices, answer };
+  };
+}
+
+/** Why an example cannot be trained or scored on, or undefined. */
+export function whyInvalid({ prompt, completion, choices = [] }: RawExample): string | undefined {
+  const texts: Array<[string, string]> = [
+    ['prompt', prompt],
+    ['completion', completion],
+  ];
+  texts.push(...choices.map((choice, i): [string, string] => [`choice ${i}`, choice]));
+  for (const [name, text] of texts) {
+    if (text.trim() === '') return `${name} is empty`;
+    if (text.includes('\0')) return `${name} has a NUL character`;
+    if (/\p{Surrogate}/u.test(text)) return `${name} has half a surrogate pair, which is no character`;
+  }
+  return undefined;
+}
+
+function asText(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (Number.isFinite(value)) return String(value);
+  throw new Error(`the target is ${kindOf(value)}, expected text`);
+}
+
+function asChoices(value: unknown): string[] {
+  if (!Array.isArray(value)) throw new Error(`choices are ${kindOf(value)}, expected a list of texts`);
+  const bad = value.find((choice) => typeof choice !== 'string');
+  if (bad !== undefined) throw new Error(`a choice is ${kindOf(bad)}, expected text`);
+  if (value.length < 2) throw new Error(`${value.length} choices, expected at least 2`);
+  return value;
+}
+
+/** An index, an index in digits (as in lm-eval), or the text of a choice. */
+function asIndex(value: unknown, choices: readonly string[]): number {
+  const index = typeof value === 'string' && !/^\d+$/.test(value) ? choices.indexOf(value) : Number(value);
+  const isUsable = typeof value === 'string' || typeof value === 'number';
+  if (isUsable && Number.isInteger(index) && index >= 0 && index < choices.length) return index;
+  const shown = JSON.stringify(value) ?? 'missing';
+  throw new Error(
+    `answer ${shown} is neither one of the choices (${choices.join(', ')}) nor an index below ${choices.length}`,
+  );
+}
+
+function kindOf(value: unknown): string {
+  if (value === undefined) return 'missing';
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'a list' : `a ${typeof value}`;
+}

@@ -1,0 +1,240 @@
+/**
+ * Datasets: prompts with their completions, from a YAML description (`dataset-config.ts`) or from a plain .jsonl, .json or
+ * .csv file whose records have `prompt` and `completion`, and for multiple choice `choices` and `answer`.
+ */
+
+import { existsSync, readdirSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { createRandom } from '../core/random.js';
+import { type GroupConfig, parseDatasetConfig, readYaml, type SplitFile, type TaskConfig } from './dataset-config.js';
+import { plainExample, type RawExample, taskExample, whyInvalid } from './dataset-example.js';
+import { type DataFormat, formatOf, type LocatedRecord, readRecords } from './dataset-records.js';
+import { type DataRecord, type RecordFunction, reasonOf, textTemplate } from './dataset-template.js';
+import { sha256 } from './digest.js';
+
+export interface Example {
+  /** '<dataset>:<index>', the index being the record's in its file, from 0. */
+  id: string;
+  dataset: string;
+  prompt: string;
+  /** The right answer as it continues the prompt, usually with a leading space. */
+  completion: string;
+  /** All answers of a multiple choice, as they continue the prompt. */
+  choices?: string[];
+  /** Index of the right one. */
+  answer?: number;
+}
+
+export interface DatasetOptions {
+  /** Where the paths of a YAML file start; its own directory when absent or when the file is not there. */
+  dataDir?: string | undefined;
+  /** Which split of a YAML file; 'train' when absent, or the only one. Plain files have none. */
+  split?: string | undefined;
+  /** At most this many examples of each dataset: the first ones, or a random choice when there is a seed. */
+  limit?: number | undefined;
+  seed?: number | undefined;
+}
+
+export interface Dataset {
+  examples: Example[];
+  /** Files that the examples come from, YAML files included (with 0 examples), by the names given to them. */
+  sources: Array<{ path: string; sha256: string; examples: number }>;
+  /** Bad records left out because the YAML says `skip_invalid`. */
+  skipped: number;
+}
+
+const MAX_SHOWN = 10;
+
+/**
+ * Loads a dataset. Every record is checked, also those beyond `limit`.
+ *
+ * @throws CrayonError `example-invalid` naming path and line of the bad records; `config-invalid`, `yaml-invalid`,
+ *   `dataset-invalid`, `json-invalid`, `csv-invalid`, `file-not-found`
+ *
+ * @example
+ * const { examples } = loadDataset('configs/tasks/o-lora-rte.yaml', { dataDir: 'data', split: 'test', limit: 100, seed: 1 });
+ */
+export function loadDataset(path: string, options: DatasetOptions = {}): Dataset {
+  if (/\.ya?ml$/i.test(path)) return loadYaml(path, options, []);
+  const format = formatOf(path);
+  if (format === undefined) {
+    throw new CrayonError('path-not-recognised', `${path}: expected a .yaml, .jsonl, .json or .csv file`);
+  }
+  const name = basename(path).replace(/\.[^.]*$/, '');
+  const file = { path, shownPath: path, format, extra: {}, dataset: name };
+  return loadFiles([file], {
+    toExample: plainExample,
+    skipInvalid: false,
+    limits: [options.limit],
+    seed: options.seed,
+  });
+}
+
+function loadYaml(path: string, options: DatasetOptions, parents: readonly string[]): Dataset {
+  const { value, bytes } = readYaml(path);
+  const config = parseDatasetConfig(value, path);
+  const source = { path, sha256: sha256(bytes), examples: 0 };
+  const dataset = 'group' in config ? loadGroup(config, path, options, parents) : loadTask(config, path, options);
+  return { ...dataset, sources: [source, ...dataset.sources] };
+}
+
+function loadGroup(config: GroupConfig, path: string, options: DatasetOptions, parents: readonly string[]): Dataset {
+  const chain = [...parents, resolve(path)];
+  const whole: Dataset = { examples: [], sources: [], skipped: 0 };
+  for (const entry of config.task) {
+    const { task, limit, split } = typeof entry === 'string' ? { task: entry } : entry;
+    const member = join(dirname(path), task);
+    if (chain.includes(resolve(member)))
+      throw new CrayonError('config-invalid', `${path}: contains itself through ${task}`);
+    const own = { ...options, split: split ?? options.split, limit: smallest([limit, options.limit]) };
+    const { examples, sources, skipped } = loadYaml(member, own, chain);
+    for (const example of examples) whole.examples.push(example);
+    whole.sources.push(...sources);
+    whole.skipped += skipped;
+  }
+  return whole;
+}
+
+interface DataFile {
+  path: string;
+  /** As the YAML file or the user wrote it: it goes into manifests, which should not depend on the machine. */
+  shownPath: string;
+  format: DataFormat;
+  range?: [number, number];
+  /** Fields added to every record. */
+  extra: DataRecord;
+  dataset: string;
+}
+
+function loadTask(config: TaskConfig, path: string, options: DatasetOptions): Dataset {
+  const split = chooseSplit(config, path, options.split);
+  const entry = config.data_files[split]!;
+  const files = findFiles(typeof entry === 'string' ? { path: entry } : entry, config, path, options.dataDir);
+  return loadFiles(files, {
+    toExample: taskExample(config, path),
+    skipInvalid: config.skip_invalid ?? false,
+    limits: [config.limit, options.limit],
+    seed: options.seed,
+    columns: config.columns,
+  });
+}
+
+function chooseSplit({ data_files: files }: TaskConfig, path: string, wanted: string | undefined): string {
+  const names = Object.keys(files);
+  const split = wanted ?? (names.length === 1 ? names[0]! : 'train');
+  if (names.includes(split)) return split;
+  throw new CrayonError('dataset-invalid', `${path}: has no split "${split}", expected ${names.join(', ')}`);
+}
+
+function findFiles(entry: SplitFile, config: TaskConfig, yamlPath: string, dataDir: string | undefined): DataFile[] {
+  const folders = [...(dataDir === undefined ? [] : [dataDir]), dirname(yamlPath)];
+  const format = config.format ?? formatOf(entry.path);
+  if (format === undefined) {
+    throw new CrayonError('config-invalid', `${yamlPath}: format missing, and "${entry.path}" does not show it`);
+  }
+  const nameOf = config.file_field === undefined ? () => config.task : textTemplate(config.task, `${yamlPath}: task`);
+  for (const folder of folders) {
+    const found = expand(folder, entry.path);
+    if (found.length === 0) continue;
+    return found.map(({ path, match }): DataFile => {
+      const extra = config.file_field === undefined ? {} : { [config.file_field]: match };
+      const shownPath = entry.path.replace('*', () => match);
+      return { path, shownPath, format, extra, dataset: nameOf(extra), ...(entry.range && { range: entry.range }) };
+    });
+  }
+  throw new CrayonError(
+    'file-not-found',
+    `${folders.map((folder) => join(folder, entry.path)).join(' or ')}: no such file`,
+    {
+      hint: `${yamlPath} names it; pass --data-dir with the folder its paths start from.`,
+    },
+  );
+}
+
+/** The files that a path with at most one `*` stands for, in name order, and what `*` is in each. */
+function expand(folder: string, pattern: string): Array<{ path: string; match: string }> {
+  const star = pattern.indexOf('*');
+  if (star === -1) return existsSync(join(folder, pattern)) ? [{ path: join(folder, pattern), match: '' }] : [];
+  const slash = pattern.lastIndexOf('/', star);
+  const parent = join(folder, pattern.slice(0, slash + 1));
+  const [head = ''] = pattern.slice(slash + 1).split('/');
+  const rest = pattern.slice(slash + 1 + head.length);
+  const [before = '', after = ''] = head.split('*');
+  if (!existsSync(parent)) return [];
+  return readdirSync(parent)
+    .filter((name) => name.length >= before.length + after.length && name.startsWith(before) && name.endsWith(after))
+    .sort()
+    .map((name) => ({ path: join(parent, name + rest), match: name.slice(before.length, name.length - after.length) }))
+    .filter(({ path }) => existsSync(path));
+}
+
+interface LoadSettings {
+  toExample: RecordFunction<RawExample>;
+  skipInvalid: boolean;
+  limits: ReadonlyArray<number | undefined>;
+  seed: number | undefined;
+  columns?: readonly string[] | undefined;
+}
+
+function loadFiles(files: readonly DataFile[], settings: LoadSettings): Dataset {
+  const result: Dataset = { examples: [], sources: [], skipped: 0 };
+  const problems: string[] = [];
+  for (const file of files) {
+    const { records, bad, sha256: digest } = readRecords(file.path, file.format, settings.columns);
+    const examples: Example[] = [];
+    for (const located of inRange(records, file, records.length + bad.length)) {
+      const example = convert(located, file, settings.toExample);
+      if (typeof example === 'string') bad.push(`${located.place}: ${example}`);
+      else examples.push(example);
+    }
+    for (const problem of bad) problems.push(`${file.path}: ${problem}`);
+    const kept = sample(examples, smallest(settings.limits), settings.seed);
+    for (const example of kept) result.examples.push(example);
+    result.sources.push({ path: file.shownPath, sha256: digest, examples: kept.length });
+  }
+  if (problems.length === 0) return result;
+  if (settings.skipInvalid) return { ...result, skipped: problems.length };
+  const rest = problems.length > MAX_SHOWN ? `; and ${problems.length - MAX_SHOWN} more` : '';
+  throw new CrayonError('example-invalid', `${problems.slice(0, MAX_SHOWN).join('; ')}${rest}`, {
+    hint: 'Mend these records, or leave bad ones out with `skip_invalid: true` in a YAML description.',
+  });
+}
+
+function inRange(records: LocatedRecord[], { range, path }: DataFile, count: number): LocatedRecord[] {
+  if (range === undefined) return records;
+  const [from, to] = range;
+  if (to > count) {
+    throw new CrayonError('dataset-invalid', `${path}: range [${from}, ${to}] of a file with ${count} records`);
+  }
+  return records.filter(({ index }) => index >= from && index < to);
+}
+
+/** The example, or what is wrong with the record. */
+function convert(
+  { record, index }: LocatedRecord,
+  file: DataFile,
+  toExample: RecordFunction<RawExample>,
+): Example | string {
+  try {
+    const raw = toExample({ ...record, ...file.extra });
+    return whyInvalid(raw) ?? { id: `${file.dataset}:${index}`, dataset: file.dataset, ...raw };
+  } catch (error) {
+    if (error instanceof CrayonError) throw error;
+    return reasonOf(error);
+  }
+}
+
+function sample(examples: Example[], limit: number | undefined, seed: number | undefined): Example[] {
+  if (limit === undefined || limit >= examples.length) return examples;
+  if (seed === undefined) return examples.slice(0, limit);
+  const order = examples.map((_, i) => i);
+  const random = createRandom(seed, `examples of ${examples[0]!.dataset}`);
+  const chosen = random.shuffle(order).slice(0, limit);
+  return chosen.sort((a, b) => a - b).map((i) => examples[i]!);
+}
+
+function smallest(limits: ReadonlyArray<number | undefined>): number | undefined {
+  const given = limits.filter((limit) => limit !== undefined);
+  return given.length === 0 ? undefined : Math.min(...given);
+}
