@@ -2,6 +2,7 @@
  * JSON files: bounded, strict UTF-8, and errors that name the file.
  */
 
+import { existsSync } from 'node:fs';
 import { CrayonError, type ErrorCode } from '../core/errors.js';
 import { writeFileAtomic } from './atomic-file.js';
 import { readSmallFile } from './file-io.js';

@@ -1,0 +1,158 @@
+/** `crayon build-pool`: a pool of base LoRA adapters from a base model and a training set. */
+
+import { Command, Option } from 'commander';
+import type { BackendName } from '../model/backend-names.js';
+import { PROJECTIONS, type Projection } from '../model/projections.js';
+import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/build-options.js';
+import type { LongPolicy } from '../pool/prepare.js';
+import { backendOption, collect, decimal, wholeNumber } from './options.js';
+import type { Terminal } from './terminal.js';
+
+interface Flags {
+  model: string;
+  data: string[];
+  dataDir?: string;
+  split?: string;
+  limit?: number;
+  pool: string;
+  clusters: number | 'auto';
+  embedding: string;
+  centred: boolean;
+  tau: number;
+  mode: 'joint' | 'independent';
+  rank: number;
+  alpha?: number;
+  targets: string;
+  epochs: number;
+  batchSize: number;
+  gradientAccumulation: number;
+  learningRate: number;
+  weightDecay: number;
+  maxLength?: number;
+  long: LongPolicy;
+  seed: number;
+  checkpointSeconds: number;
+  fresh: boolean;
+  force: boolean;
+  dryRun: boolean;
+  backend: BackendName | 'auto';
+}
+
+const HELP = `
+The training set is embedded in the base model's own space, clustered into N groups, and one LoRA adapter is
+trained for each, on the completions only. A killed build continues where it was when the command is repeated.
+
+Examples:
+  $ crayon build-pool --model models/base --data train.jsonl --pool pool
+  $ crayon build-pool --model models/base --data configs/o-lora-train.yaml --data-dir data/o-lora \\
+      --pool pool --clusters auto --embedding tfidf --long truncate
+  $ crayon build-pool --model models/base --data train.jsonl --pool pool --dry-run
+
+A record of train.jsonl: {"prompt": "Review: lovely film. Sentiment:", "completion": " good"}`;
+
+export function buildPoolCommand(terminal: Terminal): Command {
+  const { training, ...defaults } = BUILD_DEFAULTS;
+  return new Command('build-pool')
+    .description('Embed a training set, cluster it, and train a pool of base LoRA adapters.')
+    .requiredOption('--model <dir>', 'base model, a Hugging Face directory (llama, mistral, qwen2, qwen3)')
+    .requiredOption(
+      '--data <file>',
+      'JSONL, JSON or CSV of examples, or a YAML describing them; may be repeated',
+      collect,
+    )
+    .option('--data-dir <dir>', 'where the paths inside a YAML start')
+    .option('--split <name>', 'split to read where a YAML names several (default: train)')
+    .option('--limit <n>', 'at most this many examples of each file, drawn with the seed', wholeNumber(1))
+    .requiredOption('--pool <dir>', 'where to write the pool')
+    .option('--clusters <n|auto>', 'number of base LoRAs, or auto for the best silhouette', clusters, defaults.clusters)
+    .option(
+      '--embedding <kind>',
+      'first-attention, last-hidden, hidden:<layer> or tfidf; the first and the last need no model on the device',
+      defaults.embedding,
+    )
+    .option('--no-centred', "do not subtract the training set's mean embedding")
+    .option('--tau <t>', 'temperature of the gate softmax(cos / tau)', decimal(0), defaults.tau)
+    .addOption(
+      new Option('--mode <mode>', 'train the mixture that blending will use, or each LoRA on its own cluster')
+        .choices(['joint', 'independent'])
+        .default(defaults.mode),
+    )
+    .option('--rank <r>', 'rank of each base LoRA', wholeNumber(1, 1024), defaults.r)
+    .option('--alpha <a>', 'lora_alpha; the adapter is scaled by alpha / rank (default: twice the rank)', decimal(0))
+    .option('--targets <list>', 'projections that get a LoRA, e.g. q_proj,v_proj', 'all')
+    .option('--epochs <n>', 'passes over the training set; may be a fraction', decimal(0), training.epochs)
+    .option('--batch-size <n>', 'examples per batch', wholeNumber(1), training.batchSize)
+    .option('--gradient-accumulation <n>', 'batches per update', wholeNumber(1), training.gradientAccumulation)
+    .option('--learning-rate <x>', 'highest learning rate of the cosine schedule', decimal(0), training.learningRate)
+    .option('--weight-decay <x>', "AdamW's weight decay", decimal(0, true), training.adamw.weightDecay)
+    .option('--max-length <tokens>', "longest example (default: the model's context)", wholeNumber(2))
+    .addOption(
+      new Option('--long <policy>', 'what to do with longer ones; truncate cuts the front of the prompt')
+        .choices(['error', 'skip', 'truncate'])
+        .default(defaults.long),
+    )
+    .option('--seed <n>', 'seed of every random choice', wholeNumber(0), defaults.seed)
+    .option('--checkpoint-seconds <s>', 'time between checkpoints', decimal(0), defaults.checkpointSeconds)
+    .option('--fresh', 'discard what an interrupted build left', false)
+    .option('--force', 'replace an existing pool', false)
+    .option('--dry-run', 'say what would be done and how much memory it takes, and stop', false)
+    .addOption(backendOption())
+    .addHelpText('after', HELP)
+    .action(async (flags: Flags, command: Command) => {
+      const options = toOptions(flags, command);
+      const { runBuildPool, runDryRun } = await import('./run-build-pool.js');
+      if (flags.dryRun) runDryRun(options, terminal);
+      else await runBuildPool(options, flags.backend, terminal);
+    });
+}
+
+function toOptions(flags: Flags, command: Command): BuildPoolOptions {
+  const { training } = BUILD_DEFAULTS;
+  return {
+    ...BUILD_DEFAULTS,
+    model: flags.model,
+    data: flags.data,
+    dataDir: flags.dataDir,
+    split: flags.split,
+    limit: flags.limit,
+    out: flags.pool,
+    clusters: flags.clusters,
+    embedding: flags.embedding,
+    centred: flags.centred,
+    tau: flags.tau,
+    mode: flags.mode,
+    r: flags.rank,
+    targets: parseTargets(flags.targets, command),
+    maxLength: flags.maxLength,
+    long: flags.long,
+    seed: flags.seed,
+    force: flags.force,
+    fresh: flags.fresh,
+    checkpointSeconds: flags.checkpointSeconds,
+    training: {
+      ...training,
+      epochs: flags.epochs,
+      batchSize: flags.batchSize,
+      gradientAccumulation: flags.gradientAccumulation,
+      learningRate: flags.learningRate,
+      loraAlpha: flags.alpha ?? 2 * flags.rank,
+      seed: flags.seed,
+      adamw: { ...training.adamw, weightDecay: flags.weightDecay },
+    },
+  };
+}
+
+function parseTargets(text: string, command: Command): readonly Projection[] {
+  if (text === 'all') return PROJECTIONS;
+  const wanted = text.split(',').map((part) => part.trim());
+  const short = (p: Projection) => p.split('.')[1]!;
+  const unknown = wanted.filter((name) => !PROJECTIONS.some((p) => short(p) === name));
+  if (unknown.length > 0) {
+    command.error(`error: unknown target ${unknown.join(', ')}; choose from ${PROJECTIONS.map(short).join(', ')}`);
+  }
+  return PROJECTIONS.filter((p) => wanted.includes(short(p)));
+}
+
+function clusters(text: string): number | 'auto' {
+  return text === 'auto' ? 'auto' : wholeNumber(1, 4096)(text);
+}

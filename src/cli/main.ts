@@ -1,0 +1,83 @@
+/** The command line: declares the commands, runs one, and turns every failure into a message and an exit code. */
+
+import { Command, CommanderError } from 'commander';
+import { CrayonError, EXIT } from '../core/errors.js';
+import { CRAYON_VERSION } from '../core/version.js';
+import { blendCommand } from './blend.js';
+import { buildPoolCommand } from './build-pool.js';
+import { doctorCommand } from './doctor.js';
+import { inspectCommand } from './inspect.js';
+import { scoreCommand } from './score.js';
+import { type Streams, Terminal } from './terminal.js';
+
+const EXAMPLES = `
+A first run:
+  $ crayon doctor
+  $ crayon build-pool --model <model> --data train.jsonl --pool pool
+  $ crayon blend --pool pool --examples mine.jsonl --out my-adapter
+  $ crayon score --model <model> --adapter my-adapter --data held-out.jsonl
+
+Exit codes:
+  0 done · 1 a defect of crayon · 2 wrong usage · 3 a wrong file or value in it
+  4 the machine lacks something · 5 the numbers diverged · 130 interrupted
+`;
+
+/**
+ * Runs one command line.
+ *
+ * @param argv the arguments after the program's name
+ * @returns the exit code
+ */
+export async function main(argv: readonly string[], streams: Streams = process): Promise<number> {
+  const terminal = new Terminal(streams);
+  const program = new Command('crayon')
+    .description(
+      'Customise a small on-device LLM in an instant: build a pool of base LoRA adapters once,\n' +
+        'then blend them for each user from 3 to 50 examples, without training.',
+    )
+    .version(CRAYON_VERSION)
+    .showHelpAfterError('(run with --help for the options and examples)')
+    .addHelpText('after', EXAMPLES);
+  for (const make of [buildPoolCommand, blendCommand, scoreCommand, inspectCommand, doctorCommand]) {
+    program.addCommand(make(terminal));
+  }
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({
+      writeOut: (text) => streams.stdout.write(text),
+      writeErr: (text) => streams.stderr.write(text),
+    });
+    if (command !== program) {
+      command
+        .option('--json', 'print one JSON document to stdout, and everything else to stderr')
+        .option('--quiet', 'no progress and no remarks on stderr')
+        .option('--verbose', 'on failure, show the stack and the cause')
+        .hook('preAction', (_, actual) => {
+          terminal.json = actual.opts().json === true;
+          terminal.quiet = actual.opts().quiet === true;
+        });
+    }
+  }
+
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return EXIT.ok;
+  } catch (error) {
+    return report(error, terminal, argv.includes('--verbose'));
+  }
+}
+
+function report(error: unknown, terminal: Terminal, verbose: boolean): number {
+  // commander has printed its own message already; help and version end here with exit code 0
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  const known = error instanceof CrayonError;
+  const code = known ? error.code : 'internal';
+  const message = error instanceof Error ? error.message : String(error);
+  const hint = known ? error.hint : 'This is a defect of crayon. Please report it with the output of --verbose.';
+  terminal.error(code, message, hint);
+  if (verbose || !known) terminal.streams.stderr.write(`${(error as Error)?.stack ?? error}\n`);
+  if (verbose && error instanceof Error && error.cause !== undefined) {
+    terminal.streams.stderr.write(`Cause: ${(error.cause as Error)?.stack ?? error.cause}\n`);
+  }
+  terminal.document({ error: { code, message, ...(hint === undefined ? {} : { hint }) } });
+  return known ? error.exitCode : EXIT.internal;
+}

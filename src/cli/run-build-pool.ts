@@ -1,0 +1,94 @@
+/** The work and the words of `crayon build-pool`; loaded only when it runs, because it loads tfjs. */
+
+import { ellipsis, formatBytes, formatCount, formatDuration } from '../core/format.js';
+import { chooseBackend, releaseBackend } from '../model/backend.js';
+import type { BackendName } from '../model/backend-names.js';
+import { type BuildResult, buildPool } from '../pool/build.js';
+import type { BuildPoolOptions } from '../pool/build-options.js';
+import { planBuild } from '../pool/plan.js';
+import type { Terminal } from './terminal.js';
+
+export async function runBuildPool(
+  options: BuildPoolOptions,
+  wanted: BackendName | 'auto',
+  terminal: Terminal,
+): Promise<void> {
+  const backend = await chooseBackend(wanted);
+  terminal.note(`Back end: ${backend.name} (${backend.detail})`);
+  const started = performance.now();
+  const progress = terminal.progress();
+  const stop = new AbortController();
+  const onSignal = () => stop.abort();
+  process.once('SIGINT', onSignal);
+  process.once('SIGTERM', onSignal);
+  try {
+    const result = await buildPool(options, {
+      onProgress: ({ stage, done, total, note }) => progress.update(stage, done, total, note),
+      signal: stop.signal,
+    });
+    progress.end();
+    show(result, options, backend.name, performance.now() - started, terminal);
+  } catch (error) {
+    progress.end(true);
+    throw error;
+  } finally {
+    process.off('SIGINT', onSignal);
+    process.off('SIGTERM', onSignal);
+    releaseBackend();
+  }
+}
+
+export function runDryRun(options: BuildPoolOptions, terminal: Terminal): void {
+  const plan = planBuild(options);
+  terminal.document(plan);
+  const { bold } = terminal.colour;
+  const clusterCount =
+    options.clusters === 'auto' ? `chosen by silhouette, at most ${plan.maxClusters}` : `${plan.maxClusters}`;
+  terminal.print(bold('A build would'));
+  terminal.print(
+    `  read     ${formatCount(plan.examples)} examples, ${formatCount(plan.tokens)} tokens (longest ${plan.longest})`,
+  );
+  if (plan.skipped + plan.truncated > 0)
+    terminal.print(`           ${plan.skipped} skipped, ${plan.truncated} truncated`);
+  terminal.print(`  embed    by ${options.embedding}`);
+  terminal.print(`  cluster  into N = ${clusterCount}`);
+  terminal.print(
+    `  train    ${formatCount(plan.parameters)} parameters in ${formatCount(plan.steps)} steps (${options.mode})`,
+  );
+  terminal.print(`  write    ${formatBytes(plan.poolBytes)} to ${options.out}`);
+  terminal.print(`  need     about ${formatBytes(plan.memoryBytes)} of memory`);
+}
+
+function show(result: BuildResult, options: BuildPoolOptions, backend: string, ms: number, terminal: Terminal): void {
+  const { manifest, nearestPrompts, skipped, truncated, resumed, trainedTokensPerSecond } = result;
+  terminal.document({ pool: options.out, backend, ms, skipped, truncated, resumed, trainedTokensPerSecond, manifest });
+  terminal.table(
+    ['n', 'size', 'tasks', 'loss before', 'after', 'nearest examples'],
+    manifest.clusters.map((cluster, n) => [
+      String(n),
+      formatCount(cluster.size),
+      topTasks(cluster.tasks),
+      cluster.lossBefore?.toFixed(3) ?? '',
+      cluster.lossAfter?.toFixed(3) ?? '',
+      nearestPrompts[n]!.slice(0, 2)
+        .map((prompt) => ellipsis(prompt, 48))
+        .join('\n'),
+    ]),
+    ['right', 'right', 'left', 'right', 'right', 'left'],
+  );
+  const small = manifest.clusters.filter((c) => c.size < 8).length;
+  if (small > 0)
+    terminal.warn(`${small} of ${manifest.N} clusters have fewer than 8 examples; consider fewer clusters.`);
+  if (skipped + truncated > 0) terminal.note(`${skipped} examples were skipped and ${truncated} truncated (--long).`);
+  const silhouette = manifest.silhouette?.toFixed(3) ?? 'unknown';
+  terminal.print(
+    `\n${terminal.colour.green('Pool written:')} ${options.out} (N = ${manifest.N}, silhouette ${silhouette})`,
+  );
+  terminal.print(`${formatDuration(ms)}${resumed ? ', continued from a checkpoint' : ''}`);
+}
+
+function topTasks(tasks: Record<string, number>): string {
+  const entries = Object.entries(tasks);
+  const shown = entries.slice(0, 3).map(([name, count]) => `${name} ${count}`);
+  return shown.join('\n') + (entries.length > 3 ? `\n+${entries.length - 3} more` : '');
+}

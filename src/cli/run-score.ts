@@ -1,0 +1,84 @@
+/** The work and the words of `crayon score`; loaded only when it runs, because it loads tfjs. */
+
+import { CrayonError } from '../core/errors.js';
+import { formatCount, formatRate } from '../core/format.js';
+import { type Example, loadDataset } from '../formats/dataset.js';
+import { HfModel } from '../formats/hf-model.js';
+import { openPeftAdapter } from '../formats/peft-adapter.js';
+import { chooseBackend, releaseBackend } from '../model/backend.js';
+import { LlamaModel } from '../model/llama.js';
+import { poolGates } from '../pool/gate.js';
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
+import { stackAdapters } from '../train/adapter-lora.js';
+import type { EvaluationLora } from '../train/evaluate.js';
+import { type ScoreReport, scoreExamples } from '../train/score.js';
+import type { ScoreFlags } from './score.js';
+import type { Terminal } from './terminal.js';
+
+export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<void> {
+  if (flags.adapter !== undefined && flags.pool !== undefined) {
+    throw new CrayonError('bad-option', '--adapter and --pool are both given', { hint: 'Score one at a time.' });
+  }
+  const source = HfModel.open(flags.model);
+  try {
+    const tokenizer = loadTokenizer(flags.model);
+    const { dataDir, split, limit, seed } = flags;
+    const examples = flags.data.flatMap((path) => loadDataset(path, { dataDir, split, limit, seed }).examples);
+    const backend = await chooseBackend(flags.backend);
+    terminal.note(`Back end: ${backend.name} (${backend.detail})`);
+    const model = new LlamaModel(source);
+    const lora = await openLora(flags, source, model, tokenizer, examples);
+    const context = source.config.maxPositionEmbeddings;
+    const progress = terminal.progress();
+    const report = await scoreExamples({
+      model,
+      tokenizer,
+      examples,
+      maxLength: Math.min(flags.maxLength ?? context, context),
+      lora,
+      onProgress: (done, total) => progress.update('score', done, total),
+    });
+    progress.end();
+    model.dispose();
+    show(report, flags, backend.name, terminal);
+  } finally {
+    source.close();
+    releaseBackend();
+  }
+}
+
+async function openLora(
+  flags: ScoreFlags,
+  source: HfModel,
+  model: LlamaModel,
+  tokenizer: Tokenizer,
+  examples: Example[],
+): Promise<EvaluationLora | undefined> {
+  if (flags.pool !== undefined) return poolGates(flags.pool, source, model, tokenizer, examples);
+  if (flags.adapter === undefined) return undefined;
+  const adapter = openPeftAdapter(flags.adapter);
+  try {
+    return stackAdapters([adapter], source);
+  } finally {
+    adapter.close();
+  }
+}
+
+function show(report: ScoreReport, { model, adapter, pool }: ScoreFlags, backend: string, terminal: Terminal): void {
+  terminal.document({ model, adapter: adapter ?? null, pool: pool ?? null, backend, ...report });
+  const rows: string[][] = [
+    ['examples', formatCount(report.examples)],
+    ['completion tokens', formatCount(report.tokens)],
+    ['loss (nats/token)', report.loss.toFixed(4)],
+    ['perplexity', report.perplexity.toFixed(3)],
+    ['exact match, greedy', percent(report.exact)],
+  ];
+  if (report.acc !== null) {
+    rows.push(['acc', `${percent(report.acc)} ± ${percent(report.accStderr ?? 0)}`]);
+    rows.push(['acc_norm', percent(report.accNorm!)]);
+  }
+  rows.push(['tokens/s', formatRate(report.tokensPerSecond)]);
+  terminal.table([adapter ?? pool ?? model, ''], rows, ['left', 'right']);
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;

@@ -1,0 +1,49 @@
+/** `crayon score`: held-out loss, perplexity and multiple-choice accuracy of a model, an adapter or a pool. */
+
+import { Command } from 'commander';
+import type { BackendName } from '../model/backend-names.js';
+import { backendOption, collect, wholeNumber } from './options.js';
+import type { Terminal } from './terminal.js';
+
+export interface ScoreFlags {
+  model: string;
+  adapter?: string;
+  pool?: string;
+  data: string[];
+  dataDir?: string;
+  split: string;
+  limit?: number;
+  seed: number;
+  maxLength?: number;
+  backend: BackendName | 'auto';
+}
+
+const HELP = `
+Loss is the mean negative log-likelihood per completion token, in nats. Where the examples have choices, acc takes
+the choice of the highest summed log-probability and acc_norm the highest per byte, as in lm-evaluation-harness.
+Prompts beyond the context lose their front. --pool scores every example through its own mixture (the per-query gate).
+
+Examples:
+  $ crayon score --model models/base --data held-out.jsonl
+  $ crayon score --model models/base --adapter my-adapter --data held-out.jsonl --json
+  $ crayon score --model models/base --pool pool --data held-out.jsonl`;
+
+export function scoreCommand(terminal: Terminal): Command {
+  return new Command('score')
+    .description('Measure held-out loss, perplexity and multiple-choice accuracy, with or without an adapter.')
+    .requiredOption('--model <dir>', 'base model, a Hugging Face directory')
+    .option('--adapter <dir>', 'PEFT adapter on that model')
+    .option('--pool <dir>', 'pool whose adapters are mixed for each example by its similarity to the centroids')
+    .requiredOption('--data <file>', 'JSONL, JSON or CSV of examples, or a YAML; may be repeated', collect)
+    .option('--data-dir <dir>', 'where the paths inside a YAML start')
+    .option('--split <name>', 'split to read where a YAML names several', 'test')
+    .option('--limit <n>', 'at most this many examples of each file, drawn with the seed', wholeNumber(1))
+    .option('--seed <n>', 'seed of the draw', wholeNumber(0), 0)
+    .option('--max-length <tokens>', "longest sequence (default: the model's context)", wholeNumber(2))
+    .addOption(backendOption())
+    .addHelpText('after', HELP)
+    .action(async (flags: ScoreFlags) => {
+      const { runScore } = await import('./run-score.js');
+      await runScore(flags, terminal);
+    });
+}

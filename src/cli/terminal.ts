@@ -1,0 +1,132 @@
+/**
+ * Where a command's words go. Results go to stdout, everything else to stderr; with `--json`, stdout carries exactly one
+ * JSON document. No colours and no moving lines where the stream is not a terminal or NO_COLOR is set.
+ */
+
+import { Chalk, type ChalkInstance } from 'chalk';
+import Table from 'cli-table3';
+import ora from 'ora';
+import { bar, formatDuration, formatRate } from '../core/format.js';
+
+export interface Streams {
+  stdout: NodeJS.WriteStream | NodeJS.WritableStream;
+  stderr: NodeJS.WriteStream | NodeJS.WritableStream;
+  env: NodeJS.ProcessEnv;
+}
+
+export interface ProgressDisplay {
+  /** Reports `done` of `total` units of a stage; a new stage ends the one before. */
+  update(stage: string, done: number, total: number, note?: string): void;
+  /** Ends the last stage; with an error, as failed. */
+  end(failed?: boolean): void;
+}
+
+export class Terminal {
+  json = false;
+  quiet = false;
+  /** colours for stdout */
+  readonly colour: ChalkInstance;
+  private readonly colourError: ChalkInstance;
+
+  constructor(readonly streams: Streams) {
+    this.colour = new Chalk({ level: colourLevel(streams.stdout, streams.env) });
+    this.colourError = new Chalk({ level: colourLevel(streams.stderr, streams.env) });
+  }
+
+  /** A line of the result for people; dropped under `--json`. */
+  print(text = ''): void {
+    if (!this.json) this.streams.stdout.write(`${text}\n`);
+  }
+
+  /** The result for programs; dropped without `--json`. */
+  document(value: unknown): void {
+    if (this.json) this.streams.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  }
+
+  /** A remark that is not part of the result. */
+  note(text: string): void {
+    if (!this.quiet) this.streams.stderr.write(`${this.colourError.dim(text)}\n`);
+  }
+
+  warn(text: string): void {
+    this.streams.stderr.write(`${this.colourError.yellow('Warning:')} ${text}\n`);
+  }
+
+  error(code: string, message: string, hint?: string): void {
+    const { red, dim } = this.colourError;
+    this.streams.stderr.write(`${red('Error:')} ${message} ${dim(`[${code}]`)}\n`);
+    if (hint !== undefined) this.streams.stderr.write(`${dim('Hint:')}  ${hint}\n`);
+  }
+
+  table(head: string[], rows: string[][], align?: Array<'left' | 'right' | 'center'>): void {
+    const table = new Table({
+      head: head.map((cell) => this.colour.bold(cell)),
+      style: { head: [], border: [], compact: true },
+      ...(align === undefined ? {} : { colAligns: align }),
+    });
+    table.push(...rows);
+    this.print(table.toString());
+  }
+
+  /** A bar with rate and time left on a terminal; one line for each finished stage elsewhere. */
+  progress(): ProgressDisplay {
+    const { stderr } = this.streams;
+    const live = !this.quiet && (stderr as NodeJS.WriteStream).isTTY === true;
+    const spinner = ora({
+      stream: stderr as NodeJS.WriteStream,
+      isEnabled: live,
+      isSilent: !live,
+      discardStdin: false,
+    });
+    let stage: string | undefined;
+    let started = 0;
+    let last: { done: number; total: number; note?: string | undefined } | undefined;
+
+    const finish = (failed: boolean) => {
+      if (stage === undefined || last === undefined) return;
+      const { done, total, note } = last;
+      const share = failed ? `${done} of ${total}` : `${total}`;
+      const text = `${stage}  ${share} in ${formatDuration(performance.now() - started)}${note ? `, ${note}` : ''}`;
+      if (!live) this.note(`${failed ? 'x' : '-'} ${text}`);
+      else if (failed) spinner.fail(text);
+      else spinner.succeed(text);
+      stage = undefined;
+    };
+
+    return {
+      update: (next, done, total, note) => {
+        if (next !== stage) {
+          finish(false);
+          stage = next;
+          started = performance.now();
+          if (live) spinner.start();
+        }
+        last = { done, total, note };
+        if (live) spinner.text = progressLine(next, last, performance.now() - started);
+      },
+      end: (failed = false) => finish(failed),
+    };
+  }
+}
+
+/** `train ████░░░░ 41 %  123/300  5.1/s  35 s left  loss 1.234` */
+export function progressLine(
+  stage: string,
+  { done, total, note }: { done: number; total: number; note?: string | undefined },
+  elapsedMs: number,
+): string {
+  const share = total > 0 ? done / total : 0;
+  const perMs = elapsedMs > 0 ? done / elapsedMs : 0;
+  const parts = [stage, bar(share, 20), `${Math.floor(share * 100)} %`, `${done}/${total}`];
+  if (done > 0 && perMs > 0) {
+    parts.push(`${formatRate(perMs * 1000)}/s`, `${formatDuration((total - done) / perMs)} left`);
+  }
+  if (note) parts.push(note);
+  return parts.join('  ');
+}
+
+function colourLevel(stream: Streams['stdout'], env: NodeJS.ProcessEnv): 0 | 1 {
+  if (env.NO_COLOR) return 0;
+  if (env.FORCE_COLOR && env.FORCE_COLOR !== '0') return 1;
+  return (stream as NodeJS.WriteStream).isTTY === true && env.TERM !== 'dumb' ? 1 : 0;
+}
