@@ -48,6 +48,11 @@ export function readJsonObject(path: string, maxBytes = MAX_JSON_BYTES): JsonObj
   return value;
 }
 
+/** A JSON object, or undefined where the file does not exist. */
+export function readOptionalJson(path: string): JsonObject | undefined {
+  return existsSync(path) ? readJsonObject(path) : undefined;
+}
+
 /** Writes JSON, indented by two and ended by a line feed. */
 export function writeJson(path: string, value: unknown): void {
   writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
@@ -85,9 +90,4 @@ export function findDuplicateKey(json: string): string | undefined {
     }
   }
   return undefined;
-}
-
-/** A JSON object, or undefined where the file does not exist. */
-export function readOptionalJson(path: string): JsonObject | undefined {
-  return existsSync(path) ? readJsonObject(path) : undefined;
 }

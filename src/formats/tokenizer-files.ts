@@ -6,7 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { readSmallFile } from './file-io.js';
-import { decodeUtf8, type JsonObject, readJsonObject } from './json-file.js';
+import { decodeUtf8, type JsonObject, readJsonObject, readOptionalJson } from './json-file.js';
 
 const TOKENIZER = 'tokenizer.json';
 const MAX_TEMPLATE_BYTES = 2 ** 20;
@@ -29,11 +29,10 @@ export interface TokenizerFiles {
  */
 export function readTokenizerFiles(dir: string): TokenizerFiles {
   if (!existsSync(join(dir, TOKENIZER))) throw missingTokenizer(dir);
-  const optional = (name: string): JsonObject => (existsSync(join(dir, name)) ? readJsonObject(join(dir, name)) : {});
   return {
     tokenizer: readJsonObject(join(dir, TOKENIZER)),
-    config: optional('tokenizer_config.json'),
-    specialTokens: optional('special_tokens_map.json'),
+    config: readOptionalJson(join(dir, 'tokenizer_config.json')) ?? {},
+    specialTokens: readOptionalJson(join(dir, 'special_tokens_map.json')) ?? {},
     chatTemplate: readChatTemplate(dir),
   };
 }
