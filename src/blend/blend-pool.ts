@@ -1,0 +1,169 @@
+/**
+ * The instant customisation: a pool and a user's examples to one merged adapter. No gradient, no search, and for the
+ * embedding kinds `first-attention` and `tfidf` no forward pass and no tensor library either.
+ */
+
+import { CrayonError } from '../core/errors.js';
+import { row } from '../core/vector.js';
+import { loadDataset } from '../formats/dataset.js';
+import { sha256 } from '../formats/digest.js';
+import { HfModel, isModelDirectory } from '../formats/hf-model.js';
+import { openPool, type Pool } from '../formats/pool.js';
+import type { CombineKind } from '../lora/factors.js';
+import type { EmbeddingKind } from '../pool/embedding-kinds.js';
+import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
+import { embedInSpace, type HiddenStateEmbedder, poolSpace, refuseOtherBase } from '../pool/space.js';
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
+import { type BlendResult, blendAdapters } from './blend.js';
+import { type Estimator, estimateCoefficients, type Rows } from './coefficients.js';
+import { type Coverage, checkCoverage } from './coverage.js';
+
+/** How many examples a user shows. */
+export const EXAMPLE_LIMITS = { min: 3, max: 50 };
+
+export interface BlendPoolOptions {
+  pool: string;
+  /** JSONL, JSON, CSV or YAML; not needed for `uniform` and `given` */
+  examples?: string | undefined;
+  dataDir?: string | undefined;
+  split?: string | undefined;
+  /** the base model's directory, where it is not where the pool's manifest says */
+  model?: string | undefined;
+  out: string;
+  estimator: Estimator;
+  /** the pool's own temperature when absent */
+  tau?: number | undefined;
+  topK?: number | undefined;
+  /** for estimator `given` */
+  coefficients?: readonly number[] | undefined;
+  combine: CombineKind;
+  rank?: number | undefined;
+  dtype: 'F32' | 'F16' | 'BF16';
+  long: LongPolicy;
+  force: boolean;
+  threads?: number | undefined;
+  onProgress?: ((done: number, total: number, module: string) => void) | undefined;
+  /** called for the embedding kinds that need a forward pass, which this module does not bring */
+  openHiddenEmbedder?:
+    | ((model: HfModel, kind: EmbeddingKind, tokenizer: Tokenizer) => Promise<HiddenStateEmbedder>)
+    | undefined;
+}
+
+export interface BlendPoolResult {
+  coefficients: number[];
+  /** cosine of the examples' mean with each centroid; null when no examples were given */
+  similarities: number[] | null;
+  coverage: Coverage | null;
+  /** number of examples that were embedded */
+  examples: number;
+  blend: BlendResult;
+  /** reading, tokenising and embedding the examples */
+  embedMs: number;
+  totalMs: number;
+}
+
+/**
+ * @throws CrayonError `examples-count`, `pool-mismatch`, `file-not-found`, and what the parts throw; nothing is left behind
+ *
+ * @example
+ * await blendPool({ pool: 'pool', examples: 'mine.jsonl', out: 'my-adapter', estimator: 'similarity', combine: 'cat',
+ *   dtype: 'F32', long: 'error', force: false });
+ */
+export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolResult> {
+  const started = performance.now();
+  const pool = openPool(options.pool);
+  const { manifest, centroids } = pool;
+  const rows = options.examples === undefined ? null : await embedExamples(options, options.examples, pool);
+  const embedMs = performance.now() - started;
+
+  const space: Rows = { data: centroids, n: manifest.N, d: manifest.embedding.dim };
+  const { coefficients, similarities } = estimateCoefficients(options.estimator, rows, space, {
+    tau: options.tau ?? manifest.tau,
+    ...(options.topK === undefined ? {} : { topK: options.topK }),
+    ...(options.coefficients === undefined ? {} : { coefficients: options.coefficients }),
+  });
+  const coverage = rows === null ? null : checkCoverage(rows, space, manifest.clusters);
+
+  const adapters = manifest.adapters.map((_, n) => pool.openAdapter(n));
+  try {
+    const { combine, rank, dtype, out, force, threads, onProgress } = options;
+    const blend = blendAdapters({
+      adapters,
+      coefficients,
+      combine,
+      dtype,
+      out,
+      force,
+      baseModel: manifest.base.name,
+      provenance: {
+        pool: sha256(JSON.stringify(manifest)),
+        embedding: manifest.embedding.kind,
+        estimator: options.estimator,
+        tau: options.tau ?? manifest.tau,
+        examples: rows?.n ?? 0,
+        coverage: coverage?.verdict ?? null,
+      },
+      ...(rank === undefined ? {} : { rank }),
+      ...(threads === undefined ? {} : { threads }),
+      ...(onProgress === undefined ? {} : { onProgress }),
+    });
+    return {
+      coefficients: [...coefficients],
+      similarities: similarities === null ? null : [...similarities],
+      coverage,
+      examples: rows?.n ?? 0,
+      blend,
+      embedMs,
+      totalMs: performance.now() - started,
+    };
+  } finally {
+    for (const adapter of adapters) adapter.close();
+  }
+}
+
+async function embedExamples(options: BlendPoolOptions, path: string, pool: Pool): Promise<Rows> {
+  const { dataDir, split, long } = options;
+  const { examples } = loadDataset(path, { dataDir, split });
+  const { min, max } = EXAMPLE_LIMITS;
+  if (examples.length < min || examples.length > max) {
+    throw new CrayonError('examples-count', `${path} has ${examples.length} examples, expected ${min} to ${max}`, {
+      hint: examples.length < min ? 'A few more examples of the task are needed.' : 'Keep the most typical ones.',
+    });
+  }
+  const model = HfModel.open(options.model ?? findBase(pool));
+  try {
+    refuseOtherBase(pool, model);
+    const tokenizer = loadTokenizer(model.dir);
+    const maxLength = model.config.maxPositionEmbeddings;
+    const prepared = prepareExamples(examples, tokenizer, { maxLength, long, addEos: false });
+    const space = poolSpace(pool);
+    const needsForward = space.kind !== 'first-attention' && space.kind !== 'tfidf';
+    const hidden = needsForward ? await options.openHiddenEmbedder?.(model, space.kind, tokenizer) : undefined;
+    const sequences = prepared.examples.map((e) => e.promptIds);
+    const data = await embedInSpace(space, model, sequences, hidden);
+    refuseEmpty(
+      data,
+      space.d,
+      prepared.examples.map((e) => e.id),
+    );
+    return { data, n: sequences.length, d: space.d };
+  } finally {
+    model.close();
+  }
+}
+
+/** The base model where the pool's manifest says it is: relative to the working directory, or to the pool. */
+function findBase(pool: Pool): string {
+  const { name } = pool.manifest.base;
+  const found = [name, `${pool.dir}/${name}`].find(isModelDirectory);
+  if (found !== undefined) return found;
+  throw new CrayonError('file-not-found', `the pool's base model "${name}" is not there`, {
+    hint: 'Name its directory with --model: a few rows of it are read to embed the examples.',
+  });
+}
+
+function refuseEmpty(data: Float32Array, d: number, ids: readonly string[]): void {
+  const empty = ids.filter((_, i) => row(data, i, d).every((x) => x === 0));
+  if (empty.length === 0) return;
+  throw new CrayonError('example-invalid', `no embedding for ${empty.join(', ')}: the prompt has no tokens of its own`);
+}

@@ -1,0 +1,183 @@
+/**
+ * Blend coefficients from similarity scores: instant, no gradient and no search (Crayon, arXiv 2406.07007).
+ *
+ * Every estimator looks at the user's examples through their embeddings (n, d) and at the pool through its centroids (N, d).
+ * Only N numbers come out, and they are all that ever needs to leave the device.
+ */
+import { CrayonError } from '../core/errors.js';
+import { gram } from '../core/linalg.js';
+import { nonNegativeLeastSquares } from '../core/linalg-nnls.js';
+import { softmax } from '../core/softmax.js';
+import { argmax, cosine, dot, type Floats, meanRows, norm, normalise, row } from '../core/vector.js';
+import { checkCoefficients } from './plan.js';
+
+/** The estimators, in the order of the documentation. */
+export const ESTIMATORS = ['similarity', 'histogram', 'nnls', 'nearest', 'uniform', 'given'] as const;
+
+/**
+ * - `similarity`: softmax_n( cos(q_c, c_n) / tau ), the paper's.
+ * - `histogram`: share of the examples whose nearest centroid is n.
+ * - `nnls`: non-negative least squares of q_c on the unit centroids, normalised to sum 1.
+ * - `nearest`: 1 for the centroid nearest to q_c.
+ * - `uniform`: 1 / N.
+ * - `given`: the caller's own numbers, as they are.
+ */
+export type Estimator = (typeof ESTIMATORS)[number];
+
+/** A row-major matrix of embeddings or centroids. */
+export interface Rows {
+  data: Floats;
+  /** number of rows */
+  n: number;
+  /** embedding size */
+  d: number;
+}
+
+export interface EstimateOptions {
+  /** Temperature of `similarity`; the pool's manifest has the one it was trained with. */
+  tau: number;
+  /** Keep only the k largest coefficients, renormalised. */
+  topK?: number;
+  /** For `given`. */
+  coefficients?: ArrayLike<number>;
+}
+
+export interface Estimate {
+  /** alpha (N) */
+  coefficients: Float64Array;
+  /** cos(q_c, c_n) (N); null for estimators that look at no examples. */
+  similarities: Float64Array | null;
+}
+
+/**
+ * Estimates the blend's coefficients.
+ *
+ * @param examples embeddings of the user's examples; null is enough for `uniform` and `given`
+ * @throws CrayonError `examples-count` without examples, `coefficients-invalid` for numbers that cannot be used, `bad-option`
+ *   for a tau or topK out of range
+ *
+ * @example
+ * const { coefficients } = estimateCoefficients('similarity', embeddings, centroids, { tau: 0.1, topK: 4 });
+ */
+export function estimateCoefficients(
+  estimator: Estimator,
+  examples: Rows | null,
+  centroids: Rows,
+  options: EstimateOptions,
+): Estimate {
+  const { tau, topK } = options;
+  if (!(tau > 0 && Number.isFinite(tau))) throw new CrayonError('bad-option', `tau ${tau}, expected a positive number`);
+  if (estimator === 'given') {
+    checkCoefficients(options.coefficients ?? [], centroids.n);
+    const coefficients = Float64Array.from(options.coefficients!);
+    return { coefficients: topK === undefined ? coefficients : keepLargest(coefficients, topK), similarities: null };
+  }
+  if (estimator === 'uniform') {
+    return { coefficients: new Float64Array(centroids.n).fill(1 / centroids.n), similarities: null };
+  }
+  if (examples === null || examples.n === 0) {
+    throw new CrayonError('examples-count', `${estimator} needs examples, found none`, {
+      hint: 'Give a file with examples, or use the uniform or given coefficients.',
+    });
+  }
+  const query = queryEmbedding(examples);
+  const similarities = similaritiesTo(query, centroids);
+  const coefficients = estimateFrom(estimator, examples, query, similarities, centroids, tau);
+  return { coefficients: topK === undefined ? coefficients : keepLargest(coefficients, topK), similarities };
+}
+
+function estimateFrom(
+  estimator: Exclude<Estimator, 'given' | 'uniform'>,
+  examples: Rows,
+  query: Float64Array,
+  similarities: Float64Array,
+  centroids: Rows,
+  tau: number,
+): Float64Array {
+  switch (estimator) {
+    case 'similarity':
+      return softmax(similarities, tau);
+    case 'nearest':
+      return oneHot(argmax(similarities), centroids.n);
+    case 'histogram': {
+      const shares = new Float64Array(centroids.n);
+      for (let i = 0; i < examples.n; i++) {
+        shares[argmax(similaritiesTo(row(examples.data, i, examples.d), centroids))]! += 1 / examples.n;
+      }
+      return shares;
+    }
+    case 'nnls':
+      return nnlsCoefficients(query, similarities, centroids);
+    default:
+      throw estimator satisfies never;
+  }
+}
+
+/**
+ * q_c: the mean of the examples' embeddings, normalised to length 1.
+ *
+ * @throws CrayonError `coefficients-invalid` when the mean has no direction
+ */
+export function queryEmbedding({ data, n, d }: Rows): Float64Array {
+  const query = normalise(meanRows(data, n, d));
+  if (norm(query) > 0) return query;
+  throw new CrayonError('coefficients-invalid', 'the examples’ mean embedding is zero: it is similar to no centroid', {
+    hint: 'Give more examples, in the language and of the kind of the task.',
+  });
+}
+
+/** cos(x, c_n) for every centroid (N). */
+export function similaritiesTo(x: Floats, { data, n, d }: Rows): Float64Array {
+  return Float64Array.from({ length: n }, (_, i) => cosine(x, row(data, i, d)));
+}
+
+/**
+ * The per-query gate alpha(x): the coefficients of a single embedding, by the softmax that joint training used. An embedding of
+ * zero (a text with no known word) is similar to nothing and gets equal coefficients.
+ */
+export function gate(embedding: Floats, centroids: Rows, tau: number, topK?: number): Float64Array {
+  const coefficients = softmax(similaritiesTo(embedding, centroids), tau);
+  return topK === undefined ? coefficients : keepLargest(coefficients, topK);
+}
+
+/**
+ * The k largest coefficients, scaled to keep the sum; the rest zero. Of equal ones the first is kept. By size, not by sign.
+ *
+ * @throws CrayonError `bad-option` unless 1 <= k <= N
+ */
+export function keepLargest(coefficients: Float64Array, k: number): Float64Array {
+  const count = coefficients.length;
+  if (!Number.isSafeInteger(k) || k < 1 || k > count) {
+    throw new CrayonError('bad-option', `top-k ${k}, expected a whole number from 1 to ${count}`);
+  }
+  if (k === count) return coefficients;
+  const order = Array.from(coefficients.keys());
+  order.sort((i, j) => Math.abs(coefficients[j]!) - Math.abs(coefficients[i]!) || i - j);
+  const kept = new Set(order.slice(0, k));
+  const result = coefficients.map((value, i) => (kept.has(i) ? value : 0));
+  const factor = sum(coefficients) / sum(result);
+  // numbers given with both signs may cancel: then there is nothing sensible to scale by
+  return Number.isFinite(factor) && factor > 0 ? result.map((value) => value * factor) : result;
+}
+
+function nnlsCoefficients(query: Float64Array, similarities: Float64Array, centroids: Rows): Float64Array {
+  const { n, d } = centroids;
+  const units = new Float64Array(n * d);
+  for (let i = 0; i < n; i++) units.set(normalise(row(centroids.data, i, d)), i * d);
+  const inner = Float64Array.from({ length: n }, (_, i) => dot(query, row(units, i, d)));
+  const solution = nonNegativeLeastSquares(gram(units, n, d), inner);
+  const total = sum(solution);
+  // no centroid points the query's way: the nearest is the limit of what a shrinking positive weight would choose
+  if (total === 0) return oneHot(argmax(similarities), n);
+  return solution.map((value) => value / total);
+}
+
+function oneHot(index: number, length: number): Float64Array {
+  const coefficients = new Float64Array(length);
+  coefficients[index] = 1;
+  return coefficients;
+}
+
+function sum(x: Float64Array): number {
+  return x.reduce((total, value) => total + value, 0);
+}

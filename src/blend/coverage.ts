@@ -1,0 +1,117 @@
+/**
+ * Does the pool cover the user's examples? Their similarity to the nearest centroid, against that of the training examples to
+ * their own centroid, whose quantiles the pool keeps for each cluster.
+ *
+ * An example of the training data's kind falls at any percentile of its cluster with equal chance, so the median over the
+ * examples is near 50. A median in the lowest percentiles means texts unlike anything the base LoRAs were trained on.
+ */
+import { CrayonError } from '../core/errors.js';
+import { argmax, row } from '../core/vector.js';
+import { type PoolCluster, SIMILARITY_QUANTILES } from '../formats/pool-manifest.js';
+import { type Rows, similaritiesTo } from './coefficients.js';
+
+/** Median percentile below which the pool does not cover the examples, and below which it is in doubt. */
+export const NOT_COVERED_BELOW = 5;
+export const BORDERLINE_BELOW = 20;
+
+/** Share of examples below the 5th percentile of their cluster above which coverage is in doubt whatever the median. */
+export const STRAY_SHARE = 0.3;
+
+/** Quantiles of fewer training examples than this say little: the pool's average ones are used instead. */
+const MIN_CLUSTER_SIZE = 10;
+
+export type CoverageVerdict = 'covered' | 'borderline' | 'not-covered';
+
+/** What the check needs of a cluster in the pool's manifest. */
+export type ClusterSimilarity = Pick<PoolCluster, 'size' | 'similarity'>;
+
+export interface Coverage {
+  verdict: CoverageVerdict;
+  /** One plain sentence. */
+  sentence: string;
+  /** Median of the examples' percentiles, 0 to 100. */
+  percentile: number;
+  /** Share of the examples below the 5th percentile of their cluster, 0 to 1. */
+  strayShare: number;
+  /** Mean cosine of the examples with their nearest centroid, and that of the training examples of the same clusters. */
+  similarity: number;
+  trainingSimilarity: number;
+  /** For each example, in order. */
+  examples: Array<{ cluster: number; similarity: number; percentile: number }>;
+}
+
+/**
+ * Compares the user's examples with the training examples.
+ *
+ * @throws CrayonError `examples-count` without examples
+ */
+export function checkCoverage(examples: Rows, centroids: Rows, clusters: readonly ClusterSimilarity[]): Coverage {
+  if (examples.n === 0) throw new CrayonError('examples-count', 'no examples to compare with the pool');
+  const overall = averageQuantiles(clusters);
+  const placed = Array.from({ length: examples.n }, (_, i) => {
+    const similarities = similaritiesTo(row(examples.data, i, examples.d), centroids);
+    const cluster = argmax(similarities);
+    const { size, similarity } = clusters[cluster]!;
+    const quantiles = size < MIN_CLUSTER_SIZE ? overall : similarity.quantiles;
+    return { cluster, similarity: similarities[cluster]!, percentile: percentileOf(similarities[cluster]!, quantiles) };
+  });
+
+  const percentile = median(placed.map((example) => example.percentile));
+  const strays = placed.filter((example) => example.percentile < SIMILARITY_QUANTILES[1]).length;
+  const strayShare = strays / placed.length;
+  const verdict = judge(percentile, strayShare);
+  const similarity = mean(placed.map((example) => example.similarity));
+  const trainingSimilarity = mean(placed.map(({ cluster }) => clusters[cluster]!.similarity.mean));
+  const sentence = describe(verdict, percentile, strays, placed.length);
+  return { verdict, sentence, percentile, strayShare, similarity, trainingSimilarity, examples: placed };
+}
+
+/** Where a value lies among the training examples, 0 to 100, linear between the stored quantiles. */
+export function percentileOf(value: number, quantiles: readonly number[]): number {
+  const last = quantiles.length - 1;
+  if (value < quantiles[0]!) return 0;
+  if (value >= quantiles[last]!) return 100;
+  let i = 0;
+  while (value >= quantiles[i + 1]!) i++;
+  const [low, high] = [quantiles[i]!, quantiles[i + 1]!];
+  const [from, to] = [SIMILARITY_QUANTILES[i]!, SIMILARITY_QUANTILES[i + 1]!];
+  return from + ((value - low) / (high - low)) * (to - from);
+}
+
+function judge(percentile: number, strayShare: number): CoverageVerdict {
+  if (percentile < NOT_COVERED_BELOW) return 'not-covered';
+  return percentile < BORDERLINE_BELOW || strayShare > STRAY_SHARE ? 'borderline' : 'covered';
+}
+
+function describe(verdict: CoverageVerdict, percentile: number, strays: number, count: number): string {
+  const opening = {
+    covered: 'The pool covers these examples',
+    borderline: 'The pool covers these examples only in part',
+    'not-covered': 'The pool does not cover these examples',
+  }[verdict];
+  const consequence = {
+    covered: '',
+    borderline: ' Expect less from the blend than on the pool’s own tasks.',
+    'not-covered': ' The blend may do no better than the base model: train a LoRA, or build a pool with such data.',
+  }[verdict];
+  const place = `at percentile ${Math.round(percentile)} of the training examples’ similarity to their cluster (50 would be typical)`;
+  return `${opening}: their median is ${place}, and ${strays} of ${count} are below the 5th.${consequence}`;
+}
+
+/** Quantiles of the pool as a whole: the average over clusters, by size. */
+function averageQuantiles(clusters: readonly ClusterSimilarity[]): number[] {
+  const total = clusters.reduce((sum, { size }) => sum + size, 0);
+  return SIMILARITY_QUANTILES.map((_, i) =>
+    clusters.reduce((sum, { size, similarity }) => sum + (size / total) * similarity.quantiles[i]!, 0),
+  );
+}
+
+function median(values: number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+function mean(values: number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
