@@ -61,6 +61,16 @@ export class SvdThreads {
     for (let i = 1; i < Math.min(threads, count); i++) this.threads.push(this.start());
   }
 
+  /** Modules that other threads have computed so far. */
+  get answers(): number {
+    return Atomics.load(this.signal, 0);
+  }
+
+  /** Threads that listen, the calling one included. */
+  get ready(): number {
+    return 1 + this.threads.filter((thread) => Atomics.load(thread.ready, 0) === 1).length;
+  }
+
   /** The result of module `index`; to be called for 0, 1, 2, ... in this order. */
   take(index: number): CombinedFactors {
     this.feed();

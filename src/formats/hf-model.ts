@@ -28,6 +28,11 @@ const MAX_CONFIG_BYTES = 2 ** 20;
 const MAX_INDEX_BYTES = 64 * 2 ** 20;
 const MAX_SHARDS = 1000;
 
+/** Whether a directory looks like a Hugging Face model: it has a config.json. */
+export function isModelDirectory(dir: string): boolean {
+  return existsSync(join(dir, CONFIG));
+}
+
 /**
  * One open model.
  *

@@ -11,11 +11,8 @@ import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import { hasLinuxLibrary, hasTfjsBinding } from '../formats/native-libraries.js';
+import { BACKENDS, type BackendName } from './backend-names.js';
 import { registerWasmMatMul } from './wasm-matmul.js';
-
-/** In order of preference. `node-gpu` also runs on the CPU when no CUDA device is found. */
-export const BACKENDS = ['node-gpu', 'node', 'webgpu', 'wasm', 'cpu'] as const;
-export type BackendName = (typeof BACKENDS)[number];
 
 export interface BackendChoice {
   name: BackendName;

@@ -10,19 +10,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { HfModel, ModelConfig } from '../formats/hf-model.js';
 import { attention, type Linear, linear, loraLinear, type RotaryTables, rmsNorm, rotary, swiGlu } from './ops.js';
+import { PROJECTIONS, type Projection } from './projections.js';
 import { rotaryAngles } from './rope.js';
-
-/** The seven projections of a block that LoRA can target, in checkpoint order. */
-export const PROJECTIONS = [
-  'self_attn.q_proj',
-  'self_attn.k_proj',
-  'self_attn.v_proj',
-  'self_attn.o_proj',
-  'mlp.gate_proj',
-  'mlp.up_proj',
-  'mlp.down_proj',
-] as const;
-export type Projection = (typeof PROJECTIONS)[number];
 
 /** LoRA factors by module path (`model.layers.0.self_attn.q_proj`), and the gate of this batch. */
 export interface LoraBinding {

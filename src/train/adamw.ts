@@ -4,17 +4,7 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-
-export interface AdamWOptions {
-  beta1: number;
-  beta2: number;
-  epsilon: number;
-  weightDecay: number;
-  /** largest L2 norm of the gradient; infinity for none */
-  clipNorm: number;
-}
-
-export const ADAMW_DEFAULTS: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
+import { ADAMW_DEFAULTS, type AdamWOptions } from './settings.js';
 
 /** A snapshot that a checkpoint can hold. */
 export interface AdamWState {

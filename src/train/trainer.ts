@@ -9,39 +9,12 @@ import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import type { LlamaModel, LoraBinding } from '../model/llama.js';
 import { takeRows, weightedCrossEntropy } from '../model/ops.js';
-import { ADAMW_DEFAULTS, AdamW, type AdamWOptions, type AdamWState } from './adamw.js';
+import { AdamW, type AdamWState } from './adamw.js';
 import { epochBatches, padBatch, type TrainingExample } from './batches.js';
 import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
 import { initialParameters, type LoraLayout } from './lora-layout.js';
 import { learningRateAt } from './schedule.js';
-
-export interface TrainSettings {
-  epochs: number;
-  /** examples per micro-batch */
-  batchSize: number;
-  /** micro-batches per update */
-  gradientAccumulation: number;
-  learningRate: number;
-  /** share of all steps spent warming up */
-  warmupShare: number;
-  /** last learning rate as a share of the highest */
-  finalShare: number;
-  loraAlpha: number;
-  seed: number;
-  adamw: AdamWOptions;
-}
-
-export const TRAIN_DEFAULTS: TrainSettings = {
-  epochs: 1,
-  batchSize: 16,
-  gradientAccumulation: 1,
-  learningRate: 2e-3,
-  warmupShare: 0.05,
-  finalShare: 0.1,
-  loraAlpha: 16,
-  seed: 0,
-  adamw: ADAMW_DEFAULTS,
-};
+import type { TrainSettings } from './settings.js';
 
 export interface TrainerInput {
   model: LlamaModel;

@@ -1,0 +1,163 @@
+/** `crayon blend`: one merged adapter for a user, from a pool and 3 to 50 examples. */
+
+import { Command, Option } from 'commander';
+import { type BlendPoolResult, blendPool } from '../blend/blend-pool.js';
+import { ESTIMATORS, type Estimator } from '../blend/coefficients.js';
+import { CrayonError } from '../core/errors.js';
+import { bar, formatBytes, formatDuration } from '../core/format.js';
+import { openPool } from '../formats/pool.js';
+import type { CombineKind } from '../lora/factors.js';
+import type { BackendName } from '../model/backend-names.js';
+import type { LongPolicy } from '../pool/prepare.js';
+import { backendOption, decimal, numberList, wholeNumber } from './options.js';
+import type { Terminal } from './terminal.js';
+
+interface Flags {
+  pool: string;
+  examples?: string;
+  dataDir?: string;
+  split?: string;
+  model?: string;
+  out: string;
+  estimator: Estimator;
+  temperature?: number;
+  topK?: number;
+  coefficients?: number[];
+  combine: CombineKind;
+  rank?: number;
+  dtype: 'F32' | 'F16' | 'BF16';
+  long: LongPolicy;
+  force: boolean;
+  backend: BackendName | 'auto';
+}
+
+const HELP = `
+The examples' mean embedding is compared with the pool's centroids; the N similarities become the coefficients of
+the blend. Nothing is trained and nothing leaves the device. The result is a PEFT directory.
+
+Examples:
+  $ crayon blend --pool pool --examples mine.jsonl --out my-adapter
+  $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --combine svd --rank 16
+  $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --top-k 2 --temperature 0.05
+  $ crayon blend --pool pool --coefficients 0.7,0.3,0,0 --out by-hand`;
+
+export function blendCommand(terminal: Terminal): Command {
+  return new Command('blend')
+    .description("Blend a pool's adapters into one for a user's 3 to 50 examples, without training.")
+    .requiredOption('--pool <dir>', 'pool written by build-pool')
+    .option('--examples <file>', "the user's examples: JSONL, JSON, CSV or YAML")
+    .option('--data-dir <dir>', 'where the paths inside a YAML start')
+    .option('--split <name>', 'split to read where a YAML names several (default: train)')
+    .option('--model <dir>', "the base model (default: where the pool's manifest says)")
+    .requiredOption('--out <dir>', 'adapter directory to write')
+    .addOption(
+      new Option('--estimator <name>', 'how similarities become coefficients')
+        .choices(ESTIMATORS.filter((name) => name !== 'given'))
+        .default('similarity'),
+    )
+    .option('--temperature <t>', "of softmax(cos / t) (default: the pool's)", decimal(0))
+    .option('--top-k <k>', 'keep the k largest coefficients and renormalise', wholeNumber(1))
+    .option('--coefficients <list>', 'give the coefficients by hand instead, N numbers', numberList)
+    .addOption(
+      new Option(
+        '--combine <type>',
+        'cat is exact; svd is the best approximation of a rank; linear is not the same sum',
+      )
+        .choices(['cat', 'svd', 'linear'])
+        .default('cat'),
+    )
+    .option(
+      '--rank <r>',
+      'rank of the svd (default: the largest rank in the pool), or limit for the others',
+      wholeNumber(1),
+    )
+    .addOption(new Option('--dtype <type>', 'how the adapter is stored').choices(['F32', 'F16', 'BF16']).default('F32'))
+    .addOption(
+      new Option('--long <policy>', 'examples beyond the context: refuse them, or cut the front of their prompts')
+        .choices(['error', 'skip', 'truncate'])
+        .default('error'),
+    )
+    .option('--force', 'replace an existing adapter directory', false)
+    .addOption(backendOption())
+    .addHelpText('after', HELP)
+    .action((flags: Flags) => run(flags, terminal));
+}
+
+async function run(flags: Flags, terminal: Terminal): Promise<void> {
+  const { temperature, coefficients, backend, ...rest } = flags;
+  const estimator = coefficients === undefined ? flags.estimator : 'given';
+  if (estimator === 'given' && flags.examples !== undefined) {
+    throw new CrayonError('bad-option', '--coefficients and --examples are both given', {
+      hint: 'Leave out --examples to blend by hand, or --coefficients to blend by similarity.',
+    });
+  }
+  if (estimator !== 'given' && estimator !== 'uniform' && flags.examples === undefined) {
+    throw new CrayonError('bad-option', `--estimator ${estimator} needs --examples`, {
+      hint: 'Give a JSONL file of 3 to 50 examples, or --coefficients, or --estimator uniform.',
+    });
+  }
+  let release = () => {};
+  const progress = terminal.progress();
+  try {
+    const result = await blendPool({
+      ...rest,
+      estimator,
+      tau: temperature,
+      coefficients,
+      onProgress: (done, total) => progress.update('blend', done, total),
+      openHiddenEmbedder: async (source, kind, tokenizer) => {
+        // Only these kinds pay for a tensor library and the whole model.
+        const { chooseBackend, releaseBackend } = await import('../model/backend.js');
+        const { LlamaModel } = await import('../model/llama.js');
+        const { hiddenEmbedder } = await import('../pool/gate.js');
+        const choice = await chooseBackend(backend);
+        release = releaseBackend;
+        terminal.note(`Back end: ${choice.name} (${choice.detail})`);
+        return hiddenEmbedder(new LlamaModel(source), kind, tokenizer);
+      },
+    });
+    progress.end();
+    show(result, flags, terminal);
+  } catch (error) {
+    progress.end(true);
+    throw error;
+  } finally {
+    release();
+  }
+}
+
+function show(result: BlendPoolResult, flags: Flags, terminal: Terminal): void {
+  const { coefficients, similarities, coverage, blend, embedMs, totalMs } = result;
+  terminal.document({ out: flags.out, combine: flags.combine, ...result });
+  const { bold, cyan, dim, green, yellow } = terminal.colour;
+  const { clusters } = openPool(flags.pool).manifest;
+
+  terminal.print(bold('Coefficients'));
+  const largest = Math.max(...coefficients.map(Math.abs));
+  const order = coefficients.map((_, n) => n).sort((i, j) => coefficients[j]! - coefficients[i]!);
+  for (const n of order) {
+    const alpha = coefficients[n]!;
+    const cos = similarities === null ? '' : dim(`  cos ${signed(similarities[n]!)}`);
+    const tasks = Object.keys(clusters[n]!.tasks).slice(0, 3).join(', ');
+    const drawn = cyan(bar(Math.abs(alpha) / largest, 24));
+    terminal.print(`  ${String(n).padStart(3)}  ${drawn}  ${signed(alpha)}${cos}  ${dim(tasks)}`);
+  }
+  if (coverage !== null) {
+    const paint = coverage.verdict === 'covered' ? green : yellow;
+    terminal.print(`\n${paint(coverage.sentence)}`);
+  }
+  const approximated = blend.modules.filter((m) => m.relativeError > 0);
+  if (flags.combine === 'svd' && approximated.length > 0) {
+    terminal.print(`\n${bold('Relative error by module')} ${dim(`(rank ${blend.rank} of the exact sum)`)}`);
+    for (const { name, relativeError } of approximated) terminal.print(`  ${name}  ${relativeError.toExponential(2)}`);
+  }
+  for (const notice of blend.notices) terminal.warn(notice);
+  terminal.print(
+    `\n${green('Adapter written:')} ${flags.out} (${blend.modules.length} modules, rank ${blend.rank}, ${formatBytes(blend.bytes)})`,
+  );
+  terminal.print(
+    `${formatDuration(totalMs)}: embedding ${formatDuration(embedMs)}, blending ${formatDuration(blend.ms)}`,
+  );
+}
+
+const signed = (x: number) => (x < 0 ? '' : ' ') + x.toFixed(3);

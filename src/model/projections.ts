@@ -1,0 +1,11 @@
+/** The seven projections of a block that LoRA can target, in checkpoint order. */
+export const PROJECTIONS = [
+  'self_attn.q_proj',
+  'self_attn.k_proj',
+  'self_attn.v_proj',
+  'self_attn.o_proj',
+  'mlp.gate_proj',
+  'mlp.up_proj',
+  'mlp.down_proj',
+] as const;
+export type Projection = (typeof PROJECTIONS)[number];

@@ -1,0 +1,181 @@
+/**
+ * Builds a pool: embed the training set in the base LLM's own space, cluster it, train one base LoRA per cluster, write.
+ *
+ * Method: Crayon (arXiv 2406.07007). Every stage's result is kept in a work directory beside the output, so a killed
+ * build continues where it was and ends with the same bytes as one that ran through.
+ */
+
+import { softmax } from '../core/softmax.js';
+import type { HfModel } from '../formats/hf-model.js';
+import type { PoolManifest } from '../formats/pool.js';
+import { WorkDirectory } from '../formats/work-directory.js';
+import { LlamaModel } from '../model/llama.js';
+import { PROJECTIONS } from '../model/projections.js';
+import { meanLoss, scoreCompletions } from '../train/evaluate.js';
+import { createLoraLayout, type LoraLayout } from '../train/lora-layout.js';
+import type { BuildHooks, BuildPoolOptions, BuildProgress } from './build-options.js';
+import { type ClusterResult, clusterPoints } from './cluster.js';
+import { describeClusters } from './cluster-report.js';
+import { embedTrainingSet } from './embed.js';
+import { hiddenLayerOf, parseEmbeddingKind } from './embedding-kinds.js';
+import { readInputs } from './inputs.js';
+import type { Points } from './points.js';
+import { trainAdapters } from './train.js';
+import { refuseExistingPool, writePool } from './write.js';
+
+export interface BuildResult {
+  manifest: PoolManifest;
+  /** prompts of the examples nearest to each centroid, for display; they are not stored in the pool */
+  nearestPrompts: string[][];
+  skipped: number;
+  truncated: number;
+  resumed: boolean;
+  /** tokens per second of the training, padding excluded; 0 when it was finished before */
+  trainedTokensPerSecond: number;
+}
+
+/** @throws CrayonError for every fault of the inputs, `interrupted` when the signal fires */
+export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {}): Promise<BuildResult> {
+  const progress = hooks.onProgress ?? (() => {});
+  // 1) read and check everything before any work
+  refuseExistingPool(options);
+  const inputs = readInputs(options, progress);
+  const { model: source, examples } = inputs;
+  const kind = parseEmbeddingKind(options.embedding, source.config.numLayers);
+  const work = new WorkDirectory(`${options.out}.building`, inputs.fingerprint, options.fresh);
+  const model = new LlamaModel(source);
+  try {
+    // 2) embed
+    const { points, space } = await embedTrainingSet({
+      kind,
+      centred: options.centred,
+      source,
+      model,
+      layer: hiddenLayerOf(kind, source.config.numLayers),
+      examples,
+      bosId: inputs.bosId,
+      work,
+      onProgress: (done, total) => progress({ stage: 'embed', done, total }),
+    });
+
+    // 3) cluster
+    const clustering = cluster(points, options, work, progress);
+    const { k: N, centroids } = clustering;
+    const similarities = points.similarities(centroids, N);
+    points.dispose();
+    const gates = examples.map((_, i) => {
+      const row = similarities.subarray(i * N, (i + 1) * N);
+      return options.mode === 'joint' ? softmax(row, options.tau) : oneHot(clustering.assignment[i]!, N);
+    });
+
+    // 4) train
+    const layout = poolLayout(source, options, N);
+    const trained = await trainAdapters({ model, layout, examples, gates, options, work, hooks });
+
+    // 5) losses before and after, on a sample of each cluster
+    const description = await describeClusters({
+      examples,
+      clustering,
+      similarities,
+      count: options.evaluationExamples,
+      seed: options.seed,
+      lossOf: async (members, adapted) => {
+        const lora = { layout, parameters: trained.parameters, loraAlpha: options.training.loraAlpha };
+        const gatesOf = members.map((i) => gates[i]!);
+        const sample = members.map((i) => examples[i]!);
+        return meanLoss(await scoreCompletions(model, sample, adapted ? { lora: { ...lora, gates: gatesOf } } : {}));
+      },
+      onProgress: (done, total) => progress({ stage: 'evaluate', done, total }),
+    });
+
+    // 6) write
+    progress({ stage: 'write', done: 0, total: N });
+    const manifest = writePool({ options, inputs, space, clustering, layout, trained, clusters: description.clusters });
+    progress({ stage: 'write', done: N, total: N });
+    work.remove();
+    return {
+      manifest,
+      nearestPrompts: description.nearest.map((members) => members.map((i) => examples[i]!.prompt)),
+      skipped: inputs.skipped,
+      truncated: inputs.truncated,
+      resumed: work.resumed,
+      trainedTokensPerSecond: trained.tokensPerSecond,
+    };
+  } finally {
+    model.dispose();
+    source.close();
+  }
+}
+
+/** The factors of N adapters on the targeted projections of every block. */
+export function poolLayout(
+  source: HfModel,
+  { targets, r }: Pick<BuildPoolOptions, 'targets' | 'r'>,
+  N: number,
+): LoraLayout {
+  const modules = [];
+  for (let layer = 0; layer < source.config.numLayers; layer++) {
+    for (const projection of PROJECTIONS.filter((p) => targets.includes(p))) {
+      const name = `model.layers.${layer}.${projection}`;
+      const [out, inSize] = source.info(`${name}.weight`).shape as [number, number];
+      modules.push({ name, in: inSize, out });
+    }
+  }
+  return createLoraLayout(modules, N, r);
+}
+
+function cluster(
+  points: Points,
+  options: BuildPoolOptions,
+  work: WorkDirectory,
+  progress: (p: BuildProgress) => void,
+): ClusterResult {
+  const { clusters, seed } = options;
+  const onProgress = (done: number, total: number) => progress({ stage: 'cluster', done, total });
+  // Cheap and deterministic for a given back end, but kept all the same: a run may be continued on another machine.
+  const saved = work.load('clusters');
+  if (saved !== undefined) {
+    const result = restoreClusters(saved);
+    onProgress(1, 1);
+    return result;
+  }
+  const result = clusterPoints(points, { clusters, seed, onProgress });
+  const { k, centroids, assignment } = result;
+  work.save('clusters', [
+    { name: 'centroids', dtype: 'F32', shape: [k, points.d], data: centroids },
+    { name: 'assignment', dtype: 'I32', shape: [points.n], data: assignment },
+    {
+      name: 'numbers',
+      dtype: 'F64',
+      shape: [3],
+      data: Float64Array.of(result.objective, result.iterations, result.silhouette),
+    },
+  ]);
+  return result;
+}
+
+function restoreClusters(saved: NonNullable<ReturnType<WorkDirectory['load']>>): ClusterResult {
+  const [k] = saved.info('centroids').shape as [number, number];
+  const centroids = saved.readF32('centroids');
+  const assignment = new Int32Array(saved.readBytes('assignment').slice().buffer);
+  const [objective, iterations, silhouette] = new Float64Array(saved.readBytes('numbers').slice().buffer);
+  saved.close();
+  const sizes = new Array<number>(k).fill(0);
+  for (const c of assignment) sizes[c]!++;
+  return {
+    k,
+    centroids,
+    assignment,
+    sizes,
+    objective: objective!,
+    iterations: iterations!,
+    silhouette: silhouette!,
+    tried: [],
+  };
+}
+
+function oneHot(index: number, N: number): Float64Array {
+  const row = new Float64Array(N);
+  row[index] = 1;
+  return row;
+}

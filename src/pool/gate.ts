@@ -1,0 +1,55 @@
+/** The per-query gate: each prompt through its own mixture of a pool's adapters. */
+
+import { softmax } from '../core/softmax.js';
+import { dot, row } from '../core/vector.js';
+import type { Example } from '../formats/dataset.js';
+import type { HfModel } from '../formats/hf-model.js';
+import { openPool } from '../formats/pool.js';
+import type { LlamaModel } from '../model/llama.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { stackAdapters } from '../train/adapter-lora.js';
+import type { EvaluationLora } from '../train/evaluate.js';
+import { withBos } from './embed.js';
+import { type EmbeddingKind, hiddenLayerOf } from './embedding-kinds.js';
+import { hiddenStateEmbeddings } from './hidden-states.js';
+import { prepareExamples } from './prepare.js';
+import { embedInSpace, type HiddenStateEmbedder, poolSpace, refuseOtherBase } from './space.js';
+
+/** A forward pass for the embedding kinds that need one. */
+export function hiddenEmbedder(model: LlamaModel, kind: EmbeddingKind, tokenizer: Tokenizer): HiddenStateEmbedder {
+  const layer = hiddenLayerOf(kind, model.config.numLayers);
+  const bosId = tokenizer.addsBos ? tokenizer.bosId : null;
+  return (sequences) =>
+    hiddenStateEmbeddings(model, withBos(sequences, bosId), { layer: layer!, skip: bosId === null ? 0 : 1 });
+}
+
+/** All adapters of a pool, with alpha(x) = softmax(cos(q(x), c_n) / tau) of each example. */
+export async function poolGates(
+  dir: string,
+  source: HfModel,
+  model: LlamaModel,
+  tokenizer: Tokenizer,
+  examples: Example[],
+): Promise<EvaluationLora> {
+  const pool = openPool(dir);
+  refuseOtherBase(pool, source);
+  const { N, tau } = pool.manifest;
+  const space = poolSpace(pool);
+  const maxLength = source.config.maxPositionEmbeddings;
+  const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false });
+  const sequences = prepared.examples.map((e) => e.promptIds);
+  const rows = await embedInSpace(space, source, sequences, hiddenEmbedder(model, space.kind, tokenizer));
+  const gates = examples.map((_, i) => {
+    const q = row(rows, i, space.d);
+    return softmax(
+      Array.from({ length: N }, (_, n) => dot(q, row(pool.centroids, n, space.d))),
+      tau,
+    );
+  });
+  const adapters = Array.from({ length: N }, (_, n) => pool.openAdapter(n));
+  try {
+    return stackAdapters(adapters, source, gates);
+  } finally {
+    for (const adapter of adapters) adapter.close();
+  }
+}

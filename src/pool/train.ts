@@ -1,0 +1,95 @@
+/** The training stage of a pool build: the trainer's loop, with checkpoints and interruption. */
+
+import { CrayonError } from '../core/errors.js';
+import type { WorkDirectory } from '../formats/work-directory.js';
+import type { LlamaModel } from '../model/llama.js';
+import type { LoraLayout } from '../train/lora-layout.js';
+import { type StepReport, Trainer } from '../train/trainer.js';
+import type { BuildHooks, BuildPoolOptions } from './build-options.js';
+import type { PreparedExample } from './prepare.js';
+
+export interface Trained {
+  parameters: Float32Array;
+  /** loss of every step */
+  losses: Float32Array;
+  tokensPerSecond: number;
+}
+
+interface TrainStage {
+  model: LlamaModel;
+  layout: LoraLayout;
+  examples: PreparedExample[];
+  gates: ArrayLike<number>[];
+  options: BuildPoolOptions;
+  work: WorkDirectory;
+  hooks: BuildHooks;
+}
+
+/** Trains all adapters of a pool, from the beginning or from a checkpoint. @throws CrayonError `interrupted` */
+export async function trainAdapters({
+  model,
+  layout,
+  examples,
+  gates,
+  options,
+  work,
+  hooks,
+}: TrainStage): Promise<Trained> {
+  const saved = work.load('training');
+  const resume = saved && {
+    step: saved.readF32('losses').length,
+    parameters: saved.readF32('parameters'),
+    m: saved.readF32('m'),
+    v: saved.readF32('v'),
+  };
+  const losses = saved ? [...saved.readF32('losses')] : [];
+  saved?.close();
+  const trainer = new Trainer({ model, layout, examples, gates }, { ...options.training, seed: options.seed }, resume);
+  const checkpoint = async () => {
+    const { parameters, m, v } = await trainer.state();
+    const vector = (name: string, data: Float32Array) => ({ name, dtype: 'F32' as const, shape: [data.length], data });
+    work.save('training', [
+      vector('parameters', parameters),
+      vector('m', m),
+      vector('v', v),
+      vector('losses', Float32Array.from(losses)),
+    ]);
+    return parameters;
+  };
+
+  try {
+    const started = performance.now();
+    let lastSave = started;
+    let tokens = 0;
+    while (!trainer.done) {
+      const report: StepReport = await trainer.step();
+      losses.push(report.loss);
+      tokens += report.tokens;
+      const seconds = (performance.now() - started) / 1000;
+      hooks.onProgress?.({
+        stage: 'train',
+        done: report.step,
+        total: report.totalSteps,
+        note: `loss ${report.loss.toFixed(3)}, ${Math.round(tokens / seconds)} tokens/s`,
+      });
+      if (hooks.signal?.aborted) {
+        await checkpoint();
+        throw new CrayonError('interrupted', `stopped after step ${report.step} of ${report.totalSteps}`, {
+          hint: 'The same command continues from here.',
+        });
+      }
+      if (performance.now() - lastSave > options.checkpointSeconds * 1000) {
+        await checkpoint();
+        lastSave = performance.now();
+      }
+    }
+    const seconds = (performance.now() - started) / 1000;
+    return {
+      parameters: await checkpoint(),
+      losses: Float32Array.from(losses),
+      tokensPerSecond: tokens / seconds,
+    };
+  } finally {
+    trainer.dispose();
+  }
+}

@@ -1,0 +1,102 @@
+/** Writes a finished pool: manifest, centroids, and each base LoRA as a PEFT directory of its own. */
+
+import { join } from 'node:path';
+import { CRAYON_VERSION } from '../core/version.js';
+import { AtomicDirectory, writeDirectoryAtomic } from '../formats/atomic-file.js';
+import { writePeftAdapter } from '../formats/peft-adapter-writer.js';
+import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from '../formats/pool.js';
+import { adapterFactors, type LoraLayout } from '../train/lora-layout.js';
+import type { BuildPoolOptions } from './build-options.js';
+import type { ClusterResult } from './cluster.js';
+import type { BuildInputs } from './inputs.js';
+import type { EmbeddingSpace } from './space.js';
+import type { Trained } from './train.js';
+
+export interface PoolToWrite {
+  options: BuildPoolOptions;
+  inputs: BuildInputs;
+  space: EmbeddingSpace;
+  clustering: ClusterResult;
+  layout: LoraLayout;
+  trained: Trained;
+  clusters: PoolManifest['clusters'];
+}
+
+/** @throws CrayonError `output-exists` when the pool may not be written there: to be called before any work */
+export function refuseExistingPool({ out, force }: Pick<BuildPoolOptions, 'out' | 'force'>): void {
+  new AtomicDirectory(out, { force, marker: POOL_MANIFEST }).abort();
+}
+
+export function writePool({
+  options,
+  inputs,
+  space,
+  clustering,
+  layout,
+  trained,
+  clusters,
+}: PoolToWrite): PoolManifest {
+  const { r, targets, force, out } = options;
+  const { loraAlpha } = options.training;
+  const { config } = inputs.model;
+  // As the user wrote it, like PEFT's base_model_name_or_path: `blend` looks there, and so does AutoPeftModel.
+  const baseModel = options.model;
+  const manifest: PoolManifest = {
+    format: 'crayon-pool',
+    version: 1,
+    createdBy: `crayon ${CRAYON_VERSION}`,
+    base: {
+      name: baseModel,
+      modelType: config.modelType,
+      digest: inputs.modelDigest,
+      tokenizerDigest: inputs.tokenizerDigest,
+      hiddenSize: config.hiddenSize,
+    },
+    embedding: { kind: space.kind, centred: space.mean !== null, dim: space.d },
+    N: clustering.k,
+    seed: options.seed,
+    tau: options.tau,
+    training: {
+      ...options.training,
+      mode: options.mode,
+      targets,
+      maxLength: inputs.maxLength,
+      long: options.long,
+      examples: inputs.examples.length,
+      steps: trained.losses.length,
+      firstLoss: mean(trained.losses.slice(0, 10)),
+      lastLoss: mean(trained.losses.slice(-10)),
+    },
+    data: inputs.sources,
+    clusters,
+    silhouette: clustering.silhouette,
+    adapters: [],
+  };
+  writeDirectoryAtomic(out, { force, marker: POOL_MANIFEST }, (dir) => {
+    for (let n = 0; n < clustering.k; n++) {
+      const name = `adapters/${n}`;
+      writePeftAdapter(join(dir, name), {
+        baseModel,
+        r,
+        loraAlpha,
+        targetModules: targets.map((target) => target.split('.').at(-1)!).sort(),
+        modules: layout.modules.map((module) => ({
+          name: module.name,
+          r,
+          in: module.in,
+          out: module.out,
+          a: () => adapterFactors(layout, trained.parameters, module, n).a,
+          b: () => adapterFactors(layout, trained.parameters, module, n).b,
+        })),
+      });
+      manifest.adapters.push({ dir: name, r, loraAlpha, sha256: adapterDigest(join(dir, name)) });
+    }
+    writePoolManifest(dir, manifest, { centroids: clustering.centroids, mean: space.mean, idf: space.idf });
+  });
+  return manifest;
+}
+
+/** Rounded to what float32 sums of losses are good for. */
+function mean(values: Float32Array): number {
+  return Number((values.reduce((a, b) => a + b, 0) / Math.max(1, values.length)).toFixed(4));
+}

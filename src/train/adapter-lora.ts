@@ -1,0 +1,61 @@
+/** A PEFT adapter, as read from its directory, in the form that the model's forward pass takes. */
+
+import { CrayonError } from '../core/errors.js';
+import type { HfModel } from '../formats/hf-model.js';
+import type { PeftAdapter } from '../formats/peft-adapter.js';
+import type { EvaluationLora } from './evaluate.js';
+import { createLoraLayout, setAdapterFactors } from './lora-layout.js';
+
+/**
+ * Stacks adapters for evaluation. Modules of lower rank are padded with zeros and every scale is folded into B, so that
+ * mixed ranks, rsLoRA and patterns need no further thought.
+ *
+ * @param gates coefficients, as in EvaluationLora
+ * @throws CrayonError `adapter-mismatch` naming every module that does not fit the base model
+ */
+export function stackAdapters(
+  adapters: readonly PeftAdapter[],
+  base: HfModel,
+  gates: EvaluationLora['gates'] = [[1]],
+): EvaluationLora {
+  const r = Math.max(1, ...adapters.flatMap((adapter) => adapter.modules.map((m) => m.r)));
+  const shapes = new Map<string, { name: string; in: number; out: number }>();
+  const known = new Set(base.tensorNames());
+  const problems: string[] = [];
+  for (const adapter of adapters) {
+    for (const { name, in: inSize, out } of adapter.modules) {
+      shapes.set(name, { name, in: inSize, out });
+      if (!known.has(`${name}.weight`)) {
+        problems.push(`${name}: the base model has no such module`);
+        continue;
+      }
+      const [baseOut, baseIn] = base.info(`${name}.weight`).shape;
+      if (baseOut !== out || baseIn !== inSize) {
+        problems.push(`${name}: adapter is ${out} x ${inSize}, base is ${baseOut} x ${baseIn}`);
+      }
+    }
+  }
+  if (problems.length > 0) {
+    throw new CrayonError('adapter-mismatch', `${adapters[0]!.dir} does not fit ${base.dir}: ${problems.join('; ')}`, {
+      hint: 'Use the base model that the adapter was made for (base_model_name_or_path in its config).',
+    });
+  }
+  const layout = createLoraLayout([...shapes.values()], adapters.length, r);
+  const parameters = new Float32Array(layout.size);
+  adapters.forEach((adapter, n) => {
+    const byName = new Map(adapter.modules.map((m) => [m.name, m]));
+    for (const module of layout.modules) {
+      const source = byName.get(module.name);
+      if (source === undefined) continue; // an adapter without this module contributes nothing to it
+      const a = new Float32Array(r * module.in);
+      a.set(adapter.readA(source));
+      const thin = adapter.readB(source); // (out, source.r)
+      const b = new Float32Array(module.out * r);
+      for (let o = 0; o < module.out; o++) {
+        for (let j = 0; j < source.r; j++) b[o * r + j] = thin[o * source.r + j]! * source.scale;
+      }
+      setAdapterFactors(layout, parameters, module, n, { a, b });
+    }
+  });
+  return { layout, parameters, loraAlpha: r, gates };
+}

@@ -1,0 +1,125 @@
+/**
+ * What a model, with or without an adapter, is worth on examples: held-out loss, perplexity, multiple-choice accuracy.
+ *
+ * Multiple choice as in lm-evaluation-harness: `acc` takes the choice of the highest summed log-probability, `acc_norm`
+ * the highest per byte of the choice's text.
+ */
+
+import { standardError } from '../core/stats.js';
+import type { Example } from '../formats/dataset.js';
+import type { LlamaModel } from '../model/llama.js';
+import { encodeExample } from '../tokenizer/encode-example.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { TrainingExample } from './batches.js';
+import { type CompletionScore, type EvaluationLora, meanLoss, scoreCompletions } from './evaluate.js';
+
+export interface ExampleScore {
+  id: string;
+  /** of the completion, summed, in nats */
+  logprob: number;
+  tokens: number;
+  isGreedy: boolean;
+  /** summed log-probability of each choice */
+  choices?: number[];
+  /** index of the right choice */
+  answer?: number;
+  /** index of the choice that acc takes */
+  predicted?: number;
+}
+
+export interface ScoreReport {
+  examples: number;
+  /** completion tokens */
+  tokens: number;
+  /** mean negative log-likelihood per completion token, in nats */
+  loss: number;
+  perplexity: number;
+  /** share of completions that greedy decoding would produce exactly */
+  exact: number;
+  /** multiple-choice examples; the three below are null without any */
+  choiceExamples: number;
+  acc: number | null;
+  accStderr: number | null;
+  accNorm: number | null;
+  /** tokens that went through the model, per second */
+  tokensPerSecond: number;
+  perExample: ExampleScore[];
+}
+
+export interface ScoreOptions {
+  model: LlamaModel;
+  tokenizer: Tokenizer;
+  examples: readonly Example[];
+  /** cut the front of a prompt that would exceed this many tokens */
+  maxLength: number;
+  /** coefficients are those of its `gates`: one entry for all examples, or one per example */
+  lora?: EvaluationLora | undefined;
+  onProgress?: (done: number, total: number) => void;
+}
+
+export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport> {
+  const { model, tokenizer, examples, maxLength, lora, onProgress } = options;
+  // 1) every completion and every choice becomes one sequence; a completion that is one of its choices is scored once
+  const sequences: TrainingExample[] = [];
+  const owners: number[] = [];
+  const add = (example: Example, completion: string, owner: number) => {
+    const encoded = encodeExample(tokenizer, { ...example, completion });
+    sequences.push(cutFront(encoded, maxLength, tokenizer.addsBos ? 1 : 0));
+    owners.push(owner);
+    return sequences.length - 1;
+  };
+  const places = examples.map((example, i) => {
+    const choices = example.choices?.map((choice) => add(example, choice, i));
+    const among = example.choices?.indexOf(example.completion) ?? -1;
+    return { choices, completion: among >= 0 ? choices![among]! : add(example, example.completion, i) };
+  });
+
+  // 2) score
+  const started = performance.now();
+  const perSequence = lora && lora.gates.length > 1 ? { ...lora, gates: owners.map((i) => lora.gates[i]!) } : lora;
+  const scores = await scoreCompletions(model, sequences, { lora: perSequence, ...(onProgress ? { onProgress } : {}) });
+  const seconds = (performance.now() - started) / 1000;
+
+  // 3) report
+  const completions = places.map(({ completion }) => scores[completion]!);
+  const perExample = examples.map((example, i): ExampleScore => {
+    const { choices } = places[i]!;
+    const own = { id: example.id, ...completions[i]! };
+    if (choices === undefined || example.answer === undefined) return own;
+    const logprobs = choices.map((at) => scores[at]!.logprob);
+    return { ...own, choices: logprobs, answer: example.answer, predicted: argmax(logprobs) };
+  });
+  const choiceScores = perExample.flatMap((score, i) => (score.choices ? [{ score, example: examples[i]! }] : []));
+  const hits = choiceScores.map(({ score }) => (score.predicted === score.answer ? 1 : 0));
+  const normHits = choiceScores.map(({ score, example }) => {
+    const perByte = score.choices!.map((logprob, c) => logprob / Buffer.byteLength(example.choices![c]!));
+    return argmax(perByte) === score.answer ? 1 : 0;
+  });
+  const loss = meanLoss(completions);
+  return {
+    examples: examples.length,
+    tokens: completions.reduce((n, s) => n + s.tokens, 0),
+    loss,
+    perplexity: Math.exp(loss),
+    exact: mean(completions.map((s: CompletionScore) => (s.isGreedy ? 1 : 0))),
+    choiceExamples: choiceScores.length,
+    acc: hits.length > 0 ? mean(hits) : null,
+    accStderr: hits.length > 1 ? standardError(hits) : null,
+    accNorm: normHits.length > 0 ? mean(normHits) : null,
+    tokensPerSecond: sequences.reduce((n, s) => n + s.ids.length, 0) / seconds,
+    perExample,
+  };
+}
+
+function cutFront(example: TrainingExample, maxLength: number, bos: number): TrainingExample {
+  const excess = Math.min(example.ids.length - maxLength, example.promptLength - bos - 1);
+  if (excess <= 0) return example;
+  const ids = Int32Array.of(...example.ids.subarray(0, bos), ...example.ids.subarray(bos + excess));
+  return { ids, promptLength: example.promptLength - excess };
+}
+
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+
+function argmax(values: readonly number[]): number {
+  return values.indexOf(Math.max(...values));
+}
