@@ -1,0 +1,118 @@
+/**
+ * Crayon's side of check_blend_in_peft.py: blends adapters into one, and writes the logits that crayon computes with it.
+ *
+ *     npx tsx scripts/peers/adapter-logits.ts --base MODEL_DIR --adapter DIR [--adapter DIR ...] \
+ *         --ids ids.json --out OUT_DIR [--coefficients 0.5,0.3,0.2] [--combine cat|svd|linear] [--rank R] [--force]
+ *
+ * Writes OUT_DIR/adapter (skipped for a single adapter without coefficients, which is taken as it is) and
+ * OUT_DIR/logits.safetensors with `logits` (B, T, V), zero at padding positions. ids.json as in check_blend_in_peft.py.
+ */
+
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import * as tf from '@tensorflow/tfjs-core';
+import { blendAdapters } from '../../src/blend/blend.js';
+import { HfModel } from '../../src/formats/hf-model.js';
+import { openPeftAdapter, type PeftAdapter } from '../../src/formats/peft-adapter.js';
+import { writeSafetensors } from '../../src/formats/safetensors-writer.js';
+import type { CombineKind } from '../../src/lora/factors.js';
+import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
+import { LlamaModel } from '../../src/model/llama.js';
+import { bindFactors, factorSlices, gateTensor } from '../../src/train/lora-binding.js';
+import { createLoraLayout, setAdapterFactors } from '../../src/train/lora-layout.js';
+
+const { values } = parseArgs({
+  options: {
+    base: { type: 'string' },
+    adapter: { type: 'string', multiple: true },
+    ids: { type: 'string' },
+    out: { type: 'string' },
+    coefficients: { type: 'string' },
+    combine: { type: 'string', default: 'cat' },
+    rank: { type: 'string' },
+    force: { type: 'boolean', default: false },
+  },
+});
+
+const base = required('base', values.base);
+const out = required('out', values.out);
+const dirs = required('adapter', values.adapter);
+const rows = readRows(required('ids', values.ids));
+mkdirSync(out, { recursive: true });
+
+const adapterDir = dirs.length === 1 && values.coefficients === undefined ? dirs[0]! : blend();
+const backend = await chooseBackend('auto');
+const adapter = openPeftAdapter(adapterDir);
+const source = HfModel.open(base);
+const model = new LlamaModel(source);
+const { vocabSize: V } = model.config;
+const T = Math.max(...rows.map((row) => row.length));
+const logits = new Float32Array(rows.length * T * V);
+for (const [b, row] of rows.entries()) logits.set(await forward(row), b * T * V);
+const file = join(out, 'logits.safetensors');
+writeSafetensors(file, [{ name: 'logits', dtype: 'F32', shape: [rows.length, T, V], data: logits }]);
+console.log(`adapter ${adapterDir}, logits ${file}, back end ${backend.detail}`);
+adapter.close();
+source.close();
+releaseBackend();
+
+function blend(): string {
+  const dir = join(out, 'adapter');
+  const adapters = dirs.map((path) => openPeftAdapter(path));
+  const result = blendAdapters({
+    adapters,
+    coefficients: required('coefficients', values.coefficients).split(',').map(Number),
+    combine: values.combine as CombineKind,
+    ...(values.rank === undefined ? {} : { rank: Number(values.rank) }),
+    baseModel: base,
+    out: dir,
+    force: values.force,
+  });
+  for (const opened of adapters) opened.close();
+  const worst = Math.max(...result.modules.map(({ relativeError }) => relativeError));
+  console.log(`blend of rank ${result.rank}, largest relative error of a module ${worst.toPrecision(3)}`);
+  for (const notice of result.notices) console.log(`  ${notice}`);
+  return dir;
+}
+
+/** (T) -> T * V numbers; one row at a time, as the peer does it. */
+async function forward(row: number[]): Promise<Float32Array> {
+  const result = tf.tidy(() => {
+    const { factors, rank } = boundFactors(adapter);
+    const lora = { factors, gate: gateTensor([[1]], row.length, rank, 1) };
+    return model.logits(model.forward(tf.tensor2d([row], undefined, 'int32'), { lora }));
+  });
+  const data = (await result.data()) as Float32Array;
+  result.dispose();
+  return data;
+}
+
+/** Factors with each module's own scale folded into B and its rank padded with zeros to the largest. */
+function boundFactors(peft: PeftAdapter) {
+  const rank = Math.max(...peft.modules.map(({ r }) => r));
+  const layout = createLoraLayout(peft.modules, 1, rank);
+  const flat = new Float32Array(layout.size);
+  for (const [i, module] of peft.modules.entries()) {
+    const a = new Float32Array(rank * module.in);
+    const b = new Float32Array(module.out * rank);
+    a.set(peft.readA(module));
+    const stored = peft.readB(module);
+    for (let o = 0; o < module.out; o++) {
+      for (let k = 0; k < module.r; k++) b[o * rank + k] = stored[o * module.r + k]! * module.scale;
+    }
+    setAdapterFactors(layout, flat, layout.modules[i]!, 0, { a, b });
+  }
+  return { factors: bindFactors(layout, factorSlices(layout, tf.tensor1d(flat))), rank };
+}
+
+function readRows(path: string): number[][] {
+  const content = JSON.parse(readFileSync(path, 'utf8')) as number[][] | { ids: number[][]; lengths?: number[] };
+  if (Array.isArray(content)) return content;
+  return content.ids.map((row, b) => row.slice(0, content.lengths?.[b]));
+}
+
+function required<T>(name: string, value: T | undefined): T {
+  if (value === undefined) throw new Error(`--${name} is required`);
+  return value;
+}
