@@ -4,7 +4,7 @@
     python benchmarks/kmeans_sklearn.py --data x.bin --dim 256 --clusters 16 --init start.bin --max-iter 50
 
 --data is a float32 matrix (n, d): .npy, or raw little-endian bytes with --dim. Rows are L2-normalised first, so that
-Euclidean k-means is close to spherical k-means (scikit-learn does not normalise its means; the `cosine` of the result is
+Euclidean k-means is close to spherical k-means (scikit-learn does not normalise its means; the `cosine` printed is
 measured with normalised ones). --init is a file of the same kind with (k, d) starting centres, or k-means++. Timed is
 fit alone, once per --repeats, the median reported. Needs numpy and scikit-learn.
 """

@@ -3,8 +3,8 @@
     python scripts/peers/check_blend_in_peft.py --base MODEL_DIR --adapter ADAPTER_DIR --ids ids.json \
         [--expect crayon.safetensors] [--write peft.safetensors] [--tolerance 1e-4] [--record LABEL]
 
-ids.json: a list of token id lists (rows may differ in length), or an object with `ids` and, where the rows are padded on
-the right, `lengths`. --expect: a safetensors file with `logits` (B, T, V) that crayon computed for those ids; values at
+ids.json: a list of token id lists (rows may differ in length), or an object with `ids` and, where the rows are padded
+on the right, `lengths`. --expect: a safetensors file with `logits` (B, T, V) that crayon computed for those ids; values at
 padding positions are ignored. The relative difference is the largest absolute difference over the largest |logit|.
 Exit code 1 when it passes the tolerance. --record appends the line to RESULTS.md beside this file.
 
