@@ -1,0 +1,45 @@
+/**
+ * The library behind the command line: read and write the formats, run the model, build a pool, blend, score.
+ * Documented with examples in docs/api.md.
+ */
+
+export { type BlendOptions, type BlendResult, blendAdapters } from './blend/blend.js';
+export { type BlendPoolOptions, type BlendPoolResult, blendPool, EXAMPLE_LIMITS } from './blend/blend-pool.js';
+export {
+  ESTIMATORS,
+  type Estimate,
+  type Estimator,
+  estimateCoefficients,
+  gate,
+  keepLargest,
+} from './blend/coefficients.js';
+export { type Coverage, checkCoverage } from './blend/coverage.js';
+export { CrayonError, type ErrorCode, EXIT, isCrayonError } from './core/errors.js';
+export { createRandom, type Random } from './core/random.js';
+export { CRAYON_VERSION } from './core/version.js';
+export { type Dataset, type DatasetOptions, type Example, loadDataset } from './formats/dataset.js';
+export { HfModel, type ModelConfig } from './formats/hf-model.js';
+export { openPeftAdapter, type PeftAdapter } from './formats/peft-adapter.js';
+export { type PeftAdapterToWrite, writePeftAdapter } from './formats/peft-adapter-writer.js';
+export { openPool, type Pool, type PoolManifest } from './formats/pool.js';
+export { type PathKind, recognisePath } from './formats/recognise.js';
+export { type Dtype, SafetensorsFile, type TensorInfo } from './formats/safetensors.js';
+export { SafetensorsWriter, type TensorToWrite, writeSafetensors } from './formats/safetensors-writer.js';
+export { combineCat, combineLinear, combineSvd } from './lora/combine.js';
+export type { CombinedFactors, CombineKind, LoraFactors, ModuleShape } from './lora/factors.js';
+export { type BackendChoice, chooseBackend, releaseBackend } from './model/backend.js';
+export { BACKENDS, type BackendName } from './model/backend-names.js';
+export { type ForwardOptions, LlamaModel } from './model/llama.js';
+export { PROJECTIONS, type Projection } from './model/projections.js';
+export { type BuildResult, buildPool } from './pool/build.js';
+export { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions, type BuildProgress } from './pool/build-options.js';
+export { type EmbeddingKind, parseEmbeddingKind } from './pool/embedding-kinds.js';
+export { firstAttentionEmbedder } from './pool/first-attention.js';
+export { hiddenEmbedder, poolGates } from './pool/gate.js';
+export { type BuildPlan, planBuild } from './pool/plan.js';
+export { type LongPolicy, prepareExamples } from './pool/prepare.js';
+export { type EmbeddingSpace, embedInSpace, poolSpace } from './pool/space.js';
+export { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
+export { stackAdapters } from './train/adapter-lora.js';
+export { type ExampleScore, type ScoreOptions, type ScoreReport, scoreExamples } from './train/score.js';
+export { TRAIN_DEFAULTS, type TrainSettings } from './train/settings.js';
