@@ -6,6 +6,8 @@
  * Every module is computed by the same function on the same numbers, so the number of threads does not change a byte.
  */
 import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { combineSvd } from '../lora/combine.js';
 import type { CombinedFactors, LoraFactors, ModuleShape } from '../lora/factors.js';
@@ -106,13 +108,13 @@ export class SvdThreads {
 
   private start(): Thread {
     const { port1: port, port2 } = new MessageChannel();
-    // from source (tests, tsx) the thread needs the same loader as its parent
     const ready = new Int32Array(new SharedArrayBuffer(4));
-    const fromSource = import.meta.url.endsWith('.ts');
-    const worker = new Worker(new URL(fromSource ? './svd-worker.ts' : './svd-worker.js', import.meta.url), {
+    const [script, evaluate] = threadScript();
+    const worker = new Worker(script, {
+      eval: evaluate,
       workerData: { port: port2, signal: this.signal, ready },
       transferList: [port2],
-      execArgv: fromSource ? ['--import', 'tsx'] : [],
+      execArgv: [],
     });
     worker.on('error', () => {}); // it was never ready, or its reply said why
     worker.unref();
@@ -151,4 +153,15 @@ export class SvdThreads {
     const { index, factors, coefficients, shape, rank } = this.load(this.next++);
     this.done.set(index, combineSvd(factors, coefficients, shape, rank));
   }
+}
+
+/**
+ * What a thread runs: the compiled file beside this one. From source (tests, tsx) it is TypeScript, which tsx's `require` hook
+ * translates within the thread; its `import` hooks would need the main thread's event loop, which waits for us.
+ */
+function threadScript(): [script: string | URL, evaluate: boolean] {
+  if (!import.meta.url.endsWith('.ts')) return [new URL('./svd-worker.js', import.meta.url), false];
+  const loader = createRequire(import.meta.url).resolve('tsx/cjs');
+  const source = fileURLToPath(new URL('./svd-worker.ts', import.meta.url));
+  return [`require(${JSON.stringify(loader)}); require(${JSON.stringify(source)});`, true];
 }
