@@ -58,6 +58,16 @@ export function removeStaleSiblings(path: string): void {
   }
 }
 
+/**
+ * Removes a temporary sibling after a failure. Its own failure must not hide the first one: what stays is recognised by
+ * the next run.
+ */
+export function discard(temporary: string): void {
+  try {
+    rmSync(temporary, { recursive: true, force: true });
+  } catch {}
+}
+
 /** Asks the system to put a file or directory on the disk itself. */
 export function syncPath(path: string): void {
   const fd = openSync(path, 'r');
@@ -91,7 +101,7 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
     renameSync(temporary, path);
     syncPath(dirname(resolve(path)));
   } catch (error) {
-    rmSync(temporary, { force: true });
+    discard(temporary);
     throw writeError(path, error);
   }
 }
@@ -148,7 +158,7 @@ export class AtomicDirectory {
 
   /** Removes what has been written so far. */
   abort(): void {
-    rmSync(this.dir, { recursive: true, force: true });
+    discard(this.dir);
   }
 }
 

@@ -4,15 +4,16 @@
 
 import { CrayonError } from '../core/errors.js';
 
-/** The errno name of a file system error, e.g. 'ENOENT', or undefined for other errors. */
+/** The name of a system error, e.g. 'ENOENT', or undefined for other errors. */
 export function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  const isSystemError = error instanceof Error && 'syscall' in error && 'code' in error;
+  return isSystemError && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** For a failed open, stat or read of `path`. A CrayonError passes unchanged. */
-export function readError(path: string, error: unknown): CrayonError {
-  if (error instanceof CrayonError) return error;
+/** For a failed open, stat or read of `path`. What is no system error passes unchanged. */
+export function readError(path: string, error: unknown): unknown {
   const errno = errnoOf(error);
+  if (errno === undefined) return error;
   if (errno === 'ENOENT' || errno === 'ENOTDIR') {
     return new CrayonError('file-not-found', `${path}: no such file or directory`, { cause: error });
   }
@@ -22,13 +23,13 @@ export function readError(path: string, error: unknown): CrayonError {
   if (errno === 'EACCES' || errno === 'EPERM') {
     return new CrayonError('file-unreadable', `${path}: permission to read denied`, { cause: error });
   }
-  return new CrayonError('file-unreadable', `${path}: cannot be read (${errno ?? String(error)})`, { cause: error });
+  return new CrayonError('file-unreadable', `${path}: cannot be read (${errno})`, { cause: error });
 }
 
-/** For a failed create, write, sync or rename of `path`. A CrayonError passes unchanged. */
-export function writeError(path: string, error: unknown): CrayonError {
-  if (error instanceof CrayonError) return error;
+/** For a failed create, write, sync or rename of `path`. What is no system error passes unchanged. */
+export function writeError(path: string, error: unknown): unknown {
   const errno = errnoOf(error);
+  if (errno === undefined) return error;
   if (errno === 'ENOSPC' || errno === 'EDQUOT') {
     return new CrayonError('disk-full', `${path}: no space left while writing`, {
       hint: 'Free some space or write to another disk; nothing partial was left behind.',
@@ -41,5 +42,5 @@ export function writeError(path: string, error: unknown): CrayonError {
   if (errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS') {
     return new CrayonError('write-failed', `${path}: permission to write denied (${errno})`, { cause: error });
   }
-  return new CrayonError('write-failed', `${path}: cannot be written (${errno ?? String(error)})`, { cause: error });
+  return new CrayonError('write-failed', `${path}: cannot be written (${errno})`, { cause: error });
 }

@@ -6,7 +6,6 @@
 
 import vm from 'node:vm';
 import { CrayonError } from '../core/errors.js';
-import { errnoOf } from './fs-errors.js';
 
 const TIMEOUT_MS = 1000;
 
@@ -31,7 +30,8 @@ function matchAll(pattern: string, before: string, after: string, names: readonl
     // The timeout interrupts the regular expression engine too, which nothing else in the language does.
     return [...vm.runInNewContext(script, { names, regex: new RegExp(source, 'u') }, { timeout: TIMEOUT_MS })];
   } catch (error) {
-    const reason = errnoOf(error) === 'ERR_SCRIPT_EXECUTION_TIMEOUT' ? 'takes too long to match' : 'is not understood';
+    const hasTimedOut = error instanceof Error && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
+    const reason = hasTimedOut ? 'takes too long to match' : 'is not understood';
     throw new CrayonError('adapter-unsupported', `${path}: regular expression ${JSON.stringify(pattern)} ${reason}`, {
       hint: 'Write the module names out in adapter_config.json.',
       cause: error,

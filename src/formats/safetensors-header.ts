@@ -51,9 +51,12 @@ export const MAX_HEADER_BYTES = 100_000_000;
 export const LENGTH_BYTES = 8;
 
 const METADATA_KEY = '__metadata__';
+const MAX_MESSAGE = 2000;
 
 function invalid(path: string, problem: string, cause?: unknown): CrayonError {
-  return new CrayonError('safetensors-invalid', `${path}: ${problem}`, {
+  // Names come from the file: one of them alone could be megabytes long.
+  const shown = problem.length > MAX_MESSAGE ? `${problem.slice(0, MAX_MESSAGE)}...` : problem;
+  return new CrayonError('safetensors-invalid', `${path}: ${shown}`, {
     hint: 'The file is damaged, incomplete, or no safetensors file.',
     cause,
   });
@@ -124,7 +127,7 @@ function parseTensorInfo(value: unknown): TensorInfo | string {
   if (!isJsonObject(value)) return 'expected an object with dtype, shape and data_offsets';
   const { dtype, shape, data_offsets: offsets } = value;
   if (!DTYPES.includes(dtype as Dtype)) {
-    return `dtype ${JSON.stringify(dtype)}, expected one of ${DTYPES.join(' ')}`;
+    return `dtype ${short(dtype)}, expected one of ${DTYPES.join(' ')}`;
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
     return `shape ${short(shape)}, expected a list of whole numbers from 0`;

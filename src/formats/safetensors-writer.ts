@@ -4,10 +4,10 @@
  */
 
 import assert from 'node:assert';
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, statfsSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, renameSync, statfsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { removeStaleSiblings, syncPath, temporarySibling } from './atomic-file.js';
+import { discard, removeStaleSiblings, syncPath, temporarySibling } from './atomic-file.js';
 import { bytesOf, writeFully } from './file-io.js';
 import { writeError } from './fs-errors.js';
 import { float32ToBfloat16, float32ToFloat16 } from './half-floats.js';
@@ -122,7 +122,7 @@ export class SafetensorsWriter {
   abort(): void {
     if (this.isOpen) closeSync(this.fd);
     this.isOpen = false;
-    rmSync(this.temporary, { force: true });
+    discard(this.temporary);
   }
 
   private attempt(action: () => void): void {
@@ -130,7 +130,7 @@ export class SafetensorsWriter {
       action();
     } catch (error) {
       this.abort();
-      throw error instanceof assert.AssertionError ? error : writeError(this.path, error);
+      throw writeError(this.path, error);
     }
   }
 }
