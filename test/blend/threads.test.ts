@@ -105,8 +105,7 @@ describe('a blend larger than the memory it may use', () => {
       // 96 modules; for cat about 1 MB of output each, for svd half a megabyte of float64 stacks
       const adapters = [1, 2, 3].map((seed) => virtualAdapter(seed, modules(96, 640), r));
       let peak = 0;
-      collectGarbage();
-      const before = process.memoryUsage().arrayBuffers;
+      const before = liveBytes();
       const out = join(dir, `large-${combine}-${threads}`);
       const { bytes, digest } = blendAdapters({
         adapters,
@@ -118,8 +117,7 @@ describe('a blend larger than the memory it may use', () => {
         threads,
         onProgress: (done) => {
           if (done % 8 !== 0) return;
-          collectGarbage();
-          peak = Math.max(peak, process.memoryUsage().arrayBuffers - before);
+          peak = Math.max(peak, liveBytes() - before);
         },
       });
       expect(bytes).toBeGreaterThan(size);
