@@ -1,0 +1,76 @@
+/** The small pure modules of core: statistics, softmax, text of numbers, version, exit codes. */
+
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from 'vitest';
+import { CrayonError, EXIT } from '../../src/core/errors.js';
+import { bar, ellipsis, formatBytes, formatCount, formatDuration, formatRate } from '../../src/core/format.js';
+import { softmax } from '../../src/core/softmax.js';
+import { quantile, standardError } from '../../src/core/stats.js';
+import { CRAYON_VERSION } from '../../src/core/version.js';
+
+describe('softmax', () => {
+  it('gives the textbook values at tau 1', () => {
+    const e = [Math.exp(1), Math.exp(2), Math.exp(3)];
+    const sum = e.reduce((a, b) => a + b);
+    softmax([1, 2, 3], 1).forEach((p, i) => {
+      expect(p).toBeCloseTo(e[i]! / sum, 12);
+    });
+  });
+
+  it('neither overflows nor loses its sum at a small tau', () => {
+    expect([...softmax([0.9, 0.1, -1], 1e-4)]).toEqual([1, 0, 0]);
+  });
+});
+
+describe('statistics', () => {
+  it('interpolates quantiles as numpy does', () => {
+    expect(quantile([1, 2, 3, 4], 0.25)).toBe(1.75); // numpy.quantile([1,2,3,4], .25)
+    expect(quantile([1, 2, 3, 4], 1)).toBe(4);
+    expect(quantile([5], 0.3)).toBe(5);
+  });
+
+  it('has the standard error of a sample', () => {
+    expect(standardError([1, 2, 3, 4])).toBeCloseTo(0.6454972, 6); // scipy.stats.sem
+  });
+});
+
+describe('text of numbers', () => {
+  it.each([
+    [formatBytes(999), '999 B'],
+    [formatBytes(1536), '1.5 kB'],
+    [formatBytes(281_000_000), '281 MB'],
+    [formatDuration(830), '830 ms'],
+    [formatDuration(9_500), '9.5 s'],
+    [formatDuration(61_500), '1 min 2 s'],
+    [formatDuration(3_700_000), '1 h 1 min'],
+    [formatCount(1234567), '1,234,567'],
+    [formatRate(1234.5), '1,230'],
+    [formatRate(0.12345), '0.123'],
+    [bar(0.5, 4), '██░░'],
+    [bar(-1, 4), '░░░░'],
+    [ellipsis('two\n lines', 20), 'two lines'],
+    [ellipsis('abcdefgh', 4), 'abc…'],
+  ])('%s is %s', (text, expected) => {
+    expect(text).toBe(expected);
+  });
+});
+
+describe('CRAYON_VERSION', () => {
+  it('is the version in package.json', () => {
+    const path = fileURLToPath(new URL('../../package.json', import.meta.url));
+    expect(CRAYON_VERSION).toBe((JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version);
+  });
+});
+
+describe('CrayonError', () => {
+  it.each([
+    ['bad-option', EXIT.usage],
+    ['file-not-found', EXIT.input],
+    ['disk-full', EXIT.environment],
+    ['loss-not-finite', EXIT.numeric],
+    ['interrupted', EXIT.interrupted],
+  ] as const)('%s ends the process with %i', (code, exit) => {
+    expect(new CrayonError(code, 'message').exitCode).toBe(exit);
+  });
+});

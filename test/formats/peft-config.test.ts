@@ -1,0 +1,140 @@
+import { describe, expect, it } from 'vitest';
+import { loraScale, parsePeftConfig, ranksAndAlphas, targetedModules } from '../../src/formats/peft-config.js';
+import { errorOf } from '../helpers/files.js';
+
+const plain = { peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: ['q_proj', 'v_proj'] };
+const parse = (changes: Record<string, unknown>) => parsePeftConfig({ ...plain, ...changes }, 'adapter_config.json');
+const refusal = (changes: Record<string, unknown>) => errorOf(() => parse(changes));
+
+const q0 = 'model.layers.0.self_attn.q_proj';
+const q1 = 'model.layers.1.self_attn.q_proj';
+const v0 = 'model.layers.0.self_attn.v_proj';
+const up = 'model.layers.0.mlp.up_proj';
+
+describe('an adapter_config.json', () => {
+  it('needs nothing but its type: the rest has PEFT defaults', () => {
+    expect(parsePeftConfig({ peft_type: 'LORA' }, 'c')).toEqual({
+      baseModel: null,
+      taskType: null,
+      r: 8,
+      loraAlpha: 8,
+      useRslora: false,
+      rankPattern: {},
+      alphaPattern: {},
+      targetModules: null,
+      excludeModules: null,
+      layersToTransform: null,
+      layersPattern: [],
+      fanInFanOut: false,
+    });
+  });
+
+  it('may have options of training and initialisation, which do not matter here', () => {
+    const config = parse({
+      lora_dropout: 0.1,
+      init_lora_weights: 'gaussian',
+      eva_config: null,
+      loftq_config: {},
+      new_key: 1,
+    });
+    expect(config.r).toBe(8);
+  });
+
+  it.each([
+    ['DoRA', { use_dora: true }, /DoRA/],
+    ['biases', { bias: 'lora_only' }, /bias "lora_only"/],
+    ['a bias on lora_B', { lora_bias: true }, /bias on lora_B/],
+    ['whole modules', { modules_to_save: ['lm_head'] }, /modules_to_save/],
+    ['trained tokens', { trainable_token_indices: [1, 2] }, /trainable_token_indices/],
+    ['bare parameters', { target_parameters: ['experts'] }, /target_parameters/],
+    ['PiSSA, which changes the base', { init_lora_weights: 'pissa_niter_4' }, /pissa_niter_4/],
+    ['OLoRA, which changes the base', { init_lora_weights: 'olora' }, /olora/],
+    ['activated LoRA', { alora_invocation_tokens: [5] }, /alora/],
+    ['replicated layers', { layer_replication: [[0, 2]] }, /layer_replication/],
+    ['QALoRA', { use_qalora: true }, /QALoRA/],
+    ['another method', { peft_type: 'LOHA' }, /"LOHA"/],
+    ['no method', { peft_type: undefined }, /missing/],
+  ])('is refused for %s', (_name, changes, message) => {
+    const error = refusal(changes);
+    expect(error.code).toBe('adapter-unsupported');
+    expect(error.message).toMatch(message);
+  });
+
+  it('has all its unsupported options named at once', () => {
+    expect(refusal({ use_dora: true, bias: 'all' }).message).toMatch(/DoRA.*bias/);
+  });
+
+  it.each([
+    { r: 0 },
+    { r: 2.5 },
+    { r: '8' },
+    { lora_alpha: '16' },
+    { lora_alpha: Number.POSITIVE_INFINITY },
+    { rank_pattern: { q_proj: 0 } },
+    { rank_pattern: ['q_proj'] },
+    { alpha_pattern: { q_proj: 'x' } },
+    { target_modules: [1] },
+    { use_rslora: 'yes' },
+    { layers_to_transform: [-1] },
+    { fan_in_fan_out: 1 },
+  ])('is refused for the bad value %j', (changes) => {
+    const error = refusal(changes);
+    expect(error.code).toBe('adapter-invalid');
+    expect(error.message).toContain(Object.keys(changes)[0]);
+  });
+});
+
+describe('ranks and scales', () => {
+  it('follow the first pattern that matches, in the order of the file', () => {
+    const config = parse({ rank_pattern: { 'layers.0.*': 4, q_proj: 2 }, alpha_pattern: { v_proj: 6 } });
+    expect(ranksAndAlphas(config, [q0, q1, v0, up], 'c')).toEqual([
+      { r: 4, loraAlpha: 16 },
+      { r: 2, loraAlpha: 16 },
+      { r: 4, loraAlpha: 6 },
+      { r: 4, loraAlpha: 16 },
+    ]);
+  });
+
+  it('are alpha / r, or alpha / sqrt(r) under rsLoRA', () => {
+    expect(loraScale(4, 8, false)).toBe(2);
+    expect(loraScale(4, 8, true)).toBe(4);
+  });
+});
+
+describe('targeted modules', () => {
+  const which = (changes: Record<string, unknown>, names = [q0, q1, v0, up]) => {
+    const targeted = targetedModules(parse(changes), names, 'c');
+    return names.filter((_, i) => targeted[i]);
+  };
+
+  it('are named by the end of their path, at a dot', () => {
+    expect(which({})).toEqual([q0, q1, v0]);
+    expect(which({ target_modules: ['proj'] })).toEqual([]);
+    expect(which({ target_modules: [up] })).toEqual([up]);
+    expect(which({ target_modules: ['0.self_attn.q_proj'] })).toEqual([q0]);
+  });
+
+  it('are named by a regular expression for the whole path', () => {
+    expect(which({ target_modules: '.*\\.(q|up)_proj' })).toEqual([q0, q1, up]);
+    expect(which({ target_modules: 'q_proj' })).toEqual([]);
+  });
+
+  it('are all of them for null and all-linear', () => {
+    expect(which({ target_modules: null })).toHaveLength(4);
+    expect(which({ target_modules: 'all-linear' })).toHaveLength(4);
+  });
+
+  it('lack the excluded ones', () => {
+    expect(which({ exclude_modules: ['v_proj'] })).toEqual([q0, q1]);
+    expect(which({ exclude_modules: '.*layers\\.1.*' })).toEqual([q0, v0]);
+  });
+
+  it('can be limited to some layers', () => {
+    expect(which({ layers_to_transform: 1 })).toEqual([q1]);
+    expect(which({ layers_to_transform: [0], layers_pattern: 'layers' })).toEqual([q0, v0]);
+    expect(which({ layers_to_transform: [0], layers_pattern: ['h'] })).toEqual([]);
+    expect(
+      which({ layers_to_transform: [1], target_modules: ['w'] }, ['m.layers.1.experts.0.w', 'm.layers.0.experts.1.w']),
+    ).toEqual(['m.layers.1.experts.0.w']);
+  });
+});
