@@ -41,7 +41,7 @@ export async function chooseBackend(wanted: BackendName | 'auto' = 'auto'): Prom
   const missing: BackendChoice['missing'] = [];
   for (const name of wanted === 'auto' ? BACKENDS : [wanted]) {
     try {
-      const detail = await LOADERS[name]();
+      const detail = await LOADERS[name](wanted === name);
       tf.enableProdMode();
       current = { name, detail, missing };
       return current;
@@ -93,7 +93,8 @@ export async function measureMatMul(size: number, budgetMs: number): Promise<num
   return (2 * size ** 3) / best / 1e6;
 }
 
-const LOADERS: Record<BackendName, () => Promise<string>> = {
+/** Each takes whether it was asked for by name. */
+const LOADERS: Record<BackendName, (forced: boolean) => Promise<string>> = {
   'node-gpu': () => loadNative('@tensorflow/tfjs-node-gpu'),
   node: () => loadNative('@tensorflow/tfjs-node'),
   webgpu: loadWebGpu,
@@ -116,14 +117,19 @@ async function loadNative(packageName: string): Promise<string> {
   return `${packageName} ${native.version['tfjs-node'] ?? ''}, TensorFlow ${bindings.binding?.TF_Version ?? 'unknown'}`;
 }
 
-async function loadWebGpu(): Promise<string> {
+async function loadWebGpu(forced: boolean): Promise<string> {
   if (process.platform === 'linux' && !hasLinuxLibrary('libvulkan.so.1')) throw new Error('libvulkan.so.1 not found');
   const dawnName = 'webgpu'; // optional: kept out of the type checker's sight, it may not be installed
   const dawn = (await import(dawnName)) as { create(options: string[]): unknown; globals: object };
   Object.assign(globalThis, dawn.globals);
-  const gpu = dawn.create([]) as { requestAdapter(): Promise<{ info?: Record<string, string> } | null> };
+  const gpu = dawn.create([]) as { requestAdapter(): Promise<{ info?: Record<string, string> } | null>;
+  };
   const adapter = await gpu.requestAdapter();
   if (adapter === null) throw new Error('Dawn found no adapter (no Vulkan, Metal or Direct3D 12 driver)');
+  const description = adapter.info?.description || adapter.info?.device || 'unnamed adapter';
+  if (!forced && /swiftshader|llvmpipe|software/i.test(`${adapter.info?.architecture} ${description}`)) {
+    throw new Error(`${description} is a software adapter, slower than wasm; --backend webgpu takes it all the same`);
+  }
   Object.defineProperty(globalThis, 'navigator', { value: { gpu }, configurable: true, writable: true });
   try {
     require('@tensorflow/tfjs-backend-webgpu');
@@ -132,7 +138,7 @@ async function loadWebGpu(): Promise<string> {
     Reflect.deleteProperty(globalThis, 'navigator');
     throw error;
   }
-  return `Dawn, ${adapter.info?.description || adapter.info?.device || 'unnamed adapter'}`;
+  return `Dawn, ${description}`;
 }
 
 async function loadWasm(): Promise<string> {

@@ -1,6 +1,12 @@
-import { describe, it } from 'vitest';
+import { describe, it, vi } from 'vitest';
+import { findSwiftShader } from '../../scripts/find-swiftshader.js';
 import { chooseBackend } from '../../src/model/backend.js';
 import { paritySuite } from '../helpers/parity-suite.js';
+
+vi.setConfig({ testTimeout: 300_000 }); // the software adapter is slow
+
+const software = findSwiftShader();
+if (software !== null) process.env.VK_DRIVER_FILES ??= software;
 
 const webgpu = await chooseBackend('webgpu').catch(() => undefined);
 
