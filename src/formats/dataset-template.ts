@@ -115,8 +115,10 @@ function freeNames(program: unknown): Set<string> {
         bind(node.loopvar);
         visit([node.iterable, node.body, node.defaultBlock]);
         return;
-      default:
-        visit(Object.values(node));
+      default: {
+        const { operator: _, ...parts } = node; // `and` and `in` look like names
+        visit(Object.values(parts));
+      }
     }
   };
   visit(program);
