@@ -36,6 +36,8 @@ export interface Tokenizer {
   readonly renderChat: RenderChat | null;
 }
 
+const MODEL_TYPES = ['BPE', 'Unigram', 'WordPiece'];
+
 /** The text already has BOS where the model wants it: encode it with `addBos: false`. */
 export type RenderChat = (messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }) => string;
 
@@ -103,7 +105,16 @@ export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer
   };
 }
 
-function createBackend(json: object, config: object, where: string): HfTokenizer {
+function createBackend(json: TokenizerFiles['tokenizer'], config: object, where: string): HfTokenizer {
+  // The library takes a type it does not know for a plain word list; old files leave the type out.
+  const type = (json.model as { type?: unknown } | undefined)?.type;
+  if (type !== undefined && !MODEL_TYPES.includes(type as string)) {
+    const found = JSON.stringify(type);
+    throw new CrayonError(
+      'tokenizer-unsupported',
+      `${where}: tokenizer model ${found}, expected ${MODEL_TYPES.join(', ')}`,
+    );
+  }
   try {
     const backend = new HfTokenizer(json, config);
     backend.encode('a');

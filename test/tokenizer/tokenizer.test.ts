@@ -1,0 +1,148 @@
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type ChatMessage, loadTokenizer } from '../../src/tokenizer/tokenizer.js';
+import { errorOf, temporaryDir } from '../helpers/files.js';
+import { fixture, fixtureJson, hasShared, shared } from '../helpers/fixtures.js';
+
+interface Golden {
+  vocabSize: number;
+  cases: Array<{ text: string; ids: number[]; idsWithSpecial: number[]; decoded: string; decodedSkipSpecial: string }>;
+  chats: Array<{ messages: ChatMessage[]; addGenerationPrompt: boolean; text?: string; error?: string }>;
+}
+
+const NAMES = ['byte-level', 'chatml', 'byte-fallback'];
+
+describe.each(NAMES)('%s', (name) => {
+  const golden = fixtureJson<Golden>('tokenizer', name, 'golden.json');
+  const tokenizer = loadTokenizer(fixture('tokenizer', name));
+
+  it('encodes as transformers does', () => {
+    for (const { text, ids, idsWithSpecial } of golden.cases) {
+      expect(tokenizer.encode(text, { addBos: false }), JSON.stringify(text)).toEqual(ids);
+      expect(tokenizer.encode(text), JSON.stringify(text)).toEqual(idsWithSpecial);
+    }
+  });
+
+  it('decodes as transformers does', () => {
+    for (const { ids, decoded, decodedSkipSpecial } of golden.cases) {
+      expect(tokenizer.decode(ids, { keepSpecial: true })).toBe(decoded);
+      expect(tokenizer.decode(Int32Array.from(ids))).toBe(decodedSkipSpecial);
+    }
+  });
+
+  it('renders chats as transformers does', () => {
+    for (const { messages, addGenerationPrompt, text, error } of golden.chats) {
+      const render = () => tokenizer.renderChat!(messages, { addGenerationPrompt });
+      if (error === undefined) expect(render()).toBe(text);
+      else expect(errorOf(render).message).toContain(error);
+    }
+  });
+
+  it('knows its size', () => {
+    expect(tokenizer.vocabSize).toBe(golden.vocabSize);
+  });
+});
+
+describe('special tokens', () => {
+  it('come from tokenizer_config.json, and BOS is added where the tokenizer adds it', () => {
+    expect(loadTokenizer(fixture('tokenizer', 'byte-level'))).toMatchObject({ bosId: 1, eosId: 2, addsBos: true });
+    expect(loadTokenizer(fixture('tokenizer', 'chatml'))).toMatchObject({ bosId: null, eosId: 2, addsBos: false });
+  });
+
+  it('can be asked for, or left out', () => {
+    const tokenizer = loadTokenizer(fixture('tokenizer', 'byte-level'));
+    expect(tokenizer.encode('a', { addBos: true })[0]).toBe(1);
+    expect(tokenizer.encode('', { addBos: true })).toEqual([1]);
+    expect(tokenizer.encode('a', { addBos: false })[0]).not.toBe(1);
+    expect(tokenizer.tokenOf(1)).toBe('<s>');
+    expect(tokenizer.tokenOf(9999)).toBeUndefined();
+    const without = loadTokenizer(fixture('tokenizer', 'chatml'));
+    expect(errorOf(() => without.encode('a', { addBos: true })).code).toBe('tokenizer-unsupported');
+  });
+
+  it('come from special_tokens_map.json too', () => {
+    const dir = temporaryDir();
+    cpSync(fixture('tokenizer', 'byte-level', 'tokenizer.json'), join(dir, 'tokenizer.json'));
+    writeFileSync(join(dir, 'special_tokens_map.json'), '{"bos_token": {"content": "<s>"}, "eos_token": "</s>"}');
+    expect(loadTokenizer(dir)).toMatchObject({ bosId: 1, eosId: 2, addsBos: true, renderChat: null });
+  });
+});
+
+describe('a tokenizer is refused', () => {
+  const copy = (change: (json: Record<string, unknown>) => unknown): string => {
+    const dir = temporaryDir();
+    cpSync(fixture('tokenizer', 'byte-level'), dir, { recursive: true });
+    const path = join(dir, 'tokenizer.json');
+    writeFileSync(path, JSON.stringify(change(JSON.parse(readFileSync(path, 'utf8')))));
+    return dir;
+  };
+
+  it.each<[string, (json: Record<string, unknown>) => unknown]>([
+    ['without a model', ({ model: _, ...rest }) => rest],
+    ['with a model that is none', (json) => ({ ...json, model: 7 })],
+    ['with a step that is not known', (json) => ({ ...json, normalizer: { type: 'Magic' } })],
+  ])('%s', (_name, change) => {
+    const error = errorOf(() => loadTokenizer(copy(change)));
+    expect(error.code).toBe('tokenizer-invalid');
+    expect(error.message).toContain('tokenizer.json');
+  });
+
+  it('of a model that is not known', () => {
+    const error = errorOf(() =>
+      loadTokenizer(copy((json) => ({ ...json, model: { type: 'WordLevel', vocab: { a: 0 } } }))),
+    );
+    expect(error.code).toBe('tokenizer-unsupported');
+    expect(error.message).toContain('"WordLevel", expected BPE');
+  });
+
+  it('whose special token is not in the vocabulary', () => {
+    const dir = copy((json) => json);
+    writeFileSync(join(dir, 'tokenizer_config.json'), '{"bos_token": "<begin>"}');
+    const error = errorOf(() => loadTokenizer(dir));
+    expect(error.code).toBe('tokenizer-invalid');
+    expect(error.message).toContain('<begin>');
+  });
+
+  it('when there is none, or only one of another kind', () => {
+    const dir = temporaryDir();
+    expect(errorOf(() => loadTokenizer(dir)).code).toBe('file-not-found');
+    writeFileSync(join(dir, 'tokenizer.model'), '');
+    const error = errorOf(() => loadTokenizer(dir));
+    expect(error.code).toBe('tokenizer-unsupported');
+    expect(error.message).toContain('tokenizer.model');
+  });
+
+  it('when its chat template is broken, at the first chat', () => {
+    const dir = copy((json) => json);
+    rmSync(join(dir, 'chat_template.jinja'));
+    writeFileSync(join(dir, 'chat_template.jinja'), '{% for %}');
+    const tokenizer = loadTokenizer(dir);
+    expect(errorOf(() => tokenizer.renderChat!([{ role: 'user', content: 'a' }])).code).toBe('tokenizer-unsupported');
+  });
+});
+
+describe('chat templates', () => {
+  it('may be one of several by name', () => {
+    const dir = temporaryDir();
+    cpSync(fixture('tokenizer', 'chatml', 'tokenizer.json'), join(dir, 'tokenizer.json'));
+    const templates = [
+      { name: 'tool_use', template: 'tools' },
+      { name: 'default', template: '{{ messages[0].content }}{{ eos_token }}' },
+    ];
+    writeFileSync(
+      join(dir, 'tokenizer_config.json'),
+      JSON.stringify({ eos_token: '<|im_end|>', chat_template: templates }),
+    );
+    expect(loadTokenizer(dir).renderChat!([{ role: 'user', content: 'hi' }])).toBe('hi<|im_end|>');
+  });
+});
+
+describe.skipIf(!hasShared)('the tokenizer of GPT-2 (needs ../shared)', () => {
+  it('has 50,257 tokens and gives the published ids', () => {
+    const tokenizer = loadTokenizer(shared('lora-gpt2-tigrinya'));
+    expect(tokenizer).toMatchObject({ vocabSize: 50257, eosId: 50256, addsBos: false });
+    expect(tokenizer.encode('Hello world')).toEqual([15496, 995]);
+    expect(tokenizer.decode([15496, 995])).toBe('Hello world');
+  });
+});
