@@ -145,13 +145,11 @@ function startHash({ combine, modules, rank }: BlendPlan, dtype: string): HashTh
   ]);
   const { head, dataBytes } = layOut(tensors, { format: 'pt' });
   if (dataBytes < HASH_THREAD_BYTES) return undefined;
-  const hash = new HashThread(rank * Math.max(...modules.map(({ in: inputs, out }) => Math.max(inputs, out))));
-  hash.update(head);
-  return hash;
+  return new HashThread(head, rank * Math.max(...modules.map(({ in: inputs, out }) => Math.max(inputs, out))));
 }
 
 function hashed(data: Float32Array, hash: HashThread | undefined): Float32Array {
-  hash?.updateBuffer(data);
+  hash?.update(data);
   return data;
 }
 
