@@ -8,9 +8,14 @@ import { type CrayonError, isCrayonError } from '../../src/core/errors.js';
 
 /** A new directory, removed when the test is over. */
 export function temporaryDir(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'crayon-test-'));
+  const dir = temporaryRoot();
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
   return dir;
+}
+
+/** A new directory that the caller removes, for use in `beforeAll`. */
+export function temporaryRoot(): string {
+  return mkdtempSync(join(tmpdir(), 'crayon-test-'));
 }
 
 /** The CrayonError that `action` throws; fails when it throws none. */
