@@ -3,18 +3,19 @@
  * written atomically, and the fingerprint of the run's inputs, so that it is only ever continued with the same ones.
  */
 
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, isCrayonError } from '../core/errors.js';
 import { writeError } from './fs-errors.js';
-import { isJsonObject, readJsonObject, writeJson } from './json-file.js';
+import { isJsonObject, type JsonObject, readJsonObject, writeJson } from './json-file.js';
 import { SafetensorsFile } from './safetensors.js';
 import { type TensorToWrite, writeSafetensors } from './safetensors-writer.js';
 
 const FINGERPRINT = 'run.json';
+const STAGE_EXTENSION = '.safetensors';
 
 export class WorkDirectory {
-  /** True when an earlier run of the same fingerprint left something to continue from. */
+  /** True when an earlier run of the same fingerprint left a stage to continue from. */
   readonly resumed: boolean;
 
   /**
@@ -29,8 +30,9 @@ export class WorkDirectory {
   ) {
     const file = join(path, FINGERPRINT);
     try {
-      if (fresh) rmSync(path, { recursive: true, force: true });
-      this.resumed = existsSync(file);
+      if (fresh) this.remove();
+      // A run that ended before its first stage was kept binds nobody.
+      this.resumed = existsSync(file) && this.hasStages();
       if (!this.resumed) {
         mkdirSync(path, { recursive: true });
         writeJson(file, fingerprint);
@@ -39,10 +41,11 @@ export class WorkDirectory {
     } catch (error) {
       throw writeError(path, error);
     }
-    const found = readJsonObject(file);
-    const differing = [...new Set([...Object.keys(found), ...Object.keys(fingerprint)])].filter(
-      (key) => canonical(found[key]) !== canonical(fingerprint[key]),
-    );
+    const found = flatten(orStartOver(() => readJsonObject(file)));
+    const wanted = flatten(fingerprint);
+    const differing = [...new Set([...found.keys(), ...wanted.keys()])]
+      .filter((key) => found.get(key) !== wanted.get(key))
+      .map((key) => `${key}${change(found.get(key), wanted.get(key))}`);
     if (differing.length > 0) {
       throw new CrayonError('checkpoint-mismatch', `${path}: left by a run with another ${differing.join(', ')}`, {
         hint: 'Repeat that run with its own options to continue it, or give --fresh to start over.',
@@ -53,7 +56,7 @@ export class WorkDirectory {
   /** The tensors of a finished stage, or undefined where it has not been reached. */
   load(stage: string): SafetensorsFile | undefined {
     const file = this.file(stage);
-    return existsSync(file) ? SafetensorsFile.open(file) : undefined;
+    return existsSync(file) ? orStartOver(() => SafetensorsFile.open(file)) : undefined;
   }
 
   save(stage: string, tensors: TensorToWrite[]): void {
@@ -65,14 +68,44 @@ export class WorkDirectory {
     rmSync(this.path, { recursive: true, force: true });
   }
 
+  /** After a failure: deletes it where no stage has been kept, so that nothing is left which serves nobody. */
+  removeUnlessStarted(): void {
+    if (existsSync(this.path) && !this.hasStages()) this.remove();
+  }
+
+  private hasStages(): boolean {
+    return readdirSync(this.path).some((name) => name.endsWith(STAGE_EXTENSION));
+  }
+
   private file(stage: string): string {
-    return join(this.path, `${stage}.safetensors`);
+    return join(this.path, stage + STAGE_EXTENSION);
   }
 }
 
-/** JSON with sorted keys, to compare values that went through a file. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, v) =>
-    isJsonObject(v) ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1))) : v,
-  );
+/** A damaged checkpoint is the run's own file, so the way out is another than for the user's files. */
+function orStartOver<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!isCrayonError(error)) throw error;
+    throw new CrayonError(error.code, error.message, {
+      hint: 'What the earlier run left is damaged: give --fresh to start over.',
+      cause: error,
+    });
+  }
+}
+
+/** Settings by their paths, `training.epochs`, as the JSON texts they have in a file; what is undefined is left out. */
+function flatten(settings: JsonObject, prefix = ''): Map<string, string> {
+  const flat = new Map<string, string>();
+  for (const [key, value] of Object.entries(settings)) {
+    if (isJsonObject(value)) for (const [path, text] of flatten(value, `${prefix}${key}.`)) flat.set(path, text);
+    else if (value !== undefined) flat.set(prefix + key, JSON.stringify(value));
+  }
+  return flat;
+}
+
+/** ` (0, now 7)`; nothing for digests and other long values, which tell a reader nothing. */
+function change(before = 'none', now = 'none'): string {
+  return Math.max(before.length, now.length) > 40 ? '' : ` (${before}, now ${now})`;
 }

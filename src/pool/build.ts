@@ -5,6 +5,8 @@
  * build continues where it was and ends with the same bytes as one that ran through.
  */
 
+import { CrayonError } from '../core/errors.js';
+import { eventLoopTurn } from '../core/event-loop.js';
 import { softmax } from '../core/softmax.js';
 import type { HfModel } from '../formats/hf-model.js';
 import type { PoolManifest } from '../formats/pool.js';
@@ -14,7 +16,7 @@ import { PROJECTIONS } from '../model/projections.js';
 import { meanLoss, scoreCompletions } from '../train/evaluate.js';
 import { createLoraLayout, type LoraLayout } from '../train/lora-layout.js';
 import type { BuildHooks, BuildPoolOptions, BuildProgress } from './build-options.js';
-import { type ClusterResult, clusterPoints } from './cluster.js';
+import { type ClusterResult, clusterPoints, refuseFewExamples } from './cluster.js';
 import { describeClusters } from './cluster-report.js';
 import { embedTrainingSet } from './embed.js';
 import { hiddenLayerOf, parseEmbeddingKind } from './embedding-kinds.js';
@@ -41,11 +43,16 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
   refuseExistingPool(options);
   const inputs = readInputs(options, progress);
   const { model: source, examples } = inputs;
-  const kind = parseEmbeddingKind(options.embedding, source.config.numLayers);
-  const work = new WorkDirectory(`${options.out}.building`, inputs.fingerprint, options.fresh);
-  const model = new LlamaModel(source);
+  let work: WorkDirectory | undefined;
+  let model: LlamaModel | undefined;
   try {
+    const kind = parseEmbeddingKind(options.embedding, source.config.numLayers);
+    refuseFewExamples(examples.length, options.clusters);
+    model = new LlamaModel(source);
+    work = new WorkDirectory(`${options.out}.building`, inputs.fingerprint, options.fresh);
+
     // 2) embed
+    const llama = model;
     const { points, space } = await embedTrainingSet({
       kind,
       centred: options.centred,
@@ -58,6 +65,8 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
       onProgress: (done, total) => progress({ stage: 'embed', done, total }),
     });
 
+    await stopIfAsked(hooks, 'embedding');
+
     // 3) cluster
     const clustering = cluster(points, options, work, progress);
     const { k: N, centroids } = clustering;
@@ -67,6 +76,8 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
       const row = similarities.subarray(i * N, (i + 1) * N);
       return options.mode === 'joint' ? softmax(row, options.tau) : oneHot(clustering.assignment[i]!, N);
     });
+
+    await stopIfAsked(hooks, 'clustering');
 
     // 4) train
     const layout = poolLayout(source, options, N);
@@ -83,10 +94,12 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
         const lora = { layout, parameters: trained.parameters, loraAlpha: options.training.loraAlpha };
         const gatesOf = members.map((i) => gates[i]!);
         const sample = members.map((i) => examples[i]!);
-        return meanLoss(await scoreCompletions(model, sample, adapted ? { lora: { ...lora, gates: gatesOf } } : {}));
+        return meanLoss(await scoreCompletions(llama, sample, adapted ? { lora: { ...lora, gates: gatesOf } } : {}));
       },
       onProgress: (done, total) => progress({ stage: 'evaluate', done, total }),
     });
+
+    await stopIfAsked(hooks, 'evaluation');
 
     // 6) write
     progress({ stage: 'write', done: 0, total: N });
@@ -101,10 +114,20 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
       resumed: work.resumed,
       trainedTokensPerSecond: trained.tokensPerSecond,
     };
+  } catch (error) {
+    work?.removeUnlessStarted();
+    throw error;
   } finally {
-    model.dispose();
+    model?.dispose();
     source.close();
   }
+}
+
+/** Between two stages, whose results are kept. */
+async function stopIfAsked({ signal }: BuildHooks, stage: string): Promise<void> {
+  await eventLoopTurn();
+  if (!signal?.aborted) return;
+  throw new CrayonError('interrupted', `stopped after the ${stage}`, { hint: 'The same command continues from here.' });
 }
 
 /** The factors of N adapters on the targeted projections of every block. */

@@ -20,27 +20,35 @@ export interface ClusterResult extends Clustering {
 /** Numbers of clusters that `auto` compares, as far as every cluster can have eight examples on average. */
 export const AUTO_CANDIDATES = [2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32];
 
-/**
- * Spherical k-means with a given N, or the N of the highest silhouette.
- *
- * @throws CrayonError `dataset-too-small` when there are fewer examples than clusters
- */
-export function clusterPoints(points: Points, { clusters, seed, onProgress }: ClusterOptions): ClusterResult {
-  if (clusters !== 'auto' && points.n < clusters) {
-    throw new CrayonError('dataset-too-small', `${points.n} training examples, but ${clusters} clusters`, {
+function candidateCounts(examples: number, clusters: number | 'auto'): number[] {
+  return clusters === 'auto' ? AUTO_CANDIDATES.filter((k) => k * 8 <= examples) : [clusters];
+}
+
+/** @throws CrayonError `dataset-too-small` when there are fewer examples than clusters, or too few to choose a number */
+export function refuseFewExamples(examples: number, clusters: number | 'auto'): void {
+  if (clusters !== 'auto' && examples < clusters) {
+    throw new CrayonError('dataset-too-small', `${examples} training examples, but ${clusters} clusters`, {
       hint: 'Lower --clusters or give more data: a cluster needs dozens of examples to train an adapter.',
     });
   }
-  const candidates = clusters === 'auto' ? AUTO_CANDIDATES.filter((k) => k * 8 <= points.n) : [clusters];
-  if (candidates.length === 0) {
-    throw new CrayonError(
-      'dataset-too-small',
-      `${points.n} training examples are too few to choose a number of clusters`,
-      {
-        hint: 'Give at least 16 examples, or name --clusters.',
-      },
-    );
-  }
+  if (candidateCounts(examples, clusters).length > 0) return;
+  throw new CrayonError(
+    'dataset-too-small',
+    `${examples} training examples are too few to choose a number of clusters`,
+    {
+      hint: 'Give at least 16 examples, or name --clusters.',
+    },
+  );
+}
+
+/**
+ * Spherical k-means with a given N, or the N of the highest silhouette.
+ *
+ * @throws CrayonError `dataset-too-small`
+ */
+export function clusterPoints(points: Points, { clusters, seed, onProgress }: ClusterOptions): ClusterResult {
+  refuseFewExamples(points.n, clusters);
+  const candidates = candidateCounts(points.n, clusters);
   let best: ClusterResult | undefined;
   const tried: ClusterResult['tried'] = [];
   candidates.forEach((k, i) => {

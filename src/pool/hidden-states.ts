@@ -4,6 +4,7 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
+import { eventLoopTurn } from '../core/event-loop.js';
 import type { LlamaModel } from '../model/llama.js';
 
 export interface HiddenStateOptions {
@@ -43,6 +44,7 @@ export async function hiddenStateEmbeddings(
     });
     const values = await unit.data();
     unit.dispose();
+    await eventLoopTurn();
     members.forEach((i, b) => {
       out.set(values.subarray(b * C, (b + 1) * C), i * C);
     });

@@ -3,7 +3,7 @@
 import type { ModelConfig } from '../formats/hf-model.js';
 import { poolLayout } from './build.js';
 import type { BuildPoolOptions } from './build-options.js';
-import { AUTO_CANDIDATES } from './cluster.js';
+import { AUTO_CANDIDATES, refuseFewExamples } from './cluster.js';
 import { hiddenLayerOf, parseEmbeddingKind } from './embedding-kinds.js';
 import { readInputs } from './inputs.js';
 import { refuseExistingPool } from './write.js';
@@ -32,8 +32,9 @@ export function planBuild(options: BuildPoolOptions): BuildPlan {
   try {
     const kind = parseEmbeddingKind(options.embedding, model.config.numLayers);
     const n = examples.length;
+    refuseFewExamples(n, options.clusters);
     const fitting = AUTO_CANDIDATES.filter((k) => k * 8 <= n);
-    const N = options.clusters === 'auto' ? Math.max(1, ...fitting) : options.clusters;
+    const N = options.clusters === 'auto' ? Math.max(...fitting) : options.clusters;
     const layout = poolLayout(model, options, N);
     const { batchSize, gradientAccumulation, epochs } = options.training;
     const longest = Math.max(...examples.map((e) => e.ids.length));

@@ -1,6 +1,7 @@
 /** The training stage of a pool build: the trainer's loop, with checkpoints and interruption. */
 
 import { CrayonError } from '../core/errors.js';
+import { eventLoopTurn } from '../core/event-loop.js';
 import type { WorkDirectory } from '../formats/work-directory.js';
 import type { LlamaModel } from '../model/llama.js';
 import type { LoraLayout } from '../train/lora-layout.js';
@@ -63,6 +64,7 @@ export async function trainAdapters({
     let tokens = 0;
     while (!trainer.done) {
       const report: StepReport = await trainer.step();
+      await eventLoopTurn();
       losses.push(report.loss);
       tokens += report.tokens;
       const seconds = (performance.now() - started) / 1000;

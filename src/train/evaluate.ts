@@ -1,6 +1,7 @@
 /** Log-probabilities of completions given their prompts: what every loss and multiple-choice score is made of. */
 
 import * as tf from '@tensorflow/tfjs-core';
+import { eventLoopTurn } from '../core/event-loop.js';
 import type { LlamaModel, LoraBinding } from '../model/llama.js';
 import { takeRows, targetLogprobs } from '../model/ops.js';
 import { padBatch, type TrainingExample } from './batches.js';
@@ -62,6 +63,7 @@ export async function scoreCompletions(
       });
       const [values, greedy] = await Promise.all([logprobs.data(), best.data()]);
       tf.dispose([logprobs, best]);
+      await eventLoopTurn();
 
       for (const i of members) scores[i] = { logprob: 0, tokens: 0, isGreedy: true };
       padded.owners.forEach((owner, p) => {
