@@ -106,6 +106,15 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
   }
 }
 
+/** Makes a directory and the ones above it, where they are missing. */
+export function ensureDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true });
+  } catch (error) {
+    throw writeError(path, error);
+  }
+}
+
 export interface DirectoryOptions {
   /** Replace an earlier output. */
   force?: boolean;

@@ -107,11 +107,13 @@ export function parseModelConfig(json: JsonObject, path: string): ModelConfig {
     eosTokenIds: read.tokenIds('eos_token_id'),
   };
   const { numLayers, numKvHeads, headDim } = config;
-  if (numLayers > MAX_LAYERS) read.bad.push(`num_hidden_layers is ${numLayers}, expected at most ${MAX_LAYERS}`);
-  if (numHeads % numKvHeads !== 0) {
-    read.bad.push(`num_attention_heads ${numHeads} is not a multiple of num_key_value_heads ${numKvHeads}`);
+  if (read.bad.length === 0) {
+    if (numLayers > MAX_LAYERS) read.bad.push(`num_hidden_layers is ${numLayers}, expected at most ${MAX_LAYERS}`);
+    if (numHeads % numKvHeads !== 0) {
+      read.bad.push(`num_attention_heads ${numHeads} is not a multiple of num_key_value_heads ${numKvHeads}`);
+    }
+    if (headDim % 2 !== 0) read.bad.push(`head_dim is ${headDim}, expected an even number`);
   }
-  if (headDim % 2 !== 0) read.bad.push(`head_dim is ${headDim}, expected an even number`);
   if (read.bad.length > 0) throw new CrayonError('model-invalid', `${path}: ${read.bad.join('; ')}`);
   refuseUnsupported(json, path);
   return config;

@@ -185,8 +185,8 @@ function refuseOverflow(name: string, data: Float32Array, bits: Uint16Array, pat
 
 /** Saves the work when the disk is already known to be too small. */
 function refuseWhenTooLarge(path: string, sizeBytes: number): void {
-  const { bavail, bsize } = statfsSync(dirname(resolve(path)));
-  if (bavail * bsize >= sizeBytes) return;
+  const { bavail, bsize, blocks } = statfsSync(dirname(resolve(path)));
+  if (blocks === 0 || bavail * bsize >= sizeBytes) return; // some network file systems do not tell
   throw new CrayonError('disk-full', `${path}: needs ${sizeBytes} bytes, ${bavail * bsize} are free`, {
     hint: 'Free some space or write to another disk.',
   });

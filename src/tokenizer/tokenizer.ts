@@ -6,6 +6,7 @@
 import { Template } from '@huggingface/jinja';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { CrayonError } from '../core/errors.js';
+import { isJsonObject } from '../formats/json-file.js';
 import { readTokenizerFiles, type TokenizerFiles } from '../formats/tokenizer-files.js';
 
 export { type EncodedExample, encodeExample } from './encode-example.js';
@@ -36,6 +37,8 @@ export interface Tokenizer {
   readonly renderChat: RenderChat | null;
 }
 
+/** Well beyond the largest vocabularies, of a few hundred thousand tokens. */
+const MAX_VOCABULARY = 2 ** 24;
 const MODEL_TYPES = ['BPE', 'Unigram', 'WordPiece'];
 
 /** The text already has BOS where the model wants it: encode it with `addBos: false`. */
@@ -107,7 +110,7 @@ export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer
 
 function createBackend(json: TokenizerFiles['tokenizer'], config: object, where: string): HfTokenizer {
   // The library takes a type it does not know for a plain word list; old files leave the type out.
-  const type = (json.model as { type?: unknown } | undefined)?.type;
+  const type = isJsonObject(json.model) ? json.model.type : undefined;
   if (type !== undefined && !MODEL_TYPES.includes(type as string)) {
     const found = JSON.stringify(type);
     throw new CrayonError(
@@ -116,14 +119,25 @@ function createBackend(json: TokenizerFiles['tokenizer'], config: object, where:
     );
   }
   try {
+    checkIds(json);
     const backend = new HfTokenizer(json, config);
-    backend.encode('a');
+    const { ids } = backend.encode('a');
+    if (ids.length > 0) backend.decode(ids);
     return backend;
   } catch (error) {
     throw new CrayonError('tokenizer-invalid', `${where}: tokenizer.json cannot be used (${reasonOf(error)})`, {
       hint: 'It is damaged, or uses a part that @huggingface/tokenizers does not know.',
       cause: error,
     });
+  }
+}
+
+/** Ids become indices of an array in the library, so a single huge one would cost gigabytes. Throws a plain Error. */
+function checkIds({ model, added_tokens: added }: TokenizerFiles['tokenizer']): void {
+  const vocabulary = isJsonObject(model) && isJsonObject(model.vocab) ? Object.entries(model.vocab) : [];
+  const addedTokens = Array.isArray(added) ? added.map((token) => [token?.content, token?.id]) : [];
+  for (const [token, id] of [...vocabulary, ...addedTokens]) {
+    if (!Number.isSafeInteger(id) || id < 0 || id >= MAX_VOCABULARY) throw new Error(`token "${token}" has id ${id}`);
   }
 }
 

@@ -81,6 +81,9 @@ describe('a tokenizer is refused', () => {
   it.each<[string, (json: Record<string, unknown>) => unknown]>([
     ['without a model', ({ model: _, ...rest }) => rest],
     ['with a model that is none', (json) => ({ ...json, model: 7 })],
+    ['with an id that is no number', (json) => ({ ...json, model: { ...(json.model as object), vocab: { a: 'x' } } })],
+    ['with a huge id', (json) => ({ ...json, model: { ...(json.model as object), vocab: { a: 0, b: 4e9 } } })],
+    ['with a huge id of an added token', (json) => ({ ...json, added_tokens: [{ id: 4e9, content: '<x>' }] })],
     ['with a step that is not known', (json) => ({ ...json, normalizer: { type: 'Magic' } })],
   ])('%s', (_name, change) => {
     const error = errorOf(() => loadTokenizer(copy(change)));
