@@ -7,6 +7,7 @@ import { blendCommand } from './blend.js';
 import { buildPoolCommand } from './build-pool.js';
 import { doctorCommand } from './doctor.js';
 import { inspectCommand } from './inspect.js';
+import { quickstartCommand } from './quickstart.js';
 import { scoreCommand } from './score.js';
 import { type Streams, Terminal } from './terminal.js';
 
@@ -32,13 +33,13 @@ export async function main(argv: readonly string[], streams: Streams = process):
   const terminal = new Terminal(streams);
   const program = new Command('crayon')
     .description(
-      'Customise a small on-device LLM in an instant: build a pool of base LoRA adapters once,\n' +
+      'Customise a small on-device LLM in an instant: build a pool of base LoRA adapters once, ' +
         'then blend them for each user from 3 to 50 examples, without training.',
     )
     .version(CRAYON_VERSION)
     .showHelpAfterError('(run with --help for the options and examples)')
     .addHelpText('after', EXAMPLES);
-  for (const make of [buildPoolCommand, blendCommand, scoreCommand, inspectCommand, doctorCommand]) {
+  for (const make of [buildPoolCommand, blendCommand, scoreCommand, inspectCommand, quickstartCommand, doctorCommand]) {
     program.addCommand(make(terminal));
   }
   for (const command of [program, ...program.commands]) {

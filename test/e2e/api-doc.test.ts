@@ -30,7 +30,7 @@ describe('docs/api.md', () => {
     const file = join(dir, 'block.mts');
     writeFileSync(file, code.replaceAll("'crayon-edge'", `'${join(ROOT, 'src', 'index.js')}'`));
     const tsx = join(ROOT, 'node_modules', '.bin', 'tsx');
-    const options = { cwd: dir, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] } as const;
-    expect(execFileSync(tsx, [file], options)).not.toBe('');
+    const output = execFileSync(tsx, [file], { cwd: dir, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    expect(output).not.toBe('');
   });
 });
