@@ -46,6 +46,13 @@ export interface Dataset {
 
 const MAX_SHOWN = 10;
 
+/** For commands that need at least one. */
+export function noExamples(paths: readonly string[]): CrayonError {
+  return new CrayonError('dataset-too-small', `${paths.join(', ')}: no examples, expected at least one`, {
+    hint: 'Each line of a .jsonl file is one record: {"prompt": "...", "completion": "..."}',
+  });
+}
+
 /**
  * Loads a dataset. Every record is checked, also those beyond `limit`.
  *

@@ -69,7 +69,9 @@ export class HfModel {
       const found = existsSync(dir)
         ? 'has no config.json, so is not a Hugging Face model directory'
         : 'no such directory';
-      throw new CrayonError(existsSync(dir) ? 'path-not-recognised' : 'file-not-found', `${dir}: ${found}`);
+      throw new CrayonError(existsSync(dir) ? 'path-not-recognised' : 'file-not-found', `${dir}: ${found}`, {
+        hint: 'Name a directory with config.json, model.safetensors and tokenizer.json, as save_pretrained() writes it.',
+      });
     }
     const configBytes = readSmallFile(configPath, MAX_CONFIG_BYTES);
     const json = parseJson(decodeUtf8(configBytes, configPath), configPath);
@@ -132,9 +134,22 @@ export class HfModel {
 
   private refuseNonFinite(name: string, data: Float32Array): Float32Array {
     if (firstNonFinite(data) === -1) return data;
-    throw new CrayonError('tensor-not-finite', `${this.dir}: NaN or infinity in "${name}"`, {
+    const bad = this.nonFinite();
+    const shown = bad
+      .slice(0, 10)
+      .map((tensor) => `"${tensor}"`)
+      .join(', ');
+    const rest = bad.length > 10 ? ` and ${bad.length - 10} more` : '';
+    throw new CrayonError('tensor-not-finite', `${this.dir}: NaN or infinity in ${shown}${rest}`, {
       hint: 'The model file is damaged or was saved by a failed run.',
     });
+  }
+
+  /** Names of all weights with NaN or infinity: reads everything, so only once one is known to be bad. */
+  private nonFinite(): string[] {
+    const isFloat = (name: string) => ['F64', 'F32', 'F16', 'BF16'].includes(this.info(name).dtype);
+    const isBad = (name: string) => firstNonFinite(this.shardOf(name).readF32(name)) !== -1;
+    return this.tensorNames().filter((name) => isFloat(name) && isBad(name));
   }
 }
 

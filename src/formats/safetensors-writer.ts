@@ -37,7 +37,8 @@ export interface TensorToWrite extends TensorDeclaration {
   data: TensorData | (() => TensorData);
 }
 
-const ARRAY_OF: Record<Dtype, new (length: number) => TensorData> = {
+/** The typed array that holds a dtype's elements; 16- and 8-bit floats as their bits. */
+export const ARRAY_OF: Record<Dtype, new (bytes: ArrayBufferLike) => TensorData> = {
   F64: Float64Array,
   F32: Float32Array,
   F16: Uint16Array,

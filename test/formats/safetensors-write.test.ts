@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { SafetensorsFile } from '../../src/formats/safetensors.js';
 import {
+  ARRAY_OF,
   SafetensorsWriter,
   type TensorData,
   type TensorToWrite,
@@ -12,29 +13,11 @@ import {
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
 
-const ARRAYS = {
-  F64: Float64Array,
-  F32: Float32Array,
-  F16: Uint16Array,
-  BF16: Uint16Array,
-  I64: BigInt64Array,
-  U64: BigUint64Array,
-  I32: Int32Array,
-  U32: Uint32Array,
-  I16: Int16Array,
-  U16: Uint16Array,
-  I8: Int8Array,
-  U8: Uint8Array,
-  BOOL: Uint8Array,
-  F8_E4M3: Uint8Array,
-  F8_E5M2: Uint8Array,
-};
-
 /** Everything in a file, ready to be written again, in reverse order of the file. */
 function contents(file: SafetensorsFile): TensorToWrite[] {
   return [...file.tensors]
     .map(([name, { dtype, shape }]): TensorToWrite => {
-      return { name, dtype, shape, data: new ARRAYS[dtype](file.readBytes(name).buffer as ArrayBuffer) };
+      return { name, dtype, shape, data: new ARRAY_OF[dtype](file.readBytes(name).buffer) };
     })
     .reverse();
 }
