@@ -1,6 +1,6 @@
 /** The work and the words of `crayon build-pool`; loaded only when it runs, because it loads tfjs. */
 
-import { ellipsis, formatBytes, formatCount, formatDuration } from '../core/format.js';
+import { ellipsisFront, formatBytes, formatCount, formatDuration } from '../core/format.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import type { BackendName } from '../model/backend-names.js';
 import { type BuildResult, buildPool } from '../pool/build.js';
@@ -62,6 +62,7 @@ export function runDryRun(options: BuildPoolOptions, terminal: Terminal): void {
 function show(result: BuildResult, options: BuildPoolOptions, backend: string, ms: number, terminal: Terminal): void {
   const { manifest, nearestPrompts, skipped, truncated, resumed, trainedTokensPerSecond } = result;
   terminal.document({ pool: options.out, backend, ms, skipped, truncated, resumed, trainedTokensPerSecond, manifest });
+  const width = Math.max(16, terminal.columns - 62); // what the other columns leave
   terminal.table(
     ['n', 'size', 'tasks', 'loss before', 'after', 'nearest examples'],
     manifest.clusters.map((cluster, n) => [
@@ -71,7 +72,7 @@ function show(result: BuildResult, options: BuildPoolOptions, backend: string, m
       cluster.lossBefore?.toFixed(3) ?? '',
       cluster.lossAfter?.toFixed(3) ?? '',
       nearestPrompts[n]!.slice(0, 2)
-        .map((prompt) => ellipsis(prompt, 48))
+        .map((prompt) => ellipsisFront(prompt, width))
         .join('\n'),
     ]),
     ['right', 'right', 'left', 'right', 'right', 'left'],
@@ -79,7 +80,8 @@ function show(result: BuildResult, options: BuildPoolOptions, backend: string, m
   const small = manifest.clusters.filter((c) => c.size < 8).length;
   if (small > 0)
     terminal.warn(`${small} of ${manifest.N} clusters have fewer than 8 examples; consider fewer clusters.`);
-  if (skipped + truncated > 0) terminal.note(`${skipped} examples were skipped and ${truncated} truncated (--long).`);
+  if (skipped + truncated > 0)
+    terminal.note(`${skipped} examples were skipped and ${truncated} cut at the front (--long).`);
   const silhouette = manifest.silhouette?.toFixed(3) ?? 'unknown';
   terminal.print(
     `\n${terminal.colour.green('Pool written:')} ${options.out} (N = ${manifest.N}, silhouette ${silhouette})`,

@@ -33,6 +33,11 @@ export class Terminal {
     this.colourError = new Chalk({ level: colourLevel(streams.stderr, streams.env) });
   }
 
+  /** Width of stdout in characters; 100 where it is not a terminal. */
+  get columns(): number {
+    return (this.streams.stdout as NodeJS.WriteStream).columns ?? 100;
+  }
+
   /** A line of the result for people; dropped under `--json`. */
   print(text = ''): void {
     if (!this.json) this.streams.stdout.write(`${text}\n`);
@@ -80,6 +85,7 @@ export class Terminal {
     });
     let stage: string | undefined;
     let started = 0;
+    let startedAt = 0; // units done when the stage was first heard of
     let last: { done: number; total: number; note?: string | undefined } | undefined;
 
     const finish = (failed: boolean) => {
@@ -99,10 +105,11 @@ export class Terminal {
           finish(false);
           stage = next;
           started = performance.now();
+          startedAt = done;
           if (live) spinner.start();
         }
         last = { done, total, note };
-        if (live) spinner.text = progressLine(next, last, performance.now() - started);
+        if (live) spinner.text = progressLine(next, { ...last, startedAt }, performance.now() - started);
       },
       end: (failed = false) => finish(failed),
     };
@@ -112,13 +119,13 @@ export class Terminal {
 /** `train ████░░░░ 41 %  123/300  5.1/s  35 s left  loss 1.234` */
 export function progressLine(
   stage: string,
-  { done, total, note }: { done: number; total: number; note?: string | undefined },
+  { done, total, startedAt, note }: { done: number; total: number; startedAt: number; note?: string | undefined },
   elapsedMs: number,
 ): string {
   const share = total > 0 ? done / total : 0;
-  const perMs = elapsedMs > 0 ? done / elapsedMs : 0;
+  const perMs = elapsedMs > 0 ? (done - startedAt) / elapsedMs : 0;
   const parts = [stage, bar(share, 20), `${Math.floor(share * 100)} %`, `${done}/${total}`];
-  if (done > 0 && perMs > 0) {
+  if (perMs > 0) {
     parts.push(`${formatRate(perMs * 1000)}/s`, `${formatDuration((total - done) / perMs)} left`);
   }
   if (note) parts.push(note);

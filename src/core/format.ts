@@ -44,3 +44,9 @@ export function ellipsis(text: string, width: number): string {
   const line = text.replace(/\s+/g, ' ').trim();
   return line.length <= width ? line : `${line.slice(0, width - 1)}…`;
 }
+
+/** Keeps the end of the text instead: prompts of one task often begin alike. */
+export function ellipsisFront(text: string, width: number): string {
+  const line = text.replace(/\s+/g, ' ').trim();
+  return line.length <= width ? line : `…${line.slice(line.length - width + 1)}`;
+}

@@ -15,6 +15,7 @@ import {
   readdirSync,
   realpathSync,
   renameSync,
+  rmdirSync,
   rmSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
@@ -131,6 +132,8 @@ export class AtomicDirectory {
   readonly dir: string;
   readonly path: string;
   private readonly options: DirectoryOptions;
+  /** The topmost folder that had to be made above the output, if any. */
+  private readonly madeAbove: string | undefined;
 
   /** @throws CrayonError `output-exists` before any work when `path` may not be written */
   constructor(path: string, options: DirectoryOptions = {}) {
@@ -138,7 +141,7 @@ export class AtomicDirectory {
     this.options = options;
     this.dir = temporarySibling(path);
     try {
-      mkdirSync(dirname(this.path), { recursive: true });
+      this.madeAbove = makeFolders(dirname(this.path));
       removeStaleSiblings(this.path);
       refuseUnlessReplaceable(this.path, options);
       mkdirSync(this.dir);
@@ -165,10 +168,33 @@ export class AtomicDirectory {
     }
   }
 
-  /** Removes what has been written so far. */
+  /** Removes what has been written so far, and the empty folders that were made for it. */
   abort(): void {
     discard(this.dir);
+    if (this.madeAbove === undefined) return;
+    try {
+      for (let folder = dirname(this.path); folder.startsWith(this.madeAbove); folder = dirname(folder)) {
+        rmdirSync(folder);
+      }
+    } catch {} // another process has put something there
   }
+}
+
+/** Like `mkdir -p`. @returns the topmost folder that was made */
+function makeFolders(path: string): string | undefined {
+  try {
+    return mkdirSync(path, { recursive: true });
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error; // a file of that name
+    throw new CrayonError('write-failed', `${path}: is a file, not a directory to write into`, { cause: error });
+  }
+}
+
+/** Messages of the writers inside name their files in the temporary directory, which is gone when they are read. */
+function withFinalPath(error: unknown, { dir, path }: AtomicDirectory): unknown {
+  if (!(error instanceof CrayonError) || !error.message.includes(dir)) return error;
+  const { code, message, hint, cause } = error;
+  return new CrayonError(code, message.replaceAll(dir, path), { ...(hint === undefined ? {} : { hint }), cause });
 }
 
 /** Fills a directory in one go; when `fill` throws, nothing is left behind. */
@@ -178,7 +204,7 @@ export function writeDirectoryAtomic(path: string, options: DirectoryOptions, fi
     fill(output.dir);
   } catch (error) {
     output.abort();
-    throw writeError(path, error);
+    throw withFinalPath(writeError(path, error), output);
   }
   output.commit();
 }

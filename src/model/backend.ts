@@ -11,6 +11,7 @@ import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import { hasLinuxLibrary, hasTfjsBinding } from '../formats/native-libraries.js';
+import { withQuietStderr } from '../formats/quiet-stderr.js';
 import { BACKENDS, type BackendName } from './backend-names.js';
 import { registerWasmMatMul } from './wasm-matmul.js';
 
@@ -111,7 +112,7 @@ async function loadNative(packageName: string): Promise<string> {
   const legacyUtil = util as { isNullOrUndefined?: (x: unknown) => boolean };
   legacyUtil.isNullOrUndefined ??= (x) => x === null || x === undefined;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2';
-  const native = require(packageName) as { version: Record<string, string> };
+  const native = withQuietStderr(() => require(packageName)) as { version: Record<string, string> };
   await activate('tensorflow');
   const bindings = tf.backend() as unknown as { binding?: { TF_Version?: string } };
   return `${packageName} ${native.version['tfjs-node'] ?? ''}, TensorFlow ${bindings.binding?.TF_Version ?? 'unknown'}`;
@@ -122,8 +123,7 @@ async function loadWebGpu(forced: boolean): Promise<string> {
   const dawnName = 'webgpu'; // optional: kept out of the type checker's sight, it may not be installed
   const dawn = (await import(dawnName)) as { create(options: string[]): unknown; globals: object };
   Object.assign(globalThis, dawn.globals);
-  const gpu = dawn.create([]) as { requestAdapter(): Promise<{ info?: Record<string, string> } | null>;
-  };
+  const gpu = dawn.create([]) as { requestAdapter(): Promise<{ info?: Record<string, string> } | null> };
   const adapter = await gpu.requestAdapter();
   if (adapter === null) throw new Error('Dawn found no adapter (no Vulkan, Metal or Direct3D 12 driver)');
   const description = adapter.info?.description || adapter.info?.device || 'unnamed adapter';

@@ -4,7 +4,15 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { CrayonError, EXIT } from '../../src/core/errors.js';
-import { bar, ellipsis, formatBytes, formatCount, formatDuration, formatRate } from '../../src/core/format.js';
+import {
+  bar,
+  ellipsis,
+  ellipsisFront,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatRate,
+} from '../../src/core/format.js';
 import { softmax } from '../../src/core/softmax.js';
 import { quantile, standardError } from '../../src/core/stats.js';
 import { CRAYON_VERSION } from '../../src/core/version.js';
@@ -51,6 +59,7 @@ describe('text of numbers', () => {
     [bar(-1, 4), '░░░░'],
     [ellipsis('two\n lines', 20), 'two lines'],
     [ellipsis('abcdefgh', 4), 'abc…'],
+    [ellipsisFront('abcdefgh', 4), '…fgh'],
   ])('%s is %s', (text, expected) => {
     expect(text).toBe(expected);
   });

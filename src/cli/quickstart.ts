@@ -1,0 +1,41 @@
+/** `crayon quickstart`: the whole idea on the embedded model and suite, with no download. */
+
+import { Command } from 'commander';
+import type { BackendName } from '../model/backend-names.js';
+import { backendOption, wholeNumber } from './options.js';
+import type { Terminal } from './terminal.js';
+
+export interface QuickstartFlags {
+  work: string;
+  perTask: number;
+  test: number;
+  seed: number;
+  fresh: boolean;
+  backend: BackendName | 'auto';
+}
+
+const HELP = `
+Builds a small pool on the suite that the package ships, then plays three users, each with ten examples: one of a task
+that the pool has seen, one who mixes two tasks, one of a task it has not seen. Compared on held-out test examples:
+the base model, the uniform blend, the nearest single base LoRA, one LoRA trained on everything, and Crayon.
+
+Repeating the command continues an interrupted run and reuses a finished pool.
+
+Example:
+  $ crayon quickstart`;
+
+export function quickstartCommand(terminal: Terminal): Command {
+  return new Command('quickstart')
+    .description('See the whole idea in minutes: pool, three users, scores; nothing to download.')
+    .option('--work <dir>', 'where the pool and the adapters go', 'runs/quickstart')
+    .option('--per-task <n>', 'training examples of each task', wholeNumber(8), 400)
+    .option('--test <n>', 'test examples of each user', wholeNumber(2), 100)
+    .option('--seed <n>', 'seed of every random choice', wholeNumber(0), 0)
+    .option('--fresh', 'build the pool again', false)
+    .addOption(backendOption())
+    .addHelpText('after', HELP)
+    .action(async (flags: QuickstartFlags) => {
+      const { runQuickstart } = await import('./run-quickstart.js');
+      await runQuickstart(flags, terminal);
+    });
+}
