@@ -37,12 +37,12 @@ export async function main(argv: readonly string[], streams: Streams = process):
         'then blend them for each user from 3 to 50 examples, without training.',
     )
     .version(CRAYON_VERSION)
-    .showHelpAfterError('(run with --help for the options and examples)')
     .addHelpText('after', EXAMPLES);
   for (const make of [buildPoolCommand, blendCommand, scoreCommand, inspectCommand, quickstartCommand, doctorCommand]) {
     program.addCommand(make(terminal));
   }
   for (const command of [program, ...program.commands]) {
+    command.showHelpAfterError('(run with --help for the options and examples)');
     command.exitOverride().configureOutput({
       writeOut: (text) => streams.stdout.write(text),
       writeErr: (text) => streams.stderr.write(text),
@@ -63,13 +63,13 @@ export async function main(argv: readonly string[], streams: Streams = process):
     await program.parseAsync([...argv], { from: 'user' });
     return EXIT.ok;
   } catch (error) {
+    terminal.json ||= argv.includes('--json'); // a wrong command line ends before its options are known
     return report(error, terminal, argv.includes('--verbose'));
   }
 }
 
 function report(error: unknown, terminal: Terminal, verbose: boolean): number {
-  // commander has printed its own message already; help and version end here with exit code 0
-  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (error instanceof CommanderError) return reportUsage(error, terminal);
   const known = error instanceof CrayonError;
   const code = known ? error.code : 'internal';
   const message = error instanceof Error ? error.message : String(error);
@@ -81,4 +81,12 @@ function report(error: unknown, terminal: Terminal, verbose: boolean): number {
   }
   terminal.document({ error: { code, message, ...(hint === undefined ? {} : { hint }) } });
   return known ? error.exitCode : EXIT.internal;
+}
+
+/** commander has printed its own message already; help and version end here with exit code 0. */
+function reportUsage({ exitCode, message }: CommanderError, terminal: Terminal): number {
+  if (exitCode === 0) return EXIT.ok;
+  const plain = message.replace(/^error: /, '').replaceAll('\n', ' ');
+  terminal.document({ error: { code: 'bad-option', message: plain, hint: 'Run with --help for the options.' } });
+  return EXIT.usage;
 }
