@@ -124,18 +124,19 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
 async function embedExamples(options: BlendPoolOptions, path: string, pool: Pool): Promise<Rows> {
   const { dataDir, split, long } = options;
   const { examples } = loadDataset(path, { dataDir, split });
-  const { min, max } = EXAMPLE_LIMITS;
-  if (examples.length < min || examples.length > max) {
-    throw new CrayonError('examples-count', `${path} has ${examples.length} examples, expected ${min} to ${max}`, {
-      hint: examples.length < min ? 'A few more examples of the task are needed.' : 'Keep the most typical ones.',
-    });
-  }
+  refuseCount(`${path} has ${examples.length} examples`, examples.length);
   const model = HfModel.open(options.model ?? findBase(pool));
   try {
     refuseOtherBase(pool, model);
     const tokenizer = loadTokenizer(model.dir);
     const maxLength = model.config.maxPositionEmbeddings;
-    const prepared = prepareExamples(examples, tokenizer, { maxLength, long, addEos: false });
+    const { vocabSize } = model.config;
+    const prepared = prepareExamples(examples, tokenizer, { maxLength, long, addEos: false, vocabSize });
+    const { length } = prepared.examples;
+    refuseCount(
+      `${path} has ${length} examples of at most ${maxLength} tokens, ${prepared.skipped} were skipped`,
+      length,
+    );
     const space = poolSpace(pool);
     const needsForward = space.kind !== 'first-attention' && space.kind !== 'tfidf';
     const hidden = needsForward ? await options.openHiddenEmbedder?.(model, space.kind, tokenizer) : undefined;
@@ -150,6 +151,14 @@ async function embedExamples(options: BlendPoolOptions, path: string, pool: Pool
   } finally {
     model.close();
   }
+}
+
+function refuseCount(found: string, count: number): void {
+  const { min, max } = EXAMPLE_LIMITS;
+  if (count >= min && count <= max) return;
+  throw new CrayonError('examples-count', `${found}, expected ${min} to ${max}`, {
+    hint: count < min ? 'A few more examples of the task are needed.' : 'Keep the most typical ones.',
+  });
 }
 
 /** The base model where the pool's manifest says it is: relative to the working directory, or to the pool. */

@@ -2,7 +2,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import { formatCount, formatRate } from '../core/format.js';
-import { type Example, loadDataset } from '../formats/dataset.js';
+import { type Example, loadDataset, noExamples } from '../formats/dataset.js';
 import { HfModel } from '../formats/hf-model.js';
 import { openPeftAdapter } from '../formats/peft-adapter.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
@@ -24,6 +24,7 @@ export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<v
     const tokenizer = loadTokenizer(flags.model);
     const { dataDir, split, limit, seed } = flags;
     const examples = flags.data.flatMap((path) => loadDataset(path, { dataDir, split, limit, seed }).examples);
+    if (examples.length === 0) throw noExamples(flags.data);
     const backend = await chooseBackend(flags.backend);
     terminal.note(`Back end: ${backend.name} (${backend.detail})`);
     const model = new LlamaModel(source);

@@ -83,9 +83,11 @@ function asIndex(value: unknown, choices: readonly string[]): number {
   const index = typeof value === 'string' && !/^\d+$/.test(value) ? choices.indexOf(value) : Number(value);
   const isUsable = typeof value === 'string' || typeof value === 'number';
   if (isUsable && Number.isInteger(index) && index >= 0 && index < choices.length) return index;
-  const shown = JSON.stringify(value) ?? 'missing';
+  if (value === undefined) {
+    throw new Error(`answer is missing, expected one of the choices (${choices.join(', ')}) or its index from 0`);
+  }
   throw new Error(
-    `answer ${shown} is neither one of the choices (${choices.join(', ')}) nor an index below ${choices.length}`,
+    `answer ${JSON.stringify(value)} is neither one of the choices (${choices.join(', ')}) nor an index below ${choices.length}`,
   );
 }
 

@@ -195,6 +195,7 @@ function loadFiles(files: readonly DataFile[], settings: LoadSettings): Dataset 
       if (typeof example === 'string') bad.push(`${located.place}: ${example}`);
       else examples.push(example);
     }
+    bad.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })); // by line, whoever found it
     for (const problem of bad) problems.push(`${file.path}: ${problem}`);
     const kept = sample(examples, smallest(settings.limits), settings.seed);
     for (const example of kept) result.examples.push(example);

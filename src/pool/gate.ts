@@ -36,7 +36,8 @@ export async function poolGates(
   const { N, tau } = pool.manifest;
   const space = poolSpace(pool);
   const maxLength = source.config.maxPositionEmbeddings;
-  const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false });
+  const { vocabSize } = source.config;
+  const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
   const sequences = prepared.examples.map((e) => e.promptIds);
   const rows = await embedInSpace(space, source, sequences, hiddenEmbedder(model, space.kind, tokenizer));
   const gates = examples.map((_, i) => {

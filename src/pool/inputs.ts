@@ -1,7 +1,7 @@
 /** Reads and checks all inputs of a pool build, before any work is done. */
 
 import { CrayonError } from '../core/errors.js';
-import { loadDataset } from '../formats/dataset.js';
+import { loadDataset, noExamples } from '../formats/dataset.js';
 import { HfModel } from '../formats/hf-model.js';
 import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import type { BuildPoolOptions, BuildProgress } from './build-options.js';
@@ -26,6 +26,15 @@ export interface BuildInputs {
 export function readInputs(options: BuildPoolOptions, progress: (p: BuildProgress) => void): BuildInputs {
   checkNumbers(options);
   const model = HfModel.open(options.model);
+  try {
+    return readWith(model, options, progress);
+  } catch (error) {
+    model.close();
+    throw error;
+  }
+}
+
+function readWith(model: HfModel, options: BuildPoolOptions, progress: (p: BuildProgress) => void): BuildInputs {
   const tokenizer = loadTokenizer(options.model);
   const examples = [];
   const sources: BuildInputs['sources'] = [];
@@ -37,17 +46,21 @@ export function readInputs(options: BuildPoolOptions, progress: (p: BuildProgres
     sources.push(...dataset.sources);
   }
   progress({ stage: 'read', done: options.data.length, total: options.data.length });
+  if (examples.length === 0) throw noExamples(options.data);
   const context = model.config.maxPositionEmbeddings;
   const maxLength = Math.min(options.maxLength ?? context, context);
   const prepared = prepareExamples(examples, tokenizer, {
     maxLength,
     long: options.long,
     addEos: true,
+    vocabSize: model.config.vocabSize,
   });
   if (prepared.examples.length === 0) {
-    throw new CrayonError('dataset-too-small', `no training examples are left of ${examples.length}`, {
-      hint: 'Check --data, --limit and --long.',
-    });
+    throw new CrayonError(
+      'dataset-too-small',
+      `all ${examples.length} training examples are longer than ${maxLength} tokens and were skipped`,
+      { hint: 'Cut the front of their prompts with --long truncate, or raise --max-length if the model allows it.' },
+    );
   }
   const modelDigest = model.digest();
   const tokenizerDigest = model.tokenizerDigest();

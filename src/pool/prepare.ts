@@ -3,6 +3,7 @@
 import { CrayonError } from '../core/errors.js';
 import type { Example } from '../formats/dataset.js';
 import { encodeExample, type Tokenizer } from '../tokenizer/tokenizer.js';
+import { completionsTooLong, cutFront, refuseUnknownTokens, some } from '../train/fit-context.js';
 
 /** What happens to an example that is longer than the limit. */
 export type LongPolicy = 'error' | 'skip' | 'truncate';
@@ -31,39 +32,43 @@ export interface PrepareOptions {
   long: LongPolicy;
   /** append EOS, so that the model learns to stop */
   addEos: boolean;
+  /** rows of the model's embedding table; no check of the token ids when absent */
+  vocabSize?: number;
 }
 
 /**
  * Tokenises examples. `truncate` drops the first tokens of the prompt, which keeps the question's end and the answer.
  *
- * @throws CrayonError `example-too-long` naming the examples, under policy `error`, or when a completion alone is too long
+ * @throws CrayonError `example-too-long` naming the examples, under policy `error`, or when a completion alone is too long;
+ *   `example-invalid` for a prompt without tokens, `tokenizer-invalid` for a token that the model does not have
  */
 export function prepareExamples(
   examples: ReadonlyArray<Example>,
   tokenizer: Tokenizer,
-  { maxLength, long, addEos }: PrepareOptions,
+  { maxLength, long, addEos, vocabSize }: PrepareOptions,
 ): Prepared {
   const prepared: PreparedExample[] = [];
   const tooLong: string[] = [];
+  const empty: string[] = [];
   let skipped = 0;
   let truncated = 0;
   const bos = tokenizer.addsBos ? 1 : 0;
   for (const example of examples) {
-    let { ids, promptLength } = encodeExample(tokenizer, example, { addEos });
-    const excess = ids.length - maxLength;
-    if (excess > 0 && long === 'skip') {
+    const encoded = encodeExample(tokenizer, example, { addEos });
+    refuseUnknownTokens(example.id, encoded.ids, vocabSize);
+    const isLong = encoded.ids.length > maxLength;
+    if (isLong && long === 'skip') {
       skipped++;
       continue;
     }
-    if (excess > 0) {
-      if (long === 'error' || promptLength - excess <= bos) {
-        tooLong.push(`${example.id} (${ids.length})`);
-        continue;
-      }
-      truncated++;
-      ids = Int32Array.of(...ids.subarray(0, bos), ...ids.subarray(bos + excess));
-      promptLength -= excess;
+    const fitting = isLong && long === 'error' ? undefined : cutFront(encoded, maxLength, bos);
+    if (fitting === undefined) {
+      tooLong.push(`${example.id} (${encoded.ids.length})`);
+      continue;
     }
+    if (isLong) truncated++;
+    const { ids, promptLength } = fitting;
+    if (promptLength <= bos) empty.push(example.id);
     prepared.push({
       id: example.id,
       dataset: example.dataset,
@@ -73,11 +78,16 @@ export function prepareExamples(
       promptIds: ids.slice(bos, promptLength),
     });
   }
+  if (empty.length > 0) {
+    throw new CrayonError('example-invalid', `the prompt of ${some(empty)} has no tokens, so nothing to embed`, {
+      hint: 'The tokenizer drops all its characters: leave these examples out.',
+    });
+  }
+  if (tooLong.length > 0 && long === 'truncate') throw completionsTooLong(tooLong, examples.length, maxLength);
   if (tooLong.length > 0) {
-    const some = tooLong.slice(0, 3).join(', ') + (tooLong.length > 3 ? ', ...' : '');
     throw new CrayonError(
       'example-too-long',
-      `${tooLong.length} of ${examples.length} examples exceed ${maxLength} tokens: ${some}`,
+      `${tooLong.length} of ${examples.length} examples exceed ${maxLength} tokens: ${some(tooLong)}`,
       { hint: 'Use --long truncate to cut the front of their prompts, or --long skip to leave them out.' },
     );
   }

@@ -5,6 +5,7 @@
  * the highest per byte of the choice's text.
  */
 
+import { CrayonError } from '../core/errors.js';
 import { standardError } from '../core/stats.js';
 import type { Example } from '../formats/dataset.js';
 import type { LlamaModel } from '../model/llama.js';
@@ -12,6 +13,7 @@ import { encodeExample } from '../tokenizer/encode-example.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { TrainingExample } from './batches.js';
 import { type CompletionScore, type EvaluationLora, meanLoss, scoreCompletions } from './evaluate.js';
+import { completionsTooLong, cutFront, refuseUnknownTokens } from './fit-context.js';
 
 export interface ExampleScore {
   id: string;
@@ -34,6 +36,8 @@ export interface ScoreReport {
   /** mean negative log-likelihood per completion token, in nats */
   loss: number;
   perplexity: number;
+  /** share answered rightly: acc for the examples with choices, the exact completion for the others */
+  correct: number;
   /** share of completions that greedy decoding would produce exactly */
   exact: number;
   /** multiple-choice examples; the three below are null without any */
@@ -57,14 +61,23 @@ export interface ScoreOptions {
   onProgress?: (done: number, total: number) => void;
 }
 
+/**
+ * @throws CrayonError `dataset-too-small` without an example, `example-too-long` where a completion or a choice alone
+ *   exceeds the context
+ */
 export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport> {
   const { model, tokenizer, examples, maxLength, lora, onProgress } = options;
+  if (examples.length === 0) throw new CrayonError('dataset-too-small', 'no examples to score');
   // 1) every completion and every choice becomes one sequence; a completion that is one of its choices is scored once
   const sequences: TrainingExample[] = [];
   const owners: number[] = [];
+  const tooLong = new Map<number, string>();
   const add = (example: Example, completion: string, owner: number) => {
     const encoded = encodeExample(tokenizer, { ...example, completion });
-    sequences.push(cutFront(encoded, maxLength, tokenizer.addsBos ? 1 : 0));
+    refuseUnknownTokens(example.id, encoded.ids, model.config.vocabSize);
+    const fitting = cutFront(encoded, maxLength, tokenizer.addsBos ? 1 : 0);
+    if (fitting === undefined) tooLong.set(owner, `${example.id} (${encoded.ids.length})`);
+    sequences.push(fitting ?? encoded);
     owners.push(owner);
     return sequences.length - 1;
   };
@@ -73,6 +86,7 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
     const among = example.choices?.indexOf(example.completion) ?? -1;
     return { choices, completion: among >= 0 ? choices![among]! : add(example, example.completion, i) };
   });
+  if (tooLong.size > 0) throw completionsTooLong([...tooLong.values()], examples.length, maxLength);
 
   // 2) score
   const started = performance.now();
@@ -101,6 +115,7 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
     tokens: completions.reduce((n, s) => n + s.tokens, 0),
     loss,
     perplexity: Math.exp(loss),
+    correct: mean(perExample.map((s) => ((s.choices ? s.predicted === s.answer : s.isGreedy) ? 1 : 0))),
     exact: mean(completions.map((s: CompletionScore) => (s.isGreedy ? 1 : 0))),
     choiceExamples: choiceScores.length,
     acc: hits.length > 0 ? mean(hits) : null,
@@ -109,13 +124,6 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
     tokensPerSecond: sequences.reduce((n, s) => n + s.ids.length, 0) / seconds,
     perExample,
   };
-}
-
-function cutFront(example: TrainingExample, maxLength: number, bos: number): TrainingExample {
-  const excess = Math.min(example.ids.length - maxLength, example.promptLength - bos - 1);
-  if (excess <= 0) return example;
-  const ids = Int32Array.of(...example.ids.subarray(0, bos), ...example.ids.subarray(bos + excess));
-  return { ids, promptLength: example.promptLength - excess };
 }
 
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;

@@ -79,7 +79,7 @@ describe('a bad record', () => {
     ['of plain text', { text: 'x' }, /has "text" but no "prompt"/],
     ['with one choice', { prompt: 'x', choices: ['a'], answer: 0 }, /1 choices/],
     ['with an empty choice', { prompt: 'x', choices: ['a', ' '], answer: 0 }, /choice 1 is empty/],
-    ['with choices but no answer', { prompt: 'x', choices: ['a', 'b'] }, /answer missing/],
+    ['with choices but no answer', { prompt: 'x', choices: ['a', 'b'] }, /answer is missing/],
     ['with an answer but no choices', { prompt: 'x', completion: 'a', answer: 0 }, /choices are missing/],
     ['with an answer beyond the choices', { prompt: 'x', choices: ['a', 'b'], answer: 2 }, /answer 2/],
     ['with a negative answer', { prompt: 'x', choices: ['a', 'b'], answer: -1 }, /answer -1/],
