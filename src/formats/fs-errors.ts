@@ -36,8 +36,11 @@ export function writeError(path: string, error: unknown): unknown {
       cause: error,
     });
   }
-  if (errno === 'ENOENT' || errno === 'ENOTDIR') {
+  if (errno === 'ENOENT') {
     return new CrayonError('write-failed', `${path}: the folder to write into does not exist`, { cause: error });
+  }
+  if (errno === 'ENOTDIR') {
+    return new CrayonError('write-failed', `${path}: a part of this path is a file, not a directory`, { cause: error });
   }
   if (errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS') {
     return new CrayonError('write-failed', `${path}: permission to write denied (${errno})`, { cause: error });

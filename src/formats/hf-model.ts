@@ -96,14 +96,14 @@ export class HfModel {
     return this.shardOf(name).info(name);
   }
 
-  /** A weight as float32, row-major. @throws CrayonError `tensor-not-finite` */
+  /** A weight as float32, row-major. @throws CrayonError `tensor-not-finite` naming all bad tensors */
   readF32(name: string): Float32Array {
-    return this.refuseNonFinite(name, this.shardOf(name).readF32(name));
+    return this.refuseNonFinite(this.shardOf(name).readF32(name));
   }
 
-  /** Some rows of a matrix: (rows.length, columns). @throws CrayonError `tensor-not-finite` */
+  /** Some rows of a matrix: (rows.length, columns). @throws CrayonError `tensor-not-finite` naming all bad tensors */
   readRowsF32(name: string, rows: ArrayLike<number>): Float32Array {
-    return this.refuseNonFinite(name, this.shardOf(name).readRowsF32(name, rows));
+    return this.refuseNonFinite(this.shardOf(name).readRowsF32(name, rows));
   }
 
   /**
@@ -132,7 +132,7 @@ export class HfModel {
     return shard;
   }
 
-  private refuseNonFinite(name: string, data: Float32Array): Float32Array {
+  private refuseNonFinite(data: Float32Array): Float32Array {
     if (firstNonFinite(data) === -1) return data;
     const bad = this.nonFinite();
     const shown = bad
@@ -170,7 +170,9 @@ function openWeights(dir: string): Weights {
       hint: 'Convert it: load it with transformers and save_pretrained() it again.',
     });
   }
-  throw new CrayonError('file-not-found', `${dir}: has neither ${WEIGHTS} nor ${INDEX}`);
+  throw new CrayonError('file-not-found', `${dir}: has neither ${WEIGHTS} nor ${INDEX}`, {
+    hint: 'The download is not complete, or the weights are stored in another format: only safetensors is read.',
+  });
 }
 
 function openShards(dir: string): Weights {

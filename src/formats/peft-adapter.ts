@@ -136,7 +136,7 @@ class OpenAdapter implements PeftAdapter {
   private read(module: LoraModule, side: LoraSide, target: Float32Array): Float32Array {
     const name = loraTensorName(module.name, side);
     this.file.readInto(name, target);
-    if (firstNonFinite(target) !== -1) throw this.notFinite([name]);
+    if (firstNonFinite(target) !== -1) this.validate(); // throws, and names the others too
     return target;
   }
 

@@ -36,7 +36,8 @@ export function stackAdapters(
     }
   }
   if (problems.length > 0) {
-    throw new CrayonError('adapter-mismatch', `${adapters[0]!.dir} does not fit ${base.dir}: ${problems.join('; ')}`, {
+    const shown = problems.slice(0, 20).join('; ') + (problems.length > 20 ? `; and ${problems.length - 20} more` : '');
+    throw new CrayonError('adapter-mismatch', `${adapters[0]!.dir} does not fit ${base.dir}: ${shown}`, {
       hint: 'Use the base model that the adapter was made for (base_model_name_or_path in its config).',
     });
   }
