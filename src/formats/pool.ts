@@ -129,8 +129,13 @@ function openMember(dir: string, manifest: PoolManifest, n: number): PeftAdapter
   const entry = manifest.adapters[n];
   assert(entry !== undefined, `adapter ${n} of ${manifest.N}`);
   const path = join(dir, entry.dir);
+  if (!existsSync(path)) {
+    throw new CrayonError('file-not-found', `${path}: no such adapter directory, but ${POOL_MANIFEST} names it`, {
+      hint: 'The pool is not complete: copy it again, or build it again.',
+    });
+  }
   // The manifest's path has no "..", but a link could still lead out of the pool.
-  if (existsSync(path) && !`${realpathSync(path)}${sep}`.startsWith(`${realpathSync(dir)}${sep}`)) {
+  if (!`${realpathSync(path)}${sep}`.startsWith(`${realpathSync(dir)}${sep}`)) {
     throw new CrayonError('pool-invalid', `${path}: a link that leads out of the pool`);
   }
   const adapter = openPeftAdapter(path);

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { CrayonError } from '../core/errors.js';
 import type { HfModel } from '../formats/hf-model.js';
 import type { Pool } from '../formats/pool.js';
-import type { EmbeddingKind } from './embedding-kinds.js';
+import { type EmbeddingKind, hiddenLayerOf } from './embedding-kinds.js';
 import { firstAttentionEmbedder } from './first-attention.js';
 import { tfidfDense } from './tfidf.js';
 
@@ -57,15 +57,41 @@ export function poolSpace({ manifest, mean, idf }: Pool): EmbeddingSpace {
   return { kind: kind as EmbeddingKind, d: dim, mean, idf };
 }
 
-/** @throws CrayonError `pool-mismatch` when the pool was built on another base model or tokenizer */
+/**
+ * @throws CrayonError `pool-mismatch` when the pool was built on another base model or tokenizer, `pool-invalid` when its
+ *   embedding is none that this base model has
+ */
 export function refuseOtherBase(pool: Pool, model: HfModel): void {
   const { base } = pool.manifest;
   const found = model.digest();
-  if (found === base.digest && model.tokenizerDigest() === base.tokenizerDigest) return;
+  if (found === base.digest && model.tokenizerDigest() === base.tokenizerDigest) {
+    refuseImpossibleEmbedding(pool, model);
+    return;
+  }
   const what = found === base.digest ? 'tokenizer' : 'base model';
   throw new CrayonError('pool-mismatch', `${pool.dir} was built on another ${what} than ${model.dir}`, {
     hint: `Use the model it was built on ("${base.name}", digest ${base.digest.slice(0, 12)}), or build a new pool.`,
   });
+}
+
+/** Only a manifest that was edited says of its own base model what cannot be. */
+function refuseImpossibleEmbedding({ dir, manifest, idf }: Pool, { config }: HfModel): void {
+  const { kind, dim } = manifest.embedding;
+  const layer = hiddenLayerOf(kind as EmbeddingKind, config.numLayers);
+  if (layer !== undefined && layer > config.numLayers) {
+    throw new CrayonError(
+      'pool-invalid',
+      `${dir}: embedding ${kind}, but the base model has hidden states 0 to ${config.numLayers}`,
+    );
+  }
+  const attention = config.numHeads * config.headDim;
+  const size = kind === 'tfidf' ? config.vocabSize : layer === undefined ? attention : config.hiddenSize;
+  const found = idf === null || idf.length === dim ? dim : idf.length;
+  if (found === size) return;
+  throw new CrayonError(
+    'pool-invalid',
+    `${dir}: embedding ${kind} of ${found} numbers, expected ${size} on this base model`,
+  );
 }
 
 /** Mean of n rows of size d. */
