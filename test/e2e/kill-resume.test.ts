@@ -1,0 +1,154 @@
+/** A build that is killed goes on where it was, and ends with the bytes of one that ran through. */
+
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { writeDirectoryAtomic } from '../../src/formats/atomic-file.js';
+import {
+  buildArgs,
+  crayon,
+  digests,
+  document,
+  records,
+  refusal,
+  scratch,
+  start,
+  succeed,
+  writeJsonl,
+} from './helpers.js';
+
+const dir = scratch();
+const at = (name: string) => join(dir, name);
+const data = writeJsonl(at('train.jsonl'), records(24));
+// Long enough to be hit in the middle: some hundred steps of a few milliseconds, with a checkpoint nearly every time.
+const LONG = ['--epochs', '40', '--checkpoint-seconds', '0.05'];
+let whole: Record<string, string>;
+
+beforeAll(async () => {
+  await succeed(buildArgs(data, at('whole'), ...LONG));
+  whole = digests(at('whole'));
+});
+
+/** Starts a build as a child and waits until it has written a checkpoint of its training. */
+async function startTraining(pool: string, ...more: string[]) {
+  const child = start(buildArgs(data, pool, ...LONG, ...more));
+  const checkpoint = join(`${pool}.building`, 'training.safetensors');
+  let over = false;
+  void child.ended.then(() => {
+    over = true;
+  });
+  while (!existsSync(checkpoint)) {
+    if (over) throw new Error(`ended before its first checkpoint: ${child.stderr()}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  return child;
+}
+
+describe('a build that is killed (SIGKILL)', () => {
+  it('leaves nothing at the output, says that it continued, and ends with the same bytes', async () => {
+    const pool = at('killed');
+    const child = await startTraining(pool);
+    child.process.kill('SIGKILL');
+    expect((await child.ended).signal).toBe('SIGKILL');
+    expect(existsSync(pool)).toBe(false);
+    const again = await startTraining(pool); // and once more, wherever it is by now
+    again.process.kill('SIGKILL');
+    await again.ended;
+    expect(existsSync(pool)).toBe(false);
+
+    const result = await crayon(buildArgs(data, pool, ...LONG));
+    expect(result.code).toBe(0);
+    expect(result.stdout).toContain('continued from a checkpoint');
+    expect(digests(pool)).toEqual(whole);
+    expect(readdirSync(dir).filter((name) => name.includes('killed'))).toEqual(['killed']);
+  });
+});
+
+describe('an interrupted build', () => {
+  it.each(['SIGINT', 'SIGTERM'] as const)(
+    'by %s keeps a checkpoint, exits with 130 and writes no pool',
+    async (signal) => {
+      const pool = at(signal);
+      const child = await startTraining(pool, '--json');
+      child.process.kill(signal);
+      const { code, stdout, stderr } = await child.ended;
+      expect(code).toBe(130);
+      expect(JSON.parse(stdout).error.code).toBe('interrupted');
+      expect(stderr).toContain('continues');
+      expect(existsSync(pool)).toBe(false);
+      expect(existsSync(join(`${pool}.building`, 'training.safetensors'))).toBe(true);
+
+      expect(await document(buildArgs(data, pool, ...LONG))).toMatchObject({ resumed: true });
+      expect(digests(pool)).toEqual(whole);
+    },
+  );
+});
+
+describe('what an interrupted build left', () => {
+  const pool = at('left');
+  const work = `${pool}.building`;
+
+  beforeAll(async () => {
+    const child = await startTraining(pool);
+    child.process.kill('SIGKILL');
+    await child.ended;
+  });
+
+  it('is refused with other options, which are named with both values, and stays as it was', async () => {
+    const left = digests(work);
+    const error = await refusal(buildArgs(data, pool, ...LONG, '--seed', '7', '--epochs', '3'));
+    expect(error).toMatchObject({ code: 'checkpoint-mismatch', exit: 3 });
+    expect(error.message).toContain('seed (0, now 7)');
+    expect(error.message).toContain('training.epochs (40, now 3)');
+    expect(error.hint).toContain('--fresh');
+    expect(digests(work)).toEqual(left);
+    expect(existsSync(pool)).toBe(false);
+  });
+
+  it('is refused with other data', async () => {
+    const error = await refusal(buildArgs(writeJsonl(at('other.jsonl'), records(25)), pool, ...LONG));
+    expect(error).toMatchObject({ code: 'checkpoint-mismatch', exit: 3 });
+    expect(error.message).toMatch(/another data$/);
+  });
+
+  it('is refused when it is damaged, with the file and a way out, and discarded with --fresh', async () => {
+    const file = join(work, 'training.safetensors');
+    writeFileSync(file, 'no safetensors at all');
+    const error = await refusal(buildArgs(data, pool, ...LONG));
+    expect(error).toMatchObject({ code: 'safetensors-invalid', exit: 3 });
+    expect(error.message).toContain(file);
+    expect(error.hint).toContain('--fresh');
+    const fresh = await document(buildArgs(data, pool, '--seed', '7', '--fresh'));
+    expect(fresh).toMatchObject({ resumed: false });
+    expect(existsSync(work)).toBe(false);
+  });
+
+  it('binds nobody when no stage had been finished', async () => {
+    const path = at('early');
+    mkdirSync(`${path}.building`);
+    writeFileSync(join(`${path}.building`, 'run.json'), '{"seed": 99}');
+    expect(await document(buildArgs(data, path))).toMatchObject({ resumed: false });
+  });
+});
+
+describe('an interrupted write', () => {
+  it('leaves neither the output nor a temporary file when the filling fails', () => {
+    const path = at('half');
+    const before = readdirSync(dir);
+    expect(() =>
+      writeDirectoryAtomic(path, {}, (into) => {
+        writeFileSync(join(into, 'first'), 'x');
+        throw new Error('the second file cannot be made');
+      }),
+    ).toThrow('second file');
+    expect(readdirSync(dir)).toEqual(before);
+  });
+
+  it('of a process that is dead is cleared away by the next build of the same pool', async () => {
+    const stale = at('.stale.tmp-999999999');
+    mkdirSync(stale);
+    writeFileSync(join(stale, 'pool.json'), '{}');
+    await succeed(buildArgs(data, at('stale')));
+    expect(existsSync(stale)).toBe(false);
+  });
+});
