@@ -5,7 +5,7 @@
  * build continues where it was and ends with the same bytes as one that ran through.
  */
 
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, isCrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
 import { softmax } from '../core/softmax.js';
 import type { HfModel } from '../formats/hf-model.js';
@@ -115,7 +115,9 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
       trainedTokensPerSecond: trained.tokensPerSecond,
     };
   } catch (error) {
-    work?.removeUnlessStarted();
+    // Numbers that diverged would diverge again, and another learning rate is another run.
+    if (isCrayonError(error, 'loss-not-finite')) work?.remove();
+    else work?.removeUnlessStarted();
     throw error;
   } finally {
     model?.dispose();
