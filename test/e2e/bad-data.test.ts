@@ -1,6 +1,6 @@
 /** What the commands say about data that is wrong, and that they leave nothing behind. */
 
-import { readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -90,6 +90,18 @@ describe('a JSONL file', () => {
     expect(error).toMatchObject({ code: 'example-invalid', exit: 3 });
     expect(error.message).toContain('line 2');
     expect(error.message).toContain(words);
+  });
+
+  it('with a byte order mark and Windows line ends is read all the same', async () => {
+    writeFileSync(at('windows.jsonl'), `\ufeff${good.map((record) => JSON.stringify(record)).join('\r\n')}\r\n`);
+    const args = ['blend', '--pool', pool, '--examples', at('windows.jsonl'), '--out', at('windows')];
+    expect(await document(args)).toMatchObject({ examples: 12 });
+  });
+
+  it('that is a directory', async () => {
+    mkdirSync(at('folder.jsonl'), { recursive: true });
+    const error = await leavingNothing(() => refusal(buildArgs(at('folder.jsonl'), out)));
+    expect(error).toMatchObject({ code: 'file-unreadable', exit: 3 });
   });
 
   it('that is empty', async () => {

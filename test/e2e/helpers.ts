@@ -83,7 +83,8 @@ export interface Child {
   ended: Promise<Outcome & { signal: NodeJS.Signals | null }>;
 }
 
-const TSX = pathToFileURL(join(ROOT, 'node_modules', 'tsx', 'dist', 'loader.mjs')).href;
+/** What makes Node run TypeScript. */
+export const TSX = pathToFileURL(join(ROOT, 'node_modules', 'tsx', 'dist', 'loader.mjs')).href;
 
 /** Starts the command line as one child process (no wrapper in between, so that signals reach it). */
 export function start(

@@ -9,11 +9,13 @@ import {
   crayon,
   digests,
   document,
+  ROOT,
   records,
   refusal,
   scratch,
   start,
   succeed,
+  TSX,
   writeJsonl,
 } from './helpers.js';
 
@@ -131,6 +133,18 @@ describe('what an interrupted build left', () => {
   });
 });
 
+describe('a training that diverges', () => {
+  it('says at which step, and is not in the way of the next one', async () => {
+    const pool = at('diverged');
+    const error = await refusal(buildArgs(data, pool, '--learning-rate', '1e30', '--epochs', '3'));
+    expect(error).toMatchObject({ code: 'loss-not-finite', exit: 5 });
+    expect(error.message).toMatch(/^step \d+: loss/);
+    expect(error.hint).toContain('--learning-rate');
+    expect(readdirSync(dir).filter((name) => name.includes('diverged'))).toEqual([]);
+    expect(await document(buildArgs(data, pool))).toMatchObject({ resumed: false });
+  });
+});
+
 describe('an interrupted write', () => {
   it('leaves neither the output nor a temporary file when the filling fails', () => {
     const path = at('half');
@@ -142,6 +156,24 @@ describe('an interrupted write', () => {
       }),
     ).toThrow('second file');
     expect(readdirSync(dir)).toEqual(before);
+  });
+
+  it('leaves no output when the process is killed in it, and the next one clears up', async () => {
+    const path = at('torn');
+    const module = JSON.stringify(join(ROOT, 'src', 'formats', 'atomic-file.ts'));
+    const code = `
+      const { writeDirectoryAtomic } = await import(${module});
+      const { writeFileSync } = await import('node:fs');
+      writeDirectoryAtomic(${JSON.stringify(path)}, {}, (dir) => {
+        writeFileSync(dir + '/first', 'half');
+        process.kill(process.pid, 'SIGKILL');
+      });`;
+    const child = start([], { entry: ['--import', TSX, '--input-type=module', '-e', code] });
+    expect((await child.ended).signal).toBe('SIGKILL');
+    expect(existsSync(path)).toBe(false);
+    expect(readdirSync(dir).filter((name) => name.startsWith('.torn.tmp-'))).toHaveLength(1);
+    await succeed(buildArgs(data, path));
+    expect(readdirSync(dir).filter((name) => name.includes('torn'))).toEqual(['torn']);
   });
 
   it('of a process that is dead is cleared away by the next build of the same pool', async () => {

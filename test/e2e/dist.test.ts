@@ -1,0 +1,54 @@
+/** The package as npm would install it: built to JavaScript, run without a TypeScript loader. */
+
+import { execFileSync, spawnSync } from 'node:child_process';
+import { cpSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { buildArgs, digests, ROOT, records, scratch, start, succeed, writeJsonl } from './helpers.js';
+
+const dir = scratch();
+const at = (name: string) => join(dir, name);
+const entry = [join(dir, 'dist', 'bin', 'crayon.js')];
+const run = (...argv: string[]) => start(argv, { entry }).ended;
+
+beforeAll(() => {
+  // Types have a check of their own; here it is about what is emitted.
+  const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
+  const args = [tsc, '-p', join(ROOT, 'tsconfig.build.json'), '--noCheck', '--outDir', join(dir, 'dist')];
+  const { status, stdout } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  expect(stdout).toBe('');
+  expect(status).toBe(0);
+  cpSync(join(ROOT, 'package.json'), at('package.json'));
+  symlinkSync(join(ROOT, 'node_modules'), at('node_modules'));
+});
+
+describe('the built package', () => {
+  const data = writeJsonl(at('train.jsonl'), records(12));
+  const mine = writeJsonl(at('mine.jsonl'), records(4));
+
+  it('has the version of package.json', async () => {
+    const { code, stdout, stderr } = await run('--version');
+    const { version } = JSON.parse(execFileSync('cat', [at('package.json')], { encoding: 'utf8' }));
+    expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  it('builds and blends, in threads too, to the bytes that the sources give', async () => {
+    await succeed(buildArgs(data, at('pool-1')));
+    expect(await run(...buildArgs(data, at('pool-2')))).toMatchObject({ code: 0 });
+    expect(digests(at('pool-2'))).toEqual(digests(at('pool-1')));
+    const blend = (pool: string, out: string) => [
+      ...['blend', '--pool', at(pool), '--examples', mine, '--out', at(out)],
+      ...['--combine', 'svd', '--rank', '2'],
+    ];
+    await succeed(blend('pool-1', 'blend-1'));
+    expect(await run(...blend('pool-2', 'blend-2'))).toMatchObject({ code: 0 });
+    expect(digests(at('blend-2'))).toEqual(digests(at('blend-1')));
+  });
+
+  it('leads importers to the library', () => {
+    const code = `import { CRAYON_VERSION, openPool } from 'crayon-edge'; console.log(CRAYON_VERSION, typeof openPool);`;
+    const args = ['--input-type=module', '-e', code];
+    const output = execFileSync(process.execPath, args, { cwd: dir, encoding: 'utf8' });
+    expect(output).toMatch(/^\d+\.\d+\.\d+ function\n$/);
+  });
+});
