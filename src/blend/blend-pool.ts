@@ -3,6 +3,7 @@
  * embedding kinds `first-attention` and `tfidf` no forward pass and no tensor library either.
  */
 
+import { isAbsolute, relative, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { row } from '../core/vector.js';
 import { loadDataset } from '../formats/dataset.js';
@@ -71,6 +72,7 @@ export interface BlendPoolResult {
  */
 export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolResult> {
   const started = performance.now();
+  refuseInside(options.out, options.pool);
   const pool = openPool(options.pool);
   const { manifest, centroids } = pool;
   const rows = options.examples === undefined ? null : await embedExamples(options, options.examples, pool);
@@ -119,6 +121,15 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   } finally {
     for (const adapter of adapters) adapter.close();
   }
+}
+
+/** With --force, an output such as pool/adapters/0 would replace a member of the pool it is blended from. */
+function refuseInside(out: string, pool: string): void {
+  const within = relative(resolve(pool), resolve(out));
+  if (within.startsWith('..') || isAbsolute(within)) return;
+  throw new CrayonError('bad-option', `${out}: lies in the pool ${pool} that is blended`, {
+    hint: 'Choose an output outside of the pool.',
+  });
 }
 
 async function embedExamples(options: BlendPoolOptions, path: string, pool: Pool): Promise<Rows> {
