@@ -107,10 +107,17 @@ describe('build-pool', () => {
 });
 
 describe('blend', () => {
-  it('refuses to replace a pool by an adapter', async () => {
-    const before = digests(at('pool'));
-    expect(await refusal(blendArgs(at('pool'), '--force'))).toMatchObject({ code: 'output-exists' });
-    expect(digests(at('pool'))).toEqual(before);
+  it('refuses to replace a pool or a member of it by an adapter', async () => {
+    await succeed(buildArgs(data, at('other-pool')));
+    const before = digests(dir);
+    expect(await refusal(blendArgs(at('other-pool'), '--force'))).toMatchObject({ code: 'output-exists', exit: 2 });
+    for (const inside of ['pool', 'pool/adapters/0', 'pool/new']) {
+      const error = await refusal(blendArgs(at(inside), '--force'));
+      expect(error).toMatchObject({ code: 'bad-option', exit: 2 });
+      expect(error.message).toContain(at(inside));
+    }
+    expect(digests(dir)).toEqual(before);
+    await succeed(blendArgs(at('pool-of-a-like-name')));
   });
 
   it('keeps the earlier adapter when the new blend fails', async () => {

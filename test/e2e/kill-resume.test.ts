@@ -22,8 +22,8 @@ import {
 const dir = scratch();
 const at = (name: string) => join(dir, name);
 const data = writeJsonl(at('train.jsonl'), records(24));
-// Long enough to be hit in the middle: some hundred steps of a few milliseconds, with a checkpoint nearly every time.
-const LONG = ['--epochs', '40', '--checkpoint-seconds', '0.05'];
+// Long enough to be hit in the middle: sixty steps of 20 ms or more, the first checkpoint after about ten.
+const LONG = ['--epochs', '20', '--checkpoint-seconds', '0.2'];
 let whole: Record<string, string>;
 
 beforeAll(async () => {
@@ -101,7 +101,7 @@ describe('what an interrupted build left', () => {
     const error = await refusal(buildArgs(data, pool, ...LONG, '--seed', '7', '--epochs', '3'));
     expect(error).toMatchObject({ code: 'checkpoint-mismatch', exit: 3 });
     expect(error.message).toContain('seed (0, now 7)');
-    expect(error.message).toContain('training.epochs (40, now 3)');
+    expect(error.message).toContain('training.epochs (20, now 3)');
     expect(error.hint).toContain('--fresh');
     expect(digests(work)).toEqual(left);
     expect(existsSync(pool)).toBe(false);

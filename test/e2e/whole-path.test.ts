@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { BlendPoolResult } from '../../src/blend/blend-pool.js';
 import type { PoolManifest } from '../../src/formats/pool.js';
 import type { ScoreReport } from '../../src/train/score.js';
+import { fixture } from '../helpers/fixtures.js';
 import { buildArgs, crayon, document, LLAMA, records, scratch, succeed, writeJsonl } from './helpers.js';
 
 const dir = scratch();
@@ -127,7 +128,7 @@ describe('blend', () => {
   });
 
   it('takes coefficients by hand, with no example and no model', async () => {
-    const args = ['blend', '--pool', pool, '--coefficients=-0.5,2,0', '--out', at('hand')];
+    const args = ['blend', '--pool', pool, '--coefficients', '-0.5,2,0', '--out', at('hand')];
     expect(await document(args)).toMatchObject({ coefficients: [-0.5, 2, 0], similarities: null, coverage: null });
   });
 
@@ -199,6 +200,22 @@ describe('score', () => {
     for (const row of ['perplexity', 'acc_norm', 'tokens/s']) expect(stdout).toContain(row);
     expect(stdout).not.toMatch(/NaN|undefined|Infinity/);
     expect(stdout).not.toContain('\u001b');
+  });
+});
+
+describe('every kind of base model', () => {
+  it.each(['llama-linear', 'llama-rope3', 'mistral', 'qwen2', 'qwen3'])('%s', async (name) => {
+    const base = fixture('models', name);
+    const own = (what: string) => at(`${name}-${what}`);
+    await succeed([...buildArgs(data, own('pool'), '--model', base), '--long', 'truncate']);
+    await succeed(['blend', '--pool', own('pool'), '--examples', mine, '--out', own('blend'), '--long', 'truncate']);
+    const args = ['score', '--model', base, '--data', data, '--backend', 'wasm'];
+    const before = await document<ScoreReport>(args);
+    const after = await document<ScoreReport>([...args, '--adapter', own('blend')]);
+    const gated = await document<ScoreReport>([...args, '--pool', own('pool')]);
+    for (const { loss } of [before, after, gated]) expect(loss).toBeGreaterThan(0);
+    expect(after.loss).not.toBe(before.loss);
+    expect(gated.loss).toBeLessThan(before.loss);
   });
 });
 
