@@ -30,7 +30,8 @@ export function temporarySibling(path: string): string {
   return join(dirname(full), `.${basename(full)}.tmp-${process.pid}`);
 }
 
-function isAlive(pid: number): boolean {
+/** Whether another process has this number. */
+export function isAlive(pid: number): boolean {
   if (pid === process.pid) return false; // a leftover with our own number is from a process before us
   try {
     process.kill(pid, 0);

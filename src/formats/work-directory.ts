@@ -3,15 +3,18 @@
  * written atomically, and the fingerprint of the run's inputs, so that it is only ever continued with the same ones.
  */
 
-import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError, isCrayonError } from '../core/errors.js';
+import { isAlive, writeFileAtomic } from './atomic-file.js';
 import { writeError } from './fs-errors.js';
 import { isJsonObject, type JsonObject, readJsonObject, writeJson } from './json-file.js';
 import { SafetensorsFile } from './safetensors.js';
 import { type TensorToWrite, writeSafetensors } from './safetensors-writer.js';
 
 const FINGERPRINT = 'run.json';
+/** Holds the number of the process that works here. */
+const OCCUPANT = 'process';
 const STAGE_EXTENSION = '.safetensors';
 
 export class WorkDirectory {
@@ -21,7 +24,8 @@ export class WorkDirectory {
   /**
    * @param fingerprint everything that the run's result depends on
    * @param fresh discard what an earlier run left
-   * @throws CrayonError `checkpoint-mismatch` when an earlier run had other inputs
+   * @throws CrayonError `checkpoint-mismatch` when an earlier run had other inputs, `output-exists` while another process
+   *   works here
    */
   constructor(
     readonly path: string,
@@ -30,12 +34,14 @@ export class WorkDirectory {
   ) {
     const file = join(path, FINGERPRINT);
     try {
+      this.refuseOccupied();
       if (fresh) this.remove();
       // A run that ended before its first stage was kept binds nobody.
       this.resumed = existsSync(file) && this.hasStages();
       if (!this.resumed) {
         mkdirSync(path, { recursive: true });
         writeJson(file, fingerprint);
+        this.occupy();
         return;
       }
     } catch (error) {
@@ -51,6 +57,7 @@ export class WorkDirectory {
         hint: 'Repeat that run with its own options to continue it, or give --fresh to start over.',
       });
     }
+    this.occupy();
   }
 
   /** The tensors of a finished stage, or undefined where it has not been reached. */
@@ -63,6 +70,11 @@ export class WorkDirectory {
     writeSafetensors(this.file(stage), tensors);
   }
 
+  /** Lets the next run in, now that this one has failed. */
+  release(): void {
+    rmSync(join(this.path, OCCUPANT), { force: true });
+  }
+
   /** Deletes it all: the run is complete. */
   remove(): void {
     rmSync(this.path, { recursive: true, force: true });
@@ -71,6 +83,19 @@ export class WorkDirectory {
   /** After a failure: deletes it where no stage has been kept, so that nothing is left which serves nobody. */
   removeUnlessStarted(): void {
     if (existsSync(this.path) && !this.hasStages()) this.remove();
+  }
+
+  private occupy(): void {
+    writeFileAtomic(join(this.path, OCCUPANT), `${process.pid}\n`);
+  }
+
+  private refuseOccupied(): void {
+    const file = join(this.path, OCCUPANT);
+    const pid = existsSync(file) ? Number.parseInt(readFileSync(file, 'utf8'), 10) : Number.NaN;
+    if (!(pid > 0) || !isAlive(pid)) return; // what a killed run leaves
+    throw new CrayonError('output-exists', `${this.path}: process ${pid} is at work on the same output`, {
+      hint: `Wait for it, or choose another output. If process ${pid} is another program, delete ${file}.`,
+    });
   }
 
   private hasStages(): boolean {

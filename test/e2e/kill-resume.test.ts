@@ -86,6 +86,20 @@ describe('an interrupted build', () => {
   );
 });
 
+describe('two builds of one pool at the same time', () => {
+  it('the second is refused, and the first ends as if it were alone', async () => {
+    const pool = at('shared');
+    const first = await startTraining(pool);
+    for (const more of [[], ['--fresh'], ['--seed', '1', '--force']]) {
+      const error = await refusal(buildArgs(data, pool, ...LONG, ...more));
+      expect(error).toMatchObject({ code: 'output-exists', exit: 2 });
+      expect(error.message).toContain(`process ${first.process.pid}`);
+    }
+    expect((await first.ended).code).toBe(0);
+    expect(digests(pool)).toEqual(whole);
+  });
+});
+
 describe('what an interrupted build left', () => {
   const pool = at('left');
   const work = `${pool}.building`;

@@ -1,6 +1,6 @@
 /** The library as other programs use it: through src/index.ts alone, from weights to a blend that is scored. */
 
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as crayon from '../../src/index.js';
@@ -68,11 +68,24 @@ describe('build', () => {
     expect(result.manifest.adapters).toEqual(built.manifest.adapters);
   });
 
-  it('stops before the training, too', async () => {
-    const signal = AbortSignal.abort();
-    const stopped = crayon.buildPool({ ...options, out: at('early') }, { signal });
+  it.each(['embed', 'cluster', 'evaluate'] as const)('stops after stage %s, too, and continues', async (stage) => {
+    const out = at(`after-${stage}`);
+    const stop = new AbortController();
+    const onProgress = (progress: crayon.BuildProgress) => progress.stage === stage && stop.abort();
+    const again = { ...options, out, embedding: 'hidden:1' };
+    const stopped = crayon.buildPool(again, { onProgress, signal: stop.signal });
     await expect(stopped).rejects.toMatchObject({ code: 'interrupted' });
-    expect(existsSync(at('early'))).toBe(false);
+    expect(existsSync(out)).toBe(false);
+    const { resumed, manifest } = await crayon.buildPool(again);
+    expect(resumed).toBe(true);
+    const straight = await crayon.buildPool({ ...again, out: at(`straight-${stage}`) });
+    expect(manifest).toEqual(straight.manifest);
+  });
+
+  it('stopped at once leaves nothing', async () => {
+    const stopped = crayon.buildPool({ ...options, out: at('early') }, { signal: AbortSignal.abort() });
+    await expect(stopped).rejects.toMatchObject({ code: 'interrupted' });
+    expect(readdirSync(dir).filter((name) => name.includes('early'))).toEqual([]);
   });
 });
 
