@@ -9,14 +9,17 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import type { HfModel, ModelConfig } from '../formats/hf-model.js';
-import { attention, type Linear, linear, loraLinear, type RotaryTables, rmsNorm, rotary, swiGlu } from './ops.js';
+import { type HeadNorms, type Positions, selfAttention } from './attention.js';
+import { type Linear, LoraLinears, loraLinear, swiGlu } from './lora-linears.js';
+import { completionLoss, project } from './ops.js';
 import { PROJECTIONS, type Projection } from './projections.js';
+import { rmsNorm } from './rms-norm.js';
 import { rotaryAngles } from './rope.js';
 
 /** LoRA factors by module path (`model.layers.0.self_attn.q_proj`), and the gate of this batch. */
 export interface LoraBinding {
   factors: ReadonlyMap<string, { a: tf.Tensor2D; b: tf.Tensor2D }>;
-  /** (M, R): see StackedLora.gate */
+  /** (M, R): see LoraLinears */
   gate: tf.Tensor2D;
 }
 
@@ -32,8 +35,7 @@ interface Block {
   name: string;
   inputNorm: tf.Tensor1D;
   postAttentionNorm: tf.Tensor1D;
-  queryNorm: tf.Tensor1D | null;
-  keyNorm: tf.Tensor1D | null;
+  headNorms: HeadNorms | null;
   projections: Record<Projection, Linear>;
 }
 
@@ -47,7 +49,7 @@ export class LlamaModel {
   private readonly finalNorm: tf.Tensor1D;
   private readonly blocks: Block[];
   private readonly rotateHalf: tf.Tensor2D;
-  private readonly angles = new Map<number, { cos: tf.Tensor3D; sin: tf.Tensor3D; mask: tf.Tensor2D }>();
+  private readonly positionsByLength = new Map<number, Positions>();
   private readonly owned: tf.Tensor[] = [];
 
   /** Reads all weights, converts them to float32 and hands them to the active back end. */
@@ -75,8 +77,13 @@ export class LlamaModel {
         name,
         inputNorm: vector(`${name}.input_layernorm.weight`),
         postAttentionNorm: vector(`${name}.post_attention_layernorm.weight`),
-        queryNorm: config.qkNorm ? vector(`${name}.self_attn.q_norm.weight`) : null,
-        keyNorm: config.qkNorm ? vector(`${name}.self_attn.k_norm.weight`) : null,
+        headNorms: config.qkNorm
+          ? {
+              query: vector(`${name}.self_attn.q_norm.weight`),
+              key: vector(`${name}.self_attn.k_norm.weight`),
+              eps: config.rmsNormEps,
+            }
+          : null,
         projections: Object.fromEntries(PROJECTIONS.map((p) => [p, project(p)])) as Record<Projection, Linear>,
       };
     });
@@ -106,59 +113,68 @@ export class LlamaModel {
     return x;
   }
 
-  /** Logits of the given final hidden states. (P, C) -> (P, V) */
+  /** Logits of the given final hidden states, without gradient. (P, C) -> (P, V) */
   logits(hidden: tf.Tensor2D): tf.Tensor2D {
-    return linear(hidden, { weight: this.head, bias: null });
+    return project(hidden, this.head);
+  }
+
+  /** Weighted sum of the targets' cross-entropies given the final hidden states; see completionLoss. */
+  loss(hidden: tf.Tensor2D, targets: tf.Tensor1D, weights: tf.Tensor1D): tf.Scalar {
+    return completionLoss(hidden, this.head, targets, weights);
   }
 
   dispose(): void {
     tf.dispose(this.owned);
-    for (const entry of this.angles.values()) tf.dispose([entry.cos, entry.sin, entry.mask]);
-    this.angles.clear();
+    for (const { cos, sin, mask } of this.positionsByLength.values()) tf.dispose([cos, sin, mask]);
+    this.positionsByLength.clear();
   }
 
   private block(index: number, x: tf.Tensor2D, B: number, T: number, lora: LoraBinding | undefined): tf.Tensor2D {
     const { numHeads: H, numKvHeads: K, headDim: D, rmsNormEps: eps } = this.config;
     const block = this.blocks[index]!;
-    const project = (projection: Projection, x: tf.Tensor2D): tf.Tensor2D => {
-      const base = block.projections[projection];
-      const factors = lora?.factors.get(`${block.name}.${projection}`);
-      if (lora === undefined || factors === undefined) return linear(x, base);
-      const beforeAnyLora = index === 0 && /[qkv]_proj$/.test(projection);
-      return loraLinear(x, base, { ...factors, gate: lora.gate }, !beforeAnyLora);
-    };
+    const linears = (...projections: Projection[]) =>
+      new LoraLinears(
+        projections.map((p) => block.projections[p]),
+        projections.map((p) => lora?.factors.get(`${block.name}.${p}`)),
+        lora?.gate,
+      );
 
     // 1) attention on the normalised input
-    const { tables, mask } = this.positions(T);
+    const qkv = linears('self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj');
+    const beforeAnyLora = index === 0 && qkv.factors.length > 0;
     const h = rmsNorm(x, block.inputNorm, eps);
-    let q = tf.reshape<tf.Rank.R4>(project('self_attn.q_proj', h), [B, T, H, D]);
-    let k = tf.reshape<tf.Rank.R4>(project('self_attn.k_proj', h), [B, T, K, D]);
-    const v = tf.reshape<tf.Rank.R4>(project('self_attn.v_proj', h), [B, T, K, D]);
-    if (block.queryNorm !== null) q = rmsNorm(q, block.queryNorm, eps);
-    if (block.keyNorm !== null) k = rmsNorm(k, block.keyNorm, eps);
-    const heads = attention(rotary(q, tables), rotary(k, tables), v, mask);
-    const attended = tf.add(x, project('self_attn.o_proj', heads)) as tf.Tensor2D;
+    const heads = selfAttention(h, qkv, block.headNorms, this.positions(T), { B, T, H, K, D }, !beforeAnyLora);
+    const attended = tf.add(x, loraLinear(heads, linears('self_attn.o_proj'))) as tf.Tensor2D;
 
     // 2) SwiGLU on the normalised sum
     const h2 = rmsNorm(attended, block.postAttentionNorm, eps);
-    const wide = swiGlu(project('mlp.gate_proj', h2), project('mlp.up_proj', h2));
-    return tf.add(attended, project('mlp.down_proj', wide));
+    const wide = swiGlu(h2, linears('mlp.gate_proj', 'mlp.up_proj'));
+    return tf.add(attended, loraLinear(wide, linears('mlp.down_proj')));
   }
 
   /** Rotary tables and attention mask for T positions, made once per length. */
-  private positions(T: number): { tables: RotaryTables; mask: tf.Tensor2D } {
-    let entry = this.angles.get(T);
+  private positions(T: number): Positions {
+    let entry = this.positionsByLength.get(T);
     if (entry === undefined) {
-      const { headDim } = this.config;
+      const { headDim, slidingWindow } = this.config;
       const { cos, sin } = rotaryAngles(this.config, T);
+      const share = headDim ** -0.25; // see Positions.cos
+      const table = (values: Float32Array) =>
+        tf.keep(
+          tf.tensor2d(
+            values.map((x) => x * share),
+            [T, headDim],
+          ),
+        );
       entry = {
-        cos: tf.keep(tf.tensor3d(cos, [T, 1, headDim])),
-        sin: tf.keep(tf.tensor3d(sin, [T, 1, headDim])),
-        mask: tf.keep(tf.tensor2d(causalMask(T, this.config.slidingWindow), [T, T])),
+        cos: table(cos),
+        sin: table(sin),
+        rotateHalf: this.rotateHalf,
+        mask: tf.keep(tf.tensor2d(causalMask(T, slidingWindow), [T, T])),
       };
-      this.angles.set(T, entry);
+      this.positionsByLength.set(T, entry);
     }
-    return { tables: { cos: entry.cos, sin: entry.sin, rotateHalf: this.rotateHalf }, mask: entry.mask };
+    return entry;
   }
 }
 

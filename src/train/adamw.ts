@@ -17,6 +17,9 @@ export interface AdamWState {
   v: Float32Array;
 }
 
+/** Stands for no clipping: larger than any norm, and finite in float32. */
+const LARGE = 1e30;
+
 export class AdamW {
   step: number;
   private p: tf.Tensor1D;
@@ -50,15 +53,18 @@ export class AdamW {
     const { beta1, beta2, epsilon, weightDecay, clipNorm } = this.options;
     this.step++;
     const [p, m, v, norm] = tf.tidy(() => {
-      const norm = tf.sqrt(tf.sum(tf.square(gradient))) as tf.Scalar;
-      let g: tf.Tensor = gradient;
-      if (Number.isFinite(clipNorm)) g = tf.mul(g, tf.minimum(tf.div(clipNorm, tf.add(norm, 1e-6)), 1));
-      const m = tf.add(tf.mul(this.m, beta1), tf.mul(g, 1 - beta1));
-      const v = tf.add(tf.mul(this.v, beta2), tf.mul(tf.square(g), 1 - beta2));
-      const stepSize = learningRate / (1 - beta1 ** this.step);
-      const denominator = tf.add(tf.mul(tf.sqrt(v), 1 / Math.sqrt(1 - beta2 ** this.step)), epsilon);
+      // Scalars are multiplied with one another before they meet a long vector: every pass over one counts.
+      const square = tf.square(gradient);
+      const norm = tf.sqrt(tf.sum(square)) as tf.Scalar;
+      const clip: tf.Scalar = tf.minimum(tf.div(Math.min(clipNorm, LARGE), tf.add(norm, 1e-6)), 1);
+      const m = tf.add(tf.mul(this.m, beta1), tf.mul(gradient, tf.mul(clip, 1 - beta1)));
+      const v = tf.add(tf.mul(this.v, beta2), tf.mul(square, tf.mul(tf.square(clip), 1 - beta2)));
       const decayed = weightDecay === 0 ? this.p : tf.mul(this.p, 1 - learningRate * weightDecay);
-      const p = tf.sub(decayed, tf.mul(tf.div(m, denominator), stepSize));
+      // p - stepSize * (m / bias1) / (sqrt(v / bias2) + epsilon)
+      const stepSize = learningRate / (1 - beta1 ** this.step);
+      const rootScale = 1 / Math.sqrt(1 - beta2 ** this.step);
+      const denominator = tf.add(tf.mul(tf.sqrt(v), rootScale / stepSize), epsilon / stepSize);
+      const p = stepSize === 0 ? tf.clone(decayed) : tf.sub(decayed, tf.div(m, denominator));
       return [p, m, v, norm] as [tf.Tensor1D, tf.Tensor1D, tf.Tensor1D, tf.Scalar];
     });
     tf.dispose([this.p, this.m, this.v]);

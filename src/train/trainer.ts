@@ -8,7 +8,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import type { LlamaModel, LoraBinding } from '../model/llama.js';
-import { takeRows, weightedCrossEntropy } from '../model/ops.js';
+import { takeRows } from '../model/ops.js';
 import { AdamW, type AdamWState } from './adamw.js';
 import { epochBatches, padBatch, type TrainingExample } from './batches.js';
 import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
@@ -155,7 +155,7 @@ export function lossAndGradient(
     const { value, grads } = valueAndGradients(slices, (factors) => {
       const lora: LoraBinding = { factors: bindFactors(layout, factors), gate };
       const hidden = takeRows(model.forward(ids, { lora }), rows);
-      return weightedCrossEntropy(model.logits(hidden), targets, weights);
+      return model.loss(hidden, targets, weights);
     });
     return { loss: value, gradient: tf.concat(grads.map((g) => tf.reshape(g, [-1]))) as tf.Tensor1D };
   });

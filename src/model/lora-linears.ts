@@ -1,0 +1,152 @@
+/**
+ * Linear layers that read the same input, each with stacked, gated LoRA factors or none.
+ *
+ *     y_i = x W_i^T + b_i + (gate * (x A_i^T)) B_i^T
+ *
+ * With N adapters stacked along the rank, deltaW(x) = sum_n alpha_n(x) s B_n A_n takes two products, whatever N. The A of
+ * all layers are laid below one another, so that the narrow products (x A^T, and the gradients of A and x) are done
+ * once for the group.
+ *
+ * Letters: M rows, R = N*r stacked rank, L layers that have factors.
+ */
+
+import * as tf from '@tensorflow/tfjs-core';
+import { operation, sumOf, type T1, type T2 } from './operation.js';
+
+/** A frozen linear layer as Hugging Face stores it: y = x W^T + b. */
+export interface Linear {
+  /** (out, in) */
+  weight: T2;
+  /** (out) */
+  bias: T1 | null;
+}
+
+/** LoRA factors of one linear layer, all adapters of a pool stacked along the rank. */
+export interface StackedFactors {
+  /** (R, in) */
+  a: T2;
+  /** (out, R) */
+  b: T2;
+}
+
+export class LoraLinears {
+  /** Factors in the order in which gradients are returned: A, B of each layer that has them. */
+  readonly factors: T2[];
+  private readonly adapted: Array<StackedFactors | undefined>;
+
+  /** @param gate (M, R): every row's coefficients times the LoRA scale, each repeated r times */
+  constructor(
+    private readonly layers: readonly Linear[],
+    factors: ReadonlyArray<StackedFactors | undefined>,
+    private readonly gate: T2 | undefined,
+  ) {
+    this.adapted = factors.map((f) => (gate === undefined ? undefined : f));
+    this.factors = this.present.flatMap(({ a, b }) => [a, b]);
+  }
+
+  /** x (M, in) -> ys (M, out) of each layer, and hidden (M, L*R): the gated x A^T, undefined when no layer has factors */
+  forward(x: T2): { ys: T2[]; hidden: T2 | undefined } {
+    const base = this.layers.map(({ weight, bias }) => {
+      const y: T2 = tf.matMul(x, weight, false, true);
+      return bias === null ? y : (tf.add(y, bias) as T2);
+    });
+    if (this.present.length === 0) return { ys: base, hidden: undefined };
+    const hidden = tf.mul(tf.matMul(x, this.stackedA(), false, true), this.wideGate()) as T2;
+    const parts = this.columns(hidden);
+    const ys = base.map((y, i) => {
+      const factors = this.adapted[i];
+      return factors === undefined ? y : (tf.add(y, tf.matMul(parts.shift()!, factors.b, false, true)) as T2);
+    });
+    return { ys, hidden };
+  }
+
+  /**
+   * Gradients of x and of `factors`.
+   *
+   * @param dys (M, out) of each layer
+   * @param needsInput false where x depends on nothing trainable, which saves its products
+   */
+  backward(dys: T2[], x: T2, hidden: T2 | undefined, needsInput: boolean): { dx: T2 | undefined; factors: T2[] } {
+    const terms: T2[] = needsInput ? dys.map((dy, i) => tf.matMul(dy, this.layers[i]!.weight)) : [];
+    const factors: T2[] = [];
+    if (hidden !== undefined) {
+      const parts = this.columns(hidden);
+      const adapted = dys.map((dy, i) => ({ dy, b: this.adapted[i]?.b })).filter(({ b }) => b !== undefined);
+      const ungated = adapted.map(({ dy, b }) => tf.matMul(dy, b!) as T2); // (M, R) each
+      const du = tf.mul(ungated.length === 1 ? ungated[0]! : (tf.concat(ungated, 1) as T2), this.wideGate()) as T2; // (M, L*R)
+      if (needsInput) terms.push(tf.matMul(du, this.stackedA()));
+      const da: T2 = tf.matMul(du, x, true, false); // (L*R, in)
+      adapted.forEach(({ dy }, i) => {
+        factors.push(this.rows(da, i), tf.matMul(dy, parts[i]!, true, false));
+      });
+    }
+    return { dx: needsInput ? sumOf(terms) : undefined, factors };
+  }
+
+  private get present(): StackedFactors[] {
+    return this.adapted.filter((f) => f !== undefined);
+  }
+
+  /** (L*R, in) */
+  private stackedA(): T2 {
+    const all = this.present.map(({ a }) => a);
+    return all.length === 1 ? all[0]! : tf.concat(all, 0);
+  }
+
+  /** (M, L*R) */
+  private wideGate(): T2 {
+    const L = this.present.length;
+    return L === 1 ? this.gate! : tf.tile(this.gate!, [1, L]);
+  }
+
+  /** (M, L*R) cut into (M, R) of each layer */
+  private columns(x: T2): T2[] {
+    const L = this.present.length;
+    const [M, width] = x.shape;
+    if (L === 1) return [x];
+    return Array.from({ length: L }, (_, i) => tf.slice(x, [0, (i * width) / L], [M, width / L]));
+  }
+
+  /** rows of the i-th layer in (L*R, in) */
+  private rows(x: T2, i: number): T2 {
+    const L = this.present.length;
+    const [height, width] = x.shape;
+    return L === 1 ? x : tf.slice(x, [(i * height) / L, 0], [height / L, width]);
+  }
+}
+
+/** The output of a group of one. x (M, in) -> (M, out) */
+export function loraLinear(x: T2, linears: LoraLinears): T2 {
+  return operation([x, ...linears.factors], (x: T2) => {
+    const { ys, hidden } = linears.forward(x);
+    return {
+      value: ys[0]!,
+      saved: { x, hidden },
+      backward: (dy: T2, { x, hidden }) => {
+        const { dx, factors } = linears.backward([dy], x, hidden, true);
+        return [dx!, ...factors];
+      },
+    };
+  });
+}
+
+/** SwiGLU, silu(gate) * up, of the two layers' outputs. x (M, C) -> (M, I) */
+export function swiGlu(x: T2, gateAndUp: LoraLinears): T2 {
+  return operation([x, ...gateAndUp.factors], (x: T2) => {
+    const { ys, hidden } = gateAndUp.forward(x);
+    const [gate, up] = ys as [T2, T2];
+    const sigmoid = tf.sigmoid(gate);
+    const silu: T2 = tf.mul(gate, sigmoid);
+    return {
+      value: tf.mul(silu, up) as T2,
+      saved: { x, hidden, sigmoid, silu, up },
+      backward: (dy: T2, { x, hidden, sigmoid, silu, up }) => {
+        // silu'(g) = s + silu(g) (1 - s)
+        const slope = tf.add(sigmoid, tf.mul(silu, tf.sub(1, sigmoid)));
+        const dGate: T2 = tf.mul(tf.mul(dy, up), slope);
+        const { dx, factors } = gateAndUp.backward([dGate, tf.mul(dy, silu)], x, hidden, true);
+        return [dx!, ...factors];
+      },
+    };
+  });
+}
