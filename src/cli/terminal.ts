@@ -29,8 +29,8 @@ export class Terminal {
   private readonly colourError: ChalkInstance;
 
   constructor(readonly streams: Streams) {
-    this.colour = new Chalk({ level: colourLevel(streams.stdout, streams.env) });
-    this.colourError = new Chalk({ level: colourLevel(streams.stderr, streams.env) });
+    this.colour = new Chalk({ level: colourLevel(streams, streams.stdout) });
+    this.colourError = new Chalk({ level: colourLevel(streams, streams.stderr) });
   }
 
   /** Width of stdout in characters; 100 where it is not a terminal. */
@@ -76,7 +76,7 @@ export class Terminal {
   /** A bar with rate and time left on a terminal; one line for each finished stage elsewhere. */
   progress(): ProgressDisplay {
     const { stderr } = this.streams;
-    const live = !this.quiet && (stderr as NodeJS.WriteStream).isTTY === true;
+    const live = !this.quiet && isForPeople(this.streams, stderr);
     const spinner = ora({
       stream: stderr as NodeJS.WriteStream,
       isEnabled: live,
@@ -132,8 +132,14 @@ export function progressLine(
   return parts.join('  ');
 }
 
-function colourLevel(stream: Streams['stdout'], env: NodeJS.ProcessEnv): 0 | 1 {
-  if (env.NO_COLOR) return 0;
-  if (env.FORCE_COLOR && env.FORCE_COLOR !== '0') return 1;
-  return (stream as NodeJS.WriteStream).isTTY === true && env.TERM !== 'dumb' ? 1 : 0;
+function colourLevel(streams: Streams, stream: Streams['stdout']): 0 | 1 {
+  const { NO_COLOR, FORCE_COLOR } = streams.env;
+  if (FORCE_COLOR && FORCE_COLOR !== '0' && !NO_COLOR) return 1;
+  return isForPeople(streams, stream) ? 1 : 0;
+}
+
+/** Whether a stream may have colours and lines that move. Where stdout goes to a file or a program, none may. */
+function isForPeople({ stdout, env }: Streams, stream: Streams['stdout']): boolean {
+  const isTerminal = (s: Streams['stdout']) => (s as NodeJS.WriteStream).isTTY === true;
+  return isTerminal(stream) && isTerminal(stdout) && env.TERM !== 'dumb' && !env.NO_COLOR;
 }
