@@ -18,9 +18,14 @@ export async function runBuildPool(
   const started = performance.now();
   const progress = terminal.progress();
   const stop = new AbortController();
-  const onSignal = () => stop.abort();
-  process.once('SIGINT', onSignal);
-  process.once('SIGTERM', onSignal);
+  const ignoreSignals = () => void process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+  const onSignal = () => {
+    stop.abort();
+    // A second Ctrl-C ends the process at once. Not `once`, which would be gone too early: the spinner's own handler,
+    // called next, would see itself alone and end the process at the first.
+    setImmediate(ignoreSignals);
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   try {
     const result = await buildPool(options, {
       onProgress: ({ stage, done, total, note }) => progress.update(stage, done, total, note),
@@ -32,8 +37,7 @@ export async function runBuildPool(
     progress.end(true);
     throw error;
   } finally {
-    process.off('SIGINT', onSignal);
-    process.off('SIGTERM', onSignal);
+    ignoreSignals();
     releaseBackend();
   }
 }

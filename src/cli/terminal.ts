@@ -76,7 +76,8 @@ export class Terminal {
   /** A bar with rate and time left on a terminal; one line for each finished stage elsewhere. */
   progress(): ProgressDisplay {
     const { stderr } = this.streams;
-    const live = !this.quiet && isForPeople(this.streams, stderr);
+    // A terminal that does not tell its width (0) cannot be drawn on.
+    const live = !this.quiet && isForPeople(this.streams, stderr) && (stderr as NodeJS.WriteStream).columns !== 0;
     const spinner = ora({
       stream: stderr as NodeJS.WriteStream,
       isEnabled: live,

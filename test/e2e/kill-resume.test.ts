@@ -1,5 +1,6 @@
 /** A build that is killed goes on where it was, and ends with the bytes of one that ran through. */
 
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -84,6 +85,45 @@ describe('an interrupted build', () => {
       expect(digests(pool)).toEqual(whole);
     },
   );
+});
+
+/** util-linux's `script` runs a command on a terminal of its own. */
+const hasScript = process.platform === 'linux' && spawnSync('script', ['--version']).status === 0;
+
+describe.skipIf(!hasScript)('Ctrl-C on a terminal (needs util-linux script)', () => {
+  it('keeps a checkpoint, although the progress display watches signals too', async () => {
+    const pool = at('terminal');
+    const quoted = [
+      process.execPath,
+      '--import',
+      TSX,
+      join(ROOT, 'bin', 'crayon.ts'),
+      ...buildArgs(data, pool, ...LONG),
+    ];
+    const line = `stty cols 120; exec ${quoted.map((word) => `'${word}'`).join(' ')}`;
+    const env: NodeJS.ProcessEnv = { ...process.env, TERM: 'xterm' };
+    delete env.NO_COLOR;
+    const terminal = spawn('script', ['-qefc', line, '/dev/null'], { cwd: ROOT, env, stdio: 'pipe' });
+    let shown = '';
+    terminal.stdout.on('data', (text) => {
+      shown += text;
+    });
+    const ended = new Promise((resolve) => terminal.on('close', resolve));
+    let over = false;
+    void ended.then(() => {
+      over = true;
+    });
+    while (!existsSync(join(`${pool}.building`, 'training.safetensors'))) {
+      if (over) throw new Error(`ended before its first checkpoint: ${shown}`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    terminal.stdin.write('\u0003');
+    expect(await ended).toBe(130);
+    expect(shown).toContain('█'); // the display was there
+    expect(shown).toContain('stopped after step');
+    expect(existsSync(pool)).toBe(false);
+    expect(readdirSync(`${pool}.building`)).toContain('training.safetensors');
+  });
 });
 
 describe('two builds of one pool at the same time', () => {
