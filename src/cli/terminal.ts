@@ -89,9 +89,10 @@ export class Terminal {
     let startedAt = 0; // units done when the stage was first heard of
     let last: { done: number; total: number; note?: string | undefined } | undefined;
 
-    const finish = (failed: boolean) => {
+    const finish = (hasFailed: boolean) => {
       if (stage === undefined || last === undefined) return;
       const { done, total, note } = last;
+      const failed = hasFailed && done < total; // else it was complete, and something after it failed
       const share = failed ? `${done} of ${total}` : `${total}`;
       const text = `${stage}  ${share} in ${formatDuration(performance.now() - started)}${note ? `, ${note}` : ''}`;
       if (!live) this.note(`${failed ? 'x' : '-'} ${text}`);

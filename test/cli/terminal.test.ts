@@ -63,6 +63,20 @@ describe('a terminal', () => {
   });
 });
 
+describe('a stage that was ended by a failure', () => {
+  it.each([
+    [1, /^x train {2}1 of 2 in \d+ ms\n$/],
+    [2, /^- train {2}2 in \d+ ms\n$/],
+  ])('after %i of 2', async (done, line) => {
+    const [stdout, stderr] = [new Screen(false), new Screen(false)];
+    const progress = new Terminal({ stdout, stderr, env: {} }).progress();
+    progress.update('train', done, 2);
+    progress.end(true);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(stderr.text).toMatch(line);
+  });
+});
+
 describe('a line of progress', () => {
   it('has share, rate and time left', () => {
     const line = progressLine('train', { done: 30, total: 120, startedAt: 0, note: 'loss 2.1' }, 10_000);
