@@ -60,14 +60,14 @@ function lloyd(points: Points, start: Float32Array, options: KMeansOptions): Clu
   while (iterations < maxIterations) {
     iterations++;
     // 1) assign every point to its most similar centroid
-    const similarity = points.similarities(centroids, k);
+    const found = points.nearest(centroids, k);
+    nearest.set(found.similarity);
     let moved = 0;
     let cost = 0;
     for (let i = 0; i < n; i++) {
-      const to = argmaxRow(similarity, i, k);
-      nearest[i] = similarity[i * k + to]!;
-      cost += 1 - nearest[i]!;
+      const to = found.index[i]!;
       const from = assignment[i]!;
+      cost += 1 - nearest[i]!;
       if (to === from) continue;
       moved++;
       assignment[i] = to;
@@ -135,12 +135,6 @@ function drawByWeight(weights: Float64Array, total: number, random: Random): num
     if (left < 0) return i;
   }
   return random.int(weights.length); // all weights zero: every point is already a centroid
-}
-
-function argmaxRow(matrix: Float32Array, row: number, width: number): number {
-  let best = 0;
-  for (let j = 1; j < width; j++) if (matrix[row * width + j]! > matrix[row * width + best]!) best = j;
-  return best;
 }
 
 function worstPoint(nearest: Float32Array, assignment: Int32Array, sizes: number[]): number {
