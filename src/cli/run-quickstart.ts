@@ -21,7 +21,7 @@ import { answerPrompt } from '../train/answer.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { scoreExamples } from '../train/score.js';
 import type { QuickstartFlags } from './quickstart.js';
-import { POOL_SETTINGS, USERS, type User } from './quickstart-plan.js';
+import { POOL_SETTINGS, TRAIN_FILE, USERS, type User } from './quickstart-plan.js';
 import type { ProgressDisplay, Terminal } from './terminal.js';
 
 /** A loaded base model with what is needed to score on it. */
@@ -101,7 +101,7 @@ async function ensurePool(
     {
       ...POOL_SETTINGS,
       model: shippedPath('models', 'crayon-edge'),
-      data: [shippedPath('suite', 'train.yaml')],
+      data: [shippedPath('suite', TRAIN_FILE)],
       limit: flags.perTask,
       out,
       clusters,

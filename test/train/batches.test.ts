@@ -33,9 +33,9 @@ describe('padBatch', () => {
       { ids: Int32Array.of(1, 10, 11, 20, 21), promptLength: 3 },
       { ids: Int32Array.of(1, 12, 22), promptLength: 2 },
     ]);
-    expect([batch.B, batch.T]).toEqual([2, 16]);
+    expect([batch.B, batch.T]).toEqual([2, 8]);
     expect([...batch.ids.slice(0, 6)]).toEqual([1, 10, 11, 20, 0, 0]); // the last token is only a target
-    expect([...batch.rows]).toEqual([2, 3, 16 + 1]);
+    expect([...batch.rows]).toEqual([2, 3, 8 + 1]);
     expect([...batch.targets]).toEqual([20, 21, 22]);
     expect([...batch.owners]).toEqual([0, 0, 1]);
   });
