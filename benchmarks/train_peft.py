@@ -38,11 +38,12 @@ def main() -> None:
     # Warm up on a LoRA that is thrown away by starting its optimizer anew below.
     train(model, names[0], [batches[i % len(batches)] for i in range(args.warmup)], args)
     step_ms: list[float] = []
+    step_cpu_ms: list[float] = []
     share = args.steps // args.adapters
     loss = float("nan")
     started = time.perf_counter()
     for n, name in enumerate(names):
-        loss = train(model, name, batches[n * share : (n + 1) * share], args, step_ms)
+        loss = train(model, name, batches[n * share : (n + 1) * share], args, step_ms, step_cpu_ms)
     seconds = time.perf_counter() - started
 
     ordered = sorted(step_ms)
@@ -55,6 +56,7 @@ def main() -> None:
             "min": round(ordered[0], 2),
             "max": round(ordered[-1], 2),
         },
+        "cpuMs": round(sorted(step_cpu_ms)[len(step_cpu_ms) // 2], 2),
         "steps": args.steps,
         "adapters": args.adapters,
         "rank": args.rank,
@@ -109,14 +111,21 @@ def make_model(args: argparse.Namespace):
     return model.to(args.device).train()
 
 
-def train(model, name: str, batches: list[torch.Tensor], args: argparse.Namespace, step_ms: list[float] | None = None):
+def train(
+    model,
+    name: str,
+    batches: list[torch.Tensor],
+    args: argparse.Namespace,
+    step_ms: list[float] | None = None,
+    step_cpu_ms: list[float] | None = None,
+):
     """One optimizer step per batch on the adapter called `name`; returns the last loss."""
     model.set_adapter(name)
     parameters = [p for p in model.parameters() if p.requires_grad]
     adamw = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
     last = float("nan")
     for ids in batches:
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.process_time()
         labels = ids.clone()
         labels[:, : args.tokens // 2] = -100
         loss = model(input_ids=ids, labels=labels).loss
@@ -127,6 +136,7 @@ def train(model, name: str, batches: list[torch.Tensor], args: argparse.Namespac
         last = loss.item()  # waits for the device, as a trainer that logs its loss does
         if step_ms is not None:
             step_ms.append((time.perf_counter() - started) * 1000)
+            step_cpu_ms.append((time.process_time() - started_cpu) * 1000)  # of all threads
     return last
 
 
