@@ -19,7 +19,7 @@ export const POOL_SETTINGS = {
   embedding: 'tfidf',
   r: 4,
   checkpointSeconds: 15,
-  training: { ...BUILD_DEFAULTS.training, epochs: 3, batchSize: 32, learningRate: 1e-2, loraAlpha: 8 },
+  training: { ...BUILD_DEFAULTS.training, epochs: 2, batchSize: 32, learningRate: 1e-2, loraAlpha: 8 },
 };
 
 export const USERS: User[] = [
