@@ -28,6 +28,7 @@ def main():
     parser.add_argument("--scores")
     parser.add_argument("--note", default="", help="how it was reached: machine, hours, what was cut short")
     parser.add_argument("--grown-from")
+    parser.add_argument("--command", action="append", default=[], help="a command of the generalist's training; repeatable")
     args = parser.parse_args()
     folder = Path(args.model)
     name = folder.name
@@ -54,13 +55,13 @@ def main():
         + "For demonstrations and tests; of no use as a source of facts.", "",
         "## How it was reached", "",
         f"{saved['tokens']:,} tokens of pretraining, {saved['step']} steps of {saved['config']['rows']} x {saved['config']['sequence']} tokens, "
-        f"seed {saved['seed']}, Muon for the matrices and AdamW for embeddings and norms, warm-up, stable, decay."
+        f"seed {saved['seed']}, Muon for the matrices and AdamW for embeddings and norms, "
+        + ("warm-up and stable (the fine-tuning decays)." if args.finetune else "warm-up, stable, decay.")
         + (f" Grown from {args.grown_from} (same function at first; wider and deeper)." if args.grown_from else ""),
     ]
-    if args.finetune:
-        note = json.loads(Path(args.finetune).read_text())
-        lines.append(f"Then {note['steps']} steps of fine-tuning ({note['examples']:,} examples, {note['epochs']} epochs of the training splits; "
-                     "every fourth step a pretraining batch).")
+    for stage in json.loads(Path(args.finetune).read_text())["stages"] if args.finetune else []:
+        lines.append(f"Then {stage['steps']} steps of fine-tuning at {stage['parameters'] / 1e6:.2f} million parameters ({stage['examples']:,} examples, "
+                     f"{stage['epochs']} epochs of the training splits; every fourth step a pretraining batch).")
     if args.note:
         lines.append(args.note)
     lines += ["", "| held-out text | perplexity (a token, transformers, float32) | tokens scored |", "|---|---|---|"]
@@ -71,7 +72,7 @@ def main():
         lines += ["", "Training loss (nats a token, mean over the logged interval):", "", "| tokens | loss |", "|---|---|"]
         lines += [f"| {tokens:,} | {loss:.3f} |" for tokens, loss in shown]
     if args.scores:
-        lines += ["", "Accuracy on the suite's test splits, zero-shot:", "", "| task | accuracy |", "|---|---|"]
+        lines += ["", "Accuracy on the first 100 items of each of the suite's test splits, zero-shot:", "", "| task | accuracy |", "|---|---|"]
         lines += [f"| {task} | {100 * score:.1f} |" for task, score in json.loads(Path(args.scores).read_text()).items()]
     lines += [
         "", "Samples (temperature 0.7, top 40, seed 0):", "", *[f"> {s.strip()}\n" for s in (x.replace("\n", " ") for x in check["samples"])],
@@ -95,10 +96,7 @@ def main():
         "  --synthetic build/synthetic.jsonl --out build/pretrain",
     ]
     if args.finetune:
-        start = f" --init-from build/{args.grown_from}/checkpoint.pt" if args.grown_from else ""
-        lines += [f"python scripts/pretrain/pretrain.py --config scripts/pretrain/{short}.json --seed {saved['seed']}{start}",
-                  f"python scripts/pretrain/finetune.py --checkpoint build/{name}/checkpoint.pt --out build/{name}-generalist",
-                  f"python scripts/pretrain/export.py --checkpoint build/{name}-generalist/checkpoint.pt --out models/{name}"]
+        lines += args.command + [f"python scripts/pretrain/export.py --checkpoint build/{name}-generalist/checkpoint.pt --out models/{name}"]
     else:
         lines += [f"python scripts/pretrain/pretrain.py --config scripts/pretrain/{short}.json --seed {saved['seed']}",
                   f"python scripts/pretrain/export.py --checkpoint build/{name}/checkpoint.pt --out models/{name}"]

@@ -142,7 +142,7 @@ def main():
         if step % 10 == 0:
             print(json.dumps({"step": step, "loss": round(float(np.mean(losses)), 4), "minutes": round(seconds / 60, 2)}), flush=True)
             losses = []
-    final = {n: heldout_loss(run, d, config, autocast, device, 512) for n, d in heldout.items()}
+    final = {n: heldout_loss(run, d, config, autocast, device, 64) for n, d in heldout.items()}
     note = {"steps": step, "examples": examples, "epochs": round(examples / len(rows), 2), "minutes": round(seconds / 60, 2)}
     # "finetune" lists every stage: a generalist may be grown from a smaller one and tuned again
     note["parameters"] = sum(p.numel() for p in model.parameters())
