@@ -28,7 +28,7 @@ export function quickstartCommand(terminal: Terminal): Command {
   return new Command('quickstart')
     .description('See the whole idea in minutes: pool, three users, scores; nothing to download.')
     .option('--work <dir>', 'where the pool and the adapters go', 'runs/quickstart')
-    .option('--per-task <n>', 'training examples of each task', wholeNumber(8), 1000)
+    .option('--per-task <n>', 'training examples of each task', wholeNumber(8), 900)
     .option('--test <n>', 'test examples of each user', wholeNumber(2), 100)
     .option('--seed <n>', 'seed of every random choice', wholeNumber(0), 0)
     .option('--fresh', 'build the pool again', false)
