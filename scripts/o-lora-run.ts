@@ -19,13 +19,12 @@ import {
   chooseBackend,
   HfModel,
   LlamaModel,
+  loadAdapterLora,
   loadDataset,
   loadTokenizer,
-  openPeftAdapter,
   poolGates,
   type ScoreReport,
   scoreExamples,
-  stackAdapters,
 } from '../src/index.js';
 import { convertLlama2c } from './convert-llama2c.js';
 
@@ -114,9 +113,7 @@ for (const user of USERS) {
       long: 'truncate',
       force: true,
     });
-    const adapter = openPeftAdapter(out);
-    await score(estimator === 'similarity' ? 'Crayon blend' : estimator, stackAdapters([adapter], source));
-    adapter.close();
+    await score(estimator === 'similarity' ? 'Crayon blend' : estimator, loadAdapterLora(out, source));
   }
   await score('per-query gate', await poolGates(pool, source, model, tokenizer, test));
   rows.push([user, ...results.map(([, { loss, acc }]) => `${loss.toFixed(3)} / ${(100 * acc!).toFixed(1)} %`)]);

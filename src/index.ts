@@ -40,6 +40,6 @@ export { type BuildPlan, planBuild } from './pool/plan.js';
 export { type LongPolicy, prepareExamples } from './pool/prepare.js';
 export { type EmbeddingSpace, embedInSpace, poolSpace } from './pool/space.js';
 export { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';
-export { stackAdapters } from './train/adapter-lora.js';
+export { loadAdapterLora, stackAdapters } from './train/adapter-lora.js';
 export { type ExampleScore, type ScoreOptions, type ScoreReport, scoreExamples } from './train/score.js';
 export { TRAIN_DEFAULTS, type TrainSettings } from './train/settings.js';

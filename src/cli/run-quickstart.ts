@@ -9,14 +9,13 @@ import { ensureDirectory, writeFileAtomic } from '../formats/atomic-file.js';
 import { type Example, loadDataset } from '../formats/dataset.js';
 import { HfModel } from '../formats/hf-model.js';
 import { shippedPath } from '../formats/package-root.js';
-import { openPeftAdapter, type PeftAdapter } from '../formats/peft-adapter.js';
 import { recognisePath } from '../formats/recognise.js';
 import { chooseBackend, measureMatMul, releaseBackend } from '../model/backend.js';
 import { LlamaModel } from '../model/llama.js';
 import { buildPool } from '../pool/build.js';
 import { poolGates } from '../pool/gate.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
-import { stackAdapters } from '../train/adapter-lora.js';
+import { loadAdapterLora } from '../train/adapter-lora.js';
 import { answerPrompt } from '../train/answer.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { scoreExamples } from '../train/score.js';
@@ -174,24 +173,14 @@ async function playUser(
 
   await score('base');
   await blend('uniform');
-  await score('uniform', loadAdapter(join(dir, 'uniform'), source));
+  await score('uniform', loadAdapterLora(join(dir, 'uniform'), source));
   await blend('nearest');
-  await score('nearest', loadAdapter(join(dir, 'nearest'), source));
-  await score('one LoRA', loadAdapter(join(single, 'adapters', '0'), source));
+  await score('nearest', loadAdapterLora(join(dir, 'nearest'), source));
+  await score('one LoRA', loadAdapterLora(join(single, 'adapters', '0'), source));
   const { coefficients, totalMs } = await blend('similarity');
-  await score('Crayon', loadAdapter(join(dir, 'similarity'), source));
+  await score('Crayon', loadAdapterLora(join(dir, 'similarity'), source));
   await score('per query', await poolGates(pool, source, model, tokenizer, test));
   return { user, scores, blendMs: totalMs, coefficients };
-}
-
-function loadAdapter(dir: string, source: HfModel): EvaluationLora {
-  let adapter: PeftAdapter | undefined;
-  try {
-    adapter = openPeftAdapter(dir);
-    return stackAdapters([adapter], source);
-  } finally {
-    adapter?.close();
-  }
 }
 
 interface Demo {
@@ -209,7 +198,7 @@ async function answerOne(base: Base, adapter: string, user: User, { seed }: Quic
     prompt: example.prompt,
     expected: example.completion,
     base: await answerPrompt(model, tokenizer, example.prompt),
-    blend: await answerPrompt(model, tokenizer, example.prompt, { lora: loadAdapter(adapter, source) }),
+    blend: await answerPrompt(model, tokenizer, example.prompt, { lora: loadAdapterLora(adapter, source) }),
   };
 }
 

@@ -4,12 +4,11 @@ import { CrayonError } from '../core/errors.js';
 import { formatCount, formatRate } from '../core/format.js';
 import { type Example, loadDataset, noExamples } from '../formats/dataset.js';
 import { HfModel } from '../formats/hf-model.js';
-import { openPeftAdapter } from '../formats/peft-adapter.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import { LlamaModel } from '../model/llama.js';
 import { poolGates } from '../pool/gate.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
-import { stackAdapters } from '../train/adapter-lora.js';
+import { loadAdapterLora } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { type ScoreReport, scoreExamples } from '../train/score.js';
 import type { ScoreFlags } from './score.js';
@@ -56,13 +55,7 @@ async function openLora(
   examples: Example[],
 ): Promise<EvaluationLora | undefined> {
   if (flags.pool !== undefined) return poolGates(flags.pool, source, model, tokenizer, examples);
-  if (flags.adapter === undefined) return undefined;
-  const adapter = openPeftAdapter(flags.adapter);
-  try {
-    return stackAdapters([adapter], source);
-  } finally {
-    adapter.close();
-  }
+  return flags.adapter === undefined ? undefined : loadAdapterLora(flags.adapter, source);
 }
 
 function show(report: ScoreReport, { model, adapter, pool }: ScoreFlags, backend: string, terminal: Terminal): void {

@@ -64,12 +64,6 @@ export function releaseBackend(): void {
   Reflect.deleteProperty(globalThis, 'navigator');
 }
 
-/** Bytes and tensor count now held by tfjs. */
-export function tensorMemory(): { numTensors: number; numBytes: number } {
-  const { numTensors, numBytes } = tf.memory();
-  return { numTensors, numBytes };
-}
-
 /**
  * Rate of a square float32 product on the active back end.
  *

@@ -1,5 +1,6 @@
 /** Embeds the training set, and fixes the space in which users' prompts will be placed. */
 
+import { meanRows } from '../core/vector.js';
 import type { HfModel } from '../formats/hf-model.js';
 import type { WorkDirectory } from '../formats/work-directory.js';
 import type { LlamaModel } from '../model/llama.js';
@@ -7,7 +8,7 @@ import type { EmbeddingKind } from './embedding-kinds.js';
 import { firstAttentionEmbedder } from './first-attention.js';
 import { hiddenStateEmbeddings } from './hidden-states.js';
 import { densePoints, type Points, sparsePoints } from './points.js';
-import { centreRows, type EmbeddingSpace, meanRow } from './space.js';
+import { centreRows, type EmbeddingSpace } from './space.js';
 import { inverseDocumentFrequencies, tfidfRows } from './tfidf.js';
 
 export interface EmbedTrainingSet {
@@ -51,7 +52,7 @@ export async function embedTrainingSet(job: EmbedTrainingSet): Promise<{ points:
     rows = await hiddenStates(job, sequences);
   }
   const d = rows.length / n;
-  const mean = job.centred ? meanRow(rows, d) : null;
+  const mean = job.centred ? Float32Array.from(meanRows(rows, n, d)) : null;
   if (mean !== null) centreRows(rows, mean);
   return { points: densePoints(rows, n, d), space: { kind, d, mean, idf: null } };
 }

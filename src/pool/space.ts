@@ -94,14 +94,6 @@ function refuseImpossibleEmbedding({ dir, manifest, idf }: Pool, { config }: HfM
   );
 }
 
-/** Mean of n rows of size d. */
-export function meanRow(rows: Float32Array, d: number): Float32Array {
-  const n = rows.length / d;
-  const sum = new Float64Array(d);
-  for (let i = 0; i < n; i++) for (let j = 0; j < d; j++) sum[j] = sum[j]! + rows[i * d + j]!;
-  return Float32Array.from(sum, (s) => s / n);
-}
-
 /** Subtracts the mean from every row and makes it a unit vector again, in place. */
 export function centreRows(rows: Float32Array, mean: Float32Array): void {
   const d = mean.length;

@@ -2,7 +2,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import type { HfModel } from '../formats/hf-model.js';
-import type { PeftAdapter } from '../formats/peft-adapter.js';
+import { openPeftAdapter, type PeftAdapter } from '../formats/peft-adapter.js';
 import type { EvaluationLora } from './evaluate.js';
 import { createLoraLayout, setAdapterFactors } from './lora-layout.js';
 
@@ -59,4 +59,14 @@ export function stackAdapters(
     }
   });
   return { layout, parameters, loraAlpha: r, gates };
+}
+
+/** One adapter directory, ready for evaluation. @throws CrayonError what opening it and `stackAdapters` throw */
+export function loadAdapterLora(dir: string, base: HfModel): EvaluationLora {
+  const adapter = openPeftAdapter(dir);
+  try {
+    return stackAdapters([adapter], base);
+  } finally {
+    adapter.close();
+  }
 }

@@ -7,6 +7,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import { standardError } from '../core/stats.js';
+import { argmax } from '../core/vector.js';
 import type { Example } from '../formats/dataset.js';
 import type { LlamaModel } from '../model/llama.js';
 import { encodeExample } from '../tokenizer/encode-example.js';
@@ -127,7 +128,3 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
 }
 
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
-
-function argmax(values: readonly number[]): number {
-  return values.indexOf(Math.max(...values));
-}

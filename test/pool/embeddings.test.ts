@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { meanRows } from '../../src/core/vector.js';
 import { HfModel } from '../../src/formats/hf-model.js';
 import { hiddenLayerOf, parseEmbeddingKind } from '../../src/pool/embedding-kinds.js';
 import { firstAttentionEmbedder } from '../../src/pool/first-attention.js';
-import { centreRows, meanRow } from '../../src/pool/space.js';
+import { centreRows } from '../../src/pool/space.js';
 import { inverseDocumentFrequencies, tfidfDense, tfidfRows } from '../../src/pool/tfidf.js';
 import { fixture, fixtureJson, fixtureTensors, relativeDifference } from '../helpers/fixtures.js';
 
@@ -53,7 +54,7 @@ describe('tfidf', () => {
 describe('centring', () => {
   it('leaves unit rows whose common direction is gone', () => {
     const rows = Float32Array.of(0.8, 0.6, 0.6, 0.8);
-    const mean = meanRow(rows, 2);
+    const mean = Float32Array.from(meanRows(rows, 2, 2));
     expect([...mean].map((x) => x.toFixed(3))).toEqual(['0.700', '0.700']);
     centreRows(rows, mean);
     [Math.SQRT1_2, -Math.SQRT1_2, -Math.SQRT1_2, Math.SQRT1_2].forEach((value, i) => {
