@@ -18,7 +18,14 @@ const MAY_IMPORT: Record<string, string[]> = {
   train: ['core', 'lora', 'formats', 'tokenizer', 'model'],
   pool: ['core', 'lora', 'formats', 'tokenizer', 'model', 'train'],
   blend: ['core', 'lora', 'formats', 'tokenizer', 'pool'],
-  cli: ['core', 'lora', 'formats', 'tokenizer', 'model', 'train', 'pool', 'blend'],
+  engine: ['core', 'formats', 'tokenizer'],
+  routing: ['core', 'engine'],
+  serve: ['core', 'formats', 'tokenizer', 'engine', 'routing', 'pool', 'blend'],
+  bench: ['core', 'lora', 'formats', 'tokenizer', 'model', 'train', 'pool', 'blend', 'engine', 'routing'],
+  cli: [
+    ...['core', 'lora', 'formats', 'tokenizer', 'model', 'train', 'pool', 'blend'],
+    ...['engine', 'routing', 'serve', 'bench'],
+  ],
 };
 
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts'));

@@ -47,6 +47,8 @@ export type ErrorCode =
   | 'pool-mismatch'
   | 'checkpoint-mismatch'
   | 'tensor-not-finite'
+  | 'gguf-invalid'
+  | 'gguf-unsupported'
   // input: data
   | 'dataset-invalid'
   | 'dataset-too-small'
@@ -59,6 +61,19 @@ export type ErrorCode =
   | 'disk-full'
   | 'write-failed'
   | 'out-of-memory'
+  | 'engine-unavailable'
+  | 'address-unavailable'
+  // requests to an engine or to the server LLM
+  | 'request-invalid'
+  | 'context-exceeded'
+  | 'engine-busy'
+  | 'server-unreachable'
+  | 'server-timeout'
+  | 'server-refused'
+  | 'server-failed'
+  | 'server-invalid'
+  | 'server-circuit-open'
+  | 'server-budget'
   // numeric
   | 'loss-not-finite'
   // interruption
@@ -71,6 +86,15 @@ const EXIT_OF: Partial<Record<ErrorCode, number>> = {
   'disk-full': EXIT.environment,
   'write-failed': EXIT.environment,
   'out-of-memory': EXIT.environment,
+  'engine-unavailable': EXIT.environment,
+  'address-unavailable': EXIT.environment,
+  'server-unreachable': EXIT.environment,
+  'server-timeout': EXIT.environment,
+  'server-refused': EXIT.environment,
+  'server-failed': EXIT.environment,
+  'server-invalid': EXIT.environment,
+  'server-circuit-open': EXIT.environment,
+  'server-budget': EXIT.environment,
   'loss-not-finite': EXIT.numeric,
   interrupted: EXIT.interrupted,
 };

@@ -1,0 +1,120 @@
+/**
+ * What an engine is: something that continues a prompt, token by token. The llama.cpp engine runs on the device, the OpenAI
+ * engine speaks to the server LLM, the scripted engine answers from a list in tests.
+ */
+
+import type { ChatMessage } from '../tokenizer/tokenizer.js';
+
+export type { ChatMessage } from '../tokenizer/tokenizer.js';
+
+/** What is to be continued: a conversation, or a text as it stands. */
+export type Prompt = { kind: 'chat'; messages: readonly ChatMessage[] } | { kind: 'text'; text: string };
+
+/** One adapter at a scale; a list of them is applied together, the empty list is the base model. */
+export interface AdapterScale {
+  /** stable name of the adapter's content: its digest */
+  id: string;
+  /** a GGUF LoRA file, named by its digest (llama.cpp caches adapters by path) */
+  path: string;
+  scale: number;
+}
+
+export interface GenerateRequest {
+  prompt: Prompt;
+  /** at least 1 */
+  maxTokens: number;
+  /** 0 is greedy */
+  temperature: number;
+  /** (0, 1]; 1 keeps every token */
+  topP: number;
+  seed: number | null;
+  /** up to four texts; the answer ends before the first of them that appears */
+  stop: readonly string[];
+  /** null: no log-probabilities wanted; n in 0..20: the chosen token's, and the n likeliest tokens' */
+  topLogprobs: number | null;
+  /** margin and entropy of each token's distribution are wanted: slower on llama.cpp, which lists the whole vocabulary */
+  distribution?: boolean;
+  /** the device's engine only */
+  adapters?: readonly AdapterScale[];
+  /** ends the generation; the engine then frees what it holds for it and the iterator throws CrayonError `interrupted` */
+  signal: AbortSignal;
+}
+
+export interface TokenProbability {
+  token: string;
+  /** UTF-8 bytes of the token, which may be part of a character */
+  bytes: number[];
+  /** natural logarithm of the model's own probability: before temperature and top_p */
+  logprob: number;
+}
+
+export interface TokenDetail extends TokenProbability {
+  /** the likeliest tokens, best first */
+  top: TokenProbability[];
+}
+
+export interface Usage {
+  promptTokens: number;
+  completionTokens: number;
+  /** prompt tokens that were already in the engine's cache; null where the engine does not say */
+  cachedTokens: number | null;
+}
+
+export type FinishReason = 'stop' | 'length';
+
+export type GenerateEvent =
+  /** The prompt has been read, the first token is known to come; sent once, before any token. */
+  | { type: 'start'; promptTokens: number; cachedTokens: number | null }
+  /**
+   * One token. `text` is what can be shown now: empty while a character is incomplete or a stop text may be beginning.
+   * The text of all events joined is the answer. End-of-text tokens are not sent.
+   */
+  | {
+      type: 'token';
+      text: string;
+      /** natural logarithm of the chosen token's probability; null where the engine cannot say */
+      logprob: number | null;
+      /** probability of the best token less that of the second; with `distribution` only */
+      margin?: number;
+      /** entropy in nats; with `distribution` only */
+      entropy?: number;
+      /** with `topLogprobs` only */
+      detail?: TokenDetail;
+    }
+  /** Sent once, last. `text` is what was still held back. */
+  | { type: 'end'; text: string; finishReason: FinishReason; usage: Usage };
+
+export interface Engine {
+  /** what /v1/models calls it */
+  readonly name: string;
+  /**
+   * Continues a prompt.
+   *
+   * @throws CrayonError `engine-busy` when the queue is full, `context-exceeded`, `interrupted` when the signal fires, and the
+   *   upstream's own codes (see errors of engine/openai)
+   */
+  generate(request: GenerateRequest): AsyncIterable<GenerateEvent>;
+  close(): Promise<void>;
+}
+
+/** What the router may ask of the device before it generates. */
+export interface EdgeEngine extends Engine {
+  /** tokens of prompt and answer together */
+  readonly contextTokens: number;
+  /** the prompt as the model sees it, BOS included */
+  tokenize(prompt: Prompt): Int32Array;
+  /** tokens of a plain text, without BOS: the form in which build-pool embeds a prompt */
+  textTokens(text: string): Int32Array;
+  /**
+   * Mean negative log-likelihood of the prompt's tokens under the model with these adapters, nats a token: the complexity
+   * signal. What was read stays in the cache for the generation that follows.
+   */
+  promptNll(prompt: Prompt, adapters: readonly AdapterScale[], signal: AbortSignal): Promise<number>;
+  /** requests running, waiting, and the most that may wait */
+  load(): { running: number; waiting: number; capacity: number; queue: number };
+}
+
+/** The text of a conversation or prompt that scope scores and run-time blends embed: all contents, joined by newlines. */
+export function promptText(prompt: Prompt): string {
+  return prompt.kind === 'text' ? prompt.text : prompt.messages.map((message) => message.content).join('\n');
+}

@@ -1,0 +1,79 @@
+/** The router's vocabulary. Mode names are Firebase AI Logic's (InferenceMode), sources its inferenceSource. */
+
+export const MODES = ['prefer_on_device', 'only_on_device', 'prefer_in_cloud', 'only_in_cloud'] as const;
+export type Mode = (typeof MODES)[number];
+
+export type Source = 'on_device' | 'in_cloud';
+
+/**
+ * Why a source answers.
+ *
+ * - `mode`: the mode names it
+ * - `context`: prompt and answer do not fit the device's context
+ * - `load`: the device's queue is full
+ * - `scope`, `complexity`, `confidence`: the signal that sent the query to the server
+ * - `accepted`: every signal that is switched on let the device answer
+ * - `server-failed`, `budget`, `circuit-open`: the server was wanted, and the mode lets the device stand in
+ * - `device-failed`: the device was wanted, and the mode lets the server stand in
+ */
+export type Reason =
+  | 'mode'
+  | 'context'
+  | 'load'
+  | 'scope'
+  | 'complexity'
+  | 'confidence'
+  | 'accepted'
+  | 'server-failed'
+  | 'budget'
+  | 'circuit-open'
+  | 'device-failed';
+
+/** How token probabilities become one confidence, larger is surer (method.md section 4). */
+export const CONFIDENCE_MEASURES = ['mean-logprob', 'min-probability', 'margin', 'negative-entropy'] as const;
+export type ConfidenceMeasure = (typeof CONFIDENCE_MEASURES)[number];
+
+/** The routing cuts. Null switches a signal off. */
+export interface Thresholds {
+  /** percentile of the user's own examples, 0 to 100: below it, the server */
+  scope: number | null;
+  /** mean negative log-likelihood of the prompt, nats a token: above it, the server */
+  complexity: number | null;
+  /** in the unit of the measure: below it, the server */
+  confidence: number | null;
+}
+
+export interface RoutingConfig {
+  mode: Mode;
+  thresholds: Thresholds;
+  confidence: {
+    measure: ConfidenceMeasure;
+    /** tokens looked at, and held back when streaming; null is the whole answer */
+    tokens: number | null;
+  };
+  /** send to the server when the device's queue is full, where the mode allows */
+  load: boolean;
+}
+
+/** Every signal that was computed for one query; absent ones were not needed. */
+export interface Signals {
+  promptTokens: number;
+  maxTokens: number;
+  /** percentile of the user's examples */
+  scope?: number;
+  /** cosine of the prompt with the user's mean example */
+  similarity?: number;
+  complexity?: number;
+  confidence?: number;
+}
+
+export interface Decision {
+  source: Source;
+  reason: Reason;
+  /** the deciding signal and its cut, for the answer's headers; null where none decided */
+  score: number | null;
+  threshold: number | null;
+  signals: Signals;
+  /** a failure that made the router change its mind, by code; null when all went as wished */
+  fallbackFrom: Source | null;
+}
