@@ -1,5 +1,7 @@
 /** The router's vocabulary. Mode names are Firebase AI Logic's (InferenceMode), sources its inferenceSource. */
 
+import type { ErrorCode } from '../core/errors.js';
+
 export const MODES = ['prefer_on_device', 'only_on_device', 'prefer_in_cloud', 'only_in_cloud'] as const;
 export type Mode = (typeof MODES)[number];
 
@@ -57,7 +59,8 @@ export interface RoutingConfig {
 
 /** Every signal that was computed for one query; absent ones were not needed. */
 export interface Signals {
-  promptTokens: number;
+  /** null where the mode names the server, because then the device does not read the prompt */
+  promptTokens: number | null;
   maxTokens: number;
   /** percentile of the user's examples */
   scope?: number;
@@ -74,6 +77,8 @@ export interface Decision {
   score: number | null;
   threshold: number | null;
   signals: Signals;
-  /** a failure that made the router change its mind, by code; null when all went as wished */
+  /** the source that was wanted and failed; null when all went as wished */
   fallbackFrom: Source | null;
+  /** with `fallbackFrom`: what went wrong there. A CrayonError's code, else `internal`. */
+  failure?: { code: ErrorCode | 'internal'; message: string };
 }
