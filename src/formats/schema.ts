@@ -3,6 +3,7 @@
  */
 
 import { CrayonError, type ErrorCode } from '../core/errors.js';
+import { nearestName } from '../core/nearest-name.js';
 import { isJsonObject } from './json-file.js';
 
 /** Adds a sentence to `problems` for everything wrong with `value`, which stands at `where`, e.g. `clusters[2].size`. */
@@ -98,7 +99,9 @@ export function object(fields: Readonly<Record<string, Schema>>, { strict = fals
     if (!strict) return;
     for (const key of Object.keys(found)) {
       if (!Object.hasOwn(fields, key)) {
-        problems.push(`${join(where, key)} is not a known key, expected ${Object.keys(fields).join(', ')}`);
+        const near = nearestName(key, Object.keys(fields));
+        const help = near === undefined ? `expected ${Object.keys(fields).join(', ')}` : `did you mean ${near}?`;
+        problems.push(`${join(where, key)} is not a known key, ${help}`);
       }
     }
   };
