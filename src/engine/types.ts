@@ -58,13 +58,15 @@ export interface Usage {
   completionTokens: number;
   /** prompt tokens that were already in the engine's cache; null where the engine does not say */
   cachedTokens: number | null;
+  /** true: a server that does not count; these are crayon's estimates */
+  estimated?: boolean;
 }
 
 export type FinishReason = 'stop' | 'length';
 
 export type GenerateEvent =
-  /** The prompt has been read, the first token is known to come; sent once, before any token. */
-  | { type: 'start'; promptTokens: number; cachedTokens: number | null }
+  /** The prompt has been read, the first token is known to come; sent once, before any token. `estimated` as in Usage. */
+  | { type: 'start'; promptTokens: number; cachedTokens: number | null; estimated?: boolean }
   /**
    * One token. `text` is what can be shown now: empty while a character is incomplete or a stop text may be beginning.
    * The text of all events joined is the answer. End-of-text tokens are not sent.
