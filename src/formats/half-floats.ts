@@ -25,6 +25,11 @@ function float16Table(): Float32Array {
   return table;
 }
 
+/** The number that 16 bits of float16 stand for. */
+export function float16Value(bits: number): number {
+  return (table ?? float16Table())[bits]!;
+}
+
 /** float16 bits -> float32. Same length. */
 export function float16ToFloat32(bits: Uint16Array, target: Float32Array): void {
   const values = float16Table();

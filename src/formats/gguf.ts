@@ -1,0 +1,159 @@
+/**
+ * Reading GGUF files by position: opening costs the header alone, each tensor or row is read and dequantised when asked for.
+ */
+
+import assert from 'node:assert';
+import { closeSync } from 'node:fs';
+import { CrayonError } from '../core/errors.js';
+import { openRegularFile, readFully } from './file-io.js';
+import { canDequantise, dequantise, encodedBytes } from './gguf-dequantise.js';
+import { ggufInvalid, ggufUnsupported } from './gguf-errors.js';
+import { type GgufHeader, readGgufHeader } from './gguf-header.js';
+import { ggufString } from './gguf-metadata.js';
+import { GGML_TYPES, type GgmlType, type GgufMetadata, type GgufTensorInfo } from './gguf-types.js';
+
+export type { GgufMetadata, GgufTensorInfo, GgufValue } from './gguf-types.js';
+
+/** Elements decoded at a time: a multiple of every block size. */
+const STEP = 2 ** 18;
+
+/**
+ * One open file.
+ *
+ * @example
+ * const file = GgufFile.open('model.gguf');
+ * const rows = file.readRowsF32('token_embd.weight', [1, 5, 9]); // (3, C)
+ * file.close();
+ */
+export class GgufFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly version: number;
+  readonly metadata: GgufMetadata;
+  readonly tensors: ReadonlyMap<string, GgufTensorInfo>;
+  /** bytes; a power of two */
+  readonly alignment: number;
+  private readonly fd: number;
+  private readonly dataStart: number;
+  private isOpen = true;
+
+  private constructor(path: string, fd: number, sizeBytes: number, header: GgufHeader) {
+    this.path = path;
+    this.fd = fd;
+    this.sizeBytes = sizeBytes;
+    this.version = header.version;
+    this.metadata = header.metadata;
+    this.tensors = header.tensors;
+    this.alignment = header.alignment;
+    this.dataStart = header.dataStart;
+  }
+
+  /**
+   * Opens a file and validates its whole header; memory and time depend on the header, not on the file's size.
+   *
+   * @throws CrayonError `gguf-invalid`, `gguf-unsupported` (old versions, big-endian), `file-not-found`, `file-unreadable`
+   */
+  static open(path: string): GgufFile {
+    const { fd, sizeBytes } = openRegularFile(path);
+    try {
+      return new GgufFile(path, fd, sizeBytes, readGgufHeader(fd, sizeBytes, path));
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
+  /** `general.architecture`, e.g. `llama`. @throws CrayonError `gguf-invalid` when it is missing */
+  get architecture(): string {
+    const architecture = ggufString(this.metadata, 'general.architecture', this.path);
+    if (architecture === undefined) throw ggufInvalid(this.path, 'has no general.architecture');
+    return architecture;
+  }
+
+  /** Type, shape and place of one tensor. */
+  info(name: string): GgufTensorInfo {
+    const info = this.tensors.get(name);
+    if (info === undefined) throw new CrayonError('gguf-invalid', `${this.path}: has no tensor "${name}"`);
+    return info;
+  }
+
+  /** A tensor's bytes as they are stored. */
+  readBytes(name: string): Uint8Array {
+    const { offset, bytes } = this.info(name);
+    const data = this.allocate(name, () => new Uint8Array(bytes));
+    this.readAt(data, offset);
+    return data;
+  }
+
+  /** A tensor of any readable type as float32, row-major. @throws CrayonError `gguf-unsupported` for another type */
+  readF32(name: string): Float32Array {
+    const { type, shape, offset } = this.readable(name);
+    const data = this.allocate(name, () => new Float32Array(shape.reduce((product, size) => product * size, 1)));
+    this.decode(type, offset, data);
+    return data;
+  }
+
+  /**
+   * Some rows of a 2-D tensor, each read at its offset and dequantised alone.
+   *
+   * @returns (rows.length, columns)
+   */
+  readRowsF32(name: string, rows: ArrayLike<number>): Float32Array {
+    const { type, shape, offset } = this.readable(name);
+    const [rowCount, columns] = shape;
+    if (shape.length !== 2 || rowCount === undefined || columns === undefined) {
+      throw new CrayonError('gguf-invalid', `${this.path}: "${name}" has shape [${shape}], expected 2-D`);
+    }
+    const data = this.allocate(name, () => new Float32Array(rows.length * columns));
+    const rowBytes = encodedBytes(type, columns);
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows[i]!;
+      if (!Number.isInteger(row) || row < 0 || row >= rowCount) {
+        throw new CrayonError('gguf-invalid', `${this.path}: row ${row} of "${name}", which has ${rowCount}`);
+      }
+      this.decode(type, offset + row * rowBytes, data.subarray(i * columns, (i + 1) * columns));
+    }
+    return data;
+  }
+
+  close(): void {
+    if (this.isOpen) closeSync(this.fd);
+    this.isOpen = false;
+  }
+
+  private readable(name: string): GgufTensorInfo & { type: GgmlType } {
+    const info = this.info(name);
+    const { type } = info;
+    if (canDequantise(type)) return { ...info, type };
+    throw ggufUnsupported(
+      this.path,
+      `"${name}" is stored as ${type}, expected ${Object.keys(GGML_TYPES).join(', ')}`,
+      'Quantise the model to one of these types.',
+    );
+  }
+
+  /** Reads and decodes `target.length` elements from `start` of the data section, a step at a time. */
+  private decode(type: GgmlType, start: number, target: Float32Array): void {
+    const buffer = new Uint8Array(encodedBytes(type, Math.min(STEP, target.length)));
+    for (let done = 0; done < target.length; done += STEP) {
+      const part = target.subarray(done, done + STEP);
+      const bytes = buffer.subarray(0, encodedBytes(type, part.length));
+      this.readAt(bytes, start + encodedBytes(type, done));
+      dequantise(type, bytes, part);
+    }
+  }
+
+  private readAt(target: Uint8Array, offset: number): void {
+    assert(this.isOpen, `${this.path} has been closed`);
+    readFully(this.fd, target, this.dataStart + offset, this.path);
+  }
+
+  private allocate<T>(name: string, make: () => T): T {
+    try {
+      return make();
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new CrayonError('out-of-memory', `${this.path}: not enough memory for ${name}`, { cause: error });
+    }
+  }
+}
