@@ -37,7 +37,7 @@ export class ConfidenceTracker {
 
   add(event: TokenEvent): void {
     if (this.complete) return;
-    const x = valueOf(event, this.measure);
+    const x = numberOf(event, this.measure);
     this.seen++;
     this.sum += x;
     // Math.min keeps a NaN, so one token without a number makes the whole without one.
@@ -66,7 +66,7 @@ export function confidenceOf(
   return tracker.value();
 }
 
-function valueOf({ logprob, margin, entropy }: TokenEvent, measure: ConfidenceMeasure): number {
+function numberOf({ logprob, margin, entropy }: TokenEvent, measure: ConfidenceMeasure): number {
   switch (measure) {
     case 'mean-logprob':
     case 'min-probability':

@@ -43,7 +43,10 @@ const MIN_SPREAD = 1e-4;
  *   least 2; the blend takes 3 to 50.
  */
 export function buildScopeProfile(embeddings: Floats, n: number, d: number): ScopeProfile {
-  assert.ok(n >= 2 && embeddings.length === n * d, `buildScopeProfile: ${embeddings.length} values are not (${n}, ${d})`);
+  assert.ok(
+    n >= 2 && embeddings.length === n * d,
+    `buildScopeProfile: ${embeddings.length} values are not (${n}, ${d})`,
+  );
   const units = Array.from({ length: n }, (_, i) => normalise(row(embeddings, i, d)));
   const sum = new Float64Array(d);
   for (const unit of units) for (let j = 0; j < d; j++) sum[j]! += unit[j]!;

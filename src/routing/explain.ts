@@ -1,0 +1,48 @@
+/** A decision in one plain sentence. */
+
+import type { Decision } from './types.js';
+
+/** @example explain(decision) // 'The server answers: the confidence -1.203 is below the cut -0.9.' */
+export function explain({ source, reason, score, threshold, signals, failure }: Decision): string {
+  const who = source === 'on_device' ? 'The device answers' : 'The server answers';
+  const numbers = (relation: string) => `${shown(score)} ${relation} ${shown(threshold)}`;
+  const because = failure === undefined ? '' : ` (${failure.code})`;
+  switch (reason) {
+    case 'mode':
+      return `${who}: the mode says so.`;
+    case 'context':
+      return `${who}: ${numbers('tokens of prompt and answer are more than the device takes, which is')}.`;
+    case 'load':
+      return `${who}: the device is busy, and its queue is full (${numbers('waiting of')}).`;
+    case 'scope':
+      return `${who}: the query is unlike the examples of the task (scope percentile ${numbers('is below the cut')}).`;
+    case 'complexity':
+      return `${who}: the prompt surprises the device's model (${numbers('nats a token is above the cut')}).`;
+    case 'confidence':
+      return `${who}: the device's model is unsure of its answer (confidence ${numbers('is below the cut')}).`;
+    case 'accepted':
+      return `${who}: ${accepted(signals, score, threshold)}.`;
+    case 'server-failed':
+      return `${who}: the server was wanted but failed${because}.`;
+    case 'budget':
+      return `${who}: the server was wanted but its budget for today is spent.`;
+    case 'circuit-open':
+      return `${who}: the server was wanted but failed so often lately that it is left alone for now.`;
+    case 'device-failed':
+      return `${who}: the device was wanted but failed${because}.`;
+  }
+}
+
+function accepted(signals: Decision['signals'], score: number | null, threshold: number | null): string {
+  if (score === null) return 'no signal is switched on that could send the query to the server';
+  const within = (name: string, relation: string) => `its ${name} ${shown(score)} ${relation} ${shown(threshold)}`;
+  if (signals.confidence !== undefined) return within('confidence', 'is at least the cut');
+  if (signals.complexity !== undefined) return within('complexity', 'is at most the cut');
+  return within('scope percentile', 'is at least the cut');
+}
+
+/** Four significant digits are enough for a reader; the decision holds them all. */
+function shown(x: number | null): string {
+  if (x === null) return 'unknown';
+  return Number.isFinite(x) ? String(Number(x.toPrecision(4))) : String(x);
+}

@@ -1,0 +1,233 @@
+/**
+ * Sends each query to one source: runs the rule of policy.ts over the two engines. Knows nothing of HTTP.
+ *
+ * Nothing reaches the caller before the source is settled. The device's first tokens are held back while the rule may still
+ * send the query to the server, and of either source everything is held back until its first token, because until then a
+ * failure can be mended by the other source where the mode allows. The first event is the decision. After it, one source
+ * only: a failure ends the stream with its error.
+ */
+
+import type { EdgeEngine, Engine, GenerateEvent, GenerateRequest } from '../engine/types.js';
+import { promptText } from '../engine/types.js';
+import { ConfidenceTracker, needsDistribution } from './confidence.js';
+import { GO_ON, RoutingRule } from './policy.js';
+import type { ScopeFunction } from './scope.js';
+import type { Decision, Mode, RoutingConfig, Source } from './types.js';
+
+export type RoutedEvent = { type: 'decision'; decision: Decision } | GenerateEvent;
+
+export interface RouterParts {
+  edge: EdgeEngine;
+  /** null: there is no server LLM */
+  server: Engine | null;
+  config: RoutingConfig;
+  /** scope scores of the customisation that the device was started with */
+  scope?: ScopeFunction | null;
+}
+
+export interface RouteOptions {
+  /** instead of the configuration's */
+  mode?: Mode;
+  /** the scope scores of another customisation; null switches the signal off for this query */
+  scope?: ScopeFunction | null;
+}
+
+/** What a source has said so far, and the rest of it. */
+interface Opened {
+  held: GenerateEvent[];
+  rest: Generation;
+}
+
+export class Router {
+  constructor(readonly parts: RouterParts) {}
+
+  /**
+   * Answers a query: first the decision, then the events of exactly one engine.
+   *
+   * @throws CrayonError what the engines throw; where both sources failed, the error of the one that was wanted first
+   */
+  async *route(request: GenerateRequest, options: RouteOptions = {}): AsyncGenerator<RoutedEvent, void, void> {
+    const rule = this.rule(request, options);
+    const query = new Query(this.parts, request, rule);
+    try {
+      const { decision, opened } = await query.settle();
+      yield { type: 'decision', decision };
+      yield* opened.held;
+      // Not `yield*`: leaving early must end this generation, whichever state it is in; `finally` does.
+      for (;;) {
+        const event = await opened.rest.next();
+        if (event === null) return;
+        yield event;
+      }
+    } finally {
+      query.close();
+    }
+  }
+
+  /** The rule for one query, not yet asked anything; `crayon route` asks it by hand. */
+  rule(request: GenerateRequest, options: RouteOptions = {}): RoutingRule {
+    const { edge, server, config } = this.parts;
+    const scope = options.scope === undefined ? this.parts.scope : options.scope;
+    return new RoutingRule(config, {
+      mode: options.mode ?? config.mode,
+      promptTokens: () => edge.tokenize(request.prompt).length,
+      maxTokens: request.maxTokens,
+      contextTokens: edge.contextTokens,
+      hasServer: server !== null,
+      load: () => edge.load(),
+      scope: () => scope?.(promptText(request.prompt)) ?? null,
+    });
+  }
+}
+
+/** One query on its way to a source. */
+class Query {
+  private current: Generation | null = null;
+
+  constructor(
+    private readonly parts: RouterParts,
+    private readonly request: GenerateRequest,
+    private readonly rule: RoutingRule,
+  ) {}
+
+  /** Finds the source and reads its answer up to the first token: from there on, nothing can change. */
+  async settle(): Promise<{ decision: Decision; opened: Opened }> {
+    let step = this.mended(() => this.rule.beforeWork());
+    if (step === GO_ON && this.rule.needsComplexity) {
+      step = await this.mendedLater(async () => {
+        const { prompt, adapters, signal } = this.request;
+        return this.rule.afterPrefill(await this.parts.edge.promptNll(prompt, adapters ?? [], signal));
+      });
+    }
+    let opened: Opened | null = null;
+    if (step === GO_ON) ({ decision: step, opened } = await this.askDevice());
+
+    // At most one change of source from here: the rule throws when both have failed.
+    while (opened === null || step.source === 'in_cloud') {
+      const source: Source = step.source;
+      try {
+        const fresh = await this.open(source);
+        return { decision: step, opened: fresh };
+      } catch (error) {
+        this.refuseIfGivenUp(error);
+        step = source === 'in_cloud' ? this.rule.insteadOfServer(error) : this.rule.insteadOfDevice(error);
+        // The whole answer was there when the rule turned it down: it is still the device's answer.
+        if (step.source === 'on_device' && opened !== null) break;
+      }
+    }
+    return { decision: step, opened };
+  }
+
+  /**
+   * The device generates; where confidence has a say, its first tokens are held back until it has spoken. A complete answer
+   * is kept although the server is preferred to it, for the case that the server fails.
+   */
+  private async askDevice(): Promise<{ decision: Decision; opened: Opened | null }> {
+    try {
+      if (!this.rule.needsConfidence) return { decision: this.rule.accept(), opened: await this.open('on_device') };
+      const { measure, tokens } = this.parts.config.confidence;
+      const tracker = new ConfidenceTracker(measure, tokens);
+      const opened = await this.open('on_device', needsDistribution(measure), (event) => {
+        if (event.type === 'token') tracker.add(event);
+        return event.type === 'end' || tracker.complete;
+      });
+      const decision = this.rule.afterTokens(tracker.value());
+      if (decision.source === 'on_device') return { decision, opened };
+      this.close();
+      return { decision, opened: opened.held.at(-1)?.type === 'end' ? opened : null };
+    } catch (error) {
+      this.close();
+      this.refuseIfGivenUp(error);
+      return { decision: this.rule.insteadOfDevice(error), opened: null };
+    }
+  }
+
+  /** Starts a source and reads until `enough`: by default the first token, or the end of an empty answer. */
+  private async open(
+    source: Source,
+    distribution = false,
+    enough: (event: GenerateEvent) => boolean = (event) => event.type !== 'start',
+  ): Promise<Opened> {
+    this.close();
+    const engine = source === 'on_device' ? this.parts.edge : this.parts.server!;
+    const rest = new Generation(engine, forSource(this.request, source, distribution));
+    this.current = rest;
+    const held: GenerateEvent[] = [];
+    for (;;) {
+      const event = await rest.next();
+      if (event === null) return { held, rest };
+      held.push(event);
+      if (enough(event)) return { held, rest };
+    }
+  }
+
+  /** A device that fails before it generates (its tokenizer, its embedding) fails like one that fails later. */
+  private mended<T extends Decision | typeof GO_ON>(ask: () => T): Decision | T {
+    try {
+      return ask();
+    } catch (error) {
+      this.refuseIfGivenUp(error);
+      return this.rule.insteadOfDevice(error);
+    }
+  }
+
+  private async mendedLater<T extends Decision | typeof GO_ON>(ask: () => Promise<T>): Promise<Decision | T> {
+    try {
+      return await ask();
+    } catch (error) {
+      this.refuseIfGivenUp(error);
+      return this.rule.insteadOfDevice(error);
+    }
+  }
+
+  /** A client that has gone away wants no other source. */
+  private refuseIfGivenUp(error: unknown): void {
+    if (this.request.signal.aborted) throw error;
+  }
+
+  /** Ends what is being generated; nothing happens when it has ended by itself. */
+  close(): void {
+    this.current?.abandon();
+    this.current = null;
+  }
+}
+
+/** One engine's answer under way, which can be ended at once. */
+class Generation {
+  private readonly controller = new AbortController();
+  private readonly iterator: AsyncIterator<GenerateEvent>;
+  private over = false;
+
+  constructor(engine: Engine, request: GenerateRequest) {
+    const signal = AbortSignal.any([request.signal, this.controller.signal]);
+    this.iterator = engine.generate({ ...request, signal })[Symbol.asyncIterator]();
+  }
+
+  /** The next event; null after the last, and once abandoned. */
+  async next(): Promise<GenerateEvent | null> {
+    if (this.over) return null;
+    try {
+      const { done, value } = await this.iterator.next();
+      if (done) this.over = true;
+      return done ? null : value;
+    } catch (error) {
+      this.over = true;
+      throw error;
+    }
+  }
+
+  /** Nobody waits for it: the engine frees what it holds in its own time, and how it ends concerns nobody any more. */
+  abandon(): void {
+    if (this.over) return;
+    this.over = true;
+    this.controller.abort();
+    this.iterator.return?.().catch(() => {});
+  }
+}
+
+/** Adapters and distributions are the device's business, and no word of them goes to the server. */
+function forSource(request: GenerateRequest, source: Source, distribution: boolean): GenerateRequest {
+  if (source === 'on_device') return distribution ? { ...request, distribution } : request;
+  const { adapters: _, distribution: __, ...plain } = request;
+  return plain;
+}
