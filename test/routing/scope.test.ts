@@ -6,7 +6,10 @@ import { buildScopeProfile, percentileAmong, scopeScore } from '../../src/routin
 /** n draws around a direction. */
 function around(direction: number[], spread: number, n: number, seed: number): Float32Array {
   const random = createRandom(seed);
-  return Float32Array.from({ length: n * direction.length }, (_, i) => direction[i % direction.length]! + spread * random.normal());
+  return Float32Array.from(
+    { length: n * direction.length },
+    (_, i) => direction[i % direction.length]! + spread * random.normal(),
+  );
 }
 
 describe('buildScopeProfile', () => {
