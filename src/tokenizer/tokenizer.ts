@@ -80,6 +80,7 @@ export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer
     text === '' ? [] : backend.encode(text, { add_special_tokens: false }).ids;
   // The post-processor alone decides; add_bos_token in tokenizer_config.json is only its author's wish.
   const addsBos = bosId !== null && backend.encode('a').ids[0] === bosId && plain('a')[0] !== bosId;
+  const template = files.chatTemplate ?? defaultTemplate(config.chat_template);
   let vocabSize = 0;
   for (const id of vocabulary.values()) vocabSize = Math.max(vocabSize, id + 1);
 
@@ -90,10 +91,7 @@ export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer
     addsBos,
     encode(text, { addBos = addsBos } = {}) {
       const ids = plain(text);
-      if (!addBos) return ids;
-      if (bosId === null)
-        throw new CrayonError('tokenizer-unsupported', `${where}: BOS wanted, but there is no bos_token`);
-      return [bosId, ...ids];
+      return addBos ? [requireBos(bosId, where), ...ids] : ids;
     },
     decode(ids, { keepSpecial = false } = {}) {
       if (ids.length === 0) return '';
@@ -104,7 +102,7 @@ export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer
       });
     },
     tokenOf: (id) => backend.id_to_token(id),
-    renderChat: chatRenderer(files, specialToken, where),
+    renderChat: template === null ? null : chatRenderer(template, specialToken, where),
   };
 }
 
@@ -141,13 +139,14 @@ function checkIds({ model, added_tokens: added }: TokenizerFiles['tokenizer']): 
   }
 }
 
-function chatRenderer(
-  { config, chatTemplate }: TokenizerFiles,
-  specialToken: (name: string) => string | null,
-  where: string,
-): RenderChat | null {
-  const source = chatTemplate ?? defaultTemplate(config.chat_template);
-  if (source === null) return null;
+/** @throws CrayonError `tokenizer-unsupported` when there is no BOS */
+export function requireBos(bosId: number | null, where: string): number {
+  if (bosId !== null) return bosId;
+  throw new CrayonError('tokenizer-unsupported', `${where}: BOS wanted, but there is no bos_token`);
+}
+
+/** A renderer of conversations from a template's source; `specialToken` gives the text of `bos_token` and the like. */
+export function chatRenderer(source: string, specialToken: (name: string) => string | null, where: string): RenderChat {
   let template: Template | undefined; // parsed when first used: most runs never render a chat
   return (messages, { addGenerationPrompt = true } = {}) => {
     try {
