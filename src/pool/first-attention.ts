@@ -8,7 +8,7 @@
  * does not grow with the model's depth, and no tensor library is loaded. W_q is linear, so the mean is taken first.
  */
 
-import type { HfModel } from '../formats/hf-model.js';
+import { type EmbeddingBase, firstAttentionSource } from './first-attention-source.js';
 
 export interface FirstAttentionEmbedder {
   /** embedding size: query heads x head size */
@@ -17,18 +17,22 @@ export interface FirstAttentionEmbedder {
   embed(sequences: ReadonlyArray<Int32Array>): Float32Array;
 }
 
-export function firstAttentionEmbedder(model: HfModel): FirstAttentionEmbedder {
-  const { hiddenSize: C, rmsNormEps, attentionBias } = model.config;
-  const prefix = 'model.layers.0';
-  const norm = model.readF32(`${prefix}.input_layernorm.weight`); // (C)
-  const weight = model.readF32(`${prefix}.self_attn.q_proj.weight`); // (d, C)
-  const bias = attentionBias ? model.readF32(`${prefix}.self_attn.q_proj.bias`) : null; // (d)
+/**
+ * @param base a Hugging Face model, a GGUF file (quantised or not), or anything else that has these weights; both give the
+ *   same space, up to the quantisation
+ */
+export function firstAttentionEmbedder(base: EmbeddingBase): FirstAttentionEmbedder {
+  const source = firstAttentionSource(base);
+  const { hiddenSize: C, rmsNormEps } = source;
+  const norm = source.inputNorm(); // (C)
+  const weight = source.queryWeight(); // (d, C)
+  const bias = source.queryBias(); // (d)
   const d = weight.length / C;
   const rows = new Map<number, Float32Array>(); // RMSNorm(E[token]) of the tokens met so far
 
   const load = (tokens: Set<number>) => {
     const missing = [...tokens].filter((token) => !rows.has(token)).sort((a, b) => a - b);
-    const values = model.readRowsF32('model.embed_tokens.weight', missing);
+    const values = source.embeddingRows(missing);
     missing.forEach((token, i) => {
       const row = values.slice(i * C, (i + 1) * C);
       let square = 0;

@@ -9,6 +9,7 @@ import type { HfModel } from '../formats/hf-model.js';
 import type { Pool } from '../formats/pool.js';
 import { type EmbeddingKind, hiddenLayerOf } from './embedding-kinds.js';
 import { firstAttentionEmbedder } from './first-attention.js';
+import type { EmbeddingBase } from './first-attention-source.js';
 import { tfidfDense } from './tfidf.js';
 
 export interface EmbeddingSpace {
@@ -33,7 +34,7 @@ export type HiddenStateEmbedder = (sequences: ReadonlyArray<Int32Array>) => Prom
  */
 export async function embedInSpace(
   space: EmbeddingSpace,
-  model: HfModel,
+  model: EmbeddingBase,
   sequences: ReadonlyArray<Int32Array>,
   hidden?: HiddenStateEmbedder,
 ): Promise<Float32Array> {

@@ -1,0 +1,138 @@
+/**
+ * Where the first-attention embedding's weights come from: a Hugging Face directory or a GGUF file, both read at offsets.
+ */
+
+import { CrayonError } from '../core/errors.js';
+import { firstNonFinite } from '../core/finite.js';
+import { GgufFile } from '../formats/gguf.js';
+import { ggufCount, ggufNumber } from '../formats/gguf-metadata.js';
+import { HfModel } from '../formats/hf-model.js';
+
+/** C hidden size, d query heads x head size. Arrays are row-major; all numbers are finite. */
+export interface FirstAttentionSource {
+  /** C */
+  readonly hiddenSize: number;
+  readonly rmsNormEps: number;
+  /** query heads */
+  readonly heads: number;
+  readonly headDim: number;
+  /** rows of the embedding table */
+  readonly vocabSize: number;
+  /** Rows of the embedding table: (tokens.length, C) */
+  embeddingRows(tokens: ArrayLike<number>): Float32Array;
+  /** The first layer's input norm: (C) */
+  inputNorm(): Float32Array;
+  /** The first layer's query projection, rows in Hugging Face's order: (d, C) */
+  queryWeight(): Float32Array;
+  /** (d) in Hugging Face's row order, or null where the model has none */
+  queryBias(): Float32Array | null;
+}
+
+/** What an embedding can be read from. */
+export type EmbeddingBase = HfModel | GgufFile | FirstAttentionSource;
+
+/** @throws CrayonError see `ggufFirstAttention` */
+export function firstAttentionSource(base: EmbeddingBase): FirstAttentionSource {
+  if (base instanceof HfModel) return hfFirstAttention(base);
+  if (base instanceof GgufFile) return ggufFirstAttention(base);
+  return base;
+}
+
+export function hfFirstAttention(model: HfModel): FirstAttentionSource {
+  const { hiddenSize, rmsNormEps, numHeads, headDim, vocabSize, attentionBias } = model.config;
+  const layer = 'model.layers.0';
+  return {
+    ...{ hiddenSize, rmsNormEps, heads: numHeads, headDim, vocabSize },
+    embeddingRows: (tokens) => model.readRowsF32('model.embed_tokens.weight', tokens),
+    inputNorm: () => model.readF32(`${layer}.input_layernorm.weight`),
+    queryWeight: () => model.readF32(`${layer}.self_attn.q_proj.weight`),
+    queryBias: () => (attentionBias ? model.readF32(`${layer}.self_attn.q_proj.bias`) : null),
+  };
+}
+
+/**
+ * GGUF architectures whose first block is RMSNorm and one query matrix, and whether llama.cpp's converter reorders its rows:
+ * Llama's rotary pairs are neighbours there and halves of a head in Hugging Face (`permute` of its LlamaModel, which writes
+ * Mistral too).
+ */
+const PERMUTES_QUERY = new Map([
+  ['llama', true],
+  ['qwen2', false],
+  ['qwen3', false],
+]);
+
+const [TABLE, NORM, QUERY, BIAS] = [
+  'token_embd.weight',
+  'blk.0.attn_norm.weight',
+  'blk.0.attn_q.weight',
+  'blk.0.attn_q.bias',
+];
+
+/**
+ * @throws CrayonError `gguf-unsupported` for another architecture or a tensor type that is not read, `gguf-invalid` where
+ *   sizes and tensors disagree
+ */
+export function ggufFirstAttention(file: GgufFile): FirstAttentionSource {
+  const { architecture, path } = file;
+  const isPermuted = PERMUTES_QUERY.get(architecture);
+  if (isPermuted === undefined) {
+    const known = [...PERMUTES_QUERY.keys()].join(', ');
+    throw new CrayonError('gguf-unsupported', `${path}: first-attention of architecture "${architecture}"`, {
+      hint: `It can be read from ${known}.`,
+    });
+  }
+  const required = (name: string, value: number | undefined): number => {
+    if (value === undefined) throw new CrayonError('gguf-invalid', `${path}: has no ${architecture}.${name}`);
+    return value;
+  };
+  const count = (name: string): number | undefined => ggufCount(file.metadata, `${architecture}.${name}`, path);
+  const hiddenSize = required('embedding_length', count('embedding_length'));
+  const heads = required('attention.head_count', count('attention.head_count'));
+  const headDim = count('attention.key_length') ?? hiddenSize / heads;
+  const epsKey = 'attention.layer_norm_rms_epsilon';
+  const rmsNormEps = required(epsKey, ggufNumber(file.metadata, `${architecture}.${epsKey}`, path));
+  const vocabSize = file.info(TABLE).shape[0] ?? 0;
+  const d = heads * headDim;
+  checkShapes(file, { [TABLE]: [vocabSize, hiddenSize], [NORM]: [hiddenSize], [QUERY]: [d, hiddenSize] });
+  const hasBias = file.tensors.has(BIAS);
+  if (hasBias) checkShapes(file, { [BIAS]: [d] });
+  if (!Number.isInteger(headDim) || (isPermuted && headDim % 2 !== 0)) {
+    throw new CrayonError('gguf-invalid', `${path}: heads of ${headDim} numbers, expected an even whole number`);
+  }
+
+  const inHfOrder = (data: Float32Array): Float32Array =>
+    isPermuted ? splitHalves(data, headDim, data.length / d) : data;
+  const finite = (name: string, data: Float32Array): Float32Array => {
+    if (firstNonFinite(data) === -1) return data;
+    throw new CrayonError('tensor-not-finite', `${path}: NaN or infinity in "${name}"`, {
+      hint: 'The model file is damaged or was made from a failed run.',
+    });
+  };
+  return {
+    ...{ hiddenSize, rmsNormEps, heads, headDim, vocabSize },
+    embeddingRows: (tokens) => finite(TABLE, file.readRowsF32(TABLE, tokens)),
+    inputNorm: () => finite(NORM, file.readF32(NORM)),
+    queryWeight: () => inHfOrder(finite(QUERY, file.readF32(QUERY))),
+    queryBias: () => (hasBias ? inHfOrder(finite(BIAS, file.readF32(BIAS))) : null),
+  };
+}
+
+function checkShapes(file: GgufFile, expected: Record<string, number[]>): void {
+  const bad = Object.entries(expected).flatMap(([name, shape]) => {
+    const found = file.tensors.get(name)?.shape;
+    if (found === undefined) return [`"${name}" is missing, expected [${shape}]`];
+    return String(found) === String(shape) ? [] : [`"${name}" has shape [${found}], expected [${shape}]`];
+  });
+  if (bad.length > 0) throw new CrayonError('gguf-invalid', `${file.path}: ${bad.join('; ')}`);
+}
+
+/** Rows (head, pair, part) -> (head, part, pair) of a (heads * D, columns) matrix. */
+function splitHalves(data: Float32Array, D: number, columns: number): Float32Array {
+  const out = new Float32Array(data.length);
+  for (let row = 0; row < data.length / columns; row++) {
+    const inHead = row % D;
+    const target = row - inHead + (inHead % 2) * (D / 2) + (inHead >> 1);
+    out.set(data.subarray(row * columns, (row + 1) * columns), target * columns);
+  }
+  return out;
+}
