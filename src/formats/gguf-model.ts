@@ -1,0 +1,161 @@
+/**
+ * A Hugging Face model directory as one GGUF file: tensors, hyperparameters and tokenizer, as llama.cpp's
+ * convert_hf_to_gguf.py writes them (conversion/base.py, llama.py, qwen.py).
+ */
+
+import { basename, resolve } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { ggufArchitecture, ggufModuleName, permutedHeads, permuteRows } from './gguf-names.js';
+import type { GgufWriteType } from './gguf-quantise.js';
+import { ropeFrequencyFactors } from './gguf-rope.js';
+import { GGML_TYPES, type GgufValue } from './gguf-types.js';
+import { ggufVocabulary } from './gguf-vocabulary.js';
+import { type GgufTensorToWrite, writeGguf } from './gguf-writer.js';
+import { expectedShapes, HfModel } from './hf-model.js';
+import type { ModelConfig } from './model-config.js';
+import { readTokenizerFiles } from './tokenizer-files.js';
+
+export interface ExportModelOptions {
+  /** a Hugging Face directory of type llama, mistral, qwen2 or qwen3 */
+  model: string;
+  /** the GGUF file to write */
+  out: string;
+  /** how matrices are stored; vectors are always F32 */
+  type: GgufWriteType;
+  /** replace an earlier GGUF file */
+  force?: boolean;
+  /** called before each tensor and at the end */
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface ExportedGguf {
+  bytes: number;
+  tensors: number;
+  /** how many tensors are stored in which type */
+  types: Partial<Record<GgufWriteType, number>>;
+  architecture: string;
+}
+
+/** `enum llama_ftype` in llama.h. */
+const FILE_TYPE: Record<GgufWriteType, number> = { F32: 0, F16: 1, Q8_0: 7 };
+/** GGML_QNT_VERSION in ggml.h. */
+const QUANTIZATION_VERSION = 2;
+
+/**
+ * Writes a model as GGUF.
+ *
+ * @throws CrayonError `output-exists`, `model-unsupported`, `tokenizer-unsupported`, `tensor-not-finite`, or what opening
+ *   the model throws; nothing is left behind
+ *
+ * @example
+ * exportModelGguf({ model: 'models/crayon-edge', out: 'crayon-edge.gguf', type: 'F16' });
+ */
+export function exportModelGguf(options: ExportModelOptions): ExportedGguf {
+  const { out, type } = options;
+  const model = HfModel.open(options.model);
+  try {
+    const { config } = model;
+    refuseUnsupported(config, options.model);
+    const metadata = new Map<string, GgufValue>([
+      ...modelMetadata(config, basename(resolve(options.model)), type),
+      ...ggufVocabulary(readTokenizerFiles(options.model), config, options.model),
+    ]);
+    const tensors = modelTensors(model, type);
+    const counted = tensors.map((tensor, i) => ({
+      ...tensor,
+      data: () => {
+        options.onProgress?.(i, tensors.length);
+        return tensor.data();
+      },
+    }));
+    const { bytes } = writeGguf(out, metadata, counted, { force: options.force ?? false });
+    options.onProgress?.(tensors.length, tensors.length);
+    const types: ExportedGguf['types'] = {};
+    for (const tensor of tensors) types[tensor.type] = (types[tensor.type] ?? 0) + 1;
+    return { bytes, tensors: tensors.length, types, architecture: ggufArchitecture(config.modelType) };
+  } finally {
+    model.close();
+  }
+}
+
+/** What transformers can do and llama.cpp cannot, for these architectures. */
+function refuseUnsupported(config: ModelConfig, where: string): void {
+  const found: string[] = [];
+  if (ggufArchitecture(config.modelType) !== 'llama') {
+    if (config.attentionOutBias) found.push('a bias on the o projection');
+    if (config.ropeScaling?.type === 'llama3') found.push('rope type llama3');
+  }
+  if (found.length === 0) return;
+  throw new CrayonError('model-unsupported', `${where}: ${config.modelType} with ${found.join(' and ')}`, {
+    hint: 'llama.cpp does not run such a model.',
+  });
+}
+
+function modelMetadata(config: ModelConfig, name: string, type: GgufWriteType): Map<string, GgufValue> {
+  const architecture = ggufArchitecture(config.modelType);
+  const metadata = new Map<string, GgufValue>();
+  const text = (key: string, value: string): unknown => metadata.set(key, { type: 'string', value });
+  const whole = (key: string, value: number): unknown => metadata.set(key, { type: 'uint32', value });
+  const real = (key: string, value: number): unknown => metadata.set(key, { type: 'float32', value });
+  text('general.architecture', architecture);
+  text('general.type', 'model');
+  text('general.name', name);
+  whole(`${architecture}.block_count`, config.numLayers);
+  whole(`${architecture}.context_length`, contextLength(config));
+  whole(`${architecture}.embedding_length`, config.hiddenSize);
+  whole(`${architecture}.feed_forward_length`, config.intermediateSize);
+  whole(`${architecture}.attention.head_count`, config.numHeads);
+  whole(`${architecture}.attention.head_count_kv`, config.numKvHeads);
+  whole(`${architecture}.attention.key_length`, config.headDim);
+  whole(`${architecture}.attention.value_length`, config.headDim);
+  real(`${architecture}.attention.layer_norm_rms_epsilon`, config.rmsNormEps);
+  whole(`${architecture}.rope.dimension_count`, config.headDim);
+  real(`${architecture}.rope.freq_base`, config.ropeTheta);
+  if (config.ropeScaling?.type === 'linear') {
+    text(`${architecture}.rope.scaling.type`, 'linear');
+    real(`${architecture}.rope.scaling.factor`, config.ropeScaling.factor);
+  }
+  whole(`${architecture}.vocab_size`, config.vocabSize);
+  whole('general.file_type', FILE_TYPE[type]);
+  whole('general.quantization_version', QUANTIZATION_VERSION);
+  return metadata;
+}
+
+/**
+ * llama.cpp attends to all earlier tokens in these architectures. Within a sliding window that is the same thing, so a
+ * windowed model is given the context in which it is exact.
+ */
+function contextLength({ maxPositionEmbeddings, slidingWindow }: ModelConfig): number {
+  return Math.min(maxPositionEmbeddings, slidingWindow ?? maxPositionEmbeddings);
+}
+
+function modelTensors(model: HfModel, type: GgufWriteType): GgufTensorToWrite[] {
+  const { config } = model;
+  const architecture = ggufArchitecture(config.modelType);
+  const tensors: GgufTensorToWrite[] = [];
+  if (config.ropeScaling?.type === 'llama3') {
+    const factors = ropeFrequencyFactors(config, config.ropeScaling);
+    tensors.push({ name: 'rope_freqs.weight', shape: [factors.length], type: 'F32', data: () => factors });
+  }
+  for (const [hfName, shape] of expectedShapes(config)) {
+    const dot = hfName.lastIndexOf('.');
+    const name = `${ggufModuleName(hfName.slice(0, dot))!}${hfName.slice(dot)}`;
+    const heads = permutedHeads(architecture, name, config);
+    tensors.push({
+      name,
+      shape,
+      type: storedType(type, shape),
+      data: () => {
+        const data = model.readF32(hfName);
+        return heads === 0 ? data : permuteRows(data, heads, config.headDim);
+      },
+    });
+  }
+  return tensors;
+}
+
+/** Vectors are small and sensitive: F32. A row that is no whole number of quantised blocks falls back to F16. */
+function storedType(type: GgufWriteType, shape: readonly number[]): GgufWriteType {
+  if (shape.length === 1) return 'F32';
+  return shape.at(-1)! % GGML_TYPES[type].block === 0 ? type : 'F16';
+}

@@ -1,0 +1,73 @@
+/**
+ * Hugging Face's names and row order turned into llama.cpp's, as its converter does (`conversion/llama.py`,
+ * `gguf-py/gguf/tensor_mapping.py`).
+ */
+
+import type { ModelType } from './model-config.js';
+
+export type GgufArchitecture = 'llama' | 'qwen2' | 'qwen3';
+
+/** What llama.cpp calls a model of this type: it runs Mistral as Llama. */
+export function ggufArchitecture(modelType: ModelType): GgufArchitecture {
+  return modelType === 'mistral' ? 'llama' : modelType;
+}
+
+const MODULES: Record<string, string> = {
+  'self_attn.q_proj': 'attn_q',
+  'self_attn.k_proj': 'attn_k',
+  'self_attn.v_proj': 'attn_v',
+  'self_attn.o_proj': 'attn_output',
+  'self_attn.q_norm': 'attn_q_norm',
+  'self_attn.k_norm': 'attn_k_norm',
+  'mlp.gate_proj': 'ffn_gate',
+  'mlp.up_proj': 'ffn_up',
+  'mlp.down_proj': 'ffn_down',
+  input_layernorm: 'attn_norm',
+  post_attention_layernorm: 'ffn_norm',
+};
+
+/** llama.cpp's name of a module such as `model.layers.0.self_attn.q_proj`, or undefined when it has none. */
+export function ggufModuleName(module: string): string | undefined {
+  if (module === 'model.embed_tokens') return 'token_embd';
+  if (module === 'model.norm') return 'output_norm';
+  if (module === 'lm_head') return 'output';
+  const [, layer, name] = /^model\.layers\.(\d+)\.(.+)$/.exec(module) ?? [];
+  const found = name !== undefined && Object.hasOwn(MODULES, name) ? MODULES[name] : undefined;
+  return found === undefined ? undefined : `blk.${layer}.${found}`;
+}
+
+/** Heads and size of one head of the attention; what is needed to reorder its rows. */
+export interface AttentionShape {
+  numHeads: number;
+  numKvHeads: number;
+  /** D */
+  headDim: number;
+}
+
+/**
+ * How many heads' rows of this tensor llama.cpp wants in its own order, or 0 when they stay: Llama's rotary embedding
+ * turns neighbouring rows (2j, 2j + 1) there, and rows (j, j + D/2) in transformers; Qwen is the same in both.
+ *
+ * @param name llama.cpp's name, of a weight, a bias or a LoRA factor B
+ */
+export function permutedHeads(architecture: GgufArchitecture, name: string, shape: AttentionShape): number {
+  if (architecture !== 'llama') return 0;
+  if (/^blk\.\d+\.attn_q\./.test(name)) return shape.numHeads;
+  if (/^blk\.\d+\.attn_k\./.test(name)) return shape.numKvHeads;
+  return 0;
+}
+
+/** Rows (heads x D, columns) from transformers' order to llama.cpp's. */
+export function permuteRows(data: Float32Array, heads: number, headDim: number): Float32Array {
+  const columns = data.length / (heads * headDim);
+  const half = headDim / 2;
+  const out = new Float32Array(data.length);
+  for (let head = 0; head < heads; head++) {
+    for (let j = 0; j < headDim; j++) {
+      const from = (head * headDim + j) * columns;
+      const to = head * headDim + (j < half ? 2 * j : 2 * (j - half) + 1);
+      out.set(data.subarray(from, from + columns), to * columns);
+    }
+  }
+  return out;
+}

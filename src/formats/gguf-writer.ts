@@ -1,0 +1,169 @@
+/**
+ * Writing GGUF files (github.com/ggml-org/ggml, docs/gguf.md, version 3) as a stream: memory is bounded by the largest
+ * tensor, and there is no file under the final name until it is complete.
+ */
+
+import assert from 'node:assert';
+import { AtomicFileStream, refuseUnlessReplaceableFile } from './atomic-file-stream.js';
+import { encodeGgufTensor, type GgufWriteType, ggufTensorBytes } from './gguf-quantise.js';
+import {
+  GGML_TYPES,
+  GGUF_DEFAULT_ALIGNMENT,
+  GGUF_MAGIC,
+  GGUF_VALUE_TYPES,
+  GGUF_VERSION,
+  type GgufMetadata,
+  type GgufValue,
+  type GgufValueType,
+} from './gguf-types.js';
+
+export interface GgufTensorToWrite {
+  /** at most 63 bytes */
+  name: string;
+  /** as in PyTorch, outermost first */
+  shape: readonly number[];
+  type: GgufWriteType;
+  /** The elements, row-major; called when the tensor's turn comes, so that only one needs to be in memory. */
+  data: () => Float32Array;
+}
+
+/** ggml's GGML_MAX_NAME, less the terminating zero. */
+const MAX_NAME_BYTES = 63;
+const MAGIC = Uint8Array.from(Buffer.from('GGUF'));
+
+/**
+ * Writes a whole file; the tensors' functions are called one by one, in order.
+ *
+ * @returns the size of the file
+ * @throws CrayonError `output-exists`, `disk-full`, `write-failed`, `tensor-not-finite`, or what a `data` function throws;
+ *   no file is left behind
+ */
+export function writeGguf(
+  path: string,
+  metadata: GgufMetadata,
+  tensors: readonly GgufTensorToWrite[],
+  options: { force?: boolean } = {},
+): { bytes: number } {
+  assert.equal(new Set(tensors.map(({ name }) => name)).size, tensors.length, 'tensor names must be unique');
+  refuseUnlessReplaceableFile(path, { ...options, magic: MAGIC });
+  const sizes = tensors.map(({ type, shape }) => ggufTensorBytes(type, shape));
+  const head = encodeHead(metadata, tensors, sizes);
+  const bytes = head.length + sizes.reduce((sum, size) => sum + aligned(size), 0);
+  const file = new AtomicFileStream(path, bytes);
+  try {
+    file.write(head);
+    for (const [i, { name, type, data }] of tensors.entries()) {
+      const encoded = encodeGgufTensor(type, data(), `${path}: tensor "${name}"`);
+      assert.equal(encoded.length, sizes[i], `bytes of tensor "${name}"`);
+      file.write(encoded);
+      file.write(new Uint8Array(aligned(encoded.length) - encoded.length));
+    }
+  } catch (error) {
+    file.abort();
+    throw error;
+  }
+  file.finish();
+  return { bytes };
+}
+
+const aligned = (bytes: number): number => Math.ceil(bytes / GGUF_DEFAULT_ALIGNMENT) * GGUF_DEFAULT_ALIGNMENT;
+
+/** Everything before the data section, padded to its alignment. */
+function encodeHead(
+  metadata: GgufMetadata,
+  tensors: readonly GgufTensorToWrite[],
+  sizes: readonly number[],
+): Uint8Array {
+  const out = new ByteWriter();
+  out.uint32(GGUF_MAGIC);
+  out.uint32(GGUF_VERSION);
+  out.uint64(tensors.length);
+  out.uint64(metadata.size);
+  for (const [key, value] of metadata) {
+    out.string(key);
+    out.uint32(GGUF_VALUE_TYPES.indexOf(value.type));
+    out.value(value);
+  }
+  let offset = 0;
+  for (const [i, { name, shape, type }] of tensors.entries()) {
+    assert(Buffer.byteLength(name) <= MAX_NAME_BYTES, `tensor name "${name}" is longer than ${MAX_NAME_BYTES} bytes`);
+    out.string(name);
+    out.uint32(shape.length);
+    for (const size of [...shape].reverse()) out.uint64(size);
+    out.uint32(GGML_TYPES[type].id);
+    out.uint64(offset);
+    offset += aligned(sizes[i]!);
+  }
+  out.pad(aligned(out.length));
+  return out.bytes();
+}
+
+/** Little-endian values into a growing buffer. */
+class ByteWriter {
+  length = 0;
+  private buffer = Buffer.alloc(2 ** 16);
+
+  bytes(): Uint8Array {
+    return this.buffer.subarray(0, this.length);
+  }
+
+  uint32(x: number): void {
+    this.length = this.room(4).writeUInt32LE(x, this.length);
+  }
+
+  uint64(x: number | bigint): void {
+    this.length = this.room(8).writeBigUInt64LE(BigInt(x), this.length);
+  }
+
+  string(text: string): void {
+    const size = Buffer.byteLength(text);
+    this.uint64(size);
+    this.room(size).write(text, this.length);
+    this.length += size;
+  }
+
+  pad(length: number): void {
+    this.room(length - this.length).fill(0, this.length, length);
+    this.length = length;
+  }
+
+  value(value: GgufValue): void {
+    if (value.type !== 'array') {
+      this.scalar(value.type, value.value);
+      return;
+    }
+    this.uint32(GGUF_VALUE_TYPES.indexOf(value.of));
+    this.uint64(value.value.length);
+    for (const item of value.value) this.scalar(value.of, item);
+  }
+
+  private scalar(type: GgufValueType, value: number | bigint | boolean | string): void {
+    if (type === 'string') {
+      this.string(value as string);
+      return;
+    }
+    const buffer = this.room(8);
+    const at = this.length;
+    if (type === 'bool') this.length = buffer.writeUInt8(value ? 1 : 0, at);
+    else if (type === 'uint64') this.length = buffer.writeBigUInt64LE(value as bigint, at);
+    else if (type === 'int64') this.length = buffer.writeBigInt64LE(value as bigint, at);
+    else if (type === 'uint8') this.length = buffer.writeUInt8(value as number, at);
+    else if (type === 'int8') this.length = buffer.writeInt8(value as number, at);
+    else if (type === 'uint16') this.length = buffer.writeUInt16LE(value as number, at);
+    else if (type === 'int16') this.length = buffer.writeInt16LE(value as number, at);
+    else if (type === 'uint32') this.length = buffer.writeUInt32LE(value as number, at);
+    else if (type === 'int32') this.length = buffer.writeInt32LE(value as number, at);
+    else if (type === 'float32') this.length = buffer.writeFloatLE(value as number, at);
+    else if (type === 'float64') this.length = buffer.writeDoubleLE(value as number, at);
+    else assert.fail(`metadata of type ${type} inside an array`);
+  }
+
+  private room(bytes: number): Buffer {
+    if (this.length + bytes > this.buffer.length) {
+      const larger = Buffer.alloc(2 * (this.length + bytes));
+      this.buffer.copy(larger, 0, 0, this.length);
+      this.buffer = larger;
+    }
+    return this.buffer;
+  }
+}
