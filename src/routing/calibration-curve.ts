@@ -1,0 +1,130 @@
+/**
+ * Accuracy against server share, on held-out folds: the result to show of a router, beside sending queries at random and
+ * the oracle that knows both answers. Summarised as in RouteLLM (Ong et al. 2024, arXiv 2406.18665): PGR is the part of the
+ * gap between device and server that is recovered at a share, APGR its average over shares, here the area under the curve;
+ * random routing has one half.
+ */
+
+import { bootstrap, type Interval } from '../core/stats.js';
+import { type CalibrationData, type SignalName, toServer } from './calibration-data.js';
+import { mean, outcomeOf, solveCuts } from './calibration-rule.js';
+
+export interface CurvePoint {
+  /** share that the cuts were chosen for on the other folds, and the one that came out on the held-out ones */
+  targetShare: number;
+  share: number;
+  accuracy: Interval;
+  /** expected accuracy of sending the same share at random: exact */
+  random: number;
+  /** the most that any choice of that share could reach */
+  oracle: number;
+  costPer1000: number;
+}
+
+export interface Curve {
+  points: CurvePoint[];
+  /** null where device and server are equally accurate, so that there is no gap to recover */
+  apgr: Interval | null;
+  oracleApgr: number | null;
+}
+
+export interface CurveOptions {
+  seed: number;
+  resamples: number;
+  level: number;
+}
+
+/** Shares that cuts are chosen for; 0 and 1 are the sources alone. */
+const SHARES = Array.from({ length: 21 }, (_, i) => i / 20);
+
+/**
+ * The curve of a rule with these signals.
+ *
+ * @param folds for each record the fold in which it is held out: its source is decided by cuts chosen on the others
+ */
+export function accuracyCurve(
+  data: CalibrationData,
+  signals: readonly SignalName[],
+  folds: readonly number[][],
+  { seed, resamples, level }: CurveOptions,
+): Curve {
+  const routed = SHARES.map((share) => heldOutRouting(data, signals, folds, share));
+  const all = Array.from({ length: data.n }, (_, i) => i);
+  const oracle = oracleGains(data);
+  const edge = mean(data.edge, all);
+  const gap = mean(data.server, all) - edge;
+  const points = SHARES.map((targetShare, k): CurvePoint => {
+    const isRouted = (i: number) => routed[k]![i] === 1;
+    const { share, costPer1000 } = outcomeOf(data, all, isRouted);
+    const accuracy = bootstrap(data.n, (at) => outcomeOf(data, at, isRouted).accuracy, { seed, resamples, level });
+    return {
+      targetShare,
+      share,
+      accuracy,
+      random: edge + share * gap,
+      oracle: edge + interpolate(oracle, share),
+      costPer1000,
+    };
+  });
+  if (gap === 0) return { points, apgr: null, oracleApgr: null };
+  return {
+    points,
+    apgr: bootstrap(data.n, (at) => apgrOf(data, routed, at), { seed, resamples, level }),
+    oracleApgr: trapezoid(oracle.map((gain, k): Point => [k / data.n, gain])) / gap,
+  };
+}
+
+/** 1 where the server answers, for each record by cuts that were chosen without it. */
+function heldOutRouting(
+  data: CalibrationData,
+  signals: readonly SignalName[],
+  folds: readonly number[][],
+  share: number,
+): Uint8Array {
+  const routed = new Uint8Array(data.n);
+  if (share === 0) return routed;
+  if (share === 1) return routed.fill(1);
+  for (const [k, held] of folds.entries()) {
+    const others = folds.flatMap((fold, j) => (j === k ? [] : fold));
+    const solution = solveCuts(data, others, signals, { kind: 'share', value: share });
+    for (const i of held) if (solution !== null && toServer(data, solution.cuts, i)) routed[i] = 1;
+  }
+  return routed;
+}
+
+type Point = [share: number, gain: number];
+
+/** Average part of the gap that is recovered, over the records at `indices`. NaN where they leave no gap. */
+function apgrOf(data: CalibrationData, routed: readonly Uint8Array[], indices: Int32Array): number {
+  const edge = mean(data.edge, indices);
+  const gap = mean(data.server, indices) - edge;
+  if (gap === 0) return Number.NaN;
+  const points = routed.map((flags): Point => {
+    const { share, accuracy } = outcomeOf(data, indices, (i) => flags[i] === 1);
+    return [share, accuracy - edge];
+  });
+  return trapezoid(points.sort((a, b) => a[0] - b[0])) / gap;
+}
+
+/** Gain over the device alone when the oracle may send k of the n queries: it sends first where the server helps most. */
+function oracleGains(data: CalibrationData): number[] {
+  const gains = Array.from(data.server, (score, i) => score - data.edge[i]!).sort((a, b) => b - a);
+  const sums = [0];
+  for (const gain of gains) sums.push(sums.at(-1)! + gain / data.n);
+  return sums;
+}
+
+function interpolate(values: readonly number[], share: number): number {
+  const at = share * (values.length - 1);
+  const low = Math.min(Math.floor(at), values.length - 2);
+  return values[low]! + (at - low) * (values[low + 1]! - values[low]!);
+}
+
+function trapezoid(points: readonly Point[]): number {
+  let area = 0;
+  for (let k = 1; k < points.length; k++) {
+    const [[x0, y0], [x1, y1]] = [points[k - 1]!, points[k]!];
+    area += ((x1 - x0) * (y0 + y1)) / 2;
+  }
+  return area;
+}
