@@ -32,7 +32,7 @@ export interface AnswerRecord {
   promptHash: string;
   answer: string;
   correct: 0 | 1;
-  /** the answer by log-probability per byte was right; absent where there are no choices */
+  /** the answer by log-probability per character (acc_norm) was right; absent where there are no choices */
   correctNorm?: 0 | 1;
   /** of the right completion, nats a token; null where the endpoint cannot say */
   loss: number | null;

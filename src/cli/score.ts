@@ -20,7 +20,7 @@ export interface ScoreFlags {
 
 const HELP = `
 Loss is the mean negative log-likelihood per completion token, in nats. Where the examples have choices, acc takes
-the choice of the highest summed log-probability and acc_norm the highest per byte, as in lm-evaluation-harness.
+the choice of the highest summed log-probability and acc_norm the highest per character, as in lm-evaluation-harness.
 Prompts beyond the context lose their front. --pool scores every example through its own mixture (the per-query gate).
 
 Examples:

@@ -11,6 +11,8 @@ export interface RawExample {
   completion: string;
   choices?: string[];
   answer?: number;
+  /** characters at the start of each choice that stand between prompt and answer; absent for none */
+  delimiter?: number;
 }
 
 /** A plain record: { prompt, completion }, or { prompt, choices, answer } with or without completion. */
@@ -45,7 +47,8 @@ export function taskExample(config: TaskConfig, path: string): RecordFunction<Ra
     const texts = asChoices(choicesOf(record));
     const answer = asIndex(targetOf(record), texts);
     const choices = texts.map((text) => delimiter + text);
-    return { prompt: promptOf(record), completion: choices[answer]!, choices, answer };
+    const own = delimiter === '' ? {} : { delimiter: delimiter.length };
+    return { prompt: promptOf(record), completion: choices[answer]!, choices, answer, ...own };
   };
 }
 

@@ -24,6 +24,11 @@ export interface Example {
   choices?: string[];
   /** Index of the right one. */
   answer?: number;
+  /**
+   * Length of a YAML description's `target_delimiter`, with which every choice begins. It is scored, but is no part of the
+   * choice's length that acc_norm divides by, as in lm-evaluation-harness. Absent for none.
+   */
+  delimiter?: number;
 }
 
 export interface DatasetOptions {

@@ -1,10 +1,11 @@
 /** Log-probabilities of completions given their prompts: what every loss and multiple-choice score is made of. */
 
 import * as tf from '@tensorflow/tfjs-core';
+import { CrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
 import type { LlamaModel, LoraBinding } from '../model/llama.js';
 import { takeRows, targetLogprobs } from '../model/ops.js';
-import { padBatch, type TrainingExample } from './batches.js';
+import { type PaddedBatch, padBatch, type TrainingExample } from './batches.js';
 import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
 import type { LoraLayout } from './lora-layout.js';
 
@@ -30,27 +31,38 @@ export interface EvaluationLora {
 export interface EvaluateOptions {
   lora?: EvaluationLora | undefined;
   batchSize?: number;
-  onProgress?: (done: number, total: number) => void;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
 }
 
-/** One score per example, in their order; internally batched by length. */
+/**
+ * One score per example, in their order; internally batched by length.
+ *
+ * Examples that differ in their last token alone, such as the one-word choices of a question, are read once: the last
+ * token is only ever predicted.
+ *
+ * @throws CrayonError `interrupted` between two batches, when the signal fires
+ */
 export async function scoreCompletions(
   model: LlamaModel,
   examples: ReadonlyArray<TrainingExample>,
-  { lora, batchSize = 16, onProgress }: EvaluateOptions = {},
+  { lora, batchSize = 16, onProgress, signal }: EvaluateOptions = {},
 ): Promise<CompletionScore[]> {
   const scores = new Array<CompletionScore>(examples.length);
-  const byLength = examples.map((_, i) => i).sort((i, j) => examples[i]!.ids.length - examples[j]!.ids.length || i - j);
+  const alike = readAlike(examples, lora?.gates);
+  const length = (group: number[]) => examples[group[0]!]!.ids.length;
+  const byLength = alike.sort((a, b) => length(a) - length(b) || a[0]! - b[0]!);
   const flat = lora === undefined ? undefined : tf.tensor1d(lora.parameters);
+  let done = 0;
   try {
     for (let at = 0; at < byLength.length; at += batchSize) {
-      const members = byLength.slice(at, at + batchSize);
-      const padded = padBatch(members.map((i) => examples[i]!));
+      const groups = byLength.slice(at, at + batchSize);
+      const padded = padGroups(groups, examples);
       const [logprobs, best] = tf.tidy(() => {
         let binding: LoraBinding | undefined;
         if (lora !== undefined) {
           const { layout, gates, loraAlpha } = lora;
-          const coefficients = members.map((i) => gates[gates.length === 1 ? 0 : i]!);
+          const coefficients = groups.map(([i]) => gates[gates.length === 1 ? 0 : i!]!);
           binding = {
             factors: bindFactors(layout, factorSlices(layout, flat!)),
             gate: gateTensor(coefficients, padded.T, layout.r, loraAlpha / layout.r),
@@ -65,19 +77,61 @@ export async function scoreCompletions(
       tf.dispose([logprobs, best]);
       await eventLoopTurn();
 
-      for (const i of members) scores[i] = { logprob: 0, tokens: 0, isGreedy: true };
+      for (const i of groups.flat()) scores[i] = { logprob: 0, tokens: 0, isGreedy: true };
       padded.owners.forEach((owner, p) => {
-        const score = scores[members[owner]!]!;
+        const score = scores[owner]!;
         score.logprob += values[p]!;
         score.tokens++;
         if (greedy[p] !== padded.targets[p]) score.isGreedy = false;
       });
-      onProgress?.(Math.min(at + batchSize, examples.length), examples.length);
+      done += groups.reduce((n, group) => n + group.length, 0);
+      onProgress?.(done, examples.length);
+      if (signal?.aborted)
+        throw new CrayonError('interrupted', `stopped after ${done} of ${examples.length} sequences`);
     }
   } finally {
     flat?.dispose();
   }
   return scores;
+}
+
+/** Indices of the examples, those together that the model reads as the same tokens through the same mixture. */
+function readAlike(examples: ReadonlyArray<TrainingExample>, gates: EvaluationLora['gates'] = []): number[][] {
+  const groups = new Map<string, number[]>();
+  const numbers = new Map<ArrayLike<number>, number>();
+  examples.forEach(({ ids }, i) => {
+    const gate = gates.length > 1 ? gates[i]! : undefined;
+    if (gate !== undefined && !numbers.has(gate)) numbers.set(gate, numbers.size);
+    const key = `${gate === undefined ? '' : numbers.get(gate)}:${ids.subarray(0, ids.length - 1).join()}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [i]);
+    else group.push(i);
+  });
+  return [...groups.values()];
+}
+
+/** A batch with one sequence per group; `owners` are indices of `examples`. */
+function padGroups(groups: number[][], examples: ReadonlyArray<TrainingExample>): PaddedBatch {
+  const padded = padBatch(groups.map(([first]) => examples[first!]!));
+  const rows: number[] = [];
+  const targets: number[] = [];
+  const owners: number[] = [];
+  groups.forEach((group, b) => {
+    for (const i of group) {
+      const { ids, promptLength } = examples[i]!;
+      for (let t = promptLength - 1; t < ids.length - 1; t++) {
+        rows.push(b * padded.T + t);
+        targets.push(ids[t + 1]!);
+        owners.push(i);
+      }
+    }
+  });
+  return {
+    ...padded,
+    rows: Int32Array.from(rows),
+    targets: Int32Array.from(targets),
+    owners: Int32Array.from(owners),
+  };
 }
 
 /** Mean negative log-likelihood per completion token, in nats. */

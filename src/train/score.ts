@@ -1,8 +1,8 @@
 /**
  * What a model, with or without an adapter, is worth on examples: held-out loss, perplexity, multiple-choice accuracy.
  *
- * Multiple choice as in lm-evaluation-harness: `acc` takes the choice of the highest summed log-probability, `acc_norm`
- * the highest per byte of the choice's text.
+ * Multiple choice as in lm-evaluation-harness 0.4.13 (`lm_eval/api/task.py`): `acc` takes the choice of the highest summed
+ * log-probability, `acc_norm` the highest per character of the choice's text, the delimiter before it not counted.
  */
 
 import { CrayonError } from '../core/errors.js';
@@ -22,12 +22,15 @@ export interface ExampleScore {
   logprob: number;
   tokens: number;
   isGreedy: boolean;
-  /** summed log-probability of each choice */
+  /** summed log-probability of each choice, and its tokens */
   choices?: number[];
+  choiceTokens?: number[];
   /** index of the right choice */
   answer?: number;
   /** index of the choice that acc takes */
   predicted?: number;
+  /** index of the choice that acc_norm takes */
+  predictedNorm?: number;
 }
 
 export interface ScoreReport {
@@ -59,7 +62,10 @@ export interface ScoreOptions {
   maxLength: number;
   /** coefficients are those of its `gates`: one entry for all examples, or one per example */
   lora?: EvaluationLora | undefined;
-  onProgress?: (done: number, total: number) => void;
+  /** sequences read at a time */
+  batchSize?: number | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -67,7 +73,7 @@ export interface ScoreOptions {
  *   exceeds the context
  */
 export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport> {
-  const { model, tokenizer, examples, maxLength, lora, onProgress } = options;
+  const { model, tokenizer, examples, maxLength, lora, batchSize, onProgress, signal } = options;
   if (examples.length === 0) throw new CrayonError('dataset-too-small', 'no examples to score');
   // 1) every completion and every choice becomes one sequence; a completion that is one of its choices is scored once
   const sequences: TrainingExample[] = [];
@@ -92,7 +98,8 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
   // 2) score
   const started = performance.now();
   const perSequence = lora && lora.gates.length > 1 ? { ...lora, gates: owners.map((i) => lora.gates[i]!) } : lora;
-  const scores = await scoreCompletions(model, sequences, { lora: perSequence, ...(onProgress ? { onProgress } : {}) });
+  const batches = batchSize === undefined ? {} : { batchSize };
+  const scores = await scoreCompletions(model, sequences, { lora: perSequence, ...batches, onProgress, signal });
   const seconds = (performance.now() - started) / 1000;
 
   // 3) report
@@ -102,14 +109,19 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
     const own = { id: example.id, ...completions[i]! };
     if (choices === undefined || example.answer === undefined) return own;
     const logprobs = choices.map((at) => scores[at]!.logprob);
-    return { ...own, choices: logprobs, answer: example.answer, predicted: argmax(logprobs) };
+    const perCharacter = logprobs.map((logprob, c) => logprob / characters(example, c));
+    return {
+      ...own,
+      choices: logprobs,
+      choiceTokens: choices.map((at) => scores[at]!.tokens),
+      answer: example.answer,
+      predicted: argmax(logprobs),
+      predictedNorm: argmax(perCharacter),
+    };
   });
-  const choiceScores = perExample.flatMap((score, i) => (score.choices ? [{ score, example: examples[i]! }] : []));
-  const hits = choiceScores.map(({ score }) => (score.predicted === score.answer ? 1 : 0));
-  const normHits = choiceScores.map(({ score, example }) => {
-    const perByte = score.choices!.map((logprob, c) => logprob / Buffer.byteLength(example.choices![c]!));
-    return argmax(perByte) === score.answer ? 1 : 0;
-  });
+  const choiceScores = perExample.filter((score) => score.choices !== undefined);
+  const hits = choiceScores.map((score) => (score.predicted === score.answer ? 1 : 0));
+  const normHits = choiceScores.map((score) => (score.predictedNorm === score.answer ? 1 : 0));
   const loss = meanLoss(completions);
   return {
     examples: examples.length,
@@ -128,3 +140,8 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
 }
 
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+
+/** Length of a choice in Unicode characters, as Python counts them. */
+function characters({ choices, delimiter = 0 }: Example, c: number): number {
+  return [...choices![c]!.slice(delimiter)].length;
+}

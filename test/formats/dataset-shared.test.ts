@@ -94,6 +94,7 @@ describe.skipIf(!hasShared)('the public data sets (need ../shared)', () => {
       completion: ' entailment',
       choices: [' contradiction', ' entailment'],
       answer: 1,
+      delimiter: 1,
     });
     expect(first('o-lora-copa').prompt).toBe(
       'Which sentence is the effect of "The man turned on the faucet."? Choose one between A and B.\n' +

@@ -172,6 +172,7 @@ describe('a YAML description', () => {
       completion: ' blue',
       choices: [' red', ' green', ' blue'],
       answer: 2,
+      delimiter: 1,
     });
     expect(examples.map(({ answer }) => answer)).toEqual([2, 1, 0, 2, 0]);
     expect(sources.map(({ path, examples: count }) => [path.split('/').at(-1), count])).toEqual([
