@@ -1,0 +1,111 @@
+/**
+ * The directory that a bench run leaves behind (src/bench/types.ts says what is in it), while it is being written. A cell
+ * is there completely or not at all, so a stopped run goes on with the cells that are missing.
+ */
+
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { ensureDirectory, isAlive, writeFileAtomic } from './atomic-file.js';
+import { sha256 } from './digest.js';
+import { writeError } from './fs-errors.js';
+import { type JsonObject, readJsonObject, readOptionalJson, writeJson } from './json-file.js';
+
+/** The file by which a run directory is recognised. */
+export const BENCH_MANIFEST = 'run.json';
+/** Pools and other things that several cells use; may be deleted when the run is finished. */
+const WORK = 'work';
+const OCCUPANT = 'process';
+
+export class BenchRunDirectory {
+  /** what an earlier start wrote, or undefined for a new run */
+  readonly earlier: JsonObject | undefined;
+
+  /**
+   * @param fresh throw away what an earlier run left here
+   * @throws CrayonError `output-exists` for a directory of something else, or while another process works here
+   */
+  constructor(
+    readonly path: string,
+    { fresh = false, work }: { fresh?: boolean; work?: string | undefined } = {},
+  ) {
+    this.work = work ?? join(path, WORK);
+    try {
+      const manifest = join(path, BENCH_MANIFEST);
+      const isRun = existsSync(manifest);
+      if (existsSync(path) && !isRun && readdirSync(path).some((entry) => entry !== WORK)) {
+        throw new CrayonError('output-exists', `${path}: is not empty and no bench run`, {
+          hint: 'Choose another --out.',
+        });
+      }
+      this.refuseOccupied();
+      if (fresh && isRun) for (const part of ['cells', 'answers', BENCH_MANIFEST]) this.remove(part);
+      this.earlier = readOptionalJson(manifest);
+      for (const part of ['cells', 'answers']) mkdirSync(join(path, part), { recursive: true });
+      writeFileAtomic(join(path, OCCUPANT), `${process.pid}\n`);
+    } catch (error) {
+      throw writeError(path, error);
+    }
+  }
+
+  /** where pools are kept from run to run */
+  readonly work: string;
+
+  /** A new empty directory for one cell's adapter; the caller names it, and it is removed by `clearScratch`. */
+  scratch(name: string): string {
+    const dir = join(this.work, 'scratch', name);
+    ensureDirectory(dir);
+    return dir;
+  }
+
+  clearScratch(): void {
+    rmSync(join(this.work, 'scratch'), { recursive: true, force: true });
+  }
+
+  writeManifest(manifest: object): void {
+    writeJson(join(this.path, BENCH_MANIFEST), manifest);
+  }
+
+  hasCell(key: string): boolean {
+    return existsSync(this.cellFile(key));
+  }
+
+  readCell(key: string): JsonObject {
+    return readJsonObject(this.cellFile(key));
+  }
+
+  /** The answers first: a cell that is there has its answers. */
+  writeCell(key: string, cell: object, answers: readonly object[]): void {
+    const lines = answers.map((answer) => `${JSON.stringify(answer)}\n`).join('');
+    writeFileAtomic(join(this.path, 'answers', `${key}.jsonl`), lines);
+    writeJson(this.cellFile(key), cell);
+  }
+
+  /** Lets the next run in. */
+  release(): void {
+    this.clearScratch();
+    this.remove(OCCUPANT);
+  }
+
+  private cellFile(key: string): string {
+    return join(this.path, 'cells', `${key}.json`);
+  }
+
+  private remove(part: string): void {
+    rmSync(join(this.path, part), { recursive: true, force: true });
+  }
+
+  private refuseOccupied(): void {
+    const file = join(this.path, OCCUPANT);
+    const pid = existsSync(file) ? Number.parseInt(readFileSync(file, 'utf8'), 10) : Number.NaN;
+    if (!(pid > 0) || !isAlive(pid)) return; // what a killed run leaves
+    throw new CrayonError('output-exists', `${this.path}: process ${pid} is at work on the same run`, {
+      hint: `Wait for it, or choose another --out. If process ${pid} is another program, delete ${file}.`,
+    });
+  }
+}
+
+/** A short name for something that depends on all of `settings`, for instance a pool in the work directory. */
+export function nameOfSettings(settings: unknown): string {
+  return sha256(JSON.stringify(settings)).slice(0, 16);
+}
