@@ -1,0 +1,69 @@
+/** What an adapter's export must know about its base model, from a Hugging Face directory or from a GGUF file. */
+
+import { CrayonError } from '../core/errors.js';
+import { GgufFile } from './gguf.js';
+import { ggufCount } from './gguf-metadata.js';
+import { type AttentionShape, type GgufArchitecture, ggufArchitecture, ggufModuleName } from './gguf-names.js';
+import { expectedShapes, HfModel } from './hf-model.js';
+import { recognisePath } from './recognise.js';
+
+export interface AdapterBase extends AttentionShape {
+  path: string;
+  architecture: GgufArchitecture;
+  /** The output matrix is the embedding table. */
+  isTied: boolean;
+  /** Shape (out, in) of a weight by llama.cpp's name. */
+  shapes: ReadonlyMap<string, readonly number[]>;
+}
+
+const ARCHITECTURES: readonly GgufArchitecture[] = ['llama', 'qwen2', 'qwen3'];
+
+/**
+ * Reads headers only.
+ *
+ * @throws CrayonError what opening the model or the file throws; `gguf-unsupported` for another architecture
+ */
+export function readAdapterBase(path: string): AdapterBase {
+  return recognisePath(path) === 'gguf' ? fromGguf(path) : fromDirectory(path);
+}
+
+function fromDirectory(path: string): AdapterBase {
+  const model = HfModel.open(path);
+  model.close();
+  const { config } = model;
+  const shapes = new Map<string, readonly number[]>();
+  for (const [name, shape] of expectedShapes(config)) {
+    if (name.endsWith('.weight')) shapes.set(`${ggufModuleName(name.slice(0, -'.weight'.length))!}.weight`, shape);
+  }
+  const { numHeads, numKvHeads, headDim, tieWordEmbeddings: isTied } = config;
+  return { path, architecture: ggufArchitecture(config.modelType), numHeads, numKvHeads, headDim, isTied, shapes };
+}
+
+function fromGguf(path: string): AdapterBase {
+  const file = GgufFile.open(path);
+  file.close();
+  const architecture = file.architecture as GgufArchitecture;
+  const isAdapter = file.metadata.get('general.type')?.value === 'adapter';
+  if (isAdapter || !ARCHITECTURES.includes(architecture)) {
+    const found = isAdapter ? 'an adapter' : `architecture ${architecture}`;
+    throw new CrayonError(
+      'gguf-unsupported',
+      `${path}: ${found}, expected a base model of ${ARCHITECTURES.join(', ')}`,
+    );
+  }
+  const count = (key: string): number | undefined => ggufCount(file.metadata, `${architecture}.${key}`, path);
+  const numHeads = count('attention.head_count');
+  const hiddenSize = count('embedding_length');
+  if (numHeads === undefined || hiddenSize === undefined) {
+    throw new CrayonError('gguf-invalid', `${path}: has no ${architecture}.attention.head_count or .embedding_length`);
+  }
+  return {
+    path,
+    architecture,
+    numHeads,
+    numKvHeads: count('attention.head_count_kv') ?? numHeads,
+    headDim: count('attention.key_length') ?? hiddenSize / numHeads,
+    isTied: !file.tensors.has('output.weight'),
+    shapes: new Map([...file.tensors].map(([name, { shape }]) => [name, shape])),
+  };
+}

@@ -1,0 +1,141 @@
+/**
+ * A PEFT adapter, trained or blended, as a GGUF LoRA file for llama.cpp.
+ *
+ * llama.cpp adds scale * alpha / rank * B A to a weight, with one alpha for the whole file and the rank of each pair read
+ * from its shape (src/llama-adapter.h, `get_scale`). Its own converter writes `lora_alpha` and never looks at rsLoRA or
+ * alpha patterns; here alpha is chosen, and B rescaled where one alpha cannot be right for all modules, so that every module
+ * has the scale that PEFT gives it.
+ */
+
+import { basename, resolve } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { type AdapterBase, readAdapterBase } from './gguf-adapter-base.js';
+import { ggufModuleName, permutedHeads, permuteRows } from './gguf-names.js';
+import type { GgufWriteType } from './gguf-quantise.js';
+import type { GgufValue } from './gguf-types.js';
+import { type GgufTensorToWrite, writeGguf } from './gguf-writer.js';
+import { type LoraModule, openPeftAdapter, type PeftAdapter } from './peft-adapter.js';
+
+export interface ExportAdapterOptions {
+  /** a PEFT directory */
+  adapter: string;
+  /** the base model: a Hugging Face directory or a GGUF file; its headers are read, not its weights */
+  base: string;
+  out: string;
+  /** default: F32 */
+  type?: Exclude<GgufWriteType, 'Q8_0'>;
+  force?: boolean;
+}
+
+export interface ExportedAdapter {
+  bytes: number;
+  modules: number;
+  /** adapter.lora.alpha in the file */
+  alpha: number;
+  /** modules whose B was rescaled, because one alpha could not be right for all */
+  rescaled: number;
+  architecture: string;
+}
+
+/** An adapted module under llama.cpp's name. */
+interface Placed {
+  module: LoraModule;
+  /** e.g. `blk.0.attn_q.weight` */
+  name: string;
+  /** B is multiplied by this */
+  factor: number;
+}
+
+/**
+ * Writes an adapter as GGUF.
+ *
+ * @throws CrayonError `output-exists`, `adapter-mismatch` naming every module that the base lacks or has in another shape,
+ *   `adapter-unsupported` for the output head of a model whose embeddings are tied, or what opening the adapter throws
+ *
+ * @example
+ * exportAdapterGguf({ adapter: 'my-adapter', base: 'models/crayon-edge', out: 'my-adapter.gguf' });
+ */
+export function exportAdapterGguf(options: ExportAdapterOptions): ExportedAdapter {
+  const { out, type = 'F32' } = options;
+  const base = readAdapterBase(options.base);
+  const adapter = openPeftAdapter(options.adapter);
+  try {
+    const names = placeModules(adapter, base);
+    const { alpha, factors } = chooseAlpha(adapter.modules);
+    const placed = adapter.modules.map((module, i): Placed => ({ module, name: names[i]!, factor: factors[i]! }));
+    const metadata = new Map<string, GgufValue>([
+      ['general.architecture', { type: 'string', value: base.architecture }],
+      ['general.type', { type: 'string', value: 'adapter' }],
+      ['general.name', { type: 'string', value: basename(resolve(options.adapter)) }],
+      ['adapter.type', { type: 'string', value: 'lora' }],
+      ['adapter.lora.alpha', { type: 'float32', value: alpha }],
+    ]);
+    const tensors = placed.flatMap((one) => loraTensors(adapter, base, one, type));
+    const { bytes } = writeGguf(out, metadata, tensors, { force: options.force ?? false });
+    const rescaled = factors.filter((factor) => factor !== 1).length;
+    return { bytes, modules: placed.length, alpha, rescaled, architecture: base.architecture };
+  } finally {
+    adapter.close();
+  }
+}
+
+/** llama.cpp's name of each module's weight. */
+function placeModules({ dir, modules }: PeftAdapter, base: AdapterBase): string[] {
+  const bad: string[] = [];
+  const names = modules.map((module) => {
+    if (module.name === 'lm_head' && base.isTied) {
+      throw new CrayonError(
+        'adapter-unsupported',
+        `${dir}: adapts lm_head, which is the embedding table of ${base.path}`,
+        {
+          hint: 'llama.cpp would change the embeddings too. Train the adapter without lm_head.',
+        },
+      );
+    }
+    const name = `${ggufModuleName(module.name)}.weight`;
+    const shape = base.shapes.get(name);
+    if (shape === undefined || shape.length !== 2 || name === 'token_embd.weight') {
+      bad.push(`"${module.name}" is no linear layer of the base model`);
+    } else if (shape[0] !== module.out || shape[1] !== module.in) {
+      bad.push(`"${module.name}" is (${module.out}, ${module.in}), expected (${shape.join(', ')})`);
+    }
+    return name;
+  });
+  if (bad.length === 0) return names;
+  const shown = bad.slice(0, 10).join('; ');
+  throw new CrayonError(
+    'adapter-mismatch',
+    `${dir}: ${shown}${bad.length > 10 ? `; and ${bad.length - 10} more` : ''} (${base.path})`,
+    { hint: 'The adapter was made for another base model.' },
+  );
+}
+
+/**
+ * One alpha for the file. Where scale * r is the same for all modules it is that, and the factors are stored as they are;
+ * elsewhere the first module's, and the others' B takes up the difference. Never 0, which llama.cpp reads as "no alpha".
+ */
+export function chooseAlpha(modules: readonly Pick<LoraModule, 'r' | 'scale'>[]): { alpha: number; factors: number[] } {
+  const wanted = modules.map(({ r, scale }) => r * scale);
+  const first = wanted.find((alpha) => alpha !== 0) ?? 1;
+  const alpha = Math.fround(first);
+  return { alpha, factors: wanted.map((one) => (Math.abs(one - first) <= 1e-9 * Math.abs(first) ? 1 : one / alpha)) };
+}
+
+function loraTensors(
+  adapter: PeftAdapter,
+  base: AdapterBase,
+  { module, name, factor }: Placed,
+  type: GgufWriteType,
+): GgufTensorToWrite[] {
+  const readB = (): Float32Array => {
+    const b = adapter.readB(module);
+    if (factor !== 1) for (let i = 0; i < b.length; i++) b[i]! *= factor;
+    // The rows of B are the rows of the weight, which llama.cpp keeps in another order.
+    const heads = permutedHeads(base.architecture, name, base);
+    return heads === 0 ? b : permuteRows(b, heads, base.headDim);
+  };
+  return [
+    { name: `${name}.lora_a`, shape: [module.r, module.in], type, data: () => adapter.readA(module) },
+    { name: `${name}.lora_b`, shape: [module.out, module.r], type, data: readB },
+  ];
+}

@@ -1,0 +1,108 @@
+/**
+ * GGUF files made once from Hugging Face models and PEFT adapters, and found again by a digest of what they were made from.
+ *
+ * Two processes may make the same file at once: each writes a sibling of its own and renames it, and both are the same.
+ */
+
+import { createHash } from 'node:crypto';
+import { existsSync, utimesSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { ensureDirectory } from './atomic-file.js';
+import { sha256File } from './digest.js';
+import { exportAdapterGguf } from './gguf-adapter.js';
+import { type AdapterBase, readAdapterBase } from './gguf-adapter-base.js';
+import { exportModelGguf } from './gguf-model.js';
+import type { GgufWriteType } from './gguf-quantise.js';
+import { HfModel } from './hf-model.js';
+import { ADAPTER_WEIGHTS } from './peft-adapter.js';
+import { ADAPTER_CONFIG } from './peft-config.js';
+import { readTokenizerFiles } from './tokenizer-files.js';
+
+export interface CacheOptions {
+  /** default: `crayon` in $XDG_CACHE_HOME, or in ~/.cache */
+  cacheDir?: string | undefined;
+}
+
+/** Goes up when an exporter changes what it writes, so that files of an older crayon are not found again. */
+const EXPORT_VERSION = 1;
+
+/** Hexadecimal digits of a digest in a file's name. */
+const ID_DIGITS = 16;
+
+/** Where made files are kept unless the user says otherwise. */
+export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env): string {
+  const base = env.XDG_CACHE_HOME;
+  return join(base === undefined || base === '' ? join(homedir(), '.cache') : base, 'crayon');
+}
+
+/**
+ * The GGUF file of a Hugging Face directory, made on first use.
+ *
+ * @returns its path, `<cacheDir>/<digest16>-<type>.gguf`
+ * @throws CrayonError what opening or exporting the model throws
+ */
+export function cachedModelGguf(
+  model: string,
+  { cacheDir = defaultCacheDir(), type = 'F16' }: CacheOptions & { type?: GgufWriteType } = {},
+): string {
+  const out = join(cacheDir, `${modelId(model)}-${type}.gguf`);
+  return made(out, cacheDir, () => exportModelGguf({ model, out, type }));
+}
+
+/**
+ * The GGUF LoRA of a PEFT directory, made on first use.
+ *
+ * @param base a Hugging Face directory or a GGUF file
+ * @returns its path, `<cacheDir>/<id>.lora.gguf`, and its id: the same content for the same kind of base has the same id
+ * @throws CrayonError what opening or exporting the adapter throws
+ */
+export function cachedAdapterGguf(
+  adapter: string,
+  base: string,
+  { cacheDir = defaultCacheDir() }: CacheOptions = {},
+): { path: string; id: string } {
+  const id = adapterId(adapter, readAdapterBase(base));
+  const out = join(cacheDir, `${id}.lora.gguf`);
+  return { id, path: made(out, cacheDir, () => exportAdapterGguf({ adapter, base, out })) };
+}
+
+function made(out: string, cacheDir: string, make: () => unknown): string {
+  if (existsSync(out)) {
+    markUsed(out);
+    return out;
+  }
+  ensureDirectory(cacheDir);
+  make();
+  return out;
+}
+
+/** The modification time says when a file was last of use, for whoever clears the cache by age. */
+function markUsed(path: string): void {
+  try {
+    const now = new Date();
+    utimesSync(path, now, now);
+  } catch {} // another user's file, or a read-only cache
+}
+
+function modelId(dir: string): string {
+  const model = HfModel.open(dir);
+  try {
+    return shortDigest(['model', model.digest(), JSON.stringify(readTokenizerFiles(dir))]);
+  } finally {
+    model.close();
+  }
+}
+
+/** What the file depends on: the adapter's two files, and the base's architecture and shape of attention. */
+function adapterId(dir: string, { architecture, numHeads, numKvHeads, headDim }: AdapterBase): string {
+  const weights = join(dir, ADAPTER_WEIGHTS);
+  const parts = existsSync(weights) ? [sha256File(weights), sha256File(join(dir, ADAPTER_CONFIG))] : [dir];
+  return shortDigest(['adapter', ...parts, architecture, `${numHeads} ${numKvHeads} ${headDim}`]);
+}
+
+function shortDigest(parts: readonly string[]): string {
+  const hash = createHash('sha256').update(String(EXPORT_VERSION));
+  for (const part of parts) hash.update(`\n${part.length}\n`).update(part);
+  return hash.digest('hex').slice(0, ID_DIGITS);
+}
