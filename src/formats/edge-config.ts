@@ -57,7 +57,8 @@ export interface EdgeServerConfig {
   model: string;
   /** name of the environment variable that holds the key; null for none */
   apiKeyEnv: string | null;
-  prices: { inputPerMillion: number; outputPerMillion: number; currency: string };
+  /** null: nothing is counted in money */
+  prices: { inputPerMillion: number; outputPerMillion: number; currency: string } | null;
   timeouts: { connectMs: number; firstByteMs: number; idleMs: number; totalMs: number };
   retries: number;
   concurrency: number;
@@ -224,16 +225,18 @@ function filled(raw: JsonObject): EdgeConfig {
       baseUrl: (server.base_url as string).replace(/\/+$/, ''),
       model: server.model as string,
       apiKeyEnv: or(server.api_key_env, null),
-      prices: {
-        inputPerMillion: or(prices.input_per_million, 0),
-        outputPerMillion: or(prices.output_per_million, 0),
-        currency: or(prices.currency, 'USD'),
-      },
+      prices: isJsonObject(server.prices)
+        ? {
+            inputPerMillion: or(prices.input_per_million, 0),
+            outputPerMillion: or(prices.output_per_million, 0),
+            currency: or(prices.currency, 'USD'),
+          }
+        : null,
       timeouts: {
         connectMs: 1000 * or(timeouts.connect_seconds, 5),
-        firstByteMs: 1000 * or(timeouts.first_byte_seconds, 30),
+        firstByteMs: 1000 * or(timeouts.first_byte_seconds, 60),
         idleMs: 1000 * or(timeouts.idle_seconds, 30),
-        totalMs: 1000 * or(timeouts.total_seconds, 120),
+        totalMs: 1000 * or(timeouts.total_seconds, 300),
       },
       retries: or(server.retries, 2),
       concurrency: or(server.concurrency, 8),
@@ -260,6 +263,9 @@ function refuseContradictions(config: EdgeConfig, where: string): void {
   }
   if (routing.thresholds.scope !== null && examples === null) {
     problems.push('routing.thresholds.scope is set, which needs examples: the file that the adapter was blended from');
+  }
+  if (server !== null && server.prices === null && server.budget.moneyPerDay !== null) {
+    problems.push('server.budget.money_per_day is set, which needs server.prices');
   }
   if (apiKeyEnv !== null && apiKeyFile !== null) problems.push('api_key_env and api_key_file are both given');
   if (problems.length > 0) throw new CrayonError('config-invalid', `${where}: ${problems.join('; ')}`);
