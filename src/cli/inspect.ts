@@ -10,6 +10,7 @@ import { openPool } from '../formats/pool.js';
 import { recognisePath } from '../formats/recognise.js';
 import { SafetensorsFile } from '../formats/safetensors.js';
 import type { TensorInfo } from '../formats/safetensors-header.js';
+import { inspectGguf } from './inspect-gguf.js';
 import type { Terminal } from './terminal.js';
 
 const HELP = `
@@ -19,12 +20,13 @@ Examples:
   $ crayon inspect models/base
   $ crayon inspect pool
   $ crayon inspect my-adapter --json
+  $ crayon inspect model.gguf
   $ crayon inspect my-adapter/adapter_model.safetensors`;
 
 export function inspectCommand(terminal: Terminal): Command {
   return new Command('inspect')
-    .description('Show what a model, an adapter, a pool or a safetensors file holds.')
-    .argument('<path>', 'a directory, or a .safetensors file')
+    .description('Show what a model, an adapter, a pool, a GGUF or a safetensors file holds.')
+    .argument('<path>', 'a directory, or a .gguf or .safetensors file')
     .option('--verify', "read a pool's adapters whole and compare their digests", false)
     .addHelpText('after', HELP)
     .action((path: string, { verify }: { verify: boolean }) => {
@@ -32,6 +34,7 @@ export function inspectCommand(terminal: Terminal): Command {
       if (kind === 'pool') inspectPool(path, verify, terminal);
       else if (kind === 'adapter') inspectAdapter(path, terminal);
       else if (kind === 'model') inspectModel(path, terminal);
+      else if (kind === 'gguf') facts(terminal, path, inspectGguf(path, terminal));
       else inspectSafetensors(path, terminal);
     });
 }

@@ -29,7 +29,7 @@ describe('crayon --help', () => {
         score [options]           Measure held-out loss, perplexity and
                                   multiple-choice accuracy, with or without an
                                   adapter.
-        inspect [options] <path>  Show what a model, an adapter, a pool or a
+        inspect [options] <path>  Show what a model, an adapter, a pool, a GGUF or a
                                   safetensors file holds.
         quickstart [options]      See the whole idea in minutes: pool, three users,
                                   scores; nothing to download.
