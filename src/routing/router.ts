@@ -198,9 +198,14 @@ class Generation {
   private readonly iterator: AsyncIterator<GenerateEvent>;
   private over = false;
 
-  constructor(engine: Engine, request: GenerateRequest) {
-    const signal = AbortSignal.any([request.signal, this.controller.signal]);
-    this.iterator = engine.generate({ ...request, signal })[Symbol.asyncIterator]();
+  constructor(
+    engine: Engine,
+    private readonly request: GenerateRequest,
+  ) {
+    // Not AbortSignal.any: its bookkeeping costs milliseconds of garbage collection every hundred queries.
+    if (request.signal.aborted) this.abort();
+    else request.signal.addEventListener('abort', this.abort, { once: true });
+    this.iterator = engine.generate({ ...request, signal: this.controller.signal })[Symbol.asyncIterator]();
   }
 
   /** The next event; null after the last, and once abandoned. */
@@ -208,10 +213,10 @@ class Generation {
     if (this.over) return null;
     try {
       const { done, value } = await this.iterator.next();
-      if (done) this.over = true;
+      if (done) this.finish();
       return done ? null : value;
     } catch (error) {
-      this.over = true;
+      this.finish();
       throw error;
     }
   }
@@ -219,9 +224,16 @@ class Generation {
   /** Nobody waits for it: the engine frees what it holds in its own time, and how it ends concerns nobody any more. */
   abandon(): void {
     if (this.over) return;
-    this.over = true;
-    this.controller.abort();
+    this.finish();
+    this.abort();
     this.iterator.return?.().catch(() => {});
+  }
+
+  private readonly abort = (): void => this.controller.abort();
+
+  private finish(): void {
+    this.over = true;
+    this.request.signal.removeEventListener('abort', this.abort);
   }
 }
 

@@ -13,7 +13,7 @@
 
 import assert from 'node:assert/strict';
 import { mean } from '../core/stats.js';
-import { cosine, dot, type Floats, norm, normalise, row } from '../core/vector.js';
+import { cosine, type Floats, norm, normalise, row } from '../core/vector.js';
 
 /** Numbers only, and none of the user's text: q_c and the reference. Goes through JSON unchanged. */
 export interface ScopeProfile {
@@ -119,8 +119,10 @@ function spread(values: readonly number[]): number {
 }
 
 function cosineWithUnit(embedding: Floats, centre: readonly number[]): number {
+  assert.equal(embedding.length, centre.length, 'scopeScore: the embedding has another size than the profile');
   const length = norm(embedding);
   if (length === 0) return 0; // no direction, as in core/vector
-  const cos = dot(embedding, Float64Array.from(centre)) / length;
-  return Math.min(1, Math.max(-1, cos));
+  let sum = 0;
+  for (let j = 0; j < centre.length; j++) sum += embedding[j]! * centre[j]!;
+  return Math.min(1, Math.max(-1, sum / length));
 }
