@@ -6,6 +6,7 @@ import { CRAYON_VERSION } from '../core/version.js';
 import { blendCommand } from './blend.js';
 import { buildPoolCommand } from './build-pool.js';
 import { doctorCommand } from './doctor.js';
+import { exportCommand } from './export.js';
 import { inspectCommand } from './inspect.js';
 import { quickstartCommand } from './quickstart.js';
 import { scoreCommand } from './score.js';
@@ -38,7 +39,15 @@ export async function main(argv: readonly string[], streams: Streams = process):
     )
     .version(CRAYON_VERSION)
     .addHelpText('after', EXAMPLES);
-  for (const make of [buildPoolCommand, blendCommand, scoreCommand, inspectCommand, quickstartCommand, doctorCommand]) {
+  for (const make of [
+    buildPoolCommand,
+    blendCommand,
+    scoreCommand,
+    inspectCommand,
+    exportCommand,
+    quickstartCommand,
+    doctorCommand,
+  ]) {
     program.addCommand(make(terminal));
   }
   for (const command of [program, ...program.commands]) {

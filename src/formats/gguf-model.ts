@@ -10,7 +10,7 @@ import type { GgufWriteType } from './gguf-quantise.js';
 import { ropeFrequencyFactors } from './gguf-rope.js';
 import { GGML_TYPES, type GgufValue } from './gguf-types.js';
 import { ggufVocabulary } from './gguf-vocabulary.js';
-import { type GgufTensorToWrite, writeGguf } from './gguf-writer.js';
+import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './gguf-writer.js';
 import { expectedShapes, HfModel } from './hf-model.js';
 import type { ModelConfig } from './model-config.js';
 import { readTokenizerFiles } from './tokenizer-files.js';
@@ -24,8 +24,6 @@ export interface ExportModelOptions {
   type: GgufWriteType;
   /** replace an earlier GGUF file */
   force?: boolean;
-  /** called before each tensor and at the end */
-  onProgress?: (done: number, total: number) => void;
 }
 
 export interface ExportedGguf {
@@ -51,7 +49,12 @@ const QUANTIZATION_VERSION = 2;
  * exportModelGguf({ model: 'models/crayon-edge', out: 'crayon-edge.gguf', type: 'F16' });
  */
 export function exportModelGguf(options: ExportModelOptions): ExportedGguf {
-  const { out, type } = options;
+  return runToEnd(exportModelGgufSteps(options));
+}
+
+/** The same in steps, as `writeGgufSteps`: for progress, and to stop on the way. */
+export function* exportModelGgufSteps(options: ExportModelOptions): Generator<GgufStep, ExportedGguf> {
+  const { out, type, force = false } = options;
   const model = HfModel.open(options.model);
   try {
     const { config } = model;
@@ -61,15 +64,7 @@ export function exportModelGguf(options: ExportModelOptions): ExportedGguf {
       ...ggufVocabulary(readTokenizerFiles(options.model), config, options.model),
     ]);
     const tensors = modelTensors(model, type);
-    const counted = tensors.map((tensor, i) => ({
-      ...tensor,
-      data: () => {
-        options.onProgress?.(i, tensors.length);
-        return tensor.data();
-      },
-    }));
-    const { bytes } = writeGguf(out, metadata, counted, { force: options.force ?? false });
-    options.onProgress?.(tensors.length, tensors.length);
+    const { bytes } = yield* writeGgufSteps(out, metadata, tensors, { force });
     const types: ExportedGguf['types'] = {};
     for (const tensor of tensors) types[tensor.type] = (types[tensor.type] ?? 0) + 1;
     return { bytes, tensors: tensors.length, types, architecture: ggufArchitecture(config.modelType) };

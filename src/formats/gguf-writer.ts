@@ -44,26 +44,56 @@ export function writeGguf(
   tensors: readonly GgufTensorToWrite[],
   options: { force?: boolean } = {},
 ): { bytes: number } {
+  return runToEnd(writeGgufSteps(path, metadata, tensors, options));
+}
+
+/**
+ * The same in steps, one before each tensor, for a caller who shares the process with timers and signals. A caller who
+ * stops early (`return()`, or `break` out of a loop) leaves no file behind either.
+ */
+export function* writeGgufSteps(
+  path: string,
+  metadata: GgufMetadata,
+  tensors: readonly GgufTensorToWrite[],
+  options: { force?: boolean } = {},
+): Generator<GgufStep, { bytes: number }> {
   assert.equal(new Set(tensors.map(({ name }) => name)).size, tensors.length, 'tensor names must be unique');
   refuseUnlessReplaceableFile(path, { ...options, magic: MAGIC });
   const sizes = tensors.map(({ type, shape }) => ggufTensorBytes(type, shape));
   const head = encodeHead(metadata, tensors, sizes);
   const bytes = head.length + sizes.reduce((sum, size) => sum + aligned(size), 0);
   const file = new AtomicFileStream(path, bytes);
+  let isWritten = false;
   try {
     file.write(head);
     for (const [i, { name, type, data }] of tensors.entries()) {
+      yield { done: i, total: tensors.length };
       const encoded = encodeGgufTensor(type, data(), `${path}: tensor "${name}"`);
       assert.equal(encoded.length, sizes[i], `bytes of tensor "${name}"`);
       file.write(encoded);
       file.write(new Uint8Array(aligned(encoded.length) - encoded.length));
     }
-  } catch (error) {
-    file.abort();
-    throw error;
+    yield { done: tensors.length, total: tensors.length };
+    isWritten = true;
+  } finally {
+    if (!isWritten) file.abort();
   }
   file.finish();
   return { bytes };
+}
+
+/** How many tensors have been written. */
+export interface GgufStep {
+  done: number;
+  total: number;
+}
+
+/** Takes all steps at once. */
+export function runToEnd<T>(steps: Generator<unknown, T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
 }
 
 const aligned = (bytes: number): number => Math.ceil(bytes / GGUF_DEFAULT_ALIGNMENT) * GGUF_DEFAULT_ALIGNMENT;

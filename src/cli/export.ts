@@ -1,0 +1,100 @@
+/** `crayon export`: a model or an adapter as a GGUF file for llama.cpp. */
+
+import { Command, Option } from 'commander';
+import { CrayonError } from '../core/errors.js';
+import { eventLoopTurn } from '../core/event-loop.js';
+import { formatBytes, formatDuration } from '../core/format.js';
+import { exportAdapterGguf } from '../formats/gguf-adapter.js';
+import { type ExportedGguf, exportModelGgufSteps } from '../formats/gguf-model.js';
+import { GGUF_WRITE_TYPES, type GgufWriteType } from '../formats/gguf-quantise.js';
+import type { Terminal } from './terminal.js';
+
+interface Flags {
+  gguf: string;
+  model: string;
+  adapter?: string;
+  type?: GgufWriteType;
+  force: boolean;
+}
+
+const HELP = `
+llama.cpp and whatever is built on it (node-llama-cpp, Ollama, LM Studio) run GGUF files. The base model becomes one file
+with its tokenizer; an adapter, trained or blended, becomes a small LoRA file beside it, for --lora of llama.cpp.
+
+Examples:
+  $ crayon export --gguf edge.gguf --model models/crayon-edge
+  $ crayon export --gguf edge-q8.gguf --model models/crayon-edge --type Q8_0
+  $ crayon export --gguf bank.lora.gguf --model models/crayon-edge --adapter bank-adapter
+  $ crayon export --gguf bank.lora.gguf --model edge-q8.gguf --adapter bank-adapter --force`;
+
+export function exportCommand(terminal: Terminal): Command {
+  return new Command('export')
+    .description('Write a model, or an adapter for it, as a GGUF file for llama.cpp.')
+    .requiredOption('--gguf <file>', 'GGUF file to write')
+    .requiredOption('--model <path>', 'base model: a directory; with --adapter, a GGUF file will do')
+    .option('--adapter <dir>', 'write this PEFT adapter as a LoRA file instead of the model')
+    .addOption(
+      new Option('--type <type>', 'how matrices are stored (default: F16 for a model, F32 for an adapter)').choices(
+        GGUF_WRITE_TYPES,
+      ),
+    )
+    .option('--force', 'replace an existing GGUF file', false)
+    .addHelpText('after', HELP)
+    .action((flags: Flags) =>
+      flags.adapter === undefined ? exportModel(flags, terminal) : exportLora(flags, terminal),
+    );
+}
+
+async function exportModel({ gguf, model, type = 'F16', force }: Flags, terminal: Terminal): Promise<void> {
+  const started = performance.now();
+  const progress = terminal.progress();
+  const steps = exportModelGgufSteps({ model, out: gguf, type, force });
+  let signalled: NodeJS.Signals | undefined;
+  const onSignal = (signal: NodeJS.Signals) => {
+    signalled = signal;
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  let result: ExportedGguf | undefined;
+  try {
+    while (result === undefined) {
+      const { done, value } = steps.next();
+      if (done) result = value;
+      else progress.update('export', value.done, value.total);
+      await eventLoopTurn(); // signals are heard between tensors
+      if (signalled !== undefined && result === undefined) {
+        throw new CrayonError('interrupted', `${gguf}: stopped by ${signalled}, nothing was written`);
+      }
+    }
+    progress.end();
+  } catch (error) {
+    steps.return(undefined as never); // removes what has been written so far
+    progress.end(true);
+    throw error;
+  } finally {
+    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+  }
+  terminal.document({ out: gguf, kind: 'model', type, ...result });
+  const types = Object.entries(result.types).map(([name, count]) => `${count} ${name}`);
+  terminal.print(
+    `${terminal.colour.green('Model written:')} ${gguf} (${result.architecture}, ${result.tensors} tensors: ` +
+      `${types.join(', ')}; ${formatBytes(result.bytes)} in ${formatDuration(performance.now() - started)})`,
+  );
+}
+
+function exportLora({ gguf, model, adapter, type = 'F32', force }: Flags, terminal: Terminal): void {
+  if (type === 'Q8_0') {
+    throw new CrayonError('bad-option', '--type Q8_0 with --adapter, expected F32 or F16', {
+      hint: 'LoRA factors are small: quantising them loses accuracy and saves nothing.',
+    });
+  }
+  const started = performance.now();
+  const result = exportAdapterGguf({ adapter: adapter!, base: model, out: gguf, type, force });
+  terminal.document({ out: gguf, kind: 'adapter', type, ...result });
+  terminal.print(
+    `${terminal.colour.green('Adapter written:')} ${gguf} (${result.architecture}, ${result.modules} modules, ` +
+      `alpha ${result.alpha}; ${formatBytes(result.bytes)} in ${formatDuration(performance.now() - started)})`,
+  );
+  if (result.rescaled > 0) {
+    terminal.note(`The scales differ between modules; B of ${result.rescaled} of them was rescaled to one alpha.`);
+  }
+}
