@@ -54,7 +54,10 @@ export function bootstrap(
   statistic: (indices: Int32Array) => number,
   { resamples = 2000, seed, level = 0.95 }: BootstrapOptions,
 ): Interval {
-  assert.ok(n > 0 && resamples > 0 && level > 0 && level < 1, `bootstrap of ${n} items, ${resamples} times, at ${level}`);
+  assert.ok(
+    n > 0 && resamples > 0 && level > 0 && level < 1,
+    `bootstrap of ${n} items, ${resamples} times, at ${level}`,
+  );
   const estimate = statistic(Int32Array.from({ length: n }, (_, i) => i));
   const random = createRandom(seed, 'bootstrap');
   const drawn = new Int32Array(n);
@@ -73,11 +76,7 @@ export function bootstrapInterval(values: ArrayLike<number>, options: BootstrapO
 }
 
 /** Bootstrap interval of mean(a) - mean(b) where a[i] and b[i] were measured on the same item. */
-export function bootstrapDifference(
-  a: ArrayLike<number>,
-  b: ArrayLike<number>,
-  options: BootstrapOptions,
-): Interval {
+export function bootstrapDifference(a: ArrayLike<number>, b: ArrayLike<number>, options: BootstrapOptions): Interval {
   assert.equal(a.length, b.length, 'bootstrapDifference: the two lists are not of the same items');
   const differences = Float64Array.from({ length: a.length }, (_, i) => a[i]! - b[i]!);
   return bootstrapInterval(differences, options);
