@@ -96,7 +96,7 @@ export interface EdgeConfig {
 }
 
 /** Keys whose values are paths: relative ones start at the YAML file's folder. */
-const PATH_KEYS = ['model', 'adapter', 'pool', 'examples', 'cache_dir', 'api_key_file'];
+export const PATH_KEYS = ['model', 'adapter', 'pool', 'examples', 'cache_dir', 'api_key_file'];
 
 /** Nested keys as in the YAML, e.g. `{ server: { base_url: 'http://127.0.0.1:8000/v1' } }`; undefined values are left out. */
 export type EdgeOverrides = JsonObject;
