@@ -9,13 +9,11 @@ export interface Clock {
   timer(ms: number, callback: () => void): () => void;
 }
 
-/** Timers that do not keep the process alive by themselves: what they guard does. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   timer: (ms, callback) => {
     // Node fires at once, with a warning, where a delay does not fit 31 bits.
     const timer = setTimeout(callback, Math.min(ms, 2 ** 31 - 1));
-    timer.unref();
     return () => clearTimeout(timer);
   },
 };

@@ -72,7 +72,6 @@ export async function startUpstream(...replies: Reply[]): Promise<Upstream> {
       await reply({ request, response, gone: gone.signal });
     });
   });
-  server.keepAliveTimeout = 1_000;
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
 

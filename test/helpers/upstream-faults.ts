@@ -13,14 +13,10 @@ const sendTokens = ({ response, ...exchange }: Exchange, tokens: readonly string
 
 /** Writes the same piece for as long as the client reads. */
 async function writeForever({ response, gone }: Exchange, piece: () => string): Promise<void> {
+  const left = new Promise<void>((resolve) => gone.addEventListener('abort', () => resolve()));
   while (!gone.aborted) {
     if (response.write(piece())) await new Promise((resolve) => setImmediate(resolve));
-    else {
-      await new Promise<void>((resolve) => {
-        response.once('drain', resolve);
-        gone.addEventListener('abort', () => resolve(), { once: true });
-      });
-    }
+    else await Promise.race([left, new Promise((resolve) => response.once('drain', resolve))]);
   }
 }
 
