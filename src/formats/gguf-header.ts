@@ -36,6 +36,8 @@ const MAX_METADATA = 65_536;
 const MAX_STRING_BYTES = 2 ** 24;
 /** All arrays of a file together: the largest vocabularies, of some 300,000 tokens with their merges, need a tenth of it. */
 const MAX_ARRAY_ELEMENTS = 2 ** 23;
+/** Everything before the data: the largest real ones have some 20 MB. */
+const MAX_HEADER_BYTES = 2 ** 27;
 /** Magic, version, two counts. */
 const FIXED_BYTES = 24;
 /** A key of one byte, a type and a value of one byte. */
@@ -198,6 +200,9 @@ class HeaderReader {
 
   /** A count from the file as a number, when so many items can be in what is left of it. */
   private readCount(count: bigint, what: string, minBytes: number, most: number): number {
+    if (this.cursor.position > MAX_HEADER_BYTES) {
+      throw ggufInvalid(this.path, `its header is longer than ${MAX_HEADER_BYTES} bytes`);
+    }
     const fit = Math.floor(this.cursor.remaining / minBytes);
     if (count > BigInt(fit)) {
       throw ggufInvalid(this.path, `${count} ${what}, but only ${this.cursor.remaining} bytes of the file are left`);

@@ -1,0 +1,84 @@
+/** Every encoding against gguf-py's numbers (scripts/fixtures/gguf_quants.py). */
+
+import { describe, expect, it } from 'vitest';
+import { GgufFile } from '../../src/formats/gguf.js';
+import { canDequantise, dequantise, encodedBytes } from '../../src/formats/gguf-dequantise.js';
+import { GGML_TYPES, type GgmlType } from '../../src/formats/gguf-types.js';
+import { fixtureJson } from '../helpers/fixtures.js';
+import { ggufModel, ggufPath } from '../helpers/gguf.js';
+
+interface Case {
+  type: GgmlType;
+  bytes: string;
+  values: string;
+}
+
+const cases = Object.entries(fixtureJson<Record<string, Case>>('gguf', 'quants.json')).map(
+  ([name, { type, ...data }]) => {
+    const bytes = new Uint8Array(Buffer.from(data.bytes, 'base64'));
+    const expected = new Float32Array(new Uint8Array(Buffer.from(data.values, 'base64')).buffer);
+    return { name, type, bytes, expected };
+  },
+);
+
+/** Positions where two arrays differ as numbers: of the sign of zero nothing is promised. */
+function differences(x: Float32Array, y: Float32Array): number[] {
+  expect(x.length).toBe(y.length);
+  return [...x.keys()].filter((i) => x[i] !== y[i]);
+}
+
+describe('dequantise', () => {
+  it.each(cases)('$name: equal to the last bit', ({ type, bytes, expected }) => {
+    const values = new Float32Array(expected.length);
+    dequantise(type, bytes, values);
+    expect(differences(values, expected)).toEqual([]);
+    expect(new Set(values).size).toBeGreaterThan(16); // the fixture itself says something
+  });
+
+  it('has a fixture for every type', () => {
+    expect(new Set(cases.map(({ type }) => type))).toEqual(new Set(Object.keys(GGML_TYPES)));
+    expect(canDequantise('Q3_K')).toBe(false);
+    expect(canDequantise('toString')).toBe(false);
+  });
+
+  it.each(cases)('$name: from bytes at an odd address', ({ type, bytes, expected }) => {
+    const shifted = new Uint8Array(bytes.length + 1);
+    shifted.set(bytes, 1);
+    const values = new Float32Array(expected.length);
+    dequantise(type, shifted.subarray(1), values);
+    expect(differences(values, expected)).toEqual([]);
+  });
+});
+
+describe('a file', () => {
+  it.each(cases)('$name: rows and the whole tensor', ({ type, bytes, expected }) => {
+    const columns = GGML_TYPES[type].block === 1 ? 64 : GGML_TYPES[type].block;
+    const rows = expected.length / columns;
+    const shape = [rows, columns];
+    const file = GgufFile.open(ggufPath(ggufModel([], [{ name: 'w', shape, type: GGML_TYPES[type].id, bytes }])));
+    expect(differences(file.readF32('w'), expected)).toEqual([]);
+    const last = file.readRowsF32('w', [rows - 1, 0]);
+    expect(differences(last.subarray(0, columns), expected.subarray(-columns))).toEqual([]);
+    expect(differences(last.subarray(columns), expected.subarray(0, columns))).toEqual([]);
+    file.close();
+  });
+
+  it('longer than one step is decoded whole', () => {
+    const { type, bytes, expected } = cases.find(({ name }) => name === 'Q6_K random')!;
+    const repeats = Math.ceil((2 ** 18 * 2.5) / expected.length);
+    const whole = new Uint8Array(repeats * bytes.length);
+    for (let i = 0; i < repeats; i++) whole.set(bytes, i * bytes.length);
+    const shape = [repeats * 4, 256];
+    const file = GgufFile.open(
+      ggufPath(ggufModel([], [{ name: 'w', shape, type: GGML_TYPES[type].id, bytes: whole }])),
+    );
+    const values = file.readF32('w');
+    file.close();
+    expect(values.length).toBe(repeats * expected.length);
+    expect(encodedBytes(type, values.length)).toBe(whole.length);
+    for (const i of [0, 255, 256, Math.floor(repeats / 2), repeats - 1]) {
+      const part = values.subarray(i * expected.length, (i + 1) * expected.length);
+      expect(differences(part, expected)).toEqual([]);
+    }
+  });
+});
