@@ -56,6 +56,7 @@ export type ErrorCode =
   | 'example-too-long'
   | 'examples-count'
   | 'coefficients-invalid'
+  | 'bench-invalid'
   // environment
   | 'backend-unavailable'
   | 'disk-full'

@@ -1,0 +1,126 @@
+/** Everything that a report says, computed once; the terminal, Markdown and HTML only arrange it. */
+
+import { type LatencyBox, latencyBox } from './latency.js';
+import { type HybridSection, hybridSection } from './report-hybrid.js';
+import type { AnsweredCell, BenchRun } from './report-read.js';
+import { groupBy, type OptionRow, optionRows, type StrategyRow, strategyRows } from './report-strategies.js';
+import { type Unit, unitsOf } from './report-units.js';
+import { DEFAULT_RESAMPLES } from './resample.js';
+import { strategyTitle } from './strategy-names.js';
+import type { ClusterMap, LoadCell, RunManifest, ScoringMethod } from './types.js';
+
+export interface LatencyRow {
+  title: string;
+  source: 'on_device' | 'in_cloud';
+  box: LatencyBox;
+}
+
+/** Blend coefficients of one strategy: a row for each user, N columns. */
+export interface CoefficientMap {
+  strategy: string;
+  title: string;
+  users: string[];
+  values: number[][];
+}
+
+export interface Report {
+  /** last part of the directory's path */
+  name: string;
+  manifest: Omit<RunManifest, 'clusters'>;
+  complete: boolean;
+  cells: number;
+  remarks: string[];
+  methods: ScoringMethod[];
+  users: Unit[];
+  strategies: StrategyRow[];
+  ablation: OptionRow[];
+  conditions: OptionRow[];
+  /** cells that were routed while they ran, such as hybrid@20 */
+  routed: StrategyRow[];
+  hybrid: HybridSection | null;
+  latency: LatencyRow[];
+  coefficients: CoefficientMap[];
+  /** the task most frequent in each cluster, by the points of the map; empty without a map */
+  clusterTasks: string[];
+  clusters: ClusterMap | null;
+  load: LoadCell[];
+}
+
+export interface ReportOptions {
+  resamples?: number;
+  /** of the bootstrap; default 0, so that one run directory has one report */
+  seed?: number;
+}
+
+export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed = 0 }: ReportOptions = {}): Report {
+  const { cells } = run;
+  const { clusters, ...manifest } = run.manifest;
+  const options = { resamples, seed };
+  const units = unitsOf(cells);
+  const of = (table: AnsweredCell['cell']['table']) => cells.filter(({ cell }) => cell.table === table);
+  const main = of('strategies');
+  const remarks = [...run.remarks];
+  const methods = [...new Set(cells.map(({ cell }) => cell.method))].sort();
+  if (methods.length > 1) {
+    remarks.push(
+      `Answers were judged by several methods (${methods.join(', ')}). Each has rows of its own, and only answers of one method are averaged or compared.`,
+    );
+  }
+  return {
+    name: nameOf(run.dir),
+    manifest,
+    complete: run.complete,
+    cells: cells.length,
+    remarks,
+    methods,
+    users: units,
+    strategies: strategyRows(main, units, options),
+    ablation: optionRows(of('ablation'), main, units, options),
+    conditions: optionRows(of('conditions'), main, units, options),
+    routed: strategyRows(of('hybrid'), units, options),
+    hybrid: hybridSection(main, units, options),
+    latency: latencyRows([...main, ...of('hybrid')]),
+    coefficients: coefficientMaps(main, units),
+    clusterTasks: clusters === null ? [] : tasksOf(clusters),
+    clusters,
+    load: run.load,
+  };
+}
+
+function nameOf(dir: string): string {
+  const parts = dir.split(/[/\\]/).filter((part) => part !== '' && part !== '.');
+  return parts.at(-1) ?? dir;
+}
+
+function latencyRows(cells: readonly AnsweredCell[]): LatencyRow[] {
+  return [...groupBy(cells, ({ cell }) => cell.strategy)].flatMap(([strategy, own]) =>
+    (['on_device', 'in_cloud'] as const).flatMap((source) => {
+      const values = own.flatMap(({ answers }) =>
+        answers.filter((answer) => answer.source === source).map((answer) => answer.latencyMs),
+      );
+      return values.length === 0 ? [] : [{ title: strategyTitle(strategy), source, box: latencyBox(values) }];
+    }),
+  );
+}
+
+function coefficientMaps(cells: readonly AnsweredCell[], units: readonly Unit[]): CoefficientMap[] {
+  return [...groupBy(cells, ({ cell }) => cell.strategy)].flatMap(([strategy, own]) => {
+    const rows = units.flatMap((unit) => {
+      const first = own
+        .filter(({ cell }) => cell.user.name === unit.name && cell.user.k === unit.k && cell.coefficients !== undefined)
+        .sort((a, b) => a.cell.seed - b.cell.seed)[0];
+      return first === undefined ? [] : [{ user: unit.title, values: first.cell.coefficients! }];
+    });
+    if (rows.length === 0) return [];
+    const title = strategyTitle(strategy);
+    return [{ strategy, title, users: rows.map((r) => r.user), values: rows.map((r) => r.values) }];
+  });
+}
+
+function tasksOf({ points, centroids }: ClusterMap): string[] {
+  const byCluster = groupBy(points, ({ cluster }) => String(cluster));
+  return centroids.map((_, n) => {
+    const counts = [...groupBy(byCluster.get(String(n)) ?? [], ({ task }) => task)];
+    return counts.sort((a, b) => b[1].length - a[1].length)[0]?.[0] ?? '';
+  });
+}

@@ -1,0 +1,74 @@
+/** `crayon bench report`: what a bench run found, as tables, Markdown and one HTML page. */
+
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { buildReport, type Report } from '../bench/report.js';
+import { terminalTables } from '../bench/report-all-tables.js';
+import { facts } from '../bench/report-facts.js';
+import { reportMarkdown } from '../bench/report-markdown.js';
+import { readRun } from '../bench/report-read.js';
+import type { ReportTable } from '../bench/report-table.js';
+import { visible } from '../bench/report-words.js';
+import { ensureDirectory, writeFileAtomic } from '../formats/atomic-file.js';
+import { wholeNumber } from './options.js';
+import type { Terminal } from './terminal.js';
+
+interface Flags {
+  compare?: string;
+  out?: string;
+  resamples: number;
+}
+
+const HELP = `
+Prints the tables, and writes report.md and report.html into the run's directory. A run that is still going on, or was
+stopped, is reported with what it has. Intervals are bootstraps over the test examples, paired where two things are compared.
+
+Examples:
+  $ crayon bench report results/quick
+  $ crayon bench report results/quick --compare results/before
+  $ crayon bench report results/quick --json > quick.json`;
+
+/** To be added to the command `bench`. */
+export function benchReportCommand(terminal: Terminal): Command {
+  return new Command('report')
+    .description('Report a bench run: tables here, report.md and report.html in its directory.')
+    .argument('<dir>', 'directory written by crayon bench')
+    .option('--compare <dir>', 'another run: paired differences, this one less the other')
+    .option('--out <dir>', "where report.md and report.html go (default: the run's directory)")
+    .option('--resamples <n>', 'draws of the bootstrap', wholeNumber(100, 1_000_000), 2000)
+    .addHelpText('after', HELP)
+    .action((dir: string, flags: Flags) => run(dir, flags, terminal));
+}
+
+function run(dir: string, flags: Flags, terminal: Terminal): void {
+  const report = buildReport(readRun(dir), { resamples: flags.resamples });
+  const out = flags.out ?? dir;
+  ensureDirectory(out);
+  const markdown = join(out, 'report.md');
+  writeFileAtomic(markdown, reportMarkdown(report));
+  terminal.document(documentOf(report));
+  for (const remark of report.remarks) terminal.warn(visible(remark));
+  const { bold, dim, green } = terminal.colour;
+  terminal.print(bold(`crayon bench: ${visible(report.name)}`));
+  for (const [name, value] of facts(report)) terminal.print(`  ${dim(name.padEnd(14))}${visible(value)}`);
+  for (const table of terminalTables(report)) printTable(table, terminal);
+  terminal.print(`\n${green('Report written:')} ${markdown}`);
+}
+
+function printTable({ title, head, align, rows, notes }: ReportTable, terminal: Terminal): void {
+  const { bold, dim } = terminal.colour;
+  terminal.print(`\n${bold(title)}`);
+  const cells = rows.map((row) =>
+    row.cells.map((cell, i) => {
+      const text = visible(cell);
+      return (row.strong && i === 0) || row.clear?.includes(i) ? bold(text) : text;
+    }),
+  );
+  terminal.table(head.map(visible), cells, align);
+  for (const note of notes) terminal.print(dim(visible(note)));
+}
+
+/** The points of the cluster map are for the picture only. */
+function documentOf({ clusters: _, ...rest }: Report): object {
+  return rest;
+}
