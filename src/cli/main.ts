@@ -3,6 +3,7 @@
 import { Command, CommanderError } from 'commander';
 import { CrayonError, EXIT } from '../core/errors.js';
 import { CRAYON_VERSION } from '../core/version.js';
+import { benchCommand } from './bench.js';
 import { blendCommand } from './blend.js';
 import { buildPoolCommand } from './build-pool.js';
 import { doctorCommand } from './doctor.js';
@@ -10,6 +11,7 @@ import { exportCommand } from './export.js';
 import { inspectCommand } from './inspect.js';
 import { quickstartCommand } from './quickstart.js';
 import { scoreCommand } from './score.js';
+import { serveEdgeCommand } from './serve-edge.js';
 import { type Streams, Terminal } from './terminal.js';
 
 const EXAMPLES = `
@@ -45,12 +47,14 @@ export async function main(argv: readonly string[], streams: Streams = process):
     scoreCommand,
     inspectCommand,
     exportCommand,
+    benchCommand,
+    serveEdgeCommand,
     quickstartCommand,
     doctorCommand,
   ]) {
     program.addCommand(make(terminal));
   }
-  for (const command of [program, ...program.commands]) {
+  for (const command of [program, ...program.commands.flatMap((command) => [command, ...command.commands])]) {
     command.showHelpAfterError('(run with --help for the options and examples)');
     command.exitOverride().configureOutput({
       writeOut: (text) => streams.stdout.write(text),

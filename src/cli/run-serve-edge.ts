@@ -1,0 +1,131 @@
+/** The work and the words of `crayon serve-edge`; loaded only when it runs. */
+
+import { CRAYON_VERSION } from '../core/version.js';
+import type { EdgeConfig } from '../formats/edge-config.js';
+import { APP_DEFAULTS, EdgeApp } from '../serve/app.js';
+import { assembleEdge, type EdgeAssembly } from '../serve/assemble.js';
+import { createGuard } from '../serve/guard.js';
+import { clientKey } from '../serve/keys.js';
+import { type Listening, listen } from '../serve/listen.js';
+import { createLog, type Logger } from '../serve/log.js';
+import { createMetrics } from '../serve/metrics.js';
+import { configOf, type ServeEdgeFlags } from './serve-edge.js';
+import type { Terminal } from './terminal.js';
+
+export async function runServeEdge(flags: ServeEdgeFlags, terminal: Terminal): Promise<void> {
+  const { stderr, env } = terminal.streams;
+  const config = configOf(flags);
+  const apiKey = clientKey(config, env, flags.apiKey ?? null);
+  const pretty = (stderr as NodeJS.WriteStream).isTTY === true && !env.NO_COLOR;
+  const log = createLog({ level: config.log.level, stream: stderr, pretty });
+  const metrics = createMetrics();
+  const guard = createGuard({ apiKey, host: config.host, allowedHosts: config.allowedHosts });
+  const { limits, routing } = config;
+  const app = new EdgeApp({ ...APP_DEFAULTS, guard, limits, routing, log, logPrompts: config.log.prompts, metrics });
+
+  const signal = nextSignal();
+  let parts: EdgeAssembly | undefined;
+  let server: Listening | undefined;
+  try {
+    // The port first: what cannot be listened on should not cost a model's loading, and /health says "loading" meanwhile.
+    server = await listen(app, { host: config.host, port: config.port });
+    const loading = assembleEdge(config, {
+      env,
+      onStep: (step) => terminal.note(STEPS[step] ?? step),
+      onServerEvent: (event) => {
+        metrics.upstream(event);
+        if (event.type !== 'usage') log.warn({ ...event }, 'server LLM');
+      },
+    });
+    const first = await Promise.race([loading, signal.received]);
+    if (typeof first === 'string') {
+      void loading.then((late) => late.close()).catch(() => {});
+    } else {
+      parts = first;
+      app.ready(parts);
+      announce(config, parts, server, apiKey !== null, terminal);
+      await signal.received;
+    }
+    await stop(server, app, flags.stopSeconds, terminal, log);
+    server = undefined;
+  } finally {
+    signal.ignore();
+    await server?.stop(0);
+    await parts?.close();
+  }
+}
+
+const STEPS: Record<string, string> = {
+  model: 'Opening the model (a Hugging Face directory is exported to GGUF once)',
+  adapters: 'Preparing the adapters',
+  engine: 'Loading it into llama.cpp',
+};
+
+async function stop(server: Listening, app: EdgeApp, seconds: number, terminal: Terminal, log: Logger): Promise<void> {
+  const { running } = app;
+  terminal.note(running === 0 ? 'Stopping' : `Stopping once ${running} requests are done, at most ${seconds} s`);
+  const ended = await server.stop(seconds * 1000);
+  if (ended > 0) log.warn({ ended }, 'requests ended before they were done');
+}
+
+/** The first SIGINT or SIGTERM asks for a graceful stop; the next one ends the process as it always does. */
+function nextSignal(): { received: Promise<NodeJS.Signals>; ignore(): void } {
+  const names = ['SIGINT', 'SIGTERM'] as const;
+  let stopListening = () => {};
+  const received = new Promise<NodeJS.Signals>((resolve) => {
+    const onSignal = (name: NodeJS.Signals) => {
+      stopListening();
+      resolve(name);
+    };
+    stopListening = () => {
+      for (const name of names) process.removeListener(name, onSignal);
+    };
+    for (const name of names) process.on(name, onSignal);
+  });
+  return { received, ignore: () => stopListening() };
+}
+
+function announce(
+  config: EdgeConfig,
+  { base, facts, edge, scope, customizations }: EdgeAssembly,
+  { url, host, port }: Listening,
+  hasKey: boolean,
+  terminal: Terminal,
+): void {
+  terminal.document({
+    url,
+    host,
+    port,
+    model: base,
+    mode: config.routing.mode,
+    gate: config.gate,
+    server: config.server?.model ?? null,
+    customizations: customizations !== null,
+    pid: process.pid,
+  });
+  const { scope: scopeCut, complexity, confidence } = config.routing.thresholds;
+  const cut = (name: string, value: number | null) => `${name} ${value ?? 'off'}`;
+  const thresholds = [cut('scope', scopeCut), cut('complexity', complexity), cut('confidence', confidence)].join(', ');
+  const rows: Array<[string, string]> = [
+    [
+      'Model',
+      `${base} (${facts.model}), context of ${edge.contextTokens} tokens${facts.threads === null ? '' : `, threads: ${facts.threads}`}`,
+    ],
+    ['Adapter', facts.adapter],
+    ['Server', facts.server],
+    ['Mode', config.server === null ? config.routing.mode : `${config.routing.mode}; thresholds: ${thresholds}`],
+    ['Scope', scope === null ? 'no examples' : `${config.examples}`],
+    ['Blends', customizations === null ? 'off (no pool)' : `POST ${url}/v1/customizations`],
+    ['Key', hasKey ? 'required' : 'none (this machine only)'],
+    ['Listens', url],
+  ];
+  const lines = [`crayon ${CRAYON_VERSION} serve-edge`, ...rows.map(([name, text]) => `  ${name.padEnd(8)} ${text}`)];
+  const auth = hasKey ? ` -H "authorization: Bearer $KEY"` : '';
+  lines.push(
+    '',
+    `  curl ${url}/v1/chat/completions -H 'content-type: application/json'${auth} \\`,
+    `    -d '{"model": "${base}", "messages": [{"role": "user", "content": "Hello"}]}'`,
+    '',
+  );
+  if (!terminal.quiet) terminal.streams.stderr.write(`${lines.join('\n')}\n`);
+}

@@ -1,0 +1,190 @@
+/** A configuration to the parts of a server: engines, adapters, scope, router. `calibrate` and `route` use it too. */
+
+import { basename, join } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { openOpenAiEngine, type ServerEvent } from '../engine/openai.js';
+import type { EdgeEngine } from '../engine/types.js';
+import { ensureDirectory } from '../formats/atomic-file.js';
+import { budgetFile } from '../formats/budget-file.js';
+import { loadDataset } from '../formats/dataset.js';
+import { sha256, sha256File } from '../formats/digest.js';
+import type { EdgeConfig, EdgeServerConfig } from '../formats/edge-config.js';
+import { cachedAdapterGguf, defaultCacheDir } from '../formats/gguf-cache.js';
+import { openPool, type Pool } from '../formats/pool.js';
+import { Router } from '../routing/router.js';
+import type { ScopeFunction } from '../routing/scope.js';
+import type { RoutingConfig } from '../routing/types.js';
+import { type AdapterSet, fixedAdapters, gatedAdapters, type NamedAdapter } from './adapter-set.js';
+import { type BaseModel, openBaseModel, openEmbedder } from './base-model.js';
+import { createBlendMaker, embedPrompts } from './blend-maker.js';
+import { Customizations } from './customizations.js';
+import type { TextEmbedder } from './embedder.js';
+import { type Environment, serverKey } from './keys.js';
+import { type OpenEdgeOptions, openEdgeEngine, warmUp } from './open-edge.js';
+import type { ServeParts, ServerEngine } from './parts.js';
+import { scopeOf } from './scope-profile.js';
+
+export interface AssembleOptions {
+  /** where keys are looked up */
+  env?: Environment;
+  /** called before each step that may take a while */
+  onStep?: (step: string) => void;
+  onServerEvent?: (event: ServerEvent) => void;
+  /** the device's engine, where it is not to be llama.cpp: for tests */
+  openEdge?: (options: OpenEdgeOptions) => Promise<EdgeEngine & { threads?: number }>;
+  /** without POST /v1/customizations: for commands that serve nobody */
+  withoutCustomizations?: boolean;
+}
+
+export interface EdgeAssembly extends ServeParts {
+  routing: RoutingConfig;
+  pool: Pool | null;
+  /** for the start-up summary: what is used, by name */
+  facts: { model: string; adapter: string; server: string; threads: number | null };
+}
+
+/** The user shows 3 to 50; more do no harm here. */
+const MIN_SCOPE_EXAMPLES = 3;
+
+/**
+ * Opens everything that a configuration names. The caller closes the result.
+ *
+ * @throws CrayonError what the parts throw; what was opened is closed again
+ *
+ * @example
+ * const parts = await assembleEdge(loadEdgeConfig('configs/edge.yaml'));
+ * for await (const event of parts.router.route(request)) ...
+ */
+export async function assembleEdge(config: EdgeConfig, options: AssembleOptions = {}): Promise<EdgeAssembly> {
+  const { env = process.env, onStep = () => {}, openEdge = openEdgeEngine } = options;
+  const open: Array<() => unknown> = [];
+  const close = async () => {
+    for (const one of open.splice(0).reverse()) await one();
+  };
+  try {
+    const server = config.server === null ? null : openServer(config, config.server, env, options.onServerEvent);
+    if (server !== null) open.push(() => server.close());
+    onStep('model');
+    const base = openBaseModel(config.model, { cacheDir: config.cacheDir, type: config.engine.type });
+    open.push(() => base.close());
+    const pool = config.pool === null ? null : openPool(config.pool);
+    onStep('adapters');
+    const named = namedAdapters(config, pool);
+    onStep('engine');
+    const name = config.name ?? base.name;
+    const edge = await openEdge({ gguf: base.gguf, name, config });
+    open.push(() => edge.close());
+    await warmUp(
+      edge,
+      named.map(({ id, path }) => ({ id, path, scale: 1 / named.length })),
+    );
+    const embedder = embedderFor(config, base, pool, edge);
+    const adapters = adapterSet(config, named, pool, embedder);
+    const scope = examplesScope(config, embedder);
+    const routing: RoutingConfig = config.routing;
+    const withBlends = pool !== null && embedder !== null && options.withoutCustomizations !== true;
+    const customizations = withBlends
+      ? new Customizations(createBlendMaker({ pool, embedder, base: base.path }), config.limits.customizations)
+      : null;
+    open.push(() => customizations?.close());
+    return {
+      base: name,
+      edge,
+      server,
+      router: new Router({ edge, server, config: routing, scope }),
+      routing,
+      adapters,
+      scope,
+      embedder,
+      customizations,
+      pool,
+      facts: {
+        model: config.model,
+        adapter:
+          config.gate === 'per-query'
+            ? `${named.length} of ${config.pool}, weighed for each prompt`
+            : (config.adapter ?? 'none'),
+        server: config.server === null ? 'none' : `${config.server.model} at ${config.server.baseUrl}`,
+        threads: edge.threads ?? null,
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function openServer(
+  { cacheDir }: EdgeConfig,
+  server: EdgeServerConfig,
+  env: Environment,
+  onEvent?: (event: ServerEvent) => void,
+): ServerEngine {
+  const { apiKeyEnv: _, ...rest } = server;
+  const apiKey = serverKey(server, env);
+  return openOpenAiEngine({
+    ...rest,
+    apiKey,
+    budgetStore: budgetStore(server, cacheDir ?? defaultCacheDir()),
+    ...(onEvent === undefined ? {} : { onEvent }),
+  });
+}
+
+/** Only a budget needs a memory; its file is the endpoint's and model's own. */
+function budgetStore({ budget, baseUrl, model }: EdgeServerConfig, folder: string) {
+  if (budget.tokensPerDay === null && budget.moneyPerDay === null) return null;
+  ensureDirectory(folder);
+  return budgetFile(join(folder, `budget-${sha256(`${baseUrl} ${model}`).slice(0, 16)}.json`));
+}
+
+/** The adapters as files that llama.cpp reads, each known by its digest. */
+function namedAdapters(config: EdgeConfig, pool: Pool | null): NamedAdapter[] {
+  const { gate, adapter, model, cacheDir } = config;
+  const cache = cacheDir === null ? {} : { cacheDir };
+  if (gate === 'per-query' && pool !== null) {
+    return pool.manifest.adapters.map(({ dir }) => ({
+      ...cachedAdapterGguf(join(pool.dir, dir), model, cache),
+      name: `${basename(pool.dir)}/${dir}`,
+    }));
+  }
+  if (adapter === null) return [];
+  const name = basename(adapter);
+  if (/\.gguf$/i.test(adapter)) return [{ id: sha256File(adapter).slice(0, 16), path: adapter, name }];
+  return [{ ...cachedAdapterGguf(adapter, model, cache), name }];
+}
+
+/** The embedding is needed by some parts only; where none of them is used, a model that has none may still be served. */
+function embedderFor(config: EdgeConfig, base: BaseModel, pool: Pool | null, edge: EdgeEngine): TextEmbedder | null {
+  try {
+    return openEmbedder(base, pool, (text) => edge.textTokens(text));
+  } catch (error) {
+    if (pool !== null || config.examples !== null || !(error instanceof CrayonError)) throw error;
+    return null;
+  }
+}
+
+function adapterSet(
+  { gate }: EdgeConfig,
+  adapters: readonly NamedAdapter[],
+  pool: Pool | null,
+  embedder: TextEmbedder | null,
+): AdapterSet {
+  if (gate === 'fixed' || pool === null || embedder === null) return fixedAdapters(adapters);
+  return gatedAdapters({ adapters, centroids: pool.centroids, tau: pool.manifest.tau, embedder });
+}
+
+function examplesScope({ examples: path }: EdgeConfig, embedder: TextEmbedder | null): ScopeFunction | null {
+  if (path === null || embedder === null) return null;
+  const { examples } = loadDataset(path);
+  if (examples.length < MIN_SCOPE_EXAMPLES) {
+    throw new CrayonError(
+      'examples-count',
+      `${path} has ${examples.length} examples, expected at least ${MIN_SCOPE_EXAMPLES}`,
+      {
+        hint: 'Scope is measured against them: a few more of the task are needed.',
+      },
+    );
+  }
+  return scopeOf(embedPrompts(examples, embedder), embedder);
+}

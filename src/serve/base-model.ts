@@ -1,0 +1,121 @@
+/** The base model as the server needs it: a GGUF file to run, and its embedding to read. */
+
+import { basename } from 'node:path';
+import { CrayonError } from '../core/errors.js';
+import { norm } from '../core/vector.js';
+import { GgufFile } from '../formats/gguf.js';
+import { cachedModelGguf } from '../formats/gguf-cache.js';
+import { HfModel, isModelDirectory } from '../formats/hf-model.js';
+import type { Pool } from '../formats/pool.js';
+import { firstAttentionEmbedder } from '../pool/first-attention.js';
+import { firstAttentionSource } from '../pool/first-attention-source.js';
+import { centreRows, poolSpace, refuseOtherBase } from '../pool/space.js';
+import { tfidfDense } from '../pool/tfidf.js';
+import { remembering, type TextEmbedder } from './embedder.js';
+
+export interface BaseModel {
+  /** as the configuration names it */
+  path: string;
+  gguf: string;
+  /** from the file's or directory's name */
+  name: string;
+  /** what embeddings are read from; open until `close` */
+  source: HfModel | GgufFile;
+  close(): void;
+}
+
+/** @throws CrayonError what opening or exporting the model throws */
+export function openBaseModel(
+  path: string,
+  options: { cacheDir: string | null; type: 'F16' | 'F32' | 'Q8_0' },
+): BaseModel {
+  const { cacheDir, type } = options;
+  const isDirectory = isModelDirectory(path);
+  const source = isDirectory ? HfModel.open(path) : GgufFile.open(path);
+  try {
+    const gguf = isDirectory ? cachedModelGguf(path, { type, ...(cacheDir === null ? {} : { cacheDir }) }) : path;
+    const name = basename(path)
+      .replace(/\.gguf$/i, '')
+      .replaceAll(/[^\w.@+-]/g, '-');
+    return { path, gguf, name, source, close: () => source.close() };
+  } catch (error) {
+    source.close();
+    throw error;
+  }
+}
+
+/**
+ * Embeds texts in the pool's space, or by first-attention without a pool.
+ *
+ * @param tokens of a text, without BOS
+ * @throws CrayonError `pool-mismatch` when the pool is another base model's, `config-invalid` for an embedding that needs a
+ *   forward pass of the whole model
+ */
+export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: (text: string) => Int32Array): TextEmbedder {
+  const rows = pool === null ? firstAttention(base) : inPoolSpace(base, pool);
+  return remembering({
+    d: rows.d,
+    kind: rows.kind,
+    embed(text) {
+      const ids = tokens(text.trimEnd());
+      if (ids.length === 0) return { vector: new Float32Array(rows.d), tokens: 0 };
+      return { vector: rows.embed(ids), tokens: ids.length };
+    },
+  });
+}
+
+interface Embedder {
+  kind: string;
+  d: number;
+  embed(ids: Int32Array): Float32Array;
+}
+
+function firstAttention({ source }: BaseModel): Embedder {
+  const { d, embed } = firstAttentionEmbedder(source);
+  return { kind: 'first-attention', d, embed: (ids) => embed([ids]) };
+}
+
+function inPoolSpace(base: BaseModel, pool: Pool): Embedder {
+  refuseOtherModel(base, pool);
+  const { kind, d, mean, idf } = poolSpace(pool);
+  if (kind === 'tfidf') return { kind, d, embed: (ids) => tfidfDense([ids], idf!) };
+  if (kind !== 'first-attention') {
+    throw new CrayonError('config-invalid', `${pool.dir}: embedding ${kind} needs a forward pass of the whole model`, {
+      hint: 'Serve a pool built with --embedding first-attention or tfidf.',
+    });
+  }
+  const plain = firstAttention(base);
+  return {
+    ...plain,
+    embed: (ids) => {
+      const vector = plain.embed(ids);
+      if (mean !== null && norm(vector) > 0) centreRows(vector, mean);
+      return vector;
+    },
+  };
+}
+
+/** A Hugging Face directory is known by its digest; of a GGUF only the sizes can be compared. */
+function refuseOtherModel({ source }: BaseModel, pool: Pool): void {
+  if (source instanceof HfModel) {
+    refuseOtherBase(pool, source);
+    return;
+  }
+  const { manifest, idf, dir } = pool;
+  const { hiddenSize, heads, headDim, vocabSize } = firstAttentionSource(source);
+  const isLexical = manifest.embedding.kind === 'tfidf';
+  const pairs: Array<[string, number, number]> = [
+    ['hidden size', hiddenSize, manifest.base.hiddenSize],
+    isLexical ? ['vocabulary', vocabSize, idf!.length] : ['embedding', heads * headDim, manifest.embedding.dim],
+  ];
+  for (const [what, found, expected] of pairs) {
+    if (found === expected) continue;
+    throw new CrayonError(
+      'pool-mismatch',
+      `${dir}: built on a model of ${what} ${expected}, ${source.path} has ${found}`,
+      {
+        hint: `Serve the model that the pool was built on ("${manifest.base.name}").`,
+      },
+    );
+  }
+}

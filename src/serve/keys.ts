@@ -1,0 +1,42 @@
+/** Keys, from where the configuration says they are. No error shows any part of one. */
+
+import { CrayonError } from '../core/errors.js';
+import type { EdgeConfig, EdgeServerConfig } from '../formats/edge-config.js';
+import { readKeyFile } from '../formats/key-file.js';
+import { isLoopback } from './guard.js';
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The key that clients must send; null for none.
+ *
+ * @param given by a flag, before anything in the configuration
+ * @throws CrayonError `config-invalid` for an empty variable, and where a host that others reach has no key
+ */
+export function clientKey(config: EdgeConfig, env: Environment, given: string | null = null): string | null {
+  const { apiKeyEnv, apiKeyFile, host } = config;
+  const key =
+    given ??
+    (apiKeyEnv === null ? null : fromEnvironment(apiKeyEnv, env, 'api_key_env')) ??
+    (apiKeyFile === null ? null : readKeyFile(apiKeyFile));
+  if (key !== null && !/^[\x21-\x7e]+$/.test(key)) {
+    throw new CrayonError('config-invalid', 'the API key is empty, or has a space or a character outside ASCII');
+  }
+  if (key !== null || isLoopback(host)) return key;
+  throw new CrayonError('config-invalid', `host ${host} can be reached by others, so an API key is required`, {
+    hint: 'Give --api-key-env or --api-key-file, or bind to 127.0.0.1.',
+  });
+}
+
+/** The key for the server LLM; null for none. @throws CrayonError `config-invalid` for an empty variable */
+export function serverKey({ apiKeyEnv }: EdgeServerConfig, env: Environment): string | null {
+  return apiKeyEnv === null ? null : fromEnvironment(apiKeyEnv, env, 'server.api_key_env');
+}
+
+function fromEnvironment(name: string, env: Environment, key: string): string {
+  const value = env[name]?.trim();
+  if (value !== undefined && value !== '') return value;
+  throw new CrayonError('config-invalid', `${key} names the environment variable ${name}, which is not set`, {
+    hint: `Set it: export ${name}=...`,
+  });
+}
