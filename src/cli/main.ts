@@ -6,10 +6,12 @@ import { CRAYON_VERSION } from '../core/version.js';
 import { benchCommand } from './bench.js';
 import { blendCommand } from './blend.js';
 import { buildPoolCommand } from './build-pool.js';
+import { calibrateCommand } from './calibrate.js';
 import { doctorCommand } from './doctor.js';
 import { exportCommand } from './export.js';
 import { inspectCommand } from './inspect.js';
 import { quickstartCommand } from './quickstart.js';
+import { routeCommand } from './route.js';
 import { scoreCommand } from './score.js';
 import { serveEdgeCommand } from './serve-edge.js';
 import { type Streams, Terminal } from './terminal.js';
@@ -47,6 +49,8 @@ export async function main(argv: readonly string[], streams: Streams = process):
     scoreCommand,
     inspectCommand,
     exportCommand,
+    calibrateCommand,
+    routeCommand,
     benchCommand,
     serveEdgeCommand,
     quickstartCommand,

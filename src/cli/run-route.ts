@@ -1,0 +1,77 @@
+/** The work of `crayon route --explain`: the device's model, the rule, and no server. */
+
+import type { Prompt } from '../engine/types.js';
+import { type EdgeConfig, loadEdgeConfig } from '../formats/edge-config.js';
+import { type DryRun, dryRun } from '../routing/dry-run.js';
+import { explain } from '../routing/explain.js';
+import { untilInterrupted } from './interrupt.js';
+import type { RouteFlags } from './route.js';
+import type { Assemble } from './run-calibrate.js';
+import type { Terminal } from './terminal.js';
+
+const assembled: Assemble = async (config) => {
+  const { assembleEdge } = await import('../serve/assemble.js');
+  return assembleEdge(config, { withoutCustomizations: true });
+};
+
+/** @throws CrayonError what the router would answer with, and what loading the model throws */
+export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble = assembled): Promise<void> {
+  const config = loadEdgeConfig(flags.config);
+  // Offline: whether there is a server matters to the rule, but none is made, and no key of it is asked for.
+  const parts = await assemble({ ...config, server: null, routing: { ...config.routing, mode: 'only_on_device' } });
+  try {
+    const { edge, scope, adapters } = parts;
+    const text = flags.explain;
+    const prompt: Prompt =
+      flags.prompt === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] };
+    const room = edge.contextTokens - edge.tokenize(prompt).length;
+    const most = config.limits.maxTokens;
+    const maxTokens = Math.min(flags.maxTokens ?? (room < 1 ? most : room), most);
+    const mode = flags.mode ?? config.routing.mode;
+    const found = await untilInterrupted((signal) =>
+      dryRun(
+        { edge, scope, hasServer: config.server !== null, config: config.routing, adapters: adapters.choose(text) },
+        { prompt, maxTokens, mode },
+        signal,
+      ),
+    );
+    show(found, config, mode, maxTokens, terminal);
+  } finally {
+    await parts.close();
+  }
+}
+
+function show(found: DryRun, config: EdgeConfig, mode: string, maxTokens: number, terminal: Terminal): void {
+  const { decision, scope, complexity, confidence, promptTokens, answer } = found;
+  const sentence = explain(decision);
+  terminal.document({
+    mode,
+    explanation: sentence,
+    ...decision,
+    computed: { promptTokens, maxTokens, ...scope, complexity, confidence },
+    answer,
+  });
+  terminal.print(sentence);
+  terminal.print();
+  const { thresholds } = config.routing;
+  const { measure, tokens } = config.routing.confidence;
+  const row = (name: string, value: number | null | undefined, cut: number | null, unit: string) => [
+    name,
+    value === null || value === undefined ? '-' : String(Number(value.toPrecision(4))),
+    cut === null ? 'off' : String(cut),
+    unit,
+  ];
+  terminal.table(
+    ['signal', 'value', 'threshold', 'unit'],
+    [
+      row('scope', scope?.percentile, thresholds.scope, 'percentile of your examples; below: server'),
+      row('similarity', scope?.similarity, null, 'cosine with your mean example'),
+      row('complexity', complexity, thresholds.complexity, 'nats a prompt token; above: server'),
+      row('confidence', confidence, thresholds.confidence, `${measure} of ${tokens ?? 'all'} tokens; below: server`),
+      ['prompt + answer', `${promptTokens} + ${maxTokens}`, '', 'tokens'],
+    ],
+    ['left', 'right', 'right', 'left'],
+  );
+  if (answer !== null) terminal.note(`The device begins: ${JSON.stringify(answer)}`);
+  if (config.server === null) terminal.note('No server is configured: no signal can send anything anywhere.');
+}

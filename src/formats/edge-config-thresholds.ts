@@ -1,0 +1,64 @@
+/** Writes calibrated thresholds into a copy of the configuration, with all of its comments and its order kept. */
+
+import { existsSync } from 'node:fs';
+import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
+import { isMap, isNode, parseDocument } from 'yaml';
+import { CrayonError } from '../core/errors.js';
+import { writeFileAtomic } from './atomic-file.js';
+import { PATH_KEYS } from './edge-config.js';
+import { readSmallFile } from './file-io.js';
+import { decodeUtf8 } from './json-file.js';
+
+const MAX_BYTES = 2 ** 20;
+/** Begins the comment lines that calibration writes, and by which it finds them the next time. */
+const MARK = ' crayon calibrate: ';
+
+export interface ThresholdsToWrite {
+  thresholds: Readonly<Record<string, number | null>>;
+  /** sentences that say where they come from, one line each */
+  remarks: readonly string[];
+  /** replace an existing file that is not `from` itself */
+  force: boolean;
+}
+
+/**
+ * @param from the configuration that was calibrated
+ * @param out where the copy goes; relative paths in it are made to start at its folder
+ * @throws CrayonError `output-exists`, `yaml-invalid`, `write-failed`
+ */
+export function writeThresholds(from: string, out: string, { thresholds, remarks, force }: ThresholdsToWrite): void {
+  refuseExisting(out, force);
+  const document = parseDocument(decodeUtf8(readSmallFile(from, MAX_BYTES), from, 'yaml-invalid'));
+  if (document.errors.length > 0) throw new CrayonError('yaml-invalid', `${from}: ${document.errors[0]!.message}`);
+  for (const [name, value] of Object.entries(thresholds)) {
+    // A key that stands without a value is no map that a key could be set in.
+    for (const path of [['routing'], ['routing', 'thresholds']]) {
+      if (!isMap(document.getIn(path, true))) document.setIn(path, document.createNode({}));
+    }
+    document.setIn(['routing', 'thresholds', name], value);
+  }
+  const node = document.getIn(['routing', 'thresholds'], true);
+  if (isNode(node)) {
+    const kept = (node.commentBefore ?? '').split('\n').filter((line) => line !== '' && !line.startsWith(MARK));
+    node.commentBefore = [...remarks.map((remark) => MARK + remark), ...kept].join('\n');
+  }
+  moveRelativePaths(dirname(from), dirname(out));
+  writeFileAtomic(out, document.toString({ lineWidth: 0 }));
+
+  function moveRelativePaths(before: string, after: string): void {
+    if (resolve(before) === resolve(after)) return;
+    for (const key of PATH_KEYS) {
+      const value = document.get(key);
+      if (typeof value !== 'string' || value === '' || isAbsolute(value)) continue;
+      document.set(key, relative(after, resolve(before, value)).split(sep).join('/') || '.');
+    }
+  }
+}
+
+/** Before hours of work: would `writeThresholds` refuse? */
+export function refuseExisting(out: string, force: boolean): void {
+  if (force || !existsSync(out)) return;
+  throw new CrayonError('output-exists', `${out}: exists already`, {
+    hint: 'Give --force to replace it, or another --out.',
+  });
+}
