@@ -24,7 +24,7 @@ interface Bigram {
   length: number;
 }
 
-/** @throws nothing: bytes without a token become the unknown token, or nothing where there is none */
+/** Bytes without a token of their own become the unknown token, or nothing where there is none. */
 export function spmCodec(vocabulary: GgufVocabulary): SpmCodec {
   const { tokens, scores, control, unknownId, stripsRight, addSpacePrefix } = vocabulary;
   const ids = new Map(tokens.map((text, id) => [text, id]));
@@ -54,7 +54,9 @@ export function spmCodec(vocabulary: GgufVocabulary): SpmCodec {
     encode(text) {
       const out: number[] = [];
       let afterSpecial = true;
-      for (const part of splitSpecial(text, longestFirst, tokens, stripsRight)) {
+      // Half a surrogate pair has no bytes: it arrives at llama.cpp as the replacement character.
+      const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
+      for (const part of splitSpecial(wellFormed, longestFirst, tokens, stripsRight)) {
         if (typeof part === 'number') out.push(part);
         else encodeText(`${addSpacePrefix && afterSpecial ? ' ' : ''}${part}`.replaceAll(' ', SPACE), out);
         afterSpecial = typeof part === 'number';
@@ -94,7 +96,7 @@ function splitSpecial(
 }
 
 function mergeByScore(text: string, idOf: (piece: string) => number | undefined, scores: readonly number[]): string[] {
-  const symbols = Array.from(text); // a lone surrogate is a symbol of its own, and becomes U+FFFD in bytes
+  const symbols = Array.from(text);
   const previous = symbols.map((_, i) => i - 1);
   const next = symbols.map((_, i) => (i + 1 < symbols.length ? i + 1 : -1));
   const queue = new BigramQueue();
