@@ -23,7 +23,7 @@ export const BENCH_STRATEGIES = [
   'nearest',
   'one-lora',
   'one-lora-total',
-  'lora-k',
+  'few-shot-lora',
   'lorahub',
   'lorahub-delta',
   'crayon',
@@ -102,7 +102,7 @@ export interface BenchConfig {
   users: BenchUser[];
   strategies: BenchStrategy[];
   random: { seeds: number };
-  lora_k: { steps: number; batch_size: number; learning_rate: number };
+  few_shot: { steps: number; batch_size: number; learning_rate: number };
   lorahub: { evaluations: number; bound: number; l1: number };
   ablation: BenchAblation | null;
   /** a larger model, scored in the same way: what the hybrid can gain */
@@ -137,7 +137,7 @@ const DEFAULTS = {
 const SECTIONS = {
   random: { seeds: 3 },
   // A step is a batch; the k examples are gone through again and again.
-  lora_k: { steps: 40, batch_size: 8, learning_rate: 0.005 },
+  few_shot: { steps: 40, batch_size: 8, learning_rate: 0.005 },
   // arXiv 2307.13269
   lorahub: { evaluations: 40, bound: 1.5, l1: 0.05 },
 };
@@ -220,7 +220,7 @@ const schema = object(
     users: filled(listOf(userSchema)),
     strategies: filled(listOf(oneOf(...BENCH_STRATEGIES))),
     random: object({ seeds: whole(1) }, { strict: true }),
-    lora_k: object({ steps: whole(1), batch_size: whole(1), learning_rate: positive }, { strict: true }),
+    few_shot: object({ steps: whole(1), batch_size: whole(1), learning_rate: positive }, { strict: true }),
     lorahub: object({ evaluations: whole(1), bound: positive, l1: share }, { strict: true }),
     ablation: (found, where, problems) => {
       if (found !== null) ablationSchema(found, where, problems);

@@ -37,6 +37,10 @@ export interface Pool extends PoolTensors {
   verify(): void;
 }
 
+export function isPoolDirectory(dir: string): boolean {
+  return existsSync(join(dir, POOL_MANIFEST));
+}
+
 /**
  * Opens a pool and checks its manifest and centroids; adapters are opened one by one.
  *

@@ -9,6 +9,7 @@ import type { LlamaModel } from '../model/llama.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { stackAdapters } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
+import type { LoraLayout } from '../train/lora-layout.js';
 import { withBos } from './embed.js';
 import { type EmbeddingKind, hiddenLayerOf } from './embedding-kinds.js';
 import { hiddenStateEmbeddings } from './hidden-states.js';
@@ -23,34 +24,60 @@ export function hiddenEmbedder(model: LlamaModel, kind: EmbeddingKind, tokenizer
     hiddenStateEmbeddings(model, withBos(sequences, bosId), { layer: layer!, skip: bosId === null ? 0 : 1 });
 }
 
-/** All adapters of a pool, with alpha(x) = softmax(cos(q(x), c_n) / tau) of each example. */
-export async function poolGates(
+/** A pool's adapters, loaded once, for any number of prompts. */
+export interface PoolGates {
+  layout: LoraLayout;
+  /** All adapters, with alpha(x) = softmax(cos(q(x), c_n) / tau) of each example. */
+  loraFor(examples: Example[]): Promise<EvaluationLora>;
+}
+
+/** @param tau the pool's own when absent */
+export function loadPoolGates(
+  dir: string,
+  source: HfModel,
+  model: LlamaModel,
+  tokenizer: Tokenizer,
+  tau?: number,
+): PoolGates {
+  const pool = openPool(dir);
+  refuseOtherBase(pool, source);
+  const { N, tau: own } = pool.manifest;
+  const space = poolSpace(pool);
+  const adapters = Array.from({ length: N }, (_, n) => pool.openAdapter(n));
+  let stack: EvaluationLora;
+  try {
+    stack = stackAdapters(adapters, source);
+  } finally {
+    for (const adapter of adapters) adapter.close();
+  }
+  const hidden = hiddenEmbedder(model, space.kind, tokenizer);
+  const maxLength = source.config.maxPositionEmbeddings;
+  const { vocabSize } = source.config;
+  return {
+    layout: stack.layout,
+    loraFor: async (examples) => {
+      const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
+      const sequences = prepared.examples.map((e) => e.promptIds);
+      const rows = await embedInSpace(space, source, sequences, hidden);
+      const gates = examples.map((_, i) => {
+        const q = row(rows, i, space.d);
+        return softmax(
+          Array.from({ length: N }, (_, n) => dot(q, row(pool.centroids, n, space.d))),
+          tau ?? own,
+        );
+      });
+      return { ...stack, gates };
+    },
+  };
+}
+
+/** All adapters of a pool, with the coefficients of each example. */
+export function poolGates(
   dir: string,
   source: HfModel,
   model: LlamaModel,
   tokenizer: Tokenizer,
   examples: Example[],
 ): Promise<EvaluationLora> {
-  const pool = openPool(dir);
-  refuseOtherBase(pool, source);
-  const { N, tau } = pool.manifest;
-  const space = poolSpace(pool);
-  const maxLength = source.config.maxPositionEmbeddings;
-  const { vocabSize } = source.config;
-  const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
-  const sequences = prepared.examples.map((e) => e.promptIds);
-  const rows = await embedInSpace(space, source, sequences, hiddenEmbedder(model, space.kind, tokenizer));
-  const gates = examples.map((_, i) => {
-    const q = row(rows, i, space.d);
-    return softmax(
-      Array.from({ length: N }, (_, n) => dot(q, row(pool.centroids, n, space.d))),
-      tau,
-    );
-  });
-  const adapters = Array.from({ length: N }, (_, n) => pool.openAdapter(n));
-  try {
-    return stackAdapters(adapters, source, gates);
-  } finally {
-    for (const adapter of adapters) adapter.close();
-  }
+  return loadPoolGates(dir, source, model, tokenizer).loraFor(examples);
 }

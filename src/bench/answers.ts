@@ -1,0 +1,136 @@
+/** A model's answers to a user's test examples, with their scores and the signals that a router would see. */
+
+import type { Example } from '../formats/dataset.js';
+import type { HfModel } from '../formats/hf-model.js';
+import type { LlamaModel } from '../model/llama.js';
+import { encodeExample } from '../tokenizer/encode-example.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { type Answer, type AnswerRequest, answerPrompts } from '../train/answer-batch.js';
+import type { EvaluationLora } from '../train/evaluate.js';
+import { cutFront } from '../train/fit-context.js';
+import { type ExampleScore, scoreExamples } from '../train/score.js';
+import { promptHash } from './tasks.js';
+import type { AnswerRecord, ScoringMethod } from './types.js';
+
+export interface LoadedModel {
+  source: HfModel;
+  model: LlamaModel;
+  tokenizer: Tokenizer;
+}
+
+/** A model as one way of customising has left it. */
+export interface Answerer extends LoadedModel {
+  /** the adapters for these prompts; absent for none. Called with every group that is answered together. */
+  loraFor?: ((examples: Example[]) => Promise<EvaluationLora> | EvaluationLora) | undefined;
+  /** what stands before the prompt */
+  withContext?: ((example: Example) => Example) | undefined;
+}
+
+export interface AnswerSettings {
+  method: ScoringMethod;
+  batchSize: number;
+  maxTokens: number;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface Answered {
+  records: AnswerRecord[];
+  /** of the right completions, nats a token */
+  loss: number;
+}
+
+/** Answers all examples, in batches; an answer's latency is its share of the whole time. */
+export async function answerExamples(
+  answerer: Answerer,
+  examples: readonly Example[],
+  settings: AnswerSettings,
+): Promise<Answered> {
+  const { source, model, tokenizer, loraFor, withContext } = answerer;
+  const { method, batchSize, onProgress, signal } = settings;
+  const started = performance.now();
+  const lora = await loraFor?.([...examples]);
+  const asked = withContext === undefined ? [...examples] : examples.map(withContext);
+  const maxLength = source.config.maxPositionEmbeddings;
+  const report = await scoreExamples({
+    ...{ model, tokenizer, examples: asked, maxLength, lora, batchSize, signal },
+    onProgress: method === 'generation' ? undefined : onProgress,
+  });
+  const answers = method === 'generation' ? await generateAnswers(answerer, asked, lora, settings) : undefined;
+  const latencyMs = (performance.now() - started) / examples.length;
+  const records = examples.map((example, i): AnswerRecord => {
+    const score = report.perExample[i]!;
+    return {
+      id: example.id,
+      promptHash: promptHash(example.prompt),
+      ...(answers === undefined ? chosen(example, score) : generated(example, answers[i]!)),
+      loss: -score.logprob / score.tokens,
+      source: 'on_device',
+      reason: 'mode',
+      latencyMs,
+    };
+  });
+  return { records, loss: report.loss };
+}
+
+/** Milliseconds of each of these examples when it is answered alone, after one that is not counted. */
+export async function timeAnswers(
+  answerer: Answerer,
+  examples: readonly Example[],
+  settings: AnswerSettings,
+): Promise<number[]> {
+  const times: number[] = [];
+  const alone = { ...settings, onProgress: undefined };
+  for (const example of examples.slice(0, 1).concat(examples)) {
+    const started = performance.now();
+    // choices are all read, and a generated answer is decoded without a guess, as it would be in use
+    if (settings.method === 'generation') {
+      const lora = await answerer.loraFor?.([example]);
+      await generateAnswers(answerer, [answerer.withContext?.(example) ?? example], lora, alone, false);
+    } else await answerExamples(answerer, [example], alone);
+    times.push(performance.now() - started);
+  }
+  return times.slice(1);
+}
+
+async function generateAnswers(
+  { source, model, tokenizer }: LoadedModel,
+  examples: readonly Example[],
+  lora: EvaluationLora | undefined,
+  { maxTokens, batchSize, onProgress, signal }: AnswerSettings,
+  guessing = true,
+): Promise<Answer[]> {
+  // An answer needs room in the context; the prompt's front gives way.
+  const room = source.config.maxPositionEmbeddings - maxTokens;
+  const requests = examples.map((example): AnswerRequest => {
+    const { ids, promptLength } = encodeExample(tokenizer, example, { addEos: tokenizer.eosId !== null });
+    const bos = tokenizer.addsBos ? 1 : 0;
+    const prompt = { ids: ids.subarray(0, promptLength), promptLength };
+    const fitting = cutFront(prompt, Math.max(room, bos + 1), bos) ?? prompt;
+    return { prompt: fitting.ids, ...(guessing ? { guess: ids.subarray(promptLength) } : {}) };
+  });
+  return answerPrompts(model, tokenizer, requests, { maxNewTokens: maxTokens, lora, batchSize, onProgress, signal });
+}
+
+/** The choice of the highest log-probability; its confidence is that, per token. */
+function chosen({ choices }: Example, score: ExampleScore) {
+  const { predicted, predictedNorm, answer } = score;
+  const at = predicted!;
+  return {
+    answer: choices![at]!.trim(),
+    correct: at === answer ? (1 as const) : (0 as const),
+    correctNorm: predictedNorm === answer ? (1 as const) : (0 as const),
+    confidence: score.choices![at]! / score.choiceTokens![at]!,
+  };
+}
+
+/** Exact match of the whole line, white space around it aside; the confidence is the mean over the answer's tokens. */
+function generated({ completion }: Example, { text, logprobs, ended }: Answer) {
+  // the token that ended the answer is none of it, except where there is no other
+  const own = ended && logprobs.length > 1 ? logprobs.slice(0, -1) : logprobs;
+  return {
+    answer: text.trim(),
+    correct: ended && text.trim() === completion.trim() ? (1 as const) : (0 as const),
+    confidence: own.reduce((sum, x) => sum + x, 0) / own.length,
+  };
+}

@@ -1,0 +1,74 @@
+/** A picture of a pool's clusters: training examples and centroids on their two principal components. */
+
+import { createRandom } from '../core/random.js';
+import { argmax, dot, meanRows, norm, row } from '../core/vector.js';
+import type { Pool } from '../formats/pool.js';
+import type { ClusterMap } from './types.js';
+
+export interface MapPoints {
+  /** (n, d) unit embeddings in the pool's space */
+  rows: Float32Array;
+  /** task of each */
+  tasks: readonly string[];
+}
+
+/** Enough for two directions to settle for the eye. */
+const ITERATIONS = 60;
+
+export function clusterMap({ rows, tasks }: MapPoints, { centroids, manifest }: Pool): ClusterMap {
+  const d = manifest.embedding.dim;
+  const n = tasks.length;
+  const mean = meanRows(rows, n, d);
+  const [first, second] = principalDirections(rows, n, d, mean);
+  const place = (x: Float32Array) => ({ x: onto(x, mean, first), y: onto(x, mean, second) });
+  return {
+    points: tasks.map((task, i) => {
+      const point = row(rows, i, d);
+      const cosines = Array.from({ length: manifest.N }, (_, c) => dot(point, row(centroids, c, d)));
+      return { ...place(point), cluster: argmax(cosines), task };
+    }),
+    centroids: Array.from({ length: manifest.N }, (_, c) => place(row(centroids, c, d))),
+  };
+}
+
+/** The two directions of the largest variance, by power iteration with deflation; signs as they come from the seed. */
+export function principalDirections(
+  rows: Float32Array,
+  n: number,
+  d: number,
+  mean: Float64Array,
+): [Float64Array, Float64Array] {
+  const found: Float64Array[] = [];
+  for (let k = 0; k < 2; k++) {
+    const random = createRandom(k, 'principal directions');
+    let v = Float64Array.from({ length: d }, () => random.normal());
+    for (let it = 0; it < ITERATIONS; it++) {
+      for (const earlier of found) subtract(v, earlier, dot(v, earlier));
+      const length = norm(v);
+      if (length === 0) break; // fewer directions than two
+      v = v.map((x) => x / length);
+      const next = new Float64Array(d);
+      for (let i = 0; i < n; i++) {
+        const point = row(rows, i, d);
+        const share = onto(point, mean, v);
+        for (let j = 0; j < d; j++) next[j]! += share * (point[j]! - mean[j]!);
+      }
+      v = next;
+    }
+    for (const earlier of found) subtract(v, earlier, dot(v, earlier));
+    const length = norm(v);
+    found.push(length === 0 ? v : v.map((x) => x / length));
+  }
+  return found as [Float64Array, Float64Array];
+}
+
+/** (x - mean) . v */
+function onto(x: Float32Array, mean: Float64Array, v: Float64Array): number {
+  let sum = 0;
+  for (let j = 0; j < v.length; j++) sum += (x[j]! - mean[j]!) * v[j]!;
+  return sum;
+}
+
+function subtract(v: Float64Array, w: Float64Array, times: number): void {
+  for (let j = 0; j < v.length; j++) v[j]! -= times * w[j]!;
+}

@@ -1,0 +1,80 @@
+/**
+ * The pools that a run blends from, each built once and kept in the run's work directory: the pool itself, those of the
+ * ablation, and one LoRA on everything, which is a pool of one.
+ */
+
+import { join } from 'node:path';
+import { type BenchConfig, type BenchPool, findBenchPath } from '../formats/bench-config.js';
+import { nameOfSettings } from '../formats/bench-run.js';
+import { isPoolDirectory } from '../formats/pool.js';
+import { buildPool } from '../pool/build.js';
+import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions } from '../pool/build-options.js';
+import type { TrainingSet } from './tasks.js';
+
+export class PoolStore {
+  /** @param modelDigest goes into the pools' names, as the data's digests do: another base gets pools of its own */
+  constructor(
+    private readonly config: BenchConfig,
+    private readonly training: TrainingSet,
+    private readonly modelDigest: string,
+    private readonly work: string,
+  ) {}
+
+  /** Where the pool of these settings is, built or not. */
+  path(pool: BenchPool): string {
+    if (pool.dir !== undefined) return findBenchPath(pool.dir);
+    const { data: _data, ...settings } = pool;
+    const name = nameOfSettings({ ...settings, data: this.training.digests, model: this.modelDigest });
+    return join(this.work, 'pools', name);
+  }
+
+  /** One LoRA on everything, as a pool of one: of the base LoRAs' rank, or with as many parameters as all of them. */
+  oneLora(total: boolean): BenchPool {
+    const { pool } = this.config;
+    const factor = total ? pool.clusters : 1;
+    const { dir: _dir, ...settings } = pool;
+    return {
+      ...settings,
+      ...{ clusters: 1, embedding: 'tfidf', centred: false, mode: 'joint' },
+      // the scale lora_alpha / r stays
+      ...{ rank: pool.rank * factor, lora_alpha: pool.lora_alpha * factor },
+    };
+  }
+
+  /** Builds the pool unless it is there; continues a build that was stopped. */
+  async ensure(pool: BenchPool, hooks: BuildHooks): Promise<string> {
+    const out = this.path(pool);
+    if (pool.dir !== undefined || isPoolDirectory(out)) return out;
+    await buildPool(this.buildOptions(pool, out), hooks);
+    return out;
+  }
+
+  private buildOptions(pool: BenchPool, out: string): BuildPoolOptions {
+    return {
+      ...BUILD_DEFAULTS,
+      model: findBenchPath(this.config.model),
+      data: pool.data.map(findBenchPath),
+      dataDir: this.config.data_dir,
+      split: pool.split,
+      limit: pool.limit,
+      out,
+      clusters: pool.clusters,
+      embedding: pool.embedding,
+      centred: pool.centred,
+      tau: pool.tau,
+      mode: pool.mode,
+      r: pool.rank,
+      long: 'truncate',
+      training: {
+        ...BUILD_DEFAULTS.training,
+        epochs: pool.epochs,
+        batchSize: pool.batch_size,
+        learningRate: pool.learning_rate,
+        loraAlpha: pool.lora_alpha,
+      },
+      seed: pool.seed,
+      force: true,
+      checkpointSeconds: 15,
+    };
+  }
+}

@@ -1,0 +1,319 @@
+/**
+ * A bench run: every user, every way of customising the model for it, on the same test examples. Each cell is saved when
+ * it is done; a run that was stopped goes on with the cells that are missing, and ends with the same numbers.
+ */
+
+import { CrayonError } from '../core/errors.js';
+import { mean, standardError } from '../core/stats.js';
+import { CRAYON_VERSION } from '../core/version.js';
+import { type BenchConfig, findBenchPath } from '../formats/bench-config.js';
+import type { BenchRunDirectory } from '../formats/bench-run.js';
+import { HfModel } from '../formats/hf-model.js';
+import { openPool } from '../formats/pool.js';
+import { LlamaModel } from '../model/llama.js';
+import { loadTokenizer } from '../tokenizer/tokenizer.js';
+import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
+import { type PlannedCell, planCells } from './cells.js';
+import { summariseLatency } from './latency.js';
+import { PoolStore } from './pools.js';
+import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './signals.js';
+import { type BenchContext, customise, poolsOf } from './strategies.js';
+import { type BenchTask, loadBenchTask, readTrainingSet, type TrainingSet } from './tasks.js';
+import type { AnswerRecord, Cell, RunManifest } from './types.js';
+import { type PlannedUser, type PlayedUser, planUsers, playUser } from './users.js';
+
+export interface BenchProgress {
+  stage: string;
+  done: number;
+  total: number;
+  note?: string | undefined;
+}
+
+export interface BenchRunOptions {
+  config: BenchConfig;
+  directory: BenchRunDirectory;
+  /** the machine in words, and the commit: what only the command line knows */
+  machine: string;
+  commit: string | null;
+  /** `2026-11-22T20:00:00Z` */
+  now: () => string;
+  onProgress?: (progress: BenchProgress) => void;
+  signal?: AbortSignal | undefined;
+}
+
+export interface BenchResult {
+  manifest: RunManifest;
+  /** all cells of the run, in the order of the plan */
+  cells: Cell[];
+  /** cells that were there already */
+  reused: number;
+  /** sentences that the user should read */
+  notices: string[];
+}
+
+/** @throws CrayonError for every fault of the inputs; `checkpoint-mismatch`; `interrupted` when the signal fires */
+export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
+  const { config, directory, signal } = options;
+  const progress = options.onProgress ?? (() => {});
+  // 1) read and check everything before any work
+  const users = planUsers(config);
+  const cells = planCells(config, users);
+  const base = openModel(config.model);
+  let server: LoadedModel | undefined;
+  try {
+    const training = readTrainingSet(config);
+    const tasks = loadTasks(config, training, progress);
+    const played = new Map(users.map((user) => [user.id, playUser(user, tasksOf(user, tasks), config)]));
+    const pools = new PoolStore(config, training, base.source.digest(), directory.work);
+    const manifest = startManifest(options, base, training, cells.length);
+    directory.writeManifest(manifest);
+    const missing = cells.filter((cell) => !directory.hasCell(cell.key));
+
+    // 2) pools, each once
+    await buildPools(missing, config, pools, progress, signal);
+    const space = await describePool(manifest, config, base, pools);
+    directory.writeManifest(manifest);
+
+    // 3) cells, a user's together
+    const context: BenchContext = {
+      ...{ config, base, pools, directory, signal },
+      server: () => {
+        server ??= openModel(config.server!.model);
+        return server;
+      },
+    };
+    const clock = new CellClock(missing.length);
+    for (const user of users) {
+      const own = missing.filter((cell) => cell.user.id === user.id);
+      const scopes = own.length === 0 ? undefined : await space?.percentiles(played.get(user.id)!);
+      for (const [i, cell] of own.entries()) {
+        const report = (share: number, left = clock.left(share)) =>
+          progress({ stage: user.id, done: i + share, total: own.length, note: `${cellTitle(cell)}${left}` });
+        report(0);
+        const result = await runCell(cell, played.get(user.id)!, context, scopes, report);
+        directory.writeCell(cell.key, result.cell, result.records);
+        clock.tick();
+        report(1, clock.left(0));
+        if (signal?.aborted) throw stopped(directory, clock.done, missing.length);
+      }
+    }
+
+    manifest.finished = options.now();
+    directory.writeManifest(manifest);
+    return {
+      manifest,
+      cells: cells.map((cell) => directory.readCell(cell.key) as unknown as Cell),
+      reused: cells.length - missing.length,
+      notices: noticesOf(config, [...tasks.values()], [...played.values()]),
+    };
+  } finally {
+    for (const loaded of [base, server]) {
+      loaded?.model.dispose();
+      loaded?.source.close();
+    }
+  }
+}
+
+/** One user, one strategy: customise, answer, measure. */
+async function runCell(
+  cell: PlannedCell,
+  user: PlayedUser,
+  context: BenchContext,
+  scopes: readonly number[] | undefined,
+  report: (share: number) => void,
+): Promise<{ cell: Cell; records: AnswerRecord[] }> {
+  const { config, signal } = context;
+  const customised = await customise(cell, user, context);
+  const settings: AnswerSettings = {
+    ...{ method: user.method, batchSize: config.batch_size, maxTokens: config.max_tokens, signal },
+    onProgress: (done, total) => report(done / total),
+  };
+  const { records: answered, loss } = await answerExamples(customised.answerer, user.test, settings);
+  const timed = await timeAnswers(customised.answerer, user.test.slice(0, config.latency_examples), settings);
+  const isServer = cell.strategy === 'server';
+  const records = answered.map((record, i): AnswerRecord => {
+    const scope = scopes?.[i];
+    return {
+      ...record,
+      source: isServer ? 'in_cloud' : 'on_device',
+      ...(isServer || scope === undefined ? {} : { scope }),
+    };
+  });
+  const hits = records.map((record) => record.correct);
+  const norm = records.flatMap(({ correctNorm }) => (correctNorm === undefined ? [] : [correctNorm]));
+  const { key, strategy, table, options, seed } = cell;
+  const { ms, bytesToServer, parameters, coefficients } = customised;
+  return {
+    records,
+    cell: {
+      ...{ key, user: user.info, strategy, table, options, seed, method: user.method, examples: records.length },
+      accuracy: mean(hits),
+      accuracyStderr: hits.length > 1 ? standardError(hits) : 0,
+      accuracyNorm: norm.length === records.length ? mean(norm) : null,
+      loss,
+      customisationMs: ms,
+      bytesToServer: isServer ? promptBytes(user) : bytesToServer,
+      // as float32; the files' headers aside
+      adapterBytes: 4 * parameters,
+      adapterParameters: parameters,
+      serverShare: isServer ? 1 : 0,
+      costPer1000: null,
+      latencyMs: summariseLatency(timed.length > 0 ? timed : records.map((record) => record.latencyMs)),
+      ...(coefficients === undefined ? {} : { coefficients }),
+    },
+  };
+}
+
+function promptBytes({ test }: PlayedUser): number {
+  return test.reduce((sum, { prompt }) => sum + Buffer.byteLength(prompt), 0);
+}
+
+function openModel(path: string): LoadedModel {
+  const dir = findBenchPath(path);
+  const source = HfModel.open(dir);
+  return { source, model: new LlamaModel(source), tokenizer: loadTokenizer(dir) };
+}
+
+function loadTasks(
+  config: BenchConfig,
+  training: TrainingSet,
+  progress: (p: BenchProgress) => void,
+): Map<string, BenchTask> {
+  const paths = [...new Set(config.users.flatMap((user) => user.tasks))];
+  return new Map(
+    paths.map((path, i) => {
+      const task = loadBenchTask(path, config, training);
+      progress({ stage: 'read tasks', done: i + 1, total: paths.length });
+      return [path, task] as const;
+    }),
+  );
+}
+
+const tasksOf = ({ taskPaths }: PlannedUser, tasks: ReadonlyMap<string, BenchTask>) =>
+  taskPaths.map((path) => tasks.get(path)!);
+
+/** A new manifest, or that of the run which goes on. @throws CrayonError `checkpoint-mismatch` */
+function startManifest(
+  { config, directory, machine, commit, now }: BenchRunOptions,
+  { source }: LoadedModel,
+  training: TrainingSet,
+  plannedCells: number,
+): RunManifest {
+  const { earlier } = directory;
+  const digest = source.digest();
+  // the data's digests are part of the configuration as it was used
+  const used = { ...config, training: training.digests };
+  if (earlier !== undefined) {
+    const before = earlier as unknown as RunManifest;
+    const differing = differences(before.config, used);
+    if (before.base.digest !== digest) differing.push('the base model');
+    if (differing.length > 0) {
+      throw new CrayonError(
+        'checkpoint-mismatch',
+        `${directory.path}: holds a run with another ${differing.join(', ')}`,
+        {
+          hint: 'Choose another --out, or give --fresh to throw its cells away.',
+        },
+      );
+    }
+  }
+  const before = earlier as unknown as RunManifest | undefined;
+  return {
+    ...{ format: 'crayon-bench', version: 1, createdBy: `crayon ${CRAYON_VERSION}`, machine, commit },
+    ...{ seed: config.seed, started: before?.started ?? now(), finished: null, config: used },
+    base: { name: config.model, parameters: parameterCount(source), digest },
+    server: config.server && { name: config.server.model, baseUrl: 'in process' },
+    ...{ pool: before?.pool ?? null, clusters: before?.clusters ?? null, plannedCells },
+  };
+}
+
+/** Keys of the top level whose values differ. */
+function differences(before: unknown, now: Record<string, unknown>): string[] {
+  const earlier = (before ?? {}) as Record<string, unknown>;
+  const keys = [...new Set([...Object.keys(earlier), ...Object.keys(now)])];
+  return keys.filter((key) => JSON.stringify(earlier[key]) !== JSON.stringify(now[key]));
+}
+
+function parameterCount(source: HfModel): number {
+  return source.tensorNames().reduce((sum, name) => sum + source.info(name).shape.reduce((a, b) => a * b, 1), 0);
+}
+
+async function buildPools(
+  cells: readonly PlannedCell[],
+  config: BenchConfig,
+  pools: PoolStore,
+  progress: (p: BenchProgress) => void,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  // the pool itself is always needed: the scope of a query is measured in its space
+  const wanted = [config.pool, ...cells.flatMap((cell) => poolsOf(cell, pools))];
+  const byPath = new Map(wanted.map((pool) => [pools.path(pool), pool]));
+  let number = 0;
+  for (const pool of byPath.values()) {
+    const name = byPath.size === 1 ? 'pool' : `pool ${++number} of ${byPath.size}`;
+    await pools.ensure(pool, {
+      onProgress: ({ stage, done, total, note }) => progress({ stage: `${name}: ${stage}`, done, total, note }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+  }
+}
+
+async function describePool(
+  manifest: RunManifest,
+  config: BenchConfig,
+  base: LoadedModel,
+  pools: PoolStore,
+): Promise<ScopeSpace> {
+  const pool = openPool(pools.path(config.pool));
+  const { N, tau, embedding, adapters } = pool.manifest;
+  const parameters = Array.from({ length: N }, (_, n) => {
+    const adapter = pool.openAdapter(n);
+    const count = adapter.modules.reduce((sum, m) => sum + m.r * (m.in + m.out), 0);
+    adapter.close();
+    return count;
+  }).reduce((a, b) => a + b, 0);
+  const { kind, centred } = embedding;
+  manifest.pool = { N, r: Math.max(...adapters.map((a) => a.r)), embedding: kind, centred, tau, parameters };
+  const space = scopeSpace(pool, base);
+  manifest.clusters ??= await mapOfTrainingSet(config, pool, space);
+  return space;
+}
+
+function cellTitle({ strategy, options }: PlannedCell): string {
+  return [strategy, ...Object.entries(options).map(([name, value]) => `${name} ${value}`)].join(', ');
+}
+
+function noticesOf(config: BenchConfig, tasks: readonly BenchTask[], users: readonly PlayedUser[]): string[] {
+  const notices = tasks
+    .filter((task) => task.overlapping > 0)
+    .map((task) => `${task.name}: ${task.overlapping} examples left out, being in the training set or in both splits.`);
+  for (const { info, test } of users) {
+    if (test.length < config.test_examples) notices.push(`${info.name} has only ${test.length} test examples.`);
+  }
+  return [...new Set(notices)];
+}
+
+function stopped(directory: BenchRunDirectory, done: number, total: number): CrayonError {
+  return new CrayonError('interrupted', `${directory.path}: stopped after ${done} of ${total} cells`, {
+    hint: 'The same command continues from here.',
+  });
+}
+
+/** How long the remaining cells will take, by those that are done. */
+class CellClock {
+  done = 0;
+  private readonly started = performance.now();
+
+  constructor(private readonly total: number) {}
+
+  tick(): void {
+    this.done++;
+  }
+
+  left(share: number): string {
+    const reached = this.done + share;
+    if (this.done === 0) return '';
+    const ms = ((performance.now() - this.started) / reached) * (this.total - reached);
+    return `; ${this.done}/${this.total} cells, ${Math.ceil(ms / 1000)} s left in all`;
+  }
+}

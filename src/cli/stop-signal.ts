@@ -1,0 +1,15 @@
+/** Ctrl-C and SIGTERM as an AbortSignal, for work that keeps what it has reached. */
+
+/** A second Ctrl-C ends the process at once. The caller releases it when the work is over. */
+export function stopSignal(): { signal: AbortSignal; release: () => void } {
+  const stop = new AbortController();
+  const release = () => void process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+  const onSignal = () => {
+    stop.abort();
+    // Not `once`, which would be gone too early: the spinner's own handler, called next, would see itself alone and end the
+    // process at the first.
+    setImmediate(release);
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  return { signal: stop.signal, release };
+}

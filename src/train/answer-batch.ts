@@ -1,0 +1,168 @@
+/**
+ * The model's own answers to many prompts, greedily decoded, several at a time.
+ *
+ * Every step reads the whole texts again, as generateGreedy does, but a step may yield more than one token: where the
+ * caller has a guess of the answer, the model reads prompt and guess at once, and the tokens of the guess that greedy
+ * decoding would have chosen too are taken over. That is speculative decoding with a given draft (arXiv 2211.17192, at
+ * temperature 0): the answers are the same with any guess, a right one only makes them faster.
+ */
+
+import * as tf from '@tensorflow/tfjs-core';
+import { CrayonError } from '../core/errors.js';
+import { eventLoopTurn } from '../core/event-loop.js';
+import type { LlamaModel } from '../model/llama.js';
+import { takeRows } from '../model/ops.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { padBatch } from './batches.js';
+import type { EvaluationLora } from './evaluate.js';
+import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
+
+export interface AnswerRequest {
+  /** token ids of the prompt, with BOS where the model wants it */
+  prompt: ArrayLike<number>;
+  /** what the answer may be */
+  guess?: ArrayLike<number>;
+}
+
+export interface Answer {
+  /** up to the first line break or EOS, without either */
+  text: string;
+  /** log p of each token chosen, in nats; the one that ended the answer is the last, unless it reached its limit */
+  logprobs: number[];
+  /** whether a line break or EOS ended it */
+  ended: boolean;
+}
+
+export interface AnswerOptions {
+  /** tokens to add at most */
+  maxNewTokens: number;
+  /** coefficients are those of its `gates`: one entry for all prompts, or one per prompt */
+  lora?: EvaluationLora | undefined;
+  batchSize?: number | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** An answer on its way. */
+interface Draft {
+  ids: number[];
+  promptLength: number;
+  guess: number[];
+  answer: Answer;
+}
+
+/** @throws CrayonError `interrupted` when the signal fires */
+export async function answerPrompts(
+  model: LlamaModel,
+  tokenizer: Tokenizer,
+  requests: ReadonlyArray<AnswerRequest>,
+  { maxNewTokens, lora, batchSize = 16, onProgress, signal }: AnswerOptions,
+): Promise<Answer[]> {
+  const limit = model.config.maxPositionEmbeddings;
+  const drafts = requests.map(
+    ({ prompt, guess }): Draft => ({
+      ids: Array.from(prompt),
+      promptLength: prompt.length,
+      guess: Array.from(guess ?? []).slice(0, Math.max(0, limit - prompt.length)),
+      answer: { text: '', logprobs: [], ended: false },
+    }),
+  );
+  const slices = lora === undefined ? [] : tf.tidy(() => factorSlices(lora.layout, tf.tensor1d(lora.parameters)));
+  const isOpen = ({ ids, promptLength, answer }: Draft) =>
+    !answer.ended && ids.length - promptLength < maxNewTokens && ids.length < limit;
+  try {
+    let open = drafts.map((_, i) => i).filter((i) => isOpen(drafts[i]!));
+    while (open.length > 0) {
+      open.sort((i, j) => readLength(drafts[i]!) - readLength(drafts[j]!) || i - j);
+      for (let at = 0; at < open.length; at += batchSize) {
+        const members = open.slice(at, at + batchSize);
+        const gates = lora && members.map((i) => lora.gates[lora.gates.length === 1 ? 0 : i]!);
+        const next = await predict(
+          model,
+          members.map((i) => drafts[i]!),
+          lora && { ...lora, gates: gates! },
+          slices,
+        );
+        members.forEach((i, m) => {
+          extend(drafts[i]!, next[m]!, maxNewTokens, model, tokenizer);
+        });
+        await eventLoopTurn();
+        if (signal?.aborted) throw new CrayonError('interrupted', 'stopped while answering');
+      }
+      open = open.filter((i) => isOpen(drafts[i]!));
+      onProgress?.(drafts.length - open.length, drafts.length);
+    }
+  } finally {
+    tf.dispose(slices);
+  }
+  for (const draft of drafts) {
+    if (!draft.answer.ended) draft.answer.text = textOf(draft, tokenizer);
+  }
+  return drafts.map((draft) => draft.answer);
+}
+
+const readLength = ({ ids, guess }: Draft) => ids.length + guess.length;
+
+/** The greedy next token after the text, and after the text with each longer part of its guess. */
+async function predict(
+  model: LlamaModel,
+  drafts: readonly Draft[],
+  lora: EvaluationLora | undefined,
+  slices: readonly tf.Tensor2D[],
+): Promise<Array<Array<{ id: number; logprob: number }>>> {
+  // padBatch takes the last token as a target only, so one of no meaning is put there
+  const padded = padBatch(
+    drafts.map(({ ids, guess }) => ({ ids: Int32Array.from([...ids, ...guess, 0]), promptLength: ids.length })),
+  );
+  const [best, logprobs] = tf.tidy(() => {
+    const binding = lora && {
+      factors: bindFactors(lora.layout, slices),
+      gate: gateTensor(lora.gates, padded.T, lora.layout.r, lora.loraAlpha / lora.layout.r),
+    };
+    const ids = tf.tensor2d(padded.ids, [padded.B, padded.T], 'int32');
+    const hidden = takeRows(model.forward(ids, { lora: binding }), tf.tensor1d(padded.rows, 'int32'));
+    const logits = model.logits(hidden); // (P, V)
+    return [tf.argMax(logits, 1), tf.sub(tf.max(logits, 1), tf.logSumExp(logits, 1))];
+  });
+  const [ids, values] = await Promise.all([best.data(), logprobs.data()]);
+  tf.dispose([best, logprobs]);
+  const next = drafts.map((): Array<{ id: number; logprob: number }> => []);
+  padded.owners.forEach((owner, p) => {
+    next[owner]!.push({ id: ids[p]!, logprob: values[p]! });
+  });
+  return next;
+}
+
+/** Takes over the predictions as far as the guess was right, and one more. */
+function extend(
+  draft: Draft,
+  next: ReadonlyArray<{ id: number; logprob: number }>,
+  maxNewTokens: number,
+  model: LlamaModel,
+  tokenizer: Tokenizer,
+): void {
+  const { ids, promptLength, guess, answer } = draft;
+  draft.guess = [];
+  for (const [at, { id, logprob }] of next.entries()) {
+    if (ids.length - promptLength >= maxNewTokens) return;
+    answer.logprobs.push(logprob);
+    if (model.config.eosTokenIds.includes(id) || id === tokenizer.eosId) {
+      answer.ended = true;
+      answer.text = textOf(draft, tokenizer);
+      return;
+    }
+    ids.push(id);
+    const text = textOf(draft, tokenizer);
+    const line = text.indexOf('\n');
+    if (line >= 0) {
+      answer.ended = true;
+      answer.text = text.slice(0, line);
+      return;
+    }
+    if (guess[at] !== id) return;
+  }
+}
+
+function textOf({ ids, promptLength }: Draft, tokenizer: Tokenizer): string {
+  return tokenizer.decode(ids.slice(promptLength));
+}
