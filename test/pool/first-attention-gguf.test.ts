@@ -4,13 +4,16 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { GgufFile } from '../../src/formats/gguf.js';
+import { exportModelGguf } from '../../src/formats/gguf-model.js';
+import type { GgufWriteType } from '../../src/formats/gguf-quantise.js';
 import { GGML_TYPES, type GgmlType } from '../../src/formats/gguf-types.js';
 import { float32ToBfloat16, float32ToFloat16 } from '../../src/formats/half-floats.js';
 import { HfModel } from '../../src/formats/hf-model.js';
 import { firstAttentionEmbedder } from '../../src/pool/first-attention.js';
 import { type FirstAttentionSource, firstAttentionSource } from '../../src/pool/first-attention-source.js';
-import { loadTokenizer } from '../../src/tokenizer/tokenizer.js';
-import { errorOf } from '../helpers/files.js';
+import { ggufTokenizer } from '../../src/tokenizer/gguf-tokenizer.js';
+import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture, fixtureJson, fixtureTensors, relativeDifference } from '../helpers/fixtures.js';
 import { floatEntry, ggufModel, ggufPath, stringEntry, uintEntry } from '../helpers/gguf.js';
 import { quantiseForTest } from '../helpers/gguf-quantise.js';
@@ -64,9 +67,8 @@ function encode(type: GgmlType, data: Float32Array): Uint8Array {
   return new Uint8Array(words.buffer);
 }
 
-/** Real prompts of six tasks as the tokenizer of a model of this repository sees them. */
-function promptsFor(model: string): Int32Array[] {
-  const tokenizer = loadTokenizer(model);
+/** Real prompts of six tasks. */
+function promptsFor(tokenizer: Tokenizer): Int32Array[] {
   return ['date-iso', 'dbpedia-topic', 'intent', 'key-value-json', 'sentiment', 'route-bank'].flatMap((task) => {
     const lines = readFileSync(join('suite', task, 'test.jsonl'), 'utf8')
       .split('\n')
@@ -159,7 +161,7 @@ describe('the embedding of a quantised GGUF', () => {
   ])('%s in %s has a cosine above with the unquantised one over real prompts', (name, type, least) => {
     const model = HfModel.open(join('models', name));
     const source = firstAttentionSource(model);
-    const prompts = promptsFor(join('models', name));
+    const prompts = promptsFor(loadTokenizer(join('models', name)));
     const embedder = firstAttentionEmbedder(source);
     const cosine = smallestCosine(
       embedFile(ggufOf(source, type, 'llama'), prompts),
@@ -178,7 +180,7 @@ describe('the embedding of a quantised GGUF', () => {
   ])('256 columns of crayon-server in %s: above %d', (type, least) => {
     const model = HfModel.open('models/crayon-server');
     const source = narrowed(firstAttentionSource(model), 256);
-    const prompts = promptsFor('models/crayon-server');
+    const prompts = promptsFor(loadTokenizer('models/crayon-server'));
     const embedder = firstAttentionEmbedder(source);
     const cosine = smallestCosine(
       embedFile(ggufOf(source, type, 'llama'), prompts),
@@ -186,6 +188,27 @@ describe('the embedding of a quantised GGUF', () => {
       embedder.d,
     );
     model.close();
+    expect(cosine).toBeGreaterThan(least);
+  });
+});
+
+describe('a model that crayon exported', () => {
+  it.each<[GgufWriteType, number]>([
+    ['F32', 0.9999999],
+    ['Q8_0', 0.999],
+  ])('in %s embeds real prompts like its directory, by its own tokenizer', (type, least) => {
+    const dir = join('models', 'crayon-edge');
+    const out = join(temporaryDir(), 'edge.gguf');
+    exportModelGguf({ model: dir, out, type, force: false });
+    const file = GgufFile.open(out);
+    const model = HfModel.open(dir);
+    const prompts = promptsFor(loadTokenizer(dir));
+    const theirs = promptsFor(ggufTokenizer(file));
+    expect(theirs).toEqual(prompts);
+    const embedder = firstAttentionEmbedder(model);
+    const cosine = smallestCosine(firstAttentionEmbedder(file).embed(theirs), embedder.embed(prompts), embedder.d);
+    model.close();
+    file.close();
     expect(cosine).toBeGreaterThan(least);
   });
 });
