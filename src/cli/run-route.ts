@@ -48,7 +48,11 @@ function show(found: DryRun, config: EdgeConfig, mode: string, maxTokens: number
     mode,
     explanation: sentence,
     ...decision,
-    computed: { promptTokens, maxTokens, ...scope, complexity, confidence },
+    computed: {
+      ...{ promptTokens, maxTokens, complexity, confidence },
+      scope: scope?.percentile ?? null,
+      similarity: scope?.similarity ?? null,
+    },
     answer,
   });
   terminal.print(sentence);

@@ -1,0 +1,51 @@
+import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { RecordLog } from '../../src/formats/record-log.js';
+import { temporaryDir } from '../helpers/files.js';
+
+const FINGERPRINT = { model: 'm', data: ['d1'] };
+
+describe('RecordLog', () => {
+  let path: string;
+  beforeEach(() => {
+    path = join(temporaryDir(), 'records.jsonl');
+  });
+
+  it('gives a later run what earlier ones have written', () => {
+    const first = new RecordLog(path, FINGERPRINT);
+    expect(first.earlier).toEqual([]);
+    first.append({ id: 'a' });
+    const second = new RecordLog(path, FINGERPRINT);
+    second.append({ id: 'b' });
+    expect(new RecordLog(path, FINGERPRINT).earlier).toEqual([{ id: 'a' }, { id: 'b' }]);
+    expect(new RecordLog(path, FINGERPRINT, { fresh: true }).earlier).toEqual([]);
+  });
+
+  it('drops a line that was cut short, and goes on after the ones before it', () => {
+    new RecordLog(path, FINGERPRINT).append({ id: 'a' });
+    appendFileSync(path, '{"id":"b","sco');
+    const log = new RecordLog(path, FINGERPRINT);
+    expect(log.earlier).toEqual([{ id: 'a' }]);
+    log.append({ id: 'c' });
+    expect(new RecordLog(path, FINGERPRINT).earlier).toEqual([{ id: 'a' }, { id: 'c' }]);
+  });
+
+  it('refuses records of other inputs, naming them, and leaves them as they are', () => {
+    new RecordLog(path, FINGERPRINT).append({ id: 'a' });
+    const before = readFileSync(path, 'utf8');
+    expect(() => new RecordLog(path, { model: 'm', data: ['d2'], limit: 3 })).toThrow(
+      expect.objectContaining({ code: 'checkpoint-mismatch', message: expect.stringContaining('data, limit') }),
+    );
+    expect(readFileSync(path, 'utf8')).toBe(before);
+  });
+
+  it.each(['not json\n', '[1]\n', '{"model":"m","data":["d1"]}\nnot json\n'])(
+    'refuses a file of another kind: %j',
+    (content) => {
+      writeFileSync(path, content);
+      expect(() => new RecordLog(path, FINGERPRINT)).toThrow(expect.objectContaining({ code: 'json-invalid' }));
+      expect(readFileSync(path, 'utf8')).toBe(content);
+    },
+  );
+});

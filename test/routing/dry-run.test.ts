@@ -1,0 +1,59 @@
+import { describe, expect, it } from 'vitest';
+import { createScriptedEngine } from '../../src/engine/scripted.js';
+import { dryRun } from '../../src/routing/dry-run.js';
+import type { RoutingConfig } from '../../src/routing/types.js';
+
+const config = (thresholds: Partial<RoutingConfig['thresholds']> = {}): RoutingConfig => ({
+  mode: 'prefer_on_device',
+  thresholds: { scope: null, complexity: null, confidence: null, ...thresholds },
+  confidence: { measure: 'mean-logprob', tokens: 2 },
+  load: true,
+});
+const prompt = { kind: 'text' as const, text: 'one two three' };
+const { signal } = new AbortController();
+const scope = () => ({ percentile: 7, similarity: 0.4 });
+
+describe('dryRun', () => {
+  it('shows every signal, also those that are off, and generates no more than it needs', async () => {
+    const edge = createScriptedEngine({ answers: 'a b c d e f', promptNll: 2.5 });
+    const parts = { edge, hasServer: true, config: config(), scope, adapters: [] };
+    const found = await dryRun(parts, { prompt, maxTokens: 10 }, signal);
+    expect(found).toMatchObject({
+      decision: { source: 'on_device', reason: 'accepted', score: null },
+      promptTokens: 4,
+      scope: { percentile: 7, similarity: 0.4 },
+      complexity: 2.5,
+      answer: 'a b',
+    });
+    expect(found.confidence).toBeCloseTo(Math.log(0.5), 12);
+    expect(edge.requests[0]).toMatchObject({ outcome: 'returned', tokensSent: 2 });
+  });
+
+  it.each([
+    [{ scope: 10 }, 'scope'],
+    [{ complexity: 2 }, 'complexity'],
+    [{ confidence: -0.5 }, 'confidence'],
+    [{ scope: 5, complexity: 3, confidence: -1 }, 'accepted'],
+  ] as const)('decides as the router would: %o', async (thresholds, reason) => {
+    const edge = createScriptedEngine({ answers: 'a b c', promptNll: 2.5 });
+    const parts = { edge, hasServer: true, config: config(thresholds), scope, adapters: [] };
+    expect((await dryRun(parts, { prompt, maxTokens: 10 }, signal)).decision.reason).toBe(reason);
+    const alone = await dryRun({ ...parts, hasServer: false }, { prompt, maxTokens: 10 }, signal);
+    expect(alone.decision).toMatchObject({ source: 'on_device', reason: 'mode' });
+  });
+
+  it('computes nothing on the device for what does not fit it', async () => {
+    const edge = createScriptedEngine({ answers: 'a', contextTokens: 8 });
+    const parts = { edge, hasServer: true, config: config(), scope: null, adapters: [] };
+    expect(await dryRun(parts, { prompt, maxTokens: 10 }, signal)).toMatchObject({
+      decision: { source: 'in_cloud', reason: 'context', score: 14, threshold: 8 },
+      complexity: null,
+      confidence: null,
+      answer: null,
+    });
+    expect(edge.requests).toEqual([]);
+    await expect(dryRun(parts, { prompt, maxTokens: 10, mode: 'only_on_device' }, signal)).rejects.toMatchObject({
+      code: 'context-exceeded',
+    });
+  });
+});
