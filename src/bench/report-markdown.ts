@@ -1,5 +1,7 @@
 /** The report as Markdown: the tables, for a pull request or a README. */
 
+import type { Comparison } from './compare.js';
+import { compareTables } from './compare-tables.js';
 import type { Report } from './report.js';
 import { reportTables } from './report-all-tables.js';
 import { facts } from './report-facts.js';
@@ -7,7 +9,7 @@ import type { ReportTable } from './report-table.js';
 import { visible } from './report-words.js';
 
 /** GitHub's dialect. Text from outside cannot open a link, a tag, or another cell. */
-export function reportMarkdown(report: Report): string {
+export function reportMarkdown(report: Report, comparison: Comparison | null = null): string {
   const parts = [`# crayon bench: ${escapeMarkdown(report.name)}`];
   for (const remark of report.remarks) parts.push(`> **Note.** ${escapeMarkdown(remark)}`);
   parts.push(
@@ -15,7 +17,8 @@ export function reportMarkdown(report: Report): string {
       .map(([name, value]) => `- ${name}: ${escapeMarkdown(value)}`)
       .join('\n'),
   );
-  for (const table of reportTables(report)) parts.push(`## ${escapeMarkdown(table.title)}`, tableMarkdown(table));
+  const tables = [...reportTables(report), ...(comparison === null ? [] : compareTables(comparison))];
+  for (const table of tables) parts.push(`## ${escapeMarkdown(table.title)}`, tableMarkdown(table));
   return `${parts.join('\n\n')}\n`;
 }
 

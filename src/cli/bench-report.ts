@@ -2,6 +2,9 @@
 
 import { join } from 'node:path';
 import { Command } from 'commander';
+import { compareRuns } from '../bench/compare.js';
+import { compareTables } from '../bench/compare-tables.js';
+import { reportHtml } from '../bench/html-report.js';
 import { buildReport, type Report } from '../bench/report.js';
 import { terminalTables } from '../bench/report-all-tables.js';
 import { facts } from '../bench/report-facts.js';
@@ -41,18 +44,23 @@ export function benchReportCommand(terminal: Terminal): Command {
 }
 
 function run(dir: string, flags: Flags, terminal: Terminal): void {
-  const report = buildReport(readRun(dir), { resamples: flags.resamples });
+  const { resamples } = flags;
+  const here = readRun(dir);
+  const comparison = flags.compare === undefined ? null : compareRuns(here, readRun(flags.compare), { resamples });
+  const report = buildReport(here, { resamples });
   const out = flags.out ?? dir;
   ensureDirectory(out);
-  const markdown = join(out, 'report.md');
-  writeFileAtomic(markdown, reportMarkdown(report));
-  terminal.document(documentOf(report));
+  const files = { markdown: join(out, 'report.md'), html: join(out, 'report.html') };
+  writeFileAtomic(files.markdown, reportMarkdown(report, comparison));
+  writeFileAtomic(files.html, reportHtml(report, comparison));
+  terminal.document({ ...documentOf(report), comparison, files });
   for (const remark of report.remarks) terminal.warn(visible(remark));
   const { bold, dim, green } = terminal.colour;
   terminal.print(bold(`crayon bench: ${visible(report.name)}`));
   for (const [name, value] of facts(report)) terminal.print(`  ${dim(name.padEnd(14))}${visible(value)}`);
   for (const table of terminalTables(report)) printTable(table, terminal);
-  terminal.print(`\n${green('Report written:')} ${markdown}`);
+  for (const table of comparison === null ? [] : compareTables(comparison)) printTable(table, terminal);
+  terminal.print(`\n${green('Report written:')} ${files.markdown} and ${files.html}`);
 }
 
 function printTable({ title, head, align, rows, notes }: ReportTable, terminal: Terminal): void {

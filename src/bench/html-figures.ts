@@ -1,0 +1,113 @@
+/** The report's pictures with their captions, each in a wide and a narrow drawing of the same numbers. */
+
+import { html, type Markup, NOTHING } from './html.js';
+import type { PlotWidth } from './plot-axis.js';
+import { clusterPlot, drawnPoints, taskMarks, taskShape } from './plot-clusters.js';
+import { curvePlot } from './plot-curve.js';
+import { heatPlot } from './plot-heat.js';
+import { type IntervalRow, intervalPlot } from './plot-intervals.js';
+import { latencyPlot } from './plot-latency.js';
+import type { CoefficientMap, Report } from './report.js';
+import type { HybridRow } from './report-hybrid.js';
+import { type StrategyRow, USER_KINDS } from './report-strategies.js';
+import * as words from './report-words.js';
+import { isCrayon, isReference, SERVER } from './strategy-names.js';
+
+const both = (draw: (width: PlotWidth) => Markup): Markup => html`${draw('wide')}${draw('narrow')}`;
+
+const what = (text: string): Markup => html`<p class="what">${text}</p>`;
+
+/** How many users and examples a picture rests on. */
+export function basis(users: number, examples: number): string {
+  return `${words.plural(users, 'user')}, ${words.plural(examples, 'test example')}`;
+}
+
+export function accuracyFigure({ strategies, methods, users }: Report): Markup {
+  const kinds = USER_KINDS.filter((kind) => strategies.some((row) => row.byKind[kind] !== undefined));
+  const several = kinds.length > 1;
+  const rows = strategies.map((row): IntervalRow => {
+    const few = row.accuracy.users < users.length ? `, ${words.plural(row.accuracy.users, 'user')}` : '';
+    return {
+      label: `${row.title}${methods.length > 1 ? ` (${row.method})` : ''}${few}`,
+      value: row.accuracy,
+      role: roleOf(row),
+      parts: several
+        ? kinds.flatMap((kind, i) => {
+            const mean = row.byKind[kind];
+            return mean === undefined ? [] : [{ kind: i, value: mean.estimate, label: words.KIND_TITLES[kind] }];
+          })
+        : [],
+    };
+  });
+  const examples = Math.max(...strategies.map((row) => row.accuracy.examples));
+  const legend = several ? kinds.map((kind) => words.KIND_TITLES[kind]) : [];
+  return html`${what(`${basis(users.length, examples)}. Mean over users with its 95 % interval${several ? '; small marks are the means for each kind of user' : ''}.`)}${both((width) => intervalPlot(rows, legend, width))}`;
+}
+
+function roleOf({ strategy }: StrategyRow): IntervalRow['role'] {
+  if (isCrayon(strategy)) return 'crayon';
+  if (strategy === SERVER) return 'server';
+  return isReference(strategy) ? 'reference' : 'other';
+}
+
+export function hybridFigure(rows: readonly HybridRow[]): Markup {
+  const { curve, users, title } = rows[0]!;
+  const gap = curve.apgr === null ? ' The server is no better, so there is no gap to recover.' : '';
+  return html`${what(`${title} on the device; ${basis(users, curve.examples)}. Queries go to the server in the order of a routing signal; bars are 95 % intervals.${gap}`)}${both((width) => curvePlot(rows, width))}`;
+}
+
+export function latencyFigure({ latency }: Report): Markup {
+  const answers = latency.reduce((sum, { box }) => sum + box.count, 0);
+  return html`${what(`${words.plural(answers, 'answer')}. Box: the middle half, with the median; line: 5 to 95 %; dot: 99 %. The figure is the median. Blue: answered by the server.`)}${both((width) => latencyPlot(latency, width))}`;
+}
+
+export function coefficientFigure({ title, users, values }: CoefficientMap, clusterTasks: readonly string[]): Markup {
+  const N = Math.max(...values.map((row) => row.length));
+  const columns = Array.from({ length: N }, (_, n) => `${n} ${clusterTasks[n] ?? ''}`.trim());
+  const full = Math.max(...values.flat().map(Math.abs), 1e-9);
+  const map = { label: `Coefficients of ${title}`, rows: users, columns, values, full, text: coefficient };
+  const legend = clusterTasks.length === 0 ? NOTHING : columnList(columns);
+  return html`<h3>${title}</h3>${both((width) => heatPlot(map, width))}${legend}`;
+}
+
+function coefficient(x: number): string {
+  return x
+    .toFixed(2)
+    .replace('-', '−')
+    .replace(/^(−?)0\./, '$1.')
+    .replace(/^−\.00$/, '.00');
+}
+
+/** Names of the numbered columns of a narrow heat map. */
+function columnList(columns: readonly string[]): Markup {
+  return html`<ul class="marks">${columns.map((name) => html`<li>${words.short(name, 60)}</li>`)}</ul>`;
+}
+
+/** Users down, strategies across. */
+export function userFigure({ strategies, users, methods }: Report): Markup {
+  const columns = strategies.map((row) => (methods.length > 1 ? `${row.title} (${row.method})` : row.title));
+  const values = users.map((user) =>
+    strategies.map((row) => row.byUser.find((own) => own.user === user.title)?.accuracy.estimate ?? Number.NaN),
+  );
+  const map = {
+    label: 'Accuracy of each user by strategy',
+    rows: users.map((user) => user.title),
+    columns,
+    values,
+    full: 1,
+    text: (x: number) => (100 * x).toFixed(0),
+  };
+  return html`${what('Points of accuracy; strategies in the order of their means.')}${both((width) => heatPlot(map, width))}${columnList(columns.map((name, i) => `${i} ${name}`))}`;
+}
+
+export function clusterFigure({ clusters }: Report): Markup {
+  if (clusters === null) return NOTHING;
+  const drawn = drawnPoints(clusters).length;
+  const total = clusters.points.length;
+  const some = drawn < total ? `, ${words.count(drawn)} of them drawn` : '';
+  const marks = taskMarks(clusters);
+  return html`${what(`${words.plural(total, 'training example')}${some}, ${words.plural(clusters.centroids.length, 'centroid')}: principal components of the embeddings. What is far apart here is far apart; what is near may not be near.`)}${both((width) => clusterPlot(clusters, width))}<ul class="marks">${marks.map(
+    (mark) =>
+      html`<li><svg viewBox="-7 -7 14 14" aria-hidden="true">${taskShape(mark, 0, 0)}</svg>${words.short(mark.task, 60)} (${words.count(mark.points)})</li>`,
+  )}</ul>`;
+}

@@ -1,0 +1,124 @@
+/**
+ * The report as one HTML page that needs nothing else: no script, no request, no font. It can be mailed, opened from a disk,
+ * or put beside the run. Its policy forbids scripts and requests, so that even a mistake here could not run anything.
+ */
+
+import type { Comparison } from './compare.js';
+import { compareTables } from './compare-tables.js';
+import { html, type Markup, NOTHING } from './html.js';
+import * as figures from './html-figures.js';
+import { STYLE } from './html-style.js';
+import { tiles } from './html-tiles.js';
+import type { Report } from './report.js';
+import { facts } from './report-facts.js';
+import { groupBy } from './report-strategies.js';
+import type { ReportTable } from './report-table.js';
+import * as tables from './report-tables.js';
+import * as hybridTables from './report-tables-hybrid.js';
+import { visible } from './report-words.js';
+
+interface Section {
+  id: string;
+  title: string;
+  content: Markup;
+}
+
+/** @param comparison with another run, put after the strategies */
+export function reportHtml(report: Report, comparison: Comparison | null = null): string {
+  const sections = sectionsOf(report, comparison);
+  const { manifest, name } = report;
+  const body = html`<header><h1><span>crayon</span> bench: ${name}</h1>${lead(report)}${report.remarks.map((remark) => html`<p class="remark">${remark}</p>`)}<nav aria-label="Sections">${sections.map(({ id, title }) => html`<a href="#${id}">${title}</a>`)}</nav>${tiles(report)}</header><main>${sections.map(
+    ({ id, title, content }) => html`<section id="${id}"><h2>${title}</h2>${content}</section>`,
+  )}<footer>${manifest.createdBy}, run started ${manifest.started}</footer></main>`;
+  const head = html`<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'"><title>crayon bench: ${name}</title>`;
+  return `<!doctype html>\n<html lang="en"><head>${head.text}<style>${STYLE}</style></head><body>${body.text}</body></html>\n`;
+}
+
+function lead({ manifest }: Report): Markup {
+  const { base, server, pool, machine } = manifest;
+  const parts = [base.name];
+  if (pool !== null) parts.push(`pool of ${pool.N} base LoRAs`);
+  if (server !== null) parts.push(`server ${server.name}`);
+  return html`<p class="lead">${parts.join(' · ')}<br>${machine}</p>`;
+}
+
+function sectionsOf(report: Report, comparison: Comparison | null): Section[] {
+  const sections: Section[] = [];
+  const add = (id: string, title: string, ...content: Array<Markup | null>) => {
+    const parts = content.filter((part) => part !== null && part.text !== '');
+    if (parts.length > 0) sections.push({ id, title, content: html`${parts as Markup[]}` });
+  };
+  const { strategies, users, hybrid, latency, coefficients, clusterTasks } = report;
+  if (strategies.length > 0) {
+    add(
+      'strategies',
+      'Accuracy by strategy',
+      figures.accuracyFigure(report),
+      tableHtml(tables.accuracyTable(report)),
+      captioned(tables.differenceTable(report)),
+    );
+  }
+  if (comparison !== null) add('comparison', 'Comparison', ...compareTables(comparison).map(captioned));
+  if (hybrid !== null) add('hybrid', 'Hybrid: accuracy against server share', ...hybridContent(report));
+  add('routed', 'Hybrid as it was routed', tableHtml(hybridTables.routedTable(report)));
+  if (users.length > 1 && strategies.length > 0) {
+    const full = html`<details><summary>The same as a table, with kinds and tasks</summary>${tableHtml(tables.userTable(report))}</details>`;
+    add('users', 'Each user', figures.userFigure(report), full);
+  }
+  add('costs', 'What it costs', tableHtml(tables.costTable(report)));
+  if (latency.length > 0) add('latency', 'Latency', figures.latencyFigure(report));
+  add('ablation', 'Ablation, one option at a time', tableHtml(tables.ablationTable(report)));
+  add('conditions', 'Devices and networks', tableHtml(tables.conditionsTable(report)));
+  add('load', 'Load', tableHtml(hybridTables.loadTable(report)), captioned(hybridTables.loadTimesTable(report)));
+  if (coefficients.length > 0) {
+    add(
+      'coefficients',
+      'Coefficients of the blends',
+      ...coefficients.map((map) => figures.coefficientFigure(map, clusterTasks)),
+    );
+  }
+  if (report.clusters !== null) add('clusters', "Map of the pool's clusters", figures.clusterFigure(report));
+  add('run', 'The run', aboutRun(report));
+  return sections;
+}
+
+/** The first strategy on the device in full, the others folded. */
+function hybridContent(report: Report): Markup[] {
+  const { rows, remarks } = report.hybrid!;
+  const groups = [...groupBy(rows, (row) => `${row.edgeStrategy}\n${row.method}`).values()];
+  const all = hybridTables.hybridTables(report).map(captioned);
+  if (groups.length === 0) return remarks.map((remark) => html`<p class="what">${remark}</p>`);
+  return groups.map((own, i) => {
+    const content = html`${figures.hybridFigure(own)}${all[2 * i] ?? NOTHING}${all[2 * i + 1] ?? NOTHING}`;
+    return i === 0 ? content : html`<details><summary>${own[0]!.title} on the device</summary>${content}</details>`;
+  });
+}
+
+function aboutRun(report: Report): Markup {
+  const rows = facts(report).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`);
+  const config = JSON.stringify(report.manifest.config, null, 2) ?? '';
+  // Line by line: a line break is the one control character that belongs here.
+  const lines = config.split('\n').map((line, i) => html`${i === 0 ? '' : NEWLINE}${visible(line)}`);
+  return html`<dl>${rows}</dl><details><summary>Configuration</summary><pre>${lines}</pre></details>`;
+}
+
+const NEWLINE: Markup = html`
+`;
+
+function captioned(table: ReportTable | null): Markup {
+  return table === null ? NOTHING : tableHtml(table, html`<caption>${table.title}</caption>`);
+}
+
+function tableHtml(table: ReportTable | null, caption: Markup = NOTHING): Markup {
+  if (table === null) return NOTHING;
+  const { head, align, rows, notes } = table;
+  const number = (i: number) => (align[i] === 'right' ? 'number' : '');
+  return html`<div class="scroll"><table>${caption}<thead><tr>${head.map((name, i) => html`<th scope="col" class="${number(i)}">${name}</th>`)}</tr></thead><tbody>${rows.map(
+    ({ cells, strong = false, clear = [] }) =>
+      html`<tr class="${strong ? 'strong' : ''}">${cells.map((cell, i) =>
+        i === 0
+          ? html`<th scope="row" title="${cell}">${cell}</th>`
+          : html`<td class="${[number(i), clear.includes(i) ? 'clear' : ''].join(' ').trim()}">${cell}</td>`,
+      )}</tr>`,
+  )}</tbody></table></div><div class="notes">${notes.map((note) => html`<p>${note}</p>`)}</div>`;
+}
