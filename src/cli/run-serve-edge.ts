@@ -74,7 +74,9 @@ function nextSignal(): { received: Promise<NodeJS.Signals>; ignore(): void } {
   let stopListening = () => {};
   const received = new Promise<NodeJS.Signals>((resolve) => {
     const onSignal = (name: NodeJS.Signals) => {
-      stopListening();
+      // Not at once: a library that looks after the terminal's cursor listens too, and ends the process when it finds
+      // itself alone.
+      setImmediate(stopListening);
       resolve(name);
     };
     stopListening = () => {

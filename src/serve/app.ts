@@ -39,7 +39,6 @@ export class EdgeApp {
   /** null while the model is loading */
   parts: ServeParts | null = null;
   private readonly created: number;
-  private readonly stopNow = new AbortController();
   private readonly calls = new Set<Call>();
   private isStopping = false;
   private whenIdle: (() => void) | null = null;
@@ -68,7 +67,7 @@ export class EdgeApp {
   async handle(request: Request): Promise<Response> {
     const { settings } = this;
     const { limits, newId } = settings;
-    const call = new Call({ request, id: newId(), stop: this.stopNow.signal, requestMs: limits.requestMs });
+    const call = new Call({ request, id: newId(), requestMs: limits.requestMs });
     this.calls.add(call);
     call.onEnd((status) => this.finish(call, status));
     const response = await this.answer(call);
@@ -96,7 +95,7 @@ export class EdgeApp {
     const outcome = await Promise.race([idle, patience]);
     clearTimeout(timer);
     const left = this.calls.size;
-    if (outcome === 'late') this.stopNow.abort();
+    if (outcome === 'late') for (const call of this.calls) call.cancel('stop');
     return left;
   }
 

@@ -6,8 +6,6 @@ import { HttpError, toHttpError } from './http-error.js';
 export interface CallOptions {
   request: Request;
   id: string;
-  /** fires when the server stops without waiting any longer */
-  stop: AbortSignal;
   requestMs: number;
 }
 
@@ -30,22 +28,21 @@ export class Call {
   isStreaming = false;
   private readonly own = new AbortController();
   private readonly timer: NodeJS.Timeout;
-  private readonly stop: AbortSignal;
-  private isLate = false;
+  /** why `signal` has fired */
+  private cause: 'client' | 'time' | 'stop' | null = null;
   private readonly atEnd: Array<(status: number) => void> = [];
   private hasEnded = false;
 
-  constructor({ request, id, stop, requestMs }: CallOptions) {
+  constructor({ request, id, requestMs }: CallOptions) {
     this.request = request;
     this.id = id;
     this.url = new URL(request.url);
-    this.stop = stop;
     this.started = performance.now();
-    this.signal = AbortSignal.any([request.signal, stop, this.own.signal]);
-    this.timer = setTimeout(() => {
-      this.isLate = true;
-      this.own.abort();
-    }, requestMs);
+    this.signal = this.own.signal;
+    this.timer = setTimeout(() => this.cancel('time'), requestMs);
+    const { signal } = request;
+    if (signal.aborted) this.cancel();
+    else signal.addEventListener('abort', () => this.cancel(), { once: true });
   }
 
   get ms(): number {
@@ -54,11 +51,13 @@ export class Call {
 
   /** The client has gone away: nobody reads the answer. */
   get isAbandoned(): boolean {
-    return this.request.signal.aborted || (this.own.signal.aborted && !this.isLate);
+    return this.cause === 'client';
   }
 
-  /** Ends whatever works for this request. */
-  cancel(): void {
+  /** Ends whatever works for this request; the first cause counts. */
+  cancel(cause: 'client' | 'time' | 'stop' = 'client'): void {
+    if (this.hasEnded) return;
+    this.cause ??= cause;
     this.own.abort();
   }
 
@@ -77,14 +76,14 @@ export class Call {
   /** A failure as the client is told it: an interruption by its cause. */
   explain(error: unknown): HttpError {
     if (!isCrayonError(error, 'interrupted') && !this.signal.aborted) return toHttpError(error);
-    if (this.isLate) {
+    if (this.cause === 'time') {
       return new HttpError(504, 'The answer took longer than this server’s limit for a request.', {
         type: 'timeout_error',
         code: 'request_timeout',
         cause: error,
       });
     }
-    if (this.stop.aborted) {
+    if (this.cause === 'stop') {
       return new HttpError(503, 'The server is stopping.', {
         type: 'unavailable_error',
         code: 'stopping',

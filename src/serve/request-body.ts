@@ -39,7 +39,9 @@ async function readBody(request: Request, maxBytes: number): Promise<Uint8Array>
   let length = 0;
   const reader = request.body.getReader();
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((cause: unknown) => {
+      throw new HttpError(400, 'The request ended before its body was complete.', { code: 'incomplete_body', cause });
+    });
     if (done) return Buffer.concat(parts, length);
     length += value.byteLength;
     if (length > maxBytes) {
