@@ -53,13 +53,11 @@ export function spmCodec(vocabulary: GgufVocabulary): SpmCodec {
   return {
     encode(text) {
       const out: number[] = [];
-      let afterSpecial = true;
       // Half a surrogate pair has no bytes: it arrives at llama.cpp as the replacement character.
       const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
       for (const part of splitSpecial(wellFormed, longestFirst, tokens, stripsRight)) {
         if (typeof part === 'number') out.push(part);
-        else encodeText(`${addSpacePrefix && afterSpecial ? ' ' : ''}${part}`.replaceAll(' ', SPACE), out);
-        afterSpecial = typeof part === 'number';
+        else encodeText(`${addSpacePrefix ? ' ' : ''}${part}`.replaceAll(' ', SPACE), out);
       }
       return out;
     },

@@ -185,6 +185,13 @@ describe('byte-level BPE', () => {
     expect(encode(metadataOf(BPE), 'aéb')).toEqual([0, 1]);
   });
 
+  it('of a Phi-3 swallows the spaces after a special token', () => {
+    const metadata = new Map(metadataOf({ ...BPE, token_type: [1, 1, 1, 1, 1, 3] }));
+    expect(encode(metadata, 'a<e> c')).toEqual([0, 5, 3, 2]);
+    metadata.set('general.name', { type: 'string', value: 'My Phi-3' });
+    expect(encode(metadata, 'a<e> c')).toEqual([0, 5, 2]);
+  });
+
   it('under llama-bpe starts with BOS and takes a whole word that is a token before merging', () => {
     const tokens = ['a', 'b', 'c', 'Ġ', 'ab', '<e>', 'abc', 'bc'];
     const metadata = metadataOf({ ...BPE, pre: 'llama-bpe', tokens, merges: ['b c', 'a b'], bos_token_id: 5 });
