@@ -47,7 +47,10 @@ function quantiseQ8(data: Float32Array, where: string): Uint8Array {
   const scales = new Float32Array(blocks);
   for (let i = 0; i < blocks; i++) {
     let largest = 0;
-    for (let j = i * Q8_BLOCK; j < (i + 1) * Q8_BLOCK; j++) largest = Math.max(largest, Math.abs(data[j]!));
+    for (let j = i * Q8_BLOCK; j < (i + 1) * Q8_BLOCK; j++) {
+      const size = Math.abs(data[j]!);
+      if (size > largest) largest = size;
+    }
     scales[i] = largest / 127; // stored as float32, as in C
     inverse[i] = scales[i] === 0 ? 0 : 1 / scales[i]!;
   }
@@ -60,9 +63,10 @@ function quantiseQ8(data: Float32Array, where: string): Uint8Array {
   for (let i = 0; i < blocks; i++) {
     out[at++] = scaleBits[i]! & 0xff;
     out[at++] = scaleBits[i]! >>> 8;
+    const id = inverse[i]!;
     for (let j = i * Q8_BLOCK; j < (i + 1) * Q8_BLOCK; j++) {
-      const x = Math.fround(data[j]! * inverse[i]!);
-      signed[at++] = x < 0 ? -Math.floor(0.5 - x) : Math.floor(x + 0.5);
+      const x = Math.fround(data[j]! * id);
+      signed[at++] = x < 0 ? x - 0.5 : x + 0.5; // the store cuts the fraction off
     }
   }
   return out;
@@ -70,8 +74,9 @@ function quantiseQ8(data: Float32Array, where: string): Uint8Array {
 
 /** A finite float32 beyond 65,504 would silently become infinity. */
 function refuseOverflow(bits: Uint16Array, data: Float32Array, where: string): void {
-  const at = bits.findIndex((x, i) => (x & 0x7fff) === 0x7c00 && Number.isFinite(data[i]!));
-  if (at === -1) return;
+  let at = 0;
+  while (at < bits.length && ((bits[at]! & 0x7fff) !== 0x7c00 || !Number.isFinite(data[at]!))) at++;
+  if (at === bits.length) return;
   throw new CrayonError('tensor-not-finite', `${where}: ${data[at]} does not fit into F16`, {
     hint: 'Write it as F32 (--type F32).',
   });
