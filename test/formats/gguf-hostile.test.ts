@@ -234,7 +234,7 @@ describe('a huge file', () => {
     const before = process.memoryUsage().arrayBuffers;
     const start = performance.now();
     const file = GgufFile.open(path);
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(performance.now() - start).toBeLessThan(5000); // milliseconds on an idle machine
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * 2 ** 20);
     expect(file.readF32('end')).toEqual(new Float32Array(8));
     file.close();
@@ -247,7 +247,7 @@ describe('a huge file', () => {
   ])('that claims %s is refused before anything is allocated', (_name, metadata, message) => {
     const start = performance.now();
     const error = errorOf(() => GgufFile.open(sparse(ggufBytes({ metadata }))));
-    expect(performance.now() - start).toBeLessThan(1000);
+    expect(performance.now() - start).toBeLessThan(5000); // milliseconds on an idle machine
     expect(error.code).toBe('gguf-invalid');
     expect(error.message).toMatch(message);
   });
