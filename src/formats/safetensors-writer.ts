@@ -4,12 +4,9 @@
  */
 
 import assert from 'node:assert';
-import { closeSync, fsyncSync, openSync, renameSync, statfsSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { discard, removeStaleSiblings, syncPath, temporarySibling } from './atomic-file.js';
-import { bytesOf, writeFully } from './file-io.js';
-import { writeError } from './fs-errors.js';
+import { AtomicFileStream } from './atomic-file-stream.js';
+import { bytesOf } from './file-io.js';
 import { float32ToBfloat16, float32ToFloat16 } from './half-floats.js';
 import { type Dtype, layOut, type TensorPlace } from './safetensors-header.js';
 
@@ -66,10 +63,8 @@ export class SafetensorsWriter {
   /** Size of the complete file. */
   readonly sizeBytes: number;
   private readonly path: string;
-  private readonly temporary: string;
-  private readonly fd: number;
+  private readonly file: AtomicFileStream;
   private next = 0;
-  private isOpen = true;
 
   constructor(path: string, tensors: readonly TensorDeclaration[], metadata?: Record<string, string>) {
     const { head, places, dataBytes } = layOut(tensors, metadata);
@@ -77,15 +72,8 @@ export class SafetensorsWriter {
     this.path = path;
     this.order = places;
     this.sizeBytes = head.byteLength + dataBytes;
-    this.temporary = temporarySibling(path);
-    try {
-      removeStaleSiblings(path);
-      refuseWhenTooLarge(path, this.sizeBytes);
-      this.fd = openSync(this.temporary, 'wx');
-    } catch (error) {
-      throw writeError(path, error);
-    }
-    this.attempt(() => writeFully(this.fd, head));
+    this.file = new AtomicFileStream(path, this.sizeBytes);
+    this.file.write(head);
   }
 
   /**
@@ -101,37 +89,29 @@ export class SafetensorsWriter {
       const stored = toStored(place!, data, this.path);
       const [start, end] = place!.dataOffsets;
       assert.equal(stored.byteLength, end - start, `bytes of tensor "${name}"`);
-      writeFully(this.fd, bytesOf(stored));
+      this.file.write(bytesOf(stored));
       this.next++;
     });
   }
 
   /** Syncs and renames into place. */
   finish(): { bytes: number } {
-    this.attempt(() => {
-      assert.equal(this.next, this.order.length, 'every declared tensor must be written');
-      fsyncSync(this.fd);
-      this.isOpen = false;
-      closeSync(this.fd);
-      renameSync(this.temporary, this.path);
-      syncPath(dirname(resolve(this.path)));
-    });
+    this.attempt(() => assert.equal(this.next, this.order.length, 'every declared tensor must be written'));
+    this.file.finish();
     return { bytes: this.sizeBytes };
   }
 
   /** Gives up and removes the temporary file. */
   abort(): void {
-    if (this.isOpen) closeSync(this.fd);
-    this.isOpen = false;
-    discard(this.temporary);
+    this.file.abort();
   }
 
   private attempt(action: () => void): void {
     try {
       action();
     } catch (error) {
-      this.abort();
-      throw writeError(this.path, error);
+      this.file.abort();
+      throw error;
     }
   }
 }
@@ -181,14 +161,5 @@ function refuseOverflow(name: string, data: Float32Array, bits: Uint16Array, pat
   if (at === -1) return;
   throw new CrayonError('tensor-not-finite', `${path}: ${data[at]} in tensor "${name}" does not fit into F16`, {
     hint: 'Write it as BF16 or F32.',
-  });
-}
-
-/** Saves the work when the disk is already known to be too small. */
-function refuseWhenTooLarge(path: string, sizeBytes: number): void {
-  const { bavail, bsize, blocks } = statfsSync(dirname(resolve(path)));
-  if (blocks === 0 || bavail * bsize >= sizeBytes) return; // some network file systems do not tell
-  throw new CrayonError('disk-full', `${path}: needs ${sizeBytes} bytes, ${bavail * bsize} are free`, {
-    hint: 'Free some space or write to another disk.',
   });
 }
