@@ -1,6 +1,7 @@
 /** `crayon calibrate`: routing thresholds from held-out examples that the device and the server both answer. */
 
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { MATCHES, type Match } from '../routing/collect.js';
 import { collect, decimal, wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';
 
@@ -17,6 +18,7 @@ export interface CalibrateFlags {
   records?: string;
   maxTokens?: number;
   prompt: 'chat' | 'text';
+  match: Match;
   parallel?: number;
   seed: number;
   resamples: number;
@@ -26,8 +28,9 @@ export interface CalibrateFlags {
 
 const HELP = `
 Both sources answer every example once; the answers are kept in a file, so a stopped run continues, and another target
-needs no new answers. An answer is right when it equals the example's completion, white space around it aside. Which
-signals are worth having is decided by cross-validation; one that does not help stays off.
+needs no new answers. An answer is right when it equals the example's completion, white space around it aside; with
+--match start it may go on afterwards, and counts as the longest of the choices that it starts with. Which signals are
+worth having is decided by cross-validation; one that does not help stays off.
 
 The examples must be held out: not those that the adapter was blended from.
 
@@ -69,6 +72,11 @@ export function calibrateCommand(terminal: Terminal): Command {
       new Option('--prompt <form>', "put each example as one user's message, or as a text to be continued")
         .choices(['chat', 'text'])
         .default('chat'),
+    )
+    .addOption(
+      new Option('--match <rule>', 'right is an answer that equals the right one, or that starts with it')
+        .choices(MATCHES)
+        .default('exact'),
     )
     .option('--parallel <n>', 'examples at a time (default: engine.sequences)', wholeNumber(1))
     .option('--seed <n>', 'seed of folds and intervals', wholeNumber(0), 0)

@@ -75,7 +75,7 @@ export function printCalibration(found: Calibration, currency: string, terminal:
     ['right', 'right', 'right', 'right', 'right'],
   );
   for (const line of plot(curve.points, Math.min(72, terminal.columns - 8))) terminal.print(line);
-  if (curve.apgr === null) terminal.print('Device and server are equally accurate: there is no gap to recover.');
+  if (curve.apgr === null) terminal.print('APGR: there is no gap between device and server to recover.');
   else {
     const { estimate, low, high } = curve.apgr;
     terminal.print(

@@ -6,15 +6,17 @@ import { type EdgeConfig, loadEdgeConfig } from '../formats/edge-config.js';
 import { refuseExisting, writeThresholds } from '../formats/edge-config-thresholds.js';
 import type { JsonObject } from '../formats/json-file.js';
 import { RecordLog } from '../formats/record-log.js';
-import { checked, finite, nullable, object, type Schema, text } from '../formats/schema.js';
+import { checked, finite, nullable, object, type Schema, text, value } from '../formats/schema.js';
 import { type Calibration, calibrate } from '../routing/calibrate.js';
-import { type CalibrationRecord, MIN_RECORDS } from '../routing/calibration-data.js';
+import { MIN_RECORDS } from '../routing/calibration-data.js';
 import type { Target } from '../routing/calibration-rule.js';
 import {
   type CollectedRecord,
   type CollectParts,
   collectRecords,
   fitsDevice,
+  isRight,
+  type Match,
   type Question,
 } from '../routing/collect.js';
 import type { ServeParts } from '../serve/parts.js';
@@ -92,7 +94,7 @@ async function answered(
   log: RecordLog,
   terminal: Terminal,
   assemble: Assemble,
-): Promise<CalibrationRecord[]> {
+): Promise<CollectedRecord[]> {
   const byId = new Map(log.earlier.map((line, i) => [String(line.id), fromLine(line, `${log.path}:${i + 2}`)]));
   const wanted = examples.map((example, i) => ({ ...example, id: `${i}:${example.id}` }));
   const missing = wanted.filter(({ id }) => !byId.has(id));
@@ -104,7 +106,7 @@ async function answered(
       const fitting = missing.filter((question) => fitsDevice(question, collect));
       if (fitting.length < missing.length) {
         terminal.warn(
-          `${missing.length - fitting.length} examples are left out: with ${collect.maxTokens} tokens of answer they do not fit ` +
+          `${missing.length - fitting.length} of the examples are left out: with ${collect.maxTokens} tokens of answer they do not fit ` +
             `the device's context of ${parts.edge.contextTokens}, so they go to the server whatever the thresholds.`,
         );
       }
@@ -113,14 +115,23 @@ async function answered(
       await parts.close();
     }
   }
-  return wanted.flatMap(({ id }) => byId.get(id) ?? []);
+  // The answers of earlier runs are judged anew: another --match needs no new ones.
+  return wanted.flatMap((question) => {
+    const record = byId.get(question.id);
+    return record === undefined ? [] : judged(record, question, flags.match);
+  });
+}
+
+function judged(record: CollectedRecord, question: Question, match: Match): CollectedRecord {
+  const score = (answer: string) => (isRight(answer, question, match) ? 1 : 0);
+  return { ...record, edgeCorrect: score(record.edgeAnswer), serverCorrect: score(record.serverAnswer) };
 }
 
 async function ask(
   questions: readonly Question[],
   collect: CollectParts,
   parallel: number,
-  { byId, log, terminal }: { byId: Map<string, CalibrationRecord>; log: RecordLog; terminal: Terminal },
+  { byId, log, terminal }: { byId: Map<string, CollectedRecord>; log: RecordLog; terminal: Terminal },
 ): Promise<void> {
   const progress = terminal.progress();
   const earlier = byId.size;
@@ -140,7 +151,7 @@ async function ask(
   }
 }
 
-function standing(byId: ReadonlyMap<string, CalibrationRecord>): string {
+function standing(byId: ReadonlyMap<string, CollectedRecord>): string {
   let [edge, server] = [0, 0];
   for (const { edgeCorrect, serverCorrect } of byId.values()) {
     edge += edgeCorrect;
@@ -153,7 +164,7 @@ function standing(byId: ReadonlyMap<string, CalibrationRecord>): string {
 function collectParts(
   { edge, server, scope, adapters }: Awaited<ReturnType<Assemble>>,
   config: EdgeConfig,
-  { maxTokens, prompt }: CalibrateFlags,
+  { maxTokens, prompt, match }: CalibrateFlags,
   examples: readonly Example[],
 ): CollectParts {
   if (server === null) throw new CrayonError('config-invalid', 'no server LLM was made from the configuration');
@@ -165,6 +176,7 @@ function collectParts(
     maxTokens: maxTokens ?? Math.min(2 * longest + 8, config.limits.maxTokens),
     prices: config.server?.prices ?? NO_PRICES,
     form: prompt,
+    match,
   };
 }
 
@@ -210,6 +222,8 @@ const RECORD: Schema = object({
   serverCorrect: finite,
   tokens: object({ edge: finite, serverPrompt: finite, serverCompletion: finite }),
   serverCost: finite,
+  edgeAnswer: value((x) => typeof x === 'string', 'text'),
+  serverAnswer: value((x) => typeof x === 'string', 'text'),
 });
 
 function number(found: unknown, where: string, problems: string[]): void {
@@ -223,7 +237,7 @@ function toLine(record: CollectedRecord): object {
   return { ...record, scope: plain(scope), complexity: plain(complexity), confidence: plain(confidence) };
 }
 
-function fromLine(line: JsonObject, where: string): CalibrationRecord {
+function fromLine(line: JsonObject, where: string): CollectedRecord {
   const number = (x: unknown) => (typeof x === 'string' ? Number(x) : x);
   const record = {
     ...line,
@@ -231,7 +245,7 @@ function fromLine(line: JsonObject, where: string): CalibrationRecord {
     complexity: number(line.complexity),
     confidence: number(line.confidence),
   };
-  return checked<CalibrationRecord>(record, RECORD, 'json-invalid', where);
+  return checked<CollectedRecord>(record, RECORD, 'json-invalid', where);
 }
 
 function show(found: Calibration, out: string, records: string, currency: string, terminal: Terminal): void {

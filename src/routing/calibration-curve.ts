@@ -23,7 +23,7 @@ export interface CurvePoint {
 
 export interface Curve {
   points: CurvePoint[];
-  /** null where device and server are equally accurate, so that there is no gap to recover */
+  /** null where the server is no more accurate than the device, so that there is no gap to recover */
   apgr: Interval | null;
   oracleApgr: number | null;
 }
@@ -66,7 +66,7 @@ export function accuracyCurve(
       costPer1000,
     };
   });
-  if (gap === 0) return { points, apgr: null, oracleApgr: null };
+  if (gap <= 0) return { points, apgr: null, oracleApgr: null };
   return {
     points,
     apgr: bootstrap(data.n, (at) => apgrOf(data, routed, at), { seed, resamples, level }),
@@ -98,7 +98,7 @@ type Point = [share: number, gain: number];
 function apgrOf(data: CalibrationData, routed: readonly Uint8Array[], indices: Int32Array): number {
   const edge = mean(data.edge, indices);
   const gap = mean(data.server, indices) - edge;
-  if (gap === 0) return Number.NaN;
+  if (gap <= 0) return Number.NaN;
   const points = routed.map((flags): Point => {
     const { share, accuracy } = outcomeOf(data, indices, (i) => flags[i] === 1);
     return [share, accuracy - edge];

@@ -34,6 +34,7 @@ export interface CollectParts {
   prices: { inputPerMillion: number; outputPerMillion: number };
   /** how the question is put: as one user's message, or as a text to be continued */
   form: Prompt['kind'];
+  match: Match;
 }
 
 /** A record with the answers it judges, so that a user can see why. */
@@ -90,7 +91,7 @@ export function fitsDevice(question: Question, { edge, form, maxTokens }: Collec
 }
 
 async function askBoth(question: Question, parts: CollectParts, signal: AbortSignal): Promise<CollectedRecord> {
-  const { edge, server, scope, prices, confidence, maxTokens } = parts;
+  const { edge, server, scope, prices, confidence, maxTokens, match } = parts;
   const prompt = promptOf(question, parts.form);
   const text = promptText(prompt);
   const adapters = parts.adapters(text);
@@ -111,8 +112,8 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
     scope: similarity?.percentile ?? null,
     complexity,
     confidence: tracker.value(),
-    edgeCorrect: isRight(local.text, question) ? 1 : 0,
-    serverCorrect: isRight(remote.text, question) ? 1 : 0,
+    edgeCorrect: isRight(local.text, question, match) ? 1 : 0,
+    serverCorrect: isRight(remote.text, question, match) ? 1 : 0,
     tokens: {
       edge: local.completionTokens,
       serverPrompt: remote.promptTokens,
@@ -136,14 +137,27 @@ async function answer(engine: Engine, request: GenerateRequest, tracker?: Confid
   return { text, promptTokens: usage.promptTokens, completionTokens: usage.completionTokens };
 }
 
+/** When an answer counts: `exact`, or as soon as it `start`s with the right one. */
+export const MATCHES = ['exact', 'start'] as const;
+export type Match = (typeof MATCHES)[number];
+
 /**
- * Exact match of trimmed answers. Where the right answer is one line, only the answer's first line counts: a model that goes
- * on afterwards has still answered. With choices the rule is the same: another choice is as wrong as any other text.
+ * Whether an answer is right, white space around it aside.
+ *
+ * - `exact`: it equals the completion. Where that is one line, only the answer's first line counts.
+ * - `start`: it begins with the completion and a word ends there, for models that talk on. With choices it counts as the
+ *   longest choice that it begins with, so "not sure" is not "not".
  */
-export function isRight(answer: string, { completion }: Question): boolean {
+export function isRight(answer: string, { completion, choices }: Question, match: Match): boolean {
   const wanted = completion.trim();
   const given = answer.trim();
-  return (wanted.includes('\n') ? given : given.split('\n')[0]!.trimEnd()) === wanted;
+  if (match === 'exact') return (wanted.includes('\n') ? given : given.split('\n')[0]!.trimEnd()) === wanted;
+  const longer = (choices ?? []).map((choice) => choice.trim()).filter((choice) => choice.length > wanted.length);
+  return beginsWith(given, wanted) && !longer.some((choice) => beginsWith(given, choice));
+}
+
+function beginsWith(given: string, text: string): boolean {
+  return given.startsWith(text) && !/^[\p{L}\p{N}]/u.test(given.slice(text.length));
 }
 
 /** White space at a prompt's end belongs to the completion, as in training. */

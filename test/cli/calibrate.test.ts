@@ -86,7 +86,7 @@ describe('crayon calibrate', () => {
     );
     writeFileSync(at('held-out.jsonl'), `${examples.join('\n')}\n`);
     flags = {
-      ...{ config: at('edge.yaml'), data: [at('held-out.jsonl')], split: 'test', prompt: 'chat' },
+      ...{ config: at('edge.yaml'), data: [at('held-out.jsonl')], split: 'test', prompt: 'chat', match: 'exact' },
       ...{ seed: 0, resamples: 200, fresh: false, force: false },
     };
   });
@@ -207,7 +207,7 @@ describe('crayon calibrate', () => {
     const { assemble, server } = engines();
     const said = terminal();
     await runCalibrate({ ...flags, targetShare: 0.2 }, said.terminal, assemble);
-    expect(said.stderr()).toContain('1 examples are left out');
+    expect(said.stderr()).toContain('1 of the examples are left out');
     expect(server.requests).toHaveLength(N);
   });
 });
