@@ -26,12 +26,6 @@ PARAGRAPHS_PER_DOCUMENT = 12
 ASCII = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "--",
                        "\u00a0": " ", "\ufeff": "", "\u2026": "...", "\u00e6": "ae", "\u0153": "oe"})
 
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}\n{% endfor %}"
-    "{% if add_generation_prompt %}Assistant:{% endif %}"
-)
-
-
 def clean(text):
     """Plain quotes and dashes, paragraphs on one line, no page furniture."""
     text = text.translate(ASCII).replace("\r\n", "\n")
@@ -94,7 +88,6 @@ def save_tokenizer(tokenizer, folder):
         "add_eos_token": False,
         "clean_up_tokenization_spaces": False,
         "model_max_length": 512,
-        "chat_template": CHAT_TEMPLATE,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
