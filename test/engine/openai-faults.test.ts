@@ -4,10 +4,11 @@ import { describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../src/core/errors.js';
 import type { ServerTimeouts } from '../../src/engine/openai-options.js';
 import { serverErrorOf } from '../../src/engine/server-error.js';
-import { KEY, useEngine } from '../helpers/openai-engine.js';
+import { KEY, LONG, useEngine } from '../helpers/openai-engine.js';
 import { mutedBaseUrl, type Reply, refusedBaseUrl, reply, useUpstream } from '../helpers/scripted-upstream.js';
 
-const SHORT: ServerTimeouts = { connectMs: 150, firstByteMs: 150, idleMs: 150, totalMs: 4_000 };
+/** What a fault does not run into is long, so that a busy machine does not fail the test; the rest is this long. */
+const SHORT_MS = 150;
 
 interface Fault {
   reply: Reply;
@@ -20,25 +21,42 @@ interface Fault {
 }
 
 const FAULTS: Record<string, Fault> = {
-  'never answers': { reply: reply.silent(), code: 'server-timeout', phase: 'first-byte' },
-  'sends headers only': { reply: reply.headersOnly(), code: 'server-timeout', phase: 'first-byte' },
-  'is slow to the first byte': {
-    reply: reply.after(2_000, reply.answer(['a'])),
+  'never answers': {
+    reply: reply.silent(),
     code: 'server-timeout',
     phase: 'first-byte',
+    timeouts: { firstByteMs: SHORT_MS },
   },
-  'stalls in the stream': { reply: reply.stall(['a', 'b']), code: 'server-timeout', phase: 'idle', text: 'ab' },
+  'sends headers only': {
+    reply: reply.headersOnly(),
+    code: 'server-timeout',
+    phase: 'first-byte',
+    timeouts: { firstByteMs: SHORT_MS },
+  },
+  'is slow to the first byte': {
+    reply: reply.after(20_000, reply.answer(['a'])),
+    code: 'server-timeout',
+    phase: 'first-byte',
+    timeouts: { firstByteMs: SHORT_MS },
+  },
+  'stalls in the stream': {
+    reply: reply.stall(['a', 'b']),
+    code: 'server-timeout',
+    phase: 'idle',
+    text: 'ab',
+    timeouts: { idleMs: SHORT_MS },
+  },
   'sends comments for ever': {
     reply: reply.endlessComments(),
     code: 'server-timeout',
     phase: 'total',
-    timeouts: { totalMs: 300 },
+    timeouts: { totalMs: 2 * SHORT_MS },
   },
   'trickles its answer': {
     reply: reply.trickle(['a', 'b'], 20),
     code: 'server-timeout',
     phase: 'total',
-    timeouts: { totalMs: 300 },
+    timeouts: { totalMs: 2 * SHORT_MS },
   },
   'answers 429': { reply: reply.rateLimited('1'), code: 'server-failed', status: 429 },
   'answers 429 without Retry-After': { reply: reply.rateLimited(), code: 'server-failed', status: 429 },
@@ -77,9 +95,8 @@ const FAULTS: Record<string, Fault> = {
 describe('a server that', () => {
   it.each(Object.entries(FAULTS))('%s', async (_, fault) => {
     const upstream = await useUpstream(fault.reply);
-    const timeouts = { ...SHORT, ...fault.timeouts };
     const { ask, engine, events } = useEngine(upstream.baseUrl, {
-      timeouts,
+      timeouts: { ...LONG, ...fault.timeouts },
       maxEventBytes: 100_000,
       maxAnswerBytes: 1_000_000,
     });
@@ -91,11 +108,9 @@ describe('a server that', () => {
     expect(details?.status ?? undefined).toBe(fault.status);
     expect(details?.phase ?? undefined).toBe(fault.phase);
     expect(error!.message).toContain(`server big at ${upstream.baseUrl}`);
-    if (fault.phase !== undefined) {
-      const limit = fault.phase === 'total' ? timeouts.totalMs : 150;
-      expect(tookMs).toBeGreaterThan(limit - 5);
-      expect(tookMs).toBeLessThan(limit + 1_000);
-    } else expect(tookMs).toBeLessThan(2_000);
+    const limitMs = Object.values(fault.timeouts ?? {})[0] ?? 0;
+    expect(tookMs).toBeGreaterThan(limitMs - 5);
+    expect(tookMs).toBeLessThan(limitMs + 5_000);
     // One request, not repeated; its connection is given up; the engine is as it was.
     expect(upstream.requests).toHaveLength(1);
     await upstream.requests[0]!.over;
@@ -121,16 +136,16 @@ describe('a server that', () => {
   });
 
   it('never completes the connection', async () => {
-    const { ask } = useEngine(await mutedBaseUrl(), { timeouts: { ...SHORT, firstByteMs: 4_000 } });
+    const { ask } = useEngine(await mutedBaseUrl(), { timeouts: { ...LONG, connectMs: SHORT_MS } });
     const start = performance.now();
     const { error } = await ask();
     expect([error?.code, serverErrorOf(error)?.phase]).toEqual(['server-timeout', 'connect']);
-    expect(performance.now() - start).toBeLessThan(1_150);
+    expect(performance.now() - start).toBeLessThan(5_000);
   });
 
   it('takes longer to think than to connect is waited for', async () => {
-    const upstream = await useUpstream(reply.after(300, reply.answer(['ok'])));
-    const { ask } = useEngine(upstream.baseUrl, { timeouts: { ...SHORT, firstByteMs: 3_000 } });
+    const upstream = await useUpstream(reply.after(800, reply.answer(['ok'])));
+    const { ask } = useEngine(upstream.baseUrl, { timeouts: { ...LONG, connectMs: 700 } });
     expect((await ask()).text).toBe('ok');
   });
 
@@ -140,7 +155,7 @@ describe('a server that', () => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write(`data: {"choices":[{"text":"ok","finish_reason":"stop"}]${usage}}\n\n`);
     });
-    const { ask } = useEngine(upstream.baseUrl, { timeouts: SHORT });
+    const { ask } = useEngine(upstream.baseUrl, { timeouts: { ...LONG, idleMs: SHORT_MS } });
     const { text, end, error } = await ask();
     expect([text, error, end?.usage.estimated ?? false]).toEqual(['ok', undefined, !withUsage]);
     expect(await upstream.requests[0]!.over).toBe('broken');

@@ -6,7 +6,7 @@ import type { OpenAiOptions } from '../../src/engine/openai-options.js';
 import { waitBefore } from '../../src/engine/openai-retry.js';
 import { serverError, serverErrorOf } from '../../src/engine/server-error.js';
 import { type ManualClock, manualClock } from '../helpers/manual-clock.js';
-import { useEngine as useRawEngine } from '../helpers/openai-engine.js';
+import { LONG, useEngine as useRawEngine } from '../helpers/openai-engine.js';
 import { mutedBaseUrl, refusedBaseUrl, reply, useUpstream } from '../helpers/scripted-upstream.js';
 
 function useEngine(baseUrl: string, options: Partial<OpenAiOptions> = {}) {
@@ -96,7 +96,7 @@ describe('retries', () => {
 
   it('are given up for a Retry-After beyond the bound, or beyond the call’s own time', async () => {
     const upstream = await useUpstream(reply.rateLimited('30'), reply.rateLimited('3'));
-    const { ask } = useEngine(upstream.baseUrl, { retries: 3, timeouts: { totalMs: 2_500 } });
+    const { ask } = useEngine(upstream.baseUrl, { retries: 3, timeouts: { ...LONG, totalMs: 2_500 } });
     for (const retryAfterMs of [30_000, 3_000]) {
       const { error } = await ask();
       expect(error!.code).toBe('server-failed');

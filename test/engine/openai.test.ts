@@ -1,5 +1,6 @@
 /** Right answers, in every shape that servers send them. */
 
+import OpenAI from 'openai';
 import { describe, expect, it } from 'vitest';
 import type { Prompt } from '../../src/engine/types.js';
 import { KEY, useEngine } from '../helpers/openai-engine.js';
@@ -162,6 +163,25 @@ describe('an OpenAI-compatible server', () => {
     for (let i = 0; i < 8; i++) await ask();
     // The end of a body may come a moment after the next request has had to open a connection.
     expect(ports.size).toBeLessThanOrEqual(3);
+  });
+
+  it('is what the official client takes the scripted upstream for', async () => {
+    const upstream = await useUpstream(reply.answer(['Hel', 'lo']), reply.answer(['Hel', 'lo']), reply.status(401));
+    const client = new OpenAI({ baseURL: upstream.baseUrl, apiKey: 'k', maxRetries: 0 });
+    const chat = { model: 'big', messages: [{ role: 'user', content: 'hi' }] } as const;
+    let text = '';
+    for await (const chunk of await client.chat.completions.create({
+      ...chat,
+      messages: [...chat.messages],
+      stream: true,
+    })) {
+      text += chunk.choices[0]?.delta.content ?? '';
+    }
+    const whole = await client.completions.create({ model: 'big', prompt: 'hi' });
+    expect([text, whole.choices[0]!.text, whole.usage!.total_tokens]).toEqual(['Hello', 'Hello', 9]);
+    await expect(client.completions.create({ model: 'big', prompt: 'hi' })).rejects.toBeInstanceOf(
+      OpenAI.AuthenticationError,
+    );
   });
 
   it('works with another fetch than node’s', async () => {

@@ -3,6 +3,7 @@
 import { inspect } from 'node:util';
 import { expect, onTestFinished } from 'vitest';
 import { type OpenAiEngine, type OpenAiOptions, openOpenAiEngine, type ServerEvent } from '../../src/engine/openai.js';
+import type { ServerTimeouts } from '../../src/engine/openai-options.js';
 import type { GenerateRequest } from '../../src/engine/types.js';
 import { type Answer, collect, generateRequest } from './generate.js';
 
@@ -16,7 +17,10 @@ export interface Rig {
   ask(overrides?: Partial<GenerateRequest>): Promise<Answer>;
 }
 
-/** No retries, no circuit, time-outs that fail a test rather than let it wait. */
+/** Time-outs that a busy machine does not run into. */
+export const LONG: ServerTimeouts = { connectMs: 15_000, firstByteMs: 15_000, idleMs: 15_000, totalMs: 20_000 };
+
+/** No retries, no circuit, long time-outs. */
 export function useEngine(baseUrl: string, options: Partial<OpenAiOptions> = {}): Rig {
   const events: ServerEvent[] = [];
   const engine = openOpenAiEngine({
@@ -24,7 +28,7 @@ export function useEngine(baseUrl: string, options: Partial<OpenAiOptions> = {})
     model: 'big',
     apiKey: KEY,
     retries: 0,
-    timeouts: { connectMs: 2_000, firstByteMs: 2_000, idleMs: 2_000, totalMs: 4_000 },
+    timeouts: LONG,
     circuit: { failures: 1_000 },
     onEvent: (event) => events.push(event),
     ...options,
