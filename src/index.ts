@@ -19,6 +19,14 @@ export { createRandom, type Random } from './core/random.js';
 export { CRAYON_VERSION } from './core/version.js';
 export { type Dataset, type DatasetOptions, type Example, loadDataset } from './formats/dataset.js';
 export { GgufFile, type GgufTensorInfo, type GgufValue } from './formats/gguf.js';
+export { type ExportAdapterOptions, type ExportedAdapter, exportAdapterGguf } from './formats/gguf-adapter.js';
+export { cachedAdapterGguf, cachedModelGguf, defaultCacheDir } from './formats/gguf-cache.js';
+export {
+  type ExportedGguf,
+  type ExportModelOptions,
+  exportModelGguf,
+  exportModelGgufSteps,
+} from './formats/gguf-model.js';
 export { HfModel, type ModelConfig } from './formats/hf-model.js';
 export { openPeftAdapter, type PeftAdapter } from './formats/peft-adapter.js';
 export { type PeftAdapterToWrite, writePeftAdapter } from './formats/peft-adapter-writer.js';

@@ -18,8 +18,8 @@ interface Flags {
 }
 
 const HELP = `
-llama.cpp and whatever is built on it (node-llama-cpp, Ollama, LM Studio) run GGUF files. The base model becomes one file
-with its tokenizer; an adapter, trained or blended, becomes a small LoRA file beside it, for --lora of llama.cpp.
+llama.cpp and whatever is built on it (node-llama-cpp, Ollama, LM Studio) run GGUF files. The base model becomes one
+file with its tokenizer; an adapter, trained or blended, becomes a small LoRA file beside it, for llama.cpp's --lora.
 
 Examples:
   $ crayon export --gguf edge.gguf --model models/crayon-edge

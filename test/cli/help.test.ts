@@ -3,7 +3,19 @@
 import { describe, expect, it } from 'vitest';
 import { crayon } from '../e2e/helpers.js';
 
-const COMMANDS = ['build-pool', 'blend', 'score', 'inspect', 'quickstart', 'doctor'];
+const COMMANDS = [
+  'build-pool',
+  'blend',
+  'score',
+  'inspect',
+  'export',
+  'calibrate',
+  'route',
+  'bench',
+  'serve-edge',
+  'quickstart',
+  'doctor',
+];
 
 describe('crayon --help', () => {
   it('names every command and the exit codes', async () => {
@@ -31,6 +43,15 @@ describe('crayon --help', () => {
                                   adapter.
         inspect [options] <path>  Show what a model, an adapter, a pool, a GGUF or a
                                   safetensors file holds.
+        export [options]          Write a model, or an adapter for it, as a GGUF file
+                                  for llama.cpp.
+        calibrate [options]       Choose the routing thresholds on held-out examples,
+                                  and show accuracy against server share.
+        route [options]           Show one routing decision with its scores, offline.
+        bench [options]           Measure what customisation is worth: strategies,
+                                  users, accuracy, cost; resumable.
+        serve-edge [options]      Serve the customised model by an OpenAI-compatible
+                                  API; what is out of its scope goes to a larger LLM.
         quickstart [options]      See the whole idea in minutes: pool, three users,
                                   scores; nothing to download.
         doctor [options]          Show what this machine has: Node, tensor back ends
