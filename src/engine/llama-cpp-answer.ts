@@ -39,6 +39,7 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   let finishReason: FinishReason | null = null;
   let completionTokens = 0;
   while (finishReason === null) {
+    reader.check(); // whoever reads may have taken its time
     const chosen = await choose(next, last, options);
     next = chosen.next;
     if (options.isEnd(chosen.id)) {

@@ -60,18 +60,24 @@ export class Lease {
     signal.addEventListener('abort', this.cancel);
   }
 
+  /** @throws CrayonError `interrupted` when the lease has been cancelled or its signal has fired */
+  check(): void {
+    if (this.#ended || this.#signal.aborted) throw interrupted();
+  }
+
   /**
    * Computes on the sequence.
    *
-   * @throws CrayonError `interrupted` before or after, when the signal has fired
+   * @throws CrayonError `interrupted` before or after, when the lease has been cancelled
    */
   async run<T>(compute: (sequence: LlamaContextSequence) => Promise<T>): Promise<T> {
-    if (this.#ended) throw interrupted();
+    this.check();
     this.#computing = true;
     this.#slot.broken = true; // until it has gone well
     try {
       const result = await compute(this.#slot.sequence);
       this.#slot.broken = false;
+      this.check();
       return result;
     } finally {
       this.#computing = false;
@@ -106,6 +112,7 @@ export class ContextPool {
   readonly #entries = new Map<string, Entry>();
   readonly #leases = new Set<Lease>();
   #uses = 0;
+  #cancelled = false;
 
   constructor(options: ContextPoolOptions) {
     assert(options.maxContexts >= options.sequences, 'each running request may need a context of its own');
@@ -132,7 +139,7 @@ export class ContextPool {
     };
     try {
       const { slots } = await entry.ready;
-      if (signal.aborted) throw interrupted();
+      if (signal.aborted || this.#cancelled) throw interrupted();
       const slot = bestSlot(slots, ids);
       slot.lastUsed = ++this.#uses;
       slot.busy = true;
@@ -149,8 +156,9 @@ export class ContextPool {
     }
   }
 
-  /** Ends every running request. */
+  /** Ends every running request, and those that still wait for their context. */
   cancelAll(): void {
+    this.#cancelled = true;
     for (const lease of [...this.#leases]) lease.cancel();
   }
 

@@ -14,6 +14,7 @@ import type { Prompt } from './types.js';
 
 /** llama.h: llama_token_type. */
 const BYTE = 6;
+const SPACE = 0x20;
 
 export interface PromptTokens {
   readonly vocabularySize: number;
@@ -54,11 +55,13 @@ export function promptTokens(model: LlamaModel, file: GgufFile, template: string
   const withBos = (ids: number[]): number[] => {
     return bos === null || !shouldPrependBosToken || ids[0] === bos ? ids : [bos, ...ids];
   };
-  const isSentencePiece = vocabulary !== 'gpt2' && textTokens('a').join() === textTokens(' a').join();
+  const pieces = tokenPieces(vocabulary, texts, (id) => kinds[id] ?? 'unused');
+  const first = textTokens('a')[0];
+  const addsSpace = first !== undefined && pieces.bytes(first)[0] === SPACE;
 
   return {
     vocabularySize: texts.length,
-    pieces: tokenPieces(vocabulary, texts, (id) => kinds[id] ?? 'unused'),
+    pieces,
     isPlain: render === null,
     textTokens,
     tokenize(prompt) {
@@ -66,7 +69,7 @@ export function promptTokens(model: LlamaModel, file: GgufFile, template: string
       if (render === null) return withBos(textTokens(renderPlain(prompt.messages)));
       return withBos(templateTokens(prompt.messages, { render, special, control, model }));
     },
-    startsText: (ids) => isSentencePiece && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
+    startsText: (ids) => addsSpace && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
   };
 }
 

@@ -5,14 +5,13 @@
  */
 
 import type { ControlledEvaluateInputItem, LlamaContextSequence, Token } from 'node-llama-cpp';
-import { throwIfAborted } from './clock.js';
 import { commonLength, type Lease } from './llama-cpp-contexts.js';
 import type { NextToken } from './next-token.js';
 
 /** How much of the distribution is listed: nothing but the best token, the likeliest n, or everything. */
 export type Listed = number | 'all';
 
-/** Tokens read before the signal is looked at again: one batch of llama.cpp. */
+/** Tokens read before cancelling takes effect: one batch of llama.cpp. */
 const CHUNK = 512;
 
 /** Only the last tokens of a prompt are scored: each costs its own output layer (0.6 ms for a vocabulary of 32,000). */
@@ -21,12 +20,15 @@ const SCORED_TOKENS = 64;
 export class SequenceReader {
   readonly #lease: Lease;
   readonly #vocabularySize: number;
-  readonly #signal: AbortSignal;
 
-  constructor(lease: Lease, vocabularySize: number, signal: AbortSignal) {
+  constructor(lease: Lease, vocabularySize: number) {
     this.#lease = lease;
     this.#vocabularySize = vocabularySize;
-    this.#signal = signal;
+  }
+
+  /** @throws CrayonError `interrupted` when the answer is no longer wanted */
+  check(): void {
+    this.#lease.check();
   }
 
   /** Reads a prompt, but for what the sequence holds of it already. */
@@ -44,7 +46,6 @@ export class SequenceReader {
     const input: ControlledEvaluateInputItem[] = tokens(ids);
     input[ids.length - 1] = [ids.at(-1)! as Token, options];
     const output = await this.#lease.run((sequence) => sequence.controlledEvaluate(input));
-    throwIfAborted(this.#signal);
     const { token, logits: found, totalLogitWeight } = output[ids.length - 1]!.next;
     if (typeof token !== 'number' || totalLogitWeight === undefined) throw new Error('llama.cpp gave no next token');
     const listedLogits = found ?? new Map<Token, number>();
@@ -80,7 +81,6 @@ export class SequenceReader {
       return [id as Token, { generateNext: { logits, totalLogitWeight: true } }];
     });
     const output = await this.#lease.run((sequence) => sequence.controlledEvaluate(input));
-    throwIfAborted(this.#signal);
     let sum = 0;
     for (const [i, item] of output.entries()) {
       if (item?.next.logits === undefined) continue;
@@ -105,11 +105,9 @@ export class SequenceReader {
   async #chunks(ids: readonly number[], from: number, end: number): Promise<number> {
     let start = from;
     for (; end - start > CHUNK; start += CHUNK) {
-      throwIfAborted(this.#signal);
       const chunk = tokens(ids.slice(start, start + CHUNK));
       await this.#lease.run((sequence: LlamaContextSequence) => sequence.evaluateWithoutGeneratingNewTokens(chunk));
     }
-    throwIfAborted(this.#signal);
     return start;
   }
 }

@@ -33,6 +33,8 @@ export interface LlamaCppOptions {
   maxContexts?: number;
   /** source of a Jinja template, or `plain` (plain-template.ts); by default the model's own, plain where it has none */
   chatTemplate?: string;
+  /** number type of keys and values in the cache: half precision (default) costs 1e-3 in log-probabilities, and half the memory */
+  cacheType?: 'F16' | 'F32';
   /** how long close() lets running requests go on (default 10,000), in milliseconds */
   closeTimeoutMs?: number;
 }
@@ -114,7 +116,7 @@ class Engine implements LlamaCppEngine {
     this.#closeTimeoutMs = options.closeTimeoutMs ?? 10_000;
     this.#slots = new Slots(options.name, sequences, options.queue ?? 64);
     this.#pool = new ContextPool({
-      create: (adapters) => this.#createContext(adapters, sequences),
+      create: (adapters) => this.#createContext(adapters, sequences, options.cacheType ?? 'F16'),
       sequences,
       maxContexts: Math.max(options.maxContexts ?? 4, sequences),
     });
@@ -141,7 +143,7 @@ class Engine implements LlamaCppEngine {
     const ids = this.#fitting(request.prompt, request.maxTokens);
     const lease = await this.#lease(request.adapters ?? [], ids, request.signal);
     try {
-      const reader = new SequenceReader(lease, this.#prompts.vocabularySize, request.signal);
+      const reader = new SequenceReader(lease, this.#prompts.vocabularySize);
       const random = createRandom(request.seed ?? randomInt(MAX_SEED), 'sampling');
       yield* answer({ reader, ids, request, random, prompts: this.#prompts, isEnd: (id) => this.#isEnd(id) });
     } finally {
@@ -153,7 +155,7 @@ class Engine implements LlamaCppEngine {
     const ids = this.#fitting(prompt, 1);
     const lease = await this.#lease(adapters, ids, signal);
     try {
-      return await new SequenceReader(lease, this.#prompts.vocabularySize, signal).promptNll(ids);
+      return await new SequenceReader(lease, this.#prompts.vocabularySize).promptNll(ids);
     } finally {
       lease.cancel();
     }
@@ -213,13 +215,17 @@ class Engine implements LlamaCppEngine {
     return this.#model.isEogToken(id as never);
   }
 
-  async #createContext(adapters: readonly AdapterScale[], sequences: number) {
+  async #createContext(adapters: readonly AdapterScale[], sequences: number, cacheType: 'F16' | 'F32') {
     for (const { path } of adapters) GgufFile.open(path).close();
     try {
       return await this.#model.createContext({
         contextSize: this.contextTokens,
         sequences,
         threads: this.threads,
+        experimentalKvCacheKeyType: cacheType,
+        experimentalKvCacheValueType: cacheType,
+        // Flash attention would round them to half precision again.
+        flashAttention: cacheType === 'F32' ? false : 'auto',
         lora: { adapters: adapters.map(({ path, scale }) => ({ filePath: path, scale })) },
       });
     } catch (error) {
