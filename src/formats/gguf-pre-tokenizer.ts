@@ -36,6 +36,7 @@ const KNOWN: readonly KnownRules[] = [
   { steps: [modern('\\p{N}'), 'bytes'], pre: 'qwen2' },
   { steps: [modern('\\p{N}{1,3}'), 'bytes'], pre: 'llama-bpe', ignoreMerges: true },
   { steps: [modern('\\p{N}{1,3}'), 'bytes'], pre: 'smaug-bpe' },
+  // llama.cpp tells upper from lower case in a to z only: words like "éÉ" may be cut elsewhere than in Mistral's own.
   { steps: [TEKKEN, 'bytes'], pre: 'tekken', ignoreMerges: true },
 ];
 

@@ -49,8 +49,10 @@ export function ggufVocabulary(
     const merges = model.merges.map((pair) => pair.map((half) => half.replaceAll(' ', '\u0120')).join(' '));
     put('merges', { type: 'array', of: 'string', value: merges });
   }
-  for (const [key, id] of specialIds(files, model, added, config, where)) put(key, { type: 'uint32', value: id });
-  put('add_bos_token', { type: 'bool', value: addsBos(files, added) });
+  const ids = specialIds(files, model, added, config, where);
+  for (const [key, id] of ids) put(key, { type: 'uint32', value: id });
+  // The post-processor alone decides, as everywhere in crayon; `add_bos_token` is only its author's wish.
+  put('add_bos_token', { type: 'bool', value: leadingToken(files, added) === ids.get('bos_token_id') });
   put('add_eos_token', { type: 'bool', value: false }); // a prompt that ends with EOS cannot be continued
   if (isSentencePiece) {
     put('add_space_prefix', { type: 'bool', value: spacePrefix(files.tokenizer, where) });
@@ -175,11 +177,6 @@ function leadingToken({ tokenizer }: TokenizerFiles, added: AddedToken[]): numbe
     if (token !== undefined) return token.id;
   }
   return null;
-}
-
-/** The post-processor alone decides, as everywhere in crayon; `add_bos_token` is only its author's wish. */
-function addsBos(files: TokenizerFiles, added: AddedToken[]): boolean {
-  return leadingToken(files, added) !== null;
 }
 
 function tokenText(value: unknown): string | null {

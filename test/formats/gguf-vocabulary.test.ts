@@ -1,6 +1,6 @@
 /** llama.cpp gives every text the token ids that the model's own tokenizer gives, or the export is refused by name. */
 
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { convertLlama2c } from '../../scripts/convert-llama2c.js';
@@ -13,6 +13,7 @@ import { writeGguf } from '../../src/formats/gguf-writer.js';
 import type { JsonObject } from '../../src/formats/json-file.js';
 import { readTokenizerFiles, type TokenizerFiles } from '../../src/formats/tokenizer-files.js';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.js';
+import { editJson } from '../e2e/helpers.js';
 import { errorOf, temporaryRoot } from '../helpers/files.js';
 import { fixture, hasShared, shared } from '../helpers/fixtures.js';
 import { endLlamaCpp, tokenIds } from '../helpers/llama-cpp.js';
@@ -105,6 +106,43 @@ it.skipIf(!hasShared)("a converted SentencePiece model keeps its tokenizer's ids
   expect(found).toEqual(texts.map((text) => tokenizer.encode(text, { addBos: false })));
 });
 
+/** The splitting rules of published tokenizers, as their tokenizer.json has them. */
+const split = (Regex: string) => ({ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false });
+const bytes = (useRegex: boolean) => ({ type: 'ByteLevel', add_prefix_space: false, use_regex: useRegex });
+const sequence = (...pretokenizers: object[]) => ({ type: 'Sequence', pretokenizers });
+const LLAMA3 =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" +
+  '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+const NEMO =
+  '[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|' +
+  '[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}|' +
+  ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+const PRE: Array<[pre: string, preTokenizer: object, ignoreMerges: boolean]> = [
+  ['gpt-2', bytes(true), false],
+  ['smollm', sequence({ type: 'Digits', individual_digits: true }, bytes(true)), false],
+  ['qwen2', sequence(split(LLAMA3.replace('{1,3}', '')), bytes(false)), false],
+  ['llama-bpe', sequence(split(LLAMA3), bytes(false)), true],
+  ['smaug-bpe', sequence(split(LLAMA3), bytes(false)), false],
+  ['tekken', sequence(split(NEMO), bytes(false)), true],
+];
+
+it.each(PRE)('words split as under the name %s have the same ids in llama.cpp', async (pre, preTokenizer, ignore) => {
+  const model = join(dir, `split-${pre}`);
+  cpSync(EDGE, model, { recursive: true });
+  editJson<{ pre_tokenizer: object; model: object }>(join(model, 'tokenizer.json'), (json) => {
+    json.pre_tokenizer = preTokenizer;
+    Object.assign(json.model, { ignore_merges: ignore });
+  });
+  const out = join(dir, `${pre}.gguf`);
+  exportModelGguf({ model, out, type: 'Q8_0' });
+  const file = GgufFile.open(out);
+  file.close();
+  expect(file.metadata.get('tokenizer.ggml.pre')?.value).toBe(pre);
+  const tokenizer = loadTokenizer(model);
+  const texts = [...HARD, ...suiteTexts(2)];
+  expect(await tokenIds(out, texts)).toEqual(texts.map((text) => tokenizer.encode(text, { addBos: false })));
+});
+
 it('notices another way to split words', async () => {
   const out = join(dir, 'other-pre.gguf');
   exportModelGguf({ model: EDGE, out, type: 'F16', force: true });
@@ -137,6 +175,8 @@ describe('metadata', () => {
     expect(metadata.get('tokenizer.chat_template')?.value).toBe(edge().config.chat_template);
     const withoutBos = { ...edge(), tokenizer: { ...edge().tokenizer, post_processor: null } };
     expect(of(withoutBos).get('tokenizer.ggml.add_bos_token')?.value).toBe(false);
+    const another = { ...edge(), config: { ...edge().config, bos_token: '</s>' } };
+    expect(of(another).get('tokenizer.ggml.add_bos_token')?.value).toBe(false); // <s> is added, but is not BOS
   });
 
   it('pads up to the rows of the embedding table with unused tokens of their own names', () => {
