@@ -80,7 +80,7 @@ function coefficient(x: number): string {
 
 /** Names of the numbered columns of a narrow heat map. */
 function columnList(columns: readonly string[]): Markup {
-  return html`<ul class="marks">${columns.map((name) => html`<li>${words.short(name, 60)}</li>`)}</ul>`;
+  return html`<ul class="marks narrow">${columns.map((name) => html`<li>${words.short(name, 60)}</li>`)}</ul>`;
 }
 
 /** Users down, strategies across. */

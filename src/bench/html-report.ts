@@ -58,7 +58,7 @@ function sectionsOf(report: Report, comparison: Comparison | null): Section[] {
       captioned(tables.differenceTable(report)),
     );
   }
-  if (comparison !== null) add('comparison', 'Comparison', ...compareTables(comparison).map(captioned));
+  if (comparison !== null) add('comparison', 'Comparison', ...comparedContent(comparison));
   if (hybrid !== null) add('hybrid', 'Hybrid: accuracy against server share', ...hybridContent(report));
   add('routed', 'Hybrid as it was routed', tableHtml(hybridTables.routedTable(report)));
   if (users.length > 1 && strategies.length > 0) {
@@ -80,6 +80,11 @@ function sectionsOf(report: Report, comparison: Comparison | null): Section[] {
   if (report.clusters !== null) add('clusters', "Map of the pool's clusters", figures.clusterFigure(report));
   add('run', 'The run', aboutRun(report));
   return sections;
+}
+
+function comparedContent(comparison: Comparison): Markup[] {
+  const [strategies, users] = compareTables(comparison).map(captioned);
+  return [strategies!, html`<details><summary>User by user</summary>${users!}</details>`];
 }
 
 /** The first strategy on the device in full, the others folded. */

@@ -5,14 +5,14 @@ export const STYLE = `
   color-scheme: light dark;
   --ground: #f6f5f1; --card: #ffffff; --ink: #1d1d20; --muted: #66666d; --line: #e3e1da; --faint: #efede7;
   --accent: #d3470f; --server: #1f63b5; --reference: #4d4d55; --other: #a2a2a9; --scope: #0f8a76; --both: #7a47c2;
-  --warn: #fff3d6; --warn-line: #e2b84c; --on: #ffffff;
+  --warn: #fff3d6; --warn-line: #e2b84c; --on: #ffffff; --on-middle: #1d1d20;
   --t0: #d3470f; --t1: #1f63b5; --t2: #12866f; --t3: #b58a00; --t4: #7a47c2; --t5: #c22b66; --t6: #5f6b1d; --t7: #6f6f78;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --ground: #121316; --card: #1a1c20; --ink: #ececef; --muted: #a0a1aa; --line: #2f3238; --faint: #24262b;
     --accent: #ff8a4f; --server: #6fb2ff; --reference: #c3c4cc; --other: #74767f; --scope: #3fcfb4; --both: #b894f4;
-    --warn: #33290f; --warn-line: #8a6d1f; --on: #15161a;
+    --warn: #33290f; --warn-line: #8a6d1f; --on: #15161a; --on-middle: #15161a;
     --t0: #ff8a4f; --t1: #6fb2ff; --t2: #3fcfb4; --t3: #e3bd3f; --t4: #b894f4; --t5: #ff7fab; --t6: #b5c45a; --t7: #a9aab3;
   }
 }
@@ -32,7 +32,8 @@ a { color: inherit; text-decoration-color: var(--other); text-underline-offset: 
 nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 18px 0 0; font-size: 14px; }
 .remark { background: var(--warn); border: 1px solid var(--warn-line); border-radius: 10px; padding: 9px 14px; margin: 14px 0 0; overflow-wrap: anywhere; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(205px, 1fr)); gap: 12px; margin: 24px 0 0; }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 14px 18px 13px; }
+.tile { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 14px 18px 13px; display: flex; flex-direction: column; }
+.tile .name { flex: 1; }
 .tile .name { color: var(--muted); font-size: 13px; }
 .tile .figure { font-size: 28px; font-weight: 650; letter-spacing: -.02em; line-height: 1.25; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .tile .figure small { font-size: 15px; font-weight: 500; letter-spacing: 0; color: var(--muted); }
@@ -62,7 +63,7 @@ footer { color: var(--muted); font-size: 13px; padding: 4px 0 44px; overflow-wra
 .marks { display: flex; flex-wrap: wrap; gap: 4px 18px; padding: 0; margin: 10px 0 0; list-style: none; font-size: 13px; color: var(--muted); }
 .marks li { overflow-wrap: anywhere; } .marks svg { width: 14px; height: 14px; vertical-align: -2px; margin-right: 6px; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }
-svg.narrow { display: none; }
+svg.narrow, ul.narrow { display: none; }
 svg text { font-family: inherit; font-size: 13px; fill: var(--ink); }
 .axis line { stroke: var(--line); stroke-width: 1; } .axis text, svg .column, .legend text { fill: var(--muted); font-size: 12px; }
 svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
@@ -88,7 +89,7 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
 .box line { stroke: var(--reference); stroke-width: 1.3; } .box rect { fill: var(--other); } .box circle { fill: var(--reference); }
 .box line.median { stroke: var(--card); stroke-width: 2; } .box.in_cloud rect { fill: var(--server); } .box.in_cloud line { stroke: var(--server); } .box.in_cloud circle { fill: var(--server); } .box.in_cloud line.median { stroke: var(--card); }
 .heat .none, .heat .ground { fill: var(--faint); } .heat .positive { fill: var(--accent); } .heat .negative { fill: var(--server); }
-.heat .on { fill: var(--on); } .heat .on, .heat .off { font-size: 11.5px; font-variant-numeric: tabular-nums; }
+.heat .high { fill: var(--on); } .heat .middle { fill: var(--on-middle); } .heat .figure { font-size: 11.5px; font-variant-numeric: tabular-nums; }
 .points * { opacity: .72; }
 .t0 { fill: var(--t0); } .t1 { fill: var(--t1); } .t2 { fill: var(--t2); } .t3 { fill: var(--t3); }
 .t4 { fill: var(--t4); } .t5 { fill: var(--t5); } .t6 { fill: var(--t6); } .t7 { fill: var(--t7); }
@@ -98,10 +99,10 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
   h1 { font-size: 25px; }
   .tiles { grid-template-columns: 1fr 1fr; gap: 8px; } .tile { padding: 10px 12px; } .tile .figure { font-size: 22px; } .tile .figure small { font-size: 13px; }
   section { padding: 16px 14px; border-radius: 13px; margin: 14px 0; }
-  .scroll { margin: 10px -14px 0; padding: 0 14px; }
-  tbody th, thead th:first-child { position: sticky; left: -14px; background: var(--card); max-width: 150px; padding-left: 14px; }
+  .scroll { margin: 10px -14px 0; padding: 0; } caption, tbody th, thead th:first-child { padding-left: 14px; } th:last-child, td:last-child { padding-right: 14px; }
+  tbody th, thead th:first-child { position: sticky; left: 0; background: var(--card); max-width: 142px; white-space: normal; overflow-wrap: anywhere; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 7px; }
-  svg.wide { display: none; } svg.narrow { display: block; max-width: 460px; margin: 0 auto; }
+  svg.wide { display: none; } svg.narrow { display: block; max-width: 460px; margin: 0 auto; } ul.narrow { display: flex; }
 }
 @media print {
   body { background: #fff; } section, .tile { break-inside: avoid; }

@@ -3,7 +3,6 @@
 import type { Interval } from '../core/stats.js';
 import { html, type Markup, NOTHING } from './html.js';
 import type { Report } from './report.js';
-import { SIGNAL_TITLES } from './report-hybrid.js';
 import * as words from './report-words.js';
 import { compareReferences, strategyTitle } from './strategy-names.js';
 
@@ -47,10 +46,10 @@ function hybridTiles({ hybrid }: Report): Markup[] {
   const whole = (x: number) => (100 * x).toFixed(0).replace('-', '−');
   return [
     tile(
-      `Gap to the server recovered at ${words.percent(at.share)} server share, by ${SIGNAL_TITLES[row.signal]}`,
+      `Gap to the server recovered at ${words.percent(at.share)} server share (random: ${whole(at.share)})`,
       whole(recovered.estimate),
       '%',
-      `95 %: ${whole(recovered.low)} to ${whole(recovered.high)}; random ${words.percent(at.share)}`,
+      `95 %: ${whole(recovered.low)} to ${whole(recovered.high)}`,
     ),
   ];
 }

@@ -21,13 +21,15 @@ export function heatPlot({ label, rows, columns, values, full, text }: HeatMap, 
   const left = wide ? 190 : 104;
   const across = Math.min((WIDTH[width] - left - (wide ? 70 : 4)) / columns.length, wide ? 84 : 60);
   const down = wide ? 27 : 24;
-  const head = wide ? 100 : 24;
+  // A heading rises by about 4.3 pixels a letter.
+  const longest = Math.max(...columns.map((name) => [...name].length), 1);
+  const head = wide ? 22 + 4.3 * Math.min(27, longest) : 24;
   // Two digits need about 22 pixels; in narrower cells the colour must do.
   const numbers = across >= (wide ? 30 : 24);
   const heads = columns.map((name, j) => {
     const x = left + (j + 0.5) * across;
     return wide
-      ? html`<text class="column" transform="translate(${x - 3} ${head - 9}) rotate(-36)"><title>${name}</title>${words.short(name, 20)}</text>`
+      ? html`<text class="column" transform="translate(${x - 3} ${head - 9}) rotate(-36)"><title>${name}</title>${words.short(name, 27)}</text>`
       : html`<text class="column" x="${x}" y="${head - 8}" text-anchor="middle">${String(j)}</text>`;
   });
   const drawn = rows.map((name, i) => {
@@ -40,7 +42,7 @@ export function heatPlot({ label, rows, columns, values, full, text }: HeatMap, 
       const strength = Math.min(1, Math.abs(value) / full);
       const sign = value < 0 ? 'negative' : 'positive';
       const figure = numbers
-        ? html`<text class="${strength > 0.55 ? 'on' : 'off'}" x="${x + across / 2}" y="${y + down / 2 + 4}" text-anchor="middle">${text(value)}</text>`
+        ? html`<text class="figure ${strength > 0.78 ? 'high' : strength > 0.5 ? 'middle' : 'low'}" x="${x + across / 2}" y="${y + down / 2 + 4}" text-anchor="middle">${text(value)}</text>`
         : html``;
       return html`<g><title>${name}, ${column}: ${text(value)}</title><rect class="ground" x="${x + 1}" y="${y + 1}" width="${across - 2}" height="${down - 2}" rx="3"/><rect class="${sign}" x="${x + 1}" y="${y + 1}" width="${across - 2}" height="${down - 2}" rx="3" fill-opacity="${strength}"/>${figure}</g>`;
     });

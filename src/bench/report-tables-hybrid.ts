@@ -37,7 +37,6 @@ function shareTable(id: string, name: string, rows: readonly HybridRow[], remark
           words.ratioInterval(row.intervals.apgr),
           ...row.intervals.shares.map((point) => words.interval(point.routed)),
         ],
-        strong: true,
         clear: row.intervals.shares.flatMap((point, i) => (point.overRandom.low > 0 ? [i + 2] : [])),
       })),
       { cells: ['oracle', words.decimal(curve.oracleApgr, 2), ...at.map((point) => words.interval(point.oracle))] },

@@ -66,6 +66,7 @@ export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed
       `Answers were judged by several methods (${methods.join(', ')}). Each has rows of its own, and only answers of one method are averaged or compared.`,
     );
   }
+  const strategies = strategyRows(main, units, options);
   return {
     name: nameOf(run.dir),
     manifest,
@@ -74,12 +75,12 @@ export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed
     remarks,
     methods,
     users: units,
-    strategies: strategyRows(main, units, options),
+    strategies,
     ablation: optionRows(of('ablation'), main, units, options),
     conditions: optionRows(of('conditions'), main, units, options),
     routed: strategyRows(of('hybrid'), units, options),
     hybrid: hybridSection(main, units, options),
-    latency: latencyRows([...main, ...of('hybrid')]),
+    latency: latencyRows([...main, ...of('hybrid')], strategies),
     coefficients: coefficientMaps(main, units),
     clusterTasks: clusters === null ? [] : tasksOf(clusters),
     clusters,
@@ -92,8 +93,14 @@ function nameOf(dir: string): string {
   return parts.at(-1) ?? dir;
 }
 
-function latencyRows(cells: readonly AnsweredCell[]): LatencyRow[] {
-  return [...groupBy(cells, ({ cell }) => cell.strategy)].flatMap(([strategy, own]) =>
+/** In the order of the main table, then what is not in it. */
+function latencyRows(cells: readonly AnsweredCell[], order: readonly StrategyRow[]): LatencyRow[] {
+  const place = (strategy: string) => {
+    const at = order.findIndex((row) => row.strategy === strategy);
+    return at === -1 ? order.length : at;
+  };
+  const groups = [...groupBy(cells, ({ cell }) => cell.strategy)].sort((a, b) => place(a[0]) - place(b[0]));
+  return groups.flatMap(([strategy, own]) =>
     (['on_device', 'in_cloud'] as const).flatMap((source) => {
       const values = own.flatMap(({ answers }) =>
         answers.filter((answer) => answer.source === source).map((answer) => answer.latencyMs),
