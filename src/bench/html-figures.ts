@@ -56,9 +56,20 @@ export function hybridFigure(rows: readonly HybridRow[]): Markup {
   return html`${what(`${title} on the device; ${basis(users, curve.examples)}. Queries go to the server in the order of a routing signal; bars are 95 % intervals.${gap}`)}${both((width) => curvePlot(rows, width))}`;
 }
 
-export function latencyFigure({ latency }: Report): Markup {
-  const answers = latency.reduce((sum, { box }) => sum + box.count, 0);
-  return html`${what(`${words.plural(answers, 'answer')}. Box: the middle half, with the median; line: 5 to 95 %; dot: 99 %. The figure is the median. Blue: answered by the server.`)}${both((width) => latencyPlot(latency, width))}`;
+export function latencyFigure({ latency, users }: Report): Markup {
+  const answers = latency.reduce((sum, { box }) => sum + (box.count ?? 0), 0);
+  const boxes = latency.some(({ box }) => box.lower !== null);
+  const summaries = latency.some(({ box }) => box.lower === null);
+  const says = [
+    answers > 0 ? `${words.plural(answers, 'answer')}, each timed by itself.` : '',
+    boxes ? 'Box: the middle half, with the median; line: 5 to 95 %; dot: 99 %.' : '',
+    summaries
+      ? `${boxes ? 'Without a box: m' : 'M'}eans over users of answers timed one at a time; bar: median; line: to 95 %; dot: 99 %.`
+      : '',
+    `${words.plural(users.length, 'user')}. The figure is the median.`,
+    latency.some(({ source }) => source === 'in_cloud') ? 'Blue: answered by the server.' : '',
+  ];
+  return html`${what(says.filter((text) => text !== '').join(' '))}${both((width) => latencyPlot(latency, width))}`;
 }
 
 export function coefficientFigure({ title, users, values }: CoefficientMap, clusterTasks: readonly string[]): Markup {

@@ -111,14 +111,14 @@ const NEWLINE: Markup = html`
 `;
 
 function captioned(table: ReportTable | null): Markup {
-  return table === null ? NOTHING : tableHtml(table, html`<caption>${table.title}</caption>`);
+  return table === null ? NOTHING : html`<h3>${table.title}</h3>${tableHtml(table)}`;
 }
 
-function tableHtml(table: ReportTable | null, caption: Markup = NOTHING): Markup {
+function tableHtml(table: ReportTable | null): Markup {
   if (table === null) return NOTHING;
-  const { head, align, rows, notes } = table;
+  const { title, head, align, rows, notes } = table;
   const number = (i: number) => (align[i] === 'right' ? 'number' : '');
-  return html`<div class="scroll"><table>${caption}<thead><tr>${head.map((name, i) => html`<th scope="col" class="${number(i)}">${name}</th>`)}</tr></thead><tbody>${rows.map(
+  return html`<div class="scroll"><table aria-label="${title}"><thead><tr>${head.map((name, i) => html`<th scope="col" class="${number(i)}">${name}</th>`)}</tr></thead><tbody>${rows.map(
     ({ cells, strong = false, clear = [] }) =>
       html`<tr class="${strong ? 'strong' : ''}">${cells.map((cell, i) =>
         i === 0

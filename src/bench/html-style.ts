@@ -44,10 +44,10 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .notes p { margin: 3px 0; max-width: 92ch; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin: 12px -24px 0; padding: 0 24px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: 0 0 6px; font-size: 15px; }
 th, td { padding: 6px 12px 6px 0; text-align: left; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: bottom; }
 th:last-child, td:last-child { padding-right: 0; }
 tbody tr:last-child > * { border-bottom: 0; }
+tbody th, tbody td { vertical-align: baseline; }
 thead th { color: var(--muted); font-weight: 500; font-size: 12.5px; }
 tbody th { font-weight: 400; max-width: 300px; overflow: hidden; text-overflow: ellipsis; }
 td { max-width: 340px; overflow: hidden; text-overflow: ellipsis; }
@@ -87,7 +87,7 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
 .mark line { stroke-width: 2; } .mark circle { stroke: var(--card); stroke-width: 1.5; }
 .mark.confidence circle { fill: var(--accent); } .mark.scope circle { fill: var(--scope); } .mark.both circle { fill: var(--both); }
 .box line { stroke: var(--reference); stroke-width: 1.3; } .box rect { fill: var(--other); } .box circle { fill: var(--reference); }
-.box line.median { stroke: var(--card); stroke-width: 2; } .box.in_cloud rect { fill: var(--server); } .box.in_cloud line { stroke: var(--server); } .box.in_cloud circle { fill: var(--server); } .box.in_cloud line.median { stroke: var(--card); }
+.box line.median { stroke: var(--card); stroke-width: 2; } .box line.alone { stroke-width: 3; } .box.in_cloud rect { fill: var(--server); } .box.in_cloud line { stroke: var(--server); } .box.in_cloud circle { fill: var(--server); } .box.in_cloud line.median { stroke: var(--card); }
 .heat .none, .heat .ground { fill: var(--faint); } .heat .positive { fill: var(--accent); } .heat .negative { fill: var(--server); }
 .heat .high { fill: var(--on); } .heat .middle { fill: var(--on-middle); } .heat .figure { font-size: 11.5px; font-variant-numeric: tabular-nums; }
 .points * { opacity: .72; }
@@ -99,8 +99,8 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
   h1 { font-size: 25px; }
   .tiles { grid-template-columns: 1fr 1fr; gap: 8px; } .tile { padding: 10px 12px; } .tile .figure { font-size: 22px; } .tile .figure small { font-size: 13px; }
   section { padding: 16px 14px; border-radius: 13px; margin: 14px 0; }
-  .scroll { margin: 10px -14px 0; padding: 0; } caption, tbody th, thead th:first-child { padding-left: 14px; } th:last-child, td:last-child { padding-right: 14px; }
-  tbody th, thead th:first-child { position: sticky; left: 0; background: var(--card); max-width: 142px; white-space: normal; overflow-wrap: anywhere; }
+  .scroll { margin: 10px -14px 0; padding: 0; } tbody th, thead th:first-child { padding-left: 14px; } th:last-child, td:last-child { padding-right: 14px; }
+  tbody th, thead th:first-child { position: sticky; left: 0; background: var(--card); min-width: 116px; max-width: 142px; white-space: normal; overflow-wrap: anywhere; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 7px; }
   svg.wide { display: none; } svg.narrow { display: block; max-width: 460px; margin: 0 auto; } ul.narrow { display: flex; }
 }

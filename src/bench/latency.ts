@@ -31,16 +31,15 @@ export function summariseLatency(valuesMs: ArrayLike<number>): LatencySummary {
   return { mean: mean(sorted), p50, p90, p95, p99 };
 }
 
-/** What a box of a plot is drawn from, in the unit of the values. */
+/** What a distribution is drawn from, in the unit of the values. */
 export interface LatencyBox {
-  count: number;
-  p5: number;
-  p25: number;
+  /** how many values it rests on; null where only summaries of them are known */
+  count: number | null;
+  /** the lower half, null likewise */
+  lower: { p5: number; p25: number; p75: number } | null;
   p50: number;
-  p75: number;
   p95: number;
   p99: number;
-  max: number;
 }
 
 /** The shape of a distribution of at least one value. */
@@ -50,12 +49,16 @@ export function latencyBox(values: ArrayLike<number>): LatencyBox {
   const at = (p: number) => quantile(sorted, p / 100);
   return {
     count: sorted.length,
-    p5: at(5),
-    p25: at(25),
+    lower: { p5: at(5), p25: at(25), p75: at(75) },
     p50: at(50),
-    p75: at(75),
     p95: at(95),
     p99: at(99),
-    max: sorted.at(-1)!,
   };
+}
+
+/** Means of the percentiles of at least one summary. */
+export function meanOfSummaries(summaries: readonly LatencySummary[]): LatencyBox {
+  assert.ok(summaries.length > 0, 'meanOfSummaries: no summaries');
+  const over = (key: keyof LatencySummary) => mean(summaries.map((summary) => summary[key]));
+  return { count: null, lower: null, p50: over('p50'), p95: over('p95'), p99: over('p99') };
 }

@@ -51,7 +51,7 @@ export function curvePlot(rows: readonly HybridRow[], width: PlotWidth): Markup 
         html`<line class="level" x1="${frame.left}" x2="${frame.right}" y1="${y(value)}" y2="${y(value)}"/>${
           wide
             ? html`<text class="end" x="${frame.right + 8}" y="${y(value) + 4}">${name} ${words.points(value)}</text>`
-            : html`<text class="end" x="${name === 'edge' ? frame.right - 4 : frame.left + 5}" y="${y(value) + (name === 'edge' ? 14 : -5)}" text-anchor="${name === 'edge' ? 'end' : 'start'}">${name} ${words.points(value)}</text>`
+            : html`<text class="end" x="${name === 'edge' ? frame.right - 4 : frame.left + 5}" y="${y(value) - 5}" text-anchor="${name === 'edge' ? 'end' : 'start'}">${name} ${words.points(value)}</text>`
         }`,
     )}<polygon class="band" points="${band}"/><path class="curve random" d="${line((p) => p.random.estimate)}"/><path class="curve oracle" d="${line((p) => p.oracle)}"/>${rows
       .toReversed()

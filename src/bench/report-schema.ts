@@ -114,7 +114,7 @@ export const LOAD_SCHEMA = object({
   failures: recordOf(whole(0)),
   seconds: fromZero,
   requestThroughput: fromZero,
-  outputThroughput: fromZero,
+  outputThroughput: nullable(fromZero),
   goodput: nullable(fromZero),
   goodputLimits: recordOf(finite),
   ttft: bySource,
@@ -122,6 +122,6 @@ export const LOAD_SCHEMA = object({
   itl: bySource,
   e2e: bySource,
   serverShare: share,
-  promptTokens: fromZero,
-  completionTokens: fromZero,
+  promptTokens: nullable(fromZero),
+  completionTokens: nullable(fromZero),
 });

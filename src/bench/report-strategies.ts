@@ -1,7 +1,7 @@
 /** The rows of the tables of strategies and of the ablation: accuracy by kind of user, paired differences, what it costs. */
 
 import type { BootstrapOptions } from '../core/stats.js';
-import { latencyBox } from './latency.js';
+import { meanOfSummaries } from './latency.js';
 import type { AnsweredCell } from './report-read.js';
 import {
   accuracyOf,
@@ -100,13 +100,13 @@ function byKind(series: Series, units: readonly Unit[], options: BootstrapOption
   return result;
 }
 
-/** Latency over all answers, everything else as the mean over cells. */
+/** Means over cells; percentiles of latency too, since users differ in the length of their prompts. */
 export function costsOf(cells: readonly AnsweredCell[]): Costs {
   const average = (of: (cell: Cell) => number | null): number | null => {
     const values = cells.map(({ cell }) => of(cell)).filter((value) => value !== null);
     return values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
   };
-  const latency = latencyBox(cells.flatMap(({ answers }) => answers.map((answer) => answer.latencyMs)));
+  const latency = meanOfSummaries(cells.map(({ cell }) => cell.latencyMs));
   return {
     accuracyNorm: average((cell) => cell.accuracyNorm),
     loss: average((cell) => cell.loss),

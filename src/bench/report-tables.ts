@@ -117,7 +117,7 @@ export function costTable({ strategies, methods }: Report): ReportTable | null {
     })),
     {
       notes: [
-        'Means over users: held-out loss in nats a token; time from the examples to a ready adapter; bytes that leave the device; adapter size and parameters; percentiles of the time of one answer.',
+        'Means over users: held-out loss in nats a token; time from the examples to a ready adapter; bytes that leave the device; adapter size and parameters; percentiles of the time of one answer alone.',
       ],
     },
   );

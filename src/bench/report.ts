@@ -1,6 +1,6 @@
 /** Everything that a report says, computed once; the terminal, Markdown and HTML only arrange it. */
 
-import { type LatencyBox, latencyBox } from './latency.js';
+import { type LatencyBox, latencyBox, meanOfSummaries } from './latency.js';
 import { type HybridSection, hybridSection } from './report-hybrid.js';
 import type { AnsweredCell, BenchRun } from './report-read.js';
 import { groupBy, type OptionRow, optionRows, type StrategyRow, strategyRows } from './report-strategies.js';
@@ -102,12 +102,20 @@ function latencyRows(cells: readonly AnsweredCell[], order: readonly StrategyRow
   const groups = [...groupBy(cells, ({ cell }) => cell.strategy)].sort((a, b) => place(a[0]) - place(b[0]));
   return groups.flatMap(([strategy, own]) =>
     (['on_device', 'in_cloud'] as const).flatMap((source) => {
-      const values = own.flatMap(({ answers }) =>
-        answers.filter((answer) => answer.source === source).map((answer) => answer.latencyMs),
-      );
-      return values.length === 0 ? [] : [{ title: strategyTitle(strategy), source, box: latencyBox(values) }];
+      const answered = own.filter(({ answers }) => answers.some((answer) => answer.source === source));
+      return answered.length === 0 ? [] : [{ title: strategyTitle(strategy), source, box: boxOf(answered, source) }];
     }),
   );
+}
+
+/**
+ * All answers of the source, where each was timed by itself. A batch's answers all have the same time, its share of the whole;
+ * then the cells' summaries are better, which come from answers timed alone.
+ */
+function boxOf(cells: readonly AnsweredCell[], source: LatencyRow['source']): LatencyBox {
+  const times = cells.map(({ answers }) => answers.filter((a) => a.source === source).map((a) => a.latencyMs));
+  const batched = times.some((own) => own.length > 1 && own.every((ms) => ms === own[0]));
+  return batched ? meanOfSummaries(cells.map(({ cell }) => cell.latencyMs)) : latencyBox(times.flat());
 }
 
 function coefficientMaps(cells: readonly AnsweredCell[], units: readonly Unit[]): CoefficientMap[] {

@@ -1,7 +1,7 @@
 /** Percentiles against numbers worked out by hand (numpy.percentile gives the same). */
 
 import { describe, expect, it } from 'vitest';
-import { latencyBox, percentile, summariseLatency } from '../../src/bench/latency.js';
+import { latencyBox, meanOfSummaries, percentile, summariseLatency } from '../../src/bench/latency.js';
 
 const hundred = Array.from({ length: 100 }, (_, i) => 100 - i); // 100 .. 1
 
@@ -52,6 +52,12 @@ describe('percentile', () => {
 describe('latencyBox', () => {
   it('has the quartiles and the tails', () => {
     const values = Array.from({ length: 101 }, (_, i) => i);
-    expect(latencyBox(values)).toEqual({ count: 101, p5: 5, p25: 25, p50: 50, p75: 75, p95: 95, p99: 99, max: 100 });
+    expect(latencyBox(values)).toEqual({ count: 101, lower: { p5: 5, p25: 25, p75: 75 }, p50: 50, p95: 95, p99: 99 });
+  });
+
+  it('of summaries has means of percentiles, and says nothing of the lower half', () => {
+    const summaries = [summariseLatency([1, 2, 3]), summariseLatency([11, 12, 13])];
+    const { count, lower, p50 } = meanOfSummaries(summaries);
+    expect({ count, lower, p50 }).toEqual({ count: null, lower: null, p50: 7 });
   });
 });
