@@ -33,6 +33,11 @@ interface Setting {
   blend?: BlendVariant;
 }
 
+/** Strategies whose result depends on which examples a user shows; the others are run for a user's first seed only. */
+const LOOKS_AT_EXAMPLES: ReadonlySet<BenchStrategy> = new Set([
+  ...(['in-context', 'nearest', 'few-shot-lora', 'lorahub', 'lorahub-delta', 'crayon'] as const),
+]);
+
 /** All cells, a user's together, in the order in which they are run. */
 export function planCells(config: BenchConfig, users: readonly PlannedUser[]): PlannedCell[] {
   const settings = ablationSettings(config);
@@ -42,13 +47,16 @@ export function planCells(config: BenchConfig, users: readonly PlannedUser[]): P
       key: cellKey(user.id, strategy, inKey),
       table: 'strategies',
     });
-    const cells = config.strategies.flatMap((strategy) =>
-      strategy === 'random'
-        ? Array.from({ length: config.random.seeds }, (_, seed) => plain(strategy, seed, { draw: seed }))
-        : [plain(strategy, user.seed)],
-    );
+    const cells = config.strategies
+      .filter((strategy) => user.isFirst || LOOKS_AT_EXAMPLES.has(strategy))
+      .flatMap((strategy) =>
+        strategy === 'random'
+          ? Array.from({ length: config.random.seeds }, (_, seed) => plain(strategy, seed, { draw: seed }))
+          : [plain(strategy, user.seed)],
+      );
     for (const { option, value, pool, blend } of settings) {
       for (const strategy of config.ablation!.strategies) {
+        if (!user.isFirst && !LOOKS_AT_EXAMPLES.has(strategy)) continue;
         if (strategy === 'per-query' && blend !== undefined && blend.tau === undefined) continue; // it makes no one blend
         const options = { [option]: value };
         const cell = plain(strategy, user.seed, options);
@@ -62,8 +70,10 @@ export function planCells(config: BenchConfig, users: readonly PlannedUser[]): P
 function ablationSettings({ ablation, pool }: BenchConfig): Setting[] {
   if (ablation === null) return [];
   const settings: Setting[] = [];
-  for (const value of ablation.embedding ?? [])
-    settings.push({ option: 'embedding', value, pool: { embedding: value } });
+  for (const value of ablation.embedding ?? []) {
+    const [embedding, centred] = value.split('+') as [string, string?];
+    settings.push({ option: 'embedding', value, pool: { embedding, centred: centred !== undefined } });
+  }
   for (const value of ablation.centred ?? []) settings.push({ option: 'centred', value, pool: { centred: value } });
   for (const value of ablation.tau ?? []) settings.push({ option: 'tau', value, pool: { tau: value } });
   for (const value of ablation.mode ?? []) settings.push({ option: 'mode', value, pool: { mode: value } });

@@ -3,7 +3,7 @@
  * it is done; a run that was stopped goes on with the cells that are missing, and ends with the same numbers.
  */
 
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, isCrayonError } from '../core/errors.js';
 import { mean, standardError } from '../core/stats.js';
 import { CRAYON_VERSION } from '../core/version.js';
 import { type BenchConfig, findBenchPath } from '../formats/bench-config.js';
@@ -88,9 +88,11 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
       const scopes = own.length === 0 ? undefined : await space?.percentiles(played.get(user.id)!);
       for (const [i, cell] of own.entries()) {
         const report = (share: number, left = clock.left(share)) =>
-          progress({ stage: user.id, done: i + share, total: own.length, note: `${cellTitle(cell)}${left}` });
+          progress({ stage: user.id, ...answersOf(i + share, own.length, config), note: `${cellTitle(cell)}${left}` });
         report(0);
-        const result = await runCell(cell, played.get(user.id)!, context, scopes, report);
+        const result = await runCell(cell, played.get(user.id)!, context, scopes, report).catch((error: unknown) => {
+          throw isCrayonError(error, 'interrupted') ? stopped(directory, clock.done, missing.length) : error;
+        });
         directory.writeCell(cell.key, result.cell, result.records);
         clock.tick();
         report(1, clock.left(0));
@@ -291,6 +293,11 @@ function noticesOf(config: BenchConfig, tasks: readonly BenchTask[], users: read
     if (test.length < config.test_examples) notices.push(`${info.name} has only ${test.length} test examples.`);
   }
   return [...new Set(notices)];
+}
+
+/** Progress in answers, which are more even than cells. */
+function answersOf(cellsDone: number, cells: number, { test_examples: each }: BenchConfig) {
+  return { done: Math.round(cellsDone * each), total: cells * each };
 }
 
 function stopped(directory: BenchRunDirectory, done: number, total: number): CrayonError {

@@ -16,6 +16,8 @@ export interface PlannedUser {
   taskPaths: string[];
   /** of the draw of the examples */
   seed: number;
+  /** the first of its seeds */
+  isFirst: boolean;
 }
 
 export interface PlayedUser extends PlannedUser {
@@ -40,7 +42,7 @@ function planUser(
 ): PlannedUser {
   const id = `${name}${severalCounts ? `--k${k}` : ''}${seeds.length > 1 ? `--s${seed}` : ''}`;
   const names = tasks.map((path) => path.replace(/^.*\//, '').replace(/\.ya?ml$/i, ''));
-  return { id, info: { name, kind, tasks: names, k }, taskPaths: tasks, seed };
+  return { id, info: { name, kind, tasks: names, k }, taskPaths: tasks, seed, isFirst: seed === seeds[0] };
 }
 
 /**

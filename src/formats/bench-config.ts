@@ -68,6 +68,7 @@ export interface BenchUser {
 export interface BenchAblation {
   /** which strategies are run with each setting */
   strategies: Array<'crayon' | 'per-query'>;
+  /** a kind, or `<kind>+centred` */
   embedding?: string[];
   centred?: boolean[];
   /** temperature of the gate, at training and at blending */
@@ -190,7 +191,9 @@ const userSchema = object(
 const ablationSchema = object(
   {
     strategies: filled(listOf(oneOf('crayon', 'per-query'))),
-    embedding: optional(listOf(text)),
+    embedding: optional(
+      listOf(value((x) => typeof x === 'string' && /^[^+]+(\+centred)?$/.test(x), '<kind> or <kind>+centred')),
+    ),
     centred: optional(listOf(flag)),
     tau: optional(listOf(positive)),
     blend_tau: optional(listOf(positive)),

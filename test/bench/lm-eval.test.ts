@@ -28,7 +28,7 @@ interface GenerationTask {
   examples: Array<{ answer: string }>;
 }
 
-const { tasks } = fixtureJson<{ tasks: Record<string, ChoiceTask & GenerationTask> }>('lm-eval', 'expected.json');
+const { tasks } = fixtureJson<{ tasks: Record<string, unknown> }>('lm-eval', 'expected.json');
 const suite = (task: string) => shippedPath('suite', `${task}.yaml`);
 const publicSet = (task: string) => shippedPath('configs', 'tasks', `llm-adapters-${task}.yaml`);
 
@@ -46,7 +46,7 @@ afterAll(() => {
 });
 
 async function expectSameScores(name: string, examples: Example[], context: Example[] = []): Promise<void> {
-  const expected = tasks[name]!;
+  const expected = tasks[name] as ChoiceTask;
   expect(examples).toHaveLength(expected.examples.length);
   const asked = examples.map(inContext(context, base, 0));
   const maxLength = base.source.config.maxPositionEmbeddings;
@@ -89,7 +89,7 @@ describe('scores equal lm-evaluation-harness 0.4.13', () => {
   });
 
   it('generated answers, to the first line break', async () => {
-    const expected = tasks['list-last']!;
+    const expected = tasks['list-last'] as GenerationTask;
     const examples = first(suite('list-last'), 'test', 60);
     const settings = { method: 'generation' as const, batchSize: 16, maxTokens: 24 };
     const { records } = await answerExamples(base, examples, settings);

@@ -1,0 +1,144 @@
+/** The configuration: defaults, and every bad or unknown key by name. */
+
+import { readdirSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { planCells } from '../../src/bench/cells.js';
+import { planUsers } from '../../src/bench/users.js';
+import { benchConfig, findBenchPath, loadBenchConfig } from '../../src/formats/bench-config.js';
+import { shippedPath } from '../../src/formats/package-root.js';
+import { errorOf } from '../helpers/files.js';
+
+const LEAST = {
+  name: 'x',
+  model: 'm',
+  pool: { data: ['train.yaml'] },
+  users: [{ name: 'u', kind: 'seen', tasks: ['t.yaml'] }],
+  strategies: ['base'],
+};
+const problemOf = (change: object) => {
+  const error = errorOf(() => benchConfig({ ...LEAST, ...change }, 'bench.yaml'));
+  expect(error.code).toBe('config-invalid');
+  return error.message;
+};
+
+describe('benchConfig', () => {
+  it('fills in defaults', () => {
+    expect(benchConfig(LEAST, 'bench.yaml')).toEqual({
+      ...LEAST,
+      seed: 0,
+      shown_split: 'heldout',
+      test_split: 'test',
+      test_examples: 100,
+      latency_examples: 5,
+      batch_size: 32,
+      max_tokens: 24,
+      pool: {
+        ...{ data: ['train.yaml'], clusters: 8, embedding: 'first-attention', centred: true, tau: 0.1, mode: 'joint' },
+        ...{ rank: 4, lora_alpha: 8, epochs: 2, batch_size: 32, learning_rate: 0.01, seed: 0 },
+      },
+      users: [{ ...LEAST.users[0], k: 10, seeds: [0] }],
+      random: { seeds: 3 },
+      few_shot: { steps: 40, batch_size: 8, learning_rate: 0.005 },
+      lorahub: { evaluations: 40, bound: 1.5, l1: 0.05 },
+      ablation: null,
+      server: null,
+    });
+  });
+
+  it.each([
+    [{ strategys: [] }, 'strategys is not a known key, did you mean strategies?'],
+    [{ pool: { data: ['a'], temperature: 1 } }, 'pool.temperature is not a known key'],
+    [{ users: [{ name: 'u', kind: 'seen', tasks: ['t'], shots: 5 }] }, 'users[0].shots is not a known key'],
+    [{ users: [{ name: 'u', kind: 'seen', tasks: ['t'], k: 2 }] }, 'users[0].k is 2, expected 3 to 50'],
+    [{ users: [{ name: 'u', kind: 'odd', tasks: ['t'] }] }, 'users[0].kind is "odd"'],
+    [{ users: [{ name: '../u', kind: 'seen', tasks: ['t'] }] }, 'users[0].name is "../u"'],
+    [{ users: [{ name: 'u', kind: 'mixture', tasks: ['t'] }] }, 'u is a mixture of one task'],
+    [{ users: [{ name: 'u', kind: 'seen', tasks: ['t', 's'] }] }, 'u has 2 tasks, so its kind is mixture'],
+    [{ users: [LEAST.users[0], LEAST.users[0]] }, 'users has "u" twice'],
+    [{ users: [] }, 'users is empty'],
+    [{ strategies: ['crayons'] }, 'strategies[0] is "crayons"'],
+    [{ strategies: ['base', 'base'] }, 'strategies has "base" twice'],
+    [{ strategies: ['server'] }, 'there is no server'],
+    [{ pool: { data: ['a'], dir: 'p' }, ablation: { tau: [1] } }, 'ablation of tau builds pools of its own'],
+    [{ ablation: { embedding: ['tfidf+'] } }, 'ablation.embedding[0] is "tfidf+"'],
+    [{ ablation: { combine: ['svd'] } }, 'ablation.combine[0] is "svd", expected svd:<rank> or linear'],
+    [{ server: 'models/big' }, 'server is "models/big", expected an object'],
+    [{ pool: undefined }, 'pool.data is missing'],
+  ])('refuses %j', (change, problem) => {
+    expect(problemOf(change)).toContain(problem);
+  });
+
+  it('names all problems at once', () => {
+    const message = problemOf({ seed: -1, model: '', test_examples: 'many' });
+    for (const key of ['seed', 'model', 'test_examples']) expect(message).toContain(key);
+  });
+
+  const shipped = readdirSync(shippedPath('configs', 'bench')).filter((name) => name.endsWith('.yaml'));
+  it.each(shipped)('the shipped %s is valid, names what exists, and has ten users', (name) => {
+    const config = loadBenchConfig(shippedPath('configs', 'bench', name));
+    const users = planUsers(config);
+    const names = new Set(users.map(({ info }) => info.name));
+    expect(names.size).toBeGreaterThanOrEqual(name === 'ablation.yaml' ? 6 : 10);
+    const paths = [config.model, ...config.pool.data, ...config.users.flatMap((user) => user.tasks)];
+    for (const path of paths) expect(findBenchPath(path)).toContain(path);
+    const keys = planCells(config, users).map((cell) => cell.key);
+    expect(new Set(keys).size).toBe(keys.length);
+    for (const key of keys) expect(key).toMatch(/^[A-Za-z0-9][A-Za-z0-9._=+-]+$/);
+  });
+});
+
+describe('planCells', () => {
+  const plan = (change: object) => {
+    const config = benchConfig({ ...LEAST, ...change }, 'bench.yaml');
+    return planCells(config, planUsers(config));
+  };
+
+  it('has one cell a strategy, and one a draw of random', () => {
+    const cells = plan({ strategies: ['base', 'random', 'crayon'], random: { seeds: 2 } });
+    expect(cells.map(({ key, seed }) => [key, seed])).toEqual([
+      ['u--base', 0],
+      ['u--random--draw=0', 0],
+      ['u--random--draw=1', 1],
+      ['u--crayon', 0],
+    ]);
+  });
+
+  it('varies one option at a time, leaves out what is the default, and gives the gate no blend', () => {
+    const ablation = { strategies: ['crayon', 'per-query'], tau: [0.1, 0.2], top_k: [2], combine: ['svd:8'] };
+    const cells = plan({ ablation }).filter((cell) => cell.table === 'ablation');
+    expect(cells.map(({ key, options, blend, pool }) => ({ key, options, blend, tau: pool.tau }))).toEqual([
+      { key: 'u--crayon--tau=0.2', options: { tau: 0.2 }, blend: {}, tau: 0.2 },
+      { key: 'u--per-query--tau=0.2', options: { tau: 0.2 }, blend: {}, tau: 0.2 },
+      { key: 'u--crayon--top_k=2', options: { top_k: 2 }, blend: { topK: 2 }, tau: 0.1 },
+      { key: 'u--crayon--combine=svd_8', options: { combine: 'svd:8' }, blend: { combine: 'svd', rank: 8 }, tau: 0.1 },
+    ]);
+  });
+
+  it('plays a user once for each number of examples and each seed, under one name', () => {
+    const users = [{ name: 'u', kind: 'seen', tasks: ['a/t.yaml'], k: [3, 5], seeds: [1, 2] }];
+    const cells = plan({ users, strategies: ['crayon'] });
+    expect(cells.map(({ key, user }) => [key, user.info.name, user.info.k, user.seed])).toEqual([
+      ['u--k3--s1--crayon', 'u', 3, 1],
+      ['u--k3--s2--crayon', 'u', 3, 2],
+      ['u--k5--s1--crayon', 'u', 5, 1],
+      ['u--k5--s2--crayon', 'u', 5, 2],
+    ]);
+    expect(cells[0]!.user.info.tasks).toEqual(['t']);
+  });
+
+  it('runs what does not look at the examples for the first seed alone', () => {
+    const users = [{ name: 'u', kind: 'seen', tasks: ['t.yaml'], seeds: [4, 5] }];
+    const cells = plan({ users, strategies: ['base', 'crayon', 'per-query'], ablation: { tau: [1] } });
+    const keys = ['u--s4--base', 'u--s4--crayon', 'u--s4--per-query', 'u--s4--crayon--tau=1'];
+    expect(cells.map(({ key }) => key)).toEqual([...keys, 'u--s5--crayon', 'u--s5--crayon--tau=1']);
+  });
+
+  it('has centring in the name of an embedding', () => {
+    const cells = plan({ ablation: { embedding: ['tfidf', 'last-hidden+centred', 'first-attention+centred'] } });
+    const found = cells.slice(1).map(({ key, pool }) => [key, pool.embedding, pool.centred]);
+    expect(found).toEqual([
+      ['u--crayon--embedding=tfidf', 'tfidf', false],
+      ['u--crayon--embedding=last-hidden+centred', 'last-hidden', true],
+    ]); // the third is the default
+  });
+});
