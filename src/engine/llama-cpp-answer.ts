@@ -19,13 +19,18 @@ export interface AnswerOptions {
   isEnd: (id: number) => boolean;
 }
 
-/** Of the distribution's head, enough that a draw seldom falls outside; a longer one costs hardly less than all of it. */
+/**
+ * Of the distribution's head, enough for most draws of a model that knows its language; those outside cost a second reading of
+ * the last token. Listing all of a small vocabulary is cheaper than that, and so it is where every second draw falls outside.
+ */
 const SAMPLED_FROM = 1024;
+const SMALL_VOCABULARY = 4096;
+const TRIED_TOKENS = 8;
 
 export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEvent, void, undefined> {
   const { reader, ids, request, prompts } = options;
   const { pieces } = prompts;
-  const listed = listing(request, prompts.vocabularySize);
+  let listed = listing(request, prompts.vocabularySize);
   const text = new AnswerText({
     stop: request.stop,
     dropLeadingSpace: prompts.startsText(ids) || (prompts.isPlain && request.prompt.kind === 'chat'),
@@ -38,10 +43,11 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   let last = ids.at(-1)!;
   let finishReason: FinishReason | null = null;
   let completionTokens = 0;
+  let missed = 0;
   while (finishReason === null) {
     reader.check(); // whoever reads may have taken its time
     const chosen = await choose(next, last, options);
-    next = chosen.next;
+    if (chosen.next !== next && ++missed * 2 > completionTokens && completionTokens >= TRIED_TOKENS) listed = 'all';
     if (options.isEnd(chosen.id)) {
       finishReason = 'stop';
       break;
@@ -59,6 +65,7 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
 
 function listing({ temperature, topLogprobs, distribution }: GenerateRequest, vocabularySize: number): Listed {
   if (distribution) return 'all';
+  if (temperature > 0 && vocabularySize <= SMALL_VOCABULARY) return 'all';
   const head = Math.max(topLogprobs ?? 0, temperature > 0 ? SAMPLED_FROM : 0);
   return head >= vocabularySize ? 'all' : head;
 }

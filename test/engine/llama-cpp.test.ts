@@ -1,13 +1,17 @@
 /** The llama.cpp engine with the embedded model: answers, stop texts, sampling, cancelling, queue, errors. */
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type CrayonError, isCrayonError } from '../../src/core/errors.js';
 import { type LlamaCppEngine, openLlamaCppEngine } from '../../src/engine/llama-cpp.js';
+import { SequenceReader } from '../../src/engine/llama-cpp-reader.js';
 import type { GenerateRequest } from '../../src/engine/types.js';
-import { edgeGguf, request, wholeAnswer } from '../helpers/edge-gguf.js';
+import { exportModelGguf } from '../../src/formats/gguf-model.js';
+import { SafetensorsFile } from '../../src/formats/safetensors.js';
+import { writeSafetensors } from '../../src/formats/safetensors-writer.js';
+import { EDGE, edgeGguf, request, wholeAnswer } from '../helpers/edge-gguf.js';
 
 const PROMPT = 'Once upon a time there was a man who';
 const OPTIONS = { name: 'edge', threads: 1, gpu: false } as const;
@@ -27,6 +31,32 @@ async function codeOf(promise: Promise<unknown>): Promise<CrayonError> {
   );
   if (isCrayonError(error)) return error;
   throw error;
+}
+
+/** The edge model with 6000 tokens: those it never learnt share its least likely ones' place. */
+function largeVocabulary(dir: string): string {
+  const V = 6000;
+  const model = join(dir, 'large');
+  cpSync(EDGE, model, { recursive: true });
+  const config = join(model, 'config.json');
+  writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(config, 'utf8')), vocab_size: V }));
+  const source = SafetensorsFile.open(join(EDGE, 'model.safetensors'));
+  const tensors = [...source.tensors].map(([name, { shape }]) => {
+    const [rows, columns] = shape;
+    const isTable = name === 'model.embed_tokens.weight';
+    const data = isTable ? new Float32Array(V * columns!) : source.readF32(name);
+    if (isTable) {
+      const table = source.readF32(name);
+      data.set(table);
+      for (let row = rows!; row < V; row++) data.set(table.subarray(2 * columns!, 3 * columns!), row * columns!);
+    }
+    return { name, dtype: 'F32' as const, shape: isTable ? [V, columns!] : shape, data };
+  });
+  source.close();
+  writeSafetensors(join(model, 'model.safetensors'), tensors);
+  const out = join(dir, 'large.gguf');
+  exportModelGguf({ model, out, type: 'F32' });
+  return out;
 }
 
 /** Starts an answer and holds it after its start event. */
@@ -125,6 +155,30 @@ describe('sampling', () => {
     const own = new Map(greedy.tokens[0]!.detail!.top.map(({ token, logprob }) => [token, logprob]));
     const sampled = await wholeAnswer(engine, request(PROMPT, asked));
     for (const { token, logprob } of sampled.tokens[0]!.detail!.top) expect(own.get(token)).toBeCloseTo(logprob, 3);
+  });
+
+  it('draws from the head of a large vocabulary what it would from all of it', async () => {
+    const own = await openLlamaCppEngine({ ...OPTIONS, model: largeVocabulary(gguf.dir), sequences: 1 });
+    const again = vi.spyOn(SequenceReader.prototype, 'again');
+    try {
+      for (const [temperature, topP] of [
+        [1, 1],
+        [0.8, 0.9],
+      ] as const) {
+        const asked = request(PROMPT, { temperature, topP, seed: 5, maxTokens: 24 });
+        const head = await wholeAnswer(own, asked);
+        const readAgain = again.mock.calls.length;
+        const all = await wholeAnswer(own, { ...asked, distribution: true });
+        expect(head.text).toBe(all.text);
+        for (const [i, { logprob }] of all.tokens.entries()) expect(head.tokens[i]!.logprob).toBeCloseTo(logprob!, 3);
+        expect(again.mock.calls.length).toBe(readAgain); // the whole list never needs it
+      }
+      expect(again.mock.calls.length).toBeGreaterThan(0);
+      expect(again.mock.calls.length).toBeLessThan(48);
+    } finally {
+      again.mockRestore();
+      await own.close();
+    }
   });
 
   it('draws tokens as often as their probabilities say', async () => {
