@@ -8,6 +8,7 @@ import { ScratchDirectory } from '../formats/scratch-directory.js';
 import { BlendThread } from './blend-thread.js';
 import type { BlendMaker, BlendOrder, MadeBlend } from './customizations.js';
 import type { TextEmbedder } from './embedder.js';
+import { badField } from './http-error.js';
 import { scopeOf } from './scope-profile.js';
 
 export interface BlendMakerOptions {
@@ -25,6 +26,12 @@ export function createBlendMaker({ pool, embedder, base }: BlendMakerOptions): B
 
   return {
     async make(order: BlendOrder, signal: AbortSignal): Promise<MadeBlend> {
+      if (order.topK !== null && order.topK > manifest.N) {
+        throw badField(
+          'top_k',
+          `top_k is ${order.topK}, expected at most ${manifest.N}: the pool has no more adapters.`,
+        );
+      }
       const rows = order.examples === null ? null : embedPrompts(order.examples, embedder);
       const { coefficients, similarities } = estimateCoefficients(rows === null ? 'given' : 'similarity', rows, space, {
         tau: order.temperature ?? manifest.tau,

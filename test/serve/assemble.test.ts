@@ -1,0 +1,204 @@
+/** From a configuration to parts that answer, with the embedded model and the shipped pool. */
+
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createScriptedEngine } from '../../src/engine/scripted.js';
+import { edgeConfig } from '../../src/formats/edge-config.js';
+import { cachedModelGguf } from '../../src/formats/gguf-cache.js';
+import type { JsonObject } from '../../src/formats/json-file.js';
+import { openPool } from '../../src/formats/pool.js';
+import { assembleEdge, type EdgeAssembly } from '../../src/serve/assemble.js';
+import { openBaseModel, openEmbedder } from '../../src/serve/base-model.js';
+import type { BlendOrder } from '../../src/serve/customizations.js';
+import type { OpenEdgeOptions } from '../../src/serve/open-edge.js';
+import { loadTokenizer } from '../../src/tokenizer/tokenizer.js';
+import { temporaryRoot } from '../helpers/files.js';
+import { fixture } from '../helpers/fixtures.js';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const EDGE = join(ROOT, 'models', 'crayon-edge');
+const POOL = join(ROOT, 'models', 'crayon-edge-pool');
+const BANK = 'Bank: the banker in the counter has cherry and peach since the deposit. Team:';
+const BANK_EXAMPLES = [
+  BANK,
+  'Bank: the banker in the treasury has plum, cherry and apple before the audit. Team:',
+  'Bank: the teller in the vault has lemon and pear after the loan. Team:',
+];
+
+const dir = temporaryRoot();
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const tokenizer = loadTokenizer(EDGE);
+const config = (more: JsonObject = {}) =>
+  edgeConfig(
+    { model: EDGE, cache_dir: join(dir, 'cache'), engine: { type: 'F32' }, ...more },
+    { where: 'test', folder: ROOT },
+  );
+
+/** Scripted answers, the real tokens. */
+const opened: OpenEdgeOptions[] = [];
+const openEdge = async (options: OpenEdgeOptions) => {
+  opened.push(options);
+  const edge = createScriptedEngine({ name: options.name, answers: 'Red' });
+  return { ...edge, textTokens: (text: string) => Int32Array.from(tokenizer.encode(text, { addBos: false })) };
+};
+const assemble = (more: JsonObject = {}) => assembleEdge(config(more), { env: {}, openEdge });
+
+describe('assembleEdge', () => {
+  it('opens a bare model', async () => {
+    const parts = await assemble();
+    expect(parts).toMatchObject({ base: 'crayon-edge', server: null, scope: null, customizations: null, pool: null });
+    expect(parts.embedder).toMatchObject({ kind: 'first-attention', d: 192 });
+    expect(parts.adapters.list()).toEqual([]);
+    expect(opened.at(-1)!.gguf).toBe(cachedModelGguf(EDGE, { cacheDir: join(dir, 'cache'), type: 'F32' }));
+    await parts.close();
+  });
+
+  it('exports an adapter to the cache, known by its digest', async () => {
+    const adapter = join(POOL, 'adapters', '0');
+    const parts = await assemble({ adapter });
+    const [chosen] = parts.adapters.choose('anything');
+    expect(chosen!.path).toBe(join(dir, 'cache', `${chosen!.id}.lora.gguf`));
+    expect(existsSync(chosen!.path)).toBe(true);
+    expect(parts.adapters.list()).toEqual([{ id: 0, path: '0', scale: 1 }]);
+    await parts.close();
+    const byFile = await assemble({ adapter: chosen!.path });
+    expect(byFile.adapters.choose('x')).toMatchObject([{ path: chosen!.path, scale: 1 }]);
+    await byFile.close();
+  });
+
+  it('weighs a pool’s adapters for each prompt', async () => {
+    const parts = await assemble({ pool: POOL, gate: 'per-query' });
+    const scales = (text: string) => parts.adapters.choose(text).map(({ scale }) => scale);
+    const bank = scales(BANK);
+    expect(bank.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
+    expect(Math.max(...bank)).toBeGreaterThan(0.5);
+    expect(scales(BANK)).toEqual(bank);
+    expect(scales('Reverse these words: red green blue')).not.toEqual(bank);
+    expect(parts.embedder!.kind).toBe('tfidf');
+    await parts.close();
+  });
+
+  it('measures scope against the examples', async () => {
+    const parts = await assemble({ pool: POOL, examples: 'suite/examples/bank.jsonl' });
+    const inside = parts.scope!(BANK)!;
+    const outside = parts.scope!('Der Mond ist aufgegangen')!;
+    expect(inside.similarity).toBeGreaterThan(outside.similarity + 0.3);
+    expect(inside.percentile).toBeGreaterThan(outside.percentile);
+    await parts.close();
+  });
+
+  it('reads the same embedding from a GGUF as from the directory', async () => {
+    const tokens = (text: string) => Int32Array.from(tokenizer.encode(text, { addBos: false }));
+    const gguf = cachedModelGguf(EDGE, { cacheDir: join(dir, 'cache'), type: 'F32' });
+    const bases = [EDGE, gguf].map((path) => openBaseModel(path, { cacheDir: join(dir, 'cache'), type: 'F32' }));
+    try {
+      const [a, b] = bases.map((base) => openEmbedder(base, null, tokens).embed(BANK).vector);
+      for (const [i, x] of a!.entries()) expect(b![i]).toBeCloseTo(x, 5);
+      const pool = openPool(POOL);
+      expect(openEmbedder(bases[1]!, pool, tokens).d).toBe(pool.manifest.embedding.dim);
+    } finally {
+      for (const base of bases) base.close();
+    }
+  });
+
+  it('gives an empty text no direction', async () => {
+    const parts = await assemble();
+    expect(parts.embedder!.embed(' ')).toEqual({ vector: new Float32Array(192), tokens: 0 });
+    await parts.close();
+  });
+
+  it.each<[string, string, JsonObject]>([
+    ['a pool of another model', 'pool-mismatch', { model: fixture('models', 'llama'), pool: POOL }],
+    ['an adapter of another model', 'adapter-mismatch', { adapter: fixture('lora', 'llama') }],
+    [
+      'an unset variable for the server’s key',
+      'config-invalid',
+      { server: { base_url: 'http://x/v1', model: 'm', api_key_env: 'NOT_SET' } },
+    ],
+    ['no pool there', 'file-not-found', { pool: 'nowhere' }],
+  ])('refuses %s, and closes what it opened', async (_, code, more) => {
+    await expect(assemble(more)).rejects.toMatchObject({ code });
+  });
+
+  it('keeps the spending of a budget in the cache', async () => {
+    const server = { base_url: 'http://127.0.0.1:1/v1', model: 'm', budget: { tokens_per_day: 5 } };
+    const parts = await assemble({ server });
+    expect(parts.server!.state!().budget).toMatchObject({ tokensPerDay: 5, inputTokens: 0 });
+    await parts.close();
+  });
+});
+
+describe('blends at run time', () => {
+  let parts: EdgeAssembly;
+  beforeAll(async () => {
+    parts = await assemble({ pool: POOL });
+  });
+  afterAll(() => parts.close());
+  const never = new AbortController().signal;
+  const order: BlendOrder = { topK: null, temperature: null, combine: 'cat', coefficients: null, examples: null };
+  const examples = BANK_EXAMPLES.map((prompt) => ({ prompt }));
+
+  it('makes an adapter from examples while the event loop turns', async () => {
+    let turns = 0;
+    const timer = setInterval(() => turns++, 5);
+    const made = await parts.customizations!.create({ ...order, examples }, 'bank', never);
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(3);
+    expect(made).toMatchObject({ name: 'bank', examples: 3, coverage: { verdict: expect.any(String) } });
+    expect(made.coefficients).toHaveLength(6);
+    expect(made.coefficients.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
+    expect(made.scope!(BANK)!.similarity).toBeGreaterThan(0.5);
+    expect(existsSync(made.adapter.path)).toBe(true);
+  });
+
+  it('gives equal blends one file, which goes with the last of them', async () => {
+    const coefficients = [0.5, 0.5, 0, 0, 0, 0];
+    const blends = parts.customizations!;
+    const [a, b] = await Promise.all([1, 2].map(() => blends.create({ ...order, coefficients }, null, never)));
+    expect(a!.adapter).toEqual(b!.adapter);
+    expect(a!.id).not.toBe(b!.id);
+    blends.delete(a!.id);
+    expect(existsSync(b!.adapter.path)).toBe(true);
+    blends.delete(b!.id);
+    expect(existsSync(b!.adapter.path)).toBe(false);
+    const again = await blends.create({ ...order, coefficients }, null, never);
+    expect(again.adapter).toEqual(a!.adapter);
+    expect(existsSync(again.adapter.path)).toBe(true);
+  });
+
+  it('uses top-k and temperature', async () => {
+    const sharp = { ...order, examples, topK: 1 };
+    const { coefficients } = await parts.customizations!.create(sharp, null, never);
+    expect(coefficients.filter((c) => c !== 0)).toHaveLength(1);
+    const warm = await parts.customizations!.create({ ...order, examples, temperature: 1000 }, null, never);
+    for (const c of warm.coefficients) expect(c).toBeCloseTo(1 / 6, 3);
+  });
+
+  it.each<[string, object, Partial<BlendOrder>]>([
+    ['a wrong number of coefficients', { code: 'coefficients-invalid' }, { coefficients: [1, 2] }],
+    ['a prompt without tokens', { code: 'example-invalid' }, { examples: [...examples, { prompt: ' ' }] }],
+    ['more adapters than there are', { status: 400, param: 'top_k' }, { examples, topK: 7 }],
+  ])('refuses %s, and blends on', async (_, error, change) => {
+    const blends = parts.customizations!;
+    await expect(blends.create({ ...order, ...change }, null, never)).rejects.toMatchObject(error);
+    expect((await blends.create({ ...order, coefficients: [0, 1, 0, 0, 0, 0] }, null, never)).adapter.id).toMatch(
+      /^[0-9a-f]+$/,
+    );
+  });
+
+  it('drops a blend that nobody waits for', async () => {
+    const gone = AbortSignal.abort();
+    await expect(parts.customizations!.create({ ...order, examples }, null, gone)).rejects.toMatchObject({
+      code: 'interrupted',
+    });
+  });
+
+  it('leaves nothing when it closes', async () => {
+    const other = await assemble({ pool: POOL });
+    const { adapter } = await other.customizations!.create({ ...order, coefficients: [1, 0, 0, 0, 0, 0] }, null, never);
+    await other.close();
+    expect(existsSync(adapter.path)).toBe(false);
+  });
+});
