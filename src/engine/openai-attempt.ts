@@ -8,7 +8,7 @@ import type { Settings } from './openai-options.js';
 import { type Scope, timeoutError } from './openai-scope.js';
 import { EventStream } from './openai-sse.js';
 import { onHeadersSent, REQUEST_ID_HEADER } from './sent-headers.js';
-import { parseRetryAfter, serverError } from './server-error.js';
+import { parseRetryAfter, serverError, type TimeoutPhase } from './server-error.js';
 
 /** How much of an error's body is read. */
 const MAX_ERROR_BYTES = 64 * 1024;
@@ -25,6 +25,8 @@ export interface AttemptContext {
 type Body = ReadableStreamDefaultReader<Uint8Array>;
 
 export class Attempt {
+  /** of the answer; null until it has begun */
+  headers: Headers | null = null;
   readonly #context: AttemptContext;
   readonly #scope: Scope;
   readonly #clock: Clock;
@@ -80,6 +82,7 @@ export class Attempt {
     } finally {
       forget();
     }
+    this.headers = response.headers;
     this.#body = response.body === null ? null : (response.body.getReader() as Body);
     if (response.status < 200 || response.status >= 300) throw await this.#statusError(response);
     const type = response.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() ?? '';
@@ -250,7 +253,8 @@ export class Attempt {
         retryable: true,
       });
     }
-    if (systemCode === 'UND_ERR_CONNECT_TIMEOUT') return timeoutError(server, 'connect', 10_000);
+    const limit = FETCH_LIMITS[systemCode];
+    if (limit !== undefined) return timeoutError(server, ...limit);
     const certificate = /CERT|SSL|TLS|SELF_SIGNED|UNABLE_TO/.test(systemCode);
     return serverError('server-unreachable', `${server}: cannot be reached (${systemCode})`, {
       systemCode,
@@ -263,11 +267,20 @@ export class Attempt {
 
   #brokenError(error: unknown): Error {
     const systemCode = codeOf(error);
+    const limit = FETCH_LIMITS[systemCode];
+    if (limit !== undefined) return timeoutError(this.#context.server, ...limit);
     return serverError('server-failed', `${this.#context.server}: the connection broke in the answer (${systemCode})`, {
       systemCode,
     });
   }
 }
+
+/** node's fetch has time-outs of its own, which end a call where ours are longer. */
+const FETCH_LIMITS: Record<string, [phase: TimeoutPhase, ms: number]> = {
+  UND_ERR_CONNECT_TIMEOUT: ['connect', 10_000],
+  UND_ERR_HEADERS_TIMEOUT: ['first-byte', 300_000],
+  UND_ERR_BODY_TIMEOUT: ['idle', 300_000],
+};
 
 const STATUS_HINTS: Record<number, string> = {
   401: 'Check the API key of the server.',

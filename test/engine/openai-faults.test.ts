@@ -158,6 +158,16 @@ describe('a server that', () => {
     expect(performance.now() - start).toBeLessThan(5_000);
   });
 
+  it.each([
+    ['UND_ERR_CONNECT_TIMEOUT', 'connect'],
+    ['UND_ERR_HEADERS_TIMEOUT', 'first-byte'],
+  ])('runs into a time-out of fetch’s own (%s) gives a time-out', async (code, phase) => {
+    const failing = () =>
+      Promise.reject(new TypeError('fetch failed', { cause: Object.assign(new Error(KEY), { code }) }));
+    const { error } = await useEngine('http://server.invalid/v1', { fetch: failing }).ask();
+    expect([error?.code, serverErrorOf(error)?.phase]).toEqual(['server-timeout', phase]);
+  });
+
   it('takes longer to think than to connect is waited for', async () => {
     const upstream = await useUpstream(reply.after(800, reply.answer(['ok'])));
     const { ask } = useEngine(upstream.baseUrl, { timeouts: { ...LONG, connectMs: 700 } });
