@@ -4,6 +4,7 @@
  */
 
 import { CrayonError, isCrayonError } from '../core/errors.js';
+import { formatDuration } from '../core/format.js';
 import { mean, standardError } from '../core/stats.js';
 import { CRAYON_VERSION } from '../core/version.js';
 import { type BenchConfig, findBenchPath } from '../formats/bench-config.js';
@@ -66,8 +67,16 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
     const played = new Map(users.map((user) => [user.id, playUser(user, tasksOf(user, tasks), config)]));
     const pools = new PoolStore(config, training, base.source.digest(), directory.work);
     const manifest = startManifest(options, base, training, cells.length);
-    directory.writeManifest(manifest);
     const missing = cells.filter((cell) => !directory.hasCell(cell.key));
+    const result = (): BenchResult => ({
+      manifest,
+      cells: cells.map((cell) => directory.readCell(cell.key) as unknown as Cell),
+      reused: cells.length - missing.length,
+      notices: noticesOf(config, [...tasks.values()], [...played.values()]),
+    });
+    if (missing.length === 0 && manifest.finished !== null) return result();
+    manifest.finished = null;
+    directory.writeManifest(manifest);
 
     // 2) pools, each once
     await buildPools(missing, config, pools, progress, signal);
@@ -102,12 +111,7 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
 
     manifest.finished = options.now();
     directory.writeManifest(manifest);
-    return {
-      manifest,
-      cells: cells.map((cell) => directory.readCell(cell.key) as unknown as Cell),
-      reused: cells.length - missing.length,
-      notices: noticesOf(config, [...tasks.values()], [...played.values()]),
-    };
+    return result();
   } finally {
     for (const loaded of [base, server]) {
       loaded?.model.dispose();
@@ -222,7 +226,7 @@ function startManifest(
   const before = earlier as unknown as RunManifest | undefined;
   return {
     ...{ format: 'crayon-bench', version: 1, createdBy: `crayon ${CRAYON_VERSION}`, machine, commit },
-    ...{ seed: config.seed, started: before?.started ?? now(), finished: null, config: used },
+    ...{ seed: config.seed, started: before?.started ?? now(), finished: before?.finished ?? null, config: used },
     base: { name: config.model, parameters: parameterCount(source), digest },
     server: config.server && { name: config.server.model, baseUrl: 'in process' },
     ...{ pool: before?.pool ?? null, clusters: before?.clusters ?? null, plannedCells },
@@ -321,6 +325,6 @@ class CellClock {
     const reached = this.done + share;
     if (this.done === 0) return '';
     const ms = ((performance.now() - this.started) / reached) * (this.total - reached);
-    return `; ${this.done}/${this.total} cells, ${Math.ceil(ms / 1000)} s left in all`;
+    return `; ${this.done}/${this.total} cells, ${formatDuration(ms)} left in all`;
   }
 }

@@ -17,10 +17,11 @@ export interface BenchFlags {
 }
 
 const HELP = `
-A user is a task, or a mixture of tasks, with a few examples shown and others to be tested on. For every user each strategy
-customises the model from the same examples and answers the same test: the base model alone and with the examples in its
-context, blends (uniform, random, nearest, Crayon, Crayon for each query), one LoRA on everything, a LoRA on the examples,
-LoraHub's search, and a larger model. Multiple choice is scored by log-probability, other answers by exact match.
+A user is a task, or a mixture of tasks, with a few examples shown and others to be tested on. For every user, each
+strategy customises the model from the same examples and answers the same test: the base model alone and with the
+examples in its context, blends (uniform, random, nearest, Crayon, Crayon for each query), one LoRA on everything, a
+LoRA on the examples, LoraHub's search, and a larger model. Multiple choice is scored by log-probability, other
+answers by exact match.
 
 Repeating the command continues a run that was stopped, with the same results as in one go. configs/bench has the
 configurations that the package ships: quick.yaml (minutes), suite.yaml, ablation.yaml.

@@ -6,6 +6,7 @@ import type { BackendName } from '../model/backend-names.js';
 import { type BuildResult, buildPool } from '../pool/build.js';
 import type { BuildPoolOptions } from '../pool/build-options.js';
 import { planBuild } from '../pool/plan.js';
+import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
 export async function runBuildPool(
@@ -17,15 +18,7 @@ export async function runBuildPool(
   terminal.note(`Back end: ${backend.name} (${backend.detail})`);
   const started = performance.now();
   const progress = terminal.progress();
-  const stop = new AbortController();
-  const ignoreSignals = () => void process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
-  const onSignal = () => {
-    stop.abort();
-    // A second Ctrl-C ends the process at once. Not `once`, which would be gone too early: the spinner's own handler,
-    // called next, would see itself alone and end the process at the first.
-    setImmediate(ignoreSignals);
-  };
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  const stop = stopSignal();
   try {
     const result = await buildPool(options, {
       onProgress: ({ stage, done, total, note }) => progress.update(stage, done, total, note),
@@ -37,7 +30,7 @@ export async function runBuildPool(
     progress.end(true);
     throw error;
   } finally {
-    ignoreSignals();
+    stop.release();
     releaseBackend();
   }
 }

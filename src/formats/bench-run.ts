@@ -3,7 +3,7 @@
  * is there completely or not at all, so a stopped run goes on with the cells that are missing.
  */
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { ensureDirectory, isAlive, writeFileAtomic } from './atomic-file.js';
@@ -15,7 +15,10 @@ import { type JsonObject, readJsonObject, readOptionalJson, writeJson } from './
 export const BENCH_MANIFEST = 'run.json';
 /** Pools and other things that several cells use; may be deleted when the run is finished. */
 const WORK = 'work';
+/** A user's examples and adapter, while a cell is worked on. */
+const SCRATCH = 'scratch';
 const OCCUPANT = 'process';
+const OWN = ['cells', 'answers', WORK, SCRATCH, OCCUPANT];
 
 export class BenchRunDirectory {
   /** what an earlier start wrote, or undefined for a new run */
@@ -33,13 +36,14 @@ export class BenchRunDirectory {
     try {
       const manifest = join(path, BENCH_MANIFEST);
       const isRun = existsSync(manifest);
-      if (existsSync(path) && !isRun && readdirSync(path).some((entry) => entry !== WORK)) {
+      if (existsSync(path) && !isRun && readdirSync(path).some((entry) => !OWN.includes(entry))) {
         throw new CrayonError('output-exists', `${path}: is not empty and no bench run`, {
           hint: 'Choose another --out.',
         });
       }
       this.refuseOccupied();
       if (fresh && isRun) for (const part of ['cells', 'answers', BENCH_MANIFEST]) this.remove(part);
+      this.clearScratch(); // a killed run's
       this.earlier = readOptionalJson(manifest);
       for (const part of ['cells', 'answers']) mkdirSync(join(path, part), { recursive: true });
       writeFileAtomic(join(path, OCCUPANT), `${process.pid}\n`);
@@ -53,13 +57,13 @@ export class BenchRunDirectory {
 
   /** A new empty directory for one cell's adapter; the caller names it, and it is removed by `clearScratch`. */
   scratch(name: string): string {
-    const dir = join(this.work, 'scratch', name);
+    const dir = join(this.path, SCRATCH, name);
     ensureDirectory(dir);
     return dir;
   }
 
   clearScratch(): void {
-    rmSync(join(this.work, 'scratch'), { recursive: true, force: true });
+    this.remove(SCRATCH);
   }
 
   writeManifest(manifest: object): void {
@@ -81,10 +85,15 @@ export class BenchRunDirectory {
     writeJson(this.cellFile(key), cell);
   }
 
-  /** Lets the next run in. */
+  /** Lets the next run in. A run that failed before it began leaves nothing. */
   release(): void {
     this.clearScratch();
     this.remove(OCCUPANT);
+    if (existsSync(join(this.path, BENCH_MANIFEST))) return;
+    for (const part of ['cells', 'answers', '.']) {
+      const dir = join(this.path, part);
+      if (existsSync(dir) && readdirSync(dir).length === 0) rmdirSync(dir);
+    }
   }
 
   private cellFile(key: string): string {

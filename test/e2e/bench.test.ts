@@ -1,6 +1,6 @@
 /** `crayon bench` from the configuration to the run directory; and a run that is killed ends like one that ran through. */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { AnswerRecord, Cell, RunManifest } from '../../src/bench/types.js';
@@ -124,14 +124,17 @@ describe('a run', () => {
   it('holds no prompt', () => {
     const texts = Object.values(resultsOf(at('whole'))).join('') + readFileSync(at('whole', 'run.json'), 'utf8');
     expect(texts).not.toMatch(/weather (train|heldout|test) \d/);
-    expect(existsSync(at('whole', 'work', 'scratch'))).toBe(false);
+    expect(existsSync(at('whole', 'scratch'))).toBe(false);
   });
 
   it('is complete: the same command runs nothing again', async () => {
     const before = resultsOf(at('whole'));
+    renameSync(at('whole', 'work'), at('work')); // the pools are not needed any more
     const again = await document<Document>(args(at('whole')));
     expect(again.reused).toBe(whole.cells.length);
+    expect(again.manifest).toEqual(whole.manifest);
     expect(resultsOf(at('whole'))).toEqual(before);
+    renameSync(at('work'), at('whole', 'work'));
   });
 });
 
@@ -205,6 +208,16 @@ describe('refused', () => {
     await succeed(command(other, '--fresh'));
     expect(readdirSync(join(run, 'cells'))).toEqual(['w--base.json']);
   }, 60_000);
+
+  it('is a task that is not there, and nothing is left at the output', async () => {
+    const users = [{ name: 'w', kind: 'seen', tasks: [at('small', 'nowhere.yaml')], k: 3 }];
+    const { path } = writeSetup(at('missing'), { users });
+    const run = at('missing-run');
+    const refused = await refusal(['bench', '--config', path, '--out', run, '--backend', 'wasm']);
+    expect(refused).toMatchObject({ code: 'file-not-found', exit: 3 });
+    expect(refused.message).toContain('nowhere.yaml');
+    expect(existsSync(run)).toBe(false);
+  });
 
   it('is a directory of something else', async () => {
     expect(await refusal(args(at('setup')))).toMatchObject({ code: 'output-exists' });
