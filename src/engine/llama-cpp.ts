@@ -48,6 +48,8 @@ export interface LlamaCppEngine extends EdgeEngine {
 }
 
 const MAX_DEFAULT_CONTEXT = 4096;
+/** LLAMA_MAX_SEQ in llama.cpp. */
+const MAX_SEQUENCES = 256;
 const MAX_SEED = 2 ** 32;
 
 /**
@@ -62,6 +64,10 @@ const MAX_SEED = 2 ** 32;
  * await engine.close();
  */
 export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<LlamaCppEngine> {
+  const { sequences = 4 } = options;
+  if (!Number.isInteger(sequences) || sequences < 1 || sequences > MAX_SEQUENCES) {
+    throw new CrayonError('bad-option', `${sequences} sequences, expected 1 to ${MAX_SEQUENCES}`);
+  }
   const file = GgufFile.open(options.model); // says what is wrong with a file better than llama.cpp does
   file.close();
   const model = await loadLlamaModel(await loadLlama(options.gpu ?? 'auto'), options.model);

@@ -292,6 +292,8 @@ describe('bad input', () => {
     expect((await open(gguf.adapter(0).path)).code).toBe('gguf-unsupported');
     const long = codeOf(openLlamaCppEngine({ ...OPTIONS, model: gguf.model, contextTokens: 513 }));
     expect((await long).message).toContain('expected 2 to 512');
+    const many = codeOf(openLlamaCppEngine({ ...OPTIONS, model: gguf.model, sequences: 300 }));
+    expect((await many).message).toContain('300 sequences, expected 1 to 256');
   });
 
   it('says what is wrong with an adapter, and answers the next request', async () => {
