@@ -8,7 +8,7 @@ const TITLES: Readonly<Record<string, string>> = {
   nearest: 'Nearest base LoRA',
   'one-lora': 'One LoRA, same rank',
   'one-lora-total': 'One LoRA, same total size',
-  'lora-k': 'LoRA on the k examples',
+  'few-shot-lora': 'LoRA on the k examples',
   lorahub: 'LoraHub',
   'lorahub-delta': 'LoraHub on exact sums',
   crayon: 'Crayon',

@@ -3,8 +3,9 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { planCells } from '../../src/bench/cells.js';
+import { strategyTitle } from '../../src/bench/strategy-names.js';
 import { planUsers } from '../../src/bench/users.js';
-import { benchConfig, findBenchPath, loadBenchConfig } from '../../src/formats/bench-config.js';
+import { BENCH_STRATEGIES, benchConfig, findBenchPath, loadBenchConfig } from '../../src/formats/bench-config.js';
 import { shippedPath } from '../../src/formats/package-root.js';
 import { errorOf } from '../helpers/files.js';
 
@@ -85,6 +86,10 @@ describe('benchConfig', () => {
     expect(new Set(keys).size).toBe(keys.length);
     for (const key of keys) expect(key).toMatch(/^[A-Za-z0-9][A-Za-z0-9._=+-]+$/);
   });
+});
+
+it('every strategy has a title in the report', () => {
+  for (const strategy of BENCH_STRATEGIES) expect(strategyTitle(strategy)).not.toBe(strategy);
 });
 
 describe('planCells', () => {
