@@ -186,6 +186,15 @@ describe('a server that', () => {
     expect(await upstream.requests[0]!.over).toBe('broken');
   });
 
+  it('goes on after [DONE] is left', async () => {
+    const upstream = await useUpstream(({ response }) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write('data: {"choices":[{"text":"ok","finish_reason":"stop"}]}\n\ndata: [DONE]\n\n');
+    });
+    const { text } = await useEngine(upstream.baseUrl).ask();
+    expect([text, await upstream.requests[0]!.over]).toEqual(['ok', 'broken']);
+  });
+
   it.each([301, 302, 307, 308])(
     'redirects with %i is not followed, and the other place never sees the key',
     async (status) => {

@@ -5,6 +5,7 @@ import { createRandom } from '../../src/core/random.js';
 import type { OpenAiOptions } from '../../src/engine/openai-options.js';
 import { waitBefore } from '../../src/engine/openai-retry.js';
 import { serverError, serverErrorOf } from '../../src/engine/server-error.js';
+import { generateRequest } from '../helpers/generate.js';
 import { type ManualClock, manualClock } from '../helpers/manual-clock.js';
 import { LONG, useEngine as useRawEngine } from '../helpers/openai-engine.js';
 import { mutedBaseUrl, refusedBaseUrl, reply, useUpstream } from '../helpers/scripted-upstream.js';
@@ -198,6 +199,17 @@ describe('the circuit', () => {
     const { ask, engine } = useEngine(upstream.baseUrl, { circuit });
     for (let i = 0; i < 4; i++) await ask();
     expect([engine.state().circuit, upstream.requests.length]).toEqual(['closed', 4]);
+  });
+
+  it('is not opened by a reader that is slow itself', async () => {
+    const upstream = await useUpstream(reply.stall(['a']));
+    const { engine, clock } = useEngine(upstream.baseUrl, { circuit: { failures: 1 }, timeouts: LONG });
+    const answer = engine.generate(generateRequest())[Symbol.asyncIterator]();
+    await answer.next();
+    expect((await answer.next()).value).toMatchObject({ text: 'a' });
+    await clock.advance(LONG.totalMs); // nobody waits for the server in this time
+    await expect(answer.next()).rejects.toMatchObject({ code: 'server-timeout' });
+    expect(engine.state().circuit).toBe('closed');
   });
 
   it('closes when the probe is refused: the server is well again', async () => {
