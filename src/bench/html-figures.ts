@@ -9,7 +9,8 @@ import { type IntervalRow, intervalPlot } from './plot-intervals.js';
 import { latencyPlot } from './plot-latency.js';
 import type { CoefficientMap, Report } from './report.js';
 import type { HybridRow } from './report-hybrid.js';
-import { type StrategyRow, USER_KINDS } from './report-strategies.js';
+import type { StrategyRow } from './report-strategies.js';
+import { kindsOf, userColumns, userRows } from './report-tables.js';
 import * as words from './report-words.js';
 import { isCrayon, isReference, SERVER } from './strategy-names.js';
 
@@ -22,26 +23,23 @@ export function basis(users: number, examples: number): string {
   return `${words.plural(users, 'user')}, ${words.plural(examples, 'test example')}`;
 }
 
-export function accuracyFigure({ strategies, methods, users }: Report): Markup {
-  const kinds = USER_KINDS.filter((kind) => strategies.some((row) => row.byKind[kind] !== undefined));
+/** Rows of one method only: their means may stand on one axis. */
+export function accuracyFigure(rows: readonly StrategyRow[]): Markup {
+  const kinds = kindsOf(rows);
   const several = kinds.length > 1;
-  const rows = strategies.map((row): IntervalRow => {
-    const few = row.accuracy.users < users.length ? `, ${words.plural(row.accuracy.users, 'user')}` : '';
-    return {
-      label: `${row.title}${methods.length > 1 ? ` (${row.method})` : ''}${few}`,
-      value: row.accuracy,
-      role: roleOf(row),
-      parts: several
-        ? kinds.flatMap((kind, i) => {
-            const mean = row.byKind[kind];
-            return mean === undefined ? [] : [{ kind: i, value: mean.estimate, label: words.KIND_TITLES[kind] }];
-          })
-        : [],
-    };
+  const users = Math.max(...rows.map((row) => row.accuracy.users));
+  const examples = Math.max(...rows.map((row) => row.accuracy.examples));
+  const marks = rows.map((row): IntervalRow => {
+    const fewer = row.accuracy.users < users ? `, ${words.plural(row.accuracy.users, 'user')}` : '';
+    const parts = kinds.flatMap((kind, i) => {
+      const mean = row.byKind[kind];
+      return mean === undefined ? [] : [{ kind: i, value: mean.estimate, label: words.KIND_TITLES[kind] }];
+    });
+    return { label: row.title + fewer, value: row.accuracy, role: roleOf(row), parts: several ? parts : [] };
   });
-  const examples = Math.max(...strategies.map((row) => row.accuracy.examples));
   const legend = several ? kinds.map((kind) => words.KIND_TITLES[kind]) : [];
-  return html`${what(`${basis(users.length, examples)}. Mean over users with its 95 % interval${several ? '; small marks are the means for each kind of user' : ''}.`)}${both((width) => intervalPlot(rows, legend, width))}`;
+  const says = `${basis(users, examples)}. Mean over users with its 95 % interval${several ? '; small marks are the means for each kind of user' : ''}. Judged by ${words.METHOD_TITLES[rows[0]!.method]}.`;
+  return html`${what(says)}${both((width) => intervalPlot(marks, legend, width))}`;
 }
 
 function roleOf({ strategy }: StrategyRow): IntervalRow['role'] {
@@ -95,20 +93,18 @@ function columnList(columns: readonly string[]): Markup {
 }
 
 /** Users down, strategies across. */
-export function userFigure({ strategies, users, methods }: Report): Markup {
-  const columns = strategies.map((row) => (methods.length > 1 ? `${row.title} (${row.method})` : row.title));
-  const values = users.map((user) =>
-    strategies.map((row) => row.byUser.find((own) => own.user === user.title)?.accuracy.estimate ?? Number.NaN),
-  );
+export function userFigure(report: Report): Markup {
+  const rows = userRows(report);
+  const columns = userColumns(report).map((column) => column.title);
   const map = {
     label: 'Accuracy of each user by strategy',
-    rows: users.map((user) => user.title),
+    rows: rows.map((row) => row.title),
     columns,
-    values,
+    values: rows.map((row) => row.accuracies.map((accuracy) => accuracy?.estimate ?? Number.NaN)),
     full: 1,
     text: (x: number) => (100 * x).toFixed(0),
   };
-  return html`${what('Points of accuracy; strategies in the order of their means.')}${both((width) => heatPlot(map, width))}${columnList(columns.map((name, i) => `${i} ${name}`))}`;
+  return html`${what(`${words.plural(report.users.length, 'user')}. Points of accuracy; strategies in the order of their means.`)}${both((width) => heatPlot(map, width))}${columnList(columns.map((name, i) => `${i} ${name}`))}`;
 }
 
 export function clusterFigure({ clusters }: Report): Markup {

@@ -49,15 +49,7 @@ function sectionsOf(report: Report, comparison: Comparison | null): Section[] {
     if (parts.length > 0) sections.push({ id, title, content: html`${parts as Markup[]}` });
   };
   const { strategies, users, hybrid, latency, coefficients, clusterTasks } = report;
-  if (strategies.length > 0) {
-    add(
-      'strategies',
-      'Accuracy by strategy',
-      figures.accuracyFigure(report),
-      tableHtml(tables.accuracyTable(report)),
-      captioned(tables.differenceTable(report)),
-    );
-  }
+  add('strategies', 'Accuracy by strategy', ...strategyContent(report));
   if (comparison !== null) add('comparison', 'Comparison', ...comparedContent(comparison));
   if (hybrid !== null) add('hybrid', 'Hybrid: accuracy against server share', ...hybridContent(report));
   add('routed', 'Hybrid as it was routed', tableHtml(hybridTables.routedTable(report)));
@@ -80,6 +72,24 @@ function sectionsOf(report: Report, comparison: Comparison | null): Section[] {
   if (report.clusters !== null) add('clusters', "Map of the pool's clusters", figures.clusterFigure(report));
   add('run', 'The run', aboutRun(report));
   return sections;
+}
+
+/** A picture and its tables for each method of scoring. */
+function strategyContent(report: Report): Markup[] {
+  const all = tables.accuracyTables(report);
+  return report.methods.flatMap((method) => {
+    const rows = report.strategies.filter((row) => row.method === method);
+    if (rows.length === 0) return [];
+    const own = all.filter(({ id }) => id.endsWith(`-${method}`));
+    const several = report.methods.length > 1;
+    const [first, ...rest] = own;
+    return [
+      several ? html`<h3>${first!.title}</h3>` : NOTHING,
+      figures.accuracyFigure(rows),
+      tableHtml(first!),
+      ...rest.map(captioned),
+    ];
+  });
 }
 
 function comparedContent(comparison: Comparison): Markup[] {

@@ -7,8 +7,7 @@ import * as hybrid from './report-tables-hybrid.js';
 
 export function reportTables(report: Report): ReportTable[] {
   return [
-    strategies.accuracyTable(report),
-    strategies.differenceTable(report),
+    ...strategies.accuracyTables(report),
     strategies.costTable(report),
     ...hybrid.hybridTables(report),
     hybrid.routedTable(report),

@@ -10,7 +10,7 @@ export function facts({ manifest, users, cells }: Report): Array<[string, string
     ['On the device', `${base.name}, ${words.count(base.parameters)} parameters`],
   ];
   if (server !== null)
-    result.push(['Server', server.baseUrl === '' ? server.name : `${server.name} at ${server.baseUrl}`]);
+    result.push(['Server', server.baseUrl === '' ? server.name : `${server.name} (${server.baseUrl})`]);
   if (pool !== null) {
     const { N, r, embedding, centred, tau, parameters } = pool;
     const options = `${embedding}${centred ? ', centred' : ''}, tau ${tau}`;

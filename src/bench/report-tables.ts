@@ -3,30 +3,47 @@
 import type { Report } from './report.js';
 import { type OptionRow, type StrategyRow, USER_KINDS } from './report-strategies.js';
 import { type ReportTable, table } from './report-table.js';
-import type { Estimate } from './report-units.js';
+import type { Estimate, Unit } from './report-units.js';
 import * as words from './report-words.js';
 import { compareReferences, isCrayon, strategyTitle } from './strategy-names.js';
+import type { ScoringMethod, UserKind } from './types.js';
 
-/** Accuracy, the best first, and by kind of user. */
-export function accuracyTable({ strategies, users, methods }: Report): ReportTable | null {
-  if (strategies.length === 0) return null;
-  const kinds = USER_KINDS.filter((kind) => strategies.some((row) => row.byKind[kind] !== undefined));
+/** For each method of scoring: accuracy, the best first and by kind of user; then differences to one LoRA and to LoraHub. */
+export function accuracyTables(report: Report): ReportTable[] {
+  return report.methods.flatMap((method) => {
+    const rows = report.strategies.filter((row) => row.method === method);
+    if (rows.length === 0) return [];
+    const suffix = report.methods.length > 1 ? `, by ${words.METHOD_TITLES[method]}` : '';
+    const differences = differenceTable(rows, method, suffix);
+    return [accuracyTable(rows, method, suffix), ...(differences === null ? [] : [differences])];
+  });
+}
+
+function accuracyTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable {
+  const kinds = kindsOf(rows);
   const several = kinds.length > 1;
-  const partial = strategies.some((row) => row.accuracy.users < users.length);
+  const users = Math.max(...rows.map((row) => row.accuracy.users));
   const notes = [
     `Mean of the users' accuracies in points, with the 95 % interval of a bootstrap over each user's test examples${
       several ? '; then the mean for each kind of user' : ''
     }.`,
-    methodNote(methods),
+    `Answers are judged by: ${words.METHOD_TITLES[method]}.`,
   ];
-  if (partial) notes.push('A row of fewer users is not comparable with the others: see the paired differences.');
+  if (rows.some((row) => row.accuracy.users < users)) {
+    notes.push('A row of fewer users is not comparable with the others: see the paired differences.');
+  }
+  if (rows.some(({ accuracy }) => accuracy.low === accuracy.high)) {
+    notes.push(
+      'An interval without width says that all answers were right, or all wrong; with few examples it is no certainty.',
+    );
+  }
   return table(
-    'accuracy',
-    'Accuracy by strategy',
+    `accuracy-${method}`,
+    `Accuracy by strategy${suffix}`,
     ['strategy', 'users', 'accuracy', ...(several ? kinds.map((kind) => words.KIND_TITLES[kind]) : [])],
-    strategies.map((row) => ({
+    rows.map((row) => ({
       cells: [
-        rowTitle(row, methods),
+        row.title,
         String(row.accuracy.users),
         words.interval(row.accuracy),
         ...(several ? kinds.map((kind) => estimateOrDash(row.byKind[kind])) : []),
@@ -37,14 +54,13 @@ export function accuracyTable({ strategies, users, methods }: Report): ReportTab
   );
 }
 
-function methodNote(methods: Report['methods']): string {
-  const titles = methods.map((method) => words.METHOD_TITLES[method]);
-  if (methods.length < 2) return `Answers are judged by: ${titles[0] ?? 'nothing yet'}.`;
-  return `Several methods judge the answers (${titles.join('; ')}). They are never mixed in one mean: each has its own rows.`;
+/** Kinds of user that any of the rows has. */
+export function kindsOf(rows: readonly StrategyRow[]): UserKind[] {
+  return USER_KINDS.filter((kind) => rows.some((row) => row.byKind[kind] !== undefined));
 }
 
 /** With the method, where the run has more than one. */
-function rowTitle({ title, method }: { title: string; method: StrategyRow['method'] }, methods: Report['methods']) {
+function rowTitle({ title, method }: { title: string; method: ScoringMethod }, methods: Report['methods']) {
   return methods.length > 1 ? `${title} (${method})` : title;
 }
 
@@ -52,22 +68,21 @@ function estimateOrDash(estimate: Estimate | undefined): string {
   return estimate === undefined ? '-' : words.points(estimate.estimate);
 }
 
-/** Differences to one LoRA and to LoraHub. */
-export function differenceTable({ strategies, methods }: Report): ReportTable | null {
-  const references = [...new Set(strategies.flatMap((row) => row.differences.map((d) => d.reference)))].sort(
+function differenceTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable | null {
+  const references = [...new Set(rows.flatMap((row) => row.differences.map((d) => d.reference)))].sort(
     compareReferences,
   );
   if (references.length === 0) return null;
   return table(
-    'differences',
-    'Differences, paired by example',
+    `differences-${method}`,
+    `Differences, paired by example${suffix}`,
     ['strategy', ...references.map((reference) => `to ${strategyTitle(reference)}`)],
-    strategies
+    rows
       .filter((row) => row.differences.length > 0)
       .map((row) => {
         const found = references.map((reference) => row.differences.find((d) => d.reference === reference)?.difference);
         return {
-          cells: [rowTitle(row, methods), ...found.map((d) => (d === undefined ? '-' : words.signedInterval(d)))],
+          cells: [row.title, ...found.map((d) => (d === undefined ? '-' : words.signedInterval(d)))],
           strong: isCrayon(row.strategy),
           clear: found.flatMap((d, i) => (d !== undefined && words.isClear(d) ? [i + 1] : [])),
         };
@@ -174,25 +189,56 @@ function optionTable(id: string, title: string, rows: readonly OptionRow[], repo
   );
 }
 
-/** Strategies down, users across: too wide for a terminal. */
-export function userTable({ strategies, users, methods }: Report): ReportTable | null {
-  if (strategies.length === 0 || users.length < 2) return null;
+/** Users down, strategies across: too wide for a terminal. A user judged by two methods has two rows. */
+export interface UserRow {
+  user: Unit;
+  method: ScoringMethod;
+  title: string;
+  /** in the order of `userColumns` */
+  accuracies: Array<Estimate | undefined>;
+}
+
+/** Strategies in the order of their first row. */
+export function userColumns({ strategies }: Report): StrategyRow[] {
+  return strategies.filter((row, i) => strategies.findIndex((other) => other.strategy === row.strategy) === i);
+}
+
+export function userRows(report: Report): UserRow[] {
+  const { strategies, users, methods } = report;
+  const columns = userColumns(report);
+  return users.flatMap((user) => {
+    const own = methods.filter((method) =>
+      strategies.some((row) => row.method === method && row.byUser.some((u) => u.user === user.title)),
+    );
+    return own.map((method) => ({
+      user,
+      method,
+      title: own.length > 1 ? `${user.title} (${method})` : user.title,
+      accuracies: columns.map(({ strategy }) => {
+        const row = strategies.find((r) => r.strategy === strategy && r.method === method);
+        return row?.byUser.find((u) => u.user === user.title)?.accuracy;
+      }),
+    }));
+  });
+}
+
+export function userTable(report: Report): ReportTable | null {
+  const rows = userRows(report);
+  if (rows.length < 2) return null;
   return table(
     'users',
     'Accuracy of each user',
-    ['user', 'kind', 'tasks', 'k', ...strategies.map((row) => rowTitle(row, methods))],
-    users.map((user) => ({
+    ['user', 'kind', 'tasks', 'judged by', 'k', ...userColumns(report).map((column) => column.title)],
+    rows.map(({ user, method, title, accuracies }) => ({
       cells: [
-        user.title,
+        title,
         words.KIND_TITLES[user.kind],
         user.tasks.join(', '),
+        method,
         String(user.k),
-        ...strategies.map((row) => {
-          const own = row.byUser.find(({ user: title }) => title === user.title);
-          return estimateOrDash(own?.accuracy);
-        }),
+        ...accuracies.map(estimateOrDash),
       ],
     })),
-    { words: 3, notes: ['Points of accuracy.'] },
+    { words: 4, notes: ['Points of accuracy.'] },
   );
 }

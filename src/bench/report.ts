@@ -30,8 +30,10 @@ export interface Report {
   complete: boolean;
   cells: number;
   remarks: string[];
+  /** the one with the most cells first */
   methods: ScoringMethod[];
   users: Unit[];
+  /** by method, in the order of `methods`, and the most accurate first */
   strategies: StrategyRow[];
   ablation: OptionRow[];
   conditions: OptionRow[];
@@ -60,13 +62,14 @@ export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed
   const of = (table: AnsweredCell['cell']['table']) => cells.filter(({ cell }) => cell.table === table);
   const main = of('strategies');
   const remarks = [...run.remarks];
-  const methods = [...new Set(cells.map(({ cell }) => cell.method))].sort();
+  const methods = methodsOf(cells);
   if (methods.length > 1) {
     remarks.push(
-      `Answers were judged by several methods (${methods.join(', ')}). Each has rows of its own, and only answers of one method are averaged or compared.`,
+      `Answers were judged by several methods (${methods.join(', ')}). Each has tables of its own: only answers of one method are averaged or compared.`,
     );
   }
-  const strategies = strategyRows(main, units, options);
+  const byMethod = (a: StrategyRow, b: StrategyRow) => methods.indexOf(a.method) - methods.indexOf(b.method);
+  const strategies = strategyRows(main, units, options).sort(byMethod);
   return {
     name: nameOf(run.dir),
     manifest,
@@ -91,6 +94,11 @@ export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed
 function nameOf(dir: string): string {
   const parts = dir.split(/[/\\]/).filter((part) => part !== '' && part !== '.');
   return parts.at(-1) ?? dir;
+}
+
+function methodsOf(cells: readonly AnsweredCell[]): ScoringMethod[] {
+  const groups = [...groupBy(cells, ({ cell }) => cell.method).values()];
+  return groups.sort((a, b) => b.length - a.length).map((own) => own[0]!.cell.method);
 }
 
 /** In the order of the main table, then what is not in it. */

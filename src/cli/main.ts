@@ -42,6 +42,7 @@ export async function main(argv: readonly string[], streams: Streams = process):
         'then blend them for each user from 3 to 50 examples, without training.',
     )
     .version(CRAYON_VERSION)
+    .enablePositionalOptions() // an option after `bench report` is the report's, also where `bench` has one of that name
     .addHelpText('after', EXAMPLES);
   for (const make of [
     buildPoolCommand,
