@@ -105,7 +105,8 @@ export interface LoadCell {
   failures: Record<string, number>;
   seconds: number;
   requestThroughput: number;
-  outputThroughput: number;
+  /** tokens a second; null where the server does not count */
+  outputThroughput: number | null;
   /** requests a second within the given limits, and the limits; null where none were given */
   goodput: number | null;
   goodputLimits: Record<string, number>;
@@ -115,8 +116,9 @@ export interface LoadCell {
   itl: Record<string, LatencySummary>;
   e2e: Record<string, LatencySummary>;
   serverShare: number;
-  promptTokens: number;
-  completionTokens: number;
+  /** from `usage`; null where the server does not count */
+  promptTokens: number | null;
+  completionTokens: number | null;
 }
 
 export interface RunManifest {
