@@ -1,6 +1,7 @@
 /** The engine on the device: llama.cpp running a GGUF model with LoRA adapters, several requests at a time. */
 
 import { randomInt } from 'node:crypto';
+import { freemem } from 'node:os';
 import type { LlamaModel } from 'node-llama-cpp';
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
@@ -139,6 +140,12 @@ class Engine implements LlamaCppEngine {
   load(): ReturnType<EdgeEngine['load']> {
     const { running, waiting, capacity, queue } = this.#slots;
     return { running, waiting, capacity, queue };
+  }
+
+  freeBytes(): number {
+    // Newer than the types of Node 20; it knows a container's limit, which freemem does not.
+    const { availableMemory } = process as { availableMemory?: () => number };
+    return availableMemory?.call(process) ?? freemem();
   }
 
   contexts(): number {

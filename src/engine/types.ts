@@ -114,6 +114,8 @@ export interface EdgeEngine extends Engine {
   promptNll(prompt: Prompt, adapters: readonly AdapterScale[], signal: AbortSignal): Promise<number>;
   /** requests running, waiting, and the most that may wait */
   load(): { running: number; waiting: number; capacity: number; queue: number };
+  /** memory that the machine can still give, in bytes; absent where the engine cannot say */
+  freeBytes?(): number;
 }
 
 /** The text of a conversation or prompt that scope scores and run-time blends embed: all contents, joined by newlines. */

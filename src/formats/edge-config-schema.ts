@@ -104,6 +104,7 @@ const routing = object(
       ),
     ),
     load: optional(flag),
+    min_free_mb: optional(whole(0)),
   },
   strict,
 );

@@ -49,6 +49,8 @@ export interface EdgeRoutingConfig {
     tokens: number | null;
   };
   load: boolean;
+  /** 0 for any */
+  minFreeBytes: number;
 }
 
 export interface EdgeServerConfig {
@@ -211,6 +213,7 @@ function filled(raw: JsonObject): EdgeConfig {
       },
       confidence: { measure: or(confidence.measure, 'mean-logprob'), tokens: or(confidence.tokens, 16) },
       load: or(routing.load, true),
+      minFreeBytes: 2 ** 20 * or(routing.min_free_mb, 0),
     },
     server: isJsonObject(raw.server) ? serverConfig(raw.server) : null,
     log: { level: or(log.level, 'info'), prompts: or(log.prompts, false) },

@@ -49,6 +49,7 @@ export async function dryRun(
     contextTokens: edge.contextTokens,
     hasServer,
     load: () => edge.load(),
+    freeBytes: edge.freeBytes?.bind(edge),
     scope: () => score,
   });
   let step: Step = rule.beforeWork();

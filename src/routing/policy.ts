@@ -6,7 +6,7 @@
  *   prefer_in_cloud   the server; the device stands in when the server fails, is over its budget or its circuit is open.
  *   prefer_on_device  the device, but the server when
  *     1. prompt and answer do not fit the device's context,
- *     2. the device's queue is full (where `load` is on),
+ *     2. the device's queue is full or its memory nearly so (where `load` is on),
  *     3. the scope percentile is below its cut,
  *     4. the prompt's mean negative log-likelihood is above its cut,
  *     5. the confidence of the first tokens is below its cut,
@@ -32,6 +32,8 @@ export interface Situation {
   hasServer: boolean;
   /** the device's load now */
   load: () => { running: number; waiting: number; capacity: number; queue: number };
+  /** memory that the machine can still give, in bytes */
+  freeBytes?: (() => number) | undefined;
   /** the query's scope score, computed when called; null where there is no profile */
   scope: () => ScopeScore | null;
 }
@@ -92,6 +94,9 @@ export class RoutingRule {
     if (this.config.load) {
       const { running, waiting, capacity, queue } = load();
       if (running >= capacity && waiting >= queue) return this.decide('in_cloud', 'load', waiting, queue);
+      const { minFreeBytes = 0 } = this.config;
+      const free = minFreeBytes > 0 ? this.situation.freeBytes?.() : undefined;
+      if (free !== undefined && free < minFreeBytes) return this.decide('in_cloud', 'load', free, minFreeBytes);
     }
     const cut = this.config.thresholds.scope;
     const found = cut === null ? null : scope();
@@ -225,7 +230,7 @@ function tooLong(tokens: number, contextTokens: number): CrayonError {
 /** The first error stays the error: its code, and its cause with an upstream's status, say what the client is told. */
 function bothFailed(first: unknown, other: string, second: unknown): unknown {
   if (!(first instanceof CrayonError) || isCrayonError(second, 'interrupted')) return second;
-  return new CrayonError(first.code, `${first.message}; and ${other} could not stand in: ${describe(second).message}`, {
+  return new CrayonError(first.code, `${first.message}; and ${other} could not stand in (${describe(second).code})`, {
     ...(first.hint === undefined ? {} : { hint: first.hint }),
     cause: first.cause ?? first,
   });

@@ -75,6 +75,7 @@ export class Router {
       contextTokens: edge.contextTokens,
       hasServer: server !== null,
       load: () => edge.load(),
+      freeBytes: edge.freeBytes?.bind(edge),
       scope: () => scope?.(promptText(request.prompt)) ?? null,
     });
   }

@@ -12,7 +12,7 @@ export type Source = 'on_device' | 'in_cloud';
  *
  * - `mode`: the mode names it
  * - `context`: prompt and answer do not fit the device's context
- * - `load`: the device's queue is full
+ * - `load`: the device's queue is full, or its memory nearly so
  * - `scope`, `complexity`, `confidence`: the signal that sent the query to the server
  * - `accepted`: every signal that is switched on let the device answer
  * - `server-failed`, `budget`, `circuit-open`: the server was wanted, and the mode lets the device stand in
@@ -55,6 +55,8 @@ export interface RoutingConfig {
   };
   /** send to the server when the device's queue is full, where the mode allows */
   load: boolean;
+  /** with `load`: send to the server while the machine can give less memory than this, in bytes; 0 or absent for any */
+  minFreeBytes?: number;
 }
 
 /** Every signal that was computed for one query; absent ones were not needed. */

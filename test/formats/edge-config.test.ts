@@ -33,6 +33,7 @@ describe('the configuration of serve-edge', () => {
         thresholds: { scope: null, complexity: null, confidence: null },
         confidence: { measure: 'mean-logprob', tokens: 16 },
         load: true,
+        minFreeBytes: 0,
       },
       server: null,
       log: { level: 'info', prompts: false },

@@ -42,6 +42,24 @@ describe('dryRun', () => {
     expect(alone.decision).toMatchObject({ source: 'on_device', reason: 'mode' });
   });
 
+  it.each([
+    [999, ['in_cloud', 'load', 999, 1000]],
+    [1000, ['on_device', 'accepted', null, null]],
+  ] as const)(
+    'sends away what would not fit the memory: %i bytes free',
+    async (free, [source, reason, score, threshold]) => {
+      const edge = { ...createScriptedEngine({ answers: 'a' }), freeBytes: () => free };
+      const parts = { edge, hasServer: true, config: { ...config(), minFreeBytes: 1000 }, scope: null, adapters: [] };
+      const asked = { prompt, maxTokens: 10 };
+      expect((await dryRun(parts, asked, signal)).decision).toMatchObject({ source, reason, score, threshold });
+      const ignored = { ...parts, config: { ...parts.config, load: false } };
+      expect((await dryRun(ignored, asked, signal)).decision).toMatchObject({
+        source: 'on_device',
+        reason: 'accepted',
+      });
+    },
+  );
+
   it('computes nothing on the device for what does not fit it', async () => {
     const edge = createScriptedEngine({ answers: 'a', contextTokens: 8 });
     const parts = { edge, hasServer: true, config: config(), scope: null, adapters: [] };
