@@ -14,6 +14,8 @@ export function explain({ source, reason, score, threshold, signals, failure }: 
       return `${who}: ${numbers('tokens of prompt and answer are more than the device takes, which is')}.`;
     case 'load':
       return `${who}: the device is busy, and its queue is full (${numbers('waiting of')}).`;
+    case 'memory':
+      return `${who}: the device is short of memory (${numbers('bytes are free, less than the')} to be kept free).`;
     case 'scope':
       return `${who}: the query is unlike the examples of the task (scope percentile ${numbers('is below the cut')}).`;
     case 'complexity':

@@ -96,7 +96,7 @@ export class RoutingRule {
       if (running >= capacity && waiting >= queue) return this.decide('in_cloud', 'load', waiting, queue);
       const { minFreeBytes = 0 } = this.config;
       const free = minFreeBytes > 0 ? this.situation.freeBytes?.() : undefined;
-      if (free !== undefined && free < minFreeBytes) return this.decide('in_cloud', 'load', free, minFreeBytes);
+      if (free !== undefined && free < minFreeBytes) return this.decide('in_cloud', 'memory', free, minFreeBytes);
     }
     const cut = this.config.thresholds.scope;
     const found = cut === null ? null : scope();

@@ -12,7 +12,8 @@ export type Source = 'on_device' | 'in_cloud';
  *
  * - `mode`: the mode names it
  * - `context`: prompt and answer do not fit the device's context
- * - `load`: the device's queue is full, or its memory nearly so
+ * - `load`: the device's queue is full
+ * - `memory`: the device has less memory to give than the configuration wants kept free
  * - `scope`, `complexity`, `confidence`: the signal that sent the query to the server
  * - `accepted`: every signal that is switched on let the device answer
  * - `server-failed`, `budget`, `circuit-open`: the server was wanted, and the mode lets the device stand in
@@ -22,6 +23,7 @@ export type Reason =
   | 'mode'
   | 'context'
   | 'load'
+  | 'memory'
   | 'scope'
   | 'complexity'
   | 'confidence'

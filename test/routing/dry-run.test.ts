@@ -43,7 +43,7 @@ describe('dryRun', () => {
   });
 
   it.each([
-    [999, ['in_cloud', 'load', 999, 1000]],
+    [999, ['in_cloud', 'memory', 999, 1000]],
     [1000, ['on_device', 'accepted', null, null]],
   ] as const)(
     'sends away what would not fit the memory: %i bytes free',
