@@ -16,6 +16,7 @@ import type { ReportTable } from './report-table.js';
 import * as tables from './report-tables.js';
 import * as hybridTables from './report-tables-hybrid.js';
 import { visible } from './report-words.js';
+import { isCrayon } from './strategy-names.js';
 
 interface Section {
   id: string;
@@ -48,7 +49,7 @@ function sectionsOf(report: Report, comparison: Comparison | null): Section[] {
     const parts = content.filter((part) => part !== null && part.text !== '');
     if (parts.length > 0) sections.push({ id, title, content: html`${parts as Markup[]}` });
   };
-  const { strategies, users, hybrid, latency, coefficients, clusterTasks } = report;
+  const { strategies, users, hybrid, latency, coefficients } = report;
   add('strategies', 'Accuracy by strategy', ...strategyContent(report));
   if (comparison !== null) add('comparison', 'Comparison', ...comparedContent(comparison));
   if (hybrid !== null) add('hybrid', 'Hybrid: accuracy against server share', ...hybridContent(report));
@@ -63,11 +64,7 @@ function sectionsOf(report: Report, comparison: Comparison | null): Section[] {
   add('conditions', 'Devices and networks', tableHtml(tables.conditionsTable(report)));
   add('load', 'Load', tableHtml(hybridTables.loadTable(report)), captioned(hybridTables.loadTimesTable(report)));
   if (coefficients.length > 0) {
-    add(
-      'coefficients',
-      'Coefficients of the blends',
-      ...coefficients.map((map) => figures.coefficientFigure(map, clusterTasks)),
-    );
+    add('coefficients', 'Coefficients of the blends', ...coefficientContent(report));
   }
   if (report.clusters !== null) add('clusters', "Map of the pool's clusters", figures.clusterFigure(report));
   add('run', 'The run', aboutRun(report));
@@ -97,6 +94,15 @@ function comparedContent(comparison: Comparison): Markup[] {
   return [strategies!, html`<details><summary>User by user</summary>${users!}</details>`];
 }
 
+/** Crayon's in full, those of the strategies beside it folded. */
+function coefficientContent({ coefficients, clusterTasks }: Report): Markup[] {
+  const own = coefficients.filter(({ strategy }) => isCrayon(strategy));
+  const others = coefficients.filter((map) => !own.includes(map));
+  const draw = (maps: typeof coefficients) => maps.map((map) => figures.coefficientFigure(map, clusterTasks));
+  if (own.length === 0 || others.length === 0) return draw(coefficients);
+  return [...draw(own), html`<details><summary>Other strategies</summary>${draw(others)}</details>`];
+}
+
 /** The first strategy on the device in full, the others folded. */
 function hybridContent(report: Report): Markup[] {
   const { rows, remarks } = report.hybrid!;
@@ -105,7 +111,9 @@ function hybridContent(report: Report): Markup[] {
   if (groups.length === 0) return remarks.map((remark) => html`<p class="what">${remark}</p>`);
   return groups.map((own, i) => {
     const content = html`${figures.hybridFigure(own)}${all[2 * i] ?? NOTHING}${all[2 * i + 1] ?? NOTHING}`;
-    return i === 0 ? content : html`<details><summary>${own[0]!.title} on the device</summary>${content}</details>`;
+    return i === 0
+      ? content
+      : html`<details><summary>${hybridTables.edgeName(own[0]!, report)} on the device</summary>${content}</details>`;
   });
 }
 

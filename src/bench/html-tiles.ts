@@ -13,7 +13,8 @@ export function tiles(report: Report): Markup {
 }
 
 function crayonTiles({ strategies, methods }: Report): Markup[] {
-  const own = strategies.filter((row) => row.strategy === 'crayon');
+  // Of several methods the one with the most cells: two of each figure would be two different ones.
+  const own = strategies.filter((row) => row.strategy === 'crayon' && row.method === methods[0]);
   return own.flatMap((row) => {
     const method = methods.length > 1 ? ` (${row.method})` : '';
     const references = row.differences.toSorted((a, b) => compareReferences(a.reference, b.reference));

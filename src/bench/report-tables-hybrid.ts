@@ -8,15 +8,21 @@ import * as words from './report-words.js';
 import type { LatencySummary, LoadCell } from './types.js';
 
 /** For each strategy on the device: accuracy at the shares of the table, then what routing adds to chance. */
-export function hybridTables({ hybrid, methods }: Report): ReportTable[] {
+export function hybridTables(report: Report): ReportTable[] {
+  const { hybrid } = report;
   if (hybrid === null) return [];
   const groups = [...groupBy(hybrid.rows, (row) => `${row.edgeStrategy}\n${row.method}`).values()];
   return groups.flatMap((rows, i) => {
-    const { title, method, edgeStrategy } = rows[0]!;
-    const name = methods.length > 1 ? `${title} (${method})` : title;
+    const { method, edgeStrategy } = rows[0]!;
+    const name = edgeName(rows[0]!, report);
     const id = `${edgeStrategy}-${method}`;
     return [shareTable(id, name, rows, i === 0 ? hybrid.remarks : []), recoveredTable(id, name, rows)];
   });
+}
+
+/** The strategy on the device, with the method where the run has more than one. */
+export function edgeName({ title, method }: HybridRow, { methods }: Report): string {
+  return methods.length > 1 ? `${title} (${method})` : title;
 }
 
 function shareTable(id: string, name: string, rows: readonly HybridRow[], remarks: string[]): ReportTable {

@@ -83,7 +83,7 @@ export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed
     conditions: optionRows(of('conditions'), main, units, options),
     routed: strategyRows(of('hybrid'), units, options),
     hybrid: hybridSection(main, units, options),
-    latency: latencyRows([...main, ...of('hybrid')], strategies),
+    latency: latencyRows([...main, ...of('hybrid')], strategies, methods),
     coefficients: coefficientMaps(main, units),
     clusterTasks: clusters === null ? [] : tasksOf(clusters),
     clusters,
@@ -102,18 +102,26 @@ function methodsOf(cells: readonly AnsweredCell[]): ScoringMethod[] {
 }
 
 /** In the order of the main table, then what is not in it. */
-function latencyRows(cells: readonly AnsweredCell[], order: readonly StrategyRow[]): LatencyRow[] {
-  const place = (strategy: string) => {
-    const at = order.findIndex((row) => row.strategy === strategy);
+function latencyRows(
+  cells: readonly AnsweredCell[],
+  order: readonly StrategyRow[],
+  methods: readonly ScoringMethod[],
+): LatencyRow[] {
+  const place = ({ cell }: AnsweredCell) => {
+    const at = order.findIndex((row) => row.strategy === cell.strategy && row.method === cell.method);
     return at === -1 ? order.length : at;
   };
-  const groups = [...groupBy(cells, ({ cell }) => cell.strategy)].sort((a, b) => place(a[0]) - place(b[0]));
-  return groups.flatMap(([strategy, own]) =>
-    (['on_device', 'in_cloud'] as const).flatMap((source) => {
-      const answered = own.filter(({ answers }) => answers.some((answer) => answer.source === source));
-      return answered.length === 0 ? [] : [{ title: strategyTitle(strategy), source, box: boxOf(answered, source) }];
-    }),
-  );
+  const groups = [...groupBy(cells, ({ cell }) => `${cell.strategy}\n${cell.method}`).values()];
+  return groups
+    .sort((a, b) => place(a[0]!) - place(b[0]!))
+    .flatMap((own) => {
+      const { strategy, method } = own[0]!.cell;
+      const title = `${strategyTitle(strategy)}${methods.length > 1 ? ` (${method})` : ''}`;
+      return (['on_device', 'in_cloud'] as const).flatMap((source) => {
+        const answered = own.filter(({ answers }) => answers.some((answer) => answer.source === source));
+        return answered.length === 0 ? [] : [{ title, source, box: boxOf(answered, source) }];
+      });
+    });
 }
 
 /**

@@ -176,7 +176,7 @@ const DEMO_SKILL: Record<string, [number, number, number, number]> = {
   nearest: [0.84, 0.66, 0.3, 0.5],
   'one-lora': [0.47, 0.42, 0.29, 0.55],
   'one-lora-total': [0.52, 0.45, 0.31, 0.6],
-  'lora-k': [0.35, 0.33, 0.34, 0.3],
+  'few-shot-lora': [0.35, 0.33, 0.34, 0.3],
   lorahub: [0.66, 0.54, 0.33, 0.45],
   crayon: [0.85, 0.72, 0.36, 0.58],
   'per-query': [0.88, 0.74, 0.37, 0.86],
@@ -228,7 +228,7 @@ export function demoRun({ examples = 60, seed = 1 } = {}): RunContents {
       for (const s of strategy === 'random' ? [0, 1] : [0]) {
         add(who, strategy, skills[column]!, {
           seed: s,
-          customisationMs: { 'lora-k': 9100, lorahub: 15_400, crayon: 31 }[strategy] ?? (adapted ? 25 : 0),
+          customisationMs: { 'few-shot-lora': 9100, lorahub: 15_400, crayon: 31 }[strategy] ?? (adapted ? 25 : 0),
           bytesToServer: strategy === 'crayon' ? 4 * N : strategy === 'server' ? 12_400 : 0,
           adapterBytes: adapted ? 1_270_000 : 0,
           adapterParameters: adapted ? 317_000 : 0,
