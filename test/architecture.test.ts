@@ -75,6 +75,12 @@ describe('architecture', () => {
     expect([...new Set(users(/tfjs/))].sort()).toEqual(['model', 'pool', 'train']);
   });
 
+  it('opens sockets in two places only: the server, and the emulated network that bench puts before one', () => {
+    const users = files.filter((f) => importsOf(f).some((s) => /^node:(net|http|https|http2|tls|dgram)$/.test(s)));
+    // guard reads addresses and opens none
+    expect(users.sort()).toEqual(['engine/shaping-proxy.ts', 'serve/guard.ts', 'serve/listen.ts']);
+  });
+
   it('blends without loading a tensor library', () => {
     const loaded = [...reachable('cli/blend.ts'), ...reachable('cli/main.ts')];
     expect(loaded).toContain('blend/blend-pool.ts');
