@@ -55,8 +55,9 @@ export function logScale(low: number, high: number, from: number, to: number, mo
 /** The range of values, widened to whole tenths of 0..1, never empty. */
 export function accuracyRange(values: readonly number[]): [number, number] {
   const finite = values.filter((v) => Number.isFinite(v));
-  const low = Math.max(0, Math.floor(Math.min(...finite, 1) * 10 - 1e-9) / 10);
-  const high = Math.min(1, Math.ceil(Math.max(...finite, 0) * 10 + 1e-9) / 10);
+  if (finite.length === 0) return [0, 1];
+  const low = Math.max(0, Math.floor(Math.min(...finite) * 10 - 1e-9) / 10);
+  const high = Math.min(1, Math.ceil(Math.max(...finite) * 10 + 1e-9) / 10);
   return high > low ? [low, high] : [Math.max(0, low - 0.1), Math.min(1, high + 0.1)];
 }
 
