@@ -53,11 +53,16 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
       break;
     }
     completionTokens++;
-    yield tokenEvent(chosen, text.push(pieces.bytes(chosen.id)), request, pieces);
+    const event = tokenEvent(chosen, text.push(pieces.bytes(chosen.id)), request, pieces);
     last = chosen.id;
     if (text.stopped) finishReason = 'stop';
     else if (completionTokens >= request.maxTokens) finishReason = 'length';
-    else next = await reader.next([last], listed);
+    // Computed while whoever reads deals with this token: one ahead, never more. Where nobody reads on, nobody hears of its
+    // failure, and the sequence is free when it is done.
+    const ahead = finishReason === null ? reader.next([last], listed) : null;
+    ahead?.catch(() => {});
+    yield event;
+    if (ahead !== null) next = await ahead;
   }
   const usage = { promptTokens: ids.length, completionTokens, cachedTokens };
   yield { type: 'end', text: text.end(), finishReason, usage };
