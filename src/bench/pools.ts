@@ -28,16 +28,21 @@ export class PoolStore {
     return join(this.work, 'pools', name);
   }
 
-  /** One LoRA on everything, as a pool of one: of the base LoRAs' rank, or with as many parameters as all of them. */
+  /**
+   * One LoRA on everything, as a pool of one: of the base LoRAs' rank, or with as many parameters as all of them.
+   *
+   * At N times the rank lora_alpha grows by sqrt(N), so that lora_alpha / sqrt(r) stays, as rsLoRA has it (arXiv
+   * 2312.03732): with lora_alpha / r kept, the steps of AdamW add up over the rank, and the training hardly converges.
+   */
   oneLora(total: boolean): BenchPool {
-    const { pool } = this.config;
+    const { pool, one_lora: own } = this.config;
     const factor = total ? pool.clusters : 1;
     const { dir: _dir, ...settings } = pool;
     return {
       ...settings,
       ...{ clusters: 1, embedding: 'tfidf', centred: false, mode: 'joint' },
-      // the scale lora_alpha / r stays
-      ...{ rank: pool.rank * factor, lora_alpha: pool.lora_alpha * factor },
+      ...{ rank: pool.rank * factor, lora_alpha: pool.lora_alpha * Math.sqrt(factor) },
+      ...own,
     };
   }
 

@@ -103,6 +103,8 @@ export interface BenchConfig {
   users: BenchUser[];
   strategies: BenchStrategy[];
   random: { seeds: number };
+  /** training of the one LoRA on everything, where it should differ from the pool's */
+  one_lora: { learning_rate?: number; epochs?: number };
   few_shot: { steps: number; batch_size: number; learning_rate: number };
   lorahub: { evaluations: number; bound: number; l1: number };
   ablation: BenchAblation | null;
@@ -137,6 +139,7 @@ const DEFAULTS = {
 };
 const SECTIONS = {
   random: { seeds: 3 },
+  one_lora: {},
   // A step is a batch; the k examples are gone through again and again.
   few_shot: { steps: 40, batch_size: 8, learning_rate: 0.005 },
   // arXiv 2307.13269
@@ -223,6 +226,7 @@ const schema = object(
     users: filled(listOf(userSchema)),
     strategies: filled(listOf(oneOf(...BENCH_STRATEGIES))),
     random: object({ seeds: whole(1) }, { strict: true }),
+    one_lora: object({ learning_rate: optional(positive), epochs: optional(positive) }, { strict: true }),
     few_shot: object({ steps: whole(1), batch_size: whole(1), learning_rate: positive }, { strict: true }),
     lorahub: object({ evaluations: whole(1), bound: positive, l1: share }, { strict: true }),
     ablation: (found, where, problems) => {

@@ -1,0 +1,46 @@
+/** Which pools a run builds: one directory for each thing that a pool depends on, and fair settings for one LoRA. */
+
+import { describe, expect, it } from 'vitest';
+import { PoolStore } from '../../src/bench/pools.js';
+import { benchConfig } from '../../src/formats/bench-config.js';
+
+const YAML = {
+  name: 'x',
+  model: 'm',
+  pool: { data: ['train.yaml'], clusters: 4, rank: 2, lora_alpha: 4 },
+  users: [{ name: 'u', kind: 'seen', tasks: ['t.yaml'] }],
+  strategies: ['base'],
+};
+const store = (change: object = {}, digests = ['d1'], model = 'm1') =>
+  new PoolStore(benchConfig({ ...YAML, ...change }, 'x'), { prompts: new Set(), digests }, model, 'work');
+const config = benchConfig(YAML, 'x');
+
+describe('PoolStore', () => {
+  it('keeps pools apart by their settings, their data and their base', () => {
+    const path = store().path(config.pool);
+    expect(path).toMatch(/^work[\\/]pools[\\/][0-9a-f]{16}$/);
+    expect(store().path({ ...config.pool })).toBe(path);
+    // where the data lies does not matter, what is in it does
+    expect(store().path({ ...config.pool, data: ['elsewhere/train.yaml'] })).toBe(path);
+    for (const other of [
+      store().path({ ...config.pool, tau: 0.2 }),
+      store({}, ['d2']).path(config.pool),
+      store({}, ['d1'], 'm2').path(config.pool),
+    ]) {
+      expect(other).not.toBe(path);
+    }
+  });
+
+  it('makes one LoRA of the same rank, or with as many parameters in all', () => {
+    const same = { clusters: 1, rank: 2, lora_alpha: 4, learning_rate: 0.01 };
+    expect(store().oneLora(false)).toMatchObject(same);
+    const total = store().oneLora(true);
+    expect(total).toMatchObject({ clusters: 1, rank: 8, lora_alpha: 8 });
+    // rsLoRA's scale: lora_alpha / sqrt(r) is that of a base LoRA
+    expect(total.lora_alpha / Math.sqrt(total.rank)).toBeCloseTo(4 / Math.sqrt(2), 12);
+    expect(store({ one_lora: { learning_rate: 0.003 } }).oneLora(false)).toMatchObject({
+      ...same,
+      learning_rate: 0.003,
+    });
+  });
+});
