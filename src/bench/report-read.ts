@@ -34,7 +34,10 @@ export function readRun(dir: string): BenchRun {
   const manifest = checked<RunManifest>(files.manifest.value, MANIFEST_SCHEMA, 'bench-invalid', files.manifest.path);
   const cells = files.cells.map(({ path, name, value }) => {
     const cell = checked<Cell>(value, CELL_SCHEMA, 'bench-invalid', path);
-    refuseUnless(cell.key === name, `${path}: key is "${cell.key}", expected "${name}" as in its file name`);
+    refuseUnless(
+      cell.key === name,
+      `${path}: key is ${JSON.stringify(cell.key)}, expected ${JSON.stringify(name)} as in its file name`,
+    );
     refuseUnless(files.answered.has(name), `${path}: its answers, answers/${name}.jsonl, are missing`);
     const answers = readAnswers(readAnswerLines(dir, name), cell);
     return { cell, answers };
@@ -56,7 +59,7 @@ function readAnswers({ path, records }: JsonLines, cell: Cell): AnswerRecord[] {
   const seen = new Set<string>();
   const answers = records.map(({ line, value }) => {
     const answer = checked<AnswerRecord>(value, ANSWER_SCHEMA, 'bench-invalid', `${path}:${line}`);
-    refuseUnless(!seen.has(answer.id), `${path}:${line}: example "${answer.id}" occurs a second time`);
+    refuseUnless(!seen.has(answer.id), `${path}:${line}: example ${JSON.stringify(answer.id)} occurs a second time`);
     seen.add(answer.id);
     return answer;
   });

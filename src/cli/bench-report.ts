@@ -1,22 +1,10 @@
 /** `crayon bench report`: what a bench run found, as tables, Markdown and one HTML page. */
 
-import { join } from 'node:path';
 import { Command } from 'commander';
-import { compareRuns } from '../bench/compare.js';
-import { compareTables } from '../bench/compare-tables.js';
-import { reportHtml } from '../bench/html-report.js';
-import { buildReport, type Report } from '../bench/report.js';
-import { terminalTables } from '../bench/report-all-tables.js';
-import { facts } from '../bench/report-facts.js';
-import { reportMarkdown } from '../bench/report-markdown.js';
-import { readRun } from '../bench/report-read.js';
-import type { ReportTable } from '../bench/report-table.js';
-import { visible } from '../bench/report-words.js';
-import { ensureDirectory, writeFileAtomic } from '../formats/atomic-file.js';
 import { wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';
 
-interface Flags {
+export interface BenchReportFlags {
   compare?: string;
   out?: string;
   resamples: number;
@@ -40,43 +28,8 @@ export function benchReportCommand(terminal: Terminal): Command {
     .option('--out <dir>', "where report.md and report.html go (default: the run's directory)")
     .option('--resamples <n>', 'draws of the bootstrap', wholeNumber(100, 1_000_000), 2000)
     .addHelpText('after', HELP)
-    .action((dir: string, flags: Flags) => run(dir, flags, terminal));
-}
-
-function run(dir: string, flags: Flags, terminal: Terminal): void {
-  const { resamples } = flags;
-  const here = readRun(dir);
-  const comparison = flags.compare === undefined ? null : compareRuns(here, readRun(flags.compare), { resamples });
-  const report = buildReport(here, { resamples });
-  const out = flags.out ?? dir;
-  ensureDirectory(out);
-  const files = { markdown: join(out, 'report.md'), html: join(out, 'report.html') };
-  writeFileAtomic(files.markdown, reportMarkdown(report, comparison));
-  writeFileAtomic(files.html, reportHtml(report, comparison));
-  terminal.document({ ...documentOf(report), comparison, files });
-  for (const remark of report.remarks) terminal.warn(visible(remark));
-  const { bold, dim, green } = terminal.colour;
-  terminal.print(bold(`crayon bench: ${visible(report.name)}`));
-  for (const [name, value] of facts(report)) terminal.print(`  ${dim(name.padEnd(14))}${visible(value)}`);
-  for (const table of terminalTables(report)) printTable(table, terminal);
-  for (const table of comparison === null ? [] : compareTables(comparison)) printTable(table, terminal);
-  terminal.print(`\n${green('Report written:')} ${files.markdown} and ${files.html}`);
-}
-
-function printTable({ title, head, align, rows, notes }: ReportTable, terminal: Terminal): void {
-  const { bold, dim } = terminal.colour;
-  terminal.print(`\n${bold(title)}`);
-  const cells = rows.map((row) =>
-    row.cells.map((cell, i) => {
-      const text = visible(cell);
-      return (row.strong && i === 0) || row.clear?.includes(i) ? bold(text) : text;
-    }),
-  );
-  terminal.table(head.map(visible), cells, align);
-  for (const note of notes) terminal.print(dim(visible(note)));
-}
-
-/** The points of the cluster map are for the picture only. */
-function documentOf({ clusters: _, ...rest }: Report): object {
-  return rest;
+    .action(async (dir: string, flags: BenchReportFlags) => {
+      const { runBenchReport } = await import('./run-bench-report.js');
+      runBenchReport(dir, flags, terminal);
+    });
 }

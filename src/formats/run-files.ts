@@ -115,6 +115,7 @@ function lineOfError(text: string, message: string): number {
   return text.slice(0, position === undefined ? text.length : Number(position)).split('\n').length;
 }
 
+/** V8 quotes the text around the fault; what is in it must not move the cursor of a terminal. */
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return (error instanceof Error ? error.message : String(error)).replace(/\p{Cc}/gu, '\ufffd');
 }

@@ -138,6 +138,14 @@ describe('a damaged run', () => {
     expect(errorOf(() => readRun(dir))).toMatchObject({ code: 'json-invalid' });
   });
 
+  it.each([
+    [ANSWERS, line(2, () => '\u001b[2J{')],
+    [CELL, () => '\u001b[2J{'],
+    [CELL, key('key', '\u001b[2J')],
+  ])('with a command to the terminal in %s does not pass it on', (file, change) => {
+    expect(damaged(file, change).message).not.toContain('\u001b');
+  });
+
   it('that is no directory, or holds no run, is refused', () => {
     const dir = temporaryDir();
     expect(errorOf(() => readRun(join(dir, 'none'))).code).toBe('file-not-found');
