@@ -61,7 +61,7 @@ dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
 pre { overflow-x: auto; background: var(--faint); border-radius: 10px; padding: 12px 14px; font-size: 12.5px; line-height: 1.45; }
 footer { color: var(--muted); font-size: 13px; padding: 4px 0 44px; overflow-wrap: anywhere; }
 .marks { display: flex; flex-wrap: wrap; gap: 4px 18px; padding: 0; margin: 10px 0 0; list-style: none; font-size: 13px; color: var(--muted); }
-.marks li { overflow-wrap: anywhere; } .marks svg { width: 14px; height: 14px; vertical-align: -2px; margin-right: 6px; }
+.marks li { overflow-wrap: anywhere; } .marks svg { display: inline-block; width: 14px; height: 14px; vertical-align: -2px; margin-right: 6px; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg.narrow, ul.narrow { display: none; }
 svg text { font-family: inherit; font-size: 13px; fill: var(--ink); }

@@ -3,6 +3,7 @@
 import type { Interval } from '../core/stats.js';
 import { html, type Markup, NOTHING } from './html.js';
 import type { Report } from './report.js';
+import { oracleRecovered } from './report-hybrid.js';
 import * as words from './report-words.js';
 import { compareReferences, strategyTitle } from './strategy-names.js';
 
@@ -47,7 +48,7 @@ function hybridTiles({ hybrid }: Report): Markup[] {
   const whole = (x: number) => (100 * x).toFixed(0).replace('-', '−');
   return [
     tile(
-      `Gap to the server recovered at ${words.percent(at.share)} server share (random: ${whole(at.share)})`,
+      `Gap to the server recovered at ${words.percent(at.share)} server share (random: ${whole(at.share)}, oracle: ${whole(oracleRecovered(row.intervals, at))})`,
       whole(recovered.estimate),
       '%',
       `95 %: ${whole(recovered.low)} to ${whole(recovered.high)}`,

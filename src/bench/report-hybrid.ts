@@ -1,7 +1,14 @@
 /** Hybrid curves of a run: edge and server answers paired by user and example, sorted by the routing signals they carry. */
 
 import type { BootstrapOptions } from '../core/stats.js';
-import { type HybridCurve, type HybridIntervals, hybridCurve, hybridIntervals, type Routable } from './hybrid-curve.js';
+import {
+  type HybridCurve,
+  type HybridIntervals,
+  hybridCurve,
+  hybridIntervals,
+  type Routable,
+  type SharePoint,
+} from './hybrid-curve.js';
 import type { AnsweredCell } from './report-read.js';
 import { exampleId, type Unit, unitId } from './report-units.js';
 import { EDGES, SERVER, strategyTitle } from './strategy-names.js';
@@ -79,8 +86,14 @@ export interface HybridRow {
   intervals: HybridIntervals;
 }
 
+/** Part of the gap that the oracle recovers at a share of the table: no router can do better. NaN without a gap. */
+export function oracleRecovered({ edge, server }: HybridIntervals, point: SharePoint): number {
+  const gap = server.estimate - edge.estimate;
+  return gap > 0 ? (point.oracle.estimate - edge.estimate) / gap : Number.NaN;
+}
+
 export interface HybridSection {
-  /** strategies in the order of EDGES, signals in the order of ROUTING_SIGNALS */
+  /** strategies in the order of EDGES, methods in that of the report, signals in the order of ROUTING_SIGNALS */
   rows: HybridRow[];
   remarks: string[];
 }
@@ -93,11 +106,11 @@ export interface HybridSection {
 export function hybridSection(
   cells: readonly AnsweredCell[],
   units: readonly Unit[],
+  methods: readonly ScoringMethod[],
   options: BootstrapOptions,
 ): HybridSection | null {
   const rows: HybridRow[] = [];
   const remarks: string[] = [];
-  const methods = [...new Set(cells.map(({ cell }) => cell.method))].sort();
   for (const edgeStrategy of EDGES) {
     for (const method of methods) {
       const paired = units.flatMap((unit) => {

@@ -82,7 +82,7 @@ export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed
     ablation: optionRows(of('ablation'), main, units, options),
     conditions: optionRows(of('conditions'), main, units, options),
     routed: strategyRows(of('hybrid'), units, options),
-    hybrid: hybridSection(main, units, options),
+    hybrid: hybridSection(main, units, methods, options),
     latency: latencyRows([...main, ...of('hybrid')], strategies, methods),
     coefficients: coefficientMaps(main, units),
     clusterTasks: clusters === null ? [] : tasksOf(clusters),

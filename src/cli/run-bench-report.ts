@@ -47,7 +47,11 @@ function printTable({ title, head, align, rows, notes }: ReportTable, terminal: 
       return (row.strong && i === 0) || row.clear?.includes(i) ? bold(text) : text;
     }),
   );
-  terminal.table(head.map(visible), cells, align);
+  terminal.table(
+    head.map((name) => short(name, MAX_CELL)),
+    cells,
+    align,
+  );
   for (const note of notes) terminal.print(dim(visible(note)));
 }
 

@@ -4,7 +4,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { buildReport, type Report } from '../../src/bench/report.js';
-import { terminalTables } from '../../src/bench/report-all-tables.js';
+import { reportTables, terminalTables } from '../../src/bench/report-all-tables.js';
 import { ranks, routingScores } from '../../src/bench/report-hybrid.js';
 import { readRun } from '../../src/bench/report-read.js';
 import type { RunManifest } from '../../src/bench/types.js';
@@ -190,6 +190,28 @@ describe('the hybrid of a run', () => {
     // gains 0 1 1 1 1 1 2 2 2: trapezoids 0.5 + 4 + 1.5 + 2 + 2 = 10, of 8 queries times a gap of 2
     expect(row!.curve.apgr).toBeCloseTo(10 / 16, 12);
     expect(hybrid!.remarks.join()).toContain('Base model: not every answer has a confidence');
+  });
+
+  it('says what no router could exceed', () => {
+    const report = reportOf(smallRun());
+    const table = reportTables(report).find(({ id }) => id === 'recovered-crayon-loglikelihood')!;
+    // two answers of eight can be gained, all of the gap: 10 % are 0.8 queries, and from 25 % on it is recovered
+    expect(table.rows.at(-1)!.cells).toEqual(['oracle: gap recovered', '40 %', '80 %', '100 %', '100 %']);
+  });
+
+  it('begins with the method that has the most cells', () => {
+    const [a, b, c] = [user('a'), user('b'), user('c')];
+    const both = (who: typeof a, method: 'generation' | 'loglikelihood') => [
+      cell(who, 'crayon', bits(who.name, '10', { confidence: 1 }), { method }),
+      cell(who, 'server', bits(who.name, '11'), { method }),
+    ];
+    const { hybrid } = reportOf(
+      run([...both(a, 'generation'), ...both(b, 'loglikelihood'), ...both(c, 'loglikelihood')]),
+    );
+    expect(hybrid!.rows.map((r) => [r.method, r.users])).toEqual([
+      ['loglikelihood', 2],
+      ['generation', 1],
+    ]);
   });
 
   it('leaves out what has no counterpart, and says so', () => {
