@@ -35,14 +35,14 @@ export class PoolStore {
    * 2312.03732): with lora_alpha / r kept, the steps of AdamW add up over the rank, and the training hardly converges.
    */
   oneLora(total: boolean): BenchPool {
-    const { pool, one_lora: own } = this.config;
+    const { pool, one_lora: same, one_lora_total: larger } = this.config;
     const factor = total ? pool.clusters : 1;
     const { dir: _dir, ...settings } = pool;
     return {
       ...settings,
       ...{ clusters: 1, embedding: 'tfidf', centred: false, mode: 'joint' },
       ...{ rank: pool.rank * factor, lora_alpha: pool.lora_alpha * Math.sqrt(factor) },
-      ...own,
+      ...(total ? larger : same),
     };
   }
 

@@ -9,6 +9,17 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { CrayonError } from '../core/errors.js';
+import {
+  type BenchDevice,
+  type BenchLive,
+  type BenchLoad,
+  DEVICES_SCHEMA,
+  LIVE_SCHEMA,
+  LOAD_SCHEMA,
+  liveContradictions,
+  liveDefaults,
+  loadDefaults,
+} from './bench-live-config.js';
 import { readYaml } from './dataset-config.js';
 import { isJsonObject, type JsonObject } from './json-file.js';
 import { shippedPath } from './package-root.js';
@@ -83,6 +94,11 @@ export interface BenchAblation {
   combine?: string[];
 }
 
+export interface OneLoraSettings {
+  learning_rate?: number;
+  epochs?: number;
+}
+
 export interface BenchConfig {
   name: string;
   seed: number;
@@ -103,13 +119,19 @@ export interface BenchConfig {
   users: BenchUser[];
   strategies: BenchStrategy[];
   random: { seeds: number };
-  /** training of the one LoRA on everything, where it should differ from the pool's */
-  one_lora: { learning_rate?: number; epochs?: number };
+  /** training of the one LoRA on everything, where it should differ from the pool's; likewise of the larger one */
+  one_lora: OneLoraSettings;
+  one_lora_total: OneLoraSettings;
   few_shot: { steps: number; batch_size: number; learning_rate: number };
   lorahub: { evaluations: number; bound: number; l1: number };
   ablation: BenchAblation | null;
   /** a larger model, scored in the same way: what the hybrid can gain */
   server: { model: string } | null;
+  /** the router on running servers, and load on them; absent for none */
+  live?: BenchLive;
+  load?: BenchLoad;
+  /** device classes of its own, for both */
+  devices?: Record<string, BenchDevice>;
 }
 
 const USER_DEFAULTS = { k: 10, seeds: [0] };
@@ -140,6 +162,7 @@ const DEFAULTS = {
 const SECTIONS = {
   random: { seeds: 3 },
   one_lora: {},
+  one_lora_total: {},
   // A step is a batch; the k examples are gone through again and again.
   few_shot: { steps: 40, batch_size: 8, learning_rate: 0.005 },
   // arXiv 2307.13269
@@ -210,6 +233,7 @@ const ablationSchema = object(
   },
   { strict: true },
 );
+const oneLoraSchema = object({ learning_rate: optional(positive), epochs: optional(positive) }, { strict: true });
 const schema = object(
   {
     name,
@@ -226,7 +250,8 @@ const schema = object(
     users: filled(listOf(userSchema)),
     strategies: filled(listOf(oneOf(...BENCH_STRATEGIES))),
     random: object({ seeds: whole(1) }, { strict: true }),
-    one_lora: object({ learning_rate: optional(positive), epochs: optional(positive) }, { strict: true }),
+    one_lora: oneLoraSchema,
+    one_lora_total: oneLoraSchema,
     few_shot: object({ steps: whole(1), batch_size: whole(1), learning_rate: positive }, { strict: true }),
     lorahub: object({ evaluations: whole(1), bound: positive, l1: share }, { strict: true }),
     ablation: (found, where, problems) => {
@@ -235,6 +260,9 @@ const schema = object(
     server: (found, where, problems) => {
       if (found !== null) object({ model: pathText }, { strict: true })(found, where, problems);
     },
+    live: LIVE_SCHEMA,
+    load: LOAD_SCHEMA,
+    devices: DEVICES_SCHEMA,
   },
   { strict: true },
 );
@@ -268,6 +296,8 @@ function withDefaults(yaml: JsonObject): JsonObject {
   if (Array.isArray(merged.users)) {
     merged.users = merged.users.map((user) => (isJsonObject(user) ? { ...USER_DEFAULTS, ...user } : user));
   }
+  if (yaml.live !== undefined) merged.live = liveDefaults(yaml.live);
+  if (yaml.load !== undefined) merged.load = loadDefaults(yaml.load);
   return merged;
 }
 
@@ -293,6 +323,7 @@ function refuseContradictions(config: BenchConfig, where: string): void {
   if (config.strategies.includes('server') && config.server === null) {
     problems.push('strategies has server, but there is no server: { model: ... }');
   }
+  problems.push(...liveContradictions(config));
   if (config.pool.dir !== undefined) {
     const needs = (['embedding', 'centred', 'tau', 'mode', 'clusters'] as const).filter(
       (option) => (config.ablation?.[option]?.length ?? 0) > 0,
