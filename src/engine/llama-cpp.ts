@@ -105,6 +105,7 @@ class Engine implements LlamaCppEngine {
   readonly #slots: Slots;
   readonly #pool: ContextPool;
   readonly #closeTimeoutMs: number;
+  readonly #tokenized = new WeakMap<Prompt, readonly number[]>();
   #idle: (() => void) | null = null;
   #closing: Promise<void> | null = null;
 
@@ -130,7 +131,17 @@ class Engine implements LlamaCppEngine {
   }
 
   tokenize(prompt: Prompt): Int32Array {
-    return Int32Array.from(this.#prompts.tokenize(prompt));
+    return Int32Array.from(this.#tokens(prompt));
+  }
+
+  /** Server, router and engine each ask for the tokens of the same prompt. */
+  #tokens(prompt: Prompt): readonly number[] {
+    let ids = this.#tokenized.get(prompt);
+    if (ids === undefined) {
+      ids = this.#prompts.tokenize(prompt);
+      this.#tokenized.set(prompt, ids);
+    }
+    return ids;
   }
 
   textTokens(text: string): Int32Array {
@@ -192,8 +203,8 @@ class Engine implements LlamaCppEngine {
   }
 
   /** The prompt's tokens. @throws CrayonError `context-exceeded` when they leave no room for the answer */
-  #fitting(prompt: Prompt, maxTokens: number): number[] {
-    const ids = this.#prompts.tokenize(prompt);
+  #fitting(prompt: Prompt, maxTokens: number): readonly number[] {
+    const ids = this.#tokens(prompt);
     if (ids.length === 0) throw new CrayonError('request-invalid', 'the prompt is empty, expected at least one token');
     if (ids.length + maxTokens <= this.contextTokens) return ids;
     throw new CrayonError(
