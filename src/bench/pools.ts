@@ -31,8 +31,8 @@ export class PoolStore {
   /**
    * One LoRA on everything, as a pool of one: of the base LoRAs' rank, or with as many parameters as all of them.
    *
-   * At N times the rank lora_alpha grows by sqrt(N), so that lora_alpha / sqrt(r) stays, as rsLoRA has it (arXiv
-   * 2312.03732): with lora_alpha / r kept, the steps of AdamW add up over the rank, and the training hardly converges.
+   * The scale lora_alpha / r stays. The larger one wants a lower learning rate than the pool's: with N times the rank, the
+   * steps of AdamW add up to N times the change (docs/experiments.md).
    */
   oneLora(total: boolean): BenchPool {
     const { pool, one_lora: same, one_lora_total: larger } = this.config;
@@ -41,7 +41,7 @@ export class PoolStore {
     return {
       ...settings,
       ...{ clusters: 1, embedding: 'tfidf', centred: false, mode: 'joint' },
-      ...{ rank: pool.rank * factor, lora_alpha: pool.lora_alpha * Math.sqrt(factor) },
+      ...{ rank: pool.rank * factor, lora_alpha: pool.lora_alpha * factor },
       ...(total ? larger : same),
     };
   }
