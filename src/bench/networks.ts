@@ -1,9 +1,10 @@
 /** Networks by name, between the edge and the server. */
 
 import type { NetworkShape } from '../engine/shaping-proxy.js';
+import { NETWORK_NAMES, type NetworkName } from '../formats/bench-live-config.js';
 
-export const NETWORKS = ['loopback', 'lan', 'wifi', '4g', '3g', 'offline'] as const;
-export type NetworkName = (typeof NETWORKS)[number];
+export const NETWORKS = NETWORK_NAMES;
+export type { NetworkName } from '../formats/bench-live-config.js';
 
 interface Profile {
   /** round trip without load */

@@ -16,11 +16,14 @@ import { loadTokenizer } from '../tokenizer/tokenizer.js';
 import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
 import { type PlannedCell, planCells } from './cells.js';
 import { summariseLatency } from './latency.js';
+import { plannedLiveCells } from './live.js';
+import { type LiveRunOptions, liveUsers, runLive } from './live-run.js';
+import { plannedLoad, runLoadPart } from './load-run.js';
 import { PoolStore } from './pools.js';
 import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './signals.js';
 import { type BenchContext, customise, poolsOf } from './strategies.js';
 import { type BenchTask, loadBenchTask, readTrainingSet, type TrainingSet } from './tasks.js';
-import type { AnswerRecord, Cell, RunManifest } from './types.js';
+import type { AnswerRecord, Cell, LoadCell, RunManifest } from './types.js';
 import { type PlannedUser, type PlayedUser, planUsers, playUser } from './users.js';
 
 export interface BenchProgress {
@@ -36,6 +39,10 @@ export interface BenchRunOptions {
   /** the machine in words, and the commit: what only the command line knows */
   machine: string;
   commit: string | null;
+  /** what starts crayon, for the servers of a live run: program and first arguments */
+  command?: readonly string[];
+  /** where the servers' keys are looked up */
+  env?: NodeJS.ProcessEnv;
   /** `2026-11-22T20:00:00Z` */
   now: () => string;
   onProgress?: (progress: BenchProgress) => void;
@@ -46,6 +53,8 @@ export interface BenchResult {
   manifest: RunManifest;
   /** all cells of the run, in the order of the plan */
   cells: Cell[];
+  /** load on running servers */
+  load: LoadCell[];
   /** cells that were there already */
   reused: number;
   /** sentences that the user should read */
@@ -66,13 +75,19 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
     const tasks = loadTasks(config, training, progress);
     const played = new Map(users.map((user) => [user.id, playUser(user, tasksOf(user, tasks), config)]));
     const pools = new PoolStore(config, training, base.source.digest(), directory.work);
-    const manifest = startManifest(options, base, training, cells.length);
+    const live = liveUsers(config, users).flatMap((user) => plannedLiveCells(user, config.live!));
+    const manifest = startManifest(options, base, training, cells.length + live.length);
+    const keys = () => [...cells.map(({ key }) => key), ...live.filter((key) => directory.hasCell(key))];
     const missing = cells.filter((cell) => !directory.hasCell(cell.key));
+    const reused = keys().filter((key) => directory.hasCell(key)).length;
+    const notices = noticesOf(config, [...tasks.values()], [...played.values()]);
     const result = (): BenchResult => ({
       manifest,
-      cells: cells.map((cell) => directory.readCell(cell.key) as unknown as Cell),
-      reused: cells.length - missing.length,
-      notices: noticesOf(config, [...tasks.values()], [...played.values()]),
+      cells: keys().map((key) => directory.readCell(key) as unknown as Cell),
+      load: (config.load === undefined ? [] : plannedLoad(config.load))
+        .filter(({ key }) => directory.hasLoad(key))
+        .map(({ key }) => directory.readLoad(key) as unknown as LoadCell),
+      ...{ reused, notices },
     });
     if (missing.length === 0 && manifest.finished !== null) return result();
     manifest.finished = null;
@@ -109,6 +124,16 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
       }
     }
 
+    // 4) the router and load, on running servers
+    const servers: LiveRunOptions = {
+      ...{ config, directory, signal, pool: pools.path(config.pool), command: options.command ?? [], env: options.env },
+      users: users.map((user) => ({ user: played.get(user.id)!, tasks: tasksOf(user, tasks) })),
+      onProgress: progress,
+    };
+    if (config.live !== undefined) notices.push(...(await runLive(servers)).notices);
+    if (config.load !== undefined) notices.push(...(await runLoadPart(servers)).notices);
+    // a device that is too small leaves its cells out, and is told
+    manifest.plannedCells = keys().length;
     manifest.finished = options.now();
     directory.writeManifest(manifest);
     return result();

@@ -33,6 +33,8 @@ export async function runBenchCommand(flags: BenchFlags, terminal: Terminal): Pr
       directory,
       machine: machineLine(backend.name),
       commit: commitOf(),
+      command: [process.execPath, ...process.execArgv, process.argv[1]!],
+      env: terminal.streams.env,
       now: () => new Date().toISOString(),
       onProgress: ({ stage, done, total, note }) => progress.update(stage, done, total, note),
       signal: stop.signal,

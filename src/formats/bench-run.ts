@@ -42,7 +42,7 @@ export class BenchRunDirectory {
         });
       }
       this.refuseOccupied();
-      if (fresh && isRun) for (const part of ['cells', 'answers', BENCH_MANIFEST]) this.remove(part);
+      if (fresh && isRun) for (const part of ['cells', 'answers', 'load', BENCH_MANIFEST]) this.remove(part);
       this.clearScratch(); // a killed run's
       this.earlier = readOptionalJson(manifest);
       for (const part of ['cells', 'answers']) mkdirSync(join(path, part), { recursive: true });
@@ -85,6 +85,19 @@ export class BenchRunDirectory {
     writeJson(this.cellFile(key), cell);
   }
 
+  hasLoad(key: string): boolean {
+    return existsSync(this.loadFile(key));
+  }
+
+  readLoad(key: string): JsonObject {
+    return readJsonObject(this.loadFile(key));
+  }
+
+  writeLoad(key: string, cell: object): void {
+    ensureDirectory(join(this.path, 'load'));
+    writeJson(this.loadFile(key), cell);
+  }
+
   /** Lets the next run in. A run that failed before it began leaves nothing. */
   release(): void {
     this.clearScratch();
@@ -94,6 +107,10 @@ export class BenchRunDirectory {
       const dir = join(this.path, part);
       if (existsSync(dir) && readdirSync(dir).length === 0) rmdirSync(dir);
     }
+  }
+
+  private loadFile(key: string): string {
+    return join(this.path, 'load', `${key}.json`);
   }
 
   private cellFile(key: string): string {
