@@ -164,7 +164,7 @@ const SECTIONS = {
   one_lora: {},
   one_lora_total: {},
   // A step is a batch; the k examples are gone through again and again.
-  few_shot: { steps: 40, batch_size: 8, learning_rate: 0.005 },
+  few_shot: { steps: 100, batch_size: 8, learning_rate: 0.005 },
   // arXiv 2307.13269
   lorahub: { evaluations: 40, bound: 1.5, l1: 0.05 },
 };

@@ -41,7 +41,7 @@ describe('benchConfig', () => {
       random: { seeds: 3 },
       one_lora: {},
       one_lora_total: {},
-      few_shot: { steps: 40, batch_size: 8, learning_rate: 0.005 },
+      few_shot: { steps: 100, batch_size: 8, learning_rate: 0.005 },
       lorahub: { evaluations: 40, bound: 1.5, l1: 0.05 },
       ablation: null,
       server: null,
