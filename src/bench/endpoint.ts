@@ -14,6 +14,7 @@ import type { Prompt, TokenDetail } from '../engine/types.js';
 import type { Example } from '../formats/dataset.js';
 import type { JsonObject } from '../formats/json-file.js';
 import { isRight, type Match } from '../routing/collect.js';
+import type { Source } from '../routing/types.js';
 import { promptHash } from './tasks.js';
 import type { AnswerRecord, ScoringMethod } from './types.js';
 
@@ -29,6 +30,8 @@ export interface EndpointOptions {
   form: Prompt['kind'];
   /** for the body of every request, as `{ crayon: { mode: 'only_on_device' } }` */
   fields?: JsonObject;
+  /** who answers, where that is known: a server LLM calls what it does itself `on_device`, if it says anything */
+  source?: Source;
   /** questions at a time; 1 leaves each answer the whole machine */
   parallel?: number;
   signal: AbortSignal;
@@ -186,7 +189,7 @@ function judged(
   examples: readonly Example[],
   asked: readonly Asked[],
   method: EndpointMethod,
-  { match }: EndpointOptions,
+  { match, source }: EndpointOptions,
   notices: string[],
 ): EndpointAnswers {
   const records = examples.map((example, i): AnswerRecord => {
@@ -200,8 +203,8 @@ function judged(
     const { scope, complexity, confidence } = answer?.signals ?? {};
     return {
       ...{ id: example.id, promptHash: promptHash(example.prompt), answer: text, correct: correct ? 1 : 0, loss: null },
-      source: answer?.source ?? 'in_cloud',
-      reason: failure ?? answer?.reason ?? 'mode',
+      source: source ?? answer?.source ?? 'in_cloud',
+      reason: failure ?? (source === undefined ? answer?.reason : null) ?? 'mode',
       latencyMs,
       ...(scope === undefined ? {} : { scope }),
       ...(complexity === undefined ? {} : { complexity }),

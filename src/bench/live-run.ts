@@ -6,11 +6,14 @@ import { ensureDirectory } from '../formats/atomic-file.js';
 import { type BenchConfig, findBenchPath } from '../formats/bench-config.js';
 import type { BenchRunDirectory } from '../formats/bench-run.js';
 import { openPool } from '../formats/pool.js';
-import { type LiveContext, plannedLiveCells, playLive } from './live.js';
+import { readAnswerLines } from '../formats/run-files.js';
+import { hybridName, type LiveContext, plannedLiveCells, playLive } from './live.js';
 import type { LiveUpstream } from './live-edge.js';
 import { startServer } from './live-process.js';
-import { liveUser } from './live-user.js';
+import { type LiveSummary, type LiveTriple, liveSummary } from './live-summary.js';
+import { liveCellKey, liveUser } from './live-user.js';
 import type { BenchTask } from './tasks.js';
+import type { AnswerRecord } from './types.js';
 import type { PlannedUser, PlayedUser } from './users.js';
 
 export interface LiveRunOptions {
@@ -65,6 +68,23 @@ export async function runLive(options: LiveRunOptions): Promise<LiveRunResult> {
   }
   const keys = planned.filter((key) => directory.hasCell(key));
   return { keys, reused: planned.length - missing.length, notices };
+}
+
+/** Over all live users whose three cells are there. */
+export function summariseLive(
+  config: BenchConfig,
+  directory: BenchRunDirectory,
+  users: readonly PlannedUser[],
+): LiveSummary | null {
+  const triples = liveUsers(config, users).flatMap((user): LiveTriple[] => {
+    const keys = ['edge-live', 'server-live', hybridName(config.live!.share)].map((name) => liveCellKey(user, name));
+    if (!keys.every((key) => directory.hasCell(key))) return [];
+    const [edge, server, hybrid] = keys.map((key) =>
+      readAnswerLines(directory.path, key).records.map(({ value }) => value as unknown as AnswerRecord),
+    ) as [AnswerRecord[], AnswerRecord[], AnswerRecord[]];
+    return [{ user: user.id, edge, server, hybrid }];
+  });
+  return liveSummary(triples, config.seed);
 }
 
 /**

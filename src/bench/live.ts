@@ -16,7 +16,7 @@ import { calibrate } from '../routing/calibrate.js';
 import type { CalibrationRecord } from '../routing/calibration-data.js';
 import type { Thresholds } from '../routing/types.js';
 import { deviceOf } from './devices.js';
-import { type EndpointAnswers, scoreEndpoint } from './endpoint.js';
+import { type EndpointAnswers, type EndpointOptions, scoreEndpoint } from './endpoint.js';
 import { type LiveEdge, type LiveUpstream, OPEN_THRESHOLDS, startEdge } from './live-edge.js';
 import { type LiveUser, liveCell, liveCellKey, prepareUser, type UserFiles } from './live-user.js';
 import type { NetworkName } from './networks.js';
@@ -134,12 +134,12 @@ class LiveRun {
     const { share } = context.live;
     this.#files = await prepareUser(user, context.pool, context.base, context.dir);
     const conditions = conditionsOf(user, context.live);
-    const serverSide = await this.#ask(this.#server, user.calibration, {}, 'server, calibration');
+    const serverSide = await this.#askServer(user.calibration, 'server, calibration');
 
     // with the blend: thresholds and the device alone from one edge, the router from the next
     const edge = await this.#calibrated(true, serverSide);
     this.#cell('edge-live', 'hybrid', {}, edge.alone, true);
-    this.#cell('server-live', 'hybrid', {}, await this.#ask(this.#server, user.test, {}, 'server'), false);
+    this.#cell('server-live', 'hybrid', {}, await this.#askServer(user.test, 'server'), false);
     const routed = await this.#routed(true, edge.thresholds, HOME);
     this.#cell(hybridName(share), 'hybrid', cutsOf(edge.thresholds), routed!, true);
     if (conditions.length === 0) return;
@@ -251,20 +251,24 @@ class LiveRun {
   }
 
   #askEdge(edge: LiveEdge, examples: readonly Example[], mode: string, title: string): Promise<EndpointAnswers> {
-    return this.#ask(edge.client, examples, { crayon: { mode } }, title, edge.server.failed);
+    const { signal } = this.context;
+    const fields = { crayon: { mode } };
+    return this.#ask(edge.client, examples, title, { fields, signal: AbortSignal.any([signal, edge.server.failed]) });
+  }
+
+  #askServer(examples: readonly Example[], title: string): Promise<EndpointAnswers> {
+    return this.#ask(this.#server, examples, title, { source: 'in_cloud', signal: this.context.signal });
   }
 
   async #ask(
     client: ChatClient,
     examples: readonly Example[],
-    fields: object,
     title: string,
-    failed?: AbortSignal,
+    how: Pick<EndpointOptions, 'signal' | 'fields' | 'source'>,
   ): Promise<EndpointAnswers> {
-    const { live, maxTokens, signal, onProgress } = this.context;
+    const { live, maxTokens, onProgress } = this.context;
     const answered = await scoreEndpoint(examples, {
-      ...{ client, method: 'generation', maxTokens, match: live.match, form: live.form, fields: { ...fields } },
-      signal: failed === undefined ? signal : AbortSignal.any([signal, failed]),
+      ...{ client, method: 'generation', maxTokens, match: live.match, form: live.form, ...how },
       onProgress: (done, total) =>
         onProgress?.({
           stage: `live: ${this.user.id}`,

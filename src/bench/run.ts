@@ -17,7 +17,8 @@ import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } fr
 import { type PlannedCell, planCells } from './cells.js';
 import { summariseLatency } from './latency.js';
 import { plannedLiveCells } from './live.js';
-import { type LiveRunOptions, liveUsers, runLive } from './live-run.js';
+import { type LiveRunOptions, liveUsers, runLive, summariseLive } from './live-run.js';
+import type { LiveSummary } from './live-summary.js';
 import { plannedLoad, runLoadPart } from './load-run.js';
 import { PoolStore } from './pools.js';
 import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './signals.js';
@@ -53,6 +54,8 @@ export interface BenchResult {
   manifest: RunManifest;
   /** all cells of the run, in the order of the plan */
   cells: Cell[];
+  /** what the router was worth on running servers; null without a live run */
+  live: LiveSummary | null;
   /** load on running servers */
   load: LoadCell[];
   /** cells that were there already */
@@ -84,6 +87,7 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
     const result = (): BenchResult => ({
       manifest,
       cells: keys().map((key) => directory.readCell(key) as unknown as Cell),
+      live: summariseLive(config, directory, users),
       load: (config.load === undefined ? [] : plannedLoad(config.load))
         .filter(({ key }) => directory.hasLoad(key))
         .map(({ key }) => directory.readLoad(key) as unknown as LoadCell),

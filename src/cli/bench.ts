@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { CrayonError } from '../core/errors.js';
 import type { BackendName } from '../model/backend-names.js';
+import { benchLoadCommand } from './bench-load.js';
 import { benchReportCommand } from './bench-report.js';
 import { backendOption } from './options.js';
 import type { Terminal } from './terminal.js';
@@ -42,6 +43,7 @@ export function benchCommand(terminal: Terminal): Command {
     .addHelpText('after', HELP)
     .enablePositionalOptions() // --out after `report` is the report's
     .addCommand(benchReportCommand(terminal))
+    .addCommand(benchLoadCommand(terminal))
     .action(async (flags: Partial<BenchFlags>) => {
       const { config, out, fresh = false, dryRun = false, backend = 'auto' } = flags;
       if (config === undefined) throw new CrayonError('bad-option', '--config is missing', { hint: 'See --help.' });

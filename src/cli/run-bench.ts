@@ -11,6 +11,7 @@ import { type BenchConfig, loadBenchConfig } from '../formats/bench-config.js';
 import { BenchRunDirectory } from '../formats/bench-run.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import type { BenchFlags } from './bench.js';
+import { showLive, showLoad } from './bench-live-tables.js';
 import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
@@ -87,8 +88,13 @@ function showPlan(config: BenchConfig, terminal: Terminal): void {
 }
 
 /** The strategies' mean over the users; `bench report` has the rest. */
-function show({ manifest, cells, reused, notices }: BenchResult, out: string, ms: number, terminal: Terminal): void {
-  terminal.document({ out, reused, notices, manifest, cells });
+function show(
+  { manifest, cells, live, load, reused, notices }: BenchResult,
+  out: string,
+  ms: number,
+  terminal: Terminal,
+): void {
+  terminal.document({ out, reused, notices, manifest, cells, live, load });
   for (const notice of notices) terminal.note(notice);
   const main = cells.filter((cell) => cell.table === 'strategies');
   const strategies = [...new Set(main.map((cell) => cell.strategy))];
@@ -106,6 +112,8 @@ function show({ manifest, cells, reused, notices }: BenchResult, out: string, ms
     }),
     ['left', 'right', 'right', 'right', 'right'],
   );
+  if (live !== null) showLive(live, terminal);
+  showLoad(load, terminal);
   terminal.print(`\n${manifest.machine}; ${formatDuration(ms)}${reused > 0 ? `, ${reused} cells from before` : ''}.`);
   terminal.print(`Next: crayon bench report ${out}`);
 }

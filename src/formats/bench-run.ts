@@ -135,3 +135,27 @@ export class BenchRunDirectory {
 export function nameOfSettings(settings: unknown): string {
   return sha256(JSON.stringify(settings)).slice(0, 16);
 }
+
+/**
+ * Adds a load test to a run, or to a directory of nothing but load tests.
+ *
+ * @throws CrayonError `output-exists` for a directory of something else
+ */
+export function writeLoadCell(dir: string, key: string, cell: object): void {
+  try {
+    const isOurs = isBenchRun(dir) || existsSync(join(dir, 'load'));
+    if (existsSync(dir) && !isOurs && readdirSync(dir).length > 0) {
+      throw new CrayonError('output-exists', `${dir}: is not empty and no bench run`, {
+        hint: 'Choose another --out.',
+      });
+    }
+    ensureDirectory(join(dir, 'load'));
+    writeJson(join(dir, 'load', `${key}.json`), cell);
+  } catch (error) {
+    throw writeError(dir, error);
+  }
+}
+
+export function isBenchRun(dir: string): boolean {
+  return existsSync(join(dir, BENCH_MANIFEST));
+}
