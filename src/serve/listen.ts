@@ -64,7 +64,7 @@ export async function listen(app: ListenApp, { host, port, timeouts = {} }: List
   server.on('request', (request, response) => {
     if (isStopping) response.setHeader('connection', 'close');
     // `serve` answers every failure itself; what is left concerns a socket that is gone.
-    serve(app, request, response, drainMs).catch(() => request.socket.destroy());
+    serve(app, request, response, drainMs).catch(() => socketOf(request)?.destroy());
   });
   server.on('clientError', refuseMalformed);
   await opened(server, host, port);
@@ -180,10 +180,16 @@ function drained(outgoing: ServerResponse): Promise<void> {
  * would lose the answer that says why.
  */
 function drain(incoming: IncomingMessage, ms: number): void {
-  const { socket } = incoming;
+  const socket = socketOf(incoming);
+  if (socket === null) return;
   const timer = setTimeout(() => socket.destroy(), ms);
   socket.once('close', () => clearTimeout(timer));
   incoming.resume();
+}
+
+/** Null once the connection is gone and the response has let go of it, whatever Node's types say. */
+function socketOf(incoming: IncomingMessage): Socket | null {
+  return incoming.socket;
 }
 
 const STATUS_OF: Record<string, [number, string]> = {
