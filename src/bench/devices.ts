@@ -42,8 +42,16 @@ export function deviceOf(name: string, own: Readonly<Record<string, BenchDevice>
   throw new CrayonError('config-invalid', `device ${JSON.stringify(name)} is not known, expected one of ${known}`);
 }
 
-/** As keys of the edge server's configuration. */
-export function deviceSettings(device: Device, base: string): { model: string; engine: Record<string, unknown> } {
-  const { threads, context, type, gguf } = device;
-  return { model: gguf ?? base, engine: { threads, type, ...(context === null ? {} : { context }) } };
+/**
+ * As keys of the edge server's configuration.
+ *
+ * @param baseContext tokens that the base was made for: a device with room for more gives no more
+ */
+export function deviceSettings(
+  { threads, context, type, gguf }: Device,
+  base: string,
+  baseContext: number,
+): { model: string; engine: Record<string, unknown> } {
+  const engine = { threads, type, ...(context === null ? {} : { context: Math.min(context, baseContext) }) };
+  return { model: gguf ?? base, engine };
 }

@@ -147,15 +147,17 @@ function questionOf(
 
 /** null where every answer has log-probabilities and no likely token begins two choices. */
 function whyNotFirstToken(examples: readonly Example[], asked: readonly Asked[]): string | null {
+  let seen = 0;
   for (const [i, { answer }] of asked.entries()) {
-    if (answer === null) continue;
+    if (answer === null || (answer.text === '' && answer.details.length === 0)) continue; // it has no first token
     const top = firstTop(answer.details);
     if (top === null) return 'the endpoint gives no top_logprobs';
+    seen++;
     const choices = examples[i]!.choices!.map((choice) => choice.trim());
     const twice = top.find(({ token }) => choices.filter((choice) => begins(choice, token)).length > 1);
     if (twice !== undefined) return `the first token ${JSON.stringify(twice.token)} begins several choices`;
   }
-  return null;
+  return seen === 0 ? 'no answer has any token' : null;
 }
 
 /** Of the first token that is more than white space: some models begin with a line break. */

@@ -4,6 +4,7 @@ import { CrayonError } from '../core/errors.js';
 import { type ChatClient, openChatClient } from '../engine/chat-client.js';
 import { openShapingProxy, type ShapingProxy } from '../engine/shaping-proxy.js';
 import type { BenchLive } from '../formats/bench-live-config.js';
+import { HfModel } from '../formats/hf-model.js';
 import type { Thresholds } from '../routing/types.js';
 import { type Device, deviceSettings } from './devices.js';
 import { type LiveServer, startServer } from './live-process.js';
@@ -51,7 +52,7 @@ export async function startEdge(options: LiveEdgeOptions): Promise<LiveEdge> {
   const { device, upstream, network, adapter, examples, pool, env, signal } = options;
   const proxy = await proxyTo(upstream.baseUrl, network, options.seed);
   try {
-    const { model, engine } = deviceSettings(device, options.base);
+    const { model, engine } = deviceSettings(device, options.base, contextOf(options.base));
     const server = await startServer({
       ...{ command: options.command, dir: options.dir, name: options.name, signal },
       ...(env === undefined ? {} : { env }),
@@ -84,6 +85,15 @@ export async function startEdge(options: LiveEdgeOptions): Promise<LiveEdge> {
   } catch (error) {
     await proxy?.close();
     throw error;
+  }
+}
+
+function contextOf(base: string): number {
+  const model = HfModel.open(base);
+  try {
+    return model.config.maxPositionEmbeddings;
+  } finally {
+    model.close();
   }
 }
 

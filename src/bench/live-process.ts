@@ -20,6 +20,8 @@ export interface LiveServerOptions {
   name: string;
   /** more than this in main memory ends it; null is no limit */
   memoryBytes?: number | null;
+  /** how long it may take to stop when it is asked to, before it is ended */
+  stopMs?: number;
   /** the child's environment, where keys are looked up */
   env?: NodeJS.ProcessEnv;
   signal?: AbortSignal | undefined;
@@ -50,7 +52,7 @@ const TAIL_CHARS = 4_000;
  * @throws CrayonError `server-failed` with its own last words, `server-timeout`, `out-of-memory`, `interrupted`
  */
 export async function startServer(options: LiveServerOptions): Promise<LiveServer> {
-  const { command, config, dir, name, memoryBytes = null, env = process.env, signal } = options;
+  const { command, config, dir, name, memoryBytes = null, stopMs = STOP_MS, env = process.env, signal } = options;
   const file = join(dir, `${name}.yaml`);
   const keys = { host: '127.0.0.1', port: 0, log: { level: 'error' }, ...withWholePaths(config) };
   writeFileAtomic(file, `${JSON.stringify(keys, null, 2)}\n`); // JSON is YAML
@@ -90,7 +92,7 @@ export async function startServer(options: LiveServerOptions): Promise<LiveServe
     isStopping = true;
     clearInterval(watch);
     child.kill('SIGTERM');
-    const force = setTimeout(() => child.kill('SIGKILL'), STOP_MS);
+    const force = setTimeout(() => child.kill('SIGKILL'), stopMs);
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) await over;
     clearTimeout(force);
     process.off('exit', endWithUs);

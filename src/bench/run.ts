@@ -134,8 +134,13 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
       users: users.map((user) => ({ user: played.get(user.id)!, tasks: tasksOf(user, tasks) })),
       onProgress: progress,
     };
-    if (config.live !== undefined) notices.push(...(await runLive(servers)).notices);
-    if (config.load !== undefined) notices.push(...(await runLoadPart(servers)).notices);
+    try {
+      if (config.live !== undefined) notices.push(...(await runLive(servers)).notices);
+      if (config.load !== undefined) notices.push(...(await runLoadPart(servers)).notices);
+    } catch (error) {
+      // Ctrl-C reaches the servers too: that they have ended is then no failure.
+      throw signal?.aborted ? stopped(directory, keys().length, cells.length + live.length) : error;
+    }
     // a device that is too small leaves its cells out, and is told
     manifest.plannedCells = keys().length;
     manifest.finished = options.now();
