@@ -23,7 +23,7 @@ describe('docs/api.md', () => {
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
   it('has a block for each part of the library', () => {
-    expect(blocks.map(([, title]) => title)).toHaveLength(6);
+    expect(blocks.map(([, title]) => title)).toHaveLength(8);
   });
 
   it.each(blocks.map(([, title, code]) => ({ title, code: code! })))('$title', ({ code }) => {
