@@ -133,34 +133,38 @@ class LiveRun {
     const { user, context } = this;
     const { share } = context.live;
     this.#files = await prepareUser(user, context.pool, context.base, context.dir);
-    const conditions = conditionsOf(user, context.live);
-    const serverSide = await this.#askServer(user.calibration, 'server, calibration');
+    // What several cells share is made when the first of them needs it.
+    const serverSide = once(() => this.#askServer(user.calibration, 'server, calibration'));
+    const edges = {
+      customised: once(async () => this.#calibrated(true, await serverSide())),
+      plain: once(async () => this.#calibrated(false, await serverSide())),
+    };
+    const edgeOf = (customised: boolean) => (customised ? edges.customised() : edges.plain());
+    const routed = {
+      customised: once(async () => this.#routed(true, (await edges.customised()).thresholds, HOME)),
+      plain: once(async () => this.#routed(false, (await edges.plain()).thresholds, HOME)),
+    };
 
-    // with the blend: thresholds and the device alone from one edge, the router from the next
-    const edge = await this.#calibrated(true, serverSide);
-    this.#cell('edge-live', 'hybrid', {}, edge.alone, true);
-    this.#cell('server-live', 'hybrid', {}, await this.#askServer(user.test, 'server'), false);
-    const routed = await this.#routed(true, edge.thresholds, HOME);
-    this.#cell(hybridName(share), 'hybrid', cutsOf(edge.thresholds), routed!, true);
-    if (conditions.length === 0) return;
-
-    // without it
-    const plain = await this.#calibrated(false, serverSide);
-    this.#condition('neither', HOME, plain.alone);
-    this.#condition('blending alone', HOME, edge.alone);
-    this.#condition('hybrid alone', HOME, (await this.#routed(false, plain.thresholds, HOME))!);
-    this.#condition('both', HOME, routed!);
-
-    const elsewhere = conditions.filter(({ network, device }) => network !== HOME.network || device !== HOME.device);
-    for (const { arm, network, device } of elsewhere) {
-      const place = { network, device };
+    if (this.#isMissing('edge-live')) this.#cell('edge-live', 'hybrid', {}, (await edgeOf(true)).alone, true);
+    if (this.#isMissing('server-live')) {
+      this.#cell('server-live', 'hybrid', {}, await this.#askServer(user.test, 'server'), false);
+    }
+    const hybrid = hybridName(share);
+    if (this.#isMissing(hybrid)) {
+      const { thresholds } = await edgeOf(true);
+      this.#cell(hybrid, 'hybrid', cutsOf(thresholds), (await routed.customised())!, true);
+    }
+    for (const { arm, ...place } of conditionsOf(user, context.live)) {
       if (!this.#isMissing(arm, { ...place })) continue;
       const customised = CUSTOMISED.includes(arm);
-      const thresholds = (customised ? edge : plain).thresholds;
-      const answered = ROUTED.includes(arm)
-        ? await this.#routed(customised, thresholds, place)
-        : await this.#alone(customised, place);
-      if (answered !== null) this.#condition(arm, place, answered);
+      const isRouted = ROUTED.includes(arm);
+      const isHome = place.network === HOME.network && place.device === HOME.device;
+      let answered: EndpointAnswers | null;
+      if (isHome && isRouted) answered = await (customised ? routed.customised() : routed.plain());
+      else if (isHome) answered = (await edgeOf(customised)).alone;
+      else if (isRouted) answered = await this.#routed(customised, (await edgeOf(customised)).thresholds, place);
+      else answered = await this.#alone(customised, place);
+      if (answered !== null) this.#cell(arm, 'conditions', { ...place }, answered, customised);
     }
   }
 
@@ -281,24 +285,28 @@ class LiveRun {
     return answered;
   }
 
-  #isMissing(strategy: string, options: Cell['options']): boolean {
+  #isMissing(strategy: string, options: Cell['options'] = {}): boolean {
     return this.missing.includes(liveCellKey(this.user, strategy, options));
-  }
-
-  #condition(arm: Arm, place: Place, answered: EndpointAnswers): void {
-    this.#cell(arm, 'conditions', { ...place }, answered, CUSTOMISED.includes(arm));
   }
 
   #cell(strategy: string, table: Cell['table'], options: Cell['options'], answered: EndpointAnswers, blended: boolean) {
     const { user, context } = this;
     const { prices } = context.live;
     const key = liveCellKey(user, strategy, table === 'conditions' ? options : {});
-    if (!this.missing.includes(key)) return;
     const blend = blended ? this.#files.blend : null;
     const cell = liveCell({ user, strategy, table, options, answered, blend, prices });
     this.onCell({ cell: { ...cell, key }, records: answered.records });
     this.#done++;
   }
+}
+
+/** The same promise for every caller. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
 
 /** The cuts of the hybrid's cell: what was calibrated. */

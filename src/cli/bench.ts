@@ -2,6 +2,7 @@
 
 import { Command } from 'commander';
 import { CrayonError } from '../core/errors.js';
+import { NETWORK_NAMES } from '../formats/bench-live-config.js';
 import type { BackendName } from '../model/backend-names.js';
 import { benchLoadCommand } from './bench-load.js';
 import { benchReportCommand } from './bench-report.js';
@@ -15,6 +16,10 @@ export interface BenchFlags {
   fresh: boolean;
   dryRun: boolean;
   backend: BackendName | 'auto';
+  /** override those of the sections live and load */
+  network?: string[];
+  device?: string[];
+  conditions?: boolean;
 }
 
 const HELP = `
@@ -25,7 +30,8 @@ LoRA on the examples, LoraHub's search, and a larger model. Multiple choice is s
 answers by exact match.
 
 Repeating the command continues a run that was stopped, with the same results as in one go. configs/bench has the
-configurations that the package ships: quick.yaml (minutes), suite.yaml, ablation.yaml.
+configurations that the package ships: quick.yaml (minutes), suite.yaml, ablation.yaml, and hybrid.yaml, which starts an edge
+server and a server LLM and measures the router and load on them.
 
 Examples:
   $ crayon bench --config configs/bench/quick.yaml --out results/quick
@@ -39,18 +45,29 @@ export function benchCommand(terminal: Terminal): Command {
     .option('--work <dir>', 'where pools are kept; several runs may share one (default: work/ in the run directory)')
     .option('--fresh', 'throw the cells of an earlier run in --out away', false)
     .option('--dry-run', 'show the cells that would be run, and do nothing', false)
+    .option('--network <list>', `between edge and server, of ${NETWORK_NAMES.join(', ')}; for live and load`, names)
+    .option('--device <list>', 'device classes: default, laptop, phone, board or those of the configuration', names)
+    .option('--conditions', 'blending alone, hybrid alone, both, neither, over every network and device class', false)
     .addOption(backendOption())
     .addHelpText('after', HELP)
     .enablePositionalOptions() // --out after `report` is the report's
     .addCommand(benchReportCommand(terminal))
     .addCommand(benchLoadCommand(terminal))
     .action(async (flags: Partial<BenchFlags>) => {
-      const { config, out, fresh = false, dryRun = false, backend = 'auto' } = flags;
+      const { config, out, fresh = false, dryRun = false, backend = 'auto', network, device, conditions } = flags;
       if (config === undefined) throw new CrayonError('bad-option', '--config is missing', { hint: 'See --help.' });
       if (out === undefined && !dryRun)
         throw new CrayonError('bad-option', '--out is missing', { hint: 'See --help.' });
       const { runBenchCommand } = await import('./run-bench.js');
       const work = flags.work === undefined ? {} : { work: flags.work };
-      await runBenchCommand({ config, out: out ?? '', fresh, dryRun, backend, ...work }, terminal);
+      const where = {
+        ...(network === undefined ? {} : { network }),
+        ...(device === undefined ? {} : { device }),
+        ...(conditions === undefined ? {} : { conditions }),
+      };
+      await runBenchCommand({ config, out: out ?? '', fresh, dryRun, backend, ...work, ...where }, terminal);
     });
 }
+
+/** `4g,3g` */
+const names = (text: string): string[] => text.split(',').map((name) => name.trim());

@@ -3,6 +3,10 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
 import { type PlannedCell, planCells } from '../bench/cells.js';
+import { withConditions } from '../bench/conditions.js';
+import { plannedLiveCells } from '../bench/live.js';
+import { liveUsers } from '../bench/live-run.js';
+import { plannedLoad } from '../bench/load-run.js';
 import { type BenchResult, runBench } from '../bench/run.js';
 import type { Cell } from '../bench/types.js';
 import { planUsers } from '../bench/users.js';
@@ -16,7 +20,7 @@ import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
 export async function runBenchCommand(flags: BenchFlags, terminal: Terminal): Promise<void> {
-  const config = loadBenchConfig(flags.config);
+  const config = withConditions(loadBenchConfig(flags.config), flags);
   if (flags.dryRun) {
     showPlan(config, terminal);
     return;
@@ -73,7 +77,9 @@ function commitOf(): string | null {
 function showPlan(config: BenchConfig, terminal: Terminal): void {
   const users = planUsers(config);
   const cells = planCells(config, users);
-  terminal.document({ users: users.map(({ info }) => info), cells: cells.map(({ key }) => key) });
+  const live = liveUsers(config, users).flatMap((user) => plannedLiveCells(user, config.live!));
+  const load = (config.load === undefined ? [] : plannedLoad(config.load)).map(({ key }) => key);
+  terminal.document({ users: users.map(({ info }) => info), cells: cells.map(({ key }) => key), live, load });
   terminal.print(`${users.length} users, ${cells.length} cells of at most ${config.test_examples} answers:`);
   const byUser = new Map<string, PlannedCell[]>();
   for (const cell of cells) byUser.set(cell.user.id, [...(byUser.get(cell.user.id) ?? []), cell]);
@@ -85,6 +91,9 @@ function showPlan(config: BenchConfig, terminal: Terminal): void {
     }),
     ['left', 'left', 'right', 'right'],
   );
+  if (live.length + load.length > 0) {
+    terminal.print(`And on running servers: ${live.length} cells of the router, ${load.length} of load.`);
+  }
 }
 
 /** The strategies' mean over the users; `bench report` has the rest. */
