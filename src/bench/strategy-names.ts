@@ -14,6 +14,8 @@ const TITLES: Readonly<Record<string, string>> = {
   crayon: 'Crayon',
   'per-query': 'Crayon, per query',
   server: 'Server only',
+  'edge-live': 'Device only, over HTTP',
+  'server-live': 'Server only, over HTTP',
 };
 
 export function strategyTitle(strategy: string): string {
