@@ -7,7 +7,9 @@ import { type BenchConfig, findBenchPath } from '../formats/bench-config.js';
 import type { BenchRunDirectory } from '../formats/bench-run.js';
 import { openPool } from '../formats/pool.js';
 import { readAnswerLines } from '../formats/run-files.js';
-import { hybridName, type LiveContext, plannedLiveCells, playLive } from './live.js';
+import type { CalibrationRecord } from '../routing/calibration-data.js';
+import type { Thresholds } from '../routing/types.js';
+import { hybridName, type LiveContext, LiveRun, plannedLiveCells, thresholdsFor } from './live.js';
 import type { LiveUpstream } from './live-edge.js';
 import { startServer } from './live-process.js';
 import { type LiveSummary, type LiveTriple, liveSummary } from './live-summary.js';
@@ -53,16 +55,30 @@ export async function runLive(options: LiveRunOptions): Promise<LiveRunResult> {
   const notices: string[] = [];
   if (missing.length > 0) {
     await withUpstream(options, async (upstream, dir) => {
-      for (const { user, tasks } of players) {
+      const runs = players.map(({ user, tasks }) => {
         const own = join(dir, user.id);
         ensureDirectory(own);
-        const told = await playLive(
+        const wanted = plannedLiveCells(user, live).filter((key) => !directory.hasCell(key));
+        const context = contextOf(options, upstream, { dir: own, cacheDir: dir, pool });
+        const run = new LiveRun(
           liveUser(user, tasks, live.calibration_examples),
-          contextOf(options, upstream, { dir: own, cacheDir: dir, pool }),
-          (key) => directory.hasCell(key),
+          context,
+          wanted,
           ({ cell, records }) => directory.writeCell(cell.key, cell, records),
         );
-        notices.push(...told);
+        return { run, wanted };
+      });
+      let pooled: Thresholds | undefined;
+      const thresholds = async () => {
+        if (pooled !== undefined) return pooled;
+        const records: CalibrationRecord[] = [];
+        for (const { run } of runs) records.push(...(await run.records()));
+        pooled = thresholdsFor(records, { live, seed: config.seed });
+        return pooled;
+      };
+      for (const { run, wanted } of runs) {
+        if (wanted.length > 0) await run.play(thresholds);
+        notices.push(...run.notices);
       }
     });
   }
@@ -70,21 +86,27 @@ export async function runLive(options: LiveRunOptions): Promise<LiveRunResult> {
   return { keys, reused: planned.length - missing.length, notices };
 }
 
-/** Over all live users whose three cells are there. */
+/** Over all live users whose three cells are there, for each kind of thresholds. */
 export function summariseLive(
   config: BenchConfig,
   directory: BenchRunDirectory,
   users: readonly PlannedUser[],
-): LiveSummary | null {
-  const triples = liveUsers(config, users).flatMap((user): LiveTriple[] => {
-    const keys = ['edge-live', 'server-live', hybridName(config.live!.share)].map((name) => liveCellKey(user, name));
-    if (!keys.every((key) => directory.hasCell(key))) return [];
-    const [edge, server, hybrid] = keys.map((key) =>
-      readAnswerLines(directory.path, key).records.map(({ value }) => value as unknown as AnswerRecord),
-    ) as [AnswerRecord[], AnswerRecord[], AnswerRecord[]];
-    return [{ user: user.id, edge, server, hybrid }];
-  });
-  return liveSummary(triples, config.seed);
+): Record<string, LiveSummary> {
+  const { share, thresholds } = config.live ?? { share: 0, thresholds: [] };
+  const summaries: Record<string, LiveSummary> = {};
+  for (const name of thresholds.map((kind) => hybridName(share, kind))) {
+    const triples = liveUsers(config, users).flatMap((user): LiveTriple[] => {
+      const keys = ['edge-live', 'server-live', name].map((strategy) => liveCellKey(user, strategy));
+      if (!keys.every((key) => directory.hasCell(key))) return [];
+      const [edge, server, hybrid] = keys.map((key) =>
+        readAnswerLines(directory.path, key).records.map(({ value }) => value as unknown as AnswerRecord),
+      ) as [AnswerRecord[], AnswerRecord[], AnswerRecord[]];
+      return [{ user: user.id, edge, server, hybrid }];
+    });
+    const summary = liveSummary(triples, config.seed);
+    if (summary !== null) summaries[name] = summary;
+  }
+  return summaries;
 }
 
 /**

@@ -18,7 +18,7 @@ import type { Thresholds } from '../routing/types.js';
 import { deviceOf } from './devices.js';
 import { type EndpointAnswers, type EndpointOptions, scoreEndpoint } from './endpoint.js';
 import { type LiveEdge, type LiveUpstream, OPEN_THRESHOLDS, startEdge } from './live-edge.js';
-import { type LiveUser, liveCell, liveCellKey, prepareUser, type UserFiles } from './live-user.js';
+import { type LiveUser, liveCell, liveCellKey, prepareUser } from './live-user.js';
 import type { NetworkName } from './networks.js';
 import type { AnswerRecord, Cell } from './types.js';
 import type { PlannedUser } from './users.js';
@@ -66,13 +66,13 @@ interface Wanted extends Place {
   arm: Arm;
 }
 
-export function hybridName(share: number): string {
-  return `hybrid-live@${Math.round(100 * share)}`;
+export function hybridName(share: number, kind: BenchLive['thresholds'][number] = 'user'): string {
+  return `hybrid-${kind === 'user' ? 'live' : kind}@${Math.round(100 * share)}`;
 }
 
 /** The cells of one user, in the order in which they are made. */
 export function plannedLiveCells(user: PlannedUser, live: BenchLive): string[] {
-  const main = ['edge-live', 'server-live', hybridName(live.share)];
+  const main = ['edge-live', 'server-live', ...live.thresholds.map((kind) => hybridName(live.share, kind))];
   return [
     ...main.map((strategy) => liveCellKey(user, strategy)),
     ...conditionsOf(user, live).map(({ arm, ...place }) => liveCellKey(user, arm, { ...place })),
@@ -92,32 +92,28 @@ function conditionsOf(user: PlannedUser, { conditions }: BenchLive): Wanted[] {
   ];
 }
 
-/**
- * Plays one user; each cell is handed out as soon as it is there.
- *
- * @param has whether a cell is there from before, and need not be made again
- * @returns sentences that a reader should see: devices that are too small, answers that failed
- * @throws CrayonError what starting and asking throw
- */
-export async function playLive(
-  user: LiveUser,
-  context: LiveContext,
-  has: (key: string) => boolean,
-  onCell: (result: LiveResult) => void,
-): Promise<string[]> {
-  const missing = plannedLiveCells(user, context.live).filter((key) => !has(key));
-  if (missing.length === 0) return [];
-  const run = new LiveRun(user, context, missing, onCell);
-  await run.play();
-  return run.notices;
-}
-
-class LiveRun {
+/** One user's part. Cells are handed out as soon as they are there; what several of them share is made once. */
+export class LiveRun {
+  /** sentences that a reader should see: devices that are too small, answers that failed */
   readonly notices: string[] = [];
   readonly #server: ChatClient;
-  #files!: UserFiles;
   #done = 0;
 
+  readonly #files = once(() => {
+    const { pool, base, dir } = this.context;
+    return prepareUser(this.user, pool, base, dir);
+  });
+  readonly #serverSide = once(() => this.#askServer(this.user.calibration, 'server, calibration'));
+  readonly #edges = {
+    customised: once(async () => this.#calibrated(true, await this.#serverSide())),
+    plain: once(async () => this.#calibrated(false, await this.#serverSide())),
+  };
+  readonly #routedHome = {
+    customised: once(async () => this.#routed(true, (await this.#edges.customised()).thresholds, HOME)),
+    plain: once(async () => this.#routed(false, (await this.#edges.plain()).thresholds, HOME)),
+  };
+
+  /** @param missing keys of the cells that are wanted */
   constructor(
     private readonly user: LiveUser,
     private readonly context: LiveContext,
@@ -129,30 +125,33 @@ class LiveRun {
     this.#server = openChatClient({ baseUrl, model, apiKey });
   }
 
-  async play(): Promise<void> {
+  /** Held-out queries of this user, answered by its customised device and by the server. */
+  async records(): Promise<CalibrationRecord[]> {
+    const { records } = await this.#edges.customised();
+    return records.map((record) => ({ ...record, id: `${this.user.id} ${record.id}` }));
+  }
+
+  /**
+   * @param pooled the thresholds that all users share
+   * @throws CrayonError what starting and asking throw
+   */
+  async play(pooled: () => Promise<Thresholds>): Promise<void> {
     const { user, context } = this;
     const { share } = context.live;
-    this.#files = await prepareUser(user, context.pool, context.base, context.dir);
-    // What several cells share is made when the first of them needs it.
-    const serverSide = once(() => this.#askServer(user.calibration, 'server, calibration'));
-    const edges = {
-      customised: once(async () => this.#calibrated(true, await serverSide())),
-      plain: once(async () => this.#calibrated(false, await serverSide())),
-    };
-    const edgeOf = (customised: boolean) => (customised ? edges.customised() : edges.plain());
-    const routed = {
-      customised: once(async () => this.#routed(true, (await edges.customised()).thresholds, HOME)),
-      plain: once(async () => this.#routed(false, (await edges.plain()).thresholds, HOME)),
-    };
-
-    if (this.#isMissing('edge-live')) this.#cell('edge-live', 'hybrid', {}, (await edgeOf(true)).alone, true);
+    const edgeOf = (customised: boolean) => (customised ? this.#edges.customised() : this.#edges.plain());
+    if (this.#isMissing('edge-live')) await this.#cell('edge-live', 'hybrid', {}, (await edgeOf(true)).alone, true);
     if (this.#isMissing('server-live')) {
-      this.#cell('server-live', 'hybrid', {}, await this.#askServer(user.test, 'server'), false);
+      await this.#cell('server-live', 'hybrid', {}, await this.#askServer(user.test, 'server'), false);
     }
-    const hybrid = hybridName(share);
-    if (this.#isMissing(hybrid)) {
+    const own = hybridName(share);
+    if (this.#isMissing(own)) {
       const { thresholds } = await edgeOf(true);
-      this.#cell(hybrid, 'hybrid', cutsOf(thresholds), (await routed.customised())!, true);
+      await this.#cell(own, 'hybrid', cutsOf(thresholds), (await this.#routedHome.customised())!, true);
+    }
+    const shared = hybridName(share, 'pooled');
+    if (this.#isMissing(shared)) {
+      const thresholds = await pooled();
+      await this.#cell(shared, 'hybrid', cutsOf(thresholds), (await this.#routed(true, thresholds, HOME))!, true);
     }
     for (const { arm, ...place } of conditionsOf(user, context.live)) {
       if (!this.#isMissing(arm, { ...place })) continue;
@@ -160,11 +159,11 @@ class LiveRun {
       const isRouted = ROUTED.includes(arm);
       const isHome = place.network === HOME.network && place.device === HOME.device;
       let answered: EndpointAnswers | null;
-      if (isHome && isRouted) answered = await (customised ? routed.customised() : routed.plain());
+      if (isHome && isRouted) answered = await (customised ? this.#routedHome.customised() : this.#routedHome.plain());
       else if (isHome) answered = (await edgeOf(customised)).alone;
       else if (isRouted) answered = await this.#routed(customised, (await edgeOf(customised)).thresholds, place);
       else answered = await this.#alone(customised, place);
-      if (answered !== null) this.#cell(arm, 'conditions', { ...place }, answered, customised);
+      if (answered !== null) await this.#cell(arm, 'conditions', { ...place }, answered, customised);
     }
   }
 
@@ -172,16 +171,13 @@ class LiveRun {
   async #calibrated(
     customised: boolean,
     serverSide: EndpointAnswers,
-  ): Promise<{ thresholds: Thresholds; alone: EndpointAnswers }> {
+  ): Promise<{ thresholds: Thresholds; records: CalibrationRecord[]; alone: EndpointAnswers }> {
     const { user, context } = this;
     const what = customised ? 'edge' : 'base';
     return this.#withEdge(customised, OPEN_THRESHOLDS, HOME, async (edge) => {
       const signals = await this.#askEdge(edge, user.calibration, 'prefer_on_device', `${what}, calibration`);
-      const { thresholds } = calibrate(calibrationRecords(signals, serverSide), {
-        target: { kind: 'share', value: context.live.share },
-        seed: context.seed,
-        resamples: 200, // of intervals that are not looked at here
-      });
+      const calibration = calibrationRecords(signals, serverSide);
+      const thresholds = thresholdsFor(calibration, context);
       const alone = await this.#askEdge(edge, user.test, 'only_on_device', `${what} alone`);
       const told = await this.#askEdge(edge, user.test, 'prefer_on_device', `${what}, signals`);
       // Answered alone for the time; asked again for the signals, which a device alone does not compute.
@@ -194,7 +190,7 @@ class LiveRun {
           ...(confidence === undefined ? {} : { confidence }),
         };
       });
-      return { thresholds, alone: { ...alone, records } };
+      return { thresholds, records: calibration, alone: { ...alone, records } };
     });
   }
 
@@ -234,13 +230,14 @@ class LiveRun {
     work: (edge: LiveEdge) => Promise<T>,
   ): Promise<T> {
     const { context } = this;
+    const files = await this.#files();
     const { command, dir, cacheDir, base, upstream, seed, env, signal, live } = context;
     const edge = await startEdge({
       ...{ command, dir, base, upstream, seed, signal, thresholds },
       ...(env === undefined ? {} : { env }),
       ...{ name: 'edge', cacheDir, confidence: live.confidence, network: place.network },
-      adapter: customised ? this.#files.adapter : null,
-      examples: this.#files.examples,
+      adapter: customised ? files.adapter : null,
+      examples: files.examples,
       pool: context.poolScope ? context.pool : null,
       device: deviceOf(place.device, context.devices),
     });
@@ -289,15 +286,30 @@ class LiveRun {
     return this.missing.includes(liveCellKey(this.user, strategy, options));
   }
 
-  #cell(strategy: string, table: Cell['table'], options: Cell['options'], answered: EndpointAnswers, blended: boolean) {
+  async #cell(
+    strategy: string,
+    table: Cell['table'],
+    options: Cell['options'],
+    answered: EndpointAnswers,
+    blended: boolean,
+  ): Promise<void> {
     const { user, context } = this;
     const { prices } = context.live;
     const key = liveCellKey(user, strategy, table === 'conditions' ? options : {});
-    const blend = blended ? this.#files.blend : null;
+    const blend = blended ? (await this.#files()).blend : null;
     const cell = liveCell({ user, strategy, table, options, answered, blend, prices });
     this.onCell({ cell: { ...cell, key }, records: answered.records });
     this.#done++;
   }
+}
+
+/** The thresholds that send the wanted share of these queries. */
+export function thresholdsFor(
+  records: readonly CalibrationRecord[],
+  { live, seed }: Pick<LiveContext, 'live' | 'seed'>,
+): Thresholds {
+  const target = { kind: 'share', value: live.share } as const;
+  return calibrate(records, { target, seed, resamples: 200 }).thresholds; // of intervals that are not looked at here
 }
 
 /** The same promise for every caller. */

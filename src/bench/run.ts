@@ -54,8 +54,8 @@ export interface BenchResult {
   manifest: RunManifest;
   /** all cells of the run, in the order of the plan */
   cells: Cell[];
-  /** what the router was worth on running servers; null without a live run */
-  live: LiveSummary | null;
+  /** what the router was worth on running servers, by its strategy's name */
+  live: Record<string, LiveSummary>;
   /** load on running servers */
   load: LoadCell[];
   /** cells that were there already */

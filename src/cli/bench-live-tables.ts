@@ -5,10 +5,12 @@ import type { LatencySummary, LoadCell } from '../bench/types.js';
 import type { Interval } from '../core/stats.js';
 import type { Terminal } from './terminal.js';
 
-export function showLive(live: LiveSummary, terminal: Terminal): void {
+export function showLive(name: string, live: LiveSummary, terminal: Terminal): void {
   const points = ({ estimate, low, high }: Interval) =>
     `${(100 * estimate).toFixed(1)} [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`;
-  terminal.print(`\nThe router on running servers: ${live.users} users, ${live.examples} queries, each counting alike`);
+  terminal.print(
+    `\n${name}, the router on running servers: ${live.users} users, ${live.examples} queries, each counting alike`,
+  );
   terminal.table(
     ['answered by', 'accuracy', 'server share'],
     [

@@ -121,7 +121,7 @@ function show(
     }),
     ['left', 'right', 'right', 'right', 'right'],
   );
-  if (live !== null) showLive(live, terminal);
+  for (const [name, summary] of Object.entries(live)) showLive(name, summary, terminal);
   showLoad(load, terminal);
   terminal.print(`\n${manifest.machine}; ${formatDuration(ms)}${reused > 0 ? `, ${reused} cells from before` : ''}.`);
   terminal.print(`Next: crayon bench report ${out}`);

@@ -40,6 +40,11 @@ export interface BenchEndpoint {
 export interface BenchLive {
   /** of the queries that may go to the server, 0 to 1 */
   share: number;
+  /**
+   * `user`: every user has thresholds of its own, found on its own examples. `pooled`: one set for all users, found on the
+   * examples of all, so that users whose blend is weak may send more. A run may have both.
+   */
+  thresholds: Array<'user' | 'pooled'>;
   /** held-out examples of each user, neither shown nor tested, from which the thresholds are found */
   calibration_examples: number;
   /** names of users; null is all */
@@ -72,6 +77,7 @@ export interface BenchLoad {
 
 const LIVE_DEFAULTS = {
   share: 0.2,
+  thresholds: ['user'],
   calibration_examples: 60,
   users: null,
   match: 'exact',
@@ -128,6 +134,7 @@ export const LIVE_SCHEMA = optional(
   object(
     {
       share,
+      thresholds: filled(oneOf('user', 'pooled')),
       calibration_examples: whole(20),
       users: nullable(filled(text)),
       match: oneOf('exact', 'start'),

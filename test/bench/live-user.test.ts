@@ -67,6 +67,7 @@ describe('plannedLiveCells', () => {
   it('are the device, the server and the router', () => {
     expect(plannedLiveCells(USER, live())).toEqual(['one--edge-live', 'one--server-live', 'one--hybrid-live_20']);
     expect(hybridName(0.35)).toBe('hybrid-live@35');
+    expect(plannedLiveCells(USER, live({ thresholds: ['pooled'] }))[2]).toBe('one--hybrid-pooled_20');
   });
   it('change one thing at a time in the conditions', () => {
     const conditions = { networks: ['loopback', '4g', 'offline'], devices: ['default', 'phone'] };

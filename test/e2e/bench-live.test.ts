@@ -23,7 +23,11 @@ const CONFIG = {
   users: [{ name: 'clinic', kind: 'seen-kind', tasks: ['suite/route-clinic.yaml'] }],
   ...{ strategies: ['base'], server: { model: 'models/crayon-server' } },
   live: {
-    ...{ calibration_examples: 20, prices: { input_per_million: 1, output_per_million: 2 } },
+    ...{
+      thresholds: ['user', 'pooled'],
+      calibration_examples: 20,
+      prices: { input_per_million: 1, output_per_million: 2 },
+    },
     conditions: { networks: ['loopback', 'offline'] },
   },
   load: { clients: [2], requests: 4, warmup: 1, goodput: { e2e: 60_000 } },
@@ -35,7 +39,7 @@ const run = (to: string) => start(['bench', '--config', config, '--out', to, '--
 interface Document {
   manifest: RunManifest;
   cells: Cell[];
-  live: LiveSummary;
+  live: Record<string, LiveSummary>;
   load: LoadCell[];
   reused: number;
 }
@@ -102,8 +106,15 @@ describe('a live run', () => {
     expect(edge!.every(({ reason, confidence, scope }) => reason === 'mode' && confidence! < 0 && scope! >= 0)).toBe(
       true,
     );
-    expect(first.live).toMatchObject({ users: 1, examples: 4 });
-    expect(first.live.share.estimate).toBe(cellOf('hybrid-live@20').serverShare);
+    const summary = first.live['hybrid-live@20']!;
+    expect(summary).toMatchObject({ users: 1, examples: 4 });
+    expect(summary.share.estimate).toBe(cellOf('hybrid-live@20').serverShare);
+  });
+
+  it('pools the thresholds of all users, which for one user are its own', () => {
+    const [own, pooled] = ['hybrid-live@20', 'hybrid-pooled@20'].map((name) => cellOf(name));
+    expect(pooled!.options).toEqual(own!.options);
+    expect(answersOf(pooled!).map(({ answer }) => answer)).toEqual(answersOf(own!).map(({ answer }) => answer));
   });
 
   it('has all arms at home, and what is routed offline', () => {
