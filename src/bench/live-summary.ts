@@ -27,6 +27,8 @@ export interface LiveSummary {
   overRandom: Interval;
   /** (hybrid - edge) / (server - edge); null where the server is no better */
   recovered: Interval | null;
+  /** what an oracle would have recovered at the same share: no router can do more. null as `recovered`. */
+  ceiling: number | null;
   /** whether the two intervals, hybrid's and random's, do not meet */
   apart: boolean;
 }
@@ -73,6 +75,10 @@ export function liveSummary(triples: readonly LiveTriple[], seed: number, resamp
             const own = mean(at, 'server') - mean(at, 'edge');
             return own > 0 ? (mean(at, 'hybrid') - mean(at, 'edge')) / own : Number.NaN; // a draw without a gap says nothing
           }),
+    ceiling:
+      gap <= 0
+        ? null
+        : Math.min(mean(all, 'remote'), rows.filter((row) => row.server > row.edge).length / rows.length) / gap,
     apart: hybrid.low > chance.high,
   };
 }

@@ -24,7 +24,7 @@ export function showLive(name: string, live: LiveSummary, terminal: Terminal): v
   const recovered =
     live.recovered === null
       ? 'The server is no better than the device: there is no gap to recover.'
-      : `Recovered: ${points(live.recovered)} % of the gap between device and server.`;
+      : `Recovered: ${points(live.recovered)} % of the gap between device and server; an oracle at this share ${(100 * live.ceiling!).toFixed(1)} %.`;
   const apart = live.apart ? 'the two intervals do not meet' : 'the two intervals meet';
   terminal.print(`${recovered} Over random routing: ${points(live.overRandom)} points, paired by query; ${apart}.`);
 }
