@@ -8,7 +8,7 @@ import { heatPlot } from './plot-heat.js';
 import { type IntervalRow, intervalPlot } from './plot-intervals.js';
 import { latencyPlot } from './plot-latency.js';
 import type { CoefficientMap, Report } from './report.js';
-import type { HybridRow } from './report-hybrid.js';
+import { type HybridRow, headline, SIGNAL_TITLES } from './report-hybrid.js';
 import type { StrategyRow } from './report-strategies.js';
 import { kindsOf, userColumns, userRows } from './report-tables.js';
 import * as words from './report-words.js';
@@ -51,7 +51,7 @@ function roleOf({ strategy }: StrategyRow): IntervalRow['role'] {
 export function hybridFigure(rows: readonly HybridRow[]): Markup {
   const { curve, users, title } = rows[0]!;
   const gap = curve.apgr === null ? ' The server is no better, so there is no gap to recover.' : '';
-  return html`${what(`${title} on the device; ${basis(users, curve.examples)}. Queries go to the server in the order of a routing signal; bars are 95 % intervals.${gap}`)}${both((width) => curvePlot(rows, width))}`;
+  return html`${what(`${title} on the device; ${basis(users, curve.examples)}. Queries go to the server in the order of a routing signal; bars are the 95 % intervals of “${SIGNAL_TITLES[headline(rows).signal]}”.${gap}`)}${both((width) => curvePlot(rows, width))}`;
 }
 
 export function latencyFigure({ latency, users }: Report): Markup {

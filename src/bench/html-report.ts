@@ -103,18 +103,23 @@ function coefficientContent({ coefficients, clusterTasks }: Report): Markup[] {
   return [...draw(own), html`<details><summary>Other strategies</summary>${draw(others)}</details>`];
 }
 
-/** The first strategy on the device in full, the others folded. */
+/** The summaries, then Crayon's fixed blend and its per-query gate by the main method; what is beside them is folded. */
 function hybridContent(report: Report): Markup[] {
   const { rows, remarks } = report.hybrid!;
   const groups = [...groupBy(rows, (row) => `${row.edgeStrategy}\n${row.method}`).values()];
   const all = hybridTables.hybridTables(report).map(captioned);
   if (groups.length === 0) return remarks.map((remark) => html`<p class="what">${remark}</p>`);
-  return groups.map((own, i) => {
-    const content = html`${figures.hybridFigure(own)}${all[2 * i] ?? NOTHING}${all[2 * i + 1] ?? NOTHING}`;
-    return i === 0
-      ? content
-      : html`<details><summary>${hybridTables.edgeName(own[0]!, report)} on the device</summary>${content}</details>`;
+  const drawn = groups.map((own, i) => {
+    const { edgeStrategy, method } = own[0]!;
+    const name = html`${hybridTables.edgeName(own[0]!, report)} on the device`;
+    const picture = figures.hybridFigure(own);
+    const numbers = html`${all[2 * i] ?? NOTHING}${all[2 * i + 1] ?? NOTHING}`;
+    const isOpen = i === 0 || (isCrayon(edgeStrategy) && method === report.methods[0]);
+    return isOpen
+      ? html`<h3>${name}</h3>${picture}<details><summary>The same as tables, at other shares too</summary>${numbers}</details>`
+      : html`<details><summary>${name}</summary>${picture}${numbers}</details>`;
   });
+  return [...hybridTables.hybridSummaryTables(report).map(captioned), ...drawn];
 }
 
 function aboutRun(report: Report): Markup {

@@ -31,10 +31,9 @@ a { color: inherit; text-decoration-color: var(--other); text-underline-offset: 
 .lead { color: var(--muted); margin: 6px 0 0; overflow-wrap: anywhere; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 18px 0 0; font-size: 14px; }
 .remark { background: var(--warn); border: 1px solid var(--warn-line); border-radius: 10px; padding: 9px 14px; margin: 14px 0 0; overflow-wrap: anywhere; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(205px, 1fr)); gap: 12px; margin: 24px 0 0; }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 14px 18px 13px; display: flex; flex-direction: column; }
-.tile .name { flex: 1; }
-.tile .name { color: var(--muted); font-size: 13px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(172px, 1fr)); gap: 12px; margin: 24px 0 0; }
+.tile { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 14px 16px 13px; display: flex; flex-direction: column; }
+.tile .name { color: var(--muted); font-size: 13px; min-height: 6em; }
 .tile .figure { font-size: 28px; font-weight: 650; letter-spacing: -.02em; line-height: 1.25; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .tile .figure small { font-size: 15px; font-weight: 500; letter-spacing: 0; color: var(--muted); }
 .tile .range { color: var(--muted); font-size: 13px; }
@@ -79,13 +78,14 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
 .curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .curve.confidence, .mark.confidence line { stroke: var(--accent); } .curve.scope, .mark.scope line { stroke: var(--scope); }
 .curve.both, .mark.both line { stroke: var(--both); }
-.curve.confidence { stroke-width: 2.8; }
+.curve.calibrated, .mark.calibrated line { stroke: var(--server); } .curve.calibrated-user { stroke: var(--t5); stroke-dasharray: 12 4; }
+.curve.confidence { stroke-width: 2.2; } .curve.calibrated { stroke-width: 3; }
 .curve.scope { stroke-dasharray: 7 3; } .curve.both { stroke-dasharray: 10 3 2 3; }
 .curve.oracle { stroke: var(--reference); stroke-dasharray: 2 4; stroke-linecap: round; } .curve.random { stroke: var(--other); stroke-width: 1.6; }
 .band { fill: var(--other); opacity: .2; }
 .level { stroke: var(--muted); stroke-width: 1; stroke-dasharray: 3 4; } svg .end { fill: var(--muted); font-size: 12px; }
 .mark line { stroke-width: 2; } .mark circle { stroke: var(--card); stroke-width: 1.5; }
-.mark.confidence circle { fill: var(--accent); } .mark.scope circle { fill: var(--scope); } .mark.both circle { fill: var(--both); }
+.mark.confidence circle { fill: var(--accent); } .mark.scope circle { fill: var(--scope); } .mark.both circle { fill: var(--both); } .mark.calibrated circle { fill: var(--server); }
 .box line { stroke: var(--reference); stroke-width: 1.3; } .box rect { fill: var(--other); } .box circle { fill: var(--reference); }
 .box line.median { stroke: var(--card); stroke-width: 2; } .box line.alone { stroke-width: 3; } .box.in_cloud rect { fill: var(--server); } .box.in_cloud line { stroke: var(--server); } .box.in_cloud circle { fill: var(--server); } .box.in_cloud line.median { stroke: var(--card); }
 .heat .none, .heat .ground { fill: var(--faint); } .heat .positive { fill: var(--accent); } .heat .negative { fill: var(--server); }
@@ -97,7 +97,7 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
 @media (max-width: 720px) {
   main, header { padding: 0 14px; } header { padding-top: 26px; }
   h1 { font-size: 25px; }
-  .tiles { grid-template-columns: 1fr 1fr; gap: 8px; } .tile { padding: 10px 12px; } .tile .figure { font-size: 22px; } .tile .figure small { font-size: 13px; }
+  .tiles { grid-template-columns: 1fr 1fr; gap: 8px; } .tile { padding: 10px 12px; } .tile .name { min-height: 0; } .tile .figure { font-size: 22px; } .tile .figure small { font-size: 13px; }
   section { padding: 16px 14px; border-radius: 13px; margin: 14px 0; }
   .scroll { margin: 10px -14px 0; padding: 0; } tbody th, thead th:first-child { padding-left: 14px; } th:last-child, td:last-child { padding-right: 14px; }
   tbody th, thead th:first-child { position: sticky; left: 0; background: var(--card); min-width: 116px; max-width: 142px; white-space: normal; overflow-wrap: anywhere; }

@@ -3,9 +3,11 @@
 import type { Interval } from '../core/stats.js';
 import { html, type Markup, NOTHING } from './html.js';
 import type { Report } from './report.js';
-import { oracleRecovered } from './report-hybrid.js';
+import { type HybridRow, headline, oracleRecovered, SIGNAL_TITLES } from './report-hybrid.js';
+import { groupBy } from './report-strategies.js';
+import { atHeadlineShare } from './report-tables-hybrid.js';
 import * as words from './report-words.js';
-import { compareReferences, strategyTitle } from './strategy-names.js';
+import { compareReferences, isCrayon, strategyTitle } from './strategy-names.js';
 
 /** Crayon's accuracy and its margins, and what the hybrid recovers; what the run does not have is left out. */
 export function tiles(report: Report): Markup {
@@ -40,26 +42,50 @@ function crayonTiles({ strategies, methods }: Report): Markup[] {
   });
 }
 
-function hybridTiles({ hybrid }: Report): Markup[] {
-  const row = hybrid?.rows[0];
-  if (row === undefined || row.curve.apgr === null) return [];
-  const at = row.intervals.shares.find(({ share }) => share === 0.2) ?? row.intervals.shares[0]!;
-  const { recovered } = at;
-  const whole = (x: number) => (100 * x).toFixed(0).replace('-', '−');
-  return [
-    tile(
-      `Gap to the server recovered at ${words.percent(at.share)} server share (random: ${whole(at.share)}, oracle: ${whole(oracleRecovered(row.intervals, at))})`,
-      whole(recovered.estimate),
-      '%',
-      `95 %: ${whole(recovered.low)} to ${whole(recovered.high)}`,
-    ),
-  ];
+/** One for Crayon's fixed blend and one for its per-query gate; where neither was run, one for what there is. */
+function hybridTiles({ hybrid, methods }: Report): Markup[] {
+  if (hybrid === null || hybrid.rows.length === 0) return [];
+  const main = hybrid.rows.filter((row) => isCrayon(row.edgeStrategy) && row.method === methods[0]);
+  const [first] = hybrid.rows;
+  const shown = main.length > 0 ? main : hybrid.rows.filter((row) => isSameEdge(row, first!));
+  return [...groupBy(shown, (row) => row.edgeStrategy).values()].flatMap((rows) => {
+    const row = headline(rows);
+    if (row.curve.apgr === null) return [];
+    const at = atHeadlineShare(row);
+    const { recovered, overRandom } = at;
+    const plain = rows.find(({ signal }) => signal === 'confidence');
+    const others = [
+      ...(plain === undefined || plain === row
+        ? []
+        : [`confidence alone ${whole(atHeadlineShare(plain).recovered.estimate)}`]),
+      `random ${whole(at.share)}`,
+      `oracle ${whole(oracleRecovered(row.intervals, at))}`,
+    ];
+    return [
+      tile(
+        `${row.title}, ${SIGNAL_TITLES[row.signal]}: gap to the server recovered at ${words.percent(at.share)} server share`,
+        whole(recovered.estimate),
+        '%',
+        `95 %: ${whole(recovered.low)} to ${whole(recovered.high)}`,
+        others.join(', '),
+        `${words.signedInterval(overRandom)} points over random`,
+      ),
+    ];
+  });
+}
+
+function isSameEdge(a: HybridRow, b: HybridRow): boolean {
+  return a.edgeStrategy === b.edgeStrategy && a.method === b.method;
+}
+
+function whole(part: number): string {
+  return (100 * part).toFixed(0).replace('-', '−');
 }
 
 function unsigned({ low, high }: Interval): string {
   return `95 %: ${words.points(low)} to ${words.points(high)}`;
 }
 
-function tile(name: string, figure: string, unit: string, range: string): Markup {
-  return html`<div class="tile"><div class="name">${name}</div><div class="figure">${figure} <small>${unit}</small></div><div class="range">${range}</div></div>`;
+function tile(name: string, figure: string, unit: string, ...ranges: string[]): Markup {
+  return html`<div class="tile"><div class="name">${name}</div><div class="figure">${figure} <small>${unit}</small></div>${ranges.map((range) => html`<div class="range">${range}</div>`)}</div>`;
 }

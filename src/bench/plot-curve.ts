@@ -2,13 +2,14 @@
 
 import { html, type Markup } from './html.js';
 import { accuracyRange, linearScale, type PlotWidth, svg, WIDTH, xAxis, yAxis } from './plot-axis.js';
-import { type HybridRow, SIGNAL_TITLES } from './report-hybrid.js';
+import { type HybridRow, headline, isControl, SIGNAL_TITLES } from './report-hybrid.js';
 import * as words from './report-words.js';
 
-/** Curves of one strategy on the device; the first of the rows carries the intervals. */
-export function curvePlot(rows: readonly HybridRow[], width: PlotWidth): Markup {
+/** Curves of one strategy on the device, without the controls; the headline row carries the intervals. */
+export function curvePlot(all: readonly HybridRow[], width: PlotWidth): Markup {
   const wide = width === 'wide';
-  const { curve, intervals } = rows[0]!;
+  const rows = all.filter(({ signal }) => !isControl(signal));
+  const { curve, intervals, signal: marked } = headline(rows);
   const entries = [
     ...rows.map((row) => ({
       className: `curve ${row.signal}`,
@@ -59,7 +60,7 @@ export function curvePlot(rows: readonly HybridRow[], width: PlotWidth): Markup 
         (row) => html`<path class="curve ${row.signal}" d="${line((p) => p.routed, row.curve.points)}"/>`,
       )}${intervals.shares.map(
       ({ share, routed, recovered }) =>
-        html`<g class="mark ${rows[0]!.signal}"><title>${words.percent(share)} server: ${words.interval(routed)}, gap recovered ${words.percentInterval(recovered)}</title><line x1="${x(share)}" x2="${x(share)}" y1="${y(routed.low)}" y2="${y(routed.high)}"/><circle cx="${x(share)}" cy="${y(routed.estimate)}" r="4.5"/></g>`,
+        html`<g class="mark ${marked}"><title>${words.percent(share)} server: ${words.interval(routed)}, gap recovered ${words.percentInterval(recovered)}</title><line x1="${x(share)}" x2="${x(share)}" y1="${y(routed.low)}" y2="${y(routed.high)}"/><circle cx="${x(share)}" cy="${y(routed.estimate)}" r="4.5"/></g>`,
     )}`,
   );
 }

@@ -9,6 +9,7 @@ export function reportTables(report: Report): ReportTable[] {
   return [
     ...strategies.accuracyTables(report),
     strategies.costTable(report),
+    ...hybrid.hybridSummaryTables(report),
     ...hybrid.hybridTables(report),
     hybrid.routedTable(report),
     strategies.ablationTable(report),

@@ -1,6 +1,7 @@
 /** Hybrid curves of a run: edge and server answers paired by user and example, sorted by the routing signals they carry. */
 
 import type { BootstrapOptions } from '../core/stats.js';
+import { heldOutScores, type RuleKind, type UserAnswers } from './calibrated-rule.js';
 import {
   type HybridCurve,
   type HybridIntervals,
@@ -14,14 +15,38 @@ import { exampleId, type Unit, unitId } from './report-units.js';
 import { EDGES, SERVER, strategyTitle } from './strategy-names.js';
 import type { AnswerRecord, ScoringMethod } from './types.js';
 
-export const ROUTING_SIGNALS = ['confidence', 'scope', 'both'] as const;
-export type RoutingSignal = (typeof ROUTING_SIGNALS)[number];
+/** Read off the answers, without any label. */
+const PLAIN_SIGNALS = ['confidence', 'scope', 'both'] as const;
+type PlainSignal = (typeof PLAIN_SIGNALS)[number];
+
+/** From rules that were fitted on held-out examples; the last two are controls, which say what the first two rest on. */
+const CALIBRATED_SIGNALS = {
+  calibrated: 'all-users',
+  'calibrated-user': 'per-user',
+  'user-alone': 'user',
+  'other-users': 'other-users',
+} as const satisfies Record<string, RuleKind>;
+type CalibratedSignal = keyof typeof CALIBRATED_SIGNALS;
+
+export type RoutingSignal = PlainSignal | CalibratedSignal;
 
 export const SIGNAL_TITLES: Readonly<Record<RoutingSignal, string>> = {
   confidence: 'confidence',
   scope: 'scope',
   both: 'scope or confidence',
+  calibrated: 'calibrated',
+  'calibrated-user': 'calibrated per user',
+  'user-alone': 'control: user alone',
+  'other-users': 'control: other users',
 };
+
+/** In the order of the report. */
+export const ROUTING_SIGNALS = Object.keys(SIGNAL_TITLES) as RoutingSignal[];
+
+/** Stands in the tables, but has no curve in the picture. */
+export function isControl(signal: RoutingSignal): boolean {
+  return signal === 'user-alone' || signal === 'other-users';
+}
 
 export interface Pair {
   edge: AnswerRecord;
@@ -51,7 +76,7 @@ export function pairAnswers(
  * `both` is the rule "to the server when scope or confidence is below its cut", with the two cuts at equal ranks: the smaller
  * of an answer's two ranks.
  */
-export function routingScores(answers: readonly AnswerRecord[], signal: RoutingSignal): Float64Array | null {
+export function routingScores(answers: readonly AnswerRecord[], signal: PlainSignal): Float64Array | null {
   if (signal === 'both') {
     const scope = routingScores(answers, 'scope');
     const confidence = routingScores(answers, 'confidence');
@@ -92,8 +117,16 @@ export function oracleRecovered({ edge, server }: HybridIntervals, point: ShareP
   return gap > 0 ? (point.oracle.estimate - edge.estimate) / gap : Number.NaN;
 }
 
+/**
+ * The row that speaks for its strategy: of the calibrated rule, and of the first signal where there is none. Fixed beforehand,
+ * so that it is not the luckiest.
+ */
+export function headline(rows: readonly HybridRow[]): HybridRow {
+  return rows.find(({ signal }) => signal === 'calibrated') ?? rows[0]!;
+}
+
 export interface HybridSection {
-  /** strategies in the order of EDGES, methods in that of the report, signals in the order of ROUTING_SIGNALS */
+  /** strategies in the order of EDGES, methods in that of the report, signals in that of ROUTING_SIGNALS */
   rows: HybridRow[];
   remarks: string[];
 }
@@ -127,13 +160,13 @@ export function hybridSection(
       if (unpaired > 0) {
         remarks.push(`${title}: ${unpaired} answers have no counterpart on the other side and are left out.`);
       }
-      for (const signal of ROUTING_SIGNALS) {
-        const scores = routingScores(
-          pairs.map(({ edge }) => edge),
-          signal,
-        );
+      const answers = pairs.map(({ edge }) => edge);
+      const users = strata.flatMap((size, user) => new Array<number>(size).fill(user));
+      for (const [signal, scores] of signalScores({ answers, users }, options.seed)) {
         if (scores === null) {
-          if (signal !== 'both') remarks.push(`${title}: not every answer has a ${signal}, so it cannot route.`);
+          if (signal === 'confidence' || signal === 'scope') {
+            remarks.push(`${title}: not every answer has a ${signal}, so it cannot route.`);
+          }
           continue;
         }
         const items: Routable[] = pairs.map(({ edge, server }, i) => ({
@@ -148,6 +181,17 @@ export function hybridSection(
     }
   }
   return rows.length === 0 && remarks.length === 0 ? null : { rows, remarks };
+}
+
+/** Each signal with its scores, or null where it has none; folds are drawn with the bootstrap's seed. */
+function signalScores(of: UserAnswers, seed: number): Array<[RoutingSignal, Float64Array | null]> {
+  return [
+    ...PLAIN_SIGNALS.map((signal): [RoutingSignal, Float64Array | null] => [signal, routingScores(of.answers, signal)]),
+    ...Object.entries(CALIBRATED_SIGNALS).map(([signal, kind]): [RoutingSignal, Float64Array | null] => [
+      signal as CalibratedSignal,
+      heldOutScores(of, kind, seed),
+    ]),
+  ];
 }
 
 function lowestSeed(

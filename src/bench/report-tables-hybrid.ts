@@ -1,11 +1,85 @@
 /** The tables of hybrid inference and of load. */
 
+import { FOLDS } from './calibrated-rule.js';
+import type { SharePoint } from './hybrid-curve.js';
 import type { Report } from './report.js';
-import { type HybridRow, oracleRecovered, SIGNAL_TITLES } from './report-hybrid.js';
+import { type HybridRow, oracleRecovered, ROUTING_SIGNALS, SIGNAL_TITLES } from './report-hybrid.js';
 import { groupBy } from './report-strategies.js';
 import { type ReportTable, table } from './report-table.js';
 import * as words from './report-words.js';
+import { isCrayon, strategyTitle } from './strategy-names.js';
 import type { LatencySummary, LoadCell } from './types.js';
+
+/** The share that the summary and the tiles speak of. */
+export const HEADLINE_SHARE = 0.2;
+
+/**
+ * What each way of routing recovers at one share, Crayon's fixed blend and its per-query gate side by side: a table for each
+ * method of scoring.
+ */
+export function hybridSummaryTables(report: Report): ReportTable[] {
+  const own = (report.hybrid?.rows ?? []).filter((row) => isCrayon(row.edgeStrategy));
+  return [...groupBy(own, (row) => row.method)].map(([method, rows], i) => {
+    const edges = [...groupBy(rows, (row) => row.edgeStrategy).values()];
+    const signals = ROUTING_SIGNALS.filter((signal) => rows.some((row) => row.signal === signal));
+    const cells = signals.map((signal) => edges.map((of) => of.find((row) => row.signal === signal)));
+    const share = words.percent(HEADLINE_SHARE);
+    return table(
+      `at-share-${method}`,
+      `Hybrid at ${share} server share${report.methods.length > 1 ? ` (${method})` : ''}`,
+      ['routed by', ...edges.flatMap(([row]) => [`${row!.title}: gap recovered`, 'over random'])],
+      [
+        ...cells.map((across, s) => ({
+          cells: [SIGNAL_TITLES[signals[s]!], ...across.flatMap(recoveredAndOver)],
+          clear: across.flatMap((row, e) =>
+            row !== undefined && words.isClear(atHeadlineShare(row).overRandom) ? [2 + 2 * e] : [],
+          ),
+        })),
+        {
+          cells: [
+            'oracle',
+            ...edges.flatMap(([row]) => [recoveredOrDash(oracleRecovered(row!.intervals, atHeadlineShare(row!))), '']),
+          ],
+        },
+      ],
+      { notes: i === 0 ? summaryNotes(rows) : [] },
+    );
+  });
+}
+
+function recoveredAndOver(row: HybridRow | undefined): [string, string] {
+  if (row === undefined) return ['-', '-'];
+  const { recovered, overRandom } = atHeadlineShare(row);
+  return [words.percentInterval(recovered), words.signedInterval(overRandom)];
+}
+
+export function atHeadlineShare({ intervals }: HybridRow): SharePoint {
+  return intervals.shares.find(({ share }) => share === HEADLINE_SHARE)!;
+}
+
+function summaryNotes(rows: readonly HybridRow[]): string[] {
+  return [
+    `${strategyTitle('crayon')} is the fixed blend; ${strategyTitle('per-query')} mixes anew for each query. The gap is server less device, and random routing recovers ${words.percent(HEADLINE_SHARE)} of it; over random in points, paired by example.`,
+    ...calibrationNotes(rows),
+  ];
+}
+
+/** What the calibrated rows mean and what they do not; nothing where there are none. */
+function calibrationNotes(rows: readonly HybridRow[]): string[] {
+  const has = (signal: HybridRow['signal']) => rows.some((row) => row.signal === signal);
+  const notes: string[] = [];
+  if (has('calibrated')) {
+    notes.push(
+      `Calibrated: the probability that the device's answer is right, by one logistic rule of confidence and scope for all users; each example is scored by a rule that was fitted on the other ${FOLDS - 1} of ${FOLDS} folds, and the intervals do not fit it again. It has seen other examples of the same users.`,
+    );
+  }
+  if (has('calibrated-user')) {
+    notes.push(
+      'Calibrated per user has an intercept for each user as well: it needs labelled, held-out examples of that user. Two controls: “user alone” has only these intercepts and no signal of the query; “other users” is the one rule, fitted without the user whose queries it routes.',
+    );
+  }
+  return notes;
+}
 
 /** For each strategy on the device: accuracy at the shares of the table, then what routing adds to chance. */
 export function hybridTables(report: Report): ReportTable[] {
@@ -52,6 +126,7 @@ function shareTable(id: string, name: string, rows: readonly HybridRow[], remark
         curve.apgr === null ? `${alone} There is no gap to recover.` : alone,
         'Points of accuracy with 95 % intervals by bootstrap, paired by example; every query counts alike, and one threshold serves all users. What beats random routing stands out.',
         'APGR is the mean over all shares of the recovered part of the gap between edge and server: 0.5 is what random routing has. The shares are exact: a threshold that was set on other examples meets its share only nearly.',
+        ...calibrationNotes(rows),
         ...remarks,
       ],
     },
