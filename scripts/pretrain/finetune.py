@@ -65,7 +65,6 @@ def main():
     parser.add_argument("--no-compile", action="store_true", help="four shapes are compiled otherwise: minutes, on a busy CPU")
     parser.add_argument("--resume", action="store_true", help="go on from progress.pt of --out")
     parser.add_argument("--rate", type=float, default=0.3, help="share of the pretraining learning rates")
-    parser.add_argument("--emphasise", nargs="*", default=[], metavar="TASK", help="tasks that count six times: those still weak")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=int(os.environ.get("OMP_NUM_THREADS", 2)))
     args = parser.parse_args()
@@ -89,7 +88,7 @@ def main():
     for task in task_names(args.suite):
         for item in load_split(args.suite, task, "train"):
             ids, start = encode(tokenizer, item["prompt"], item["completion"])
-            rows += [(ids + [EOS], start)] * (6 if task in args.emphasise else 1)
+            rows.append((ids + [EOS], start))
     tokens = {n: np.fromfile(Path(args.data) / f"{n}.bin", dtype=np.uint16) for n in config["mixture"]}
     heldout = {n: np.fromfile(Path(args.data) / f"{n}.heldout.bin", dtype=np.uint16) for n in config["mixture"]}
     matrices = [model.attention, model.gate_up, model.down]
