@@ -3,24 +3,26 @@
 import type { Interval } from '../core/stats.js';
 import type { Calibration } from '../routing/calibrate.js';
 import type { CurvePoint } from '../routing/calibration-curve.js';
-import { SIGNALS } from '../routing/calibration-data.js';
+import { RULE_SIGNALS } from '../routing/calibration-data.js';
+import type { CorrectnessFeature, CorrectnessWeights } from '../routing/types.js';
 import type { Terminal } from './terminal.js';
 
 const PLOT_ROWS = 12;
 
 export function printCalibration(found: Calibration, currency: string, terminal: Terminal): void {
-  const { thresholds, calibrated, heldOut, edgeAccuracy, serverAccuracy, candidates, curve } = found;
+  const { thresholds, correctness, calibrated, heldOut, edgeAccuracy, serverAccuracy, candidates, curve } = found;
   const money = (x: number) => `${Number(x.toPrecision(3))} ${currency}`;
   const hasCost = curve.points.at(-1)!.costPer1000 > 0;
 
   terminal.table(
     ['signal', 'threshold', 'to the server when'],
-    SIGNALS.map((name) => {
-      const cut = thresholds[name];
+    RULE_SIGNALS.map((name) => {
+      const cut = thresholds[name] ?? null;
       return [name, cut === null ? 'off' : String(cut), cut === null ? '' : MEANING[name](cut)];
     }),
     ['left', 'right', 'left'],
   );
+  if (correctness !== null) terminal.print(formulaOf(correctness));
   terminal.print();
   terminal.table(
     [`${found.records} examples`, 'share to server', 'accuracy', ...(hasCost ? ['cost of 1000'] : [])],
@@ -51,8 +53,8 @@ export function printCalibration(found: Calibration, currency: string, terminal:
   if (candidates.length > 0) {
     terminal.table(
       ['signals tried, held out', 'gain over random', 'share', 'accuracy'],
-      candidates.map(({ signals, gain, gainStderr, share, accuracy }) => [
-        signals.join(' + '),
+      candidates.map(({ signals, features, gain, gainStderr, share, accuracy }) => [
+        features.length === 0 ? signals.join(' + ') : `correctness of ${features.map(keyOf).join(', ')}`,
         `${(100 * gain).toFixed(1)} ± ${(100 * gainStderr).toFixed(1)} points`,
         percent(share),
         percent(accuracy),
@@ -95,7 +97,7 @@ export function remarkOf({ target, heldOut, records }: Calibration): string {
 
 /** What a user should know before trusting the thresholds. */
 export function doubtsOf(found: Calibration): string[] {
-  const { target, attained, helps, signals, edgeAccuracy, serverAccuracy, heldOut } = found;
+  const { target, attained, helps, signals, correctness, edgeAccuracy, serverAccuracy, heldOut } = found;
   const doubts: string[] = [];
   if (!attained) {
     doubts.push(`The target ${target.kind} ${target.value} is out of reach with these answers; the nearest was taken.`);
@@ -110,6 +112,13 @@ export function doubtsOf(found: Calibration): string[] {
   if (attained && target.kind === 'accuracy' && heldOut.accuracy.estimate < target.value) {
     doubts.push(`On held-out examples the accuracy is ${percent(heldOut.accuracy.estimate)}, below the target.`);
   }
+  const { scope = 0, logScope = 0 } = correctness ?? {};
+  if (scope + logScope < 0) {
+    doubts.push(
+      'The scope weighs against the device: of these examples it answers those better that are less like its own. ' +
+        'That holds for queries of the same mixture only.',
+    );
+  }
   if (edgeAccuracy.estimate === 0)
     doubts.push('The device answered no example right: look at edgeAnswer in the records.');
   if (serverAccuracy.estimate === 0)
@@ -121,7 +130,26 @@ const MEANING = {
   scope: (cut: number) => `less like the examples than ${cut} % of them are`,
   complexity: (cut: number) => `the prompt's mean negative log-likelihood is above ${cut} nats a token`,
   confidence: (cut: number) => `confidence is below ${cut}`,
+  correctness: (cut: number) => `the device's answer is right with a probability below ${cut}`,
 };
+
+/** A feature as the configuration calls it. */
+function keyOf(feature: CorrectnessFeature): string {
+  return feature === 'logScope' ? 'log_scope' : feature;
+}
+
+/** Weights by the configuration's keys, the intercept first. */
+export function weightKeys({ intercept, ...weights }: CorrectnessWeights): Record<string, number> {
+  const named = Object.entries(weights).map(([name, weight]) => [keyOf(name as CorrectnessFeature), weight] as const);
+  return { intercept, ...Object.fromEntries(named) };
+}
+
+/** @example 'P(right) = sigmoid(-2.1 + 5.2 probability - 0.4 log_scope)' */
+function formulaOf(weights: CorrectnessWeights): string {
+  const { intercept, ...others } = weightKeys(weights);
+  const terms = Object.entries(others).map(([key, weight]) => `${weight < 0 ? '-' : '+'} ${Math.abs(weight)} ${key}`);
+  return `P(right) = sigmoid(${[intercept, ...terms].join(' ')})`;
+}
 
 /**
  * Accuracy over share: `*` the rule, `.` random routing, `o` the oracle. The axis of accuracy spans what is drawn.

@@ -21,7 +21,7 @@ import {
 } from '../routing/collect.js';
 import type { ServeParts } from '../serve/parts.js';
 import type { CalibrateFlags } from './calibrate.js';
-import { doubtsOf, printCalibration, remarkOf } from './calibration-report.js';
+import { doubtsOf, printCalibration, remarkOf, weightKeys } from './calibration-report.js';
 import { untilInterrupted } from './interrupt.js';
 import type { Terminal } from './terminal.js';
 
@@ -77,9 +77,11 @@ export async function runCalibrate(flags: CalibrateFlags, terminal: Terminal, as
     { fresh: flags.fresh },
   );
   const records = await answered(examples, config, flags, log, terminal, assemble);
-  const found = calibrate(records, { target, seed, resamples: flags.resamples });
+  const { measure } = config.routing.confidence;
+  const found = calibrate(records, { target, seed, resamples: flags.resamples, measure });
   writeThresholds(flags.config, out, {
     thresholds: { ...found.thresholds },
+    weights: found.correctness === null ? null : weightKeys(found.correctness),
     remarks: [remarkOf(found)],
     force: flags.force,
   });

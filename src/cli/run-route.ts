@@ -42,14 +42,14 @@ export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble =
 }
 
 function show(found: DryRun, config: EdgeConfig, mode: string, maxTokens: number, terminal: Terminal): void {
-  const { decision, scope, complexity, confidence, promptTokens, answer } = found;
+  const { decision, scope, complexity, confidence, correctness, promptTokens, answer } = found;
   const sentence = explain(decision);
   terminal.document({
     mode,
     explanation: sentence,
     ...decision,
     computed: {
-      ...{ promptTokens, maxTokens, complexity, confidence },
+      ...{ promptTokens, maxTokens, complexity, confidence, correctness },
       scope: scope?.percentile ?? null,
       similarity: scope?.similarity ?? null,
     },
@@ -72,6 +72,9 @@ function show(found: DryRun, config: EdgeConfig, mode: string, maxTokens: number
       row('similarity', scope?.similarity, null, 'cosine with your mean example'),
       row('complexity', complexity, thresholds.complexity, 'nats a prompt token; above: server'),
       row('confidence', confidence, thresholds.confidence, `${measure} of ${tokens ?? 'all'} tokens; below: server`),
+      ...(config.routing.correctness === null
+        ? []
+        : [row('correctness', correctness, thresholds.correctness, 'probability of a right answer; below: server')]),
       ['prompt + answer', `${promptTokens} + ${maxTokens}`, '', 'tokens'],
     ],
     ['left', 'right', 'right', 'left'],

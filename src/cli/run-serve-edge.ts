@@ -105,9 +105,9 @@ function announce(
     customizations: customizations !== null,
     pid: process.pid,
   });
-  const { scope: scopeCut, complexity, confidence } = config.routing.thresholds;
-  const cut = (name: string, value: number | null) => `${name} ${value ?? 'off'}`;
-  const thresholds = [cut('scope', scopeCut), cut('complexity', complexity), cut('confidence', confidence)].join(', ');
+  const thresholds = Object.entries(config.routing.thresholds)
+    .map(([name, cut]) => `${name} ${cut ?? 'off'}`)
+    .join(', ');
   const rows: Array<[string, string]> = [
     [
       'Model',

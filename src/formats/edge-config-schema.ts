@@ -46,6 +46,10 @@ const percentile = value(
   (x) => Number.isFinite(x) && (x as number) >= 0 && (x as number) <= 100,
   'a percentile from 0 to 100',
 );
+const probability = value(
+  (x) => Number.isFinite(x) && (x as number) >= 0 && (x as number) <= 1,
+  'a probability from 0 to 1',
+);
 /** It stands in `<base>:<customisation>`, in headers and in logs. */
 const modelName = value(
   (x) => typeof x === 'string' && /^[\w.@/+-]{1,128}$/.test(x),
@@ -90,8 +94,24 @@ const routing = object(
           scope: optional(nullable(percentile)),
           complexity: optional(nullable(finite)),
           confidence: optional(nullable(finite)),
+          correctness: optional(nullable(probability)),
         },
         strict,
+      ),
+    ),
+    correctness: optional(
+      nullable(
+        object(
+          {
+            intercept: optional(finite),
+            confidence: optional(finite),
+            probability: optional(finite),
+            scope: optional(finite),
+            log_scope: optional(finite),
+            complexity: optional(finite),
+          },
+          strict,
+        ),
       ),
     ),
     confidence: optional(

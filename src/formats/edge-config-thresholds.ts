@@ -1,4 +1,4 @@
-/** Writes calibrated thresholds into a copy of the configuration, with all of its comments and its order kept. */
+/** Writes calibrated thresholds, and weights where there are some, into a copy of the configuration, with all of its comments and its order kept. */
 
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
@@ -15,6 +15,8 @@ const MARK = ' crayon calibrate: ';
 
 export interface ThresholdsToWrite {
   thresholds: Readonly<Record<string, number | null>>;
+  /** of `routing.correctness`, by their keys there; without them that section stays as it is */
+  weights?: Readonly<Record<string, number>> | null;
   /** sentences that say where they come from, one line each */
   remarks: readonly string[];
   /** replace an existing file that is not `from` itself */
@@ -26,17 +28,19 @@ export interface ThresholdsToWrite {
  * @param out where the copy goes; relative paths in it are made to start at its folder
  * @throws CrayonError `output-exists`, `yaml-invalid`, `write-failed`
  */
-export function writeThresholds(from: string, out: string, { thresholds, remarks, force }: ThresholdsToWrite): void {
+export function writeThresholds(
+  from: string,
+  out: string,
+  { thresholds, weights = null, remarks, force }: ThresholdsToWrite,
+): void {
   refuseExisting(out, force);
   const document = parseDocument(decodeUtf8(readSmallFile(from, MAX_BYTES), from, 'yaml-invalid'));
   if (document.errors.length > 0) throw new CrayonError('yaml-invalid', `${from}: ${document.errors[0]!.message}`);
-  for (const [name, value] of Object.entries(thresholds)) {
-    // A key that stands without a value is no map that a key could be set in.
-    for (const path of [['routing'], ['routing', 'thresholds']]) {
-      if (!isMap(document.getIn(path, true))) document.setIn(path, document.createNode({}));
-    }
-    document.setIn(['routing', 'thresholds', name], value);
-  }
+  ensureMap(['routing']);
+  if (Object.keys(thresholds).length > 0) ensureMap(['routing', 'thresholds']);
+  for (const [name, value] of Object.entries(thresholds)) document.setIn(['routing', 'thresholds', name], value);
+  // The weights belong together, on one line; earlier ones go with all their keys.
+  if (weights !== null) document.setIn(['routing', 'correctness'], document.createNode(weights, { flow: true }));
   const node = document.getIn(['routing', 'thresholds'], true);
   if (isNode(node)) {
     const kept = (node.commentBefore ?? '').split('\n').filter((line) => line !== '' && !line.startsWith(MARK));
@@ -44,6 +48,11 @@ export function writeThresholds(from: string, out: string, { thresholds, remarks
   }
   moveRelativePaths(dirname(from), dirname(out));
   writeFileAtomic(out, document.toString({ lineWidth: 0 }));
+
+  /** A key that stands without a value is no map that a key could be set in. */
+  function ensureMap(path: string[]): void {
+    if (!isMap(document.getIn(path, true))) document.setIn(path, document.createNode({}));
+  }
 
   function moveRelativePaths(before: string, after: string): void {
     if (resolve(before) === resolve(after)) return;

@@ -43,7 +43,14 @@ export interface EdgeRoutingConfig {
   mode: EdgeMode;
   /** whether a request may name another mode */
   modePerRequest: boolean;
-  thresholds: { scope: number | null; complexity: number | null; confidence: number | null };
+  thresholds: {
+    scope: number | null;
+    complexity: number | null;
+    confidence: number | null;
+    correctness: number | null;
+  };
+  /** weights of the probability that the device's answer is right; absent ones are 0 */
+  correctness: EdgeCorrectness | null;
   confidence: {
     measure: 'mean-logprob' | 'min-probability' | 'margin' | 'negative-entropy';
     tokens: number | null;
@@ -51,6 +58,15 @@ export interface EdgeRoutingConfig {
   load: boolean;
   /** 0 for any */
   minFreeBytes: number;
+}
+
+export interface EdgeCorrectness {
+  intercept: number;
+  confidence?: number;
+  probability?: number;
+  scope?: number;
+  logScope?: number;
+  complexity?: number;
 }
 
 export interface EdgeServerConfig {
@@ -210,7 +226,9 @@ function filled(raw: JsonObject): EdgeConfig {
         scope: or(thresholds.scope, null),
         complexity: or(thresholds.complexity, null),
         confidence: or(thresholds.confidence, null),
+        correctness: or(thresholds.correctness, null),
       },
+      correctness: isJsonObject(routing.correctness) ? correctnessConfig(routing.correctness) : null,
       confidence: { measure: or(confidence.measure, 'mean-logprob'), tokens: or(confidence.tokens, 16) },
       load: or(routing.load, true),
       minFreeBytes: 2 ** 20 * or(routing.min_free_mb, 0),
@@ -218,6 +236,10 @@ function filled(raw: JsonObject): EdgeConfig {
     server: isJsonObject(raw.server) ? serverConfig(raw.server) : null,
     log: { level: or(log.level, 'info'), prompts: or(log.prompts, false) },
   };
+
+  function correctnessConfig({ intercept = 0, log_scope: logScope, ...weights }: JsonObject): EdgeCorrectness {
+    return { intercept, ...weights, ...(logScope === undefined ? {} : { logScope }) } as EdgeCorrectness;
+  }
 
   function serverConfig(server: JsonObject): EdgeServerConfig {
     const prices = at(server.prices);
@@ -266,6 +288,17 @@ function refuseContradictions(config: EdgeConfig, where: string): void {
   }
   if (routing.thresholds.scope !== null && examples === null) {
     problems.push('routing.thresholds.scope is set, which needs examples: the file that the adapter was blended from');
+  }
+  if (routing.thresholds.correctness !== null) {
+    const { intercept: _, ...weights } = routing.correctness ?? { intercept: 0 };
+    if (!Object.values(weights).some((weight) => weight !== 0)) {
+      problems.push('routing.thresholds.correctness is set, which needs weights in routing.correctness');
+    }
+    if (((weights.scope ?? 0) !== 0 || (weights.logScope ?? 0) !== 0) && examples === null) {
+      problems.push(
+        'routing.correctness weighs the scope, which needs examples: the file the adapter was blended from',
+      );
+    }
   }
   if (server !== null && server.prices === null && server.budget.moneyPerDay !== null) {
     problems.push('server.budget.money_per_day is set, which needs server.prices');

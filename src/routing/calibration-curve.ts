@@ -6,8 +6,9 @@
  */
 
 import { bootstrap, type Interval } from '../core/stats.js';
-import { type CalibrationData, type SignalName, toServer } from './calibration-data.js';
-import { mean, outcomeOf, solveCuts } from './calibration-rule.js';
+import type { CalibrationData } from './calibration-data.js';
+import { type Combination, heldOutFolds, heldOutRouting } from './calibration-fit.js';
+import { mean, outcomeOf } from './calibration-rule.js';
 
 export interface CurvePoint {
   /** share that the cuts were chosen for on the other folds, and the one that came out on the held-out ones */
@@ -38,17 +39,22 @@ export interface CurveOptions {
 const SHARES = Array.from({ length: 21 }, (_, i) => i / 20);
 
 /**
- * The curve of a rule with these signals.
+ * The curve of a rule of these signals.
  *
- * @param folds for each record the fold in which it is held out: its source is decided by cuts chosen on the others
+ * @param folds for each record the fold in which it is held out: its source is decided by weights and cuts chosen on the others
  */
 export function accuracyCurve(
   data: CalibrationData,
-  signals: readonly SignalName[],
+  combination: Combination,
   folds: readonly number[][],
   { seed, resamples, level }: CurveOptions,
 ): Curve {
-  const routed = SHARES.map((share) => heldOutRouting(data, signals, folds, share));
+  const held = heldOutFolds(data, combination, folds);
+  const routed = SHARES.map((share) => {
+    if (share === 1) return new Uint8Array(data.n).fill(1);
+    const signals = share === 0 ? [] : combination.signals;
+    return heldOutRouting(held, data.n, signals, { kind: 'share', value: share });
+  });
   const all = Array.from({ length: data.n }, (_, i) => i);
   const oracle = oracleGains(data);
   const edge = mean(data.edge, all);
@@ -72,24 +78,6 @@ export function accuracyCurve(
     apgr: bootstrap(data.n, (at) => apgrOf(data, routed, at), { seed, resamples, level }),
     oracleApgr: trapezoid(oracle.map((gain, k): Point => [k / data.n, gain])) / gap,
   };
-}
-
-/** 1 where the server answers, for each record by cuts that were chosen without it. */
-function heldOutRouting(
-  data: CalibrationData,
-  signals: readonly SignalName[],
-  folds: readonly number[][],
-  share: number,
-): Uint8Array {
-  const routed = new Uint8Array(data.n);
-  if (share === 0) return routed;
-  if (share === 1) return routed.fill(1);
-  for (const [k, held] of folds.entries()) {
-    const others = folds.flatMap((fold, j) => (j === k ? [] : fold));
-    const solution = solveCuts(data, others, signals, { kind: 'share', value: share });
-    for (const i of held) if (solution !== null && toServer(data, solution.cuts, i)) routed[i] = 1;
-  }
-  return routed;
 }
 
 type Point = [share: number, gain: number];

@@ -2,11 +2,11 @@
  * What calibration learns from: held-out queries that both sources have answered, with the signals that the device had.
  *
  * Each signal is turned into a suspicion, larger where the server is more likely to be needed, so that one comparison serves
- * all three: scope and confidence change their sign, complexity keeps it.
+ * all of them: scope, confidence and correctness change their sign, complexity keeps it.
  */
 
 import { CrayonError } from '../core/errors.js';
-import type { Thresholds } from './types.js';
+import type { ConfidenceMeasure, Thresholds } from './types.js';
 
 /** One held-out query, answered by both. Plain JSON. */
 export interface CalibrationRecord {
@@ -26,16 +26,23 @@ export interface CalibrationRecord {
 }
 
 export type SignalName = keyof Thresholds;
+/** Those that a record holds. */
+export type RecordedSignal = Exclude<SignalName, 'correctness'>;
 /** In the order in which the rule asks them. */
-export const SIGNALS: readonly SignalName[] = ['scope', 'complexity', 'confidence'];
+export const SIGNALS: readonly RecordedSignal[] = ['scope', 'complexity', 'confidence'];
+/** The same, with the one that is made of them. */
+export const RULE_SIGNALS: readonly SignalName[] = [...SIGNALS, 'correctness'];
 
-const SIGN: Record<SignalName, 1 | -1> = { scope: -1, complexity: 1, confidence: -1 };
+const SIGN: Record<SignalName, 1 | -1> = { scope: -1, complexity: 1, confidence: -1, correctness: -1 };
 
 /** Records as columns. */
 export interface CalibrationData {
   n: number;
   /** signals that every record has */
-  available: SignalName[];
+  available: RecordedSignal[];
+  /** of the confidences */
+  measure: ConfidenceMeasure;
+  /** `correctness` is NaN until weights have been fitted (calibration-fit.ts) */
   suspicion: Record<SignalName, Float64Array>;
   edge: Float64Array;
   server: Float64Array;
@@ -53,7 +60,10 @@ export const MIN_RECORDS = 20;
  *
  * @throws CrayonError `dataset-too-small` below 20 records, `example-invalid` where one holds a NaN
  */
-export function calibrationData(records: readonly CalibrationRecord[]): CalibrationData {
+export function calibrationData(
+  records: readonly CalibrationRecord[],
+  measure: ConfidenceMeasure = 'mean-logprob',
+): CalibrationData {
   if (records.length < MIN_RECORDS) {
     throw new CrayonError(
       'dataset-too-small',
@@ -77,10 +87,12 @@ export function calibrationData(records: readonly CalibrationRecord[]): Calibrat
   return {
     n: records.length,
     available: SIGNALS.filter((name) => records.every((record) => record[name] !== null)),
+    measure,
     suspicion: {
       scope: column((record) => SIGN.scope * (record.scope ?? 0)),
       complexity: column((record) => SIGN.complexity * (record.complexity ?? 0)),
       confidence: column((record) => SIGN.confidence * (record.confidence ?? 0)),
+      correctness: new Float64Array(records.length).fill(Number.NaN),
     },
     edge: column((record) => record.edgeCorrect),
     server: column((record) => record.serverCorrect),
@@ -88,9 +100,14 @@ export function calibrationData(records: readonly CalibrationRecord[]): Calibrat
   };
 }
 
+/** A record's signal in its own unit. */
+export function signalOf(data: CalibrationData, name: SignalName, i: number): number {
+  return SIGN[name] * data.suspicion[name][i]!;
+}
+
 /** Whether the rule sends record i to the server. */
 export function toServer(data: CalibrationData, cuts: Cuts, i: number): boolean {
-  for (const name of SIGNALS) {
+  for (const name of RULE_SIGNALS) {
     const cut = cuts[name];
     if (cut !== undefined && data.suspicion[name][i]! > cut) return true;
   }
@@ -103,7 +120,8 @@ export function thresholdsOf(cuts: Cuts): Thresholds {
     const cut = cuts[name];
     return cut === undefined ? null : SIGN[name] * cut + 0; // + 0: no negative zero
   };
-  return { scope: of('scope'), complexity: of('complexity'), confidence: of('confidence') };
+  const [scope, complexity, confidence] = [of('scope'), of('complexity'), of('confidence')];
+  return { scope, complexity, confidence, correctness: of('correctness') };
 }
 
 /**
@@ -120,6 +138,7 @@ export function cutBetween(name: SignalName, low: number | undefined, high: numb
 /** Sends everything, from the suspicion `high` on. Beyond a percentile of 100 or a likelihood of 0 it would look absurd. */
 function lowestCut(name: SignalName, high: number): number {
   if (name === 'scope') return -100;
+  if (name === 'correctness') return -1;
   if (name === 'complexity' || high === Number.POSITIVE_INFINITY) return 0;
   return round(high - 1, high - 2, high);
 }

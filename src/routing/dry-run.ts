@@ -6,6 +6,7 @@
 import type { AdapterScale, EdgeEngine, GenerateRequest, Prompt } from '../engine/types.js';
 import { promptText } from '../engine/types.js';
 import { ConfidenceTracker, needsDistribution } from './confidence.js';
+import { correctnessOf, weighs } from './correctness.js';
 import { GO_ON, RoutingRule, type Step } from './policy.js';
 import type { ScopeFunction, ScopeScore } from './scope.js';
 import type { Decision, Mode, RoutingConfig } from './types.js';
@@ -27,6 +28,8 @@ export interface DryRun {
   /** null where the query does not fit the device, which then computes nothing */
   complexity: number | null;
   confidence: number | null;
+  /** probability that the device's answer is right; null without weights, or without a signal that they weigh */
+  correctness: number | null;
   /** the device's tokens that the confidence is of */
   answer: string | null;
 }
@@ -55,13 +58,31 @@ export async function dryRun(
   let step: Step = rule.beforeWork();
   if (promptTokens + maxTokens > edge.contextTokens) {
     const decision = step === GO_ON ? rule.accept() : step;
-    return { decision, promptTokens, scope: score, complexity: null, confidence: null, answer: null };
+    return {
+      decision,
+      promptTokens,
+      scope: score,
+      complexity: null,
+      confidence: null,
+      correctness: null,
+      answer: null,
+    };
   }
   const complexity = await edge.promptNll(prompt, adapters, signal);
   if (step === GO_ON && rule.needsComplexity) step = rule.afterPrefill(complexity);
   const { confidence, answer } = await firstTokens(edge, config.confidence, { prompt, maxTokens, adapters }, signal);
   if (step === GO_ON) step = rule.needsConfidence ? rule.afterTokens(confidence) : rule.accept();
-  return { decision: step, promptTokens, scope: score, complexity, confidence, answer };
+  const signals = { scope: score?.percentile ?? null, complexity, confidence };
+  const correctness = combined(config, signals);
+  return { decision: step, promptTokens, scope: score, complexity, confidence, correctness, answer };
+}
+
+function combined(
+  { correctness, confidence }: RoutingConfig,
+  { scope, ...signals }: { scope: number | null; complexity: number; confidence: number },
+): number | null {
+  if (!correctness || (scope === null && weighs(correctness, 'scope'))) return null;
+  return correctnessOf(correctness, confidence.measure, { ...signals, scope: scope ?? Number.NaN });
 }
 
 async function firstTokens(

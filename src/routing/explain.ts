@@ -22,6 +22,8 @@ export function explain({ source, reason, score, threshold, signals, failure }: 
       return `${who}: the prompt surprises the device's model (${numbers('nats a token is above the cut')}).`;
     case 'confidence':
       return `${who}: the device's model is unsure of its answer (confidence ${numbers('is below the cut')}).`;
+    case 'correctness':
+      return `${who}: ${chance(score)}, below the cut ${shown(threshold)} (${ingredients(signals)}).`;
     case 'accepted':
       return `${who}: ${accepted(signals, score, threshold)}.`;
     case 'server-failed':
@@ -38,9 +40,24 @@ export function explain({ source, reason, score, threshold, signals, failure }: 
 function accepted(signals: Decision['signals'], score: number | null, threshold: number | null): string {
   if (score === null) return 'no signal is switched on that could send the query to the server';
   const within = (name: string, relation: string) => `its ${name} ${shown(score)} ${relation} ${shown(threshold)}`;
+  if (signals.correctness !== undefined) {
+    return `${chance(score)}, at least the cut ${shown(threshold)} (${ingredients(signals)})`;
+  }
   if (signals.confidence !== undefined) return within('confidence', 'is at least the cut');
   if (signals.complexity !== undefined) return within('complexity', 'is at most the cut');
   return within('scope percentile', 'is at least the cut');
+}
+
+const chance = (score: number | null) => `the device's answer is right with probability ${shown(score)}`;
+
+/** What the probability was made of. */
+function ingredients({ confidence, scope, complexity }: Decision['signals']): string {
+  const named: Array<[string, number | undefined]> = [
+    ['confidence', confidence],
+    ['scope percentile', scope],
+    ['complexity', complexity],
+  ];
+  return named.flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${shown(value)}`])).join(', ');
 }
 
 /** Four significant digits are enough for a reader; the decision holds them all. */

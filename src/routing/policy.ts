@@ -10,6 +10,7 @@
  *     3. the scope percentile is below its cut,
  *     4. the prompt's mean negative log-likelihood is above its cut,
  *     5. the confidence of the first tokens is below its cut,
+ *     6. the probability that the device's answer is right, made of these signals, is below its cut,
  *     or the device fails; and the device after all when the server fails.
  *
  * A signal that is not a number means that the device's model computed nonsense. It counts as a failure of the device, and is
@@ -18,8 +19,18 @@
 
 import assert from 'node:assert/strict';
 import { CrayonError, isCrayonError } from '../core/errors.js';
+import { correctnessOf, weighs } from './correctness.js';
 import type { ScopeScore } from './scope.js';
-import type { Decision, Mode, Reason, RoutingConfig, Signals, Source } from './types.js';
+import type {
+  CorrectnessWeights,
+  Decision,
+  Mode,
+  Reason,
+  RoutingConfig,
+  Signals,
+  Source,
+  Thresholds,
+} from './types.js';
 
 /** What is known of a query and of the device before any work. */
 export interface Situation {
@@ -49,6 +60,8 @@ export class RoutingRule {
   private failure: Failure | null = null;
   /** the last signal that let the device go on, with its cut */
   private passed: [score: number, threshold: number] | null = null;
+  /** false once the query was found to have no profile to be compared with */
+  private hasProfile = true;
 
   constructor(
     private readonly config: RoutingConfig,
@@ -57,6 +70,8 @@ export class RoutingRule {
     for (const [name, cut] of Object.entries(config.thresholds)) {
       assert.ok(!Number.isNaN(cut), `the threshold of ${name} is not a number`);
     }
+    const { thresholds, correctness } = config;
+    assert.ok((thresholds.correctness ?? null) === null || correctness, 'the threshold of correctness has no weights');
     this.signals = { promptTokens: null, maxTokens: situation.maxTokens };
   }
 
@@ -65,12 +80,24 @@ export class RoutingRule {
     return this.situation.mode === 'prefer_on_device' && this.situation.hasServer;
   }
 
+  /** Asked after `beforeWork`, as is the next: without a profile, a probability that needs one has no say. */
   get needsComplexity(): boolean {
-    return this.open && this.config.thresholds.complexity !== null;
+    return this.open && (this.config.thresholds.complexity !== null || this.combines('complexity'));
   }
 
   get needsConfidence(): boolean {
-    return this.open && this.config.thresholds.confidence !== null;
+    return this.open && (this.config.thresholds.confidence !== null || this.combined !== null);
+  }
+
+  /** The weights of the probability of a right answer, where that has a say. */
+  private get combined(): CorrectnessWeights | null {
+    const { thresholds, correctness } = this.config;
+    if (!this.open || (thresholds.correctness ?? null) === null || !correctness) return null;
+    return this.hasProfile || !weighs(correctness, 'scope') ? correctness : null;
+  }
+
+  private combines(signal: 'scope' | 'complexity'): boolean {
+    return this.combined !== null && weighs(this.combined, signal);
   }
 
   /**
@@ -98,28 +125,35 @@ export class RoutingRule {
       const free = minFreeBytes > 0 ? this.situation.freeBytes?.() : undefined;
       if (free !== undefined && free < minFreeBytes) return this.decide('in_cloud', 'memory', free, minFreeBytes);
     }
-    const cut = this.config.thresholds.scope;
-    const found = cut === null ? null : scope();
-    if (cut === null || found === null) return GO_ON;
+    if (this.config.thresholds.scope === null && !this.combines('scope')) return GO_ON;
+    const found = scope();
+    if (found === null) {
+      this.hasProfile = false;
+      return GO_ON;
+    }
     this.signals.scope = found.percentile;
     this.signals.similarity = found.similarity;
-    return this.compare('scope', found.percentile, cut, found.percentile < cut);
+    return this.compare('scope', found.percentile);
   }
 
   /** @param complexity mean negative log-likelihood of the prompt, nats a token */
   afterPrefill(complexity: number): Step {
-    const cut = this.config.thresholds.complexity;
-    assert.ok(this.needsComplexity && cut !== null, 'afterPrefill: complexity has no say here');
+    assert.ok(this.needsComplexity, 'afterPrefill: complexity has no say here');
     this.signals.complexity = complexity;
-    return this.compare('complexity', complexity, cut, complexity > cut);
+    return this.compare('complexity', complexity);
   }
 
   /** @param confidence of the tokens that the configuration looks at, or of the whole answer where it has fewer */
   afterTokens(confidence: number): Decision {
-    const cut = this.config.thresholds.confidence;
-    assert.ok(this.needsConfidence && cut !== null, 'afterTokens: confidence has no say here');
+    assert.ok(this.needsConfidence, 'afterTokens: confidence has no say here');
     this.signals.confidence = confidence;
-    const step = this.compare('confidence', confidence, cut, confidence < cut);
+    let step = this.compare('confidence', confidence);
+    if (step === GO_ON && this.combined !== null) {
+      const { scope = Number.NaN, complexity = Number.NaN } = this.signals;
+      const signals = { scope, complexity, confidence };
+      this.signals.correctness = correctnessOf(this.combined, this.config.confidence.measure, signals);
+      step = this.compare('correctness', this.signals.correctness);
+    }
     return step === GO_ON ? this.accept() : step;
   }
 
@@ -166,10 +200,14 @@ export class RoutingRule {
     return this.decide('on_device', reasonOf(error));
   }
 
-  private compare(reason: 'scope' | 'complexity' | 'confidence', score: number, cut: number, toServer: boolean): Step {
+  /** A signal without a cut of its own is looked at all the same: what is made of it must be a number. */
+  private compare(reason: keyof Thresholds, score: number): Step {
     if (Number.isNaN(score)) {
       return this.insteadOfDevice(new CrayonError('model-invalid', `the device's ${reason} score is not a number`));
     }
+    const cut = this.config.thresholds[reason] ?? null;
+    if (cut === null) return GO_ON;
+    const toServer = reason === 'complexity' ? score > cut : score < cut;
     if (toServer) return this.decide('in_cloud', reason, score, cut);
     this.passed = [score, cut];
     return GO_ON;

@@ -14,7 +14,7 @@ export type Source = 'on_device' | 'in_cloud';
  * - `context`: prompt and answer do not fit the device's context
  * - `load`: the device's queue is full
  * - `memory`: the device has less memory to give than the configuration wants kept free
- * - `scope`, `complexity`, `confidence`: the signal that sent the query to the server
+ * - `scope`, `complexity`, `confidence`, `correctness`: the signal that sent the query to the server
  * - `accepted`: every signal that is switched on let the device answer
  * - `server-failed`, `budget`, `circuit-open`: the server was wanted, and the mode lets the device stand in
  * - `device-failed`: the device was wanted, and the mode lets the server stand in
@@ -27,6 +27,7 @@ export type Reason =
   | 'scope'
   | 'complexity'
   | 'confidence'
+  | 'correctness'
   | 'accepted'
   | 'server-failed'
   | 'budget'
@@ -45,6 +46,21 @@ export interface Thresholds {
   complexity: number | null;
   /** in the unit of the measure: below it, the server */
   confidence: number | null;
+  /** probability that the device's answer is right, 0 to 1: below it, the server. Needs `RoutingConfig.correctness`. */
+  correctness?: number | null;
+}
+
+/**
+ * What the probability of a right answer may be made of: `confidence` in the unit of the measure, `probability` the same as a
+ * number from 0 to 1 (exp of it where it is a logarithm), `scope` the percentile / 100, `logScope` ln(1 + percentile),
+ * `complexity` in nats a token.
+ */
+export const CORRECTNESS_FEATURES = ['confidence', 'probability', 'scope', 'logScope', 'complexity'] as const;
+export type CorrectnessFeature = (typeof CORRECTNESS_FEATURES)[number];
+
+/** P(right) = sigmoid(intercept + sum of weight * feature); absent weights are 0. */
+export interface CorrectnessWeights extends Partial<Record<CorrectnessFeature, number>> {
+  intercept: number;
 }
 
 export interface RoutingConfig {
@@ -55,6 +71,8 @@ export interface RoutingConfig {
     /** tokens looked at, and held back when streaming; null is the whole answer */
     tokens: number | null;
   };
+  /** of the combined signal; null or absent where there is none */
+  correctness?: CorrectnessWeights | null;
   /** send to the server when the device's queue is full, where the mode allows */
   load: boolean;
   /** with `load`: send to the server while the machine can give less memory than this, in bytes; 0 or absent for any */
@@ -72,6 +90,8 @@ export interface Signals {
   similarity?: number;
   complexity?: number;
   confidence?: number;
+  /** probability that the device's answer is right */
+  correctness?: number;
 }
 
 export interface Decision {

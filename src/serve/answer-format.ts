@@ -57,6 +57,7 @@ export function crayonField(decision: Decision): CrayonField {
     ['similarity', signals.similarity],
     ['complexity', signals.complexity],
     ['confidence', signals.confidence],
+    ['correctness', signals.correctness],
   ];
   return {
     source,

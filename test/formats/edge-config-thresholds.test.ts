@@ -42,7 +42,7 @@ describe('writeThresholds', () => {
         .replace('confidence: null', 'confidence: -0.31')
         .replace('    # Percentile', '    # crayon calibrate: why\n    # Percentile'),
     );
-    expect(loadEdgeConfig(at('out.yaml')).routing.thresholds).toEqual(thresholds);
+    expect(loadEdgeConfig(at('out.yaml')).routing.thresholds).toEqual({ ...thresholds, correctness: null });
     expect(readFileSync(at('edge.yaml'), 'utf8')).toBe(YAML);
   });
 
@@ -64,6 +64,50 @@ describe('writeThresholds', () => {
       writeFileSync(at('edge.yaml'), `model: m\nexamples: e.jsonl\n${routing}`);
       writeThresholds(at('edge.yaml'), at('out.yaml'), { thresholds, remarks: ['why'], force: false });
       expect(loadEdgeConfig(at('out.yaml')).routing).toMatchObject({ mode: 'prefer_on_device', thresholds });
+    },
+  );
+
+  it('writes the weights beside them on one line, over those of an earlier run, with the comments around', () => {
+    const yaml = YAML.replace(
+      '  load: true',
+      '  # What P(right) is made of.\n  correctness: { intercept: 9, scope: 9 } # by hand\n  load: true',
+    );
+    writeFileSync(at('edge.yaml'), yaml);
+    writeThresholds(at('edge.yaml'), at('out.yaml'), {
+      thresholds: { scope: null, complexity: null, confidence: null, correctness: 0.62 },
+      weights: { intercept: -1.5, probability: 4.25, log_scope: 0.3 },
+      remarks: [],
+      force: false,
+    });
+    const written = readFileSync(at('out.yaml'), 'utf8');
+    expect(written).toContain(
+      '  # What P(right) is made of.\n  correctness: { intercept: -1.5, probability: 4.25, log_scope: 0.3 }',
+    );
+    expect(loadEdgeConfig(at('out.yaml')).routing).toMatchObject({
+      thresholds: { scope: null, complexity: null, confidence: null, correctness: 0.62 },
+      correctness: { intercept: -1.5, probability: 4.25, logScope: 0.3 },
+    });
+    expect(loadEdgeConfig(at('out.yaml')).routing.correctness).not.toHaveProperty('scope');
+    // Without weights to write, what stands there stays.
+    writeThresholds(at('out.yaml'), at('out.yaml'), { thresholds: { correctness: null }, remarks: [], force: true });
+    expect(loadEdgeConfig(at('out.yaml')).routing).toMatchObject({
+      thresholds: { correctness: null },
+      correctness: { intercept: -1.5, probability: 4.25, logScope: 0.3 },
+    });
+  });
+
+  it.each(['', 'routing:\n', 'routing:\n  correctness:\n', 'routing: { correctness: null }\n'])(
+    'writes weights where there was no key for them: %j',
+    (routing) => {
+      writeFileSync(at('edge.yaml'), `model: m\nexamples: e.jsonl\n${routing}`);
+      const weights = { intercept: 0, probability: 1 };
+      writeThresholds(at('edge.yaml'), at('out.yaml'), {
+        ...{ thresholds: { correctness: 0.5 }, weights, remarks: ['why'], force: false },
+      });
+      expect(loadEdgeConfig(at('out.yaml')).routing).toMatchObject({
+        thresholds: { correctness: 0.5 },
+        correctness: weights,
+      });
     },
   );
 

@@ -30,7 +30,8 @@ describe('the configuration of serve-edge', () => {
       routing: {
         mode: 'prefer_on_device',
         modePerRequest: true,
-        thresholds: { scope: null, complexity: null, confidence: null },
+        thresholds: { scope: null, complexity: null, confidence: null, correctness: null },
+        correctness: null,
         confidence: { measure: 'mean-logprob', tokens: 16 },
         load: true,
         minFreeBytes: 0,
@@ -58,6 +59,20 @@ describe('the configuration of serve-edge', () => {
     expect(example).toMatchObject({ limits, engine, routing, log, host, port });
     expect(example.model).toBe(join(ROOT, 'models', 'crayon-edge'));
     expect(example.examples).toBe(join(ROOT, 'suite', 'examples', 'bank.jsonl'));
+  });
+
+  it('reads the weights of a right answer`s probability, absent ones as none', () => {
+    const weights = { intercept: -2, probability: 5.5, log_scope: 0.25, complexity: -0.1 };
+    const { routing } = read({
+      ...{ model: 'm', examples: 'e.jsonl' },
+      routing: { thresholds: { correctness: 0 }, correctness: weights },
+    });
+    expect(routing.thresholds.correctness).toBe(0);
+    expect(routing.correctness).toEqual({ intercept: -2, probability: 5.5, logScope: 0.25, complexity: -0.1 });
+    expect(read({ model: 'm', routing: { correctness: { scope: 1 } } }).routing).toMatchObject({
+      thresholds: { correctness: null },
+      correctness: { intercept: 0, scope: 1 },
+    });
   });
 
   it('takes paths from the file’s folder, and flags over keys', () => {
@@ -103,6 +118,19 @@ describe('the configuration of serve-edge', () => {
     ['engine.gpu', { engine: { gpu: true } }],
     ['routing.thresholds.scope', { routing: { thresholds: { scope: 101 } } }],
     ['routing.thresholds.confidence', { routing: { thresholds: { confidence: Number.NaN } } }],
+    ['routing.thresholds.correctness', { routing: { thresholds: { correctness: 1.1 } } }],
+    ['routing.correctness.scope', { routing: { correctness: { scope: '1' } } }],
+    ['routing.correctness.intercept', { routing: { correctness: { intercept: Number.POSITIVE_INFINITY } } }],
+    ['routing.correctness.scop is not a known key, did you mean scope?', { routing: { correctness: { scop: 1 } } }],
+    ['which needs weights in routing.correctness', { routing: { thresholds: { correctness: 0.5 } } }],
+    [
+      'which needs weights in routing.correctness',
+      { routing: { thresholds: { correctness: 0.5 }, correctness: { intercept: 2, confidence: 0 } } },
+    ],
+    [
+      'routing.correctness weighs the scope, which needs examples',
+      { routing: { thresholds: { correctness: 0.5 }, correctness: { probability: 1, log_scope: 1 } } },
+    ],
     ['routing.confidence.measure', { routing: { confidence: { measure: 'gut' } } }],
     ['routing.confidence.tokens', { routing: { confidence: { tokens: 0 } } }],
     ['server.base_url', { server: { ...SERVER, base_url: 'localhost:8000' } }],
