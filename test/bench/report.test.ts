@@ -3,6 +3,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { reportHtml } from '../../src/bench/html-report.js';
 import { buildReport, type Report } from '../../src/bench/report.js';
 import { reportTables, terminalTables } from '../../src/bench/report-all-tables.js';
 import { ranks, routingScores } from '../../src/bench/report-hybrid.js';
@@ -232,6 +233,102 @@ describe('the hybrid of a run', () => {
     expect(reportOf(run([edge])).hybrid).toBeNull();
     const server = cell(who, 'server', bits('u', '1111'), { method: 'generation' });
     expect(reportOf(run([edge, server])).hybrid).toBeNull();
+  });
+});
+
+describe('the hybrid at 20 % server share', () => {
+  /**
+   * Two users of 40 examples, a server that is always right. The fixed blend is right where confidence exceeds scope, which
+   * its rule finds exactly; the gate is right on 64 of 80, and its confidence knows which.
+   */
+  const grid = Array.from({ length: 121 }, (_, i) => ({ p: 0.1 + 0.08 * (i % 11), s: 0.1 + 0.08 * Math.floor(i / 11) }))
+    .filter(({ p, s }) => Math.abs(p - s) > 0.1)
+    .filter((_, i) => i % 2 === 0)
+    .slice(0, 40);
+  const share = grid.filter(({ p, s }) => p > s).length / grid.length;
+  const cells = ['one', 'two'].flatMap((name) => [
+    cell(
+      user(name),
+      'crayon',
+      grid.map(({ p, s }, i) => answer(name, i, p > s ? 1 : 0, { confidence: Math.log(p), scope: 100 * s })),
+    ),
+    cell(
+      user(name),
+      'per-query',
+      grid.map((_, i) => answer(name, i, i < 8 ? 0 : 1, { confidence: -1 + i / 50 })),
+    ),
+    cell(
+      user(name),
+      'server',
+      grid.map((_, i) => answer(name, i, 1, { source: 'in_cloud' })),
+    ),
+  ]);
+  const report = reportOf(run(cells));
+  const table = reportTables(report).find(({ id }) => id === 'at-share-loglikelihood')!;
+  const at = (row: string) => table.rows.find(({ cells: [name] }) => name === row)!.cells;
+
+  it('has a row for each way of routing, Crayon and its gate side by side', () => {
+    expect(table.head).toEqual([
+      'routed by',
+      'Crayon: gap recovered',
+      'over random',
+      'Crayon, per query: gap recovered',
+      'over random',
+    ]);
+    expect(table.rows.map(({ cells: [name] }) => name)).toEqual([
+      'confidence',
+      'scope',
+      'scope or confidence',
+      'calibrated',
+      'calibrated per user',
+      'control: user alone',
+      'control: other users',
+      'oracle',
+    ]);
+    expect(terminalTables(report)).toContainEqual(table);
+  });
+
+  it('says what the calibrated rule recovers: here all that any router could', () => {
+    const oracle = `${((100 * 0.2) / (1 - share)).toFixed(0)} %`;
+    expect(at('oracle')).toEqual(['oracle', oracle, '', '100 %', '']);
+    expect(at('calibrated')[1]).toMatch(new RegExp(`^${oracle} \\[`));
+    expect(at('calibrated')[3]).toMatch(/^100 % \[/);
+    // 16 of 80 queries, each of them a gain: 20 points, less a fifth of a gap of 20 points
+    expect(at('calibrated')[4]).toMatch(/^\+16\.0 \[/);
+    expect(at('confidence')[3]).toMatch(/^100 % \[/);
+    expect(Number.parseInt(at('confidence')[1]!, 10)).toBeLessThan(Number.parseInt(oracle, 10));
+    expect(at('scope').slice(3)).toEqual(['-', '-']);
+  });
+
+  it('says that rules need held-out examples of the users, and what the controls are', () => {
+    const notes = table.notes.join(' ');
+    expect(notes).toContain('the other 9 of 10 folds');
+    expect(notes).toContain('it needs labelled, held-out examples of that user');
+    expect(notes).toContain('“user alone” has only these intercepts');
+  });
+
+  it('stands among the tiles of the page, by the calibrated rule, beside confidence alone', () => {
+    const tiles = reportHtml(report).match(/<div class="tile">.*?(?=<div class="tile">|<main>)/gs)!;
+    const own = tiles.filter((tile) => tile.includes('gap to the server'));
+    expect(own).toHaveLength(2);
+    expect(own[0]).toContain('Crayon, calibrated: gap to the server recovered at 20 % server share');
+    expect(own[1]).toContain('Crayon, per query, calibrated: gap to the server');
+    expect(own[1]).toContain('<div class="figure">100 <small>%');
+    expect(own[1]).toContain('confidence alone 100, random 20, oracle 100');
+    expect(own[1]).toMatch(/\+16\.0 \[[^\]]*\] points over random/);
+  });
+
+  it('draws a curve for each signal and none for the controls', () => {
+    const page = reportHtml(report);
+    const curves = (signal: string) => page.split(`<path class="curve ${signal}" d="M`).length - 1;
+    // of two strategies, wide and narrow, each once in the legend
+    expect(['confidence', 'scope', 'calibrated', 'calibrated-user'].map(curves)).toEqual([8, 4, 8, 8]);
+    expect(page).not.toContain('curve user-alone');
+    expect(page).not.toContain('curve other-users');
+  });
+
+  it('is the same every time', () => {
+    expect(reportOf(run(cells)).hybrid).toEqual(report.hybrid);
   });
 });
 
