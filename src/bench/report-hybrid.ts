@@ -118,8 +118,8 @@ export function oracleRecovered({ edge, server }: HybridIntervals, point: ShareP
 }
 
 /**
- * The row that speaks for its strategy: of the calibrated rule, and of the first signal where there is none. Fixed beforehand,
- * so that it is not the luckiest.
+ * The row that speaks for its strategy: of the calibrated rule, and of the first signal where there is none. Always that one,
+ * not whichever came out best.
  */
 export function headline(rows: readonly HybridRow[]): HybridRow {
   return rows.find(({ signal }) => signal === 'calibrated') ?? rows[0]!;
