@@ -1,5 +1,6 @@
 /** One generation pass: token by token from the distributions that a sequence gives, to the events of an answer. */
 
+import { eventLoopTurn } from '../core/event-loop.js';
 import type { Random } from '../core/random.js';
 import { AnswerText } from './answer-text.js';
 import type { PromptTokens } from './llama-cpp-prompt.js';
@@ -61,6 +62,12 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
     // failure, and the sequence is free when it is done.
     const ahead = finishReason === null ? reader.next([last], listed) : null;
     ahead?.catch(() => {});
+    if (ahead !== null) {
+      // node-llama-cpp hands a batch over in its next turn of the event loop: it must come before what the reader does, or
+      // the two take turns instead of working side by side (HTTP: 90 instead of 75 % of the engine's own tokens a second).
+      await eventLoopTurn();
+      await eventLoopTurn();
+    }
     yield event;
     if (ahead !== null) next = await ahead;
   }
