@@ -54,7 +54,7 @@ export { type BuildPlan, planBuild } from './pool/plan.js';
 export { type LongPolicy, prepareExamples } from './pool/prepare.js';
 export { type EmbeddingSpace, embedInSpace, poolSpace } from './pool/space.js';
 export { type RoutedEvent, Router } from './routing/router.js';
-export type { Decision, Mode, RoutingConfig, Thresholds } from './routing/types.js';
+export type { CorrectnessWeights, Decision, Mode, RoutingConfig, Thresholds } from './routing/types.js';
 export { assembleEdge, type EdgeAssembly } from './serve/assemble.js';
 export { ggufTokenizer } from './tokenizer/gguf-tokenizer.js';
 export { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.js';

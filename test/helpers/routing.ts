@@ -4,7 +4,7 @@ import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from 
 import type { GenerateRequest } from '../../src/engine/types.js';
 import { type RoutedEvent, type RouteOptions, Router } from '../../src/routing/router.js';
 import type { ScopeFunction } from '../../src/routing/scope.js';
-import type { Decision, RoutingConfig, Thresholds } from '../../src/routing/types.js';
+import type { CorrectnessWeights, Decision, RoutingConfig, Thresholds } from '../../src/routing/types.js';
 
 export interface RouterSetup {
   edge?: Partial<ScriptedOptions>;
@@ -12,6 +12,7 @@ export interface RouterSetup {
   server?: Partial<ScriptedOptions> | null;
   mode?: RoutingConfig['mode'];
   thresholds?: Partial<Thresholds>;
+  correctness?: CorrectnessWeights;
   confidence?: Partial<RoutingConfig['confidence']>;
   load?: boolean;
   scope?: ScopeFunction | null;
@@ -27,6 +28,7 @@ export function setUpRouter(setup: RouterSetup = {}) {
     mode: setup.mode ?? 'prefer_on_device',
     thresholds: { scope: null, complexity: null, confidence: null, ...setup.thresholds },
     confidence: { measure: 'mean-logprob', tokens: 2, ...setup.confidence },
+    ...(setup.correctness === undefined ? {} : { correctness: setup.correctness }),
     load: setup.load ?? true,
   };
   return { edge, server, router: new Router({ edge, server, config, scope: setup.scope ?? null }) };
