@@ -19,8 +19,9 @@ export interface Combination {
 
 /**
  * The probabilities that are tried. Each is of two signals or more: of one alone, it would order the queries as that signal
- * does. `probability` stands for the confidence, because a wrong answer at a mean log-probability of -3 is not much likelier
- * than at -2, and its square or its logarithm besides would let an answer be trusted for being unsure.
+ * does. `probability` stands for the confidence: an answer at a mean log-probability of -8 is hardly likelier to be wrong than
+ * one at -4. Never both of them: bent twice, the curve can turn back, and trust an answer for being very unsure. That fits
+ * where one of several tasks has low confidences throughout, and nowhere else.
  */
 const FEATURE_SETS: readonly CorrectnessFeature[][] = [
   ['probability', 'scope'],
@@ -60,11 +61,12 @@ export function fitted(
 ): { data: CalibrationData; weights: CorrectnessWeights | null } {
   if (features.length === 0) return { data, weights: null };
   const rows = indices
+    // An answer without a token is wrong without being asked, and no weight can be found for another infinity.
+    .filter((i) => signalOf(data, 'confidence', i) !== Number.NEGATIVE_INFINITY)
     .map((i) => ({
       label: data.edge[i]!,
       row: features.map((name) => featureOf(name, data.measure, signalsOf(data, i))),
     }))
-    // An answer without a token is wrong without being asked, and no weight can be found for an infinity.
     .filter(({ row }) => row.every(Number.isFinite));
   const weights: CorrectnessWeights = { intercept: 0 };
   if (rows.length > 0) {
