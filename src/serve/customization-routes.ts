@@ -49,6 +49,8 @@ function exampleList(fields: RequestFields): BlendOrder['examples'] {
     const prompt = example.text('prompt');
     if (prompt === undefined || prompt.trim() === '') throw example.wrong('prompt', prompt, 'a text');
     const completion = example.text('completion');
+    // A line of a data set may be sent as it stands; only prompts are embedded.
+    for (const unused of ['id', 'choices', 'answer']) example.take(unused);
     example.end();
     return { prompt: checkText(prompt, `${where}.prompt`), ...(completion === undefined ? {} : { completion }) };
   });

@@ -38,6 +38,13 @@ describe('/v1/customizations', () => {
     expect(JSON.stringify(made)).not.toContain('secret');
   });
 
+  it('takes lines of a data set as they stand', async () => {
+    const { maker, orders } = fakeMaker();
+    const lines = EXAMPLES.map((one, i) => ({ ...one, id: `set:${i}`, choices: [' x', ' y'], answer: 0 }));
+    expect((await testApp({ maker }).post(PATH, { examples: lines })).status).toBe(201);
+    expect(orders[0]!.examples).toEqual(EXAMPLES);
+  });
+
   it('uses the customisation’s own scope', async () => {
     const { maker } = fakeMaker();
     const own = {
