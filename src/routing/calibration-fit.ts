@@ -20,8 +20,8 @@ export interface Combination {
 /**
  * The probabilities that are tried. Each is of two signals or more: of one alone, it would order the queries as that signal
  * does. `probability` stands for the confidence: an answer at a mean log-probability of -8 is hardly likelier to be wrong than
- * one at -4. Never both of them: bent twice, the curve can turn back, and trust an answer for being very unsure. That fits
- * where one of several tasks has low confidences throughout, and nowhere else.
+ * one at -4. Never both of them: bent twice, the curve can turn back, and trust an answer for being very unsure. In a
+ * mixture where one task has low confidences throughout that fits well, and says nothing of another mixture.
  */
 const FEATURE_SETS: readonly CorrectnessFeature[][] = [
   ['probability', 'scope'],

@@ -48,7 +48,13 @@ function accepted(signals: Decision['signals'], score: number | null, threshold:
   return within('scope percentile', 'is at least the cut');
 }
 
-const chance = (score: number | null) => `the device's answer is right with probability ${shown(score)}`;
+const chance = (score: number | null) => `the device's answer is right with probability ${chanceShown(score)}`;
+
+/** Nothing is certain, so nothing is rounded to 0 or 1. */
+function chanceShown(score: number | null): string {
+  if (score === null || (score >= 0.001 && score <= 0.999)) return shown(score);
+  return score < 0.001 ? 'under 0.001' : 'over 0.999';
+}
 
 /** What the probability was made of. */
 function ingredients({ confidence, scope, complexity }: Decision['signals']): string {

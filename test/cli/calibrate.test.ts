@@ -112,6 +112,72 @@ describe('crayon calibrate', () => {
     expect(edge.requests[0]!.request.adapters).toEqual([{ id: 'a', path: 'a.gguf', scale: 1 }]);
   });
 
+  it('writes the weights of a probability where only the combination of two signals tells', async () => {
+    // Two spreads of even steps: the device is right where its probability and the scope are together above 1.
+    const surest = (i: number) => 0.02 + 0.96 * ((i * Math.SQRT2) % 1);
+    const place = (i: number) => (i * 1.618034) % 1;
+    const of = (request: { prompt: unknown }) =>
+      Number(/question (\d+)/.exec(JSON.stringify(request.prompt))?.[1] ?? 0);
+    const { assemble } = engines({
+      answers: (request) => {
+        const i = of(request);
+        const text = surest(i) + place(i) > 1 ? `answer ${i}` : 'wrong';
+        return { tokens: [{ text, logprob: Math.log(surest(i)) }] };
+      },
+    });
+    const placed: Assemble = async (config) => ({
+      ...(await assemble(config)),
+      server: createScriptedEngine({ answers: (request) => `answer ${of(request)}` }),
+      scope: (text) => ({ percentile: 100 * place(Number(/\d+/.exec(text)![0])), similarity: 0.5 }),
+    });
+    const examples = Array.from({ length: 300 }, (_, i) =>
+      JSON.stringify({ prompt: `question ${i}`, completion: ` answer ${i}` }),
+    );
+    writeFileSync(at('held-out.jsonl'), examples.join('\n'));
+    const said = terminal();
+    await runCalibrate({ ...flags, targetShare: 0.5 }, said.terminal, placed);
+
+    const { thresholds, correctness } = loadEdgeConfig(at('edge.calibrated.yaml')).routing;
+    expect(thresholds).toMatchObject({ scope: null, complexity: null, confidence: null });
+    expect(Object.keys(correctness!).sort()).toEqual(['intercept', 'probability', 'scope']);
+    expect(correctness!.scope! / correctness!.probability!).toBeCloseTo(1, 0);
+    expect(readFileSync(at('edge.calibrated.yaml'), 'utf8')).toContain('# The cuts.');
+    const out = said.stdout();
+    expect(out).toMatch(/correctness +│ +0\.\d+ │ the device's answer is right with a probability below 0\.\d+/);
+    expect(out).toMatch(/P\(right\) = sigmoid\(-[\d.]+ \+ [\d.]+ probability \+ [\d.]+ scope\)/);
+    expect(out).toContain('correctness of probability, log_scope, complexity');
+    expect(said.stderr()).not.toContain('The scope weighs against the device');
+
+    // The written configuration decides in `crayon route`, and in the other direction the scope draws a warning.
+    const route = (prompt: string) => ({
+      explain: prompt,
+      config: at('edge.calibrated.yaml'),
+      prompt: 'chat' as const,
+    });
+    const [right, wrong] = [terminal(), terminal()];
+    const indices = Array.from({ length: 300 }, (_, i) => i).sort((a, b) => sum(a) - sum(b));
+    await runRoute(route(`question ${indices.at(-1)}`), right.terminal, placed);
+    await runRoute(route(`question ${indices[0]}`), wrong.terminal, placed);
+    expect(right.stdout()).toMatch(
+      /^The device answers: the device's answer is right with probability over 0\.999, at least/,
+    );
+    expect(wrong.stdout()).toMatch(
+      /^The server answers: the device's answer is right with probability under 0\.001, below/,
+    );
+    expect(wrong.stdout()).toMatch(/correctness +│ +[\d.e-]+ │ +0\.\d+ │ probability of a right answer; below: server/);
+    const mirrored: Assemble = async (config) => ({
+      ...(await placed(config)),
+      scope: (text) => ({ percentile: 100 - 100 * place(Number(/\d+/.exec(text)![0])), similarity: 0.5 }),
+    });
+    const warned = terminal();
+    await runCalibrate({ ...flags, targetShare: 0.5, fresh: true, force: true }, warned.terminal, mirrored);
+    expect(warned.stderr()).toContain('The scope weighs against the device');
+
+    function sum(i: number): number {
+      return surest(i) + place(i);
+    }
+  });
+
   it('asks nothing twice: another target, and a run that was stopped', async () => {
     const failing = engines({
       answers: (_, i) =>

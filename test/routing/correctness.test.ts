@@ -241,6 +241,17 @@ describe('explain', () => {
         '(confidence -0.1, complexity 2.5).',
     );
   });
+
+  it('says of nothing that it is certain', () => {
+    for (const [score, said] of [
+      [0, 'under 0.001'],
+      [0.001, '0.001'],
+      [0.999, '0.999'],
+      [0.99999, 'over 0.999'],
+    ] as const) {
+      expect(explain({ ...decision, score })).toContain(`right with probability ${said}, below the cut`);
+    }
+  });
 });
 
 describe('dryRun', () => {

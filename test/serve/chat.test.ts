@@ -307,4 +307,26 @@ describe('POST /v1/chat/completions', () => {
       signals: { prompt_tokens: 2, max_tokens: 4, complexity: 2.5 },
     });
   });
+
+  it('shows the probability that the device is right in headers, field, log and metrics', async () => {
+    // The scripted tokens have a probability of 0.5: sigmoid(0.5 - 1).
+    const routing = { thresholds: { correctness: 0.6 }, correctness: { intercept: -1, probability: 1 } };
+    const { post, get, records } = testApp({ config: { routing } });
+    const answer = await post('/v1/chat/completions', { model: 'edge', messages: user('hi'), max_tokens: 4 });
+    const score = expect.closeTo(1 / (1 + Math.exp(0.5)), 12);
+    expect(answer.headers.get('x-crayon-reason')).toBe('correctness');
+    expect(Number(answer.headers.get('x-crayon-score'))).toEqual(score);
+    expect(answer.headers.get('x-crayon-threshold')).toBe('0.6');
+    expect(await answer.json()).toMatchObject({
+      model: 'big',
+      crayon: {
+        ...{ source: 'in_cloud', reason: 'correctness', score, threshold: 0.6 },
+        signals: { prompt_tokens: 2, max_tokens: 4, confidence: Math.log(0.5), correctness: score },
+      },
+    });
+    expect(records()).toMatchObject([{ reason: 'correctness', score, threshold: 0.6, correctness: score }]);
+    expect(await (await get('/metrics')).text()).toContain(
+      'crayon_routes_total{mode="prefer_on_device",source="in_cloud",reason="correctness"} 1',
+    );
+  });
 });
