@@ -30,7 +30,8 @@ const HELP = `
 Both sources answer every example once; the answers are kept in a file, so a stopped run continues, and another target
 needs no new answers. An answer is right when it equals the example's completion, white space around it aside; with
 --match start it may go on afterwards, and counts as the longest of the choices that it starts with. Which signals are
-worth having is decided by cross-validation; one that does not help stays off.
+worth having is decided by cross-validation; one that does not help stays off. The probability that the device's answer
+is right, made of several signals, is tried too, and is taken where no plain thresholds come near it.
 
 The examples must be held out: not those that the adapter was blended from.
 
