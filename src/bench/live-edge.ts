@@ -20,6 +20,9 @@ export interface LiveUpstream {
   apiKeyEnv: string | null;
 }
 
+/** In place of an adapter's path. */
+export const GATE = Symbol('per-query gate');
+
 export interface LiveEdgeOptions {
   command: readonly string[];
   /** an existing directory for its configuration */
@@ -27,7 +30,8 @@ export interface LiveEdgeOptions {
   name: string;
   base: string;
   cacheDir: string;
-  adapter: string | null;
+  /** the user's blend; GATE: the pool's adapters, weighed for each prompt; null: the base model */
+  adapter: string | typeof GATE | null;
   /** for the scope signal; the pool's embedding where the pool is given */
   examples: string | null;
   pool: string | null;
@@ -59,7 +63,7 @@ export async function startEdge(options: LiveEdgeOptions): Promise<LiveEdge> {
       memoryBytes: device.memoryMib === null ? null : device.memoryMib * 2 ** 20,
       config: {
         ...{ model, name: 'edge', cache_dir: options.cacheDir, engine },
-        ...(adapter === null ? {} : { adapter }),
+        ...(adapter === null ? {} : adapter === GATE ? { gate: 'per-query' } : { adapter }),
         ...(examples === null ? {} : { examples }),
         ...(pool === null ? {} : { pool }),
         routing: {

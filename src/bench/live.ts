@@ -17,7 +17,7 @@ import type { CalibrationRecord } from '../routing/calibration-data.js';
 import type { Thresholds } from '../routing/types.js';
 import { deviceOf } from './devices.js';
 import { type EndpointAnswers, type EndpointOptions, scoreEndpoint } from './endpoint.js';
-import { type LiveEdge, type LiveUpstream, OPEN_THRESHOLDS, startEdge } from './live-edge.js';
+import { GATE, type LiveEdge, type LiveUpstream, OPEN_THRESHOLDS, startEdge } from './live-edge.js';
 import { type LiveUser, liveCell, liveCellKey, prepareUser } from './live-user.js';
 import type { NetworkName } from './networks.js';
 import type { AnswerRecord, Cell } from './types.js';
@@ -236,9 +236,9 @@ export class LiveRun {
       ...{ command, dir, base, upstream, seed, signal, thresholds },
       ...(env === undefined ? {} : { env }),
       ...{ name: 'edge', cacheDir, confidence: live.confidence, network: place.network },
-      adapter: customised ? files.adapter : null,
+      adapter: !customised ? null : live.gate === 'per-query' ? GATE : files.adapter,
       examples: files.examples,
-      pool: context.poolScope ? context.pool : null,
+      pool: context.poolScope || live.gate === 'per-query' ? context.pool : null,
       device: deviceOf(place.device, context.devices),
     });
     try {

@@ -49,6 +49,8 @@ export interface BenchLive {
   calibration_examples: number;
   /** names of users; null is all */
   users: string[] | null;
+  /** fixed: each user's blend. per-query: the pool's adapters, weighed anew for each prompt. */
+  gate: 'fixed' | 'per-query';
   match: 'exact' | 'start';
   form: 'chat' | 'text';
   confidence: { measure: 'mean-logprob' | 'min-probability' | 'margin' | 'negative-entropy'; tokens: number | null };
@@ -80,6 +82,7 @@ const LIVE_DEFAULTS = {
   thresholds: ['user'],
   calibration_examples: 60,
   users: null,
+  gate: 'fixed',
   match: 'exact',
   form: 'chat',
   confidence: { measure: 'mean-logprob', tokens: null },
@@ -137,6 +140,7 @@ export const LIVE_SCHEMA = optional(
       thresholds: filled(oneOf('user', 'pooled')),
       calibration_examples: whole(20),
       users: nullable(filled(text)),
+      gate: oneOf('fixed', 'per-query'),
       match: oneOf('exact', 'start'),
       form: oneOf('chat', 'text'),
       confidence: object(
