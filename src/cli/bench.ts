@@ -30,8 +30,9 @@ LoRA on the examples, LoraHub's search, and a larger model. Multiple choice is s
 answers by exact match.
 
 Repeating the command continues a run that was stopped, with the same results as in one go. configs/bench has the
-configurations that the package ships: quick.yaml (minutes), suite.yaml, ablation.yaml, and hybrid.yaml, which starts an edge
-server and a server LLM and measures the router and load on them.
+configurations that the package ships: quick.yaml (minutes), suite.yaml, ablation.yaml; and hybrid.yaml,
+hybrid-covered.yaml and conditions.yaml, which start an edge server and a server LLM and measure the router and load on
+them.
 
 Examples:
   $ crayon bench --config configs/bench/quick.yaml --out results/quick
