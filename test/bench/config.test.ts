@@ -82,7 +82,7 @@ describe('benchConfig', () => {
     const config = loadBenchConfig(shippedPath('configs', 'bench', name));
     const users = planUsers(config);
     const names = new Set(users.map(({ info }) => info.name));
-    const fewer: Record<string, number> = { 'ablation.yaml': 6, 'conditions.yaml': 2 };
+    const fewer: Record<string, number> = { 'ablation.yaml': 6, 'ablation-quick.yaml': 6, 'conditions.yaml': 2 };
     expect(names.size).toBeGreaterThanOrEqual(fewer[name] ?? 10);
     const paths = [config.model, ...config.pool.data, ...config.users.flatMap((user) => user.tasks)];
     for (const path of paths) expect(findBenchPath(path)).toContain(path);
