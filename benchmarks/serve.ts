@@ -23,7 +23,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createParser } from 'eventsource-parser';
-import { quantile } from '../src/core/stats.js';
+import { percentile } from '../src/bench/latency.js';
 import { openLlamaCppEngine } from '../src/engine/llama-cpp.js';
 import type { EdgeEngine, GenerateEvent, GenerateRequest } from '../src/engine/types.js';
 import { cachedModelGguf, defaultCacheDir } from '../src/formats/gguf-cache.js';
@@ -72,11 +72,7 @@ interface Answer {
   ttftMs: number;
 }
 
-const median = (values: number[]) =>
-  quantile(
-    [...values].sort((a, b) => a - b),
-    0.5,
-  );
+const median = (values: number[]) => percentile(values, 50);
 const prompt = (i: number) => `${OPENINGS[i % OPENINGS.length]!} number ${i}`;
 
 /** `clients` loops that share `REQUESTS` requests. */
@@ -211,8 +207,7 @@ async function routerTimes(): Promise<RouterTime[]> {
       for await (const event of router.route(request(texts[i % texts.length]!))) if (event.type === 'token') break;
       if (i >= 1000) spent.push(performance.now() - started);
     }
-    spent.sort((a, b) => a - b);
-    times.push({ signals, p50Ms: quantile(spent, 0.5), p99Ms: quantile(spent, 0.99) });
+    times.push({ signals, p50Ms: percentile(spent, 50), p99Ms: percentile(spent, 99) });
   }
   source.close();
   return times;

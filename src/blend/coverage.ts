@@ -6,6 +6,7 @@
  * examples is near 50. A median in the lowest percentiles means texts unlike anything the base LoRAs were trained on.
  */
 import { CrayonError } from '../core/errors.js';
+import { mean } from '../core/stats.js';
 import { argmax, row } from '../core/vector.js';
 import { type PoolCluster, SIMILARITY_QUANTILES } from '../formats/pool-manifest.js';
 import { type Rows, similaritiesTo } from './coefficients.js';
@@ -110,8 +111,4 @@ function median(values: number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
-}
-
-function mean(values: number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

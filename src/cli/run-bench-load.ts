@@ -11,7 +11,7 @@ import { loadDataset, noExamples } from '../formats/dataset.js';
 import { loadLoadConfig } from '../formats/load-config.js';
 import { showLoad } from './bench-live-tables.js';
 import { type BenchLoadFlags, needed } from './bench-load.js';
-import { untilInterrupted } from './interrupt.js';
+import { untilInterrupted } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
 /** @throws CrayonError `bad-option`, `config-invalid`, `dataset-too-small`, what the first requests throw */

@@ -11,6 +11,7 @@ import { type BenchResult, runBench } from '../bench/run.js';
 import type { Cell } from '../bench/types.js';
 import { planUsers } from '../bench/users.js';
 import { formatDuration } from '../core/format.js';
+import { mean } from '../core/stats.js';
 import { type BenchConfig, loadBenchConfig } from '../formats/bench-config.js';
 import { BenchRunDirectory } from '../formats/bench-run.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
@@ -134,6 +135,5 @@ function meanOverUsers(cells: readonly Cell[], value: (cell: Cell) => number): n
     const user = `${cell.user.name}, ${cell.user.k}`;
     byUser.set(user, [...(byUser.get(user) ?? []), value(cell)]);
   }
-  const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
   return mean([...byUser.values()].map(mean));
 }

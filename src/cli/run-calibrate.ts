@@ -22,7 +22,7 @@ import {
 import type { ServeParts } from '../serve/parts.js';
 import type { CalibrateFlags } from './calibrate.js';
 import { doubtsOf, printCalibration, remarkOf, weightKeys } from './calibration-report.js';
-import { untilInterrupted } from './interrupt.js';
+import { untilInterrupted } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
 const NO_PRICES = { inputPerMillion: 0, outputPerMillion: 0, currency: '' };

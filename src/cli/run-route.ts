@@ -4,9 +4,9 @@ import type { Prompt } from '../engine/types.js';
 import { type EdgeConfig, loadEdgeConfig } from '../formats/edge-config.js';
 import { type DryRun, dryRun } from '../routing/dry-run.js';
 import { explain } from '../routing/explain.js';
-import { untilInterrupted } from './interrupt.js';
 import type { RouteFlags } from './route.js';
 import type { Assemble } from './run-calibrate.js';
+import { untilInterrupted } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
 const assembled: Assemble = async (config) => {

@@ -1,6 +1,11 @@
-/** Ctrl-C and SIGTERM as an AbortSignal, for work that keeps what it has reached. */
+/** Ctrl-C and SIGTERM as an AbortSignal. */
 
-/** A second Ctrl-C ends the process at once. The caller releases it when the work is over. */
+import { CrayonError } from '../core/errors.js';
+
+/**
+ * For work that keeps what it has reached. A second Ctrl-C ends the process at once. The caller releases it when the work is
+ * over.
+ */
 export function stopSignal(): { signal: AbortSignal; release: () => void } {
   const stop = new AbortController();
   const release = () => void process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
@@ -12,4 +17,21 @@ export function stopSignal(): { signal: AbortSignal; release: () => void } {
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   return { signal: stop.signal, release };
+}
+
+/**
+ * Runs `work` with such a signal.
+ *
+ * @throws CrayonError `interrupted` where the signal has fired, whatever the work threw because of it
+ */
+export async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { signal, release } = stopSignal();
+  try {
+    return await work(signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new CrayonError('interrupted', 'stopped by a signal', { cause: error });
+  } finally {
+    release();
+  }
 }

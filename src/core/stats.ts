@@ -15,8 +15,8 @@ export function quantile(ascending: ArrayLike<number>, q: number): number {
 /** Standard error of the mean: sample standard deviation / sqrt(n). NaN for fewer than two values. */
 export function standardError(values: readonly number[]): number {
   const n = values.length;
-  const mean = values.reduce((a, b) => a + b, 0) / n;
-  const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (n - 1);
+  const centre = mean(values);
+  const variance = values.reduce((sum, v) => sum + (v - centre) ** 2, 0) / (n - 1);
   return Math.sqrt(variance / n);
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { standardError } from '../core/stats.js';
+import { mean, standardError } from '../core/stats.js';
 import { argmax } from '../core/vector.js';
 import type { Example } from '../formats/dataset.js';
 import type { LlamaModel } from '../model/llama.js';
@@ -138,8 +138,6 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
     perExample,
   };
 }
-
-const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
 /** Length of a choice in Unicode characters, as Python counts them. */
 function characters({ choices, delimiter = 0 }: Example, c: number): number {

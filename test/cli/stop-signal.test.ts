@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { untilInterrupted } from '../../src/cli/interrupt.js';
+import { untilInterrupted } from '../../src/cli/stop-signal.js';
 
 const handlers = () => process.listenerCount('SIGTERM') + process.listenerCount('SIGINT');
 
