@@ -9,9 +9,9 @@
 
 import { join } from 'node:path';
 import { CrayonError, isCrayonError } from '../src/core/errors.js';
-import { writeDirectoryAtomic } from '../src/formats/atomic-file.js';
-import { readSmallFile } from '../src/formats/file-io.js';
-import { decodeUtf8, writeJson } from '../src/formats/json-file.js';
+import { writeDirectoryAtomic } from '../src/files/atomic.js';
+import { readSmallFile } from '../src/files/io.js';
+import { decodeUtf8, writeJson } from '../src/files/json.js';
 import { type TensorToWrite, writeSafetensors } from '../src/formats/safetensors-writer.js';
 
 const MAX_BYTES = 2 ** 31;

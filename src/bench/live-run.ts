@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { ensureDirectory } from '../formats/atomic-file.js';
+import { ensureDirectory } from '../files/atomic.js';
 import { type BenchConfig, findBenchPath } from '../formats/bench-config.js';
 import type { BenchRunDirectory } from '../formats/bench-run.js';
 import { openPool } from '../formats/pool.js';

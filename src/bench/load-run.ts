@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { type CrayonError, isCrayonError } from '../core/errors.js';
 import type { ChatClient, ChatQuestion, TimedAnswer } from '../engine/chat-client.js';
 import { preciseClock } from '../engine/chat-client.js';
-import { ensureDirectory } from '../formats/atomic-file.js';
+import { ensureDirectory } from '../files/atomic.js';
 import { findBenchPath } from '../formats/bench-config.js';
 import type { BenchLoad } from '../formats/bench-live-config.js';
 import type { Thresholds } from '../routing/types.js';

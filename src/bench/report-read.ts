@@ -5,8 +5,8 @@
 
 import { CrayonError } from '../core/errors.js';
 import { mean } from '../core/stats.js';
+import { checked } from '../files/schema.js';
 import { type JsonLines, readAnswerLines, readRunFiles } from '../formats/run-files.js';
-import { checked } from '../formats/schema.js';
 import { ANSWER_SCHEMA, CELL_SCHEMA, LOAD_SCHEMA, MANIFEST_SCHEMA } from './report-schema.js';
 import type { AnswerRecord, Cell, LoadCell, RunManifest } from './types.js';
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { blendPool } from '../blend/blend-pool.js';
 import type { Estimator } from '../blend/coefficients.js';
 import { createRandom } from '../core/random.js';
-import { writeFileAtomic } from '../formats/atomic-file.js';
+import { writeFileAtomic } from '../files/atomic.js';
 import { openPool } from '../formats/pool.js';
 import { hiddenEmbedder } from '../pool/gate.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';

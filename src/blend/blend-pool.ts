@@ -6,8 +6,8 @@
 import { isAbsolute, relative, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { row } from '../core/vector.js';
+import { sha256 } from '../files/digest.js';
 import { loadDataset } from '../formats/dataset.js';
-import { sha256 } from '../formats/digest.js';
 import { HfModel, isModelDirectory } from '../formats/hf-model.js';
 import { openPool, type Pool } from '../formats/pool.js';
 import type { CombineKind } from '../lora/factors.js';

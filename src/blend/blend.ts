@@ -8,7 +8,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { sha256File } from '../formats/digest.js';
+import { sha256File } from '../files/digest.js';
 import { ADAPTER_WEIGHTS, loraTensorName, type PeftAdapter } from '../formats/peft-adapter.js';
 import { writePeftAdapter } from '../formats/peft-adapter-writer.js';
 import { layOut } from '../formats/safetensors-header.js';

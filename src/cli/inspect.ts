@@ -3,8 +3,8 @@
 import { Command } from 'commander';
 import { BLEND_FILE } from '../blend/blend.js';
 import { formatBytes, formatCount } from '../core/format.js';
+import { readOptionalJson } from '../files/json.js';
 import { HfModel } from '../formats/hf-model.js';
-import { readOptionalJson } from '../formats/json-file.js';
 import { openPeftAdapter } from '../formats/peft-adapter.js';
 import { openPool } from '../formats/pool.js';
 import { recognisePath } from '../formats/recognise.js';

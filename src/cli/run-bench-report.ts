@@ -11,7 +11,7 @@ import { reportMarkdown } from '../bench/report-markdown.js';
 import { readRun } from '../bench/report-read.js';
 import type { ReportTable } from '../bench/report-table.js';
 import { short, visible } from '../bench/report-words.js';
-import { ensureDirectory, writeFileAtomic } from '../formats/atomic-file.js';
+import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
 import type { BenchReportFlags } from './bench-report.js';
 import type { Terminal } from './terminal.js';
 

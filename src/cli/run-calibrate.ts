@@ -1,12 +1,12 @@
 /** The work of `crayon calibrate`: answers from both sources, thresholds from the answers, a configuration with them. */
 
 import { CrayonError } from '../core/errors.js';
+import type { JsonObject } from '../files/json.js';
+import { RecordLog } from '../files/jsonl-log.js';
+import { checked, finite, nullable, object, type Schema, text, value } from '../files/schema.js';
 import { type Example, loadDataset, noExamples } from '../formats/dataset.js';
 import { type EdgeConfig, loadEdgeConfig } from '../formats/edge-config.js';
 import { refuseExisting, writeThresholds } from '../formats/edge-config-thresholds.js';
-import type { JsonObject } from '../formats/json-file.js';
-import { RecordLog } from '../formats/record-log.js';
-import { checked, finite, nullable, object, type Schema, text, value } from '../formats/schema.js';
 import { type Calibration, calibrate } from '../routing/calibrate.js';
 import { MIN_RECORDS } from '../routing/calibration-data.js';
 import type { Target } from '../routing/calibration-rule.js';

@@ -3,7 +3,7 @@
  * repeated, so that a failure is counted as one and a time is that of one answer.
  */
 
-import { isJsonObject, type JsonObject } from '../formats/json-file.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
 import { type Clock, systemClock } from './clock.js';
 import { AnswerReader, type TokenEvent } from './openai-answer.js';
 import { Attempt } from './openai-attempt.js';

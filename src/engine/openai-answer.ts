@@ -5,7 +5,7 @@
  * a chunk of its own or never, log-probabilities of several tokens in one chunk, an `error` object after a good start.
  */
 
-import { isJsonObject, type JsonObject } from '../formats/json-file.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
 import { readLogprobs } from './openai-logprobs.js';
 import { serverError } from './server-error.js';
 import type { FinishReason, GenerateEvent, GenerateRequest, Usage } from './types.js';

@@ -1,6 +1,6 @@
 /** OpenAI's two forms of log-probabilities, chat's and the older one of completions, as token details. */
 
-import { isJsonObject } from '../formats/json-file.js';
+import { isJsonObject } from '../files/json.js';
 import type { TokenDetail, TokenProbability } from './types.js';
 
 export interface ReadToken {

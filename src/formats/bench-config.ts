@@ -9,6 +9,21 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { CrayonError } from '../core/errors.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
+import { shippedPath } from '../files/package-root.js';
+import {
+  checked,
+  either,
+  flag,
+  listOf,
+  object,
+  oneOf,
+  optional,
+  positive,
+  text,
+  value,
+  whole,
+} from '../files/schema.js';
 import {
   type BenchDevice,
   type BenchLive,
@@ -21,9 +36,6 @@ import {
   loadDefaults,
 } from './bench-live-config.js';
 import { readYaml } from './dataset-config.js';
-import { isJsonObject, type JsonObject } from './json-file.js';
-import { shippedPath } from './package-root.js';
-import { checked, either, flag, listOf, object, oneOf, optional, positive, text, value, whole } from './schema.js';
 
 /** The ways of customising, in the order of the tables. */
 export const BENCH_STRATEGIES = [

@@ -1,6 +1,6 @@
 /** The sections `live` and `load` of a bench configuration (configs/bench/hybrid.yaml and load.yaml show them). */
 
-import { isJsonObject } from './json-file.js';
+import { isJsonObject } from '../files/json.js';
 import {
   either,
   listOf,
@@ -14,7 +14,7 @@ import {
   text,
   value,
   whole,
-} from './schema.js';
+} from '../files/schema.js';
 
 /** Between edge and server; bench/networks.ts has their numbers. */
 export const NETWORK_NAMES = ['loopback', 'lan', 'wifi', '4g', '3g', 'offline'] as const;

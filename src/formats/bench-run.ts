@@ -6,10 +6,10 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { ensureDirectory, isAlive, writeFileAtomic } from './atomic-file.js';
-import { sha256 } from './digest.js';
-import { writeError } from './fs-errors.js';
-import { type JsonObject, readJsonObject, readOptionalJson, writeJson } from './json-file.js';
+import { ensureDirectory, isAlive, writeFileAtomic } from '../files/atomic.js';
+import { sha256 } from '../files/digest.js';
+import { writeError } from '../files/errors.js';
+import { type JsonObject, readJsonObject, readOptionalJson, writeJson } from '../files/json.js';
 
 /** The file by which a run directory is recognised. */
 export const BENCH_MANIFEST = 'run.json';

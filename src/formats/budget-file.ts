@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { CrayonError } from '../core/errors.js';
-import { readJsonObject, writeJson } from './json-file.js';
+import { readJsonObject, writeJson } from '../files/json.js';
 
 /** The record of one day in UTC; the engine's BudgetRecord. */
 interface DayRecord {

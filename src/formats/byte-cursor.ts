@@ -3,7 +3,7 @@
  * held in memory does not depend on the file's size.
  */
 
-import { readFully } from './file-io.js';
+import { readFully } from '../files/io.js';
 
 const WINDOW_BYTES = 2 ** 20;
 

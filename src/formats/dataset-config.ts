@@ -5,10 +5,22 @@
 
 import { parseDocument } from 'yaml';
 import { CrayonError } from '../core/errors.js';
+import { readSmallFile } from '../files/io.js';
+import { decodeUtf8, isJsonObject } from '../files/json.js';
+import {
+  checked,
+  either,
+  flag,
+  listOf,
+  object,
+  oneOf,
+  optional,
+  recordOf,
+  text,
+  value,
+  whole,
+} from '../files/schema.js';
 import { DATA_FORMATS, type DataFormat } from './dataset-records.js';
-import { readSmallFile } from './file-io.js';
-import { decodeUtf8, isJsonObject } from './json-file.js';
-import { checked, either, flag, listOf, object, oneOf, optional, recordOf, text, value, whole } from './schema.js';
 
 const MAX_YAML_BYTES = 2 ** 20;
 

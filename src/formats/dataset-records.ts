@@ -4,10 +4,10 @@
 
 import { parse as parseCsv } from 'csv-parse/sync';
 import { CrayonError } from '../core/errors.js';
+import { sha256 } from '../files/digest.js';
+import { readSmallFile } from '../files/io.js';
+import { decodeUtf8, isJsonObject, parseJson } from '../files/json.js';
 import type { DataRecord } from './dataset-template.js';
-import { sha256 } from './digest.js';
-import { readSmallFile } from './file-io.js';
-import { decodeUtf8, isJsonObject, parseJson } from './json-file.js';
 
 export const DATA_FORMATS = ['json', 'jsonl', 'csv'] as const;
 export type DataFormat = (typeof DATA_FORMATS)[number];

@@ -7,11 +7,11 @@ import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
+import { sha256 } from '../files/digest.js';
 import { type GroupConfig, parseDatasetConfig, readYaml, type SplitFile, type TaskConfig } from './dataset-config.js';
 import { plainExample, type RawExample, taskExample, whyInvalid } from './dataset-example.js';
 import { type DataFormat, formatOf, type LocatedRecord, readRecords } from './dataset-records.js';
 import { type DataRecord, type RecordFunction, reasonOf, textTemplate } from './dataset-template.js';
-import { sha256 } from './digest.js';
 
 export interface Example {
   /** '<dataset>:<index>', the index being the record's in its file, from 0. */

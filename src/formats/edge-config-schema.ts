@@ -13,7 +13,7 @@ import {
   text,
   value,
   whole,
-} from './schema.js';
+} from '../files/schema.js';
 
 const strict = { strict: true };
 

@@ -4,10 +4,10 @@ import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { isMap, isNode, parseDocument } from 'yaml';
 import { CrayonError } from '../core/errors.js';
-import { writeFileAtomic } from './atomic-file.js';
+import { writeFileAtomic } from '../files/atomic.js';
+import { readSmallFile } from '../files/io.js';
+import { decodeUtf8 } from '../files/json.js';
 import { PATH_KEYS } from './edge-config.js';
-import { readSmallFile } from './file-io.js';
-import { decodeUtf8 } from './json-file.js';
 
 const MAX_BYTES = 2 ** 20;
 /** Begins the comment lines that calibration writes, and by which it finds them the next time. */

@@ -7,7 +7,7 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { isJsonObject, type JsonObject } from './json-file.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
 
 interface KnownRules {
   /** The steps, as `describe` writes them. */

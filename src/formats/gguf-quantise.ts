@@ -4,7 +4,7 @@
 
 import assert from 'node:assert';
 import { CrayonError } from '../core/errors.js';
-import { bytesOf } from './file-io.js';
+import { bytesOf } from '../files/io.js';
 import { GGML_TYPES, type GgmlType } from './gguf-types.js';
 import { float32ToFloat16 } from './half-floats.js';
 

@@ -5,9 +5,9 @@
  */
 
 import { CrayonError } from '../core/errors.js';
+import type { JsonObject } from '../files/json.js';
 import { type BpeModel, TOKEN_TYPE } from './gguf-bpe.js';
 import { flatten } from './gguf-pre-tokenizer.js';
-import type { JsonObject } from './json-file.js';
 
 /** Below every merged token: llama.cpp never forms these by merging where the checks hold. */
 const UNMERGED_SCORE = -1e6;

@@ -5,7 +5,7 @@
 import assert from 'node:assert';
 import { closeSync } from 'node:fs';
 import { CrayonError } from '../core/errors.js';
-import { openRegularFile, readFully } from './file-io.js';
+import { openRegularFile, readFully } from '../files/io.js';
 import { canDequantise, dequantise, encodedBytes } from './gguf-dequantise.js';
 import { ggufInvalid, ggufUnsupported } from './gguf-errors.js';
 import { type GgufHeader, readGgufHeader } from './gguf-header.js';

@@ -1,8 +1,8 @@
 /** An API key in a file of its own. */
 
 import { CrayonError } from '../core/errors.js';
-import { readSmallFile } from './file-io.js';
-import { decodeUtf8 } from './json-file.js';
+import { readSmallFile } from '../files/io.js';
+import { decodeUtf8 } from '../files/json.js';
 
 /**
  * The key: the file's one line. No error shows any of it.

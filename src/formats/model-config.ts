@@ -6,7 +6,7 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { isJsonObject, type JsonObject } from './json-file.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
 
 export const MODEL_TYPES = ['llama', 'mistral', 'qwen2', 'qwen3'] as const;
 export type ModelType = (typeof MODEL_TYPES)[number];

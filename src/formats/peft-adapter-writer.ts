@@ -4,8 +4,8 @@
 
 import assert from 'node:assert';
 import { join } from 'node:path';
-import { writeDirectoryAtomic, writeFileAtomic } from './atomic-file.js';
-import { writeJson } from './json-file.js';
+import { writeDirectoryAtomic, writeFileAtomic } from '../files/atomic.js';
+import { writeJson } from '../files/json.js';
 import { ADAPTER_WEIGHTS, loraTensorName } from './peft-adapter.js';
 import { ADAPTER_CONFIG, parsePeftConfig, ranksAndAlphas, targetedModules } from './peft-config.js';
 import { type TensorToWrite, writeSafetensors } from './safetensors-writer.js';

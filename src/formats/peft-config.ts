@@ -6,7 +6,7 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { isJsonObject, type JsonObject, readJsonObject } from './json-file.js';
+import { isJsonObject, type JsonObject, readJsonObject } from '../files/json.js';
 import { fullMatches, suffixMatches } from './python-regex.js';
 
 export const ADAPTER_CONFIG = 'adapter_config.json';

@@ -3,7 +3,7 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { readJson } from './json-file.js';
+import { readJson } from '../files/json.js';
 import {
   checked,
   finite,
@@ -19,7 +19,7 @@ import {
   text,
   value,
   whole,
-} from './schema.js';
+} from '../files/schema.js';
 
 export const POOL_MANIFEST = 'pool.json';
 const MAX_MANIFEST_BYTES = 64 * 2 ** 20;

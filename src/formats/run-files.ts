@@ -6,9 +6,9 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { readSmallFile } from './file-io.js';
-import { readError } from './fs-errors.js';
-import { decodeUtf8 } from './json-file.js';
+import { readError } from '../files/errors.js';
+import { readSmallFile } from '../files/io.js';
+import { decodeUtf8 } from '../files/json.js';
 
 /** V8 holds a text of at most 512 MiB. */
 const MAX_BYTES = 500 * 2 ** 20;

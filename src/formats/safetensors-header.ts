@@ -6,7 +6,7 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { decodeUtf8, findDuplicateKey, isJsonObject, type JsonObject, parseJson } from './json-file.js';
+import { decodeUtf8, findDuplicateKey, isJsonObject, type JsonObject, parseJson } from '../files/json.js';
 
 /** Element types this project reads and writes, with bytes per element, in the reference's order (`enum Dtype`). */
 export const DTYPE_BYTES = {

@@ -6,7 +6,7 @@ import assert from 'node:assert';
 import { closeSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { CrayonError } from '../core/errors.js';
-import { bytesOf, openRegularFile, readFully } from './file-io.js';
+import { bytesOf, openRegularFile, readFully } from '../files/io.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half-floats.js';
 import { DTYPE_BYTES, LENGTH_BYTES, parseHeader, parseHeaderLength, type TensorInfo } from './safetensors-header.js';
 

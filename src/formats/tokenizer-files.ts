@@ -5,8 +5,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { readSmallFile } from './file-io.js';
-import { decodeUtf8, type JsonObject, readJsonObject, readOptionalJson } from './json-file.js';
+import { readSmallFile } from '../files/io.js';
+import { decodeUtf8, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
 
 const TOKENIZER = 'tokenizer.json';
 const MAX_TEMPLATE_BYTES = 2 ** 20;

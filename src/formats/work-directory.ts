@@ -6,9 +6,9 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError, isCrayonError } from '../core/errors.js';
-import { isAlive, writeFileAtomic } from './atomic-file.js';
-import { writeError } from './fs-errors.js';
-import { isJsonObject, type JsonObject, readJsonObject, writeJson } from './json-file.js';
+import { isAlive, writeFileAtomic } from '../files/atomic.js';
+import { writeError } from '../files/errors.js';
+import { isJsonObject, type JsonObject, readJsonObject, writeJson } from '../files/json.js';
 import { SafetensorsFile } from './safetensors.js';
 import { type TensorToWrite, writeSafetensors } from './safetensors-writer.js';
 

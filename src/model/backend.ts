@@ -10,8 +10,8 @@ import { dirname, join } from 'node:path';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
+import { withQuietStderr } from '../files/quiet-stderr.js';
 import { hasLinuxLibrary, hasTfjsBinding } from '../formats/native-libraries.js';
-import { withQuietStderr } from '../formats/quiet-stderr.js';
 import { BACKENDS, type BackendName } from './backend-names.js';
 import { registerWasmMatMul } from './wasm-matmul.js';
 

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { CRAYON_VERSION } from '../core/version.js';
-import { AtomicDirectory, writeDirectoryAtomic } from '../formats/atomic-file.js';
+import { AtomicDirectory, writeDirectoryAtomic } from '../files/atomic.js';
 import { writePeftAdapter } from '../formats/peft-adapter-writer.js';
 import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from '../formats/pool.js';
 import { adapterFactors, type LoraLayout } from '../train/lora-layout.js';

@@ -1,6 +1,6 @@
 /** GET and POST /lora-adapters, in llama-server's shape. */
 
-import { isJsonObject } from '../formats/json-file.js';
+import { isJsonObject } from '../files/json.js';
 import type { AdapterSet } from './adapter-set.js';
 import { badField } from './http-error.js';
 import { RequestFields } from './request-fields.js';

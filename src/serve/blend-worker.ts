@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parentPort, threadId } from 'node:worker_threads';
 import { blendAdapters } from '../blend/blend.js';
 import { isCrayonError } from '../core/errors.js';
-import { discard } from '../formats/atomic-file.js';
+import { discard } from '../files/atomic.js';
 import { cachedAdapterGguf } from '../formats/gguf-cache.js';
 import { openPool } from '../formats/pool.js';
 import type { BlendJob, BlendReply } from './blend-thread.js';

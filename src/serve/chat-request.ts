@@ -1,7 +1,7 @@
 /** POST /v1/chat/completions: what may be asked (OpenAI API reference, "Create chat completion"). */
 
 import type { ChatMessage } from '../engine/types.js';
-import { isJsonObject, type JsonObject } from '../formats/json-file.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
 import { type GenerationFields, generationFields, isEmpty } from './generation-fields.js';
 import { badField } from './http-error.js';
 import { checkText, RequestFields } from './request-fields.js';

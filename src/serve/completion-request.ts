@@ -1,6 +1,6 @@
 /** POST /v1/completions: what may be asked (OpenAI API reference, "Create completion", legacy). */
 
-import type { JsonObject } from '../formats/json-file.js';
+import type { JsonObject } from '../files/json.js';
 import { type GenerationFields, generationFields } from './generation-fields.js';
 import { badField } from './http-error.js';
 import { checkText, RequestFields } from './request-fields.js';

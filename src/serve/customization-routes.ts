@@ -1,6 +1,6 @@
 /** POST, GET and DELETE of /v1/customizations: adapters blended for a user while the server runs. */
 
-import { isJsonObject, type JsonObject } from '../formats/json-file.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
 import type { Call } from './call.js';
 import type { BlendOrder, Customization, Customizations } from './customizations.js';
 import { badField, HttpError } from './http-error.js';

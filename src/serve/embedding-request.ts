@@ -1,6 +1,6 @@
 /** POST /v1/embeddings: what may be asked, and the answer (OpenAI API reference, "Create embeddings"). */
 
-import type { JsonObject } from '../formats/json-file.js';
+import type { JsonObject } from '../files/json.js';
 import { requiredModel } from './generation-fields.js';
 import { badField } from './http-error.js';
 import { checkText, RequestFields } from './request-fields.js';

@@ -2,7 +2,7 @@
 
 import type { GenerateRequest, Prompt, Usage } from '../engine/types.js';
 import { promptText } from '../engine/types.js';
-import type { JsonObject } from '../formats/json-file.js';
+import type { JsonObject } from '../files/json.js';
 import type { RoutedEvent } from '../routing/router.js';
 import type { Decision, Mode } from '../routing/types.js';
 import { type AnswerFormat, crayonField, crayonHeaders, type TokenEvent } from './answer-format.js';

@@ -1,6 +1,6 @@
 /** A request's JSON body, bounded while it is read. */
 
-import { isJsonObject, type JsonObject } from '../formats/json-file.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
 import { HttpError } from './http-error.js';
 
 /**

@@ -4,7 +4,7 @@
  */
 
 import { nearestName } from '../core/nearest-name.js';
-import { isJsonObject, type JsonObject } from '../formats/json-file.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
 import { badField } from './http-error.js';
 
 export class RequestFields {

@@ -3,9 +3,9 @@
  * as a tokenizer.json for @huggingface/tokenizers.
  */
 
+import type { JsonObject } from '../files/json.js';
 import type { GgufFile } from '../formats/gguf.js';
 import type { GgufMetadata } from '../formats/gguf-types.js';
-import type { JsonObject } from '../formats/json-file.js';
 import { type GgufVocabulary, readGgufVocabulary } from './gguf-vocabulary.js';
 import { spmCodec } from './spm.js';
 import { chatRenderer, createTokenizer, requireBos, type Tokenizer } from './tokenizer.js';

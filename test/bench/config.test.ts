@@ -5,8 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { planCells } from '../../src/bench/cells.js';
 import { strategyTitle } from '../../src/bench/strategy-names.js';
 import { planUsers } from '../../src/bench/users.js';
+import { shippedPath } from '../../src/files/package-root.js';
 import { BENCH_STRATEGIES, benchConfig, findBenchPath, loadBenchConfig } from '../../src/formats/bench-config.js';
-import { shippedPath } from '../../src/formats/package-root.js';
 import { errorOf } from '../helpers/files.js';
 
 const LEAST = {

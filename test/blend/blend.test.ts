@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BlendOptions, blendAdapters } from '../../src/blend/blend.js';
-import { sha256File } from '../../src/formats/digest.js';
+import { sha256File } from '../../src/files/digest.js';
 import { openPeftAdapter, type PeftAdapter } from '../../src/formats/peft-adapter.js';
 import { denseDelta, factorsOf, MODULES, type ModuleSpec, relativeDistance, writeRandomAdapter } from './helpers.js';
 

@@ -8,7 +8,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { blendAdapters } from '../../src/blend/blend.js';
 import { SvdThreads } from '../../src/blend/svd-threads.js';
 import { createRandom } from '../../src/core/random.js';
-import { sha256File } from '../../src/formats/digest.js';
+import { sha256File } from '../../src/files/digest.js';
 import { combineSvd } from '../../src/lora/combine.js';
 import { type ModuleSpec, virtualAdapter } from './helpers.js';
 

@@ -4,7 +4,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { writeDirectoryAtomic } from '../../src/formats/atomic-file.js';
+import { writeDirectoryAtomic } from '../../src/files/atomic.js';
 import {
   buildArgs,
   crayon,

@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { JsonObject } from '../../src/files/json.js';
 import { edgeConfig, loadEdgeConfig } from '../../src/formats/edge-config.js';
-import type { JsonObject } from '../../src/formats/json-file.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');

@@ -3,8 +3,8 @@
 import { Writable } from 'node:stream';
 import { onTestFinished } from 'vitest';
 import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from '../../src/engine/scripted.js';
+import type { JsonObject } from '../../src/files/json.js';
 import { edgeConfig } from '../../src/formats/edge-config.js';
-import type { JsonObject } from '../../src/formats/json-file.js';
 import { Router } from '../../src/routing/router.js';
 import { type AdapterSet, fixedAdapters } from '../../src/serve/adapter-set.js';
 import { EdgeApp } from '../../src/serve/app.js';

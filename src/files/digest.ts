@@ -4,7 +4,7 @@
 
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';
-import { openRegularFile, readFully } from './file-io.js';
+import { openRegularFile, readFully } from './io.js';
 
 const CHUNK_BYTES = 4 * 2 ** 20;
 

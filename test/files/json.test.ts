@@ -1,14 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { sha256, sha256File } from '../../src/formats/digest.js';
-import {
-  findDuplicateKey,
-  readJson,
-  readJsonObject,
-  readOptionalJson,
-  writeJson,
-} from '../../src/formats/json-file.js';
+import { sha256, sha256File } from '../../src/files/digest.js';
+import { findDuplicateKey, readJson, readJsonObject, readOptionalJson, writeJson } from '../../src/files/json.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 
 describe('findDuplicateKey', () => {

@@ -5,10 +5,10 @@
 
 import { appendFileSync, existsSync } from 'node:fs';
 import { CrayonError } from '../core/errors.js';
-import { writeFileAtomic } from './atomic-file.js';
-import { readSmallFile } from './file-io.js';
-import { writeError } from './fs-errors.js';
-import { decodeUtf8, isJsonObject, type JsonObject } from './json-file.js';
+import { writeFileAtomic } from './atomic.js';
+import { writeError } from './errors.js';
+import { readSmallFile } from './io.js';
+import { decodeUtf8, isJsonObject, type JsonObject } from './json.js';
 
 const MAX_BYTES = 2 ** 28;
 

@@ -1,7 +1,7 @@
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { RecordLog } from '../../src/formats/record-log.js';
+import { RecordLog } from '../../src/files/jsonl-log.js';
 import { temporaryDir } from '../helpers/files.js';
 
 const FINGERPRINT = { model: 'm', data: ['d1'] };

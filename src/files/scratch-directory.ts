@@ -3,9 +3,9 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isAlive } from './atomic-file.js';
-import { writeError } from './fs-errors.js';
-import { isJsonObject, readJson, writeJson } from './json-file.js';
+import { isAlive } from './atomic.js';
+import { writeError } from './errors.js';
+import { isJsonObject, readJson, writeJson } from './json.js';
 
 const PREFIX = 'crayon-scratch-';
 const OWNER = 'process.json';

@@ -4,7 +4,7 @@
 
 import { CrayonError, type ErrorCode } from '../core/errors.js';
 import { nearestName } from '../core/nearest-name.js';
-import { isJsonObject } from './json-file.js';
+import { isJsonObject } from './json.js';
 
 /** Adds a sentence to `problems` for everything wrong with `value`, which stands at `where`, e.g. `clusters[2].size`. */
 export type Schema = (value: unknown, where: string, problems: string[]) => void;

@@ -5,9 +5,9 @@
 import { closeSync, existsSync, fsyncSync, lstatSync, openSync, readSync, renameSync, statfsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { discard, removeStaleSiblings, syncPath, temporarySibling } from './atomic-file.js';
-import { writeFully } from './file-io.js';
-import { writeError } from './fs-errors.js';
+import { discard, removeStaleSiblings, syncPath, temporarySibling } from './atomic.js';
+import { writeError } from './errors.js';
+import { writeFully } from './io.js';
 
 /** `write()` as often as needed, then `finish()`. Any failure removes the temporary file; `abort()` does so on purpose. */
 export class AtomicFileStream {

@@ -2,12 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import {
-  AtomicDirectory,
-  removeStaleSiblings,
-  writeDirectoryAtomic,
-  writeFileAtomic,
-} from '../../src/formats/atomic-file.js';
+import { AtomicDirectory, removeStaleSiblings, writeDirectoryAtomic, writeFileAtomic } from '../../src/files/atomic.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 
 /** The number of a process that has ended. */
@@ -67,7 +62,7 @@ describe('what a killed run leaves', () => {
 
   it('is a hidden sibling, never a part of the output, when the process is killed while filling', () => {
     const dir = temporaryDir();
-    const module = new URL('../../src/formats/atomic-file.ts', import.meta.url).href;
+    const module = new URL('../../src/files/atomic.ts', import.meta.url).href;
     const script = `
       import { writeFileSync } from 'node:fs';
       const { AtomicDirectory } = await import(${JSON.stringify(module)});

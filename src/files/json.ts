@@ -4,8 +4,8 @@
 
 import { existsSync } from 'node:fs';
 import { CrayonError, type ErrorCode } from '../core/errors.js';
-import { writeFileAtomic } from './atomic-file.js';
-import { readSmallFile } from './file-io.js';
+import { writeFileAtomic } from './atomic.js';
+import { readSmallFile } from './io.js';
 
 export type JsonObject = { [key: string]: unknown };
 

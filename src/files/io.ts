@@ -4,7 +4,7 @@
 
 import { closeSync, fstatSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { CrayonError } from '../core/errors.js';
-import { readError } from './fs-errors.js';
+import { readError } from './errors.js';
 
 /** One system call moves at most 2 GiB; a round number below it. */
 const MAX_CALL_BYTES = 2 ** 30;

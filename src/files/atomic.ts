@@ -21,8 +21,8 @@ import {
 import { homedir } from 'node:os';
 import { basename, dirname, join, parse, resolve, sep } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { writeFully } from './file-io.js';
-import { errnoOf, writeError } from './fs-errors.js';
+import { errnoOf, writeError } from './errors.js';
+import { writeFully } from './io.js';
 
 /** Where `path` is written before it is renamed into place. */
 export function temporarySibling(path: string): string {
