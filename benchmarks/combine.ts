@@ -22,8 +22,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { blendAdapters } from '../src/blend/blend.js';
 import { createRandom } from '../src/core/random.js';
-import { openPeftAdapter } from '../src/formats/peft-adapter.js';
-import { writePeftAdapter } from '../src/formats/peft-adapter-writer.js';
+import { openPeftAdapter } from '../src/peft/read.js';
+import { writePeftAdapter } from '../src/peft/write.js';
 
 const { values: options } = parseArgs({
   options: {

@@ -27,12 +27,12 @@ import { percentile } from '../src/bench/latency.js';
 import { openLlamaCppEngine } from '../src/engine/llama-cpp.js';
 import type { EdgeEngine, GenerateEvent, GenerateRequest } from '../src/engine/types.js';
 import { cachedModelGguf, defaultCacheDir } from '../src/formats/gguf-cache.js';
-import { HfModel } from '../src/formats/hf-model.js';
+import { HfModel } from '../src/hf/model.js';
+import { loadTokenizer } from '../src/hf/tokenizer.js';
 import { firstAttentionEmbedder } from '../src/pool/first-attention.js';
 import { Router } from '../src/routing/router.js';
 import { buildScopeProfile, type ScopeFunction, scopeScore } from '../src/routing/scope.js';
 import type { RoutingConfig } from '../src/routing/types.js';
-import { loadTokenizer } from '../src/tokenizer/tokenizer.js';
 
 const { values: options } = parseArgs({
   options: {

@@ -22,7 +22,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { createRandom } from '../src/core/random.js';
-import type { ModelConfig } from '../src/formats/hf-model.js';
+import type { ModelConfig } from '../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../src/model/backend.js';
 import type { BackendName } from '../src/model/backend-names.js';
 import { LlamaModel, type WeightSource } from '../src/model/llama.js';

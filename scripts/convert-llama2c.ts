@@ -12,7 +12,7 @@ import { CrayonError, isCrayonError } from '../src/core/errors.js';
 import { writeDirectoryAtomic } from '../src/files/atomic.js';
 import { readSmallFile } from '../src/files/io.js';
 import { decodeUtf8, writeJson } from '../src/files/json.js';
-import { type TensorToWrite, writeSafetensors } from '../src/formats/safetensors-writer.js';
+import { type TensorToWrite, writeSafetensors } from '../src/safetensors/write.js';
 
 const MAX_BYTES = 2 ** 31;
 const HEADER_INTS = 7;

@@ -13,12 +13,12 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { blendAdapters } from '../../src/blend/blend.js';
-import { HfModel } from '../../src/formats/hf-model.js';
-import { openPeftAdapter, type PeftAdapter } from '../../src/formats/peft-adapter.js';
-import { writeSafetensors } from '../../src/formats/safetensors-writer.js';
+import { HfModel } from '../../src/hf/model.js';
 import type { CombineKind } from '../../src/lora/factors.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
+import { openPeftAdapter, type PeftAdapter } from '../../src/peft/read.js';
+import { writeSafetensors } from '../../src/safetensors/write.js';
 import { bindFactors, factorSlices, gateTensor } from '../../src/train/lora-binding.js';
 import { createLoraLayout, setAdapterFactors } from '../../src/train/lora-layout.js';
 

@@ -1,10 +1,10 @@
 /** A model's answers to a user's test examples, with their scores and the signals that a router would see. */
 
-import type { Example } from '../formats/dataset.js';
-import type { HfModel } from '../formats/hf-model.js';
+import type { Example } from '../data/dataset.js';
+import { encodeExample } from '../hf/encode-example.js';
+import type { HfModel } from '../hf/model.js';
+import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
-import { encodeExample } from '../tokenizer/encode-example.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { type Answer, type AnswerRequest, answerPrompts } from '../train/answer-batch.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { cutFront } from '../train/fit-context.js';

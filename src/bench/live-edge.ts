@@ -4,7 +4,7 @@ import { CrayonError } from '../core/errors.js';
 import { type ChatClient, openChatClient } from '../engine/chat-client.js';
 import { openShapingProxy, type ShapingProxy } from '../engine/shaping-proxy.js';
 import type { BenchLive } from '../formats/bench-live-config.js';
-import { HfModel } from '../formats/hf-model.js';
+import { HfModel } from '../hf/model.js';
 import type { Thresholds } from '../routing/types.js';
 import { type Device, deviceSettings } from './devices.js';
 import { type LiveServer, startServer } from './live-process.js';

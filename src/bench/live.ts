@@ -9,9 +9,9 @@
  */
 
 import { CrayonError, isCrayonError } from '../core/errors.js';
+import type { Example } from '../data/dataset.js';
 import { type ChatClient, openChatClient } from '../engine/chat-client.js';
 import type { BenchDevice, BenchLive } from '../formats/bench-live-config.js';
-import type { Example } from '../formats/dataset.js';
 import { calibrate } from '../routing/calibrate.js';
 import type { CalibrationRecord } from '../routing/calibration-data.js';
 import type { Thresholds } from '../routing/types.js';

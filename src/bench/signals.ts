@@ -2,8 +2,8 @@
 
 import { createRandom } from '../core/random.js';
 import { row } from '../core/vector.js';
+import { type Example, loadDataset } from '../data/dataset.js';
 import { type BenchConfig, findBenchPath } from '../formats/bench-config.js';
-import { type Example, loadDataset } from '../formats/dataset.js';
 import type { Pool } from '../formats/pool.js';
 import { hiddenEmbedder } from '../pool/gate.js';
 import { prepareExamples } from '../pool/prepare.js';

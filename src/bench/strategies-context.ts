@@ -1,7 +1,7 @@
 /** The control without any customisation of the model: the user's examples stand before every prompt. */
 
-import type { Example } from '../formats/dataset.js';
-import { encodeExample } from '../tokenizer/encode-example.js';
+import type { Example } from '../data/dataset.js';
+import { encodeExample } from '../hf/encode-example.js';
 import type { LoadedModel } from './answers.js';
 
 /** Between two examples, and before the question: lm-evaluation-harness's few-shot delimiter. */

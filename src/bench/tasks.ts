@@ -1,9 +1,9 @@
 /** The tasks of a bench run: examples to show and examples to test on, none of which the pool was trained on. */
 
 import { CrayonError } from '../core/errors.js';
+import { type Example, loadDataset } from '../data/dataset.js';
 import { sha256 } from '../files/digest.js';
 import { type BenchConfig, findBenchPath } from '../formats/bench-config.js';
-import { type Example, loadDataset } from '../formats/dataset.js';
 
 export interface BenchTask {
   name: string;

@@ -2,8 +2,8 @@
 
 import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
+import type { Example } from '../data/dataset.js';
 import type { BenchConfig, BenchUser } from '../formats/bench-config.js';
-import type { Example } from '../formats/dataset.js';
 import type { BenchTask } from './tasks.js';
 import type { ScoringMethod, UserInfo } from './types.js';
 

@@ -6,15 +6,15 @@
 import { isAbsolute, relative, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { row } from '../core/vector.js';
+import { loadDataset } from '../data/dataset.js';
 import { sha256 } from '../files/digest.js';
-import { loadDataset } from '../formats/dataset.js';
-import { HfModel, isModelDirectory } from '../formats/hf-model.js';
 import { openPool, type Pool } from '../formats/pool.js';
+import { HfModel, isModelDirectory } from '../hf/model.js';
+import { loadTokenizer, type Tokenizer } from '../hf/tokenizer.js';
 import type { CombineKind } from '../lora/factors.js';
 import type { EmbeddingKind } from '../pool/embedding-kinds.js';
 import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
 import { embedInSpace, type HiddenStateEmbedder, poolSpace, refuseOtherBase } from '../pool/space.js';
-import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
 import { type BlendResult, blendAdapters } from './blend.js';
 import { type Estimator, estimateCoefficients, type Rows } from './coefficients.js';
 import { type Coverage, checkCoverage } from './coverage.js';

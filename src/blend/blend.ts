@@ -9,10 +9,10 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { sha256File } from '../files/digest.js';
-import { ADAPTER_WEIGHTS, loraTensorName, type PeftAdapter } from '../formats/peft-adapter.js';
-import { writePeftAdapter } from '../formats/peft-adapter-writer.js';
-import { layOut } from '../formats/safetensors-header.js';
 import type { CombineKind } from '../lora/factors.js';
+import { ADAPTER_WEIGHTS, loraTensorName, type PeftAdapter } from '../peft/read.js';
+import { writePeftAdapter } from '../peft/write.js';
+import { layOut } from '../safetensors/header.js';
 import { linearSource, svdSource } from './blend-source.js';
 import { type BlendSource, catSource } from './cat-source.js';
 import { HashThread } from './hash-thread.js';

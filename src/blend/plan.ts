@@ -2,8 +2,8 @@
  * What a blend will do, decided before anything is written: which adapters take part, which modules it has, at what rank.
  */
 import { CrayonError } from '../core/errors.js';
-import { type LoraModule, loraTensorName, type PeftAdapter } from '../formats/peft-adapter.js';
 import type { CombineKind } from '../lora/factors.js';
+import { type LoraModule, loraTensorName, type PeftAdapter } from '../peft/read.js';
 
 /** vLLM's `--max-lora-rank` goes to 64 in its usual builds; a blend above it loads in PEFT and llama.cpp, not there. */
 const USUAL_MAX_RANK = 64;

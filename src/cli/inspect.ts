@@ -4,12 +4,12 @@ import { Command } from 'commander';
 import { BLEND_FILE } from '../blend/blend.js';
 import { formatBytes, formatCount } from '../core/format.js';
 import { readOptionalJson } from '../files/json.js';
-import { HfModel } from '../formats/hf-model.js';
-import { openPeftAdapter } from '../formats/peft-adapter.js';
 import { openPool } from '../formats/pool.js';
 import { recognisePath } from '../formats/recognise.js';
-import { SafetensorsFile } from '../formats/safetensors.js';
-import type { TensorInfo } from '../formats/safetensors-header.js';
+import { HfModel } from '../hf/model.js';
+import { openPeftAdapter } from '../peft/read.js';
+import type { TensorInfo } from '../safetensors/header.js';
+import { SafetensorsFile } from '../safetensors/read.js';
 import { inspectGguf } from './inspect-gguf.js';
 import type { Terminal } from './terminal.js';
 

@@ -1,10 +1,10 @@
 /** The work of `crayon calibrate`: answers from both sources, thresholds from the answers, a configuration with them. */
 
 import { CrayonError } from '../core/errors.js';
+import { type Example, loadDataset, noExamples } from '../data/dataset.js';
 import type { JsonObject } from '../files/json.js';
 import { RecordLog } from '../files/jsonl-log.js';
 import { checked, finite, nullable, object, type Schema, text, value } from '../files/schema.js';
-import { type Example, loadDataset, noExamples } from '../formats/dataset.js';
 import { type EdgeConfig, loadEdgeConfig } from '../formats/edge-config.js';
 import { refuseExisting, writeThresholds } from '../formats/edge-config-thresholds.js';
 import { type Calibration, calibrate } from '../routing/calibrate.js';

@@ -2,12 +2,12 @@
 
 import { CrayonError } from '../core/errors.js';
 import { formatCount, formatRate } from '../core/format.js';
-import { type Example, loadDataset, noExamples } from '../formats/dataset.js';
-import { HfModel } from '../formats/hf-model.js';
+import { type Example, loadDataset, noExamples } from '../data/dataset.js';
+import { HfModel } from '../hf/model.js';
+import { loadTokenizer, type Tokenizer } from '../hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import { LlamaModel } from '../model/llama.js';
 import { poolGates } from '../pool/gate.js';
-import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { type ScoreReport, scoreExamples } from '../train/score.js';

@@ -6,7 +6,7 @@
 import type { LlamaModel, Token } from 'node-llama-cpp';
 import type { GgufFile } from '../formats/gguf.js';
 import { ggufNumbers, ggufString, ggufStrings } from '../formats/gguf-metadata.js';
-import { type ChatMessage, chatRenderer, type RenderChat } from '../tokenizer/tokenizer.js';
+import { type ChatMessage, chatRenderer, type RenderChat } from '../hf/tokenizer.js';
 import { renderPlain } from './plain-template.js';
 import { type SpecialText, specialText, unusedCharacter } from './special-text.js';
 import { type TokenKind, type TokenPieces, tokenPieces } from './token-pieces.js';

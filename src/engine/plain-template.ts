@@ -6,7 +6,7 @@
  * lm-eval's target delimiter, one space before the answer, which is no part of it: `dropsLeadingSpace`.
  */
 
-import type { ChatMessage } from '../tokenizer/tokenizer.js';
+import type { ChatMessage } from '../hf/tokenizer.js';
 
 export function renderPlain(messages: readonly ChatMessage[]): string {
   return messages

@@ -3,9 +3,9 @@
  * engine speaks to the server LLM, the scripted engine answers from a list in tests.
  */
 
-import type { ChatMessage } from '../tokenizer/tokenizer.js';
+import type { ChatMessage } from '../hf/tokenizer.js';
 
-export type { ChatMessage } from '../tokenizer/tokenizer.js';
+export type { ChatMessage } from '../hf/tokenizer.js';
 
 /** What is to be continued: a conversation, or a text as it stands. */
 export type Prompt = { kind: 'chat'; messages: readonly ChatMessage[] } | { kind: 'text'; text: string };

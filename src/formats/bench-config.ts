@@ -9,6 +9,7 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { CrayonError } from '../core/errors.js';
+import { readYaml } from '../data/config.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { shippedPath } from '../files/package-root.js';
 import {
@@ -35,7 +36,6 @@ import {
   liveDefaults,
   loadDefaults,
 } from './bench-live-config.js';
-import { readYaml } from './dataset-config.js';
 
 /** The ways of customising, in the order of the tables. */
 export const BENCH_STRATEGIES = [

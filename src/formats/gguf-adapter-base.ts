@@ -1,10 +1,10 @@
 /** What an adapter's export must know about its base model, from a Hugging Face directory or from a GGUF file. */
 
 import { CrayonError } from '../core/errors.js';
+import { expectedShapes, HfModel } from '../hf/model.js';
 import { GgufFile } from './gguf.js';
 import { ggufCount } from './gguf-metadata.js';
 import { type AttentionShape, type GgufArchitecture, ggufArchitecture, ggufModuleName } from './gguf-names.js';
-import { expectedShapes, HfModel } from './hf-model.js';
 import { recognisePath } from './recognise.js';
 
 export interface AdapterBase extends AttentionShape {

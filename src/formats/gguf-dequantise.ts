@@ -5,9 +5,9 @@
  * C code. Hot loops index plain byte arrays: tens of megabytes a second for the K-quants, more for the rest.
  */
 
+import { bfloat16ToFloat32, float16ToFloat32, float16Value } from '../safetensors/half-floats.js';
 import { dequantiseQ4K, dequantiseQ5K, dequantiseQ6K } from './gguf-k-quants.js';
 import { GGML_TYPES, type GgmlType } from './gguf-types.js';
-import { bfloat16ToFloat32, float16ToFloat32, float16Value } from './half-floats.js';
 
 /** `bytes` holds `target.length` elements, a whole number of blocks. */
 type Dequantise = (bytes: Uint8Array, target: Float32Array) => void;

@@ -4,7 +4,7 @@
  * with an int8 scale each, under one float16 scale.
  */
 
-import { float16Value } from './half-floats.js';
+import { float16Value } from '../safetensors/half-floats.js';
 
 const GROUPS = 8;
 /** Scale and minimum of each group of the super-block being read. */

@@ -3,7 +3,7 @@
  * `gguf-py/gguf/tensor_mapping.py`).
  */
 
-import type { ModelType } from './model-config.js';
+import type { ModelType } from '../hf/config.js';
 
 export type GgufArchitecture = 'llama' | 'qwen2' | 'qwen3';
 

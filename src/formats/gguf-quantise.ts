@@ -5,8 +5,8 @@
 import assert from 'node:assert';
 import { CrayonError } from '../core/errors.js';
 import { bytesOf } from '../files/io.js';
+import { float32ToFloat16 } from '../safetensors/half-floats.js';
 import { GGML_TYPES, type GgmlType } from './gguf-types.js';
-import { float32ToFloat16 } from './half-floats.js';
 
 /** Encodings that crayon writes. */
 export const GGUF_WRITE_TYPES = ['F32', 'F16', 'Q8_0'] as const satisfies readonly GgmlType[];

@@ -1,6 +1,6 @@
 /** Llama 3's rescaled rotary frequencies in llama.cpp's form: a divisor for each frequency. */
 
-import type { ModelConfig, RopeScaling } from './model-config.js';
+import type { ModelConfig, RopeScaling } from '../hf/config.js';
 
 /**
  * The tensor `rope_freqs.weight`, (D/2): llama.cpp divides the frequency theta^(-2j/D) by element j

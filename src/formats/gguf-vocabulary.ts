@@ -5,12 +5,12 @@
 
 import { CrayonError } from '../core/errors.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
+import type { ModelConfig } from '../hf/config.js';
+import type { TokenizerFiles } from '../hf/tokenizer-files.js';
 import { type BpeModel, bpeModel, TOKEN_TYPE } from './gguf-bpe.js';
 import { flatten, ggufPreTokenizer } from './gguf-pre-tokenizer.js';
 import { sentencePieceScores, spacePrefix } from './gguf-sentencepiece.js';
 import type { GgufValue } from './gguf-types.js';
-import type { ModelConfig } from './model-config.js';
-import type { TokenizerFiles } from './tokenizer-files.js';
 
 interface AddedToken {
   id: number;

@@ -1,10 +1,10 @@
 /** The configuration of `crayon bench load` (configs/bench/load.yaml shows every key). */
 
 import { CrayonError } from '../core/errors.js';
+import { readYaml } from '../data/config.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { checked, listOf, object, optional, text, value, whole } from '../files/schema.js';
 import { type BenchLoad, LOAD_SCHEMA, loadDefaults } from './bench-live-config.js';
-import { readYaml } from './dataset-config.js';
 
 export interface LoadTarget {
   url?: string;

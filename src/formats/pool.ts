@@ -9,10 +9,10 @@ import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
 import { sha256File } from '../files/digest.js';
 import { writeJson } from '../files/json.js';
-import { ADAPTER_WEIGHTS, openPeftAdapter, type PeftAdapter } from './peft-adapter.js';
+import { ADAPTER_WEIGHTS, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
+import { SafetensorsFile } from '../safetensors/read.js';
+import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
 import { checkManifest, POOL_MANIFEST, type PoolManifest, readManifest } from './pool-manifest.js';
-import { SafetensorsFile } from './safetensors.js';
-import { type TensorToWrite, writeSafetensors } from './safetensors-writer.js';
 
 export { POOL_MANIFEST, type PoolCluster, type PoolManifest, SIMILARITY_QUANTILES } from './pool-manifest.js';
 

@@ -9,8 +9,8 @@ import { CrayonError, isCrayonError } from '../core/errors.js';
 import { isAlive, writeFileAtomic } from '../files/atomic.js';
 import { writeError } from '../files/errors.js';
 import { isJsonObject, type JsonObject, readJsonObject, writeJson } from '../files/json.js';
-import { SafetensorsFile } from './safetensors.js';
-import { type TensorToWrite, writeSafetensors } from './safetensors-writer.js';
+import { SafetensorsFile } from '../safetensors/read.js';
+import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
 
 const FINGERPRINT = 'run.json';
 /** Holds the number of the process that works here. */

@@ -8,7 +8,7 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-import type { HfModel, ModelConfig } from '../formats/hf-model.js';
+import type { HfModel, ModelConfig } from '../hf/model.js';
 import { type HeadNorms, type Positions, selfAttention } from './attention.js';
 import { type Linear, LoraLinears, loraLinear, swiGlu } from './lora-linears.js';
 import { completionLoss, project } from './ops.js';

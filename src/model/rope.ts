@@ -4,7 +4,7 @@
  * Source: transformers `modeling_rope_utils.py` (`_compute_linear_scaling_rope_parameters`, `_compute_llama3_parameters`).
  */
 
-import type { ModelConfig } from '../formats/hf-model.js';
+import type { ModelConfig } from '../hf/model.js';
 
 /** (headDim/2) inverse frequencies in radians per position. */
 export function inverseFrequencies(config: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling'>): Float64Array {

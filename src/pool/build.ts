@@ -8,9 +8,9 @@
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
 import { softmax } from '../core/softmax.js';
-import type { HfModel } from '../formats/hf-model.js';
 import type { PoolManifest } from '../formats/pool.js';
 import { WorkDirectory } from '../formats/work-directory.js';
+import type { HfModel } from '../hf/model.js';
 import { LlamaModel } from '../model/llama.js';
 import { PROJECTIONS } from '../model/projections.js';
 import { meanLoss, scoreCompletions } from '../train/evaluate.js';

@@ -1,8 +1,8 @@
 /** Embeds the training set, and fixes the space in which users' prompts will be placed. */
 
 import { meanRows } from '../core/vector.js';
-import type { HfModel } from '../formats/hf-model.js';
 import type { WorkDirectory } from '../formats/work-directory.js';
+import type { HfModel } from '../hf/model.js';
 import type { LlamaModel } from '../model/llama.js';
 import type { EmbeddingKind } from './embedding-kinds.js';
 import { firstAttentionEmbedder } from './first-attention.js';

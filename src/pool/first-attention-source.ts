@@ -6,7 +6,7 @@ import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
 import { GgufFile } from '../formats/gguf.js';
 import { ggufCount, ggufNumber } from '../formats/gguf-metadata.js';
-import { HfModel } from '../formats/hf-model.js';
+import { HfModel } from '../hf/model.js';
 
 /** C hidden size, d query heads x head size. Arrays are row-major; all numbers are finite. */
 export interface FirstAttentionSource {

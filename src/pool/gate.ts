@@ -2,11 +2,11 @@
 
 import { softmax } from '../core/softmax.js';
 import { dot, row } from '../core/vector.js';
-import type { Example } from '../formats/dataset.js';
-import type { HfModel } from '../formats/hf-model.js';
+import type { Example } from '../data/dataset.js';
 import { openPool } from '../formats/pool.js';
+import type { HfModel } from '../hf/model.js';
+import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { stackAdapters } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import type { LoraLayout } from '../train/lora-layout.js';

@@ -1,9 +1,9 @@
 /** Reads and checks all inputs of a pool build, before any work is done. */
 
 import { CrayonError } from '../core/errors.js';
-import { loadDataset, noExamples } from '../formats/dataset.js';
-import { HfModel } from '../formats/hf-model.js';
-import { loadTokenizer } from '../tokenizer/tokenizer.js';
+import { loadDataset, noExamples } from '../data/dataset.js';
+import { HfModel } from '../hf/model.js';
+import { loadTokenizer } from '../hf/tokenizer.js';
 import type { BuildPoolOptions, BuildProgress } from './build-options.js';
 import { type PreparedExample, prepareExamples } from './prepare.js';
 

@@ -1,6 +1,6 @@
 /** What a build would do and how much memory it takes, without doing it. */
 
-import type { ModelConfig } from '../formats/hf-model.js';
+import type { ModelConfig } from '../hf/model.js';
 import { poolLayout } from './build.js';
 import type { BuildPoolOptions } from './build-options.js';
 import { AUTO_CANDIDATES, refuseFewExamples } from './cluster.js';

@@ -1,8 +1,8 @@
 /** Examples to token sequences, with every example checked against the model's context. */
 
 import { CrayonError } from '../core/errors.js';
-import type { Example } from '../formats/dataset.js';
-import { encodeExample, type Tokenizer } from '../tokenizer/tokenizer.js';
+import type { Example } from '../data/dataset.js';
+import { encodeExample, type Tokenizer } from '../hf/tokenizer.js';
 import { completionsTooLong, cutFront, refuseUnknownTokens, some } from '../train/fit-context.js';
 
 /** What happens to an example that is longer than the limit. */

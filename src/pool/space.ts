@@ -5,8 +5,8 @@
 
 import assert from 'node:assert/strict';
 import { CrayonError } from '../core/errors.js';
-import type { HfModel } from '../formats/hf-model.js';
 import type { Pool } from '../formats/pool.js';
+import type { HfModel } from '../hf/model.js';
 import { type EmbeddingKind, hiddenLayerOf } from './embedding-kinds.js';
 import { firstAttentionEmbedder } from './first-attention.js';
 import type { EmbeddingBase } from './first-attention-source.js';

@@ -3,8 +3,8 @@
 import { join } from 'node:path';
 import { CRAYON_VERSION } from '../core/version.js';
 import { AtomicDirectory, writeDirectoryAtomic } from '../files/atomic.js';
-import { writePeftAdapter } from '../formats/peft-adapter-writer.js';
 import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from '../formats/pool.js';
+import { writePeftAdapter } from '../peft/write.js';
 import { adapterFactors, type LoraLayout } from '../train/lora-layout.js';
 import type { BuildPoolOptions } from './build-options.js';
 import type { ClusterResult } from './cluster.js';

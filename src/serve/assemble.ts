@@ -2,12 +2,12 @@
 
 import { basename, join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
+import { loadDataset } from '../data/dataset.js';
 import { openOpenAiEngine, type ServerEvent } from '../engine/openai.js';
 import type { EdgeEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256, sha256File } from '../files/digest.js';
 import { budgetFile } from '../formats/budget-file.js';
-import { loadDataset } from '../formats/dataset.js';
 import type { EdgeConfig, EdgeServerConfig } from '../formats/edge-config.js';
 import { cachedAdapterGguf, defaultCacheDir } from '../formats/gguf-cache.js';
 import { openPool, type Pool } from '../formats/pool.js';

@@ -6,9 +6,9 @@
 import type { JsonObject } from '../files/json.js';
 import type { GgufFile } from '../formats/gguf.js';
 import type { GgufMetadata } from '../formats/gguf-types.js';
+import { chatRenderer, createTokenizer, requireBos, type Tokenizer } from '../hf/tokenizer.js';
 import { type GgufVocabulary, readGgufVocabulary } from './gguf-vocabulary.js';
 import { spmCodec } from './spm.js';
-import { chatRenderer, createTokenizer, requireBos, type Tokenizer } from './tokenizer.js';
 
 /**
  * The tokenizer of an open GGUF file.

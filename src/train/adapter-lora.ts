@@ -1,8 +1,8 @@
 /** A PEFT adapter, as read from its directory, in the form that the model's forward pass takes. */
 
 import { CrayonError } from '../core/errors.js';
-import type { HfModel } from '../formats/hf-model.js';
-import { openPeftAdapter, type PeftAdapter } from '../formats/peft-adapter.js';
+import type { HfModel } from '../hf/model.js';
+import { openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import type { EvaluationLora } from './evaluate.js';
 import { createLoraLayout, setAdapterFactors } from './lora-layout.js';
 

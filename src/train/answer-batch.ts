@@ -10,9 +10,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
+import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
 import { takeRows } from '../model/ops.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { padBatch } from './batches.js';
 import type { EvaluationLora } from './evaluate.js';
 import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';

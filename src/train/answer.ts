@@ -1,9 +1,9 @@
 /** The model's own answer to a prompt, greedily decoded, with or without an adapter. */
 
 import * as tf from '@tensorflow/tfjs-core';
+import type { Tokenizer } from '../hf/tokenizer.js';
 import { generateGreedy } from '../model/generate.js';
 import type { LlamaModel } from '../model/llama.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { EvaluationLora } from './evaluate.js';
 import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
 

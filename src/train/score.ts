@@ -8,10 +8,10 @@
 import { CrayonError } from '../core/errors.js';
 import { mean, standardError } from '../core/stats.js';
 import { argmax } from '../core/vector.js';
-import type { Example } from '../formats/dataset.js';
+import type { Example } from '../data/dataset.js';
+import { encodeExample } from '../hf/encode-example.js';
+import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
-import { encodeExample } from '../tokenizer/encode-example.js';
-import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { TrainingExample } from './batches.js';
 import { type CompletionScore, type EvaluationLora, meanLoss, scoreCompletions } from './evaluate.js';
 import { completionsTooLong, cutFront, refuseUnknownTokens } from './fit-context.js';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
 import { blendAdapters } from '../../src/blend/blend.js';
-import { openPeftAdapter } from '../../src/formats/peft-adapter.js';
+import { openPeftAdapter } from '../../src/peft/read.js';
 import { denseDelta, relativeDistance } from './helpers.js';
 
 const fixtures = new URL('../fixtures/peft-combine/', import.meta.url).pathname;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type BlendOptions, blendAdapters } from '../../src/blend/blend.js';
 import { sha256File } from '../../src/files/digest.js';
-import { openPeftAdapter, type PeftAdapter } from '../../src/formats/peft-adapter.js';
+import { openPeftAdapter, type PeftAdapter } from '../../src/peft/read.js';
 import { denseDelta, factorsOf, MODULES, type ModuleSpec, relativeDistance, writeRandomAdapter } from './helpers.js';
 
 const dir = mkdtempSync(join(tmpdir(), 'crayon-blend-'));

@@ -1,10 +1,10 @@
 /** Adapters for tests: written to disk, or made up in memory. */
 import { join } from 'node:path';
 import { createRandom } from '../../src/core/random.js';
-import type { LoraModule, PeftAdapter } from '../../src/formats/peft-adapter.js';
-import { writePeftAdapter } from '../../src/formats/peft-adapter-writer.js';
-import { parsePeftConfig } from '../../src/formats/peft-config.js';
 import type { LoraFactors } from '../../src/lora/factors.js';
+import { parsePeftConfig } from '../../src/peft/config.js';
+import type { LoraModule, PeftAdapter } from '../../src/peft/read.js';
+import { writePeftAdapter } from '../../src/peft/write.js';
 
 export interface ModuleSpec {
   name: string;

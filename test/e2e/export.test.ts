@@ -3,8 +3,8 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { expectedShapes } from '../../src/formats/hf-model.js';
-import { parseModelConfig } from '../../src/formats/model-config.js';
+import { parseModelConfig } from '../../src/hf/config.js';
+import { expectedShapes } from '../../src/hf/model.js';
 import { safetensorsBytes } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
 import { readWithPeer } from '../helpers/gguf-peer.js';

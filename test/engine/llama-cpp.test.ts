@@ -9,8 +9,8 @@ import { type LlamaCppEngine, openLlamaCppEngine } from '../../src/engine/llama-
 import { SequenceReader } from '../../src/engine/llama-cpp-reader.js';
 import type { GenerateRequest } from '../../src/engine/types.js';
 import { exportModelGguf } from '../../src/formats/gguf-model.js';
-import { SafetensorsFile } from '../../src/formats/safetensors.js';
-import { writeSafetensors } from '../../src/formats/safetensors-writer.js';
+import { SafetensorsFile } from '../../src/safetensors/read.js';
+import { writeSafetensors } from '../../src/safetensors/write.js';
 import { EDGE, edgeGguf, request, wholeAnswer } from '../helpers/edge-gguf.js';
 
 const PROMPT = 'Once upon a time there was a man who';

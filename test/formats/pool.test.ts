@@ -8,7 +8,7 @@ import {
   type PoolTensors,
   writePoolManifest,
 } from '../../src/formats/pool.js';
-import { writeSafetensors } from '../../src/formats/safetensors-writer.js';
+import { writeSafetensors } from '../../src/safetensors/write.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
 

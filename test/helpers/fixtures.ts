@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { SafetensorsFile } from '../../src/formats/safetensors.js';
+import { SafetensorsFile } from '../../src/safetensors/read.js';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert';
 import { GGML_TYPES, type GgmlType } from '../../src/formats/gguf-types.js';
-import { float16Value, float32ToFloat16 } from '../../src/formats/half-floats.js';
+import { float16Value, float32ToFloat16 } from '../../src/safetensors/half-floats.js';
 
 /** `data` holds whole blocks. */
 export function quantiseForTest(type: GgmlType, data: Float32Array): Uint8Array {

@@ -4,11 +4,11 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { HfModel } from '../../src/formats/hf-model.js';
-import { openPeftAdapter } from '../../src/formats/peft-adapter.js';
+import { HfModel } from '../../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import type { BackendName } from '../../src/model/backend-names.js';
 import { LlamaModel } from '../../src/model/llama.js';
+import { openPeftAdapter } from '../../src/peft/read.js';
 import { hiddenStateEmbeddings } from '../../src/pool/hidden-states.js';
 import { AdamW } from '../../src/train/adamw.js';
 import { padBatch } from '../../src/train/batches.js';

@@ -3,10 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256File } from '../../src/files/digest.js';
-import { HfModel } from '../../src/formats/hf-model.js';
+import { HfModel } from '../../src/hf/model.js';
+import { encodeExample, loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
-import { encodeExample, loadTokenizer } from '../../src/tokenizer/tokenizer.js';
 import { scoreCompletions } from '../../src/train/evaluate.js';
 
 interface Expected {

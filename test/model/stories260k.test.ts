@@ -4,11 +4,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { convertLlama2c } from '../../scripts/convert-llama2c.js';
-import { HfModel } from '../../src/formats/hf-model.js';
+import { HfModel } from '../../src/hf/model.js';
+import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { generateGreedy } from '../../src/model/generate.js';
 import { LlamaModel } from '../../src/model/llama.js';
-import { loadTokenizer } from '../../src/tokenizer/tokenizer.js';
 import { temporaryDir } from '../helpers/files.js';
 import { hasShared, shared } from '../helpers/fixtures.js';
 

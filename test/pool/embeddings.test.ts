@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { meanRows } from '../../src/core/vector.js';
-import { HfModel } from '../../src/formats/hf-model.js';
+import { HfModel } from '../../src/hf/model.js';
 import { hiddenLayerOf, parseEmbeddingKind } from '../../src/pool/embedding-kinds.js';
 import { firstAttentionEmbedder } from '../../src/pool/first-attention.js';
 import { centreRows } from '../../src/pool/space.js';

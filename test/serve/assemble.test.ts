@@ -8,11 +8,11 @@ import type { JsonObject } from '../../src/files/json.js';
 import { edgeConfig } from '../../src/formats/edge-config.js';
 import { cachedModelGguf } from '../../src/formats/gguf-cache.js';
 import { openPool } from '../../src/formats/pool.js';
+import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { assembleEdge, type EdgeAssembly } from '../../src/serve/assemble.js';
 import { openBaseModel, openEmbedder } from '../../src/serve/base-model.js';
 import type { BlendOrder } from '../../src/serve/customizations.js';
 import type { OpenEdgeOptions } from '../../src/serve/open-edge.js';
-import { loadTokenizer } from '../../src/tokenizer/tokenizer.js';
 import { temporaryRoot } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
 

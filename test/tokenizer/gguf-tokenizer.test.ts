@@ -5,10 +5,10 @@ import { describe, expect, it } from 'vitest';
 import { GgufFile } from '../../src/formats/gguf.js';
 import type { GgufMetadata } from '../../src/formats/gguf-types.js';
 import { ggufVocabulary } from '../../src/formats/gguf-vocabulary.js';
-import { readTokenizerFiles } from '../../src/formats/tokenizer-files.js';
+import { loadTokenizer, type Tokenizer } from '../../src/hf/tokenizer.js';
+import { readTokenizerFiles } from '../../src/hf/tokenizer-files.js';
 import { PRE_TOKENIZERS } from '../../src/tokenizer/gguf-pre-tokenizers.js';
 import { ggufTokenizer, tokenizerFromMetadata } from '../../src/tokenizer/gguf-tokenizer.js';
-import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { errorOf } from '../helpers/files.js';
 import { fixture, fixtureJson, hasShared, shared } from '../helpers/fixtures.js';
 

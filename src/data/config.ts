@@ -20,7 +20,7 @@ import {
   value,
   whole,
 } from '../files/schema.js';
-import { DATA_FORMATS, type DataFormat } from './dataset-records.js';
+import { DATA_FORMATS, type DataFormat } from './records.js';
 
 const MAX_YAML_BYTES = 2 ** 20;
 

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { convertLlama2c, type Piece, readPieces } from '../../scripts/convert-llama2c.js';
 import { createRandom } from '../../src/core/random.js';
-import { HfModel } from '../../src/formats/hf-model.js';
-import { loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { HfModel } from '../../src/hf/model.js';
+import { loadTokenizer, type Tokenizer } from '../../src/hf/tokenizer.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { hasShared, shared } from '../helpers/fixtures.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fullMatches, suffixMatches } from '../../src/formats/python-regex.js';
+import { fullMatches, suffixMatches } from '../../src/peft/python-regex.js';
 import { errorOf } from '../helpers/files.js';
 
 const names = ['model.layers.0.self_attn.q_proj', 'model.layers.1.mlp.up_proj', 'lm_head', 'a-b.c d'];

@@ -1,9 +1,9 @@
 import { cpSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { HfModel } from '../../src/formats/hf-model.js';
-import { SafetensorsFile } from '../../src/formats/safetensors.js';
-import { type TensorToWrite, writeSafetensors } from '../../src/formats/safetensors-writer.js';
+import { HfModel } from '../../src/hf/model.js';
+import { SafetensorsFile } from '../../src/safetensors/read.js';
+import { type TensorToWrite, writeSafetensors } from '../../src/safetensors/write.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture, fixtureTensors } from '../helpers/fixtures.js';
 

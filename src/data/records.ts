@@ -7,7 +7,7 @@ import { CrayonError } from '../core/errors.js';
 import { sha256 } from '../files/digest.js';
 import { readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, parseJson } from '../files/json.js';
-import type { DataRecord } from './dataset-template.js';
+import type { DataRecord } from './template.js';
 
 export const DATA_FORMATS = ['json', 'jsonl', 'csv'] as const;
 export type DataFormat = (typeof DATA_FORMATS)[number];

@@ -8,7 +8,7 @@ import { CrayonError } from '../core/errors.js';
 import { bytesOf } from '../files/io.js';
 import { AtomicFileStream } from '../files/stream.js';
 import { float32ToBfloat16, float32ToFloat16 } from './half-floats.js';
-import { type Dtype, layOut, type TensorPlace } from './safetensors-header.js';
+import { type Dtype, layOut, type TensorPlace } from './header.js';
 
 /** What a tensor's elements may be given as; Float32Array also for F16 and BF16, which converts. */
 export type TensorData =

@@ -6,9 +6,9 @@ import assert from 'node:assert';
 import { join } from 'node:path';
 import { writeDirectoryAtomic, writeFileAtomic } from '../files/atomic.js';
 import { writeJson } from '../files/json.js';
-import { ADAPTER_WEIGHTS, loraTensorName } from './peft-adapter.js';
-import { ADAPTER_CONFIG, parsePeftConfig, ranksAndAlphas, targetedModules } from './peft-config.js';
-import { type TensorToWrite, writeSafetensors } from './safetensors-writer.js';
+import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
+import { ADAPTER_CONFIG, parsePeftConfig, ranksAndAlphas, targetedModules } from './config.js';
+import { ADAPTER_WEIGHTS, loraTensorName } from './read.js';
 
 export interface LoraModuleToWrite {
   /** Module path in the base model, e.g. `model.layers.0.self_attn.q_proj`. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { encodeExample, loadTokenizer, type Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { encodeExample, loadTokenizer, type Tokenizer } from '../../src/hf/tokenizer.js';
 import { errorOf } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
 

@@ -2,14 +2,14 @@ import fs, { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { SafetensorsFile } from '../../src/formats/safetensors.js';
+import { SafetensorsFile } from '../../src/safetensors/read.js';
 import {
   ARRAY_OF,
   SafetensorsWriter,
   type TensorData,
   type TensorToWrite,
   writeSafetensors,
-} from '../../src/formats/safetensors-writer.js';
+} from '../../src/safetensors/write.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
 

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { SafetensorsFile } from '../../src/formats/safetensors.js';
+import { SafetensorsFile } from '../../src/safetensors/read.js';
 import { errorOf, safetensorsBytes, temporaryDir } from '../helpers/files.js';
 
 function refusal(bytes: Uint8Array): { code: string; message: string } {

@@ -1,7 +1,7 @@
 import { closeSync, copyFileSync, ftruncateSync, openSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { SafetensorsFile } from '../../src/formats/safetensors.js';
+import { SafetensorsFile } from '../../src/safetensors/read.js';
 import { errorOf, safetensorsBytes, temporaryDir } from '../helpers/files.js';
 import { fixture, fixtureJson } from '../helpers/fixtures.js';
 

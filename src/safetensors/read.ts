@@ -8,9 +8,9 @@ import { endianness } from 'node:os';
 import { CrayonError } from '../core/errors.js';
 import { bytesOf, openRegularFile, readFully } from '../files/io.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half-floats.js';
-import { DTYPE_BYTES, LENGTH_BYTES, parseHeader, parseHeaderLength, type TensorInfo } from './safetensors-header.js';
+import { DTYPE_BYTES, LENGTH_BYTES, parseHeader, parseHeaderLength, type TensorInfo } from './header.js';
 
-export type { Dtype, TensorInfo } from './safetensors-header.js';
+export type { Dtype, TensorInfo } from './header.js';
 
 // The format is little-endian and typed arrays have the machine's order; no supported platform of Node differs.
 assert.equal(endianness(), 'LE', 'safetensors files are read on little-endian machines only');

@@ -2,8 +2,8 @@
  * From a record to an example: by the templates of a YAML description, or by the field names of a plain file.
  */
 
-import type { TaskConfig } from './dataset-config.js';
-import { type DataRecord, type RecordFunction, textTemplate, valueTemplate } from './dataset-template.js';
+import type { TaskConfig } from './config.js';
+import { type DataRecord, type RecordFunction, textTemplate, valueTemplate } from './template.js';
 
 /** An example without its name. */
 export interface RawExample {

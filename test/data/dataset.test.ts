@@ -1,8 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { type DatasetOptions, loadDataset } from '../../src/data/dataset.js';
 import { sha256File } from '../../src/files/digest.js';
-import { type DatasetOptions, loadDataset } from '../../src/formats/dataset.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 
 /** A directory with these files. */

@@ -9,6 +9,8 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
+import type { TensorInfo } from '../safetensors/header.js';
+import { SafetensorsFile } from '../safetensors/read.js';
 import {
   ADAPTER_CONFIG,
   loraScale,
@@ -16,9 +18,7 @@ import {
   ranksAndAlphas,
   readPeftConfig,
   targetedModules,
-} from './peft-config.js';
-import { SafetensorsFile } from './safetensors.js';
-import type { TensorInfo } from './safetensors-header.js';
+} from './config.js';
 
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 export const TENSOR_PREFIX = 'base_model.model.';

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { openPeftAdapter } from '../../src/formats/peft-adapter.js';
-import { type PeftAdapterToWrite, writePeftAdapter } from '../../src/formats/peft-adapter-writer.js';
+import { openPeftAdapter } from '../../src/peft/read.js';
+import { type PeftAdapterToWrite, writePeftAdapter } from '../../src/peft/write.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { textTemplate, valueTemplate } from '../../src/formats/dataset-template.js';
+import { textTemplate, valueTemplate } from '../../src/data/template.js';
 import { errorOf } from '../helpers/files.js';
 
 const text = (source: string, record: Record<string, unknown>) => textTemplate(source, 'a.yaml')(record);

@@ -4,7 +4,7 @@ import {
   float16ToFloat32,
   float32ToBfloat16,
   float32ToFloat16,
-} from '../../src/formats/half-floats.js';
+} from '../../src/safetensors/half-floats.js';
 
 const allBits = Uint16Array.from({ length: 65536 }, (_, i) => i);
 

@@ -12,11 +12,11 @@ import { firstNonFinite } from '../core/finite.js';
 import { sha256File } from '../files/digest.js';
 import { readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, parseJson, readJsonObject } from '../files/json.js';
-import { type ModelConfig, parseModelConfig } from './model-config.js';
-import { SafetensorsFile } from './safetensors.js';
-import type { TensorInfo } from './safetensors-header.js';
+import type { TensorInfo } from '../safetensors/header.js';
+import { SafetensorsFile } from '../safetensors/read.js';
+import { type ModelConfig, parseModelConfig } from './config.js';
 
-export type { ModelConfig, ModelType, RopeScaling } from './model-config.js';
+export type { ModelConfig, ModelType, RopeScaling } from './config.js';
 
 const CONFIG = 'config.json';
 const WEIGHTS = 'model.safetensors';

@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { loadDataset } from '../../src/formats/dataset.js';
-import { parseDatasetConfig } from '../../src/formats/dataset-config.js';
+import { parseDatasetConfig } from '../../src/data/config.js';
+import { loadDataset } from '../../src/data/dataset.js';
 import { hasShared, shared } from '../helpers/fixtures.js';
 
 const configs = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'configs');

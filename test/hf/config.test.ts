@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseModelConfig } from '../../src/formats/model-config.js';
+import { parseModelConfig } from '../../src/hf/config.js';
 import { errorOf } from '../helpers/files.js';
 
 const base = { hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, num_attention_heads: 4, vocab_size: 100 };

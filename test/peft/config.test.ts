@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { loraScale, parsePeftConfig, ranksAndAlphas, targetedModules } from '../../src/formats/peft-config.js';
+import { loraScale, parsePeftConfig, ranksAndAlphas, targetedModules } from '../../src/peft/config.js';
 import { errorOf } from '../helpers/files.js';
 
 const plain = { peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: ['q_proj', 'v_proj'] };

@@ -7,7 +7,7 @@ import { Template } from '@huggingface/jinja';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { CrayonError } from '../core/errors.js';
 import { isJsonObject } from '../files/json.js';
-import { readTokenizerFiles, type TokenizerFiles } from '../formats/tokenizer-files.js';
+import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
 
 export { type EncodedExample, encodeExample } from './encode-example.js';
 

@@ -8,10 +8,10 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
 import { sha256 } from '../files/digest.js';
-import { type GroupConfig, parseDatasetConfig, readYaml, type SplitFile, type TaskConfig } from './dataset-config.js';
-import { plainExample, type RawExample, taskExample, whyInvalid } from './dataset-example.js';
-import { type DataFormat, formatOf, type LocatedRecord, readRecords } from './dataset-records.js';
-import { type DataRecord, type RecordFunction, reasonOf, textTemplate } from './dataset-template.js';
+import { type GroupConfig, parseDatasetConfig, readYaml, type SplitFile, type TaskConfig } from './config.js';
+import { plainExample, type RawExample, taskExample, whyInvalid } from './example.js';
+import { type DataFormat, formatOf, type LocatedRecord, readRecords } from './records.js';
+import { type DataRecord, type RecordFunction, reasonOf, textTemplate } from './template.js';
 
 export interface Example {
   /** '<dataset>:<index>', the index being the record's in its file, from 0. */

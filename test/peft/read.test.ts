@@ -1,9 +1,9 @@
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { loraTensorName, openPeftAdapter } from '../../src/formats/peft-adapter.js';
-import { SafetensorsFile } from '../../src/formats/safetensors.js';
-import { type TensorToWrite, writeSafetensors } from '../../src/formats/safetensors-writer.js';
+import { loraTensorName, openPeftAdapter } from '../../src/peft/read.js';
+import { SafetensorsFile } from '../../src/safetensors/read.js';
+import { type TensorToWrite, writeSafetensors } from '../../src/safetensors/write.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture, hasShared, shared } from '../helpers/fixtures.js';
 
