@@ -26,7 +26,7 @@ import { createParser } from 'eventsource-parser';
 import { percentile } from '../src/bench/latency.js';
 import { openLlamaCppEngine } from '../src/engine/llama-cpp.js';
 import type { EdgeEngine, GenerateEvent, GenerateRequest } from '../src/engine/types.js';
-import { cachedModelGguf, defaultCacheDir } from '../src/formats/gguf-cache.js';
+import { cachedModelGguf, defaultCacheDir } from '../src/gguf/cache.js';
 import { HfModel } from '../src/hf/model.js';
 import { loadTokenizer } from '../src/hf/tokenizer.js';
 import { firstAttentionEmbedder } from '../src/pool/first-attention.js';

@@ -22,17 +22,18 @@ export { type LlamaCppOptions, openLlamaCppEngine } from './engine/llama-cpp.js'
 export { type OpenAiOptions, openOpenAiEngine } from './engine/openai.js';
 export type { EdgeEngine, Engine, GenerateEvent, GenerateRequest, Prompt } from './engine/types.js';
 export { type EdgeConfig, loadEdgeConfig } from './formats/edge-config.js';
-export { GgufFile, type GgufTensorInfo, type GgufValue } from './formats/gguf.js';
-export { type ExportAdapterOptions, type ExportedAdapter, exportAdapterGguf } from './formats/gguf-adapter.js';
-export { cachedAdapterGguf, cachedModelGguf, defaultCacheDir } from './formats/gguf-cache.js';
+export { openPool, type Pool, type PoolManifest } from './formats/pool.js';
+export { type PathKind, recognisePath } from './formats/recognise.js';
+export { type ExportAdapterOptions, type ExportedAdapter, exportAdapterGguf } from './gguf/adapter.js';
+export { cachedAdapterGguf, cachedModelGguf, defaultCacheDir } from './gguf/cache.js';
 export {
   type ExportedGguf,
   type ExportModelOptions,
   exportModelGguf,
   exportModelGgufSteps,
-} from './formats/gguf-model.js';
-export { openPool, type Pool, type PoolManifest } from './formats/pool.js';
-export { type PathKind, recognisePath } from './formats/recognise.js';
+} from './gguf/model.js';
+export { GgufFile, type GgufTensorInfo, type GgufValue } from './gguf/read.js';
+export { ggufTokenizer } from './gguf/vocabulary/tokenizer.js';
 export { HfModel, type ModelConfig } from './hf/model.js';
 export { loadTokenizer, type Tokenizer } from './hf/tokenizer.js';
 export { combineCat, combineLinear, combineSvd } from './lora/combine.js';
@@ -57,7 +58,6 @@ export type { CorrectnessWeights, Decision, Mode, RoutingConfig, Thresholds } fr
 export { type Dtype, SafetensorsFile, type TensorInfo } from './safetensors/read.js';
 export { SafetensorsWriter, type TensorToWrite, writeSafetensors } from './safetensors/write.js';
 export { assembleEdge, type EdgeAssembly } from './serve/assemble.js';
-export { ggufTokenizer } from './tokenizer/gguf-tokenizer.js';
 export { loadAdapterLora, stackAdapters } from './train/adapter-lora.js';
 export { type ExampleScore, type ScoreOptions, type ScoreReport, scoreExamples } from './train/score.js';
 export { TRAIN_DEFAULTS, type TrainSettings } from './train/settings.js';

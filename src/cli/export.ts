@@ -4,9 +4,9 @@ import { Command, Option } from 'commander';
 import { CrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
 import { formatBytes, formatDuration } from '../core/format.js';
-import { exportAdapterGguf } from '../formats/gguf-adapter.js';
-import { type ExportedGguf, exportModelGgufSteps } from '../formats/gguf-model.js';
-import { GGUF_WRITE_TYPES, type GgufWriteType } from '../formats/gguf-quantise.js';
+import { exportAdapterGguf } from '../gguf/adapter.js';
+import { type ExportedGguf, exportModelGgufSteps } from '../gguf/model.js';
+import { GGUF_WRITE_TYPES, type GgufWriteType } from '../gguf/quantise.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags {

@@ -2,10 +2,10 @@
 
 import { isCrayonError } from '../core/errors.js';
 import { formatBytes, formatCount } from '../core/format.js';
-import { GgufFile } from '../formats/gguf.js';
-import { ggufCount, ggufNumber, ggufString, ggufStrings } from '../formats/gguf-metadata.js';
-import type { GgufTensorInfo, GgufValue } from '../formats/gguf-types.js';
-import { readGgufVocabulary } from '../tokenizer/gguf-vocabulary.js';
+import { ggufCount, ggufNumber, ggufString, ggufStrings } from '../gguf/metadata.js';
+import { GgufFile } from '../gguf/read.js';
+import type { GgufTensorInfo, GgufValue } from '../gguf/types.js';
+import { readGgufVocabulary } from '../gguf/vocabulary/read.js';
 import type { Terminal } from './terminal.js';
 
 /** Longer arrays, vocabularies above all, are given by their length in the JSON document. */

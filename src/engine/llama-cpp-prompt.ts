@@ -4,8 +4,8 @@
  */
 
 import type { LlamaModel, Token } from 'node-llama-cpp';
-import type { GgufFile } from '../formats/gguf.js';
-import { ggufNumbers, ggufString, ggufStrings } from '../formats/gguf-metadata.js';
+import { ggufNumbers, ggufString, ggufStrings } from '../gguf/metadata.js';
+import type { GgufFile } from '../gguf/read.js';
 import { type ChatMessage, chatRenderer, type RenderChat } from '../hf/tokenizer.js';
 import { renderPlain } from './plain-template.js';
 import { type SpecialText, specialText, unusedCharacter } from './special-text.js';

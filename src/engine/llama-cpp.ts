@@ -5,7 +5,7 @@ import { freemem } from 'node:os';
 import type { LlamaModel } from 'node-llama-cpp';
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
-import { GgufFile } from '../formats/gguf.js';
+import { GgufFile } from '../gguf/read.js';
 import { answer } from './llama-cpp-answer.js';
 import { adapterSet, ContextPool, type Lease } from './llama-cpp-contexts.js';
 import { type PromptTokens, promptTokens } from './llama-cpp-prompt.js';

@@ -4,8 +4,8 @@ import { closeSync, existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { openRegularFile, readFully } from '../files/io.js';
+import { GGUF_MAGIC } from '../gguf/types.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
-import { GGUF_MAGIC } from './gguf-types.js';
 import { POOL_MANIFEST } from './pool.js';
 
 export type PathKind = 'pool' | 'adapter' | 'model' | 'safetensors' | 'gguf';

@@ -4,8 +4,8 @@
 
 import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
-import { GgufFile } from '../formats/gguf.js';
-import { ggufCount, ggufNumber } from '../formats/gguf-metadata.js';
+import { ggufCount, ggufNumber } from '../gguf/metadata.js';
+import { GgufFile } from '../gguf/read.js';
 import { HfModel } from '../hf/model.js';
 
 /** C hidden size, d query heads x head size. Arrays are row-major; all numbers are finite. */

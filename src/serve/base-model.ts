@@ -3,9 +3,9 @@
 import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { norm } from '../core/vector.js';
-import { GgufFile } from '../formats/gguf.js';
-import { cachedModelGguf } from '../formats/gguf-cache.js';
 import type { Pool } from '../formats/pool.js';
+import { cachedModelGguf } from '../gguf/cache.js';
+import { GgufFile } from '../gguf/read.js';
 import { HfModel, isModelDirectory } from '../hf/model.js';
 import { firstAttentionEmbedder } from '../pool/first-attention.js';
 import { firstAttentionSource } from '../pool/first-attention-source.js';

@@ -3,7 +3,7 @@
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { exportModelGguf } from '../../src/formats/gguf-model.js';
+import { exportModelGguf } from '../../src/gguf/model.js';
 import { crayon, document, succeed } from '../e2e/helpers.js';
 import { temporaryDir } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';

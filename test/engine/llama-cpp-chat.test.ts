@@ -7,7 +7,7 @@ import { type LlamaCppEngine, openLlamaCppEngine } from '../../src/engine/llama-
 import { loadLlama, loadLlamaModel } from '../../src/engine/llama-cpp-runtime.js';
 import { measureThreads } from '../../src/engine/llama-cpp-threads.js';
 import type { Prompt } from '../../src/engine/types.js';
-import { exportModelGguf } from '../../src/formats/gguf-model.js';
+import { exportModelGguf } from '../../src/gguf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { EDGE, edgeGguf, request, wholeAnswer } from '../helpers/edge-gguf.js';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { convertLlama2c } from '../../scripts/convert-llama2c.js';
 import { type LlamaCppEngine, openLlamaCppEngine } from '../../src/engine/llama-cpp.js';
-import { exportModelGguf } from '../../src/formats/gguf-model.js';
+import { exportModelGguf } from '../../src/gguf/model.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';

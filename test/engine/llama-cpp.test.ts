@@ -8,7 +8,7 @@ import { type CrayonError, isCrayonError } from '../../src/core/errors.js';
 import { type LlamaCppEngine, openLlamaCppEngine } from '../../src/engine/llama-cpp.js';
 import { SequenceReader } from '../../src/engine/llama-cpp-reader.js';
 import type { GenerateRequest } from '../../src/engine/types.js';
-import { exportModelGguf } from '../../src/formats/gguf-model.js';
+import { exportModelGguf } from '../../src/gguf/model.js';
 import { SafetensorsFile } from '../../src/safetensors/read.js';
 import { writeSafetensors } from '../../src/safetensors/write.js';
 import { EDGE, edgeGguf, request, wholeAnswer } from '../helpers/edge-gguf.js';

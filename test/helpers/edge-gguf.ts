@@ -4,8 +4,8 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import type { AdapterScale, Engine, GenerateEvent, GenerateRequest, Usage } from '../../src/engine/types.js';
-import { exportAdapterGguf } from '../../src/formats/gguf-adapter.js';
-import { exportModelGguf } from '../../src/formats/gguf-model.js';
+import { exportAdapterGguf } from '../../src/gguf/adapter.js';
+import { exportModelGguf } from '../../src/gguf/model.js';
 import { temporaryRoot } from './files.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');

@@ -4,10 +4,10 @@
  * token together is a merge, and all merges that form one token follow each other: which is checked.
  */
 
-import { CrayonError } from '../core/errors.js';
-import type { JsonObject } from '../files/json.js';
-import { type BpeModel, TOKEN_TYPE } from './gguf-bpe.js';
-import { flatten } from './gguf-pre-tokenizer.js';
+import { CrayonError } from '../../core/errors.js';
+import type { JsonObject } from '../../files/json.js';
+import { type BpeModel, TOKEN_TYPE } from './bpe.js';
+import { flatten } from './splitting.js';
 
 /** Below every merged token: llama.cpp never forms these by merging where the checks hold. */
 const UNMERGED_SCORE = -1e6;

@@ -8,12 +8,12 @@ import { CrayonError } from '../core/errors.js';
 import type { ModelConfig } from '../hf/config.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer-files.js';
-import { ggufArchitecture, ggufModuleName, permutedHeads, permuteRows } from './gguf-names.js';
-import type { GgufWriteType } from './gguf-quantise.js';
-import { ropeFrequencyFactors } from './gguf-rope.js';
-import { GGML_TYPES, type GgufValue } from './gguf-types.js';
-import { ggufVocabulary } from './gguf-vocabulary.js';
-import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './gguf-writer.js';
+import { ggufArchitecture, ggufModuleName, permutedHeads, permuteRows } from './names.js';
+import type { GgufWriteType } from './quantise.js';
+import { ropeFrequencyFactors } from './rope.js';
+import { GGML_TYPES, type GgufValue } from './types.js';
+import { ggufVocabulary } from './vocabulary/write.js';
+import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './write.js';
 
 export interface ExportModelOptions {
   /** a Hugging Face directory of type llama, mistral, qwen2 or qwen3 */

@@ -2,10 +2,10 @@
 
 import type { Llama } from 'node-llama-cpp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createRandom } from '../../src/core/random.js';
-import { GgufFile } from '../../src/formats/gguf.js';
-import { ggufTokenizer } from '../../src/tokenizer/gguf-tokenizer.js';
-import { hasShared, shared } from '../helpers/fixtures.js';
+import { createRandom } from '../../../src/core/random.js';
+import { GgufFile } from '../../../src/gguf/read.js';
+import { ggufTokenizer } from '../../../src/gguf/vocabulary/tokenizer.js';
+import { hasShared, shared } from '../../helpers/fixtures.js';
 
 const TEXTS = 400;
 const PIECES = [

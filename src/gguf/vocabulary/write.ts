@@ -3,14 +3,14 @@
  * tokenizer gives: byte-level BPE becomes a `gpt2` vocabulary, BPE with byte fallback a `llama` (SentencePiece) one.
  */
 
-import { CrayonError } from '../core/errors.js';
-import { isJsonObject, type JsonObject } from '../files/json.js';
-import type { ModelConfig } from '../hf/config.js';
-import type { TokenizerFiles } from '../hf/tokenizer-files.js';
-import { type BpeModel, bpeModel, TOKEN_TYPE } from './gguf-bpe.js';
-import { flatten, ggufPreTokenizer } from './gguf-pre-tokenizer.js';
-import { sentencePieceScores, spacePrefix } from './gguf-sentencepiece.js';
-import type { GgufValue } from './gguf-types.js';
+import { CrayonError } from '../../core/errors.js';
+import { isJsonObject, type JsonObject } from '../../files/json.js';
+import type { ModelConfig } from '../../hf/config.js';
+import type { TokenizerFiles } from '../../hf/tokenizer-files.js';
+import type { GgufValue } from '../types.js';
+import { type BpeModel, bpeModel, TOKEN_TYPE } from './bpe.js';
+import { sentencePieceScores, spacePrefix } from './sentencepiece.js';
+import { flatten, ggufPreTokenizer } from './splitting.js';
 
 interface AddedToken {
   id: number;

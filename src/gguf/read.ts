@@ -6,13 +6,13 @@ import assert from 'node:assert';
 import { closeSync } from 'node:fs';
 import { CrayonError } from '../core/errors.js';
 import { openRegularFile, readFully } from '../files/io.js';
-import { canDequantise, dequantise, encodedBytes } from './gguf-dequantise.js';
-import { ggufInvalid, ggufUnsupported } from './gguf-errors.js';
-import { type GgufHeader, readGgufHeader } from './gguf-header.js';
-import { ggufString } from './gguf-metadata.js';
-import { GGML_TYPES, type GgmlType, type GgufMetadata, type GgufTensorInfo } from './gguf-types.js';
+import { canDequantise, dequantise, encodedBytes } from './dequantise.js';
+import { ggufInvalid, ggufUnsupported } from './errors.js';
+import { type GgufHeader, readGgufHeader } from './header.js';
+import { ggufString } from './metadata.js';
+import { GGML_TYPES, type GgmlType, type GgufMetadata, type GgufTensorInfo } from './types.js';
 
-export type { GgufMetadata, GgufTensorInfo, GgufValue } from './gguf-types.js';
+export type { GgufMetadata, GgufTensorInfo, GgufValue } from './types.js';
 
 /** Elements decoded at a time: a multiple of every block size. */
 const STEP = 2 ** 18;

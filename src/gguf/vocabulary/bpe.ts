@@ -1,7 +1,7 @@
 /** The BPE model inside a tokenizer.json, checked and in one form. */
 
-import { CrayonError } from '../core/errors.js';
-import { isJsonObject, type JsonObject } from '../files/json.js';
+import { CrayonError } from '../../core/errors.js';
+import { isJsonObject, type JsonObject } from '../../files/json.js';
 
 /** `llama_token_type` in llama.h. */
 export const TOKEN_TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;

@@ -6,8 +6,8 @@
  */
 
 import { bfloat16ToFloat32, float16ToFloat32, float16Value } from '../safetensors/half-floats.js';
-import { dequantiseQ4K, dequantiseQ5K, dequantiseQ6K } from './gguf-k-quants.js';
-import { GGML_TYPES, type GgmlType } from './gguf-types.js';
+import { dequantiseQ4K, dequantiseQ5K, dequantiseQ6K } from './k-quants.js';
+import { GGML_TYPES, type GgmlType } from './types.js';
 
 /** `bytes` holds `target.length` elements, a whole number of blocks. */
 type Dequantise = (bytes: Uint8Array, target: Float32Array) => void;

@@ -3,11 +3,11 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { GgufFile } from '../../src/formats/gguf.js';
-import { exportAdapterGguf } from '../../src/formats/gguf-adapter.js';
-import { exportModelGguf } from '../../src/formats/gguf-model.js';
-import type { GgufWriteType } from '../../src/formats/gguf-quantise.js';
-import { writeGguf } from '../../src/formats/gguf-writer.js';
+import { exportAdapterGguf } from '../../src/gguf/adapter.js';
+import { exportModelGguf } from '../../src/gguf/model.js';
+import type { GgufWriteType } from '../../src/gguf/quantise.js';
+import { GgufFile } from '../../src/gguf/read.js';
+import { writeGguf } from '../../src/gguf/write.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';

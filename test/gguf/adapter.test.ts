@@ -3,10 +3,10 @@
 import { cpSync, existsSync, readdirSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { GgufFile } from '../../src/formats/gguf.js';
-import { chooseAlpha, exportAdapterGguf } from '../../src/formats/gguf-adapter.js';
-import { cachedAdapterGguf, cachedModelGguf, defaultCacheDir } from '../../src/formats/gguf-cache.js';
-import { exportModelGguf } from '../../src/formats/gguf-model.js';
+import { chooseAlpha, exportAdapterGguf } from '../../src/gguf/adapter.js';
+import { cachedAdapterGguf, cachedModelGguf, defaultCacheDir } from '../../src/gguf/cache.js';
+import { exportModelGguf } from '../../src/gguf/model.js';
+import { GgufFile } from '../../src/gguf/read.js';
 import { openPeftAdapter } from '../../src/peft/read.js';
 import { writePeftAdapter } from '../../src/peft/write.js';
 import { editJson } from '../e2e/helpers.js';

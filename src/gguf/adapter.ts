@@ -10,11 +10,11 @@
 import { basename, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { type LoraModule, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
-import { type AdapterBase, readAdapterBase } from './gguf-adapter-base.js';
-import { ggufModuleName, permutedHeads, permuteRows } from './gguf-names.js';
-import type { GgufWriteType } from './gguf-quantise.js';
-import type { GgufValue } from './gguf-types.js';
-import { type GgufTensorToWrite, writeGguf } from './gguf-writer.js';
+import { type AdapterBase, readAdapterBase } from './adapter-base.js';
+import { ggufModuleName, permutedHeads, permuteRows } from './names.js';
+import type { GgufWriteType } from './quantise.js';
+import type { GgufValue } from './types.js';
+import { type GgufTensorToWrite, writeGguf } from './write.js';
 
 export interface ExportAdapterOptions {
   /** a PEFT directory */

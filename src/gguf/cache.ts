@@ -14,10 +14,10 @@ import { HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer-files.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
 import { ADAPTER_WEIGHTS } from '../peft/read.js';
-import { exportAdapterGguf } from './gguf-adapter.js';
-import { type AdapterBase, readAdapterBase } from './gguf-adapter-base.js';
-import { exportModelGguf } from './gguf-model.js';
-import type { GgufWriteType } from './gguf-quantise.js';
+import { exportAdapterGguf } from './adapter.js';
+import { type AdapterBase, readAdapterBase } from './adapter-base.js';
+import { exportModelGguf } from './model.js';
+import type { GgufWriteType } from './quantise.js';
 
 export interface CacheOptions {
   /** default: `crayon` in $XDG_CACHE_HOME, or in ~/.cache */

@@ -3,11 +3,11 @@
  * as a tokenizer.json for @huggingface/tokenizers.
  */
 
-import type { JsonObject } from '../files/json.js';
-import type { GgufFile } from '../formats/gguf.js';
-import type { GgufMetadata } from '../formats/gguf-types.js';
-import { chatRenderer, createTokenizer, requireBos, type Tokenizer } from '../hf/tokenizer.js';
-import { type GgufVocabulary, readGgufVocabulary } from './gguf-vocabulary.js';
+import type { JsonObject } from '../../files/json.js';
+import { chatRenderer, createTokenizer, requireBos, type Tokenizer } from '../../hf/tokenizer.js';
+import type { GgufFile } from '../read.js';
+import type { GgufMetadata } from '../types.js';
+import { type GgufVocabulary, readGgufVocabulary } from './read.js';
 import { spmCodec } from './spm.js';
 
 /**

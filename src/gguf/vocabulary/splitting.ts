@@ -6,8 +6,8 @@
  * (src/llama-vocab.cpp), so a new vocabulary under known rules is recognised, and unknown rules are refused.
  */
 
-import { CrayonError } from '../core/errors.js';
-import { isJsonObject, type JsonObject } from '../files/json.js';
+import { CrayonError } from '../../core/errors.js';
+import { isJsonObject, type JsonObject } from '../../files/json.js';
 
 interface KnownRules {
   /** The steps, as `describe` writes them. */

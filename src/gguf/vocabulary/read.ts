@@ -3,10 +3,10 @@
  * (llama-vocab.cpp, `llama_vocab::impl::load`).
  */
 
-import { CrayonError } from '../core/errors.js';
-import { ggufBool, ggufNumber, ggufNumbers, ggufString, ggufStrings } from '../formats/gguf-metadata.js';
-import type { GgufMetadata } from '../formats/gguf-types.js';
-import { PRE_TOKENIZERS, type PreTokenizer, preTokenizer } from './gguf-pre-tokenizers.js';
+import { CrayonError } from '../../core/errors.js';
+import { ggufBool, ggufNumber, ggufNumbers, ggufString, ggufStrings } from '../metadata.js';
+import type { GgufMetadata } from '../types.js';
+import { PRE_TOKENIZERS, type PreTokenizer, preTokenizer } from './expressions.js';
 
 /** llama.h: llama_token_type. */
 const UNKNOWN = 2;

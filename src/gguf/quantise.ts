@@ -6,7 +6,7 @@ import assert from 'node:assert';
 import { CrayonError } from '../core/errors.js';
 import { bytesOf } from '../files/io.js';
 import { float32ToFloat16 } from '../safetensors/half-floats.js';
-import { GGML_TYPES, type GgmlType } from './gguf-types.js';
+import { GGML_TYPES, type GgmlType } from './types.js';
 
 /** Encodings that crayon writes. */
 export const GGUF_WRITE_TYPES = ['F32', 'F16', 'Q8_0'] as const satisfies readonly GgmlType[];

@@ -1,8 +1,8 @@
 /** The tensor table of a GGUF header: names, shapes, types and places, checked against each other and the file's size. */
 
 import type { ByteCursor } from './byte-cursor.js';
-import { ggufInvalid } from './gguf-errors.js';
-import { GGML_OPAQUE_TYPES, GGML_TYPES, type GgufTensorInfo } from './gguf-types.js';
+import { ggufInvalid } from './errors.js';
+import { GGML_OPAQUE_TYPES, GGML_TYPES, type GgufTensorInfo } from './types.js';
 
 /** What the table needs of the reader around it. */
 export interface TensorTableReader {

@@ -3,7 +3,7 @@
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { GgufFile } from '../../src/formats/gguf.js';
+import { GgufFile } from '../../src/gguf/read.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import {
   arrayEntry,

@@ -1,9 +1,9 @@
 /** Every encoding against gguf-py's numbers (scripts/fixtures/gguf_quants.py). */
 
 import { describe, expect, it } from 'vitest';
-import { GgufFile } from '../../src/formats/gguf.js';
-import { canDequantise, dequantise, encodedBytes } from '../../src/formats/gguf-dequantise.js';
-import { GGML_TYPES, type GgmlType } from '../../src/formats/gguf-types.js';
+import { canDequantise, dequantise, encodedBytes } from '../../src/gguf/dequantise.js';
+import { GgufFile } from '../../src/gguf/read.js';
+import { GGML_TYPES, type GgmlType } from '../../src/gguf/types.js';
 import { fixtureJson } from '../helpers/fixtures.js';
 import { ggufModel, ggufPath } from '../helpers/gguf.js';
 

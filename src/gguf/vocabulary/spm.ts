@@ -4,7 +4,7 @@
  * piece become their bytes. transformers' own way, merges by rank, is the same except where scores are equal.
  */
 
-import type { GgufVocabulary } from './gguf-vocabulary.js';
+import type { GgufVocabulary } from './read.js';
 
 export interface SpmCodec {
   /** Ids of a text without BOS; names of special tokens in it become those tokens. */

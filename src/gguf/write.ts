@@ -5,7 +5,7 @@
 
 import assert from 'node:assert';
 import { AtomicFileStream, refuseUnlessReplaceableFile } from '../files/stream.js';
-import { encodeGgufTensor, type GgufWriteType, ggufTensorBytes } from './gguf-quantise.js';
+import { encodeGgufTensor, type GgufWriteType, ggufTensorBytes } from './quantise.js';
 import {
   GGML_TYPES,
   GGUF_DEFAULT_ALIGNMENT,
@@ -15,7 +15,7 @@ import {
   type GgufMetadata,
   type GgufValue,
   type GgufValueType,
-} from './gguf-types.js';
+} from './types.js';
 
 export interface GgufTensorToWrite {
   /** at most 63 bytes */

@@ -1,11 +1,11 @@
 /** What an adapter's export must know about its base model, from a Hugging Face directory or from a GGUF file. */
 
 import { CrayonError } from '../core/errors.js';
+import { recognisePath } from '../formats/recognise.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
-import { GgufFile } from './gguf.js';
-import { ggufCount } from './gguf-metadata.js';
-import { type AttentionShape, type GgufArchitecture, ggufArchitecture, ggufModuleName } from './gguf-names.js';
-import { recognisePath } from './recognise.js';
+import { ggufCount } from './metadata.js';
+import { type AttentionShape, type GgufArchitecture, ggufArchitecture, ggufModuleName } from './names.js';
+import { GgufFile } from './read.js';
 
 export interface AdapterBase extends AttentionShape {
   path: string;

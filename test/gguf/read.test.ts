@@ -3,16 +3,9 @@
 import { writeFileSync } from 'node:fs';
 import { gguf } from '@huggingface/gguf';
 import { describe, expect, it } from 'vitest';
-import { GgufFile } from '../../src/formats/gguf.js';
-import {
-  ggufBool,
-  ggufCount,
-  ggufNumber,
-  ggufNumbers,
-  ggufString,
-  ggufStrings,
-} from '../../src/formats/gguf-metadata.js';
-import { GGML_OPAQUE_TYPES, GGML_TYPES } from '../../src/formats/gguf-types.js';
+import { ggufBool, ggufCount, ggufNumber, ggufNumbers, ggufString, ggufStrings } from '../../src/gguf/metadata.js';
+import { GgufFile } from '../../src/gguf/read.js';
+import { GGML_OPAQUE_TYPES, GGML_TYPES } from '../../src/gguf/types.js';
 import { errorOf } from '../helpers/files.js';
 import { hasShared, shared } from '../helpers/fixtures.js';
 import {

@@ -6,8 +6,8 @@
  */
 
 import { ByteCursor } from './byte-cursor.js';
-import { ggufInvalid, ggufUnsupported } from './gguf-errors.js';
-import { readGgufTensors } from './gguf-tensors.js';
+import { ggufInvalid, ggufUnsupported } from './errors.js';
+import { readGgufTensors } from './tensors.js';
 import {
   GGUF_DEFAULT_ALIGNMENT,
   GGUF_MAGIC,
@@ -16,7 +16,7 @@ import {
   type GgufTensorInfo,
   type GgufValue,
   type GgufValueType,
-} from './gguf-types.js';
+} from './types.js';
 
 export interface GgufHeader {
   version: number;

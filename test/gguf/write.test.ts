@@ -4,11 +4,11 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CrayonError } from '../../src/core/errors.js';
-import { GgufFile } from '../../src/formats/gguf.js';
-import { exportModelGguf } from '../../src/formats/gguf-model.js';
-import { encodeGgufTensor } from '../../src/formats/gguf-quantise.js';
-import type { GgufValue } from '../../src/formats/gguf-types.js';
-import { type GgufTensorToWrite, writeGguf, writeGgufSteps } from '../../src/formats/gguf-writer.js';
+import { exportModelGguf } from '../../src/gguf/model.js';
+import { encodeGgufTensor } from '../../src/gguf/quantise.js';
+import { GgufFile } from '../../src/gguf/read.js';
+import type { GgufValue } from '../../src/gguf/types.js';
+import { type GgufTensorToWrite, writeGguf, writeGgufSteps } from '../../src/gguf/write.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
 import { readWithPeer } from '../helpers/gguf-peer.js';

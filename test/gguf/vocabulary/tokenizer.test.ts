@@ -2,15 +2,15 @@
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { GgufFile } from '../../src/formats/gguf.js';
-import type { GgufMetadata } from '../../src/formats/gguf-types.js';
-import { ggufVocabulary } from '../../src/formats/gguf-vocabulary.js';
-import { loadTokenizer, type Tokenizer } from '../../src/hf/tokenizer.js';
-import { readTokenizerFiles } from '../../src/hf/tokenizer-files.js';
-import { PRE_TOKENIZERS } from '../../src/tokenizer/gguf-pre-tokenizers.js';
-import { ggufTokenizer, tokenizerFromMetadata } from '../../src/tokenizer/gguf-tokenizer.js';
-import { errorOf } from '../helpers/files.js';
-import { fixture, fixtureJson, hasShared, shared } from '../helpers/fixtures.js';
+import { GgufFile } from '../../../src/gguf/read.js';
+import type { GgufMetadata } from '../../../src/gguf/types.js';
+import { PRE_TOKENIZERS } from '../../../src/gguf/vocabulary/expressions.js';
+import { ggufTokenizer, tokenizerFromMetadata } from '../../../src/gguf/vocabulary/tokenizer.js';
+import { ggufVocabulary } from '../../../src/gguf/vocabulary/write.js';
+import { loadTokenizer, type Tokenizer } from '../../../src/hf/tokenizer.js';
+import { readTokenizerFiles } from '../../../src/hf/tokenizer-files.js';
+import { errorOf } from '../../helpers/files.js';
+import { fixture, fixtureJson, hasShared, shared } from '../../helpers/fixtures.js';
 
 const REAL = ['gpt-2', 'llama-spm', 'phi-3', 'starcoder'];
 const realPath = (name: string): string => shared('llama.cpp-vocab', 'models', `ggml-vocab-${name}.gguf`);

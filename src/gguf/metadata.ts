@@ -1,7 +1,7 @@
 /** Typed access to a GGUF file's metadata: a value of another type than its key promises is an error, an absent one is not. */
 
-import { ggufInvalid } from './gguf-errors.js';
-import type { GgufMetadata } from './gguf-types.js';
+import { ggufInvalid } from './errors.js';
+import type { GgufMetadata } from './types.js';
 
 /** @throws CrayonError `gguf-invalid` when it is no text */
 export function ggufString(metadata: GgufMetadata, key: string, path: string): string | undefined {
