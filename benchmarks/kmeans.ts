@@ -22,8 +22,8 @@ import Table from 'cli-table3';
 import { createRandom } from '../src/core/random.js';
 import { chooseBackend, releaseBackend } from '../src/model/backend.js';
 import type { BackendName } from '../src/model/backend-names.js';
-import { sphericalKMeans } from '../src/pool/kmeans.js';
-import { densePoints } from '../src/pool/points.js';
+import { sphericalKMeans } from '../src/pool/cluster/kmeans.js';
+import { densePoints } from '../src/pool/cluster/points.js';
 
 const { values: options } = parseArgs({
   options: {

@@ -29,7 +29,7 @@ import type { EdgeEngine, GenerateEvent, GenerateRequest } from '../src/engine/t
 import { cachedModelGguf, defaultCacheDir } from '../src/gguf/cache.js';
 import { HfModel } from '../src/hf/model.js';
 import { loadTokenizer } from '../src/hf/tokenizer.js';
-import { firstAttentionEmbedder } from '../src/pool/first-attention.js';
+import { firstAttentionEmbedder } from '../src/pool/embed/first-attention.js';
 import { Router } from '../src/routing/router.js';
 import { buildScopeProfile, type ScopeFunction, scopeScore } from '../src/routing/scope.js';
 import type { RoutingConfig } from '../src/routing/types.js';

@@ -2,7 +2,7 @@
 
 import { createRandom } from '../core/random.js';
 import { argmax, dot, meanRows, norm, row } from '../core/vector.js';
-import type { Pool } from '../formats/pool.js';
+import type { Pool } from '../pool/pool.js';
 import type { ClusterMap } from './types.js';
 
 export interface MapPoints {

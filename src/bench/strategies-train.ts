@@ -2,9 +2,9 @@
 
 import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
-import { openPool } from '../formats/pool.js';
 import { PROJECTIONS } from '../model/projections.js';
 import { poolLayout } from '../pool/build.js';
+import { openPool } from '../pool/pool.js';
 import { type PreparedExample, prepareExamples } from '../pool/prepare.js';
 import { stackAdapters } from '../train/adapter-lora.js';
 import { type EvaluationLora, meanLoss, scoreCompletions } from '../train/evaluate.js';

@@ -2,8 +2,8 @@
 
 import type { BenchConfig } from '../formats/bench-config.js';
 import type { BenchRunDirectory } from '../formats/bench-run.js';
-import { openPool } from '../formats/pool.js';
 import { loadPoolGates } from '../pool/gate.js';
+import { openPool } from '../pool/pool.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import type { Answerer, LoadedModel } from './answers.js';

@@ -5,8 +5,8 @@
  * Only N numbers come out, and they are all that ever needs to leave the device.
  */
 import { CrayonError } from '../core/errors.js';
-import { gram } from '../core/linalg.js';
-import { nonNegativeLeastSquares } from '../core/linalg-nnls.js';
+import { nonNegativeLeastSquares } from '../core/linalg/nnls.js';
+import { gram } from '../core/linalg/products.js';
 import { softmax } from '../core/softmax.js';
 import { argmax, cosine, dot, type Floats, meanRows, norm, normalise, row } from '../core/vector.js';
 import { checkCoefficients } from './plan.js';

@@ -8,7 +8,7 @@
 import { CrayonError } from '../core/errors.js';
 import { mean } from '../core/stats.js';
 import { argmax, row } from '../core/vector.js';
-import { type PoolCluster, SIMILARITY_QUANTILES } from '../formats/pool-manifest.js';
+import { type PoolCluster, SIMILARITY_QUANTILES } from '../pool/manifest.js';
 import { type Rows, similaritiesTo } from './coefficients.js';
 
 /** Median percentile below which the pool does not cover the examples, and below which it is in doubt. */

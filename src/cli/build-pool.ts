@@ -3,7 +3,7 @@
 import { Command, Option } from 'commander';
 import type { BackendName } from '../model/backend-names.js';
 import { PROJECTIONS, type Projection } from '../model/projections.js';
-import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/build-options.js';
+import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/options.js';
 import type { LongPolicy } from '../pool/prepare.js';
 import { backendOption, collect, decimal, wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';

@@ -1,6 +1,6 @@
 /** What the quickstart builds and whom it plays; chosen by the experiments in docs/experiments.md. */
 
-import { BUILD_DEFAULTS } from '../pool/build-options.js';
+import { BUILD_DEFAULTS } from '../pool/options.js';
 
 export interface User {
   name: string;

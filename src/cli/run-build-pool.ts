@@ -4,7 +4,7 @@ import { ellipsisFront, formatBytes, formatCount, formatDuration } from '../core
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import type { BackendName } from '../model/backend-names.js';
 import { type BuildResult, buildPool } from '../pool/build.js';
-import type { BuildPoolOptions } from '../pool/build-options.js';
+import type { BuildPoolOptions } from '../pool/options.js';
 import { planBuild } from '../pool/plan.js';
 import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';

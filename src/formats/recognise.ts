@@ -6,7 +6,7 @@ import { CrayonError } from '../core/errors.js';
 import { openRegularFile, readFully } from '../files/io.js';
 import { GGUF_MAGIC } from '../gguf/types.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
-import { POOL_MANIFEST } from './pool.js';
+import { POOL_MANIFEST } from '../pool/pool.js';
 
 export type PathKind = 'pool' | 'adapter' | 'model' | 'safetensors' | 'gguf';
 

@@ -9,9 +9,9 @@
  *
  * Here only arrays; files are the business of blend/.
  */
-import { multiplyTransposed } from '../core/linalg.js';
-import { thinQr } from '../core/linalg-qr.js';
-import { topSvd } from '../core/linalg-svd.js';
+import { multiplyTransposed } from '../core/linalg/products.js';
+import { thinQr } from '../core/linalg/qr.js';
+import { topSvd } from '../core/linalg/svd.js';
 import { assertFactors, type CombinedFactors, type LoraFactors, type ModuleShape, placeColumns } from './factors.js';
 
 /**

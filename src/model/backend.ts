@@ -11,8 +11,8 @@ import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import { withQuietStderr } from '../files/quiet-stderr.js';
-import { hasLinuxLibrary, hasTfjsBinding } from '../formats/native-libraries.js';
 import { BACKENDS, type BackendName } from './backend-names.js';
+import { hasLinuxLibrary, hasTfjsBinding } from './native-libraries.js';
 import { registerWasmMatMul } from './wasm-matmul.js';
 
 export interface BackendChoice {

@@ -8,21 +8,21 @@
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
 import { softmax } from '../core/softmax.js';
-import type { PoolManifest } from '../formats/pool.js';
-import { WorkDirectory } from '../formats/work-directory.js';
 import type { HfModel } from '../hf/model.js';
 import { LlamaModel } from '../model/llama.js';
 import { PROJECTIONS } from '../model/projections.js';
 import { meanLoss, scoreCompletions } from '../train/evaluate.js';
 import { createLoraLayout, type LoraLayout } from '../train/lora-layout.js';
-import type { BuildHooks, BuildPoolOptions, BuildProgress } from './build-options.js';
-import { type ClusterResult, clusterPoints, refuseFewExamples } from './cluster.js';
-import { describeClusters } from './cluster-report.js';
-import { embedTrainingSet } from './embed.js';
-import { hiddenLayerOf, parseEmbeddingKind } from './embedding-kinds.js';
+import { type ClusterResult, clusterPoints, refuseFewExamples } from './cluster/cluster.js';
+import type { Points } from './cluster/points.js';
+import { describeClusters } from './cluster/report.js';
+import { embedTrainingSet } from './embed/embed.js';
+import { hiddenLayerOf, parseEmbeddingKind } from './embed/kinds.js';
 import { readInputs } from './inputs.js';
-import type { Points } from './points.js';
+import type { BuildHooks, BuildPoolOptions, BuildProgress } from './options.js';
+import type { PoolManifest } from './pool.js';
 import { trainAdapters } from './train.js';
+import { WorkDirectory } from './work-directory.js';
 import { refuseExistingPool, writePool } from './write.js';
 
 export interface BuildResult {

@@ -3,18 +3,18 @@
 import { softmax } from '../core/softmax.js';
 import { dot, row } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
-import { openPool } from '../formats/pool.js';
 import type { HfModel } from '../hf/model.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
 import { stackAdapters } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import type { LoraLayout } from '../train/lora-layout.js';
-import { withBos } from './embed.js';
-import { type EmbeddingKind, hiddenLayerOf } from './embedding-kinds.js';
-import { hiddenStateEmbeddings } from './hidden-states.js';
+import { withBos } from './embed/embed.js';
+import { hiddenStateEmbeddings } from './embed/hidden-states.js';
+import { type EmbeddingKind, hiddenLayerOf } from './embed/kinds.js';
+import { embedInSpace, type HiddenStateEmbedder, poolSpace, refuseOtherBase } from './embed/space.js';
+import { openPool } from './pool.js';
 import { prepareExamples } from './prepare.js';
-import { embedInSpace, type HiddenStateEmbedder, poolSpace, refuseOtherBase } from './space.js';
 
 /** A forward pass for the embedding kinds that need one. */
 export function hiddenEmbedder(model: LlamaModel, kind: EmbeddingKind, tokenizer: Tokenizer): HiddenStateEmbedder {

@@ -4,7 +4,7 @@ import { CrayonError } from '../core/errors.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
 import { HfModel } from '../hf/model.js';
 import { loadTokenizer } from '../hf/tokenizer.js';
-import type { BuildPoolOptions, BuildProgress } from './build-options.js';
+import type { BuildPoolOptions, BuildProgress } from './options.js';
 import { type PreparedExample, prepareExamples } from './prepare.js';
 
 export interface BuildInputs {

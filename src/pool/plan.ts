@@ -2,10 +2,10 @@
 
 import type { ModelConfig } from '../hf/model.js';
 import { poolLayout } from './build.js';
-import type { BuildPoolOptions } from './build-options.js';
-import { AUTO_CANDIDATES, refuseFewExamples } from './cluster.js';
-import { hiddenLayerOf, parseEmbeddingKind } from './embedding-kinds.js';
+import { AUTO_CANDIDATES, refuseFewExamples } from './cluster/cluster.js';
+import { hiddenLayerOf, parseEmbeddingKind } from './embed/kinds.js';
 import { readInputs } from './inputs.js';
+import type { BuildPoolOptions } from './options.js';
 import { refuseExistingPool } from './write.js';
 
 export interface BuildPlan {

@@ -2,12 +2,12 @@
 
 import { CrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
-import type { WorkDirectory } from '../formats/work-directory.js';
 import type { LlamaModel } from '../model/llama.js';
 import type { LoraLayout } from '../train/lora-layout.js';
 import { type StepReport, Trainer } from '../train/trainer.js';
-import type { BuildHooks, BuildPoolOptions } from './build-options.js';
+import type { BuildHooks, BuildPoolOptions } from './options.js';
 import type { PreparedExample } from './prepare.js';
+import type { WorkDirectory } from './work-directory.js';
 
 export interface Trained {
   parameters: Float32Array;

@@ -3,13 +3,13 @@
 import { join } from 'node:path';
 import { CRAYON_VERSION } from '../core/version.js';
 import { AtomicDirectory, writeDirectoryAtomic } from '../files/atomic.js';
-import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from '../formats/pool.js';
 import { writePeftAdapter } from '../peft/write.js';
 import { adapterFactors, type LoraLayout } from '../train/lora-layout.js';
-import type { BuildPoolOptions } from './build-options.js';
-import type { ClusterResult } from './cluster.js';
+import type { ClusterResult } from './cluster/cluster.js';
+import type { EmbeddingSpace } from './embed/space.js';
 import type { BuildInputs } from './inputs.js';
-import type { EmbeddingSpace } from './space.js';
+import type { BuildPoolOptions } from './options.js';
+import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
 import type { Trained } from './train.js';
 
 export interface PoolToWrite {

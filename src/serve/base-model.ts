@@ -3,14 +3,14 @@
 import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { norm } from '../core/vector.js';
-import type { Pool } from '../formats/pool.js';
 import { cachedModelGguf } from '../gguf/cache.js';
 import { GgufFile } from '../gguf/read.js';
 import { HfModel, isModelDirectory } from '../hf/model.js';
-import { firstAttentionEmbedder } from '../pool/first-attention.js';
-import { firstAttentionSource } from '../pool/first-attention-source.js';
-import { centreRows, poolSpace, refuseOtherBase } from '../pool/space.js';
-import { tfidfDense } from '../pool/tfidf.js';
+import { firstAttentionEmbedder } from '../pool/embed/first-attention.js';
+import { firstAttentionSource } from '../pool/embed/first-attention-source.js';
+import { centreRows, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
+import { tfidfDense } from '../pool/embed/tfidf.js';
+import type { Pool } from '../pool/pool.js';
 import { remembering, type TextEmbedder } from './embedder.js';
 
 export interface BaseModel {

@@ -4,7 +4,7 @@ import { estimateCoefficients, type Rows } from '../blend/coefficients.js';
 import { checkCoverage } from '../blend/coverage.js';
 import { CrayonError } from '../core/errors.js';
 import { ScratchDirectory } from '../files/scratch-directory.js';
-import type { Pool } from '../formats/pool.js';
+import type { Pool } from '../pool/pool.js';
 import { BlendThread } from './blend-thread.js';
 import type { BlendMaker, BlendOrder, MadeBlend } from './customizations.js';
 import type { TextEmbedder } from './embedder.js';

@@ -5,8 +5,8 @@ import { parentPort, threadId } from 'node:worker_threads';
 import { blendAdapters } from '../blend/blend.js';
 import { isCrayonError } from '../core/errors.js';
 import { discard } from '../files/atomic.js';
-import { openPool } from '../formats/pool.js';
 import { cachedAdapterGguf } from '../gguf/cache.js';
+import { openPool } from '../pool/pool.js';
 import type { BlendJob, BlendReply } from './blend-thread.js';
 
 const port = parentPort!;

@@ -6,12 +6,12 @@ import { clusterMap, principalDirections } from '../../src/bench/cluster-map.js'
 import { EXAMPLE_DELIMITER, inContext } from '../../src/bench/strategies-context.js';
 import { meanRows } from '../../src/core/vector.js';
 import type { Example } from '../../src/data/dataset.js';
-import type { Pool } from '../../src/formats/pool.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { generateGreedy } from '../../src/model/generate.js';
 import { LlamaModel } from '../../src/model/llama.js';
+import type { Pool } from '../../src/pool/pool.js';
 import { loadAdapterLora } from '../../src/train/adapter-lora.js';
 import { answerPrompts } from '../../src/train/answer-batch.js';
 import { scoreCompletions } from '../../src/train/evaluate.js';

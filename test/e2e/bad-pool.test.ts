@@ -3,7 +3,7 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { PoolManifest } from '../../src/formats/pool.js';
+import type { PoolManifest } from '../../src/pool/pool.js';
 import { fixture } from '../helpers/fixtures.js';
 import {
   buildArgs,

@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { BlendPoolResult } from '../../src/blend/blend-pool.js';
-import type { PoolManifest } from '../../src/formats/pool.js';
+import type { PoolManifest } from '../../src/pool/pool.js';
 import type { ScoreReport } from '../../src/train/score.js';
 import { fixture } from '../helpers/fixtures.js';
 import { buildArgs, crayon, document, LLAMA, records, scratch, succeed, writeJsonl } from './helpers.js';

@@ -9,7 +9,7 @@ import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import type { BackendName } from '../../src/model/backend-names.js';
 import { LlamaModel } from '../../src/model/llama.js';
 import { openPeftAdapter } from '../../src/peft/read.js';
-import { hiddenStateEmbeddings } from '../../src/pool/hidden-states.js';
+import { hiddenStateEmbeddings } from '../../src/pool/embed/hidden-states.js';
 import { AdamW } from '../../src/train/adamw.js';
 import { padBatch } from '../../src/train/batches.js';
 import { bindFactors, factorSlices, gateTensor } from '../../src/train/lora-binding.js';

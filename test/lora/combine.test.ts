@@ -1,6 +1,6 @@
 // npx vitest run test/lora/combine.test.ts
 import { describe, expect, it } from 'vitest';
-import { topSvd } from '../../src/core/linalg-svd.js';
+import { topSvd } from '../../src/core/linalg/svd.js';
 import { createRandom } from '../../src/core/random.js';
 import { combineCat, combineLinear, combineSvd, deltaNorm } from '../../src/lora/combine.js';
 import type { LoraFactors, ModuleShape } from '../../src/lora/factors.js';

@@ -1,7 +1,7 @@
-// npx vitest run test/core/linalg-svd.test.ts
+// npx vitest run test/core/linalg/svd.test.ts
 import { describe, expect, it } from 'vitest';
-import { topSvd } from '../../src/core/linalg-svd.js';
-import { createRandom } from '../../src/core/random.js';
+import { topSvd } from '../../../src/core/linalg/svd.js';
+import { createRandom } from '../../../src/core/random.js';
 
 const random = createRandom(11, 'svd');
 const normals = (count: number): Float64Array => Float64Array.from({ length: count }, () => random.normal());

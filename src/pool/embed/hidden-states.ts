@@ -4,8 +4,8 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-import { eventLoopTurn } from '../core/event-loop.js';
-import type { LlamaModel } from '../model/llama.js';
+import { eventLoopTurn } from '../../core/event-loop.js';
+import type { LlamaModel } from '../../model/llama.js';
 
 export interface HiddenStateOptions {
   /** hidden state as transformers numbers them: 0 the embeddings, `numLayers` the last one after the final norm */

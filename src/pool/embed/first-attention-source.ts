@@ -2,11 +2,11 @@
  * Where the first-attention embedding's weights come from: a Hugging Face directory or a GGUF file, both read at offsets.
  */
 
-import { CrayonError } from '../core/errors.js';
-import { firstNonFinite } from '../core/finite.js';
-import { ggufCount, ggufNumber } from '../gguf/metadata.js';
-import { GgufFile } from '../gguf/read.js';
-import { HfModel } from '../hf/model.js';
+import { CrayonError } from '../../core/errors.js';
+import { firstNonFinite } from '../../core/finite.js';
+import { ggufCount, ggufNumber } from '../../gguf/metadata.js';
+import { GgufFile } from '../../gguf/read.js';
+import { HfModel } from '../../hf/model.js';
 
 /** C hidden size, d query heads x head size. Arrays are row-major; all numbers are finite. */
 export interface FirstAttentionSource {

@@ -7,7 +7,7 @@ import {
   type PoolManifest,
   type PoolTensors,
   writePoolManifest,
-} from '../../src/formats/pool.js';
+} from '../../src/pool/pool.js';
 import { writeSafetensors } from '../../src/safetensors/write.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';

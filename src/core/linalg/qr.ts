@@ -9,7 +9,7 @@
  * - anything else, such as adapters that share a frozen A: Householder reflections, which need no rank at all
  *   (Golub & Van Loan, Matrix Computations, 5.2.2). Slower, and exact to rounding for every input.
  */
-import { cholesky, combineVectors, gram, solveLowerTransposed } from './linalg.js';
+import { cholesky, combineVectors, gram, solveLowerTransposed } from './products.js';
 
 /** Smallest squared sine between a column and the span of its predecessors for which the Gram matrix is trusted. */
 const CHOLESKY_PIVOT = 1e-6;

@@ -2,7 +2,7 @@
  * Non-negative least squares: min over x >= 0 of |M x - y|, by Lawson & Hanson's active set (Solving Least Squares Problems,
  * 1974, chapter 23), from the normal equations: G = M^T M and h = M^T y are all it needs.
  */
-import { cholesky, solveLowerTransposed } from './linalg.js';
+import { cholesky, solveLowerTransposed } from './products.js';
 
 /** A column whose squared sine with the ones already chosen is below this adds no direction of its own. */
 const DEPENDENT = 1e-10;

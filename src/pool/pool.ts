@@ -12,9 +12,9 @@ import { writeJson } from '../files/json.js';
 import { ADAPTER_WEIGHTS, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
-import { checkManifest, POOL_MANIFEST, type PoolManifest, readManifest } from './pool-manifest.js';
+import { checkManifest, POOL_MANIFEST, type PoolManifest, readManifest } from './manifest.js';
 
-export { POOL_MANIFEST, type PoolCluster, type PoolManifest, SIMILARITY_QUANTILES } from './pool-manifest.js';
+export { POOL_MANIFEST, type PoolCluster, type PoolManifest, SIMILARITY_QUANTILES } from './manifest.js';
 
 const CENTROIDS = 'centroids.safetensors';
 

@@ -7,7 +7,7 @@
  * the reflections. Never squares the matrix, so that singular values are right to about epsilon x sigma_1.
  */
 import assert from 'node:assert/strict';
-import { makeReflector, reflect, transpose } from './linalg-qr.js';
+import { makeReflector, reflect, transpose } from './qr.js';
 
 const EPSILON = Number.EPSILON;
 

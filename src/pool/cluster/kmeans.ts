@@ -6,7 +6,7 @@
  * Centroid sums are kept in double precision and only the points that moved are taken from one and added to another.
  */
 
-import { createRandom, type Random } from '../core/random.js';
+import { createRandom, type Random } from '../../core/random.js';
 import type { Points } from './points.js';
 
 export interface KMeansOptions {

@@ -1,6 +1,6 @@
 /** How many clusters, and which example is in which. */
 
-import { CrayonError } from '../core/errors.js';
+import { CrayonError } from '../../core/errors.js';
 import { type Clustering, sphericalKMeans } from './kmeans.js';
 import type { Points } from './points.js';
 import { cosineSilhouette } from './silhouette.js';

@@ -1,8 +1,14 @@
-// npx vitest run test/core/linalg.test.ts
+// npx vitest run test/core/linalg/products.test.ts
 import { describe, expect, it } from 'vitest';
-import { cholesky, combineVectors, gram, multiplyTransposed, solveLowerTransposed } from '../../src/core/linalg.js';
-import { householderQr, type ThinQr, thinQr, transpose } from '../../src/core/linalg-qr.js';
-import { createRandom } from '../../src/core/random.js';
+import {
+  cholesky,
+  combineVectors,
+  gram,
+  multiplyTransposed,
+  solveLowerTransposed,
+} from '../../../src/core/linalg/products.js';
+import { householderQr, type ThinQr, thinQr, transpose } from '../../../src/core/linalg/qr.js';
+import { createRandom } from '../../../src/core/random.js';
 
 const random = createRandom(7, 'linalg');
 const normals = (count: number): Float64Array => Float64Array.from({ length: count }, () => random.normal());

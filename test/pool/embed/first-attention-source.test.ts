@@ -3,20 +3,20 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { exportModelGguf } from '../../src/gguf/model.js';
-import type { GgufWriteType } from '../../src/gguf/quantise.js';
-import { GgufFile } from '../../src/gguf/read.js';
-import { GGML_TYPES, type GgmlType } from '../../src/gguf/types.js';
-import { ggufTokenizer } from '../../src/gguf/vocabulary/tokenizer.js';
-import { HfModel } from '../../src/hf/model.js';
-import { loadTokenizer, type Tokenizer } from '../../src/hf/tokenizer.js';
-import { firstAttentionEmbedder } from '../../src/pool/first-attention.js';
-import { type FirstAttentionSource, firstAttentionSource } from '../../src/pool/first-attention-source.js';
-import { float32ToBfloat16, float32ToFloat16 } from '../../src/safetensors/half-floats.js';
-import { errorOf, temporaryDir } from '../helpers/files.js';
-import { fixture, fixtureJson, fixtureTensors, relativeDifference } from '../helpers/fixtures.js';
-import { floatEntry, ggufModel, ggufPath, stringEntry, uintEntry } from '../helpers/gguf.js';
-import { quantiseForTest } from '../helpers/gguf-quantise.js';
+import { exportModelGguf } from '../../../src/gguf/model.js';
+import type { GgufWriteType } from '../../../src/gguf/quantise.js';
+import { GgufFile } from '../../../src/gguf/read.js';
+import { GGML_TYPES, type GgmlType } from '../../../src/gguf/types.js';
+import { ggufTokenizer } from '../../../src/gguf/vocabulary/tokenizer.js';
+import { HfModel } from '../../../src/hf/model.js';
+import { loadTokenizer, type Tokenizer } from '../../../src/hf/tokenizer.js';
+import { firstAttentionEmbedder } from '../../../src/pool/embed/first-attention.js';
+import { type FirstAttentionSource, firstAttentionSource } from '../../../src/pool/embed/first-attention-source.js';
+import { float32ToBfloat16, float32ToFloat16 } from '../../../src/safetensors/half-floats.js';
+import { errorOf, temporaryDir } from '../../helpers/files.js';
+import { fixture, fixtureJson, fixtureTensors, relativeDifference } from '../../helpers/fixtures.js';
+import { floatEntry, ggufModel, ggufPath, stringEntry, uintEntry } from '../../helpers/gguf.js';
+import { quantiseForTest } from '../../helpers/gguf-quantise.js';
 
 /** Rows (head, part, pair) -> (head, pair, part): what llama.cpp's converter does to Llama's query matrix. */
 function permute(data: Float32Array, headDim: number, columns: number): Float32Array {

@@ -1,6 +1,6 @@
 /** The kinds of embedding a pool can be built on. */
 
-import { CrayonError } from '../core/errors.js';
+import { CrayonError } from '../../core/errors.js';
 
 export type EmbeddingKind = 'first-attention' | 'last-hidden' | 'tfidf' | `hidden:${number}`;
 

@@ -4,12 +4,12 @@
  */
 
 import assert from 'node:assert/strict';
-import { CrayonError } from '../core/errors.js';
-import type { Pool } from '../formats/pool.js';
-import type { HfModel } from '../hf/model.js';
-import { type EmbeddingKind, hiddenLayerOf } from './embedding-kinds.js';
+import { CrayonError } from '../../core/errors.js';
+import type { HfModel } from '../../hf/model.js';
+import type { Pool } from '../pool.js';
 import { firstAttentionEmbedder } from './first-attention.js';
 import type { EmbeddingBase } from './first-attention-source.js';
+import { type EmbeddingKind, hiddenLayerOf } from './kinds.js';
 import { tfidfDense } from './tfidf.js';
 
 export interface EmbeddingSpace {

@@ -1,8 +1,8 @@
-// npx vitest run test/core/linalg-nnls.test.ts
+// npx vitest run test/core/linalg/nnls.test.ts
 import { describe, expect, it } from 'vitest';
-import { gram } from '../../src/core/linalg.js';
-import { nonNegativeLeastSquares } from '../../src/core/linalg-nnls.js';
-import { createRandom } from '../../src/core/random.js';
+import { nonNegativeLeastSquares } from '../../../src/core/linalg/nnls.js';
+import { gram } from '../../../src/core/linalg/products.js';
+import { createRandom } from '../../../src/core/random.js';
 
 const random = createRandom(5, 'nnls');
 const normals = (count: number): Float64Array => Float64Array.from({ length: count }, () => random.normal());

@@ -1,10 +1,10 @@
 /** What each cluster holds, how tight it is, and what training did for it. */
 
-import { createRandom } from '../core/random.js';
-import { quantile } from '../core/stats.js';
-import { type PoolManifest, SIMILARITY_QUANTILES } from '../formats/pool.js';
+import { createRandom } from '../../core/random.js';
+import { quantile } from '../../core/stats.js';
+import { type PoolManifest, SIMILARITY_QUANTILES } from '../pool.js';
+import type { PreparedExample } from '../prepare.js';
 import type { Clustering } from './kmeans.js';
-import type { PreparedExample } from './prepare.js';
 
 export interface DescribeClusters {
   examples: ReadonlyArray<PreparedExample>;

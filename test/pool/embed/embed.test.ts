@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { meanRows } from '../../src/core/vector.js';
-import { HfModel } from '../../src/hf/model.js';
-import { hiddenLayerOf, parseEmbeddingKind } from '../../src/pool/embedding-kinds.js';
-import { firstAttentionEmbedder } from '../../src/pool/first-attention.js';
-import { centreRows } from '../../src/pool/space.js';
-import { inverseDocumentFrequencies, tfidfDense, tfidfRows } from '../../src/pool/tfidf.js';
-import { fixture, fixtureJson, fixtureTensors, relativeDifference } from '../helpers/fixtures.js';
+import { meanRows } from '../../../src/core/vector.js';
+import { HfModel } from '../../../src/hf/model.js';
+import { firstAttentionEmbedder } from '../../../src/pool/embed/first-attention.js';
+import { hiddenLayerOf, parseEmbeddingKind } from '../../../src/pool/embed/kinds.js';
+import { centreRows } from '../../../src/pool/embed/space.js';
+import { inverseDocumentFrequencies, tfidfDense, tfidfRows } from '../../../src/pool/embed/tfidf.js';
+import { fixture, fixtureJson, fixtureTensors, relativeDifference } from '../../helpers/fixtures.js';
 
 describe('firstAttentionEmbedder', () => {
   it.each(['llama', 'llama-rope3', 'llama-linear', 'mistral', 'qwen2', 'qwen3'])('%s: equals PyTorch', (name) => {

@@ -1,13 +1,13 @@
 /** Embeds the training set, and fixes the space in which users' prompts will be placed. */
 
-import { meanRows } from '../core/vector.js';
-import type { WorkDirectory } from '../formats/work-directory.js';
-import type { HfModel } from '../hf/model.js';
-import type { LlamaModel } from '../model/llama.js';
-import type { EmbeddingKind } from './embedding-kinds.js';
+import { meanRows } from '../../core/vector.js';
+import type { HfModel } from '../../hf/model.js';
+import type { LlamaModel } from '../../model/llama.js';
+import { densePoints, type Points, sparsePoints } from '../cluster/points.js';
+import type { WorkDirectory } from '../work-directory.js';
 import { firstAttentionEmbedder } from './first-attention.js';
 import { hiddenStateEmbeddings } from './hidden-states.js';
-import { densePoints, type Points, sparsePoints } from './points.js';
+import type { EmbeddingKind } from './kinds.js';
 import { centreRows, type EmbeddingSpace } from './space.js';
 import { inverseDocumentFrequencies, tfidfRows } from './tfidf.js';
 
