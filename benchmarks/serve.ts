@@ -24,7 +24,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createParser } from 'eventsource-parser';
 import { percentile } from '../src/bench/latency.js';
-import { openLlamaCppEngine } from '../src/engine/llama-cpp.js';
+import { openLlamaCppEngine } from '../src/engine/llama/engine.js';
 import type { EdgeEngine, GenerateEvent, GenerateRequest } from '../src/engine/types.js';
 import { cachedModelGguf, defaultCacheDir } from '../src/gguf/cache.js';
 import { HfModel } from '../src/hf/model.js';

@@ -18,8 +18,8 @@ export { CrayonError, type ErrorCode, EXIT, isCrayonError } from './core/errors.
 export { createRandom, type Random } from './core/random.js';
 export { CRAYON_VERSION } from './core/version.js';
 export { type Dataset, type DatasetOptions, type Example, loadDataset } from './data/dataset.js';
-export { type LlamaCppOptions, openLlamaCppEngine } from './engine/llama-cpp.js';
-export { type OpenAiOptions, openOpenAiEngine } from './engine/openai.js';
+export { type LlamaCppOptions, openLlamaCppEngine } from './engine/llama/engine.js';
+export { type OpenAiOptions, openOpenAiEngine } from './engine/server/engine.js';
 export type { EdgeEngine, Engine, GenerateEvent, GenerateRequest, Prompt } from './engine/types.js';
 export { type EdgeConfig, loadEdgeConfig } from './formats/edge-config.js';
 export { type PathKind, recognisePath } from './formats/recognise.js';

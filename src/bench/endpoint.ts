@@ -9,8 +9,8 @@
 
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import type { Example } from '../data/dataset.js';
-import type { ChatClient, ChatQuestion, TimedAnswer } from '../engine/chat-client.js';
-import { serverErrorOf } from '../engine/server-error.js';
+import type { ChatClient, ChatQuestion, TimedAnswer } from '../engine/server/chat-client.js';
+import { serverErrorOf } from '../engine/server/error.js';
 import type { Prompt, TokenDetail } from '../engine/types.js';
 import type { JsonObject } from '../files/json.js';
 import { isRight, type Match } from '../routing/collect.js';

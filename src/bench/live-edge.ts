@@ -1,14 +1,14 @@
 /** One edge server of the live run: on a device, behind a network, with or without the user's adapter and thresholds. */
 
 import { CrayonError } from '../core/errors.js';
-import { type ChatClient, openChatClient } from '../engine/chat-client.js';
-import { openShapingProxy, type ShapingProxy } from '../engine/shaping-proxy.js';
+import { type ChatClient, openChatClient } from '../engine/server/chat-client.js';
 import type { BenchLive } from '../formats/bench-live-config.js';
 import { HfModel } from '../hf/model.js';
 import type { Thresholds } from '../routing/types.js';
 import { type Device, deviceSettings } from './devices.js';
+import { type NetworkName, networkShape } from './live/network/networks.js';
+import { openShapingProxy, type ShapingProxy } from './live/network/proxy.js';
 import { type LiveServer, startServer } from './live-process.js';
-import { type NetworkName, networkShape } from './networks.js';
 
 /** Cuts that send nothing and still have every signal computed and told. */
 export const OPEN_THRESHOLDS: Thresholds = { scope: 0, complexity: 1e9, confidence: -1e9 };

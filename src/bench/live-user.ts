@@ -6,7 +6,7 @@ import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
 import { mean, standardError } from '../core/stats.js';
 import type { Example } from '../data/dataset.js';
-import type { TimedAnswer } from '../engine/chat-client.js';
+import type { TimedAnswer } from '../engine/server/chat-client.js';
 import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
 import type { BenchLive } from '../formats/bench-live-config.js';
 import { MIN_RECORDS } from '../routing/calibration-data.js';

@@ -10,16 +10,16 @@
 
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import type { Example } from '../data/dataset.js';
-import { type ChatClient, openChatClient } from '../engine/chat-client.js';
+import { type ChatClient, openChatClient } from '../engine/server/chat-client.js';
 import type { BenchDevice, BenchLive } from '../formats/bench-live-config.js';
 import { calibrate } from '../routing/calibrate.js';
 import type { CalibrationRecord } from '../routing/calibration-data.js';
 import type { Thresholds } from '../routing/types.js';
 import { deviceOf } from './devices.js';
 import { type EndpointAnswers, type EndpointOptions, scoreEndpoint } from './endpoint.js';
+import type { NetworkName } from './live/network/networks.js';
 import { GATE, type LiveEdge, type LiveUpstream, OPEN_THRESHOLDS, startEdge } from './live-edge.js';
 import { type LiveUser, liveCell, liveCellKey, prepareUser } from './live-user.js';
-import type { NetworkName } from './networks.js';
 import type { AnswerRecord, Cell } from './types.js';
 import type { PlannedUser } from './users.js';
 

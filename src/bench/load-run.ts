@@ -6,19 +6,19 @@
 
 import { join } from 'node:path';
 import { type CrayonError, isCrayonError } from '../core/errors.js';
-import type { ChatClient, ChatQuestion, TimedAnswer } from '../engine/chat-client.js';
-import { preciseClock } from '../engine/chat-client.js';
+import type { ChatClient, ChatQuestion, TimedAnswer } from '../engine/server/chat-client.js';
+import { preciseClock } from '../engine/server/chat-client.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { findBenchPath } from '../formats/bench-config.js';
 import type { BenchLoad } from '../formats/bench-live-config.js';
 import type { Thresholds } from '../routing/types.js';
 import { deviceOf } from './devices.js';
+import type { NetworkName } from './live/network/networks.js';
 import { hybridName, type LiveContext } from './live.js';
 import { startEdge } from './live-edge.js';
 import { contextOf, type LiveRunOptions, liveUsers, withUpstream } from './live-run.js';
 import { liveCellKey, prepareUser, type UserFiles } from './live-user.js';
 import { type LoadPattern, type LoadPlan, patternName, runLoad } from './load.js';
-import type { NetworkName } from './networks.js';
 import { groupBy } from './report-strategies.js';
 import type { Cell, LoadCell } from './types.js';
 

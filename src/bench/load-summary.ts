@@ -8,7 +8,7 @@
  * - goodput: requests a second that were within every limit
  */
 
-import type { TimedAnswer } from '../engine/chat-client.js';
+import type { TimedAnswer } from '../engine/server/chat-client.js';
 import { summariseLatency } from './latency.js';
 import type { LatencySummary, LoadCell } from './types.js';
 

@@ -5,9 +5,9 @@
 
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
-import type { TimedAnswer } from '../engine/chat-client.js';
 import { type Clock, sleep } from '../engine/clock.js';
-import { serverErrorOf } from '../engine/server-error.js';
+import type { TimedAnswer } from '../engine/server/chat-client.js';
+import { serverErrorOf } from '../engine/server/error.js';
 import { nextGap } from './load-arrivals.js';
 import { type GoodputLimits, type LoadResult, summariseLoad } from './load-summary.js';
 import type { LoadCell } from './types.js';

@@ -5,7 +5,7 @@ import { asker, loadKey, planOf } from '../bench/load-run.js';
 import type { LoadCell } from '../bench/types.js';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
-import { openChatClient, preciseClock } from '../engine/chat-client.js';
+import { openChatClient, preciseClock } from '../engine/server/chat-client.js';
 import { findBenchPath } from '../formats/bench-config.js';
 import { isBenchRun, writeLoadCell } from '../formats/bench-run.js';
 import { loadLoadConfig } from '../formats/load-config.js';

@@ -16,7 +16,7 @@ import {
   whole,
 } from '../files/schema.js';
 
-/** Between edge and server; bench/networks.ts has their numbers. */
+/** Between edge and server; bench/live/network/networks.ts has their numbers. */
 export const NETWORK_NAMES = ['loopback', 'lan', 'wifi', '4g', '3g', 'offline'] as const;
 export type NetworkName = (typeof NETWORK_NAMES)[number];
 

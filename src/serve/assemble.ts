@@ -3,11 +3,11 @@
 import { basename, join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
-import { openOpenAiEngine, type ServerEvent } from '../engine/openai.js';
+import { budgetFile } from '../engine/server/budget-file.js';
+import { openOpenAiEngine, type ServerEvent } from '../engine/server/engine.js';
 import type { EdgeEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256, sha256File } from '../files/digest.js';
-import { budgetFile } from '../formats/budget-file.js';
 import type { EdgeConfig, EdgeServerConfig } from '../formats/edge-config.js';
 import { cachedAdapterGguf, defaultCacheDir } from '../gguf/cache.js';
 import { openPool, type Pool } from '../pool/pool.js';

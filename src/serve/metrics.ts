@@ -1,7 +1,7 @@
 /** Prometheus metrics. Labels hold names from fixed lists only: no text of a request ever becomes one. */
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { ServerEvent, ServerState } from '../engine/openai-options.js';
+import type { ServerEvent, ServerState } from '../engine/server/options.js';
 import type { EdgeEngine } from '../engine/types.js';
 import type { Decision, Mode } from '../routing/types.js';
 

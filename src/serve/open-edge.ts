@@ -1,6 +1,6 @@
 /** The device's engine of a configuration, tried out once before it serves anybody. */
 
-import { type LlamaCppEngine, openLlamaCppEngine } from '../engine/llama-cpp.js';
+import { type LlamaCppEngine, openLlamaCppEngine } from '../engine/llama/engine.js';
 import type { AdapterScale, EdgeEngine } from '../engine/types.js';
 import type { EdgeConfig } from '../formats/edge-config.js';
 

@@ -1,6 +1,6 @@
 /** What a server is made of once its model is loaded; assemble.ts makes it from a configuration, tests by hand. */
 
-import type { ServerState } from '../engine/openai-options.js';
+import type { ServerState } from '../engine/server/options.js';
 import type { AdapterScale, EdgeEngine, Engine } from '../engine/types.js';
 import type { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/scope.js';

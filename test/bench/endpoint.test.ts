@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type EndpointOptions, firstTokenScores, scoreEndpoint } from '../../src/bench/endpoint.js';
 import { promptHash } from '../../src/bench/tasks.js';
 import type { Example } from '../../src/data/dataset.js';
-import { openChatClient } from '../../src/engine/chat-client.js';
+import { openChatClient } from '../../src/engine/server/chat-client.js';
 import type { TokenDetail } from '../../src/engine/types.js';
 import { type Reply, reply, useUpstream } from '../helpers/scripted-upstream.js';
 import { beginStream, chunkOf } from '../helpers/upstream-answers.js';

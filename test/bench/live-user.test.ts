@@ -5,7 +5,7 @@ import { liveCell, liveCellKey, liveUser } from '../../src/bench/live-user.js';
 import { plannedLoad } from '../../src/bench/load-run.js';
 import type { BenchTask } from '../../src/bench/tasks.js';
 import type { PlayedUser } from '../../src/bench/users.js';
-import type { TimedAnswer } from '../../src/engine/chat-client.js';
+import type { TimedAnswer } from '../../src/engine/server/chat-client.js';
 import type { BenchLive } from '../../src/formats/bench-live-config.js';
 import { liveDefaults, loadDefaults } from '../../src/formats/bench-live-config.js';
 import { answer } from '../helpers/bench-run.js';

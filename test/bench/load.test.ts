@@ -4,9 +4,9 @@ import { nextGap } from '../../src/bench/load-arrivals.js';
 import { isGood, latenciesOf, summariseLoad } from '../../src/bench/load-summary.js';
 import { CrayonError } from '../../src/core/errors.js';
 import { createRandom } from '../../src/core/random.js';
-import type { TimedAnswer } from '../../src/engine/chat-client.js';
 import { sleep } from '../../src/engine/clock.js';
-import { serverError } from '../../src/engine/server-error.js';
+import type { TimedAnswer } from '../../src/engine/server/chat-client.js';
+import { serverError } from '../../src/engine/server/error.js';
 import { type ManualClock, manualClock } from '../helpers/manual-clock.js';
 
 function answer(over: Partial<TimedAnswer> = {}): TimedAnswer {

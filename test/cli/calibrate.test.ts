@@ -7,11 +7,11 @@ import type { CalibrateFlags } from '../../src/cli/calibrate.js';
 import { type Assemble, runCalibrate } from '../../src/cli/run-calibrate.js';
 import { runRoute } from '../../src/cli/run-route.js';
 import { Terminal } from '../../src/cli/terminal.js';
-import { createScriptedEngine, type ScriptedOptions } from '../../src/engine/scripted.js';
 import { loadEdgeConfig } from '../../src/formats/edge-config.js';
 import { fixedAdapters } from '../../src/serve/adapter-set.js';
 import { crayon } from '../e2e/helpers.js';
 import { temporaryDir } from '../helpers/files.js';
+import { createScriptedEngine, type ScriptedOptions } from '../helpers/scripted.js';
 
 const N = 60;
 

@@ -2,8 +2,13 @@
 
 import { inspect } from 'node:util';
 import { expect, onTestFinished } from 'vitest';
-import { type OpenAiEngine, type OpenAiOptions, openOpenAiEngine, type ServerEvent } from '../../src/engine/openai.js';
-import type { ServerTimeouts } from '../../src/engine/openai-options.js';
+import {
+  type OpenAiEngine,
+  type OpenAiOptions,
+  openOpenAiEngine,
+  type ServerEvent,
+} from '../../src/engine/server/engine.js';
+import type { ServerTimeouts } from '../../src/engine/server/options.js';
 import type { GenerateRequest } from '../../src/engine/types.js';
 import { type Answer, collect, generateRequest } from './generate.js';
 

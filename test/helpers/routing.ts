@@ -1,10 +1,10 @@
 /** Two scripted engines and a router over them, for tests of the routing rule. */
 
-import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from '../../src/engine/scripted.js';
 import type { GenerateRequest } from '../../src/engine/types.js';
 import { type RoutedEvent, type RouteOptions, Router } from '../../src/routing/router.js';
 import type { ScopeFunction } from '../../src/routing/scope.js';
 import type { CorrectnessWeights, Decision, RoutingConfig, Thresholds } from '../../src/routing/types.js';
+import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from './scripted.js';
 
 export interface RouterSetup {
   edge?: Partial<ScriptedOptions>;

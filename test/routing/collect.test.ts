@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { createScriptedEngine } from '../../src/engine/scripted.js';
 import {
   type CollectedRecord,
   type CollectParts,
@@ -8,6 +7,7 @@ import {
   isRight,
   type Question,
 } from '../../src/routing/collect.js';
+import { createScriptedEngine } from '../helpers/scripted.js';
 
 const questions: Question[] = Array.from({ length: 6 }, (_, i) => ({
   id: `q:${i}`,

@@ -1,12 +1,12 @@
 /** The combined signal: its formula, and what the router makes of it. */
 
 import { describe, expect, it, vi } from 'vitest';
-import { createScriptedEngine } from '../../src/engine/scripted.js';
 import { correctnessOf, weighs } from '../../src/routing/correctness.js';
 import { dryRun } from '../../src/routing/dry-run.js';
 import { explain } from '../../src/routing/explain.js';
 import { CONFIDENCE_MEASURES, type CorrectnessWeights, type Decision } from '../../src/routing/types.js';
 import { aRequest, type RouterSetup, reached, readAll, setUpRouter } from '../helpers/routing.js';
+import { createScriptedEngine } from '../helpers/scripted.js';
 
 const sigmoid = (z: number) => 1 / (1 + Math.exp(-z));
 const signals = { scope: 40, complexity: 3, confidence: -0.5 };

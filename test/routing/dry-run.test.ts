@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { createScriptedEngine } from '../../src/engine/scripted.js';
 import { dryRun } from '../../src/routing/dry-run.js';
 import type { RoutingConfig } from '../../src/routing/types.js';
+import { createScriptedEngine } from '../helpers/scripted.js';
 
 const config = (thresholds: Partial<RoutingConfig['thresholds']> = {}): RoutingConfig => ({
   mode: 'prefer_on_device',

@@ -1,10 +1,10 @@
 /** What the router asks of the engines, and when: held-back tokens, cancelling, signals that are switched off. */
 
 import { describe, expect, it, vi } from 'vitest';
-import { createScriptedEngine, type ScriptedAnswer } from '../../src/engine/scripted.js';
 import type { AdapterScale, EdgeEngine, GenerateEvent, GenerateRequest } from '../../src/engine/types.js';
 import { type RoutedEvent, Router } from '../../src/routing/router.js';
 import { aRequest, readAll, setUpRouter } from '../helpers/routing.js';
+import { createScriptedEngine, type ScriptedAnswer } from '../helpers/scripted.js';
 
 /** Tokens that come when the test lets them, and how many the engine has reached. */
 function gate() {

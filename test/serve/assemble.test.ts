@@ -3,7 +3,6 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createScriptedEngine } from '../../src/engine/scripted.js';
 import type { JsonObject } from '../../src/files/json.js';
 import { edgeConfig } from '../../src/formats/edge-config.js';
 import { cachedModelGguf } from '../../src/gguf/cache.js';
@@ -15,6 +14,7 @@ import type { BlendOrder } from '../../src/serve/customizations.js';
 import type { OpenEdgeOptions } from '../../src/serve/open-edge.js';
 import { temporaryRoot } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
+import { createScriptedEngine } from '../helpers/scripted.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const EDGE = join(ROOT, 'models', 'crayon-edge');

@@ -2,7 +2,6 @@
 
 import { Writable } from 'node:stream';
 import { onTestFinished } from 'vitest';
-import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from '../../src/engine/scripted.js';
 import type { JsonObject } from '../../src/files/json.js';
 import { edgeConfig } from '../../src/formats/edge-config.js';
 import { Router } from '../../src/routing/router.js';
@@ -13,6 +12,7 @@ import { createGuard } from '../../src/serve/guard.js';
 import { createLog } from '../../src/serve/log.js';
 import { createMetrics } from '../../src/serve/metrics.js';
 import type { ServeParts, ServerEngine } from '../../src/serve/parts.js';
+import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from '../helpers/scripted.js';
 
 export const ADAPTER = { id: 'aaaa', path: '/secret/place/aaaa.lora.gguf', name: 'my-adapter' };
 

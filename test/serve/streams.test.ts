@@ -1,7 +1,7 @@
 /** What happens to a stream besides going well: silence, failure in the middle, a client that leaves, time, the end of the server. */
 
 import { describe, expect, it } from 'vitest';
-import type { ScriptedEngine } from '../../src/engine/scripted.js';
+import type { ScriptedEngine } from '../helpers/scripted.js';
 import { gate, sseData, testApp, until, user } from './helpers.js';
 
 const CHAT = '/v1/chat/completions';

@@ -1,0 +1,124 @@
+/** One generation pass: token by token from the distributions that a sequence gives, to the events of an answer. */
+
+import { eventLoopTurn } from '../../core/event-loop.js';
+import type { Random } from '../../core/random.js';
+import type { FinishReason, GenerateEvent, GenerateRequest, TokenDetail, TokenProbability } from '../types.js';
+import { AnswerText } from './answer-text.js';
+import { bestLogprob, drawToken, logprobOf, type NextToken, spread } from './next-token.js';
+import type { PromptTokens } from './prompt.js';
+import type { Listed, SequenceReader } from './reader.js';
+import type { TokenPieces } from './token-pieces.js';
+
+export interface AnswerOptions {
+  reader: SequenceReader;
+  /** the prompt's tokens */
+  ids: readonly number[];
+  request: GenerateRequest;
+  random: Random;
+  prompts: PromptTokens;
+  /** whether a token ends the answer */
+  isEnd: (id: number) => boolean;
+}
+
+/**
+ * Of the distribution's head, enough for most draws of a model that knows its language; those outside cost a second reading of
+ * the last token. Listing all of a small vocabulary is cheaper than that, and so it is where every second draw falls outside.
+ */
+const SAMPLED_FROM = 1024;
+const SMALL_VOCABULARY = 4096;
+const TRIED_TOKENS = 8;
+
+export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEvent, void, undefined> {
+  const { reader, ids, request, prompts } = options;
+  const { pieces } = prompts;
+  let listed = listing(request, prompts.vocabularySize);
+  const text = new AnswerText({
+    stop: request.stop,
+    dropLeadingSpace: prompts.startsText(ids) || (prompts.isPlain && request.prompt.kind === 'chat'),
+  });
+  const read = await reader.prompt(ids, listed);
+  const { cachedTokens } = read;
+  yield { type: 'start', promptTokens: ids.length, cachedTokens };
+
+  let { next } = read;
+  let last = ids.at(-1)!;
+  let finishReason: FinishReason | null = null;
+  let completionTokens = 0;
+  let missed = 0;
+  while (finishReason === null) {
+    reader.check(); // whoever reads may have taken its time
+    const chosen = await choose(next, last, options);
+    if (chosen.next !== next && ++missed * 2 > completionTokens && completionTokens >= TRIED_TOKENS) listed = 'all';
+    if (options.isEnd(chosen.id)) {
+      finishReason = 'stop';
+      break;
+    }
+    completionTokens++;
+    const event = tokenEvent(chosen, text.push(pieces.bytes(chosen.id)), request, pieces);
+    last = chosen.id;
+    if (text.stopped) finishReason = 'stop';
+    else if (completionTokens >= request.maxTokens) finishReason = 'length';
+    // Computed while whoever reads deals with this token: one ahead, never more. Where nobody reads on, nobody hears of its
+    // failure, and the sequence is free when it is done.
+    const ahead = finishReason === null ? reader.next([last], listed) : null;
+    ahead?.catch(() => {});
+    if (ahead !== null) {
+      // node-llama-cpp hands a batch over in its next turn of the event loop: it must come before what the reader does, or
+      // the two take turns instead of working side by side (HTTP: 90 instead of 75 % of the engine's own tokens a second).
+      await eventLoopTurn();
+      await eventLoopTurn();
+    }
+    yield event;
+    if (ahead !== null) next = await ahead;
+  }
+  const usage = { promptTokens: ids.length, completionTokens, cachedTokens };
+  yield { type: 'end', text: text.end(), finishReason, usage };
+}
+
+function listing({ temperature, topLogprobs, distribution }: GenerateRequest, vocabularySize: number): Listed {
+  if (distribution) return 'all';
+  if (temperature > 0 && vocabularySize <= SMALL_VOCABULARY) return 'all';
+  const head = Math.max(topLogprobs ?? 0, temperature > 0 ? SAMPLED_FROM : 0);
+  return head >= vocabularySize ? 'all' : head;
+}
+
+interface Chosen {
+  id: number;
+  logprob: number;
+  next: NextToken;
+}
+
+async function choose(next: NextToken, last: number, { request, random, reader }: AnswerOptions): Promise<Chosen> {
+  const { temperature, topP } = request;
+  if (temperature === 0) return { id: next.best, logprob: bestLogprob(next), next };
+  const uniform = random.uniform();
+  const drawn = drawToken(next, { temperature, topP }, uniform);
+  if (drawn !== null) return { id: next.ids[drawn]!, logprob: logprobOf(next, drawn), next };
+  const whole = await reader.again(last);
+  const index = drawToken(whole, { temperature, topP }, uniform)!;
+  return { id: whole.ids[index]!, logprob: logprobOf(whole, index), next: whole };
+}
+
+function tokenEvent(
+  { id, logprob, next }: Chosen,
+  text: string,
+  { topLogprobs, distribution }: GenerateRequest,
+  pieces: TokenPieces,
+): GenerateEvent {
+  return {
+    type: 'token',
+    text,
+    logprob,
+    ...(distribution ? spread(next) : {}),
+    ...(topLogprobs === null ? {} : { detail: detail(id, logprob, next, topLogprobs, pieces) }),
+  };
+}
+
+function detail(id: number, logprob: number, next: NextToken, n: number, pieces: TokenPieces): TokenDetail {
+  const named = (token: number, value: number): TokenProbability => {
+    const bytes = pieces.nameBytes(token);
+    return { token: new TextDecoder().decode(bytes), bytes: [...bytes], logprob: value };
+  };
+  const top = next.ids.slice(0, n).map((token, i) => named(token, logprobOf(next, i)));
+  return { ...named(id, logprob), top };
+}

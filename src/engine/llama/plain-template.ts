@@ -1,0 +1,16 @@
+/**
+ * The conversation format of a model without a chat template: contents joined by newlines, trailing white space trimmed, no
+ * generation prompt.
+ *
+ * One user's message is then token for token the prompt that build-pool and blend have seen. Such models were trained with
+ * lm-eval's target delimiter, one space before the answer, which is no part of it: `dropsLeadingSpace`.
+ */
+
+import type { ChatMessage } from '../../hf/tokenizer.js';
+
+export function renderPlain(messages: readonly ChatMessage[]): string {
+  return messages
+    .map((message) => message.content)
+    .join('\n')
+    .trimEnd();
+}

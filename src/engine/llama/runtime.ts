@@ -1,0 +1,95 @@
+/**
+ * llama.cpp through node-llama-cpp, an optional dependency: loaded when first needed, never compiled, never downloaded, and
+ * silent.
+ */
+
+import { availableParallelism } from 'node:os';
+import type { Llama, LlamaModel } from 'node-llama-cpp';
+import { CrayonError } from '../../core/errors.js';
+
+export type Gpu = 'auto' | 'cuda' | 'vulkan' | 'metal' | false;
+
+type Library = typeof import('node-llama-cpp');
+
+async function library(): Promise<Library> {
+  try {
+    return await import('node-llama-cpp');
+  } catch (error) {
+    throw new CrayonError('engine-unavailable', 'node-llama-cpp, which runs models on this device, cannot be loaded', {
+      hint: 'Run: npm install node-llama-cpp',
+      cause: error,
+    });
+  }
+}
+
+/** One for each kind of device: the binding's back ends are the process's, not a model's, so it is never disposed of. */
+const loaded = new Map<Gpu, Promise<Llama>>();
+
+/** @throws CrayonError `engine-unavailable` where there is no binary for this machine or the wanted GPU */
+export function loadLlama(gpu: Gpu): Promise<Llama> {
+  const known = loaded.get(gpu);
+  if (known !== undefined) return known;
+  const loading = startLlama(gpu);
+  loaded.set(gpu, loading);
+  loading.catch(() => loaded.delete(gpu));
+  return loading;
+}
+
+async function startLlama(gpu: Gpu): Promise<Llama> {
+  const { getLlama, LlamaLogLevel } = await library();
+  try {
+    return await getLlama({
+      gpu,
+      build: 'never',
+      skipDownload: true,
+      progressLogs: false,
+      logLevel: LlamaLogLevel.disabled,
+      logger: () => {},
+      // Contexts that run at the same time share the cores: more threads than cores wait for each other, spinning.
+      maxThreads: availableParallelism(),
+    });
+  } catch (error) {
+    const where = gpu === false ? 'CPU' : `GPU (${gpu})`;
+    throw new CrayonError(
+      'engine-unavailable',
+      `llama.cpp does not start on this machine's ${where}: ${reason(error)}`,
+      {
+        hint: gpu === false || gpu === 'auto' ? 'Reinstall node-llama-cpp.' : 'Set gpu to auto or to false.',
+        cause: error,
+      },
+    );
+  }
+}
+
+/**
+ * Loads a GGUF model.
+ *
+ * @throws CrayonError `out-of-memory`, `gguf-unsupported` when llama.cpp refuses it
+ */
+export async function loadLlamaModel(llama: Llama, path: string): Promise<LlamaModel> {
+  const { InsufficientMemoryError } = await library();
+  try {
+    return await llama.loadModel({ modelPath: path });
+  } catch (error) {
+    if (error instanceof InsufficientMemoryError) throw outOfMemory(`${path}: the model does not fit`, error);
+    throw new CrayonError('gguf-unsupported', `${path}: llama.cpp cannot load it (${reason(error)})`, { cause: error });
+  }
+}
+
+/** What creating a context throws, in a user's words; anything but a lack of memory passes unchanged. */
+export async function contextError(error: unknown, where: string): Promise<unknown> {
+  const { InsufficientMemoryError } = await library();
+  const isMemory = error instanceof InsufficientMemoryError || /create context/i.test(reason(error));
+  return isMemory ? outOfMemory(`${where}: no memory for another context`, error) : error;
+}
+
+function outOfMemory(problem: string, cause: unknown): CrayonError {
+  return new CrayonError('out-of-memory', `${problem} (${reason(cause)})`, {
+    hint: 'Use a smaller or a quantised model, a smaller context, fewer sequences or fewer contexts.',
+    cause,
+  });
+}
+
+export function reason(error: unknown): string {
+  return error instanceof Error ? error.message.split('\n')[0]! : String(error);
+}

@@ -1,0 +1,129 @@
+/**
+ * The documents of an answer, streamed chunks or one whole completion, as engine events.
+ *
+ * Servers differ, and all of this is met in the wild: chunks that hold only a role, empty `choices`, usage in every chunk, in
+ * a chunk of its own or never, log-probabilities of several tokens in one chunk, an `error` object after a good start.
+ */
+
+import { isJsonObject, type JsonObject } from '../../files/json.js';
+import type { FinishReason, GenerateEvent, GenerateRequest, Usage } from '../types.js';
+import { serverError } from './error.js';
+import { readLogprobs } from './logprobs.js';
+
+export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
+
+/** Longest part of a server's message that is passed on, in characters. */
+const MAX_MESSAGE = 400;
+
+const count = (value: unknown): number | null =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : null;
+
+/** The message of an error document in OpenAI's shape or one of its relatives, or null where it is none. */
+export function errorMessage(document: unknown): string | null {
+  if (!isJsonObject(document)) return null;
+  const { error, message, detail } = document;
+  if (typeof error === 'string') return error;
+  if (isJsonObject(error)) return typeof error.message === 'string' ? error.message : JSON.stringify(error);
+  if (document.object === 'error' && typeof message === 'string') return message; // vLLM's older shape
+  if (detail !== undefined && document.choices === undefined) {
+    return typeof detail === 'string' ? detail : JSON.stringify(detail); // FastAPI's
+  }
+  return typeof message === 'string' && document.choices === undefined ? message : null;
+}
+
+/** A server's message as part of ours: one line, no key, bounded. */
+export function quote(message: string, redact: (text: string) => string): string {
+  const line = redact(message).replace(/\s+/g, ' ').trim();
+  return line.length <= MAX_MESSAGE ? line : `${line.slice(0, MAX_MESSAGE - 1)}…`;
+}
+
+/** Reads one answer, document by document. */
+export class AnswerReader {
+  /** token events so far */
+  tokens = 0;
+  /** null until the server says why it ended */
+  finishReason: FinishReason | null = null;
+  /** null while the server has not counted */
+  usage: Usage | null = null;
+  /** whether any document held a choice: a stream without is no answer */
+  sawChoice = false;
+  readonly #server: string;
+  readonly #request: GenerateRequest;
+  readonly #redact: (text: string) => string;
+
+  /** @param server how messages name the server */
+  constructor(server: string, request: GenerateRequest, redact: (text: string) => string) {
+    this.#server = server;
+    this.#request = request;
+    this.#redact = redact;
+  }
+
+  /**
+   * @returns the token events of one document, which may be none
+   * @throws CrayonError `server-failed` for an error document, `server-refused` for a content filter, `server-invalid`
+   */
+  read(document: unknown): TokenEvent[] {
+    const message = errorMessage(document);
+    if (message !== null) {
+      throw serverError('server-failed', `${this.#server}: failed: ${quote(message, this.#redact)}`);
+    }
+    if (!isJsonObject(document) || !Array.isArray(document.choices ?? [])) {
+      throw serverError('server-invalid', `${this.#server}: sent something that is no completion`);
+    }
+    this.#readUsage(document.usage);
+    const choice = ((document.choices ?? []) as unknown[]).filter(isJsonObject).find((c) => (c.index ?? 0) === 0);
+    if (choice === undefined) return [];
+    this.sawChoice = true;
+    const events = this.#tokenEvents(choice);
+    this.tokens += events.length;
+    // What is generated is bounded by max_tokens; a piece of text may be smaller than a token, but not by this much.
+    if (this.tokens > 16 * this.#request.maxTokens + 256) {
+      throw serverError(
+        'server-invalid',
+        `${this.#server}: sent ${this.tokens} pieces of text for max_tokens ${this.#request.maxTokens}`,
+      );
+    }
+    this.#readFinish(choice.finish_reason);
+    return events;
+  }
+
+  #readUsage(usage: unknown): void {
+    if (!isJsonObject(usage)) return;
+    const promptTokens = count(usage.prompt_tokens);
+    const completionTokens = count(usage.completion_tokens);
+    if (promptTokens === null || completionTokens === null) return;
+    const details = isJsonObject(usage.prompt_tokens_details) ? usage.prompt_tokens_details : {};
+    this.usage = { promptTokens, completionTokens, cachedTokens: count(details.cached_tokens) };
+  }
+
+  #readFinish(reason: unknown): void {
+    if (typeof reason !== 'string') return;
+    if (reason === 'content_filter') {
+      throw serverError('server-refused', `${this.#server}: its content filter ended the answer`);
+    }
+    if (reason === 'tool_calls' || reason === 'function_call') {
+      throw serverError('server-invalid', `${this.#server}: answered with a tool call, but no tool was offered`);
+    }
+    // Others that are in use (eos, eos_token, end_turn, abort) all say that the model, not a limit, ended it.
+    this.finishReason = reason === 'length' || reason === 'max_tokens' ? 'length' : 'stop';
+  }
+
+  #tokenEvents(choice: JsonObject): TokenEvent[] {
+    const holder = isJsonObject(choice.delta) ? choice.delta : isJsonObject(choice.message) ? choice.message : null;
+    const piece = holder === null ? choice.text : (holder.content ?? holder.refusal);
+    const text = typeof piece === 'string' ? piece : '';
+    const read = readLogprobs(choice.logprobs);
+    if (this.#request.topLogprobs === null || read.length === 0) {
+      return text === '' ? [] : [{ type: 'token', text, logprob: null }];
+    }
+    // A server holds text back (half a character, a stop text that may begin) while it already lists the tokens; only where the
+    // two agree does each token carry its own text.
+    const agree = read.map((r) => r.token).join('') === text;
+    return read.map(({ token, logprob, detail }, i) => ({
+      type: 'token',
+      text: agree ? token : i === read.length - 1 ? text : '',
+      logprob,
+      ...(detail === undefined ? {} : { detail: { ...detail, top: detail.top.slice(0, this.#request.topLogprobs!) } }),
+    }));
+  }
+}

@@ -1,0 +1,308 @@
+/** One HTTP request to the server: sent, its status judged, its body handed out document by document, within its time-outs. */
+
+import { randomUUID } from 'node:crypto';
+import { isCrayonError } from '../../core/errors.js';
+import { type Clock, systemClock } from '../clock.js';
+import { errorMessage, quote } from './answer.js';
+import { type Scope, timeoutError } from './deadline.js';
+import { parseRetryAfter, serverError, type TimeoutPhase } from './error.js';
+import type { Settings } from './options.js';
+import { onHeadersSent, REQUEST_ID_HEADER } from './sent-headers.js';
+import { EventStream } from './sse.js';
+
+/** How much of an error's body is read. */
+const MAX_ERROR_BYTES = 64 * 1024;
+/** A complete answer is not kept waiting for a body that does not end. */
+const TAIL_MS = 1_000;
+
+export interface AttemptContext {
+  settings: Settings;
+  /** how messages name the server */
+  server: string;
+  redact: (text: string) => string;
+}
+
+type Body = ReadableStreamDefaultReader<Uint8Array>;
+
+export class Attempt {
+  /** of the answer; null until it has begun */
+  headers: Headers | null = null;
+  readonly #context: AttemptContext;
+  readonly #scope: Scope;
+  readonly #clock: Clock;
+  #body: Body | null = null;
+  #isStream = true;
+  #draining = false;
+  #bytes = 0;
+
+  /** @param call the whole call, which this attempt is a part of */
+  constructor(context: AttemptContext, call: Scope) {
+    this.#context = context;
+    this.#scope = call.part();
+    this.#clock = context.settings.clock ?? systemClock;
+  }
+
+  /**
+   * Sends the request and waits for the answer's status.
+   *
+   * @throws CrayonError `server-unreachable`, `server-timeout`, `server-refused`, `server-failed`, `server-invalid`
+   */
+  async send(path: string, body: Record<string, unknown>): Promise<void> {
+    const { settings, server } = this.#context;
+    const { apiKey, timeouts } = settings;
+    const requestId = randomUUID(); // only a name: no choice of crayon's depends on it
+    const url = new URL(settings.url);
+    url.pathname += path;
+    const waitForAnswer = (): void => this.#limit('first-byte', timeouts.firstByteMs);
+    // Another fetch than node's does not tell when it is connected; its connecting counts as waiting for the answer.
+    let forget = (): void => {};
+    if (settings.fetch === undefined) {
+      this.#limit('connect', timeouts.connectMs);
+      forget = onHeadersSent(requestId, waitForAnswer);
+    } else waitForAnswer();
+
+    let response: Response;
+    try {
+      response = await this.#scope.guard(
+        (settings.fetch ?? fetch)(url, {
+          method: 'POST',
+          headers: {
+            'content-type': 'application/json',
+            accept: 'text/event-stream, application/json',
+            [REQUEST_ID_HEADER]: requestId,
+            ...(apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }),
+          },
+          body: JSON.stringify(body),
+          redirect: 'manual', // the key is for this server only
+          signal: this.#scope.signal,
+        }),
+      );
+    } catch (error) {
+      throw this.#connectionError(error);
+    } finally {
+      forget();
+    }
+    this.headers = response.headers;
+    this.#body = response.body === null ? null : (response.body.getReader() as Body);
+    if (response.status < 200 || response.status >= 300) throw await this.#statusError(response);
+    const type = response.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() ?? '';
+    this.#isStream = type === 'text/event-stream';
+    if (!this.#isStream && type !== 'application/json') {
+      throw serverError(
+        'server-invalid',
+        `${server}: answered with content type "${quote(type, this.#context.redact)}", expected text/event-stream`,
+        { status: response.status, hint: 'Check that the base URL is that of an OpenAI-compatible API, up to /v1.' },
+      );
+    }
+  }
+
+  /**
+   * The answer's JSON documents: each chunk of a stream, or the one of an answer that is none. Ends with `[DONE]` or the body.
+   *
+   * @param isComplete whether what was read so far is a whole answer: then neither silence nor a cut is a failure any more
+   * @throws CrayonError `server-timeout`, `server-failed` for a connection that breaks, `server-invalid`
+   */
+  async *documents(isComplete: () => boolean): AsyncGenerator<unknown, void> {
+    if (!this.#isStream) {
+      yield this.#parse(await this.#readText());
+      return;
+    }
+    const { settings, server } = this.#context;
+    const stream = new EventStream(server, settings.maxEventBytes);
+    for (;;) {
+      const bytes = await this.#next(isComplete);
+      const events = bytes === null ? stream.end() : stream.feed(bytes);
+      for (const data of events) {
+        if (data.trim() === '[DONE]') {
+          this.#drain();
+          return;
+        }
+        if (data.trim() === '') continue;
+        // The last event of a body that ends within it is a cut, not bad JSON.
+        if (bytes === null && !isJson(data)) break;
+        yield this.#parse(data);
+      }
+      if (bytes === null) {
+        if (isComplete()) return;
+        throw serverError('server-failed', `${server}: the answer broke off before its end`);
+      }
+    }
+  }
+
+  /** Gives up the connection, unless the answer was read to its end, and lets go of the timers. */
+  abandon(): void {
+    if (this.#draining) return; // it ends by itself
+    if (this.#body !== null) this.#scope.end(serverError('server-failed', 'no longer wanted'));
+    this.#scope.dispose();
+  }
+
+  #limit(phase: 'connect' | 'first-byte' | 'idle', ms: number): void {
+    this.#scope.limit(this.#clock, ms, () => timeoutError(this.#context.server, phase, ms));
+  }
+
+  /** The body's next bytes, null at its end. */
+  async #next(isComplete: () => boolean): Promise<Uint8Array | null> {
+    const { settings, server } = this.#context;
+    if (this.#body === null) return null;
+    const complete = isComplete();
+    // The time-out for the first byte has been running since the request was sent.
+    if (complete) this.#limit('idle', Math.min(TAIL_MS, settings.timeouts.idleMs));
+    else if (this.#bytes > 0) this.#limit('idle', settings.timeouts.idleMs);
+    try {
+      const { value, done } = await this.#scope.guard(this.#body.read());
+      this.#scope.unlimit();
+      if (done) {
+        this.#body = null;
+        return null;
+      }
+      this.#bytes += value.length;
+      if (this.#bytes > settings.maxAnswerBytes) {
+        throw serverError('server-invalid', `${server}: sent more than ${settings.maxAnswerBytes} bytes`);
+      }
+      return value;
+    } catch (error) {
+      const cancelled = isCrayonError(error, 'interrupted');
+      if (complete && !cancelled) return null;
+      throw isCrayonError(error) ? error : this.#brokenError(error);
+    }
+  }
+
+  async #readText(): Promise<string> {
+    const decoder = new TextDecoder();
+    let text = '';
+    for (;;) {
+      const bytes = await this.#next(() => false);
+      if (bytes === null) return text + decoder.decode();
+      text += decoder.decode(bytes, { stream: true });
+    }
+  }
+
+  #parse(data: string): unknown {
+    try {
+      return JSON.parse(data);
+    } catch {
+      const shown = quote(data.slice(0, 80), this.#context.redact);
+      throw serverError('server-invalid', `${this.#context.server}: sent something that is no JSON: ${shown}`);
+    }
+  }
+
+  /** Reads what follows the end, so that the connection can serve the next request. */
+  #drain(): void {
+    const body = this.#body;
+    this.#body = null;
+    if (body === null) return;
+    this.#draining = true;
+    const scope = this.#scope;
+    scope.limit(this.#clock, TAIL_MS, () => serverError('server-failed', 'no end of the body'));
+    const readOn = (): Promise<void> => body.read().then(({ done }) => (done ? undefined : readOn()));
+    const release = (): void => scope.dispose();
+    readOn().then(release, release);
+  }
+
+  async #statusError(response: Response): Promise<Error> {
+    const { status, headers } = response;
+    const { server, redact } = this.#context;
+    if (status >= 300 && status < 400) {
+      const target = headers.get('location') ?? '';
+      const where = URL.canParse(target, response.url) ? new URL(target, response.url).origin : 'another place';
+      return serverError('server-refused', `${server}: redirects to ${redact(where)}, which is not followed`, {
+        status,
+        hint: 'Give the address that it redirects to as base URL, if you trust it with the key.',
+      });
+    }
+    const said = await this.#errorText();
+    const message = `${server}: answered ${status}${said === '' ? '' : `: ${said}`}`;
+    const retryAfterMs = parseRetryAfter(headers, this.#clock.now());
+    const wait = retryAfterMs === null ? {} : { retryAfterMs };
+    if (status === 408 || status === 429 || status >= 500) {
+      return serverError('server-failed', message, { status, ...wait, retryable: true });
+    }
+    const hint = STATUS_HINTS[status];
+    return serverError('server-refused', message, { status, ...wait, ...(hint === undefined ? {} : { hint }) });
+  }
+
+  /** What the server says about its refusal, bounded; a body that fails says nothing. */
+  async #errorText(): Promise<string> {
+    const decoder = new TextDecoder();
+    let text = '';
+    try {
+      for (let bytes = await this.#next(() => false); bytes !== null; bytes = await this.#next(() => false)) {
+        text += decoder.decode(bytes, { stream: true });
+        if (this.#bytes > MAX_ERROR_BYTES) break;
+      }
+    } catch (error) {
+      if (isCrayonError(error, 'interrupted')) throw error;
+    }
+    let document: unknown;
+    try {
+      document = JSON.parse(text);
+    } catch {
+      document = undefined;
+    }
+    return quote(errorMessage(document) ?? text, this.#context.redact);
+  }
+
+  #connectionError(error: unknown): unknown {
+    if (isCrayonError(error)) return error;
+    const { server } = this.#context;
+    const systemCode = codeOf(error);
+    // The connection stood, and broke before an answer.
+    if (systemCode === 'ECONNRESET' || systemCode === 'EPIPE' || systemCode === 'UND_ERR_SOCKET') {
+      return serverError('server-failed', `${server}: closed the connection without an answer (${systemCode})`, {
+        systemCode,
+        retryable: true,
+      });
+    }
+    const limit = FETCH_LIMITS[systemCode];
+    if (limit !== undefined) return timeoutError(server, ...limit);
+    const certificate = /CERT|SSL|TLS|SELF_SIGNED|UNABLE_TO/.test(systemCode);
+    return serverError('server-unreachable', `${server}: cannot be reached (${systemCode})`, {
+      systemCode,
+      retryable: !certificate,
+      hint: certificate
+        ? 'Its certificate is not trusted here; NODE_EXTRA_CA_CERTS names further authorities.'
+        : 'Check that it is running and that the base URL is right.',
+    });
+  }
+
+  #brokenError(error: unknown): Error {
+    const systemCode = codeOf(error);
+    const limit = FETCH_LIMITS[systemCode];
+    if (limit !== undefined) return timeoutError(this.#context.server, ...limit);
+    return serverError('server-failed', `${this.#context.server}: the connection broke in the answer (${systemCode})`, {
+      systemCode,
+    });
+  }
+}
+
+/** node's fetch has time-outs of its own, which end a call where ours are longer. */
+const FETCH_LIMITS: Record<string, [phase: TimeoutPhase, ms: number]> = {
+  UND_ERR_CONNECT_TIMEOUT: ['connect', 10_000],
+  UND_ERR_HEADERS_TIMEOUT: ['first-byte', 300_000],
+  UND_ERR_BODY_TIMEOUT: ['idle', 300_000],
+};
+
+const STATUS_HINTS: Record<number, string> = {
+  401: 'Check the API key of the server.',
+  403: 'Check what the API key of the server may do.',
+  404: 'Check the model name and that the base URL ends in /v1.',
+};
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The code underneath fetch's own TypeError. */
+function codeOf(error: unknown): string {
+  for (let e: unknown = error; e instanceof Error; e = e.cause) {
+    const { code } = e as NodeJS.ErrnoException;
+    if (typeof code === 'string') return code;
+    if (e instanceof AggregateError && e.errors.length > 0) return codeOf(e.errors[0]);
+  }
+  return 'unknown network error';
+}

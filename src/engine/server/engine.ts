@@ -1,0 +1,205 @@
+/**
+ * The server LLM: any OpenAI-compatible endpoint as an Engine, with what a server on a network needs around it: time-outs,
+ * retries before the first token, a circuit breaker, a limit of calls at a time and a budget of the day.
+ */
+
+import assert from 'node:assert';
+import { CrayonError, type ErrorCode, isCrayonError } from '../../core/errors.js';
+import { createRandom } from '../../core/random.js';
+import { interrupted, systemClock } from '../clock.js';
+import { Slots } from '../slots.js';
+import type { Engine, GenerateEvent, GenerateRequest, Usage } from '../types.js';
+import { AnswerReader, type TokenEvent } from './answer.js';
+import { Attempt, type AttemptContext } from './attempt.js';
+import { Budget, type Reservation } from './budget.js';
+import { Circuit } from './circuit.js';
+import { Scope, timeoutError } from './deadline.js';
+import { createRedactor, serverErrorOf } from './error.js';
+import { type OpenAiOptions, resolveOptions, type ServerState } from './options.js';
+import {
+  adaptDialect,
+  type Dialect,
+  estimatePromptTokens,
+  FIRST_DIALECT,
+  requestBody,
+  requestPath,
+} from './request.js';
+import { withRetries } from './retry.js';
+
+export type { OpenAiOptions, ServerEvent, ServerState } from './options.js';
+
+/** How long close() waits for cancelled calls. */
+const CLOSE_MS = 1_000;
+
+export interface OpenAiEngine extends Engine {
+  /** a moment's view, for metrics */
+  state(): ServerState;
+}
+
+/**
+ * @example
+ * const server = openOpenAiEngine({ baseUrl: 'http://127.0.0.1:8000/v1', model: 'big', apiKey: process.env.SERVER_KEY ?? null });
+ * for await (const event of server.generate(request)) if (event.type !== 'start') process.stdout.write(event.text);
+ *
+ * @throws CrayonError `config-invalid`; what the budget's store throws for a record that it cannot read
+ */
+export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
+  const settings = resolveOptions(options);
+  const { timeouts, clock = systemClock, onEvent = () => {} } = settings;
+  const server = `server ${settings.name} at ${settings.url.origin}${settings.url.pathname}`;
+  const context: AttemptContext = { settings, server, redact: createRedactor(settings.apiKey) };
+  const slots = new Slots(server, settings.concurrency, settings.queue);
+  const circuit = new Circuit(server, settings.circuit, clock, (state) => onEvent({ type: 'circuit', state }));
+  const budget = new Budget({
+    name: server,
+    limits: settings.budget,
+    prices: settings.prices,
+    store: settings.budgetStore ?? null,
+    clock,
+    onStoreFailed: (error) =>
+      onEvent({ type: 'budget-store-failed', message: error instanceof Error ? error.message : String(error) }),
+  });
+  const retrying = { ...settings, clock, random: createRandom(settings.seed, 'server-retry'), onEvent };
+  const errors: Partial<Record<ErrorCode, number>> = {};
+  const closing = new AbortController();
+  const running = new Set<Promise<void>>();
+  let dialect: Dialect = FIRST_DIALECT;
+
+  /** Sends until an answer begins. The dialect is learnt on the way, and remembered. */
+  async function open(request: GenerateRequest, call: Scope, deadline: number): Promise<Attempt> {
+    return withRetries(retrying, call.signal, deadline, async () => {
+      for (;;) {
+        const tried = dialect;
+        const attempt = new Attempt(context, call);
+        try {
+          await attempt.send(requestPath(request.prompt), requestBody(settings.model, request, tried));
+          return attempt;
+        } catch (error) {
+          attempt.abandon();
+          const status = serverErrorOf(error)?.status;
+          const next = status === 400 || status === 422 ? adaptDialect(tried, (error as Error).message) : null;
+          if (next === null) throw error;
+          dialect = next;
+        }
+      }
+    });
+  }
+
+  async function* converse(
+    request: GenerateRequest,
+    call: Scope,
+    reservation: Reservation,
+    deadline: number,
+  ): AsyncGenerator<GenerateEvent> {
+    const pass = circuit.enter();
+    const reader = new AnswerReader(server, request, context.redact);
+    const promptTokens = estimatePromptTokens(request.prompt);
+    // What a reader that goes away before anything came has shown of the server: nothing.
+    let outcome: unknown = interrupted();
+    let attempt: Attempt | null = null;
+    let started = false;
+    // A call whose time is up while its reader is busy elsewhere says nothing against the server.
+    let handing = false;
+    const onEnd = (): void => pass.settle(handing ? null : call.signal.reason);
+    call.signal.addEventListener('abort', onEnd, { once: true });
+    const start = (): GenerateEvent => {
+      started = true;
+      const { usage } = reader;
+      return usage === null
+        ? { type: 'start', promptTokens, cachedTokens: null, estimated: true }
+        : { type: 'start', promptTokens: usage.promptTokens, cachedTokens: usage.cachedTokens };
+    };
+    const usage = (): Usage =>
+      reader.usage ?? { promptTokens, completionTokens: reader.tokens, cachedTokens: null, estimated: true };
+    try {
+      attempt = await open(request, call, deadline);
+      for await (const document of attempt.documents(() => reader.finishReason !== null)) {
+        const events: TokenEvent[] = reader.read(document);
+        handing = true;
+        if (!started && (events.length > 0 || reader.finishReason !== null)) yield start();
+        if (started) outcome = null;
+        yield* events;
+        handing = false;
+      }
+      if (!reader.sawChoice) throw new CrayonError('server-invalid', `${server}: sent an answer without any choice`);
+      if (!started) yield start();
+      yield { type: 'end', text: '', finishReason: reader.finishReason ?? 'stop', usage: usage() };
+    } catch (error) {
+      outcome = call.signal.aborted ? call.signal.reason : error;
+      throw outcome;
+    } finally {
+      call.signal.removeEventListener('abort', onEnd);
+      pass.settle(outcome);
+      attempt?.abandon();
+      // A server that began to answer has read the prompt, whatever became of the answer.
+      const used = attempt === null ? null : usage();
+      if (used === null) reservation.settle(null);
+      else {
+        const { promptTokens: inputTokens, completionTokens: outputTokens, estimated = false } = used;
+        const money = reservation.settle({ inputTokens, outputTokens });
+        onEvent({ type: 'usage', inputTokens, outputTokens, money, estimated });
+      }
+    }
+  }
+
+  async function* admit(request: GenerateRequest, call: Scope, deadline: number): AsyncGenerator<GenerateEvent> {
+    circuit.check();
+    const reservation = budget.reserve(estimatePromptTokens(request.prompt), request.maxTokens);
+    try {
+      const giveBack = await slots.take(call.signal);
+      try {
+        yield* converse(request, call, reservation, deadline);
+      } finally {
+        giveBack();
+      }
+    } finally {
+      reservation.settle(null);
+    }
+  }
+
+  async function* generate(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
+    assert(!closing.signal.aborted, `${server}: closed`);
+    const call = Scope.forCall(request.signal);
+    const onClose = (): void => call.end(interrupted());
+    closing.signal.addEventListener('abort', onClose, { once: true });
+    call.limit(clock, timeouts.totalMs, () => timeoutError(server, 'total', timeouts.totalMs));
+    let finished = (): void => {};
+    const over = new Promise<void>((resolve) => {
+      finished = resolve;
+    });
+    running.add(over);
+    try {
+      yield* admit(request, call, clock.now() + timeouts.totalMs);
+    } catch (error) {
+      const known: unknown = call.signal.aborted ? call.signal.reason : error;
+      if (isCrayonError(known) && known.code !== 'interrupted') {
+        errors[known.code] = (errors[known.code] ?? 0) + 1;
+        onEvent({ type: 'error', code: known.code, status: serverErrorOf(known)?.status ?? null });
+      }
+      throw known;
+    } finally {
+      call.dispose();
+      closing.signal.removeEventListener('abort', onClose);
+      running.delete(over);
+      finished();
+    }
+  }
+
+  return {
+    name: settings.name,
+    generate,
+    state: () => ({
+      circuit: circuit.state,
+      running: slots.running,
+      waiting: slots.waiting,
+      budget: budget.state(),
+      errors: { ...errors },
+    }),
+    close: async () => {
+      closing.abort();
+      // A reader that went away without a word must not keep the process: what it holds is let go with it.
+      await Promise.race([Promise.all(running), new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())]);
+      budget.flush();
+    },
+  };
+}

@@ -1,0 +1,75 @@
+/** What a failure of the server LLM tells beyond its code: kept, typed, as the cause of the CrayonError. */
+
+import { CrayonError, type ErrorCode } from '../../core/errors.js';
+
+/** Which time-out ended a call. */
+export type TimeoutPhase = 'connect' | 'first-byte' | 'idle' | 'total';
+
+export interface ServerErrorDetails {
+  /** the answer's HTTP status, where there was an answer */
+  status?: number;
+  /** how long the server, or the budget, asks to wait */
+  retryAfterMs?: number;
+  phase?: TimeoutPhase;
+  /** the system's or fetch's own code, e.g. ECONNREFUSED */
+  systemCode?: string;
+  /** another attempt may help, and nothing of the answer has been passed on */
+  retryable?: boolean;
+}
+
+/** Holds no request, no header and no raw error, so nothing in it can hold the key. */
+export class ServerError extends Error {
+  readonly status: number | null;
+  readonly retryAfterMs: number | null;
+  readonly phase: TimeoutPhase | null;
+  readonly systemCode: string | null;
+  readonly retryable: boolean;
+
+  constructor(message: string, details: ServerErrorDetails) {
+    super(message);
+    this.name = 'ServerError';
+    this.status = details.status ?? null;
+    this.retryAfterMs = details.retryAfterMs ?? null;
+    this.phase = details.phase ?? null;
+    this.systemCode = details.systemCode ?? null;
+    this.retryable = details.retryable ?? false;
+  }
+}
+
+/** The details of a CrayonError that came from the server's side, or null. */
+export function serverErrorOf(error: unknown): ServerError | null {
+  return error instanceof Error && error.cause instanceof ServerError ? error.cause : null;
+}
+
+/** A CrayonError with the details as its cause. */
+export function serverError(
+  code: ErrorCode,
+  message: string,
+  { hint, ...details }: ServerErrorDetails & { hint?: string } = {},
+): CrayonError {
+  const cause = new ServerError(message, details);
+  return new CrayonError(code, message, hint === undefined ? { cause } : { hint, cause });
+}
+
+/** Takes the key out of text that came from the server, in every form in which it could be echoed. */
+export function createRedactor(apiKey: string | null): (text: string) => string {
+  if (apiKey === null) return (text) => text;
+  const forms = new Set([apiKey, encodeURIComponent(apiKey), JSON.stringify(apiKey).slice(1, -1)]);
+  const longestFirst = [...forms].sort((a, b) => b.length - a.length);
+  return (text) => longestFirst.reduce((rest, form) => rest.replaceAll(form, '[key]'), text);
+}
+
+/**
+ * The wait that a server asks for: `retry-after-ms`, or `Retry-After` in seconds or as an HTTP date (RFC 9110 section 10.2.3).
+ *
+ * @returns milliseconds from `now`, or null where there is none that can be read
+ */
+export function parseRetryAfter(headers: Headers, now: number): number | null {
+  const ms = headers.get('retry-after-ms');
+  if (ms !== null && /^\d+(\.\d+)?$/.test(ms.trim())) return Number(ms);
+  const text = headers.get('retry-after')?.trim() ?? '';
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  // Date.parse takes nearly anything, so only what looks like an HTTP date is given to it.
+  const date = /^[A-Z][a-z]+,? .*\d{2}:\d{2}:\d{2}/.test(text) ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(date) ? null : Math.max(0, date - now);
+}

@@ -1,0 +1,76 @@
+/** Further attempts: which failures get one, and how long is waited before it. */
+
+import { ConstantBackoff, handleWhen, type RetryPolicy, retry } from 'cockatiel';
+import { CrayonError } from '../../core/errors.js';
+import type { Random } from '../../core/random.js';
+import { type Clock, sleep } from '../clock.js';
+import { serverErrorOf } from './error.js';
+import type { BackoffOptions, ServerEvent } from './options.js';
+
+export interface RetrySettings {
+  retries: number;
+  backoff: BackoffOptions;
+  clock: Clock;
+  random: Random;
+  onEvent: (event: ServerEvent) => void;
+}
+
+/**
+ * How long to wait before attempt number `attempt` (from 1), in milliseconds; null: no further attempt.
+ *
+ * The server's own wish comes first. Else the waits double, less a random part of up to a half, so that many clients that failed
+ * together do not come back together.
+ */
+export function waitBefore(attempt: number, error: unknown, backoff: BackoffOptions, random: Random): number | null {
+  const details = serverErrorOf(error);
+  if (details === null || !details.retryable) return null;
+  const { baseMs, maxMs, maxRetryAfterMs } = backoff;
+  if (details.retryAfterMs !== null) return details.retryAfterMs <= maxRetryAfterMs ? details.retryAfterMs : null;
+  return Math.round(Math.min(maxMs, baseMs * 2 ** (attempt - 1)) * (1 - random.uniform() / 2));
+}
+
+/**
+ * Runs `attempt` until it succeeds, fails for good, or there are no retries left.
+ *
+ * @param deadline when the whole call ends, in the clock's time: no wait goes beyond it
+ * @throws the last attempt's error, which says how many there were
+ */
+export async function withRetries<T>(
+  settings: RetrySettings,
+  signal: AbortSignal,
+  deadline: number,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  const { retries, backoff, clock, random, onEvent } = settings;
+  let waitMs: number | null = null;
+  let attempts = 0;
+  const policy: RetryPolicy = retry(
+    handleWhen((error) => {
+      waitMs = signal.aborted || attempts > retries ? null : waitBefore(attempts, error, backoff, random);
+      if (waitMs === null || clock.now() + waitMs >= deadline) return false;
+      const { code } = error as CrayonError;
+      onEvent({ type: 'retry', attempt: attempts, waitMs, code, status: serverErrorOf(error)?.status ?? null });
+      return true;
+    }),
+    // The policy's own waits cannot be cancelled and run on the system's clock, so they are none: ours come before the attempt.
+    { maxAttempts: retries, backoff: new ConstantBackoff(0) },
+  );
+  try {
+    return await policy.execute(async () => {
+      if (waitMs !== null) await sleep(clock, waitMs, signal);
+      attempts++;
+      return attempt();
+    });
+  } catch (error) {
+    throw attempts > 1 ? withAttempts(error, attempts) : error;
+  }
+}
+
+function withAttempts(error: unknown, attempts: number): unknown {
+  if (!(error instanceof CrayonError) || serverErrorOf(error) === null) return error;
+  const { code, message, hint, cause } = error;
+  return new CrayonError(code, `${message} (after ${attempts} attempts)`, {
+    cause,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}

@@ -1,0 +1,212 @@
+/**
+ * An engine that answers from a list: for tests of what stands above engines (routing, serving, benchmarks), exact and
+ * without a model. Every request is recorded, so that a test can show that nothing reached this side.
+ */
+
+import assert from 'node:assert';
+import { CrayonError, type ErrorCode } from '../../src/core/errors.js';
+import { type Clock, interrupted, sleep, systemClock, throwIfAborted, untilAborted } from '../../src/engine/clock.js';
+import { Slots } from '../../src/engine/slots.js';
+import type { FinishReason, Prompt } from '../../src/engine/types.js';
+import {
+  type AdapterScale,
+  type EdgeEngine,
+  type GenerateEvent,
+  type GenerateRequest,
+  promptText,
+} from '../../src/engine/types.js';
+import { type ScriptedToken, toTokenEvents } from './scripted-tokens.js';
+
+export type { ScriptedToken } from './scripted-tokens.js';
+
+/** Where in an answer something happens: before the start event, or when this many tokens have been sent. */
+export type ScriptedPoint = 'open' | number;
+
+export interface ScriptedAnswer {
+  /** a text is cut into words, each with the white space before it; logprob of every token is then ln 0.5 */
+  tokens: string | ReadonlyArray<string | ScriptedToken>;
+  /** `stop` unless max_tokens cuts the answer */
+  finishReason?: FinishReason;
+  /** by default what `tokenize` counts */
+  promptTokens?: number;
+  cachedTokens?: number | null;
+  /** wait before the start event, and before each token, by the engine's clock */
+  startDelayMs?: number;
+  tokenDelayMs?: number;
+  /** called before each token, awaited: lets a test hold an answer without any clock */
+  beforeToken?: (index: number) => void | Promise<void>;
+  /** throws here */
+  fail?: { at: ScriptedPoint; error: ErrorCode | Error };
+  /** says nothing more from here on, until the signal fires */
+  hangAt?: ScriptedPoint;
+}
+
+/** One request as the engine has seen it. */
+export interface ScriptedRecord {
+  request: GenerateRequest;
+  /** all contents joined, as promptText gives them */
+  text: string;
+  /** `returned`: the reader stopped reading before the end */
+  outcome: 'waiting' | 'running' | 'done' | 'failed' | 'aborted' | 'returned';
+  /** token events sent so far */
+  tokensSent: number;
+}
+
+export type ScriptedAnswers =
+  | string
+  | ReadonlyArray<string | ScriptedAnswer>
+  | ((request: GenerateRequest, index: number) => string | ScriptedAnswer);
+
+export interface ScriptedOptions {
+  name?: string;
+  /** the i-th request gets the i-th answer, all later ones the last; a text answers every request; or a function */
+  answers: ScriptedAnswers;
+  /** default 2048 */
+  contextTokens?: number;
+  /** nats a token, or what computes it, or the failure of the measurement; default 1 */
+  promptNll?: number | Error | ((prompt: Prompt, adapters: readonly AdapterScale[]) => number | Promise<number>);
+  /** how many run at a time (default 4) and wait (default 16); one more is refused with `engine-busy` */
+  capacity?: number;
+  queue?: number;
+  clock?: Clock;
+}
+
+export interface ScriptedEngine extends EdgeEngine {
+  /** every generation asked for, in order */
+  readonly requests: ScriptedRecord[];
+  /** every prompt whose complexity was asked for */
+  readonly nllRequests: Prompt[];
+  /** every prompt or text that was tokenised */
+  readonly tokenized: string[];
+  /** What load() says from now on, whatever is running; null: what really runs and waits. */
+  setLoad(load: Partial<ReturnType<EdgeEngine['load']>> | null): void;
+  readonly closed: boolean;
+}
+
+/** BOS, then one token a word: a number made from its letters, so that equal words are equal tokens. */
+const BOS = 1;
+const wordToken = (word: string): number =>
+  3 + (([...word].reduce((hash, c) => (Math.imul(hash, 31) + c.codePointAt(0)!) | 0, 7) >>> 0) % 60_000);
+const words = (text: string): string[] => text.match(/\S+/g) ?? [];
+
+const asError = (error: ErrorCode | Error): Error =>
+  typeof error === 'string' ? new CrayonError(error, `scripted failure: ${error}`) : error;
+
+/**
+ * @example
+ * const edge = createScriptedEngine({ answers: ['Paris', { tokens: 'no idea', fail: { at: 1, error: 'out-of-memory' } }] });
+ */
+export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
+  const { name = 'scripted', contextTokens = 2048, promptNll = 1, clock = systemClock } = options;
+  const slots = new Slots(name, options.capacity ?? 4, options.queue ?? 16);
+  const requests: ScriptedRecord[] = [];
+  const nllRequests: Prompt[] = [];
+  const tokenized: string[] = [];
+  let load: Partial<ReturnType<EdgeEngine['load']>> | null = null;
+  let closed = false;
+
+  const answerTo = (request: GenerateRequest, index: number): ScriptedAnswer => {
+    const { answers } = options;
+    const answer =
+      typeof answers === 'function'
+        ? answers(request, index)
+        : typeof answers === 'string'
+          ? answers
+          : answers[Math.min(index, answers.length - 1)];
+    assert(answer !== undefined, `${name}: no answer is scripted for request ${index}`);
+    return typeof answer === 'string' ? { tokens: answer } : answer;
+  };
+
+  const countTokens = (prompt: Prompt): Int32Array =>
+    Int32Array.from([BOS, ...words(promptText(prompt)).map(wordToken)]);
+
+  async function* play(answer: ScriptedAnswer, record: ScriptedRecord): AsyncGenerator<GenerateEvent> {
+    const { request } = record;
+    const { signal } = request;
+    const reach = async (point: ScriptedPoint): Promise<void> => {
+      throwIfAborted(signal);
+      if (answer.fail?.at === point) throw asError(answer.fail.error);
+      if (answer.hangAt === point) await untilAborted(new Promise<never>(() => {}), signal);
+    };
+    const { events, cut } = toTokenEvents(answer.tokens, request);
+    const promptTokens = answer.promptTokens ?? countTokens(request.prompt).length;
+    const cachedTokens = answer.cachedTokens ?? null;
+
+    if (answer.startDelayMs !== undefined) await sleep(clock, answer.startDelayMs, signal);
+    await reach('open');
+    yield { type: 'start', promptTokens, cachedTokens };
+    for (const event of events) {
+      if (answer.tokenDelayMs !== undefined) await sleep(clock, answer.tokenDelayMs, signal);
+      const held = answer.beforeToken?.(record.tokensSent);
+      if (held !== undefined) await untilAborted(held, signal);
+      await reach(record.tokensSent);
+      record.tokensSent++;
+      yield event;
+    }
+    await reach(record.tokensSent);
+    const finishReason = cut ?? answer.finishReason ?? 'stop';
+    const usage = { promptTokens, completionTokens: record.tokensSent, cachedTokens };
+    yield { type: 'end', text: '', finishReason, usage };
+  }
+
+  async function* generate(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
+    assert(!closed, `${name}: closed`);
+    const record: ScriptedRecord = { request, text: promptText(request.prompt), outcome: 'waiting', tokensSent: 0 };
+    const answer = answerTo(request, requests.push(record) - 1);
+    let outcome: ScriptedRecord['outcome'] = 'returned';
+    let giveBack = (): void => {};
+    try {
+      giveBack = await slots.take(request.signal);
+      record.outcome = 'running';
+      yield* play(answer, record);
+      outcome = 'done';
+    } catch (error) {
+      outcome = request.signal.aborted ? 'aborted' : 'failed';
+      throw request.signal.aborted ? interrupted() : error;
+    } finally {
+      record.outcome = outcome;
+      giveBack();
+    }
+  }
+
+  return {
+    name,
+    contextTokens,
+    requests,
+    nllRequests,
+    tokenized,
+    generate,
+    tokenize: (prompt) => {
+      tokenized.push(promptText(prompt));
+      return countTokens(prompt);
+    },
+    textTokens: (text) => {
+      tokenized.push(text);
+      return Int32Array.from(words(text).map(wordToken));
+    },
+    promptNll: async (prompt, adapters, signal) => {
+      throwIfAborted(signal);
+      nllRequests.push(prompt);
+      if (promptNll instanceof Error) throw promptNll;
+      return typeof promptNll === 'number'
+        ? promptNll
+        : untilAborted((async () => promptNll(prompt, adapters))(), signal);
+    },
+    load: () => ({
+      running: slots.running,
+      waiting: slots.waiting,
+      capacity: slots.capacity,
+      queue: slots.queue,
+      ...load,
+    }),
+    setLoad: (value) => {
+      load = value;
+    },
+    close: async () => {
+      closed = true;
+    },
+    get closed() {
+      return closed;
+    },
+  };
+}
