@@ -21,7 +21,6 @@ export { type Dataset, type DatasetOptions, type Example, loadDataset } from './
 export { type LlamaCppOptions, openLlamaCppEngine } from './engine/llama/engine.js';
 export { type OpenAiOptions, openOpenAiEngine } from './engine/server/engine.js';
 export type { EdgeEngine, Engine, GenerateEvent, GenerateRequest, Prompt } from './engine/types.js';
-export { type EdgeConfig, loadEdgeConfig } from './formats/edge-config.js';
 export { type PathKind, recognisePath } from './formats/recognise.js';
 export { type ExportAdapterOptions, type ExportedAdapter, exportAdapterGguf } from './gguf/adapter.js';
 export { cachedAdapterGguf, cachedModelGguf, defaultCacheDir } from './gguf/cache.js';
@@ -58,6 +57,7 @@ export type { CorrectnessWeights, Decision, Mode, RoutingConfig, Thresholds } fr
 export { type Dtype, SafetensorsFile, type TensorInfo } from './safetensors/read.js';
 export { SafetensorsWriter, type TensorToWrite, writeSafetensors } from './safetensors/write.js';
 export { assembleEdge, type EdgeAssembly } from './serve/assemble.js';
+export { type EdgeConfig, loadEdgeConfig } from './serve/config.js';
 export { loadAdapterLora, stackAdapters } from './train/adapter-lora.js';
 export { type ExampleScore, type ScoreOptions, type ScoreReport, scoreExamples } from './train/score.js';
 export { TRAIN_DEFAULTS, type TrainSettings } from './train/settings.js';

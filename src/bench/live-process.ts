@@ -7,8 +7,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
-import { PATH_KEYS } from '../formats/edge-config.js';
 import { processMemory } from '../formats/process-memory.js';
+import { PATH_KEYS } from '../serve/config.js';
 
 export interface LiveServerOptions {
   /** what starts crayon: program and first arguments */

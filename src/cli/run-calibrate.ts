@@ -5,8 +5,6 @@ import { type Example, loadDataset, noExamples } from '../data/dataset.js';
 import type { JsonObject } from '../files/json.js';
 import { RecordLog } from '../files/jsonl-log.js';
 import { checked, finite, nullable, object, type Schema, text, value } from '../files/schema.js';
-import { type EdgeConfig, loadEdgeConfig } from '../formats/edge-config.js';
-import { refuseExisting, writeThresholds } from '../formats/edge-config-thresholds.js';
 import { type Calibration, calibrate } from '../routing/calibrate.js';
 import { MIN_RECORDS } from '../routing/calibration-data.js';
 import type { Target } from '../routing/calibration-rule.js';
@@ -19,6 +17,8 @@ import {
   type Match,
   type Question,
 } from '../routing/collect.js';
+import { type EdgeConfig, loadEdgeConfig } from '../serve/config.js';
+import { refuseExisting, writeThresholds } from '../serve/config-thresholds.js';
 import type { ServeParts } from '../serve/parts.js';
 import type { CalibrateFlags } from './calibrate.js';
 import { doubtsOf, printCalibration, remarkOf, weightKeys } from './calibration-report.js';

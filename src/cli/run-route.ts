@@ -1,9 +1,9 @@
 /** The work of `crayon route --explain`: the device's model, the rule, and no server. */
 
 import type { Prompt } from '../engine/types.js';
-import { type EdgeConfig, loadEdgeConfig } from '../formats/edge-config.js';
 import { type DryRun, dryRun } from '../routing/dry-run.js';
 import { explain } from '../routing/explain.js';
+import { type EdgeConfig, loadEdgeConfig } from '../serve/config.js';
 import type { RouteFlags } from './route.js';
 import type { Assemble } from './run-calibrate.js';
 import { untilInterrupted } from './stop-signal.js';

@@ -1,12 +1,12 @@
 /** The work and the words of `crayon serve-edge`; loaded only when it runs. */
 
 import { CRAYON_VERSION } from '../core/version.js';
-import type { EdgeConfig } from '../formats/edge-config.js';
-import { APP_DEFAULTS, EdgeApp } from '../serve/app.js';
 import { assembleEdge, type EdgeAssembly } from '../serve/assemble.js';
-import { createGuard } from '../serve/guard.js';
+import type { EdgeConfig } from '../serve/config.js';
+import { APP_DEFAULTS, EdgeApp } from '../serve/http/app.js';
+import { createGuard } from '../serve/http/guard.js';
+import { type Listening, listen } from '../serve/http/listen.js';
 import { clientKey } from '../serve/keys.js';
-import { type Listening, listen } from '../serve/listen.js';
 import { createLog, type Logger } from '../serve/log.js';
 import { createMetrics } from '../serve/metrics.js';
 import { configOf, type ServeEdgeFlags } from './serve-edge.js';

@@ -3,8 +3,8 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { CrayonError } from '../core/errors.js';
-import { type EdgeConfig, type EdgeOverrides, loadEdgeConfig } from '../formats/edge-config.js';
 import { MODES } from '../routing/types.js';
+import { type EdgeConfig, type EdgeOverrides, loadEdgeConfig } from '../serve/config.js';
 import { wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';
 

@@ -8,21 +8,21 @@ import { openOpenAiEngine, type ServerEvent } from '../engine/server/engine.js';
 import type { EdgeEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256, sha256File } from '../files/digest.js';
-import type { EdgeConfig, EdgeServerConfig } from '../formats/edge-config.js';
 import { cachedAdapterGguf, defaultCacheDir } from '../gguf/cache.js';
 import { openPool, type Pool } from '../pool/pool.js';
 import { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/scope.js';
 import type { RoutingConfig } from '../routing/types.js';
-import { type AdapterSet, fixedAdapters, gatedAdapters, type NamedAdapter } from './adapter-set.js';
 import { type BaseModel, openBaseModel, openEmbedder } from './base-model.js';
-import { createBlendMaker, embedPrompts } from './blend-maker.js';
-import { Customizations } from './customizations.js';
+import type { EdgeConfig, EdgeServerConfig } from './config.js';
+import { type AdapterSet, fixedAdapters, gatedAdapters, type NamedAdapter } from './customizations/adapter-set.js';
+import { createBlendMaker, embedPrompts } from './customizations/blend-maker.js';
+import { Customizations } from './customizations/customizations.js';
+import { scopeOf } from './customizations/scope-profile.js';
 import type { TextEmbedder } from './embedder.js';
 import { type Environment, serverKey } from './keys.js';
 import { type OpenEdgeOptions, openEdgeEngine, warmUp } from './open-edge.js';
 import type { ServeParts, ServerEngine } from './parts.js';
-import { scopeOf } from './scope-profile.js';
 
 export interface AssembleOptions {
   /** where keys are looked up */

@@ -1,9 +1,9 @@
 /** Keys, from where the configuration says they are. No error shows any part of one. */
 
 import { CrayonError } from '../core/errors.js';
-import type { EdgeConfig, EdgeServerConfig } from '../formats/edge-config.js';
-import { readKeyFile } from '../formats/key-file.js';
-import { isLoopback } from './guard.js';
+import type { EdgeConfig, EdgeServerConfig } from './config.js';
+import { isLoopback } from './http/guard.js';
+import { readKeyFile } from './key-file.js';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

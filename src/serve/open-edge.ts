@@ -2,7 +2,7 @@
 
 import { type LlamaCppEngine, openLlamaCppEngine } from '../engine/llama/engine.js';
 import type { AdapterScale, EdgeEngine } from '../engine/types.js';
-import type { EdgeConfig } from '../formats/edge-config.js';
+import type { EdgeConfig } from './config.js';
 
 export interface OpenEdgeOptions {
   gguf: string;

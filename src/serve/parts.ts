@@ -4,8 +4,8 @@ import type { ServerState } from '../engine/server/options.js';
 import type { AdapterScale, EdgeEngine, Engine } from '../engine/types.js';
 import type { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/scope.js';
-import type { AdapterSet } from './adapter-set.js';
-import type { Customizations } from './customizations.js';
+import type { AdapterSet } from './customizations/adapter-set.js';
+import type { Customizations } from './customizations/customizations.js';
 import type { TextEmbedder } from './embedder.js';
 
 /** The engine of the server LLM, with what it says of itself where it does. */

@@ -3,12 +3,12 @@
 import { Writable } from 'node:stream';
 import { onTestFinished } from 'vitest';
 import type { JsonObject } from '../../src/files/json.js';
-import { edgeConfig } from '../../src/formats/edge-config.js';
 import { Router } from '../../src/routing/router.js';
-import { type AdapterSet, fixedAdapters } from '../../src/serve/adapter-set.js';
-import { EdgeApp } from '../../src/serve/app.js';
-import { type BlendMaker, type BlendOrder, Customizations } from '../../src/serve/customizations.js';
-import { createGuard } from '../../src/serve/guard.js';
+import { edgeConfig } from '../../src/serve/config.js';
+import { type AdapterSet, fixedAdapters } from '../../src/serve/customizations/adapter-set.js';
+import { type BlendMaker, type BlendOrder, Customizations } from '../../src/serve/customizations/customizations.js';
+import { EdgeApp } from '../../src/serve/http/app.js';
+import { createGuard } from '../../src/serve/http/guard.js';
 import { createLog } from '../../src/serve/log.js';
 import { createMetrics } from '../../src/serve/metrics.js';
 import type { ServeParts, ServerEngine } from '../../src/serve/parts.js';

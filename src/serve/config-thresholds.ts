@@ -1,0 +1,73 @@
+/** Writes calibrated thresholds, and weights where there are some, into a copy of the configuration, with all of its comments and its order kept. */
+
+import { existsSync } from 'node:fs';
+import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
+import { isMap, isNode, parseDocument } from 'yaml';
+import { CrayonError } from '../core/errors.js';
+import { writeFileAtomic } from '../files/atomic.js';
+import { readSmallFile } from '../files/io.js';
+import { decodeUtf8 } from '../files/json.js';
+import { PATH_KEYS } from './config.js';
+
+const MAX_BYTES = 2 ** 20;
+/** Begins the comment lines that calibration writes, and by which it finds them the next time. */
+const MARK = ' crayon calibrate: ';
+
+export interface ThresholdsToWrite {
+  thresholds: Readonly<Record<string, number | null>>;
+  /** of `routing.correctness`, by their keys there; without them that section stays as it is */
+  weights?: Readonly<Record<string, number>> | null;
+  /** sentences that say where they come from, one line each */
+  remarks: readonly string[];
+  /** replace an existing file that is not `from` itself */
+  force: boolean;
+}
+
+/**
+ * @param from the configuration that was calibrated
+ * @param out where the copy goes; relative paths in it are made to start at its folder
+ * @throws CrayonError `output-exists`, `yaml-invalid`, `write-failed`
+ */
+export function writeThresholds(
+  from: string,
+  out: string,
+  { thresholds, weights = null, remarks, force }: ThresholdsToWrite,
+): void {
+  refuseExisting(out, force);
+  const document = parseDocument(decodeUtf8(readSmallFile(from, MAX_BYTES), from, 'yaml-invalid'));
+  if (document.errors.length > 0) throw new CrayonError('yaml-invalid', `${from}: ${document.errors[0]!.message}`);
+  ensureMap(['routing']);
+  if (Object.keys(thresholds).length > 0) ensureMap(['routing', 'thresholds']);
+  for (const [name, value] of Object.entries(thresholds)) document.setIn(['routing', 'thresholds', name], value);
+  // The weights belong together, on one line; earlier ones go with all their keys.
+  if (weights !== null) document.setIn(['routing', 'correctness'], document.createNode(weights, { flow: true }));
+  const node = document.getIn(['routing', 'thresholds'], true);
+  if (isNode(node)) {
+    const kept = (node.commentBefore ?? '').split('\n').filter((line) => line !== '' && !line.startsWith(MARK));
+    node.commentBefore = [...remarks.map((remark) => MARK + remark), ...kept].join('\n');
+  }
+  moveRelativePaths(dirname(from), dirname(out));
+  writeFileAtomic(out, document.toString({ lineWidth: 0 }));
+
+  /** A key that stands without a value is no map that a key could be set in. */
+  function ensureMap(path: string[]): void {
+    if (!isMap(document.getIn(path, true))) document.setIn(path, document.createNode({}));
+  }
+
+  function moveRelativePaths(before: string, after: string): void {
+    if (resolve(before) === resolve(after)) return;
+    for (const key of PATH_KEYS) {
+      const value = document.get(key);
+      if (typeof value !== 'string' || value === '' || isAbsolute(value)) continue;
+      document.set(key, relative(after, resolve(before, value)).split(sep).join('/') || '.');
+    }
+  }
+}
+
+/** Before hours of work: would `writeThresholds` refuse? */
+export function refuseExisting(out: string, force: boolean): void {
+  if (force || !existsSync(out)) return;
+  throw new CrayonError('output-exists', `${out}: exists already`, {
+    hint: 'Give --force to replace it, or another --out.',
+  });
+}

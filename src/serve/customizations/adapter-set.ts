@@ -1,0 +1,96 @@
+/** Which adapters a request of the base name gets: the one that the server was started with, or a pool's by the prompt. */
+
+import { softmax } from '../../core/softmax.js';
+import { cosine, row } from '../../core/vector.js';
+import type { AdapterScale } from '../../engine/types.js';
+import type { TextEmbedder } from '../embedder.js';
+
+/** An adapter as /lora-adapters shows it. */
+export interface ListedAdapter {
+  /** its place in the list */
+  id: number;
+  /** a name, never a path of this machine */
+  path: string;
+  scale: number;
+}
+
+export interface AdapterSet {
+  /** For one request. @param text what of the request is embedded */
+  choose(text: string): AdapterScale[];
+  list(): ListedAdapter[];
+  /** Sets the scales of the listed adapters by id, and of all others to 0, as llama-server does. */
+  setScales(scales: ReadonlyMap<number, number>): void;
+}
+
+export interface NamedAdapter {
+  /** digest of its content */
+  id: string;
+  path: string;
+  name: string;
+}
+
+/** Every request gets the same adapters: one, or none. */
+export function fixedAdapters(adapters: readonly NamedAdapter[]): AdapterSet {
+  const scales = adapters.map(() => 1);
+  return {
+    choose: () => adapters.flatMap(({ id, path }, n) => (scales[n] === 0 ? [] : [{ id, path, scale: scales[n]! }])),
+    ...listing(adapters, scales),
+  };
+}
+
+export interface GateOptions {
+  adapters: readonly NamedAdapter[];
+  /** (N, d) row-major */
+  centroids: Float32Array;
+  tau: number;
+  embedder: TextEmbedder;
+}
+
+/** Coefficients are rounded to multiples of this, so that prompts alike share a context of the engine. */
+export const GATE_STEP = 1 / 50;
+
+/**
+ * The per-query gate alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md, section 2). The scales of /lora-adapters
+ * multiply it.
+ */
+export function gatedAdapters({ adapters, centroids, tau, embedder }: GateOptions): AdapterSet {
+  const factors = adapters.map(() => 1);
+  return {
+    choose: (text) => {
+      const alpha = gateCoefficients(embedder.embed(text).vector, centroids, tau);
+      return adapters.flatMap(({ id, path }, n) => {
+        const scale = alpha[n]! * factors[n]!;
+        return scale === 0 ? [] : [{ id, path, scale }];
+      });
+    },
+    ...listing(adapters, factors),
+  };
+}
+
+/** alpha(x) (N), rounded so that it still sums to 1: the steps go to the largest remainders. */
+export function gateCoefficients(q: Float32Array, centroids: Float32Array, tau: number): number[] {
+  const d = q.length;
+  const N = centroids.length / d;
+  const alpha = softmax(
+    Array.from({ length: N }, (_, n) => cosine(q, row(centroids, n, d))),
+    tau,
+  );
+  const steps = Array.from(alpha, (a) => Math.floor(a / GATE_STEP));
+  const order = steps
+    .map((_, n) => n)
+    .sort((i, j) => remainder(alpha[j]!, steps[j]!) - remainder(alpha[i]!, steps[i]!));
+  let left = Math.round(1 / GATE_STEP) - steps.reduce((sum, s) => sum + s, 0);
+  for (const n of order) if (left-- > 0) steps[n]!++;
+  return steps.map((s) => Number((s * GATE_STEP).toFixed(6)));
+}
+
+const remainder = (alpha: number, steps: number) => alpha / GATE_STEP - steps;
+
+function listing(adapters: readonly NamedAdapter[], scales: number[]): Pick<AdapterSet, 'list' | 'setScales'> {
+  return {
+    list: () => adapters.map(({ name }, id) => ({ id, path: name, scale: scales[id]! })),
+    setScales: (wanted) => {
+      for (const id of scales.keys()) scales[id] = wanted.get(id) ?? 0;
+    },
+  };
+}

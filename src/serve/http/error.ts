@@ -1,0 +1,115 @@
+/** Failures as clients of OpenAI's API know them, and the one table from crayon's error codes to them. */
+
+import { CrayonError, type ErrorCode } from '../../core/errors.js';
+
+export interface HttpErrorOptions {
+  /** OpenAI's `error.type` */
+  type?: string;
+  /** OpenAI's `error.code`, for programs */
+  code?: string | null;
+  /** the request field at fault */
+  param?: string | null;
+  headers?: Record<string, string>;
+  cause?: unknown;
+}
+
+/** An answer other than 200. The message is shown to the client: no path and no key may stand in it. */
+export class HttpError extends Error {
+  readonly type: string;
+  readonly code: string | null;
+  readonly param: string | null;
+  readonly headers: Record<string, string>;
+
+  constructor(
+    readonly status: number,
+    message: string,
+    options: HttpErrorOptions = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'HttpError';
+    this.type = options.type ?? (status >= 500 ? 'server_error' : 'invalid_request_error');
+    this.code = options.code ?? null;
+    this.param = options.param ?? null;
+    this.headers = options.headers ?? {};
+  }
+
+  /** `{"error": {"message", "type", "param", "code"}}` */
+  get body(): { error: { message: string; type: string; param: string | null; code: string | null } } {
+    return { error: { message: this.message, type: this.type, param: this.param, code: this.code } };
+  }
+}
+
+/** A bad request field. */
+export function badField(param: string, message: string, code: string | null = 'invalid_value'): HttpError {
+  return new HttpError(400, message, { param, code });
+}
+
+interface Row {
+  status: number;
+  type?: string;
+  /** OpenAI's own code where it has one */
+  code?: string;
+  headers?: Record<string, string>;
+  /** the message is written for clients, and holds no path */
+  show: boolean;
+  param?: string;
+}
+
+const FOR_THE_CLIENT = { status: 400, show: true } as const;
+/** The official client tries again after 408, 409, 429 and 5xx; where that is of no use this header stops it. */
+const NO_RETRY = { 'x-should-retry': 'false' };
+
+const TABLE: Partial<Record<ErrorCode, Row>> = {
+  'request-invalid': FOR_THE_CLIENT,
+  'context-exceeded': { ...FOR_THE_CLIENT, code: 'context_length_exceeded', param: 'messages' },
+  'example-invalid': FOR_THE_CLIENT,
+  'example-too-long': FOR_THE_CLIENT,
+  'examples-count': FOR_THE_CLIENT,
+  'coefficients-invalid': FOR_THE_CLIENT,
+  'engine-busy': { status: 429, type: 'rate_limit_error', show: true, headers: { 'retry-after': '1' } },
+  'engine-unavailable': { status: 503, type: 'unavailable_error', show: false },
+  'out-of-memory': { status: 503, type: 'unavailable_error', show: false },
+  'server-unreachable': { status: 502, type: 'upstream_error', show: true },
+  'server-timeout': { status: 504, type: 'upstream_error', show: true },
+  'server-refused': { status: 502, type: 'upstream_error', show: true },
+  'server-failed': { status: 502, type: 'upstream_error', show: true },
+  'server-invalid': { status: 502, type: 'upstream_error', show: true },
+  'server-circuit-open': { status: 503, type: 'upstream_error', show: true, headers: { 'retry-after': '5' } },
+  'server-budget': { status: 429, type: 'insufficient_quota', show: true, headers: NO_RETRY },
+};
+
+/**
+ * Any failure as an answer. What is not in the table is a defect or names files: the client learns only that it happened,
+ * the log has the rest.
+ */
+export function toHttpError(error: unknown): HttpError {
+  if (error instanceof HttpError) return error;
+  if (!(error instanceof CrayonError)) {
+    return new HttpError(500, 'The server had an error of its own; its log has the details.', {
+      code: 'internal',
+      cause: error,
+    });
+  }
+  const row = TABLE[error.code] ?? { status: 500, show: false };
+  const retryAfter = retryAfterOf(error);
+  return new HttpError(row.status, row.show ? error.message : HIDDEN[row.status]!, {
+    ...(row.type === undefined ? {} : { type: row.type }),
+    code: row.code ?? error.code.replaceAll('-', '_'),
+    param: row.param ?? null,
+    headers: { ...row.headers, ...(retryAfter === null ? {} : { 'retry-after': String(retryAfter) }) },
+    cause: error,
+  });
+}
+
+const HIDDEN: Record<number, string> = {
+  500: 'The request failed on the server; its log has the details.',
+  503: 'The on-device engine is not available; the server’s log has the details.',
+};
+
+/** Whole seconds that the server LLM asked to be left alone, where it did. */
+function retryAfterOf({ cause }: CrayonError): number | null {
+  if (typeof cause !== 'object' || cause === null || !('retryAfterMs' in cause)) return null;
+  const { retryAfterMs } = cause;
+  if (typeof retryAfterMs !== 'number' || !(retryAfterMs >= 0)) return null;
+  return Math.min(3600, Math.ceil(retryAfterMs / 1000));
+}

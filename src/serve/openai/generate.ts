@@ -1,0 +1,209 @@
+/** Chat and text completions: request to router to answer, whole or streamed. */
+
+import type { GenerateRequest, Prompt, Usage } from '../../engine/types.js';
+import { promptText } from '../../engine/types.js';
+import type { JsonObject } from '../../files/json.js';
+import type { RoutedEvent } from '../../routing/router.js';
+import type { Decision, Mode } from '../../routing/types.js';
+import type { AppSettings } from '../http/app.js';
+import { readJsonBody } from '../http/body.js';
+import type { Call } from '../http/call.js';
+import { badField } from '../http/error.js';
+import { SSE_DONE, SSE_HEADERS, sseBody, sseData } from '../http/sse.js';
+import type { ServeParts } from '../parts.js';
+import { type AnswerFormat, crayonField, crayonHeaders, type TokenEvent } from './answer.js';
+import { chatFormat } from './chat.js';
+import { parseChatRequest } from './chat-request.js';
+import { completionFormat } from './completion.js';
+import { parseCompletionRequest } from './completion-request.js';
+import { checkMode, type GenerationFields } from './generation-fields.js';
+import { resolveModel } from './models.js';
+
+/** What is to be generated, from either route. */
+interface Job extends GenerationFields {
+  prompt: Prompt;
+  maxTokens: number | null;
+  topLogprobs: number | null;
+}
+
+interface Route {
+  idPrefix: string;
+  parse(body: JsonObject, settings: AppSettings): Job;
+  format: typeof chatFormat;
+}
+
+export const CHAT: Route = {
+  idPrefix: 'chatcmpl-',
+  parse: (body, { limits }) => {
+    const { messages, ...rest } = parseChatRequest(body, limits);
+    return { ...rest, prompt: { kind: 'chat', messages } };
+  },
+  format: chatFormat,
+};
+
+export const COMPLETION: Route = {
+  idPrefix: 'cmpl-',
+  parse: (body) => {
+    const { prompt, ...rest } = parseCompletionRequest(body);
+    return { ...rest, prompt: { kind: 'text', text: prompt } };
+  },
+  format: completionFormat,
+};
+
+export async function generate(route: Route, call: Call, parts: ServeParts, settings: AppSettings): Promise<Response> {
+  const job = route.parse(await readJsonBody(call.request, settings.limits.bodyBytes), settings);
+  const mode = modeOf(job, call, settings);
+  const model = resolveModel(job.model, parts);
+  call.onEnd(model.release);
+  const text = promptText(job.prompt);
+  call.record.mode = mode;
+  if (settings.logPrompts && mode !== 'only_on_device') call.record.prompt = text;
+
+  const request: GenerateRequest = {
+    prompt: job.prompt,
+    maxTokens: maxTokensOf(job, mode, parts, settings),
+    temperature: job.temperature,
+    topP: job.topP,
+    seed: job.seed,
+    stop: job.stop,
+    topLogprobs: job.topLogprobs,
+    adapters: mode === 'only_in_cloud' ? [] : model.adapters(text),
+    signal: call.signal,
+  };
+  const events = parts.router.route(request, { mode, scope: model.scope });
+  call.onEnd(() => void events.return().catch(() => {})); // leaves the engine wherever it is
+  const first = await events.next();
+  if (first.done || first.value.type !== 'decision') throw new Error('the router ended without a decision');
+  const { decision } = first.value;
+  note(call, mode, decision, settings);
+
+  const format = route.format(
+    {
+      id: route.idPrefix + call.id.replace(/^req_/, ''),
+      created: Math.floor(settings.now() / 1000),
+      model: decision.source === 'in_cloud' ? parts.server!.name : model.name,
+      crayon: crayonField(decision),
+    },
+    job.topLogprobs !== null,
+    job.includeUsage,
+  );
+  const answer = watched(events, call, decision, settings);
+  return job.stream
+    ? streamed(answer, format, job.includeUsage, call, decision, settings)
+    : whole(answer, format, decision);
+}
+
+/** The body's field and the header say the same thing; the configuration may forbid both. */
+function modeOf(job: Job, call: Call, { routing }: AppSettings): Mode {
+  const header = call.request.headers.get('x-crayon-mode');
+  const fromHeader = header === null ? null : checkMode(header, 'x-crayon-mode');
+  if (job.mode !== null && fromHeader !== null && job.mode !== fromHeader) {
+    throw badField('crayon.mode', `crayon.mode is ${job.mode}, but the header x-crayon-mode is ${fromHeader}.`);
+  }
+  const mode = job.mode ?? fromHeader ?? routing.mode;
+  if (mode !== routing.mode && !routing.modePerRequest) {
+    throw badField('crayon.mode', `This server answers in mode ${routing.mode} only.`, 'mode_not_allowed');
+  }
+  return mode;
+}
+
+/** What was asked for, at most the server's limit. Without a number: what the device's context has room for. */
+function maxTokensOf({ maxTokens, prompt }: Job, mode: Mode, { edge }: ServeParts, { limits }: AppSettings): number {
+  if (maxTokens !== null || mode === 'only_in_cloud') return Math.min(maxTokens ?? limits.maxTokens, limits.maxTokens);
+  const room = edge.contextTokens - edge.tokenize(prompt).length;
+  // A prompt that fills the context alone is for the server, which has room of its own.
+  return room < 1 ? limits.maxTokens : Math.min(limits.maxTokens, room);
+}
+
+function note(call: Call, mode: Mode, decision: Decision, { metrics }: AppSettings): void {
+  const { source, reason, score, threshold, signals, fallbackFrom, failure } = decision;
+  metrics.route(mode, decision);
+  Object.assign(call.record, { source, reason, score, threshold, ...signals });
+  if (fallbackFrom !== null) Object.assign(call.record, { fallbackFrom, failure: failure?.code });
+}
+
+/** The events with their times and counts noted as they pass. */
+async function* watched(
+  events: AsyncGenerator<RoutedEvent, void, void>,
+  call: Call,
+  { source }: Decision,
+  { metrics }: AppSettings,
+): AsyncGenerator<RoutedEvent, void, void> {
+  let hasToken = false;
+  for await (const event of events) {
+    if (event.type === 'token' && !hasToken) {
+      hasToken = true;
+      call.record.ttftMs = Math.round(call.ms * 1000) / 1000;
+      metrics.firstToken(source, call.ms / 1000);
+    } else if (event.type === 'end') {
+      const { promptTokens, completionTokens, cachedTokens } = event.usage;
+      metrics.tokens(source, promptTokens, completionTokens);
+      Object.assign(call.record, { promptTokens, completionTokens, cachedTokens, finish: event.finishReason });
+    }
+    yield event;
+  }
+}
+
+async function whole(
+  events: AsyncGenerator<RoutedEvent, void, void>,
+  format: AnswerFormat,
+  decision: Decision,
+): Promise<Response> {
+  const tokens: TokenEvent[] = [];
+  let text = '';
+  for await (const event of events) {
+    if (event.type === 'token') {
+      tokens.push(event);
+      text += event.text;
+    } else if (event.type === 'end') {
+      const { finishReason, usage } = event;
+      const body = format.whole({ text: text + event.text, tokens, finishReason, usage });
+      return Response.json(body, { headers: crayonHeaders(decision) });
+    }
+  }
+  throw new Error('the engine ended without an end event');
+}
+
+function streamed(
+  events: AsyncGenerator<RoutedEvent, void, void>,
+  format: AnswerFormat,
+  includeUsage: boolean,
+  call: Call,
+  decision: Decision,
+  { keepAliveMs, log }: AppSettings,
+): Response {
+  async function* chunks(): AsyncGenerator<string, void, void> {
+    let status = 200;
+    try {
+      for (const chunk of format.opening()) yield sseData(chunk);
+      let usage: Usage | null = null;
+      for await (const event of events) {
+        if (event.type === 'token') {
+          const chunk = format.token(event);
+          if (chunk !== null) yield sseData(chunk);
+        } else if (event.type === 'end') {
+          usage = event.usage;
+          for (const chunk of format.closing(event.text, event.finishReason)) yield sseData(chunk);
+        }
+      }
+      if (usage === null) throw new Error('the engine ended without an end event');
+      if (includeUsage) yield sseData(format.usage(usage));
+      yield SSE_DONE;
+    } catch (error) {
+      const failure = call.explain(error);
+      status = failure.status;
+      call.record.code = failure.code;
+      if (status === 500) log.error({ id: call.id, err: error }, 'failed while streaming');
+      // The status has long been sent: what is left is an event, and an end without [DONE].
+      yield sseData(failure.body);
+    } finally {
+      call.end(status);
+    }
+  }
+  call.isStreaming = true;
+  const body = sseBody(chunks(), keepAliveMs, () => {
+    call.cancel();
+    call.end(499); // a body that was never read does not reach its own `finally`
+  });
+  return new Response(body, { headers: { ...SSE_HEADERS, ...crayonHeaders(decision) } });
+}

@@ -1,0 +1,56 @@
+/** Model names: the base, `<base>:<customisation>`, and the server LLM's own. */
+
+import { HttpError } from '../http/error.js';
+import type { ServedModel, ServeParts } from '../parts.js';
+
+/**
+ * What a request's `model` stands for. The server LLM's name routes like the base: the mode decides who answers.
+ *
+ * @throws HttpError 404
+ */
+export function resolveModel(name: string, parts: ServeParts): ServedModel {
+  const { base, adapters, scope, server, customizations } = parts;
+  if (name === base || name === server?.name) {
+    return { name: base, adapters: (text) => adapters.choose(text), scope, release: () => {} };
+  }
+  const id = name.startsWith(`${base}:`) ? name.slice(base.length + 1) : null;
+  const used = id === null ? null : (customizations?.use(id) ?? null);
+  if (used === null) throw unknownModel(name);
+  const { customization, release } = used;
+  return { name, adapters: () => [customization.adapter], scope: customization.scope, release };
+}
+
+function unknownModel(name: string): HttpError {
+  return new HttpError(404, `The model ${JSON.stringify(name.slice(0, 64))} does not exist: see GET /v1/models.`, {
+    param: 'model',
+    code: 'model_not_found',
+  });
+}
+
+export interface ModelCard {
+  id: string;
+  object: 'model';
+  created: number;
+  owned_by: string;
+  /** the model underneath, as vLLM shows it for adapters */
+  root: string;
+  parent: string | null;
+}
+
+/** @param created when the server started, seconds since 1970 @param all with the customisations: for those who have the key */
+export function modelCards({ base, server, customizations }: ServeParts, created: number, all: boolean): ModelCard[] {
+  const card = (id: string, owner: string, root: string, parent: string | null, at = created): ModelCard => ({
+    id,
+    object: 'model',
+    created: at,
+    owned_by: owner,
+    root,
+    parent,
+  });
+  const own = all ? (customizations?.list() ?? []) : [];
+  return [
+    card(base, 'crayon', base, null),
+    ...own.map((one) => card(`${base}:${one.id}`, 'crayon', base, base, one.created)),
+    ...(server === null || server.name === base ? [] : [card(server.name, 'server', server.name, null)]),
+  ];
+}

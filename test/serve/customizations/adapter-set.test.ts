@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import { softmax } from '../../../src/core/softmax.js';
+import {
+  fixedAdapters,
+  GATE_STEP,
+  gateCoefficients,
+  gatedAdapters,
+} from '../../../src/serve/customizations/adapter-set.js';
+import { remembering } from '../../../src/serve/embedder.js';
+
+const named = (n: number) => Array.from({ length: n }, (_, i) => ({ id: `id${i}`, path: `/x/${i}`, name: `n${i}` }));
+
+describe('gateCoefficients', () => {
+  it('is the softmax of the cosines, to the nearest step, and sums to 1', () => {
+    const centroids = Float32Array.of(1, 0, 0, 1, -1, 0, 0.6, 0.8);
+    for (let angle = 0; angle < 6.28; angle += 0.1) {
+      const q = Float32Array.of(Math.cos(angle), Math.sin(angle));
+      const alpha = gateCoefficients(q, centroids, 0.3);
+      const cosines = [q[0]!, q[1]!, -q[0]!, 0.6 * q[0]! + 0.8 * q[1]!];
+      const exact = softmax(cosines, 0.3);
+      expect(alpha.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 9);
+      for (const [n, value] of alpha.entries()) {
+        expect(Math.abs(value - exact[n]!)).toBeLessThanOrEqual(GATE_STEP + 1e-6);
+        expect(value / GATE_STEP).toBeCloseTo(Math.round(value / GATE_STEP), 6);
+      }
+    }
+  });
+
+  it('is equal for a text without direction', () => {
+    expect(gateCoefficients(new Float32Array(2), Float32Array.of(1, 0, 0, 1), 0.1)).toEqual([0.5, 0.5]);
+  });
+});
+
+describe('adapter sets', () => {
+  it('fixed: the same for every text', () => {
+    expect(fixedAdapters([]).choose('a')).toEqual([]);
+    const set = fixedAdapters(named(1));
+    expect(set.choose('a')).toEqual([{ id: 'id0', path: '/x/0', scale: 1 }]);
+    set.setScales(new Map([[0, 0]]));
+    expect(set.choose('a')).toEqual([]);
+  });
+
+  it('gated: by the text, and multiplied by the scales that were set', () => {
+    const embed = (text: string) => ({
+      vector: text === 'x' ? Float32Array.of(1, 0) : Float32Array.of(0, 1),
+      tokens: 1,
+    });
+    const set = gatedAdapters({
+      adapters: named(2),
+      centroids: Float32Array.of(1, 0, 0, 1),
+      tau: 0.1,
+      embedder: { d: 2, kind: 'test', embed },
+    });
+    expect(set.choose('x')).toEqual([{ id: 'id0', path: '/x/0', scale: 1 }]);
+    expect(set.choose('y')).toEqual([{ id: 'id1', path: '/x/1', scale: 1 }]);
+    set.setScales(new Map([[0, 0.5]]));
+    expect(set.choose('x')).toEqual([{ id: 'id0', path: '/x/0', scale: 0.5 }]);
+    expect(set.choose('y')).toEqual([]);
+  });
+});
+
+describe('remembering', () => {
+  it('embeds a text once, a bounded number of them, and no long one', () => {
+    const asked: string[] = [];
+    const embedder = remembering({
+      d: 1,
+      kind: 'test',
+      embed: (text) => {
+        asked.push(text);
+        return { vector: Float32Array.of(text.length), tokens: 1 };
+      },
+    });
+    expect([embedder.embed('a'), embedder.embed('a')].map(({ tokens }) => tokens)).toEqual([1, 1]);
+    expect(asked).toEqual(['a']);
+    for (let i = 0; i < 40; i++) embedder.embed(`text ${i}`);
+    embedder.embed('a');
+    expect(asked.filter((text) => text === 'a')).toHaveLength(2);
+    const long = 'x'.repeat(100_000);
+    embedder.embed(long);
+    embedder.embed(long);
+    expect(asked.filter((text) => text === long)).toHaveLength(2);
+  });
+});

@@ -1,0 +1,148 @@
+import { describe, expect, it } from 'vitest';
+import { CrayonError } from '../../../src/core/errors.js';
+import { fakeMaker, gate, testApp, until, user } from '../helpers.js';
+
+const PATH = '/v1/customizations';
+const EXAMPLES = ['a', 'b', 'c'].map((prompt) => ({ prompt, completion: ' x' }));
+
+interface Made {
+  id: string;
+  model: string;
+}
+
+describe('/v1/customizations', () => {
+  it('blends, and the model can be used at once', async () => {
+    const { maker, orders } = fakeMaker();
+    const { post, get, edge } = testApp({ maker });
+    const answer = await post(PATH, { examples: EXAMPLES, name: 'mine', top_k: 2, temperature: 0.05 });
+    expect(answer.status).toBe(201);
+    const made = (await answer.json()) as Made;
+    expect(made).toEqual({
+      id: expect.stringMatching(/^[0-9a-f]{16}$/),
+      object: 'customization',
+      model: `edge:${made.id}`,
+      name: 'mine',
+      created: 1_700_000_000,
+      coefficients: [0.75, 0.25],
+      similarities: [0.9, 0.1],
+      coverage: null,
+      examples: 3,
+      blend_ms: 12,
+    });
+    expect(orders[0]).toEqual({ examples: EXAMPLES, coefficients: null, topK: 2, temperature: 0.05, combine: 'cat' });
+    const chat = await post('/v1/chat/completions', { model: made.model, messages: user('hi') });
+    expect(await chat.json()).toMatchObject({ model: made.model });
+    expect(edge.requests[0]!.request.adapters).toMatchObject([{ id: 'blend-0', scale: 1 }]);
+    expect(await (await get(PATH)).json()).toEqual({ object: 'list', data: [made] });
+    expect(await (await get(`${PATH}/${made.id}`)).json()).toEqual(made);
+    expect(JSON.stringify(made)).not.toContain('secret');
+  });
+
+  it('takes lines of a data set as they stand', async () => {
+    const { maker, orders } = fakeMaker();
+    const lines = EXAMPLES.map((one, i) => ({ ...one, id: `set:${i}`, choices: [' x', ' y'], answer: 0 }));
+    expect((await testApp({ maker }).post(PATH, { examples: lines })).status).toBe(201);
+    expect(orders[0]!.examples).toEqual(EXAMPLES);
+  });
+
+  it('uses the customisation’s own scope', async () => {
+    const { maker } = fakeMaker();
+    const own = {
+      make: async (...all: Parameters<typeof maker.make>) => ({
+        ...(await maker.make(...all)),
+        scope: () => ({ similarity: 0, percentile: 1 }),
+      }),
+      close: () => {},
+    };
+    const scope = () => ({ similarity: 1, percentile: 99 });
+    const config = { routing: { thresholds: { scope: 50 } }, examples: 'x.jsonl' };
+    const { post } = testApp({ maker: own, parts: { scope }, config });
+    const { model } = (await (await post(PATH, { examples: EXAMPLES })).json()) as Made;
+    const ask = async (name: string) =>
+      (await post('/v1/chat/completions', { model: name, messages: user('hi') })).headers.get('x-crayon-source');
+    expect([await ask('edge'), await ask(model)]).toEqual(['on_device', 'in_cloud']);
+  });
+
+  it('deletes: running requests finish, then the file goes', async () => {
+    const { maker, removed } = fakeMaker();
+    const { opened, open } = gate();
+    const { post, get, edge } = testApp({
+      maker,
+      edge: { answers: [{ tokens: 'one two', beforeToken: () => opened }] },
+    });
+    const { id, model } = (await (await post(PATH, { coefficients: [1, 0] })).json()) as Made;
+    const running = post('/v1/chat/completions', { model, messages: user('hi') });
+    await until(() => edge.requests.length === 1, 'the request');
+    const gone = await get(`${PATH}/${id}`, { method: 'DELETE' });
+    expect(await gone.json()).toEqual({ id, object: 'customization.deleted', deleted: true });
+    expect(removed).toEqual([]);
+    expect((await post('/v1/chat/completions', { model, messages: user('hi') })).status).toBe(404);
+    open();
+    expect((await running).status).toBe(200);
+    expect(removed).toEqual(['blend-0']);
+    expect((await get(`${PATH}/${id}`, { method: 'DELETE' })).status).toBe(404);
+    expect((await get(`${PATH}/${id}`)).status).toBe(404);
+  });
+
+  it('keeps a bounded number, those being made counted', async () => {
+    const { opened, open } = gate();
+    const { maker } = fakeMaker(() => opened);
+    const { post, get } = testApp({ maker, config: { limits: { customizations: 1 } } });
+    const first = post(PATH, { coefficients: [1, 0] });
+    const second = await post(PATH, { coefficients: [1, 0] });
+    expect([second.status, second.headers.get('x-should-retry')]).toEqual([429, 'false']);
+    open();
+    const { id } = (await (await first).json()) as Made;
+    expect((await post(PATH, { coefficients: [1, 0] })).status).toBe(429);
+    await get(`${PATH}/${id}`, { method: 'DELETE' });
+    expect((await post(PATH, { coefficients: [1, 0] })).status).toBe(201);
+  });
+
+  it('says what is wrong with the examples, and hides what is wrong with the server', async () => {
+    let error: unknown = new CrayonError('example-invalid', 'no embedding for examples[1]');
+    const failing = fakeMaker(() => {
+      throw error;
+    });
+    const { post, log } = testApp({ maker: failing.maker });
+    const status = async () => {
+      const answer = await post(PATH, { examples: EXAMPLES });
+      return [answer.status, ((await answer.json()) as { error: { message: string } }).error.message];
+    };
+    expect(await status()).toEqual([400, 'no embedding for examples[1]']);
+    error = new CrayonError('disk-full', '/secret/place: no space left');
+    const [code, message] = await status();
+    expect(code).toBe(500);
+    expect(message).not.toContain('secret');
+    expect(log.join('')).toContain('no space left');
+  });
+
+  it.each<[string, object]>([
+    ['examples', {}],
+    ['examples', { examples: EXAMPLES, coefficients: [1] }],
+    ['examples', { examples: EXAMPLES.slice(1) }],
+    ['examples', { examples: Array.from({ length: 51 }, () => EXAMPLES[0]) }],
+    ['examples', { examples: 'a' }],
+    ['examples[1]', { examples: ['a', 'b', 'c'].map((prompt, i) => (i === 1 ? prompt : { prompt })) }],
+    ['examples[0].prompt', { examples: [{ prompt: ' ' }, ...EXAMPLES] }],
+    ['examples[0].text', { examples: [{ prompt: 'a', text: 'b' }, ...EXAMPLES] }],
+    ['coefficients', { coefficients: [] }],
+    ['coefficients', { coefficients: [1, 'x'] }],
+    ['name', { coefficients: [1], name: 'a\nb' }],
+    ['top_k', { coefficients: [1], top_k: 0 }],
+    ['temperature', { coefficients: [1], temperature: 0 }],
+    ['combine', { coefficients: [1], combine: 'ties' }],
+    ['adapter', { coefficients: [1], adapter: '/etc/passwd' }],
+  ])('refuses %s', async (param, body) => {
+    const { maker, orders } = fakeMaker();
+    const answer = await testApp({ maker }).post(PATH, body);
+    expect([answer.status, await answer.json()]).toMatchObject([400, { error: { param } }]);
+    expect(orders).toEqual([]);
+  });
+
+  it('needs a pool', async () => {
+    const { post, get } = testApp({ parts: { customizations: null } });
+    const answer = await post(PATH, { examples: EXAMPLES });
+    expect([answer.status, await answer.json()]).toMatchObject([400, { error: { code: 'no_pool' } }]);
+    expect(await (await get(PATH)).json()).toEqual({ object: 'list', data: [] });
+  });
+});
