@@ -1,6 +1,6 @@
 /** Which cells a run consists of: users times strategies, and the settings of the ablation one at a time. */
 
-import type { BenchConfig, BenchPool, BenchStrategy } from '../formats/bench-config.js';
+import type { BenchConfig, BenchPool, BenchStrategy } from './config.js';
 import type { Cell } from './types.js';
 import type { PlannedUser } from './users.js';
 

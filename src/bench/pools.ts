@@ -4,11 +4,11 @@
  */
 
 import { join } from 'node:path';
-import { type BenchConfig, type BenchPool, findBenchPath } from '../formats/bench-config.js';
-import { nameOfSettings } from '../formats/bench-run.js';
 import { buildPool } from '../pool/build.js';
 import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions } from '../pool/options.js';
 import { isPoolDirectory } from '../pool/pool.js';
+import { type BenchConfig, type BenchPool, findBenchPath } from './config.js';
+import { nameOfSettings } from './run-directory.js';
 import type { TrainingSet } from './tasks.js';
 
 export class PoolStore {

@@ -3,7 +3,6 @@
 import { createRandom } from '../core/random.js';
 import { row } from '../core/vector.js';
 import { type Example, loadDataset } from '../data/dataset.js';
-import { type BenchConfig, findBenchPath } from '../formats/bench-config.js';
 import { embedInSpace, poolSpace } from '../pool/embed/space.js';
 import { hiddenEmbedder } from '../pool/gate.js';
 import type { Pool } from '../pool/pool.js';
@@ -11,6 +10,7 @@ import { prepareExamples } from '../pool/prepare.js';
 import { buildScopeProfile, scopeScore } from '../routing/scope.js';
 import type { LoadedModel } from './answers.js';
 import { clusterMap } from './cluster-map.js';
+import { type BenchConfig, findBenchPath } from './config.js';
 import type { ClusterMap } from './types.js';
 import type { PlayedUser } from './users.js';
 

@@ -3,7 +3,7 @@
 import { CrayonError } from '../core/errors.js';
 import { type Example, loadDataset } from '../data/dataset.js';
 import { sha256 } from '../files/digest.js';
-import { type BenchConfig, findBenchPath } from '../formats/bench-config.js';
+import { type BenchConfig, findBenchPath } from './config.js';
 
 export interface BenchTask {
   name: string;

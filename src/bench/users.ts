@@ -3,7 +3,7 @@
 import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
 import type { Example } from '../data/dataset.js';
-import type { BenchConfig, BenchUser } from '../formats/bench-config.js';
+import type { BenchConfig, BenchUser } from './config.js';
 import type { BenchTask } from './tasks.js';
 import type { ScoringMethod, UserInfo } from './types.js';
 

@@ -1,8 +1,8 @@
 /** `crayon bench`: what each way of customising is worth, on users with few examples; `bench report` shows it. */
 
 import { Command } from 'commander';
+import { NETWORK_NAMES } from '../bench/live/config.js';
 import { CrayonError } from '../core/errors.js';
-import { NETWORK_NAMES } from '../formats/bench-live-config.js';
 import type { BackendName } from '../model/backend-names.js';
 import { benchLoadCommand } from './bench-load.js';
 import { benchReportCommand } from './bench-report.js';

@@ -1,14 +1,14 @@
 /** The work of `crayon bench load`. */
 
-import { type LoadPattern, patternName, runLoad } from '../bench/load.js';
-import { asker, loadKey, planOf } from '../bench/load-run.js';
+import { findBenchPath } from '../bench/config.js';
+import { loadLoadConfig } from '../bench/load/config.js';
+import { type LoadPattern, patternName, runLoad } from '../bench/load/load.js';
+import { asker, loadKey, planOf } from '../bench/load/run.js';
+import { isBenchRun, writeLoadCell } from '../bench/run-directory.js';
 import type { LoadCell } from '../bench/types.js';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
 import { openChatClient, preciseClock } from '../engine/server/chat-client.js';
-import { findBenchPath } from '../formats/bench-config.js';
-import { isBenchRun, writeLoadCell } from '../formats/bench-run.js';
-import { loadLoadConfig } from '../formats/load-config.js';
 import { showLoad } from './bench-live-tables.js';
 import { type BenchLoadFlags, needed } from './bench-load.js';
 import { untilInterrupted } from './stop-signal.js';

@@ -1,16 +1,16 @@
 /** The work and the words of `crayon bench report`; loaded only when it runs. */
 
 import { join } from 'node:path';
-import { compareRuns } from '../bench/compare.js';
-import { compareTables } from '../bench/compare-tables.js';
-import { reportHtml } from '../bench/html-report.js';
-import { buildReport, type Report } from '../bench/report.js';
-import { terminalTables } from '../bench/report-all-tables.js';
-import { facts } from '../bench/report-facts.js';
-import { reportMarkdown } from '../bench/report-markdown.js';
-import { readRun } from '../bench/report-read.js';
-import type { ReportTable } from '../bench/report-table.js';
-import { short, visible } from '../bench/report-words.js';
+import { terminalTables } from '../bench/report/all-tables.js';
+import { compareRuns } from '../bench/report/compare.js';
+import { compareTables } from '../bench/report/compare-tables.js';
+import { facts } from '../bench/report/facts.js';
+import { reportHtml } from '../bench/report/html/page.js';
+import { reportMarkdown } from '../bench/report/markdown.js';
+import { readRun } from '../bench/report/read.js';
+import { buildReport, type Report } from '../bench/report/report.js';
+import type { ReportTable } from '../bench/report/table.js';
+import { short, visible } from '../bench/report/words.js';
 import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
 import type { BenchReportFlags } from './bench-report.js';
 import type { Terminal } from './terminal.js';

@@ -3,10 +3,10 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { planCells } from '../../src/bench/cells.js';
-import { strategyTitle } from '../../src/bench/strategy-names.js';
+import { BENCH_STRATEGIES, benchConfig, findBenchPath, loadBenchConfig } from '../../src/bench/config.js';
+import { strategyTitle } from '../../src/bench/strategies/names.js';
 import { planUsers } from '../../src/bench/users.js';
 import { shippedPath } from '../../src/files/package-root.js';
-import { BENCH_STRATEGIES, benchConfig, findBenchPath, loadBenchConfig } from '../../src/formats/bench-config.js';
 import { errorOf } from '../helpers/files.js';
 
 const LEAST = {
@@ -76,7 +76,7 @@ describe('benchConfig', () => {
     for (const key of ['seed', 'model', 'test_examples']) expect(message).toContain(key);
   });
 
-  // load.yaml is another command's (test/formats/load-config.test.ts)
+  // load.yaml is another command's (test/bench/load/config.test.ts)
   const shipped = readdirSync(shippedPath('configs', 'bench')).filter((name) => /^(?!load).*\.yaml$/.test(name));
   it.each(shipped)('the shipped %s is valid, names what exists, and has its users', (name) => {
     const config = loadBenchConfig(shippedPath('configs', 'bench', name));

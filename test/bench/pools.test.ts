@@ -1,8 +1,8 @@
 /** Which pools a run builds: one directory for each thing that a pool depends on, and fair settings for one LoRA. */
 
 import { describe, expect, it } from 'vitest';
+import { benchConfig } from '../../src/bench/config.js';
 import { PoolStore } from '../../src/bench/pools.js';
-import { benchConfig } from '../../src/formats/bench-config.js';
 
 const YAML = {
   name: 'x',

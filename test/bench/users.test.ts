@@ -3,9 +3,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { type BenchConfig, benchConfig } from '../../src/bench/config.js';
 import { loadBenchTask, promptHash, readTrainingSet } from '../../src/bench/tasks.js';
 import { planUsers, playUser } from '../../src/bench/users.js';
-import { type BenchConfig, benchConfig } from '../../src/formats/bench-config.js';
 import { SUMS, WEATHER, writeSetup, writeTask } from '../helpers/bench-setup.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 

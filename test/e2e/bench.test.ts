@@ -3,8 +3,8 @@
 import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { BENCH_STRATEGIES } from '../../src/bench/config.js';
 import type { AnswerRecord, Cell, RunManifest } from '../../src/bench/types.js';
-import { BENCH_STRATEGIES } from '../../src/formats/bench-config.js';
 import { writeSetup } from '../helpers/bench-setup.js';
 import { fixture } from '../helpers/fixtures.js';
 import { crayon, document, refusal, scratch, start, succeed } from './helpers.js';

@@ -1,10 +1,10 @@
 /** Networks by name, between the edge and the server. */
 
-import { NETWORK_NAMES, type NetworkName } from '../../../formats/bench-live-config.js';
+import { NETWORK_NAMES, type NetworkName } from '../config.js';
 import type { NetworkShape } from './proxy.js';
 
 export const NETWORKS = NETWORK_NAMES;
-export type { NetworkName } from '../../../formats/bench-live-config.js';
+export type { NetworkName } from '../config.js';
 
 interface Profile {
   /** round trip without load */

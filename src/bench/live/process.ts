@@ -1,0 +1,173 @@
+/**
+ * `crayon serve-edge` as a process of its own, so that what is measured shares neither event loop nor heap with what
+ * measures. It is stopped in every case: asked first, then ended; and with this process, should that be killed.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join, resolve } from 'node:path';
+import { CrayonError } from '../../core/errors.js';
+import { writeFileAtomic } from '../../files/atomic.js';
+import { PATH_KEYS } from '../../serve/config.js';
+import { processMemory } from './process-memory.js';
+
+export interface LiveServerOptions {
+  /** what starts crayon: program and first arguments */
+  command: readonly string[];
+  /** the keys of its YAML (configs/edge.yaml); relative paths start at the working directory */
+  config: Record<string, unknown>;
+  /** an existing directory for it */
+  dir: string;
+  name: string;
+  /** more than this in main memory ends it; null is no limit */
+  memoryBytes?: number | null;
+  /** how long it may take to stop when it is asked to, before it is ended */
+  stopMs?: number;
+  /** the child's environment, where keys are looked up */
+  env?: NodeJS.ProcessEnv;
+  signal?: AbortSignal | undefined;
+}
+
+export interface LiveServer {
+  /** up to /v1 */
+  baseUrl: string;
+  port: number;
+  model: string;
+  pid: number;
+  /** fires when the server is over before it was stopped; the reason is a CrayonError */
+  failed: AbortSignal;
+  /** the most memory it has used, where the system says */
+  peakBytes(): number | null;
+  stop(): Promise<void>;
+}
+
+const START_MS = 120_000;
+const STOP_MS = 5_000;
+const MEMORY_MS = 100;
+/** What is kept of its standard error, to say why it ended. */
+const TAIL_CHARS = 4_000;
+
+/**
+ * Starts a server and waits until it listens with its model loaded.
+ *
+ * @throws CrayonError `server-failed` with its own last words, `server-timeout`, `out-of-memory`, `interrupted`
+ */
+export async function startServer(options: LiveServerOptions): Promise<LiveServer> {
+  const { command, config, dir, name, memoryBytes = null, stopMs = STOP_MS, env = process.env, signal } = options;
+  const file = join(dir, `${name}.yaml`);
+  const keys = { host: '127.0.0.1', port: 0, log: { level: 'error' }, ...withWholePaths(config) };
+  writeFileAtomic(file, `${JSON.stringify(keys, null, 2)}\n`); // JSON is YAML
+  const [program, ...first] = command as [string, ...string[]];
+  const child = spawn(program, [...first, 'serve-edge', '--config', file, '--json', '--quiet', '--stop-seconds', '1'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env,
+  });
+  // This process may end in ways that run no `finally`.
+  const endWithUs = () => void child.kill('SIGKILL');
+  process.once('exit', endWithUs);
+
+  let words = '';
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    words = (words + text).slice(-TAIL_CHARS);
+  });
+  const failed = new AbortController();
+  const over = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  let isStopping = false;
+  let peak: number | null = null;
+  const fail = (error: CrayonError) => {
+    if (!isStopping && !failed.signal.aborted) failed.abort(error);
+  };
+  child.once('error', (error) => fail(ended(name, error.message)));
+  child.once('close', (code, kill) => fail(ended(name, `${words.trim()} (exit ${code ?? kill})`)));
+
+  const watch = setInterval(() => {
+    const memory = child.pid === undefined ? null : processMemory(child.pid);
+    if (memory === null) return;
+    peak = memory.peakBytes;
+    if (memoryBytes === null || memory.bytes <= memoryBytes) return;
+    fail(tooLarge(name, memory.bytes, memoryBytes));
+    child.kill('SIGKILL');
+  }, MEMORY_MS);
+
+  const stop = async () => {
+    isStopping = true;
+    clearInterval(watch);
+    child.kill('SIGTERM');
+    const force = setTimeout(() => child.kill('SIGKILL'), stopMs);
+    if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) await over;
+    clearTimeout(force);
+    process.off('exit', endWithUs);
+  };
+
+  try {
+    const { url, port, model } = await announced(child, failed.signal, name, signal);
+    return {
+      ...{ baseUrl: `${url}/v1`, port, model, pid: child.pid!, failed: failed.signal, stop },
+      peakBytes: () => peak,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Relative paths would start at the file's own folder. */
+function withWholePaths(config: Record<string, unknown>): Record<string, unknown> {
+  const entries = Object.entries(config);
+  return Object.fromEntries(
+    entries.map(([key, path]) => [key, PATH_KEYS.includes(key) && typeof path === 'string' ? resolve(path) : path]),
+  );
+}
+
+/** The JSON document that it prints when it is ready. */
+function announced(
+  child: ChildProcess,
+  failed: AbortSignal,
+  name: string,
+  signal: AbortSignal | undefined,
+): Promise<{ url: string; port: number; model: string }> {
+  return new Promise((resolve, reject) => {
+    const onFailed = () => settle(() => reject(failed.reason));
+    const onStop = () => settle(() => reject(new CrayonError('interrupted', `stopped while ${name} was starting`)));
+    const late = setTimeout(
+      () => settle(() => reject(new CrayonError('server-timeout', `${name}: not ready within ${START_MS / 1000} s`))),
+      START_MS,
+    );
+    const settle = (then: () => void) => {
+      clearTimeout(late);
+      failed.removeEventListener('abort', onFailed);
+      signal?.removeEventListener('abort', onStop);
+      then();
+    };
+    let text = '';
+    child.stdout!.setEncoding('utf8').on('data', (piece: string) => {
+      text += piece;
+      let found: unknown;
+      try {
+        found = JSON.parse(text);
+      } catch {
+        return; // not the whole of it yet
+      }
+      const { url, port, model } = found as { url?: string; port?: number; model?: string };
+      if (url !== undefined && port !== undefined && model !== undefined) settle(() => resolve({ url, port, model }));
+    });
+    if (failed.aborted) onFailed();
+    if (signal?.aborted) onStop();
+    failed.addEventListener('abort', onFailed, { once: true });
+    signal?.addEventListener('abort', onStop, { once: true });
+  });
+}
+
+function ended(name: string, why: string): CrayonError {
+  return new CrayonError('server-failed', `${name}: ended: ${why.replace(/\s+/g, ' ').slice(-1000)}`);
+}
+
+function tooLarge(name: string, bytes: number, limit: number): CrayonError {
+  const mib = (n: number) => Math.ceil(n / 2 ** 20);
+  return new CrayonError(
+    'out-of-memory',
+    `${name}: uses ${mib(bytes)} MiB, more than the ${mib(limit)} MiB of its device`,
+    {
+      hint: 'Give the device more memory, a smaller context or a smaller quantisation of the base.',
+    },
+  );
+}

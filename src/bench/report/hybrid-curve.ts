@@ -1,0 +1,298 @@
+/**
+ * What hybrid inference is worth: accuracy against the share of queries that the server answers, computed from answers of
+ * both sources to the same examples. Beside it random routing, of which expectation and spread are exact, and the oracle.
+ *
+ * Queries go to the server in ascending order of a routing score. Queries of equal score cannot be told apart, so among them
+ * the choice is random and what is computed is its expectation: every curve is piecewise linear and has no luck in it.
+ *
+ * APGR, the average performance gap recovered, is RouteLLM's (arXiv 2406.18665): the area between the curve and the edge's
+ * accuracy, divided by the one between server and edge. Random routing has exactly 0.5.
+ */
+
+import assert from 'node:assert/strict';
+import type { BootstrapOptions, Interval } from '../../core/stats.js';
+import { bootstrapStrata } from './resample.js';
+
+/** Both sources' judgement of one example, and how much the router wants to keep it on the device (larger: more). */
+export interface Routable {
+  /** 0 or 1 */
+  edge: number;
+  server: number;
+  score: number;
+}
+
+/** Points of a curve that rises from the edge's accuracy: expected gain, in answers, after `sent` queries went to the server. */
+interface Knots {
+  sent: number[];
+  gain: number[];
+}
+
+export interface CurvePoint {
+  /** share of queries that the server answers, 0 to 1 */
+  share: number;
+  routed: number;
+  /** expectation of random routing, and the middle 95 % of its outcomes on these examples, exact */
+  random: Interval;
+  /** the best that at most this share can give */
+  oracle: number;
+}
+
+export interface HybridCurve {
+  examples: number;
+  edge: number;
+  server: number;
+  /** null where the server is no better than the edge: there is no gap to recover */
+  apgr: number | null;
+  /** of the oracle, the ceiling */
+  oracleApgr: number | null;
+  points: CurvePoint[];
+}
+
+export const CURVE_SHARES: readonly number[] = Array.from({ length: 41 }, (_, i) => i / 40);
+export const TABLE_SHARES: readonly number[] = [0.1, 0.2, 0.3, 0.5];
+
+/** The curve of at least one example. */
+export function hybridCurve(items: readonly Routable[], shares: readonly number[] = CURVE_SHARES): HybridCurve {
+  const n = items.length;
+  assert.ok(n > 0, 'hybridCurve: no examples');
+  const once = new Int32Array(n).fill(1);
+  const knots = knotsOf(items, ascendingByScore(items), once);
+  const oracle = oracleKnots(items, once);
+  const counts = countGains(items);
+  const edge = items.reduce((sum, item) => sum + item.edge, 0) / n;
+  const server = items.reduce((sum, item) => sum + item.server, 0) / n;
+  return {
+    examples: n,
+    edge,
+    server,
+    apgr: areaRecovered(knots, server - edge),
+    oracleApgr: areaRecovered(oracle, server - edge),
+    points: shares.map((share) => {
+      const spread = randomGain(counts, share * n, 0.95);
+      return {
+        share,
+        routed: edge + gainAt(knots, share * n) / n,
+        random: {
+          estimate: edge + share * (server - edge),
+          low: edge + spread.low / n,
+          high: edge + spread.high / n,
+        },
+        oracle: edge + gainAt(oracle, share * n) / n,
+      };
+    }),
+  };
+}
+
+export interface SharePoint {
+  share: number;
+  /** intervals by bootstrap, paired by example */
+  routed: Interval;
+  random: Interval;
+  oracle: Interval;
+  /** routed - random */
+  overRandom: Interval;
+  /** (routed - edge) / (server - edge); NaN where there is no gap */
+  recovered: Interval;
+}
+
+export interface HybridIntervals {
+  edge: Interval;
+  server: Interval;
+  apgr: Interval;
+  shares: SharePoint[];
+}
+
+/**
+ * Accuracy at given shares with intervals.
+ *
+ * @param strata sizes of the consecutive runs of items that belong to one user; examples are drawn within them
+ */
+export function hybridIntervals(
+  items: readonly Routable[],
+  strata: readonly number[],
+  options: BootstrapOptions,
+  shares: readonly number[] = TABLE_SHARES,
+): HybridIntervals {
+  const n = items.length;
+  assert.equal(
+    strata.reduce((a, b) => a + b, 0),
+    n,
+    'hybridIntervals: strata do not add up to the items',
+  );
+  const order = ascendingByScore(items);
+  const PER_SHARE = 5;
+  const statistics = (weights: Int32Array): number[] => {
+    let edge = 0;
+    let server = 0;
+    for (let i = 0; i < n; i++) {
+      edge += weights[i]! * items[i]!.edge;
+      server += weights[i]! * items[i]!.server;
+    }
+    edge /= n;
+    server /= n;
+    const knots = knotsOf(items, order, weights);
+    const oracle = oracleKnots(items, weights);
+    const result = [edge, server, areaRecovered(knots, server - edge) ?? Number.NaN];
+    for (const share of shares) {
+      const gain = gainAt(knots, share * n) / n;
+      const random = share * (server - edge);
+      const recovered = server > edge ? gain / (server - edge) : Number.NaN;
+      result.push(edge + gain, edge + random, edge + gainAt(oracle, share * n) / n, gain - random, recovered);
+    }
+    return result;
+  };
+  const [edge, server, apgr, ...rest] = bootstrapStrata(strata, statistics, options) as [Interval, Interval, Interval];
+  const intervals = rest as Interval[];
+  return {
+    edge,
+    server,
+    apgr,
+    shares: shares.map((share, i) => {
+      const [routed, random, oracle, overRandom, recovered] = intervals.slice(i * PER_SHARE, (i + 1) * PER_SHARE);
+      return {
+        share,
+        routed: routed!,
+        random: random!,
+        oracle: oracle!,
+        overRandom: overRandom!,
+        recovered: recovered!,
+      };
+    }),
+  };
+}
+
+function ascendingByScore(items: readonly Routable[]): Int32Array {
+  assert.ok(
+    items.every((item) => !Number.isNaN(item.score)),
+    'a routing score is not a number',
+  );
+  // The index breaks ties, for a sort that depends on nothing but the items.
+  return Int32Array.from(items.keys()).sort((i, j) => items[i]!.score - items[j]!.score || i - j);
+}
+
+/** One knot at the end of each run of equal scores; within a run the expected gain is linear in the queries sent. */
+function knotsOf(items: readonly Routable[], order: Int32Array, weights: Int32Array): Knots {
+  const knots: Knots = { sent: [0], gain: [0] };
+  let sent = 0;
+  let gain = 0;
+  for (let k = 0; k < order.length; k++) {
+    const i = order[k]!;
+    const { edge, server, score } = items[i]!;
+    sent += weights[i]!;
+    gain += weights[i]! * (server - edge);
+    const next = order[k + 1];
+    if (next !== undefined && items[next]!.score === score) continue;
+    if (sent === knots.sent.at(-1)) continue; // a run that this draw left out
+    knots.sent.push(sent);
+    knots.gain.push(gain);
+  }
+  return knots;
+}
+
+/** The oracle sends what the server alone gets right, then stops: more would not help. */
+function oracleKnots(items: readonly Routable[], weights: Int32Array): Knots {
+  let useful = 0;
+  let n = 0;
+  for (let i = 0; i < items.length; i++) {
+    n += weights[i]!;
+    if (items[i]!.server > items[i]!.edge) useful += weights[i]!;
+  }
+  return { sent: [0, useful, n], gain: [0, useful, useful] };
+}
+
+function gainAt({ sent, gain }: Knots, m: number): number {
+  let k = 1;
+  while (k < sent.length - 1 && sent[k]! < m) k++;
+  if (sent.length === 1) return 0;
+  const width = sent[k]! - sent[k - 1]!;
+  if (width === 0) return gain[k]!;
+  return gain[k - 1]! + ((gain[k]! - gain[k - 1]!) * (Math.min(m, sent[k]!) - sent[k - 1]!)) / width;
+}
+
+/** Mean over all shares of (accuracy - edge) / (server - edge), by the trapezoids between the knots, which is exact. */
+function areaRecovered({ sent, gain }: Knots, gap: number): number | null {
+  if (gap <= 0) return null;
+  const n = sent.at(-1)!;
+  let area = 0;
+  for (let k = 1; k < sent.length; k++) area += ((gain[k]! + gain[k - 1]!) / 2) * (sent[k]! - sent[k - 1]!);
+  return area / n / n / gap;
+}
+
+/** How many examples change for the better, for the worse, and not at all, when the server answers. */
+export interface GainCounts {
+  better: number;
+  worse: number;
+  same: number;
+}
+
+function countGains(items: readonly Routable[]): GainCounts {
+  const counts: GainCounts = { better: 0, worse: 0, same: 0 };
+  for (const { edge, server } of items) counts[server > edge ? 'better' : server < edge ? 'worse' : 'same']++;
+  return counts;
+}
+
+/**
+ * Exact spread of random routing: of n examples m are drawn without replacement, so the numbers of better and worse ones
+ * among them follow the multivariate hypergeometric distribution. A fraction of a query is the next one with that chance.
+ *
+ * @returns the quantiles (1 - level) / 2 and (1 + level) / 2 of the gain in answers, and its mean
+ */
+export function randomGain(counts: GainCounts, m: number, level: number): { mean: number; low: number; high: number } {
+  const { better, worse, same } = counts;
+  const n = better + worse + same;
+  const whole = Math.min(Math.floor(m + 1e-9), n);
+  const part = m - whole > 1e-9 ? m - whole : 0;
+  const chance = new Float64Array(better + worse + 1); // of a gain of (index - worse)
+  addGainChances(counts, whole, 1 - part, chance);
+  if (part > 0) addGainChances(counts, whole + 1, part, chance);
+  let low = Number.NaN;
+  let high = Number.NaN;
+  let cumulative = 0;
+  let expected = 0;
+  const EPSILON = 1e-12; // of rounding in the sum
+  for (const [i, p] of chance.entries()) {
+    cumulative += p;
+    expected += p * (i - worse);
+    if (Number.isNaN(low) && cumulative >= (1 - level) / 2 - EPSILON) low = i - worse;
+    if (Number.isNaN(high) && cumulative >= (1 + level) / 2 - EPSILON) high = i - worse;
+  }
+  return { mean: expected, low, high };
+}
+
+/** Adds `share` times P(gain) of m draws to `chance`. */
+function addGainChances({ better, worse, same }: GainCounts, m: number, share: number, chance: Float64Array): void {
+  const n = better + worse + same;
+  const logFactorial = logFactorials(n);
+  const logChoose = (a: number, b: number) => logFactorial[a]! - logFactorial[b]! - logFactorial[a - b]!;
+  const total = logChoose(n, m);
+  const [fromA, toA] = likely(better, n, m);
+  const [fromB, toB] = likely(worse, n, m);
+  for (let a = fromA; a <= toA; a++) {
+    for (let b = fromB; b <= toB; b++) {
+      const rest = m - a - b;
+      if (rest < 0 || rest > same) continue;
+      const p = Math.exp(logChoose(better, a) + logChoose(worse, b) + logChoose(same, rest) - total);
+      chance[a - b + worse]! += share * p;
+    }
+  }
+}
+
+/** Range of a hypergeometric count outside of which less than 1e-30 of the chance lies: 12 standard deviations, at least all of 16. */
+function likely(marked: number, n: number, m: number): [number, number] {
+  const expected = (m * marked) / n;
+  const variance = n > 1 ? (expected * (1 - marked / n) * (n - m)) / (n - 1) : 0;
+  const reach = 12 * Math.sqrt(variance) + 16;
+  return [Math.max(0, Math.floor(expected - reach)), Math.min(marked, m, Math.ceil(expected + reach))];
+}
+
+let cachedLogFactorials = new Float64Array(1);
+
+/** ln 0! to ln n! */
+function logFactorials(n: number): Float64Array {
+  if (cachedLogFactorials.length <= n) {
+    const table = new Float64Array(n + 1);
+    for (let i = 2; i <= n; i++) table[i] = table[i - 1]! + Math.log(i);
+    cachedLogFactorials = table;
+  }
+  return cachedLogFactorials;
+}

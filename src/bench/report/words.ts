@@ -1,0 +1,99 @@
+/** How the report writes numbers: one place, so that terminal, Markdown and HTML say the same. */
+
+import { formatBytes, formatCount, formatDuration } from '../../core/format.js';
+import type { Interval } from '../../core/stats.js';
+import type { ScoringMethod, UserKind } from '../types.js';
+
+export const KIND_TITLES: Readonly<Record<UserKind, string>> = {
+  seen: 'seen task',
+  'seen-kind': 'seen kind',
+  'unseen-kind': 'unseen kind',
+  mixture: 'mixture',
+};
+
+export const METHOD_TITLES: Readonly<Record<ScoringMethod, string>> = {
+  loglikelihood: 'log-likelihood of the choices',
+  'first-token': 'log-probability of the first token',
+  generation: 'generated answer, exact match',
+};
+
+/** 0.6234 -> "62.3" */
+export function points(share: number): string {
+  return (100 * share).toFixed(1);
+}
+
+/** 0.039 -> "+3.9" */
+export function signedPoints(share: number): string {
+  const text = points(share);
+  if (Number(text) === 0) return '0.0';
+  return share > 0 ? `+${text}` : text.replace('-', '−');
+}
+
+/** "62.3 [59.1, 65.4]" */
+export function interval({ estimate, low, high }: Interval): string {
+  return `${points(estimate)} [${points(low)}, ${points(high)}]`;
+}
+
+/** "+3.9 [+0.8, +7.1]" */
+export function signedInterval({ estimate, low, high }: Interval): string {
+  return `${signedPoints(estimate)} [${signedPoints(low)}, ${signedPoints(high)}]`;
+}
+
+/** Whether a difference's interval leaves out zero. */
+export function isClear({ low, high }: Interval): boolean {
+  return low > 0 || high < 0;
+}
+
+/** "0.78 [0.71, 0.84]"; a dash where there is no number. */
+export function ratioInterval({ estimate, low, high }: Interval): string {
+  if (!Number.isFinite(estimate)) return '-';
+  return `${estimate.toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]`;
+}
+
+/** "64 % [48, 81]"; a dash where there is no gap. */
+export function percentInterval({ estimate, low, high }: Interval): string {
+  if (!Number.isFinite(estimate)) return '-';
+  const whole = (x: number) => (100 * x).toFixed(0).replace('-', '−');
+  return `${whole(estimate)} % [${whole(low)}, ${whole(high)}]`;
+}
+
+export function percent(share: number): string {
+  return `${Number((100 * share).toFixed(1))} %`;
+}
+
+/** Three significant digits below a second, as formatDuration has it above. */
+export function milliseconds(ms: number): string {
+  if (ms === 0) return '0';
+  return ms < 100 ? `${Number(ms.toPrecision(2))} ms` : formatDuration(ms);
+}
+
+export function bytes(count: number): string {
+  return count === 0 ? '0' : formatBytes(Math.round(count));
+}
+
+export function count(n: number): string {
+  return formatCount(Math.round(n));
+}
+
+/** Three decimals, or a dash. */
+export function decimal(x: number | null, digits = 3): string {
+  return x === null || !Number.isFinite(x) ? '-' : x.toFixed(digits);
+}
+
+export function plural(n: number, noun: string): string {
+  return `${formatCount(n)} ${noun}${n === 1 ? '' : 's'}`;
+}
+
+/**
+ * Text from outside as it may be shown: what would move a terminal's cursor, break a line, or turn the direction of
+ * reading becomes a replacement character. Task names come from files that anybody can write.
+ */
+export function visible(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu, '\ufffd');
+}
+
+/** `visible`, cut to a width in characters. */
+export function short(text: string, width: number): string {
+  const characters = [...visible(text)];
+  return characters.length <= width ? characters.join('') : `${characters.slice(0, width - 1).join('')}…`;
+}

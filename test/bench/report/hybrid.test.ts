@@ -1,0 +1,200 @@
+/** The report's hybrid part, on made-up runs whose every number can be worked out in the head. */
+
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { reportTables, terminalTables } from '../../../src/bench/report/all-tables.js';
+import { reportHtml } from '../../../src/bench/report/html/page.js';
+import { ranks, routingScores } from '../../../src/bench/report/hybrid.js';
+import { readRun } from '../../../src/bench/report/read.js';
+import { buildReport, type Report } from '../../../src/bench/report/report.js';
+import { answer, cell, type RunContents, run, smallRun, user, writeRun } from '../../helpers/bench-run.js';
+import { temporaryRoot } from '../../helpers/files.js';
+
+const folder = temporaryRoot();
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+let runs = 0;
+
+function reportOf(contents: RunContents, resamples = 200): Report {
+  runs++;
+  return buildReport(readRun(writeRun(join(folder, `run-${runs}`), contents)), { resamples });
+}
+
+const bits = (task: string, text: string, rest = {}) =>
+  [...text].map((bit, i) => answer(task, i, bit === '1' ? 1 : 0, rest));
+
+describe('the hybrid of a run', () => {
+  it('pairs edge and server by user and example, and sends the least confident first', () => {
+    const { hybrid } = reportOf(smallRun());
+    const [row] = hybrid!.rows;
+    expect(hybrid!.rows).toHaveLength(1); // crayon by confidence; base has no signal
+    expect(row).toMatchObject({ edgeStrategy: 'crayon', signal: 'confidence', users: 2 });
+    expect(row!.curve).toMatchObject({ examples: 8, edge: 0.625, server: 0.875 });
+    // in the order of confidence 1 to 8, answers that the server changes: 1 0 0 0 | 0 1 0 0
+    const at = (share: number) => row!.curve.points.find((p) => p.share === share)!.routed;
+    expect([at(0), at(0.125), at(0.5), at(0.75), at(1)]).toEqual([0.625, 0.75, 0.75, 0.875, 0.875]);
+    // gains 0 1 1 1 1 1 2 2 2: trapezoids 0.5 + 4 + 1.5 + 2 + 2 = 10, of 8 queries times a gap of 2
+    expect(row!.curve.apgr).toBeCloseTo(10 / 16, 12);
+    expect(hybrid!.remarks.join()).toContain('Base model: not every answer has a confidence');
+  });
+
+  it('says what no router could exceed', () => {
+    const report = reportOf(smallRun());
+    const table = reportTables(report).find(({ id }) => id === 'recovered-crayon-loglikelihood')!;
+    // two answers of eight can be gained, all of the gap: 10 % are 0.8 queries, and from 25 % on it is recovered
+    expect(table.rows.at(-1)!.cells).toEqual(['oracle: gap recovered', '40 %', '80 %', '100 %', '100 %']);
+  });
+
+  it('begins with the method that has the most cells', () => {
+    const [a, b, c] = [user('a'), user('b'), user('c')];
+    const both = (who: typeof a, method: 'generation' | 'loglikelihood') => [
+      cell(who, 'crayon', bits(who.name, '10', { confidence: 1 }), { method }),
+      cell(who, 'server', bits(who.name, '11'), { method }),
+    ];
+    const { hybrid } = reportOf(
+      run([...both(a, 'generation'), ...both(b, 'loglikelihood'), ...both(c, 'loglikelihood')]),
+    );
+    expect(hybrid!.rows.map((r) => [r.method, r.users])).toEqual([
+      ['loglikelihood', 2],
+      ['generation', 1],
+    ]);
+  });
+
+  it('leaves out what has no counterpart, and says so', () => {
+    const who = user('u');
+    const { hybrid } = reportOf(
+      run([
+        cell(who, 'crayon', bits('u', '1010', { confidence: 1 })),
+        cell(who, 'server', bits('u', '111', { source: 'in_cloud' })),
+      ]),
+    );
+    expect(hybrid!.rows[0]!.curve.examples).toBe(3);
+    expect(hybrid!.remarks).toContain('Crayon: 1 answers have no counterpart on the other side and are left out.');
+  });
+
+  it('is absent without a server, or where the methods differ', () => {
+    const who = user('u');
+    const edge = cell(who, 'crayon', bits('u', '1010', { confidence: 1 }));
+    expect(reportOf(run([edge])).hybrid).toBeNull();
+    const server = cell(who, 'server', bits('u', '1111'), { method: 'generation' });
+    expect(reportOf(run([edge, server])).hybrid).toBeNull();
+  });
+});
+
+describe('the hybrid at 20 % server share', () => {
+  /**
+   * Two users of 40 examples, a server that is always right. The fixed blend is right where confidence exceeds scope, which
+   * its rule finds exactly; the gate is right on 64 of 80, and its confidence knows which.
+   */
+  const grid = Array.from({ length: 121 }, (_, i) => ({ p: 0.1 + 0.08 * (i % 11), s: 0.1 + 0.08 * Math.floor(i / 11) }))
+    .filter(({ p, s }) => Math.abs(p - s) > 0.1)
+    .filter((_, i) => i % 2 === 0)
+    .slice(0, 40);
+  const share = grid.filter(({ p, s }) => p > s).length / grid.length;
+  const cells = ['one', 'two'].flatMap((name) => [
+    cell(
+      user(name),
+      'crayon',
+      grid.map(({ p, s }, i) => answer(name, i, p > s ? 1 : 0, { confidence: Math.log(p), scope: 100 * s })),
+    ),
+    cell(
+      user(name),
+      'per-query',
+      grid.map((_, i) => answer(name, i, i < 8 ? 0 : 1, { confidence: -1 + i / 50 })),
+    ),
+    cell(
+      user(name),
+      'server',
+      grid.map((_, i) => answer(name, i, 1, { source: 'in_cloud' })),
+    ),
+  ]);
+  const report = reportOf(run(cells));
+  const table = reportTables(report).find(({ id }) => id === 'at-share-loglikelihood')!;
+  const at = (row: string) => table.rows.find(({ cells: [name] }) => name === row)!.cells;
+
+  it('has a row for each way of routing, Crayon and its gate side by side', () => {
+    expect(table.head).toEqual([
+      'routed by',
+      'Crayon: gap recovered',
+      'over random',
+      'Crayon, per query: gap recovered',
+      'over random',
+    ]);
+    expect(table.rows.map(({ cells: [name] }) => name)).toEqual([
+      'confidence',
+      'scope',
+      'scope or confidence',
+      'calibrated',
+      'calibrated per user',
+      'control: user alone',
+      'control: other users',
+      'oracle',
+    ]);
+    expect(terminalTables(report)).toContainEqual(table);
+  });
+
+  it('says what the calibrated rule recovers: here all that any router could', () => {
+    const oracle = `${((100 * 0.2) / (1 - share)).toFixed(0)} %`;
+    expect(at('oracle')).toEqual(['oracle', oracle, '', '100 %', '']);
+    expect(at('calibrated')[1]).toMatch(new RegExp(`^${oracle} \\[`));
+    expect(at('calibrated')[3]).toMatch(/^100 % \[/);
+    // 16 of 80 queries, each of them a gain: 20 points, less a fifth of a gap of 20 points
+    expect(at('calibrated')[4]).toMatch(/^\+16\.0 \[/);
+    expect(at('confidence')[3]).toMatch(/^100 % \[/);
+    expect(Number.parseInt(at('confidence')[1]!, 10)).toBeLessThan(Number.parseInt(oracle, 10));
+    expect(at('scope').slice(3)).toEqual(['-', '-']);
+  });
+
+  it('says that rules need held-out examples of the users, and what the controls are', () => {
+    const notes = table.notes.join(' ');
+    expect(notes).toContain('the other 9 of 10 folds');
+    expect(notes).toContain('it needs labelled, held-out examples of that user');
+    expect(notes).toContain('“user alone” has only these intercepts');
+  });
+
+  it('stands among the tiles of the page, by the calibrated rule, beside confidence alone', () => {
+    const tiles = reportHtml(report).match(/<div class="tile">.*?(?=<div class="tile">|<main>)/gs)!;
+    const own = tiles.filter((tile) => tile.includes('gap to the server'));
+    expect(own).toHaveLength(2);
+    expect(own[0]).toContain('Crayon, calibrated: gap to the server recovered at 20 % server share');
+    expect(own[1]).toContain('Crayon, per query, calibrated: gap to the server');
+    expect(own[1]).toContain('<div class="figure">100 <small>%');
+    expect(own[1]).toContain('confidence alone 100, random 20, oracle 100');
+    expect(own[1]).toMatch(/\+16\.0 \[[^\]]*\] points over random/);
+  });
+
+  it('draws a curve for each signal and none for the controls', () => {
+    const page = reportHtml(report);
+    const curves = (signal: string) => page.split(`<path class="curve ${signal}" d="M`).length - 1;
+    // of two strategies, wide and narrow, each once in the legend
+    expect(['confidence', 'scope', 'calibrated', 'calibrated-user'].map(curves)).toEqual([8, 4, 8, 8]);
+    expect(page).not.toContain('curve user-alone');
+    expect(page).not.toContain('curve other-users');
+  });
+
+  it('is the same every time', () => {
+    expect(reportOf(run(cells)).hybrid).toEqual(report.hybrid);
+  });
+});
+
+describe('routing scores', () => {
+  const answers = [3, 1, 2].map((x, i) => answer('u', i, 0, { confidence: x, scope: [10, 30, 20][i]! }));
+
+  it('of both signals are the smaller of the two ranks', () => {
+    expect([...routingScores(answers, 'both')!]).toEqual([1, 1, 2]);
+  });
+
+  it('do not depend on the units of the signals', () => {
+    const other = answers.map((a) => ({ ...a, confidence: 1e6 * a.confidence!, scope: Math.log(a.scope!) }));
+    expect(routingScores(other, 'both')).toEqual(routingScores(answers, 'both'));
+  });
+
+  it('are absent when one answer lacks the signal', () => {
+    expect(routingScores([...answers, answer('u', 9, 0)], 'confidence')).toBeNull();
+    expect(routingScores([...answers, answer('u', 9, 0, { confidence: 1 })], 'both')).toBeNull();
+  });
+
+  it('rank equal values by their mean', () => {
+    expect([...ranks(Float64Array.of(5, 1, 5, 7))]).toEqual([2.5, 1, 2.5, 4]);
+  });
+});
