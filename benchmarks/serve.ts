@@ -31,7 +31,7 @@ import { HfModel } from '../src/hf/model.js';
 import { loadTokenizer } from '../src/hf/tokenizer.js';
 import { firstAttentionEmbedder } from '../src/pool/embed/first-attention.js';
 import { Router } from '../src/routing/router.js';
-import { buildScopeProfile, type ScopeFunction, scopeScore } from '../src/routing/scope.js';
+import { buildScopeProfile, type ScopeFunction, scopeScore } from '../src/routing/signals/scope.js';
 import type { RoutingConfig } from '../src/routing/types.js';
 
 const { values: options } = parseArgs({

@@ -14,6 +14,7 @@ export {
   keepLargest,
 } from './blend/coefficients.js';
 export { type Coverage, checkCoverage } from './blend/coverage.js';
+export { type PathKind, recognisePath } from './cli/inspect/recognise.js';
 export { CrayonError, type ErrorCode, EXIT, isCrayonError } from './core/errors.js';
 export { createRandom, type Random } from './core/random.js';
 export { CRAYON_VERSION } from './core/version.js';
@@ -21,7 +22,6 @@ export { type Dataset, type DatasetOptions, type Example, loadDataset } from './
 export { type LlamaCppOptions, openLlamaCppEngine } from './engine/llama/engine.js';
 export { type OpenAiOptions, openOpenAiEngine } from './engine/server/engine.js';
 export type { EdgeEngine, Engine, GenerateEvent, GenerateRequest, Prompt } from './engine/types.js';
-export { type PathKind, recognisePath } from './formats/recognise.js';
 export { type ExportAdapterOptions, type ExportedAdapter, exportAdapterGguf } from './gguf/adapter.js';
 export { cachedAdapterGguf, cachedModelGguf, defaultCacheDir } from './gguf/cache.js';
 export {

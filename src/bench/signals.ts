@@ -7,7 +7,7 @@ import { embedInSpace, poolSpace } from '../pool/embed/space.js';
 import { hiddenEmbedder } from '../pool/gate.js';
 import type { Pool } from '../pool/pool.js';
 import { prepareExamples } from '../pool/prepare.js';
-import { buildScopeProfile, scopeScore } from '../routing/scope.js';
+import { buildScopeProfile, scopeScore } from '../routing/signals/scope.js';
 import type { LoadedModel } from './answers.js';
 import { clusterMap } from './cluster-map.js';
 import { type BenchConfig, findBenchPath } from './config.js';

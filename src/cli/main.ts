@@ -3,13 +3,13 @@
 import { Command, CommanderError } from 'commander';
 import { CrayonError, EXIT } from '../core/errors.js';
 import { CRAYON_VERSION } from '../core/version.js';
-import { benchCommand } from './bench.js';
+import { benchCommand } from './bench/bench.js';
 import { blendCommand } from './blend.js';
 import { buildPoolCommand } from './build-pool.js';
-import { calibrateCommand } from './calibrate.js';
+import { calibrateCommand } from './calibrate/calibrate.js';
 import { doctorCommand } from './doctor.js';
 import { exportCommand } from './export.js';
-import { inspectCommand } from './inspect.js';
+import { inspectCommand } from './inspect/inspect.js';
 import { quickstartCommand } from './quickstart.js';
 import { routeCommand } from './route.js';
 import { scoreCommand } from './score.js';

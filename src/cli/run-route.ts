@@ -4,8 +4,8 @@ import type { Prompt } from '../engine/types.js';
 import { type DryRun, dryRun } from '../routing/dry-run.js';
 import { explain } from '../routing/explain.js';
 import { type EdgeConfig, loadEdgeConfig } from '../serve/config.js';
+import type { Assemble } from './calibrate/run.js';
 import type { RouteFlags } from './route.js';
-import type { Assemble } from './run-calibrate.js';
 import { untilInterrupted } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 

@@ -1,7 +1,7 @@
 /** What an adapter's export must know about its base model, from a Hugging Face directory or from a GGUF file. */
 
+import { recognisePath } from '../cli/inspect/recognise.js';
 import { CrayonError } from '../core/errors.js';
-import { recognisePath } from '../formats/recognise.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { ggufCount } from './metadata.js';
 import { type AttentionShape, type GgufArchitecture, ggufArchitecture, ggufModuleName } from './names.js';

@@ -5,10 +5,10 @@
 
 import type { AdapterScale, EdgeEngine, GenerateRequest, Prompt } from '../engine/types.js';
 import { promptText } from '../engine/types.js';
-import { ConfidenceTracker, needsDistribution } from './confidence.js';
-import { correctnessOf, weighs } from './correctness.js';
-import { GO_ON, RoutingRule, type Step } from './policy.js';
-import type { ScopeFunction, ScopeScore } from './scope.js';
+import { GO_ON, RoutingRule, type Step } from './rule.js';
+import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
+import { correctnessOf, weighs } from './signals/correctness.js';
+import type { ScopeFunction, ScopeScore } from './signals/scope.js';
 import type { Decision, Mode, RoutingConfig } from './types.js';
 
 export interface DryRunParts {

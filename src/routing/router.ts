@@ -9,9 +9,9 @@
 
 import type { EdgeEngine, Engine, GenerateEvent, GenerateRequest } from '../engine/types.js';
 import { promptText } from '../engine/types.js';
-import { ConfidenceTracker, needsDistribution } from './confidence.js';
-import { GO_ON, RoutingRule } from './policy.js';
-import type { ScopeFunction } from './scope.js';
+import { GO_ON, RoutingRule } from './rule.js';
+import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
+import type { ScopeFunction } from './signals/scope.js';
 import type { Decision, Mode, RoutingConfig, Source } from './types.js';
 
 export type RoutedEvent = { type: 'decision'; decision: Decision } | GenerateEvent;

@@ -11,7 +11,7 @@ import { sha256, sha256File } from '../files/digest.js';
 import { cachedAdapterGguf, defaultCacheDir } from '../gguf/cache.js';
 import { openPool, type Pool } from '../pool/pool.js';
 import { Router } from '../routing/router.js';
-import type { ScopeFunction } from '../routing/scope.js';
+import type { ScopeFunction } from '../routing/signals/scope.js';
 import type { RoutingConfig } from '../routing/types.js';
 import { type BaseModel, openBaseModel, openEmbedder } from './base-model.js';
 import type { EdgeConfig, EdgeServerConfig } from './config.js';

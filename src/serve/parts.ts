@@ -3,7 +3,7 @@
 import type { ServerState } from '../engine/server/options.js';
 import type { AdapterScale, EdgeEngine, Engine } from '../engine/types.js';
 import type { Router } from '../routing/router.js';
-import type { ScopeFunction } from '../routing/scope.js';
+import type { ScopeFunction } from '../routing/signals/scope.js';
 import type { AdapterSet } from './customizations/adapter-set.js';
 import type { Customizations } from './customizations/customizations.js';
 import type { TextEmbedder } from './embedder.js';

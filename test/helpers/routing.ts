@@ -2,7 +2,7 @@
 
 import type { GenerateRequest } from '../../src/engine/types.js';
 import { type RoutedEvent, type RouteOptions, Router } from '../../src/routing/router.js';
-import type { ScopeFunction } from '../../src/routing/scope.js';
+import type { ScopeFunction } from '../../src/routing/signals/scope.js';
 import type { CorrectnessWeights, Decision, RoutingConfig, Thresholds } from '../../src/routing/types.js';
 import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from './scripted.js';
 

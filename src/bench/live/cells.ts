@@ -11,8 +11,8 @@
 import { CrayonError, isCrayonError } from '../../core/errors.js';
 import type { Example } from '../../data/dataset.js';
 import { type ChatClient, openChatClient } from '../../engine/server/chat-client.js';
-import { calibrate } from '../../routing/calibrate.js';
-import type { CalibrationRecord } from '../../routing/calibration-data.js';
+import { calibrate } from '../../routing/calibrate/calibrate.js';
+import type { CalibrationRecord } from '../../routing/calibrate/data.js';
 import type { Thresholds } from '../../routing/types.js';
 import type { AnswerRecord, Cell } from '../types.js';
 import type { PlannedUser } from '../users.js';

@@ -13,7 +13,7 @@ import type { ChatClient, ChatQuestion, TimedAnswer } from '../../engine/server/
 import { serverErrorOf } from '../../engine/server/error.js';
 import type { Prompt, TokenDetail } from '../../engine/types.js';
 import type { JsonObject } from '../../files/json.js';
-import { isRight, type Match } from '../../routing/collect.js';
+import { isRight, type Match } from '../../routing/calibrate/collect.js';
 import type { Source } from '../../routing/types.js';
 import { promptHash } from '../tasks.js';
 import type { AnswerRecord, ScoringMethod } from '../types.js';

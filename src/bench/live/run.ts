@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { CrayonError } from '../../core/errors.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { openPool } from '../../pool/pool.js';
-import type { CalibrationRecord } from '../../routing/calibration-data.js';
+import type { CalibrationRecord } from '../../routing/calibrate/data.js';
 import type { Thresholds } from '../../routing/types.js';
 import { type BenchConfig, findBenchPath } from '../config.js';
 import { readAnswerLines } from '../report/run-files.js';

@@ -8,7 +8,7 @@ import { mean, standardError } from '../../core/stats.js';
 import type { Example } from '../../data/dataset.js';
 import type { TimedAnswer } from '../../engine/server/chat-client.js';
 import { ensureDirectory, writeFileAtomic } from '../../files/atomic.js';
-import { MIN_RECORDS } from '../../routing/calibration-data.js';
+import { MIN_RECORDS } from '../../routing/calibrate/data.js';
 import { summariseLatency } from '../latency.js';
 import { type BenchTask, promptHash } from '../tasks.js';
 import type { Cell } from '../types.js';

@@ -6,7 +6,7 @@
 import { randomBytes } from 'node:crypto';
 import { CrayonError } from '../../core/errors.js';
 import type { AdapterScale } from '../../engine/types.js';
-import type { ScopeFunction } from '../../routing/scope.js';
+import type { ScopeFunction } from '../../routing/signals/scope.js';
 import { HttpError } from '../http/error.js';
 
 /** What a blend answers; see blend-maker.ts. */

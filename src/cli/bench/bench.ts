@@ -1,0 +1,74 @@
+/** `crayon bench`: what each way of customising is worth, on users with few examples; `bench report` shows it. */
+
+import { Command } from 'commander';
+import { NETWORK_NAMES } from '../../bench/live/config.js';
+import { CrayonError } from '../../core/errors.js';
+import type { BackendName } from '../../model/backend-names.js';
+import { backendOption } from '../options.js';
+import type { Terminal } from '../terminal.js';
+import { benchLoadCommand } from './load.js';
+import { benchReportCommand } from './report.js';
+
+export interface BenchFlags {
+  config: string;
+  out: string;
+  work?: string;
+  fresh: boolean;
+  dryRun: boolean;
+  backend: BackendName | 'auto';
+  /** override those of the sections live and load */
+  network?: string[];
+  device?: string[];
+  conditions?: boolean;
+}
+
+const HELP = `
+A user is a task, or a mixture of tasks, with a few examples shown and others to be tested on. For every user, each
+strategy customises the model from the same examples and answers the same test: the base model alone and with the
+examples in its context, blends (uniform, random, nearest, Crayon, Crayon for each query), one LoRA on everything, a
+LoRA on the examples, LoraHub's search, and a larger model. Multiple choice is scored by log-probability, other
+answers by exact match.
+
+Repeating the command continues a run that was stopped, with the same results as in one go. configs/bench has the
+configurations that the package ships: quick.yaml (minutes), suite.yaml, ablation.yaml; and hybrid.yaml,
+hybrid-covered.yaml and conditions.yaml, which start an edge server and a server LLM and measure the router and load on
+them.
+
+Examples:
+  $ crayon bench --config configs/bench/quick.yaml --out results/quick
+  $ crayon bench --config configs/bench/quick.yaml --out results/quick --dry-run`;
+
+export function benchCommand(terminal: Terminal): Command {
+  return new Command('bench')
+    .description('Measure what customisation is worth: strategies, users, accuracy, cost; resumable.')
+    .option('--config <file>', 'YAML: model, pool, users, strategies')
+    .option('--out <dir>', 'run directory, new or of the same run')
+    .option('--work <dir>', 'where pools are kept; several runs may share one (default: work/ in the run directory)')
+    .option('--fresh', 'throw the cells of an earlier run in --out away', false)
+    .option('--dry-run', 'show the cells that would be run, and do nothing', false)
+    .option('--network <list>', `between edge and server, of ${NETWORK_NAMES.join(', ')}; for live and load`, names)
+    .option('--device <list>', 'device classes: default, laptop, phone, board or those of the configuration', names)
+    .option('--conditions', 'blending alone, hybrid alone, both, neither, over every network and device class', false)
+    .addOption(backendOption())
+    .addHelpText('after', HELP)
+    .enablePositionalOptions() // --out after `report` is the report's
+    .addCommand(benchReportCommand(terminal))
+    .addCommand(benchLoadCommand(terminal))
+    .action(async (flags: Partial<BenchFlags>) => {
+      const { config, out, fresh = false, dryRun = false, backend = 'auto', network, device, conditions } = flags;
+      if (config === undefined) throw new CrayonError('bad-option', '--config is missing', { hint: 'See --help.' });
+      if (out === undefined && !dryRun)
+        throw new CrayonError('bad-option', '--out is missing', { hint: 'See --help.' });
+      const { runBenchCommand } = await import('./run.js');
+      const work = flags.work === undefined ? {} : { work: flags.work };
+      const where = {
+        ...(network === undefined ? {} : { network }),
+        ...(device === undefined ? {} : { device }),
+        ...(conditions === undefined ? {} : { conditions }),
+      };
+      await runBenchCommand({ config, out: out ?? '', fresh, dryRun, backend, ...work, ...where }, terminal);
+    });
+}
+
+/** `4g,3g` */
+const names = (text: string): string[] => text.split(',').map((name) => name.trim());

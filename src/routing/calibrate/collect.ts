@@ -1,0 +1,167 @@
+/**
+ * Both sources answer held-out examples, for calibration: what each signal said, who was right, and what it cost. Exactly the
+ * signals that the router computes, with the whole answer generated besides, to judge it.
+ */
+
+import { CrayonError } from '../../core/errors.js';
+import type { AdapterScale, EdgeEngine, Engine, GenerateRequest, Prompt } from '../../engine/types.js';
+import { promptText } from '../../engine/types.js';
+import { ConfidenceTracker, needsDistribution } from '../signals/confidence.js';
+import type { ScopeFunction } from '../signals/scope.js';
+import type { RoutingConfig } from '../types.js';
+import type { CalibrationRecord } from './data.js';
+
+/** A held-out example. */
+export interface Question {
+  id: string;
+  prompt: string;
+  /** the right answer; with choices, one of them */
+  completion: string;
+  choices?: readonly string[];
+}
+
+export interface CollectParts {
+  edge: EdgeEngine;
+  server: Engine;
+  /** null: there is no profile, and the records have no scope */
+  scope: ScopeFunction | null;
+  /** the device's adapters for a prompt's text */
+  adapters: (text: string) => AdapterScale[];
+  confidence: RoutingConfig['confidence'];
+  /** of one answer */
+  maxTokens: number;
+  /** money for a million tokens of the server */
+  prices: { inputPerMillion: number; outputPerMillion: number };
+  /** how the question is put: as one user's message, or as a text to be continued */
+  form: Prompt['kind'];
+  match: Match;
+}
+
+/** A record with the answers it judges, so that a user can see why. */
+export interface CollectedRecord extends CalibrationRecord {
+  edgeAnswer: string;
+  serverAnswer: string;
+}
+
+export interface CollectOptions {
+  /** questions at a time */
+  parallel: number;
+  signal: AbortSignal;
+  /** called as soon as a question has been answered by both */
+  onRecord: (record: CollectedRecord) => void;
+}
+
+/**
+ * Asks both sources all questions, greedily.
+ *
+ * @throws what an engine throws at the first failure, after the questions under way have been given up
+ */
+export async function collectRecords(
+  questions: readonly Question[],
+  parts: CollectParts,
+  { parallel, signal, onRecord }: CollectOptions,
+): Promise<void> {
+  const controller = new AbortController();
+  const giveUp = () => controller.abort();
+  if (signal.aborted) giveUp();
+  signal.addEventListener('abort', giveUp, { once: true });
+  let next = 0;
+  const work = async () => {
+    while (next < questions.length) {
+      if (controller.signal.aborted) throw new CrayonError('interrupted', 'stopped before every question was asked');
+      onRecord(await askBoth(questions[next++]!, parts, controller.signal));
+    }
+  };
+  const failures: unknown[] = [];
+  const workers = Array.from({ length: Math.max(1, parallel) }, () =>
+    work().catch((error: unknown) => {
+      failures.push(error);
+      giveUp();
+    }),
+  );
+  await Promise.all(workers);
+  signal.removeEventListener('abort', giveUp);
+  // The first failure is the reason; the others were given up because of it.
+  if (failures.length > 0) throw failures[0];
+}
+
+/** Prompt and answer fit the device's context. Where they do not, no threshold has a say: the router sends them on. */
+export function fitsDevice(question: Question, { edge, form, maxTokens }: CollectParts): boolean {
+  return edge.tokenize(promptOf(question, form)).length + maxTokens <= edge.contextTokens;
+}
+
+async function askBoth(question: Question, parts: CollectParts, signal: AbortSignal): Promise<CollectedRecord> {
+  const { edge, server, scope, prices, confidence, maxTokens, match } = parts;
+  const prompt = promptOf(question, parts.form);
+  const text = promptText(prompt);
+  const adapters = parts.adapters(text);
+  const request: GenerateRequest = {
+    ...{ prompt, maxTokens, temperature: 0, topP: 1, seed: null, stop: [], topLogprobs: null, signal },
+  };
+  // The server is usually far away: it answers while the device works.
+  const waiting = answer(server, request);
+  waiting.catch(() => {}); // its failure is met below, after the device's
+  const similarity = scope?.(text) ?? null;
+  const complexity = await edge.promptNll(prompt, adapters, signal);
+  const tracker = new ConfidenceTracker(confidence.measure, confidence.tokens);
+  const distribution = needsDistribution(confidence.measure);
+  const local = await answer(edge, { ...request, adapters, ...(distribution ? { distribution } : {}) }, tracker);
+  const remote = await waiting;
+  return {
+    id: question.id,
+    scope: similarity?.percentile ?? null,
+    complexity,
+    confidence: tracker.value(),
+    edgeCorrect: isRight(local.text, question, match) ? 1 : 0,
+    serverCorrect: isRight(remote.text, question, match) ? 1 : 0,
+    tokens: {
+      edge: local.completionTokens,
+      serverPrompt: remote.promptTokens,
+      serverCompletion: remote.completionTokens,
+    },
+    serverCost:
+      (remote.promptTokens * prices.inputPerMillion + remote.completionTokens * prices.outputPerMillion) / 1e6,
+    edgeAnswer: local.text,
+    serverAnswer: remote.text,
+  };
+}
+
+async function answer(engine: Engine, request: GenerateRequest, tracker?: ConfidenceTracker) {
+  let text = '';
+  let usage = { promptTokens: 0, completionTokens: 0 };
+  for await (const event of engine.generate(request)) {
+    if (event.type === 'token') tracker?.add(event);
+    if (event.type !== 'start') text += event.text;
+    if (event.type === 'end') usage = event.usage;
+  }
+  return { text, promptTokens: usage.promptTokens, completionTokens: usage.completionTokens };
+}
+
+/** When an answer counts: `exact`, or as soon as it `start`s with the right one. */
+export const MATCHES = ['exact', 'start'] as const;
+export type Match = (typeof MATCHES)[number];
+
+/**
+ * Whether an answer is right, white space around it aside.
+ *
+ * - `exact`: it equals the completion. Where that is one line, only the answer's first line counts.
+ * - `start`: it begins with the completion and a word ends there, for models that talk on. With choices it counts as the
+ *   longest choice that it begins with, so "not sure" is not "not".
+ */
+export function isRight(answer: string, { completion, choices }: Question, match: Match): boolean {
+  const wanted = completion.trim();
+  const given = answer.trim();
+  if (match === 'exact') return (wanted.includes('\n') ? given : given.split('\n')[0]!.trimEnd()) === wanted;
+  const longer = (choices ?? []).map((choice) => choice.trim()).filter((choice) => choice.length > wanted.length);
+  return beginsWith(given, wanted) && !longer.some((choice) => beginsWith(given, choice));
+}
+
+function beginsWith(given: string, text: string): boolean {
+  return given.startsWith(text) && !/^[\p{L}\p{N}]/u.test(given.slice(text.length));
+}
+
+/** White space at a prompt's end belongs to the completion, as in training. */
+function promptOf({ prompt }: Question, form: Prompt['kind']): Prompt {
+  const text = prompt.trimEnd();
+  return form === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] };
+}

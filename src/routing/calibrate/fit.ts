@@ -1,0 +1,123 @@
+/**
+ * What calibration chooses among: the staged rule's sets of signals, and the one combined signal, the probability that the
+ * device's answer is right, made of few features. Its weights are fitted anew wherever records are held out, on the others
+ * only, so that no record is judged by weights that have seen it.
+ */
+
+import { fitLogistic } from '../../core/logistic.js';
+import { type CorrectnessSignals, correctnessOf, FEATURE_SIGNAL, featureOf } from '../signals/correctness.js';
+import type { CorrectnessFeature, CorrectnessWeights } from '../types.js';
+import { type CalibrationData, type Cuts, type SignalName, signalOf, toServer } from './data.js';
+import { solveCuts, type Target } from './rule.js';
+
+/** One way to route. */
+export interface Combination {
+  signals: SignalName[];
+  /** what `correctness` is made of; empty where it is not among the signals */
+  features: CorrectnessFeature[];
+}
+
+/**
+ * The probabilities that are tried. Each is of two signals or more: of one alone, it would order the queries as that signal
+ * does. `probability` stands for the confidence: an answer at a mean log-probability of -8 is hardly likelier to be wrong than
+ * one at -4. Never both of them: bent twice, the curve can turn back, and trust an answer for being very unsure. In a
+ * mixture where one task has low confidences throughout that fits well, and says nothing of another mixture.
+ */
+const FEATURE_SETS: readonly CorrectnessFeature[][] = [
+  ['probability', 'scope'],
+  ['probability', 'logScope'],
+  ['probability', 'complexity'],
+  ['probability', 'scope', 'complexity'],
+  ['probability', 'logScope', 'complexity'],
+];
+
+/** Digits of a weight: it is written into a file for people, and is fitted on some hundred records. */
+const DIGITS = 4;
+
+/** @param combined whether the probability of a right answer is tried as well */
+export function combinationsOf({ available }: CalibrationData, combined: boolean): Combination[] {
+  const staged: Combination[] = [];
+  for (let bits = 1; bits < 2 ** available.length; bits++) {
+    staged.push({ signals: available.filter((_, i) => bits & (1 << i)), features: [] });
+  }
+  const possible = FEATURE_SETS.filter((set) => set.every((name) => available.includes(FEATURE_SIGNAL[name])));
+  return combined ? [...staged, ...possible.map((features) => toCombination(features))] : staged;
+}
+
+function toCombination(features: CorrectnessFeature[]): Combination {
+  return { signals: ['correctness'], features };
+}
+
+/** The staged rule comes first, then the fewest parts: what is simpler to read and cheaper to know. */
+export function effortOf({ signals, features }: Combination): number {
+  return features.length === 0 ? signals.length : 10 + features.length;
+}
+
+/** The data with the combined signal of every record, where there is one: its weights are fitted on those at `indices`. */
+export function fitted(
+  data: CalibrationData,
+  { features }: Combination,
+  indices: readonly number[],
+): { data: CalibrationData; weights: CorrectnessWeights | null } {
+  if (features.length === 0) return { data, weights: null };
+  const rows = indices
+    // An answer without a token is wrong without being asked, and no weight can be found for another infinity.
+    .filter((i) => signalOf(data, 'confidence', i) !== Number.NEGATIVE_INFINITY)
+    .map((i) => ({
+      label: data.edge[i]!,
+      row: features.map((name) => featureOf(name, data.measure, signalsOf(data, i))),
+    }))
+    .filter(({ row }) => row.every(Number.isFinite));
+  const weights: CorrectnessWeights = { intercept: 0 };
+  if (rows.length > 0) {
+    const found = fitLogistic(
+      rows.map(({ row }) => row),
+      rows.map(({ label }) => label),
+    );
+    weights.intercept = few(found.intercept);
+    for (const [j, name] of features.entries()) weights[name] = few(found.weights[j]!);
+  }
+  const correctness = Float64Array.from(
+    { length: data.n },
+    (_, i) => -correctnessOf(weights, data.measure, signalsOf(data, i)),
+  );
+  return { data: { ...data, suspicion: { ...data.suspicion, correctness } }, weights };
+}
+
+function signalsOf(data: CalibrationData, i: number): CorrectnessSignals {
+  const of = (name: keyof CorrectnessSignals) => signalOf(data, name, i);
+  return { scope: of('scope'), complexity: of('complexity'), confidence: of('confidence') };
+}
+
+const few = (x: number) => Number(x.toPrecision(DIGITS));
+
+/** One fold held out, with the data as the other folds make it. */
+export interface HeldOut {
+  held: readonly number[];
+  others: readonly number[];
+  data: CalibrationData;
+}
+
+/** The folds of a combination: fitted once, for as many targets as are asked for. */
+export function heldOutFolds(data: CalibrationData, combination: Combination, folds: readonly number[][]): HeldOut[] {
+  return folds.map((held, k) => {
+    const others = folds.flatMap((fold, j) => (j === k ? [] : fold));
+    return { held, others, data: fitted(data, combination, others).data };
+  });
+}
+
+/** 1 where the server answers, for each of n records by weights and cuts that were chosen without it. */
+export function heldOutRouting(
+  folds: readonly HeldOut[],
+  n: number,
+  signals: readonly SignalName[],
+  target: Target,
+): Uint8Array {
+  const routed = new Uint8Array(n);
+  if (signals.length === 0) return routed;
+  for (const { held, others, data } of folds) {
+    const cuts: Cuts | undefined = solveCuts(data, others, signals, target)?.cuts;
+    for (const i of held) if (cuts !== undefined && toServer(data, cuts, i)) routed[i] = 1;
+  }
+  return routed;
+}

@@ -1,0 +1,79 @@
+/**
+ * How sure the device is of its own answer, from the probabilities of the tokens it chose, gathered while they come
+ * (method.md section 4). Larger is surer, for every measure.
+ */
+
+import type { GenerateEvent } from '../../engine/types.js';
+import type { ConfidenceMeasure } from '../types.js';
+
+export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
+
+/** Whether the measure needs the whole distribution of each token (`GenerateRequest.distribution`), which is slower. */
+export function needsDistribution(measure: ConfidenceMeasure): boolean {
+  return measure === 'margin' || measure === 'negative-entropy';
+}
+
+/** Gathers one answer's confidence. */
+export class ConfidenceTracker {
+  private seen = 0;
+  private sum = 0;
+  private smallest = Number.POSITIVE_INFINITY;
+
+  /** @param tokens how many tokens are looked at; null is the whole answer */
+  constructor(
+    readonly measure: ConfidenceMeasure,
+    readonly tokens: number | null,
+  ) {}
+
+  /** Tokens looked at so far. */
+  get count(): number {
+    return this.seen;
+  }
+
+  /** True when further tokens change nothing. Never, for the whole answer: it is complete when it ends. */
+  get complete(): boolean {
+    return this.tokens !== null && this.seen >= this.tokens;
+  }
+
+  add(event: TokenEvent): void {
+    if (this.complete) return;
+    const x = numberOf(event, this.measure);
+    this.seen++;
+    this.sum += x;
+    // Math.min keeps a NaN, so one token without a number makes the whole without one.
+    this.smallest = Math.min(this.smallest, x);
+  }
+
+  /**
+   * The confidence so far: mean log-probability in nats, smallest probability, mean margin, or mean negative entropy in nats.
+   * NaN when a token came without the number that the measure needs. An answer without a token is no answer to be sure of:
+   * -Infinity.
+   */
+  value(): number {
+    if (this.seen === 0) return Number.NEGATIVE_INFINITY;
+    return this.measure === 'min-probability' ? Math.exp(this.smallest) : this.sum / this.seen;
+  }
+}
+
+/** Confidence of tokens that are all there. */
+export function confidenceOf(
+  events: Iterable<TokenEvent>,
+  measure: ConfidenceMeasure,
+  tokens: number | null = null,
+): number {
+  const tracker = new ConfidenceTracker(measure, tokens);
+  for (const event of events) tracker.add(event);
+  return tracker.value();
+}
+
+function numberOf({ logprob, margin, entropy }: TokenEvent, measure: ConfidenceMeasure): number {
+  switch (measure) {
+    case 'mean-logprob':
+    case 'min-probability':
+      return logprob ?? Number.NaN;
+    case 'margin':
+      return margin ?? Number.NaN;
+    case 'negative-entropy':
+      return entropy === undefined ? Number.NaN : -entropy;
+  }
+}

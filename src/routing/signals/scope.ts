@@ -1,0 +1,128 @@
+/**
+ * Is a query one of the customised task's? The user's examples make a profile: their mean direction q_c, and how near each
+ * example is to the mean of the others. A query's nearness to q_c is read as a percentile of those.
+ *
+ * The percentiles are those of exchangeable draws: of n examples and one more query of the same kind, the query is the
+ * lowest with chance 1 / (n + 1), so the i-th lowest example stands at 100 i / (n + 1) and not at 100 i / n. With 3 examples
+ * nothing can be said about percentiles below 25 by counting; there the tail falls off exponentially with the examples' own
+ * spread, which orders queries sensibly but is no measured frequency.
+ *
+ * The leave-one-out means rest on one example less than q_c, so the reference is a little low and the percentile of a query
+ * a little high: a doubtful query rather stays on the device. Calibration takes this into account by itself.
+ */
+
+import assert from 'node:assert/strict';
+import { mean } from '../../core/stats.js';
+import { cosine, type Floats, norm, normalise, row } from '../../core/vector.js';
+
+/** Numbers only, and none of the user's text: q_c and the reference. Goes through JSON unchanged. */
+export interface ScopeProfile {
+  /** q_c (d), of length 1 */
+  centre: number[];
+  /** cosine of each example with the mean of the others, ascending (n) */
+  reference: number[];
+}
+
+export interface ScopeScore {
+  /** cosine of the query with q_c, -1 to 1; NaN where the embedding has no number */
+  similarity: number;
+  /** percentile among the user's examples, 0 to 100; NaN likewise */
+  percentile: number;
+}
+
+/** Asks for a query's score; null where there is no profile to compare with. */
+export type ScopeFunction = (promptText: string) => ScopeScore | null;
+
+/** Spread below which examples count as alike: cosines of float32 embeddings are no more exact. */
+const MIN_SPREAD = 1e-4;
+
+/**
+ * The profile of a user's examples.
+ *
+ * @param embeddings (n, d) row-major, of any length: they are normalised first, so that each example counts alike. n is at
+ *   least 2; the blend takes 3 to 50.
+ */
+export function buildScopeProfile(embeddings: Floats, n: number, d: number): ScopeProfile {
+  assert.ok(
+    n >= 2 && embeddings.length === n * d,
+    `buildScopeProfile: ${embeddings.length} values are not (${n}, ${d})`,
+  );
+  const units = Array.from({ length: n }, (_, i) => normalise(row(embeddings, i, d)));
+  const sum = new Float64Array(d);
+  for (const unit of units) for (let j = 0; j < d; j++) sum[j]! += unit[j]!;
+  assert.ok(
+    sum.every((x) => Number.isFinite(x)),
+    'buildScopeProfile: an embedding is not finite',
+  );
+  const reference = units.map((unit) =>
+    cosine(
+      unit,
+      sum.map((x, j) => x - unit[j]!),
+    ),
+  );
+  return { centre: Array.from(normalise(sum)), reference: reference.sort((a, b) => a - b) };
+}
+
+/** Where a query stands among the user's examples. @param embedding (d), of any length */
+export function scopeScore(profile: ScopeProfile, embedding: Floats): ScopeScore {
+  const similarity = cosineWithUnit(embedding, profile.centre);
+  return { similarity, percentile: percentileAmong(profile.reference, similarity) };
+}
+
+/**
+ * Percentile, 0 to 100, of `x` among ascending cosines: strictly increasing in x. Between two of them it is interpolated,
+ * several equal ones stand at their mean place, above the last it rises linearly to 100 at cosine 1.
+ */
+export function percentileAmong(ascending: readonly number[], x: number): number {
+  const n = ascending.length;
+  assert.ok(n > 0, 'percentileAmong: no reference');
+  if (Number.isNaN(x)) return Number.NaN;
+  const first = countBelow(ascending, x, false);
+  const past = countBelow(ascending, x, true);
+  const place = (i: number) => (100 * i) / (n + 1);
+  if (past > first) return place((first + 1 + past) / 2);
+  if (first === 0) {
+    const lowest = ascending[0]!;
+    return placeOf(ascending, 0, place) * Math.exp(-(lowest - x) / spread(ascending));
+  }
+  const below = ascending[first - 1]!;
+  const belowPlace = placeOf(ascending, first - 1, place);
+  const above = first === n ? 1 : ascending[first]!;
+  const abovePlace = first === n ? 100 : placeOf(ascending, first, place);
+  // A cosine of 1.0000001 is rounding; it stands at the top.
+  if (above <= below) return abovePlace;
+  return belowPlace + ((abovePlace - belowPlace) * (x - below)) / (above - below);
+}
+
+/** Place of the value at index i, the mean one where several are equal. */
+function placeOf(ascending: readonly number[], i: number, place: (i: number) => number): number {
+  const value = ascending[i]!;
+  return place((countBelow(ascending, value, false) + 1 + countBelow(ascending, value, true)) / 2);
+}
+
+/** How many are below x, or with `inclusive` at most x. */
+function countBelow(ascending: readonly number[], x: number, inclusive: boolean): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ascending[middle]! < x || (inclusive && ascending[middle] === x)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Standard deviation, population form: it is only a scale. */
+function spread(values: readonly number[]): number {
+  const centre = mean(values);
+  return Math.max(MIN_SPREAD, Math.sqrt(mean(values.map((v) => (v - centre) ** 2))));
+}
+
+function cosineWithUnit(embedding: Floats, centre: readonly number[]): number {
+  assert.equal(embedding.length, centre.length, 'scopeScore: the embedding has another size than the profile');
+  const length = norm(embedding);
+  if (length === 0) return 0; // no direction, as in core/vector
+  let sum = 0;
+  for (let j = 0; j < centre.length; j++) sum += embedding[j]! * centre[j]!;
+  return Math.min(1, Math.max(-1, sum / length));
+}

@@ -1,0 +1,173 @@
+import { describe, expect, it } from 'vitest';
+import {
+  type CollectedRecord,
+  type CollectParts,
+  collectRecords,
+  fitsDevice,
+  isRight,
+  type Question,
+} from '../../../src/routing/calibrate/collect.js';
+import { createScriptedEngine } from '../../helpers/scripted.js';
+
+const questions: Question[] = Array.from({ length: 6 }, (_, i) => ({
+  id: `q:${i}`,
+  prompt: `question ${i} `,
+  completion: ` answer ${i}`,
+}));
+
+function setUp(overrides: Partial<CollectParts> = {}) {
+  const number = (text: string) => Number(/\d+/.exec(text)![0]);
+  const textOf = (prompt: { kind: string }) => JSON.stringify(prompt);
+  const edge = createScriptedEngine({
+    name: 'edge',
+    promptNll: (prompt) => number(textOf(prompt)) / 10,
+    // Right for even questions, and sure of it.
+    answers: ({ prompt }) => {
+      const i = number(textOf(prompt));
+      return { tokens: [{ text: i % 2 === 0 ? `answer ${i}` : 'something', logprob: i % 2 === 0 ? -0.1 : -2 }] };
+    },
+  });
+  const server = createScriptedEngine({
+    name: 'server',
+    answers: ({ prompt }) => `answer ${number(textOf(prompt))}`,
+  });
+  const parts: CollectParts = {
+    edge,
+    server,
+    scope: (text) => ({ percentile: 10 * number(text), similarity: 0.5 }),
+    adapters: (text) => [{ id: text, path: 'a.gguf', scale: 1 }],
+    confidence: { measure: 'mean-logprob', tokens: 4 },
+    maxTokens: 8,
+    prices: { inputPerMillion: 1000, outputPerMillion: 2000 },
+    form: 'chat',
+    match: 'exact',
+    ...overrides,
+  };
+  return { edge, server, parts };
+}
+
+async function collectAll(parts: CollectParts, parallel = 3): Promise<CollectedRecord[]> {
+  const records: CollectedRecord[] = [];
+  await collectRecords(questions, parts, {
+    parallel,
+    signal: new AbortController().signal,
+    onRecord: (record) => records.push(record),
+  });
+  return records.sort((a, b) => a.id.localeCompare(b.id));
+}
+
+describe('collectRecords', () => {
+  it('records what each signal said, who was right, and what it cost', async () => {
+    const { parts } = setUp();
+    const records = await collectAll(parts);
+    expect(records).toHaveLength(6);
+    expect(records[3]).toEqual({
+      id: 'q:3',
+      scope: 30,
+      complexity: 0.3,
+      confidence: -2,
+      edgeCorrect: 0,
+      serverCorrect: 1,
+      tokens: { edge: 1, serverPrompt: 3, serverCompletion: 2 },
+      serverCost: (3 * 1000 + 2 * 2000) / 1e6,
+      edgeAnswer: 'something',
+      serverAnswer: 'answer 3',
+    });
+    expect(records.map((r) => r.edgeCorrect)).toEqual([1, 0, 1, 0, 1, 0]);
+  });
+
+  it('puts the question as it will be put: one user`s message without white space at its end, with the adapters', async () => {
+    const { parts, edge, server } = setUp();
+    await collectAll(parts);
+    for (const { request } of [...edge.requests, ...server.requests]) {
+      expect(request.prompt).toEqual({
+        kind: 'chat',
+        messages: [{ role: 'user', content: expect.stringMatching(/^question \d$/) }],
+      });
+      expect(request.temperature).toBe(0);
+    }
+    expect(edge.requests[0]!.request.adapters).toEqual([
+      { id: expect.stringMatching(/^question/), path: 'a.gguf', scale: 1 },
+    ]);
+    expect(server.requests[0]!.request.adapters).toBeUndefined();
+    const text = setUp({ form: 'text' });
+    await collectAll(text.parts);
+    expect(text.edge.requests[0]!.request.prompt).toEqual({ kind: 'text', text: 'question 0' });
+  });
+
+  it('asks the device for distributions only where the measure needs them', async () => {
+    const { parts, edge } = setUp({ confidence: { measure: 'margin', tokens: 1 } });
+    const records = await collectAll(parts);
+    expect(edge.requests.every(({ request }) => request.distribution === true)).toBe(true);
+    expect(records[0]!.confidence).toBeNaN(); // the script gives no margin: said by calibration, not hidden here
+  });
+
+  it('stops at the first failure, and leaves nothing running', async () => {
+    const server = createScriptedEngine({
+      answers: [
+        { tokens: 'x' },
+        { tokens: 'x', fail: { at: 'open', error: 'server-refused' } },
+        { tokens: 'x', hangAt: 0 },
+      ],
+    });
+    const { parts, edge } = setUp({ server });
+    await expect(collectAll(parts)).rejects.toMatchObject({ code: 'server-refused' });
+    expect(edge.load().running).toBe(0);
+    expect(server.load().running).toBe(0);
+    expect(server.requests.length).toBeLessThan(6);
+  });
+
+  it('stops when it is told to', async () => {
+    const { parts, edge } = setUp();
+    const controller = new AbortController();
+    const records: CollectedRecord[] = [];
+    const run = collectRecords(questions, parts, {
+      parallel: 1,
+      signal: controller.signal,
+      onRecord: (record) => {
+        records.push(record);
+        if (records.length === 2) controller.abort();
+      },
+    });
+    await expect(run).rejects.toMatchObject({ code: 'interrupted' });
+    expect(records).toHaveLength(2);
+    expect(edge.requests).toHaveLength(2);
+  });
+
+  it('knows what does not fit the device', () => {
+    const { parts } = setUp({ maxTokens: 2045 });
+    expect(fitsDevice(questions[0]!, parts)).toBe(true); // BOS and two words, in a context of 2048
+    expect(fitsDevice(questions[0]!, { ...parts, maxTokens: 2046 })).toBe(false);
+  });
+});
+
+describe('isRight', () => {
+  const choices = [' Red', ' Red Deer', ' Blue'];
+
+  it.each([
+    [' Red', 'Red', true, true],
+    [' Red', ' Red \n', true, true],
+    [' Red', 'Red\nTeam: Blue', true, true],
+    [' Red', 'Red.', false, true],
+    [' Red', 'Red has 15 cups', false, true],
+    [' Red', 'Reddish', false, false],
+    [' Red', 'red', false, false],
+    [' Red', '', false, false],
+    [' Red', 'Red Deer', false, false],
+    [' Red Deer', 'Red Deer, I think', false, true],
+    [' Red Deer', 'Red', false, false],
+    [' Blue', 'not Blue', false, false],
+    ['a\nb', 'a\nb', true, true],
+    ['a\nb', 'a', false, false],
+  ])('%j answered by %j: exact %s, start %s', (completion, answer, exact, start) => {
+    const question = { id: 'q', prompt: 'p', completion, choices };
+    expect(isRight(answer, question, 'exact')).toBe(exact);
+    expect(isRight(answer, question, 'start')).toBe(start);
+  });
+
+  it('without choices, starts with the right answer', () => {
+    const question = { id: 'q', prompt: 'p', completion: ' 12' };
+    expect(isRight('12 cups', question, 'start')).toBe(true);
+    expect(isRight('120', question, 'start')).toBe(false);
+  });
+});
