@@ -23,7 +23,7 @@ import { createRandom } from '../src/core/random.js';
 import { chooseBackend, releaseBackend } from '../src/model/backend.js';
 import type { BackendName } from '../src/model/backend-names.js';
 import { sphericalKMeans } from '../src/pool/cluster/kmeans.js';
-import { densePoints } from '../src/pool/cluster/points.js';
+import { densePoints } from '../src/pool/points.js';
 
 const { values: options } = parseArgs({
   options: {

@@ -6,12 +6,12 @@
  * package itself, so that the shipped models and suite are found from anywhere.
  */
 
-import { existsSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { readYaml } from '../data/config.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { shippedPath } from '../files/package-root.js';
+import { exists } from '../files/paths.js';
 import {
   checked,
   either,
@@ -352,7 +352,7 @@ function refuseContradictions(config: BenchConfig, where: string): void {
  * @throws CrayonError `file-not-found`
  */
 export function findBenchPath(path: string): string {
-  if (existsSync(path)) return path;
+  if (exists(path)) return path;
   try {
     if (!isAbsolute(path)) return shippedPath(path);
   } catch {}

@@ -3,13 +3,14 @@
  * is there completely or not at all, so a stopped run goes on with the cells that are missing.
  */
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { ensureDirectory, isAlive, writeFileAtomic } from '../files/atomic.js';
+import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
 import { sha256 } from '../files/digest.js';
 import { writeError } from '../files/errors.js';
 import { type JsonObject, readJsonObject, readOptionalJson, writeJson } from '../files/json.js';
+import { LOCK_FILE, lock, refuseLocked, unlock } from '../files/lock.js';
+import { entriesOf, exists, removeIfEmpty, removePath } from '../files/paths.js';
 
 /** The file by which a run directory is recognised. */
 export const BENCH_MANIFEST = 'run.json';
@@ -17,8 +18,7 @@ export const BENCH_MANIFEST = 'run.json';
 const WORK = 'work';
 /** A user's examples and adapter, while a cell is worked on. */
 const SCRATCH = 'scratch';
-const OCCUPANT = 'process';
-const OWN = ['cells', 'answers', WORK, SCRATCH, OCCUPANT];
+const OWN = ['cells', 'answers', WORK, SCRATCH, LOCK_FILE];
 
 export class BenchRunDirectory {
   /** what an earlier start wrote, or undefined for a new run */
@@ -35,18 +35,18 @@ export class BenchRunDirectory {
     this.work = work ?? join(path, WORK);
     try {
       const manifest = join(path, BENCH_MANIFEST);
-      const isRun = existsSync(manifest);
-      if (existsSync(path) && !isRun && readdirSync(path).some((entry) => !OWN.includes(entry))) {
+      const isRun = exists(manifest);
+      if (exists(path) && !isRun && entriesOf(path).some((entry) => !OWN.includes(entry))) {
         throw new CrayonError('output-exists', `${path}: is not empty and no bench run`, {
           hint: 'Choose another --out.',
         });
       }
-      this.refuseOccupied();
+      refuseLocked(path, 'run');
       if (fresh && isRun) for (const part of ['cells', 'answers', 'load', BENCH_MANIFEST]) this.remove(part);
       this.clearScratch(); // a killed run's
       this.earlier = readOptionalJson(manifest);
-      for (const part of ['cells', 'answers']) mkdirSync(join(path, part), { recursive: true });
-      writeFileAtomic(join(path, OCCUPANT), `${process.pid}\n`);
+      for (const part of ['cells', 'answers']) ensureDirectory(join(path, part));
+      lock(path);
     } catch (error) {
       throw writeError(path, error);
     }
@@ -71,7 +71,7 @@ export class BenchRunDirectory {
   }
 
   hasCell(key: string): boolean {
-    return existsSync(this.cellFile(key));
+    return exists(this.cellFile(key));
   }
 
   readCell(key: string): JsonObject {
@@ -86,7 +86,7 @@ export class BenchRunDirectory {
   }
 
   hasLoad(key: string): boolean {
-    return existsSync(this.loadFile(key));
+    return exists(this.loadFile(key));
   }
 
   readLoad(key: string): JsonObject {
@@ -101,11 +101,10 @@ export class BenchRunDirectory {
   /** Lets the next run in. A run that failed before it began leaves nothing. */
   release(): void {
     this.clearScratch();
-    this.remove(OCCUPANT);
-    if (existsSync(join(this.path, BENCH_MANIFEST))) return;
+    unlock(this.path);
+    if (exists(join(this.path, BENCH_MANIFEST))) return;
     for (const part of ['cells', 'answers', '.']) {
-      const dir = join(this.path, part);
-      if (existsSync(dir) && readdirSync(dir).length === 0) rmdirSync(dir);
+      removeIfEmpty(join(this.path, part));
     }
   }
 
@@ -118,16 +117,7 @@ export class BenchRunDirectory {
   }
 
   private remove(part: string): void {
-    rmSync(join(this.path, part), { recursive: true, force: true });
-  }
-
-  private refuseOccupied(): void {
-    const file = join(this.path, OCCUPANT);
-    const pid = existsSync(file) ? Number.parseInt(readFileSync(file, 'utf8'), 10) : Number.NaN;
-    if (!(pid > 0) || !isAlive(pid)) return; // what a killed run leaves
-    throw new CrayonError('output-exists', `${this.path}: process ${pid} is at work on the same run`, {
-      hint: `Wait for it, or choose another --out. If process ${pid} is another program, delete ${file}.`,
-    });
+    removePath(join(this.path, part));
   }
 }
 
@@ -143,8 +133,8 @@ export function nameOfSettings(settings: unknown): string {
  */
 export function writeLoadCell(dir: string, key: string, cell: object): void {
   try {
-    const isOurs = isBenchRun(dir) || existsSync(join(dir, 'load'));
-    if (existsSync(dir) && !isOurs && readdirSync(dir).length > 0) {
+    const isOurs = isBenchRun(dir) || exists(join(dir, 'load'));
+    if (exists(dir) && !isOurs && entriesOf(dir).length > 0) {
       throw new CrayonError('output-exists', `${dir}: is not empty and no bench run`, {
         hint: 'Choose another --out.',
       });
@@ -157,5 +147,5 @@ export function writeLoadCell(dir: string, key: string, cell: object): void {
 }
 
 export function isBenchRun(dir: string): boolean {
-  return existsSync(join(dir, BENCH_MANIFEST));
+  return exists(join(dir, BENCH_MANIFEST));
 }

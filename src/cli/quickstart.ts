@@ -1,18 +1,9 @@
 /** `crayon quickstart`: the whole idea on the embedded model and suite, with no download. */
 
 import { Command } from 'commander';
-import type { BackendName } from '../model/backend-names.js';
 import { backendOption, wholeNumber } from './options.js';
+import type { QuickstartFlags } from './run-quickstart.js';
 import type { Terminal } from './terminal.js';
-
-export interface QuickstartFlags {
-  work: string;
-  perTask: number;
-  test: number;
-  seed: number;
-  fresh: boolean;
-  backend: BackendName | 'auto';
-}
 
 const HELP = `
 Builds a small pool on the suite that the package ships, then plays three users, each with ten examples: one of a task

@@ -1,17 +1,10 @@
 /** `crayon route --explain`: who would answer a prompt, and why; nothing is sent to the server. */
 
 import { Command, Option } from 'commander';
-import { MODES, type Mode } from '../routing/types.js';
+import { MODES } from '../routing/types.js';
 import { wholeNumber } from './options.js';
+import type { RouteFlags } from './run-route.js';
 import type { Terminal } from './terminal.js';
-
-export interface RouteFlags {
-  explain: string;
-  config: string;
-  mode?: Mode;
-  maxTokens?: number;
-  prompt: 'chat' | 'text';
-}
 
 const HELP = `
 The device's model runs; the server is not asked anything, and needs not be there. Signals that are switched off are

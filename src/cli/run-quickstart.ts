@@ -11,6 +11,7 @@ import { shippedPath } from '../files/package-root.js';
 import { HfModel } from '../hf/model.js';
 import { loadTokenizer, type Tokenizer } from '../hf/tokenizer.js';
 import { chooseBackend, measureMatMul, releaseBackend } from '../model/backend.js';
+import type { BackendName } from '../model/backend-names.js';
 import { LlamaModel } from '../model/llama.js';
 import { buildPool } from '../pool/build.js';
 import { poolGates } from '../pool/gate.js';
@@ -19,9 +20,17 @@ import { answerPrompt } from '../train/answer.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { scoreExamples } from '../train/score.js';
 import { recognisePath } from './inspect/recognise.js';
-import type { QuickstartFlags } from './quickstart.js';
 import { POOL_SETTINGS, TRAIN_FILE, USERS, type User } from './quickstart-plan.js';
 import type { ProgressDisplay, Terminal } from './terminal.js';
+
+export interface QuickstartFlags {
+  work: string;
+  perTask: number;
+  test: number;
+  seed: number;
+  fresh: boolean;
+  backend: BackendName | 'auto';
+}
 
 /** A loaded base model with what is needed to score on it. */
 interface Base {

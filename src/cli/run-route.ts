@@ -3,11 +3,19 @@
 import type { Prompt } from '../engine/types.js';
 import { type DryRun, dryRun } from '../routing/dry-run.js';
 import { explain } from '../routing/explain.js';
+import type { Mode } from '../routing/types.js';
 import { type EdgeConfig, loadEdgeConfig } from '../serve/config.js';
 import type { Assemble } from './calibrate/run.js';
-import type { RouteFlags } from './route.js';
 import { untilInterrupted } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
+
+export interface RouteFlags {
+  explain: string;
+  config: string;
+  mode?: Mode;
+  maxTokens?: number;
+  prompt: 'chat' | 'text';
+}
 
 const assembled: Assemble = async (config) => {
   const { assembleEdge } = await import('../serve/assemble.js');

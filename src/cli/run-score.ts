@@ -6,13 +6,26 @@ import { type Example, loadDataset, noExamples } from '../data/dataset.js';
 import { HfModel } from '../hf/model.js';
 import { loadTokenizer, type Tokenizer } from '../hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
+import type { BackendName } from '../model/backend-names.js';
 import { LlamaModel } from '../model/llama.js';
 import { poolGates } from '../pool/gate.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { type ScoreReport, scoreExamples } from '../train/score.js';
-import type { ScoreFlags } from './score.js';
 import type { Terminal } from './terminal.js';
+
+export interface ScoreFlags {
+  model: string;
+  adapter?: string;
+  pool?: string;
+  data: string[];
+  dataDir?: string;
+  split: string;
+  limit?: number;
+  seed: number;
+  maxLength?: number;
+  backend: BackendName | 'auto';
+}
 
 export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<void> {
   if (flags.adapter !== undefined && flags.pool !== undefined) {

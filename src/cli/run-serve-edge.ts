@@ -1,15 +1,15 @@
 /** The work and the words of `crayon serve-edge`; loaded only when it runs. */
 
 import { CRAYON_VERSION } from '../core/version.js';
+import { APP_DEFAULTS, EdgeApp } from '../serve/app.js';
 import { assembleEdge, type EdgeAssembly } from '../serve/assemble.js';
 import type { EdgeConfig } from '../serve/config.js';
-import { APP_DEFAULTS, EdgeApp } from '../serve/http/app.js';
 import { createGuard } from '../serve/http/guard.js';
 import { type Listening, listen } from '../serve/http/listen.js';
 import { clientKey } from '../serve/keys.js';
 import { createLog, type Logger } from '../serve/log.js';
 import { createMetrics } from '../serve/metrics.js';
-import { configOf, type ServeEdgeFlags } from './serve-edge.js';
+import { configOf, type ServeEdgeFlags } from './edge-flags.js';
 import type { Terminal } from './terminal.js';
 
 export async function runServeEdge(flags: ServeEdgeFlags, terminal: Terminal): Promise<void> {

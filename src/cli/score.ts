@@ -1,22 +1,9 @@
 /** `crayon score`: held-out loss, perplexity and multiple-choice accuracy of a model, an adapter or a pool. */
 
 import { Command } from 'commander';
-import type { BackendName } from '../model/backend-names.js';
 import { backendOption, collect, wholeNumber } from './options.js';
+import type { ScoreFlags } from './run-score.js';
 import type { Terminal } from './terminal.js';
-
-export interface ScoreFlags {
-  model: string;
-  adapter?: string;
-  pool?: string;
-  data: string[];
-  dataDir?: string;
-  split: string;
-  limit?: number;
-  seed: number;
-  maxLength?: number;
-  backend: BackendName | 'auto';
-}
 
 const HELP = `
 Loss is the mean negative log-likelihood per completion token, in nats. Where the examples have choices, acc takes

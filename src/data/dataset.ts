@@ -3,11 +3,11 @@
  * .csv file whose records have `prompt` and `completion`, and for multiple choice `choices` and `answer`.
  */
 
-import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
 import { sha256 } from '../files/digest.js';
+import { entriesOf, exists } from '../files/paths.js';
 import { type GroupConfig, parseDatasetConfig, readYaml, type SplitFile, type TaskConfig } from './config.js';
 import { plainExample, type RawExample, taskExample, whyInvalid } from './example.js';
 import { type DataFormat, formatOf, type LocatedRecord, readRecords } from './records.js';
@@ -167,18 +167,18 @@ function findFiles(entry: SplitFile, config: TaskConfig, yamlPath: string, dataD
 /** The files that a path with at most one `*` stands for, in name order, and what `*` is in each. */
 function expand(folder: string, pattern: string): Array<{ path: string; match: string }> {
   const star = pattern.indexOf('*');
-  if (star === -1) return existsSync(join(folder, pattern)) ? [{ path: join(folder, pattern), match: '' }] : [];
+  if (star === -1) return exists(join(folder, pattern)) ? [{ path: join(folder, pattern), match: '' }] : [];
   const slash = pattern.lastIndexOf('/', star);
   const parent = join(folder, pattern.slice(0, slash + 1));
   const [head = ''] = pattern.slice(slash + 1).split('/');
   const rest = pattern.slice(slash + 1 + head.length);
   const [before = '', after = ''] = head.split('*');
-  if (!existsSync(parent)) return [];
-  return readdirSync(parent)
+  if (!exists(parent)) return [];
+  return entriesOf(parent)
     .filter((name) => name.length >= before.length + after.length && name.startsWith(before) && name.endsWith(after))
     .sort()
     .map((name) => ({ path: join(parent, name + rest), match: name.slice(before.length, name.length - after.length) }))
-    .filter(({ path }) => existsSync(path));
+    .filter(({ path }) => exists(path));
 }
 
 interface LoadSettings {

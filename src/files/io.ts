@@ -2,9 +2,9 @@
  * Reading and writing by position, complete or an error: `readSync` and `writeSync` may both stop short.
  */
 
-import { closeSync, fstatSync, openSync, readSync, statSync, writeSync } from 'node:fs';
+import { appendFileSync, closeSync, fstatSync, openSync, readFileSync, readSync, statSync, writeSync } from 'node:fs';
 import { CrayonError } from '../core/errors.js';
-import { readError } from './errors.js';
+import { readError, writeError } from './errors.js';
 
 /** One system call moves at most 2 GiB; a round number below it. */
 const MAX_CALL_BYTES = 2 ** 30;
@@ -28,6 +28,11 @@ export function openRegularFile(path: string): OpenFile {
   } catch (error) {
     throw readError(path, error);
   }
+}
+
+/** Closes what `openRegularFile` opened. */
+export function closeFile(fd: number): void {
+  closeSync(fd);
 }
 
 /** Fills `target` from byte `position` of the file; a file that ends early is an error. */
@@ -67,6 +72,20 @@ export function readSmallFile(path: string, maxBytes: number): Uint8Array {
     return bytes;
   } finally {
     closeSync(fd);
+  }
+}
+
+/** A text of unknown length, such as a lock's or one of /proc, which claims to be empty. Errors are the system's own. */
+export function readText(path: string): string {
+  return readFileSync(path, 'utf8');
+}
+
+/** Adds a line to a log; a line that a killed run cut short is the reader's affair. */
+export function appendText(path: string, text: string): void {
+  try {
+    appendFileSync(path, text);
+  } catch (error) {
+    throw writeError(path, error);
   }
 }
 

@@ -3,12 +3,12 @@
  * the fingerprint of the run's inputs: records of other inputs are not mixed in.
  */
 
-import { appendFileSync, existsSync } from 'node:fs';
 import { CrayonError } from '../core/errors.js';
 import { writeFileAtomic } from './atomic.js';
-import { writeError } from './errors.js';
-import { readSmallFile } from './io.js';
+import { refuseOtherRun } from './fingerprint.js';
+import { appendText, readSmallFile } from './io.js';
 import { decodeUtf8, isJsonObject, type JsonObject } from './json.js';
+import { exists } from './paths.js';
 
 const MAX_BYTES = 2 ** 28;
 
@@ -27,18 +27,14 @@ export class RecordLog {
     fingerprint: JsonObject,
     { fresh = false }: { fresh?: boolean } = {},
   ) {
-    this.earlier = fresh || !existsSync(path) ? [] : this.read(fingerprint);
+    this.earlier = fresh || !exists(path) ? [] : this.read(fingerprint);
     // Written anew, so that a line that was cut short does not stay in the middle.
     const lines = [fingerprint, ...this.earlier].map((line) => `${JSON.stringify(line)}\n`);
     writeFileAtomic(path, lines.join(''));
   }
 
   append(record: object): void {
-    try {
-      appendFileSync(this.path, `${JSON.stringify(record)}\n`);
-    } catch (error) {
-      throw writeError(this.path, error);
-    }
+    appendText(this.path, `${JSON.stringify(record)}\n`);
   }
 
   private read(fingerprint: JsonObject): JsonObject[] {
@@ -46,13 +42,8 @@ export class RecordLog {
     // What follows the last line feed was cut short by the end of its run.
     const [found, ...records] = lines.slice(0, -1).map((line, i) => parseLine(line, `${this.path}:${i + 1}`));
     if (found === undefined) return [];
-    const keys = [...new Set([...Object.keys(found), ...Object.keys(fingerprint)])];
-    const differing = keys.filter((key) => JSON.stringify(found[key]) !== JSON.stringify(fingerprint[key]));
-    if (differing.length > 0) {
-      throw new CrayonError('checkpoint-mismatch', `${this.path}: left by a run with another ${differing.join(', ')}`, {
-        hint: 'Give --fresh to start over, or --records to keep these records and begin another file.',
-      });
-    }
+    const hint = 'Give --fresh to start over, or --records to keep these records and begin another file.';
+    refuseOtherRun(this.path, found, fingerprint, hint);
     return records;
   }
 }

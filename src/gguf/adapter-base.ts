@@ -1,11 +1,10 @@
 /** What an adapter's export must know about its base model, from a Hugging Face directory or from a GGUF file. */
 
-import { recognisePath } from '../cli/inspect/recognise.js';
 import { CrayonError } from '../core/errors.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { ggufCount } from './metadata.js';
 import { type AttentionShape, type GgufArchitecture, ggufArchitecture, ggufModuleName } from './names.js';
-import { GgufFile } from './read.js';
+import { GgufFile, isGgufPath } from './read.js';
 
 export interface AdapterBase extends AttentionShape {
   path: string;
@@ -24,7 +23,7 @@ const ARCHITECTURES: readonly GgufArchitecture[] = ['llama', 'qwen2', 'qwen3'];
  * @throws CrayonError what opening the model or the file throws; `gguf-unsupported` for another architecture
  */
 export function readAdapterBase(path: string): AdapterBase {
-  return recognisePath(path) === 'gguf' ? fromGguf(path) : fromDirectory(path);
+  return isGgufPath(path) ? fromGguf(path) : fromDirectory(path);
 }
 
 function fromDirectory(path: string): AdapterBase {

@@ -5,11 +5,11 @@
  */
 
 import { createHash } from 'node:crypto';
-import { existsSync, utimesSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256File } from '../files/digest.js';
+import { exists, touch } from '../files/paths.js';
 import { HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer-files.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
@@ -68,7 +68,7 @@ export function cachedAdapterGguf(
 }
 
 function made(out: string, cacheDir: string, make: () => unknown): string {
-  if (existsSync(out)) {
+  if (exists(out)) {
     markUsed(out);
     return out;
   }
@@ -80,8 +80,7 @@ function made(out: string, cacheDir: string, make: () => unknown): string {
 /** The modification time says when a file was last of use, for whoever clears the cache by age. */
 function markUsed(path: string): void {
   try {
-    const now = new Date();
-    utimesSync(path, now, now);
+    touch(path);
   } catch {} // another user's file, or a read-only cache
 }
 
@@ -97,7 +96,7 @@ function modelId(dir: string): string {
 /** What the file depends on: the adapter's two files, and the base's architecture and shape of attention. */
 function adapterId(dir: string, { architecture, numHeads, numKvHeads, headDim }: AdapterBase): string {
   const weights = join(dir, ADAPTER_WEIGHTS);
-  const parts = existsSync(weights) ? [sha256File(weights), sha256File(join(dir, ADAPTER_CONFIG))] : [dir];
+  const parts = exists(weights) ? [sha256File(weights), sha256File(join(dir, ADAPTER_CONFIG))] : [dir];
   return shortDigest(['adapter', ...parts, architecture, `${numHeads} ${numKvHeads} ${headDim}`]);
 }
 

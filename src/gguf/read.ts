@@ -3,14 +3,14 @@
  */
 
 import assert from 'node:assert';
-import { closeSync } from 'node:fs';
 import { CrayonError } from '../core/errors.js';
-import { openRegularFile, readFully } from '../files/io.js';
+import { closeFile, openRegularFile, readFully } from '../files/io.js';
+import { isFile } from '../files/paths.js';
 import { canDequantise, dequantise, encodedBytes } from './dequantise.js';
 import { ggufInvalid, ggufUnsupported } from './errors.js';
 import { type GgufHeader, readGgufHeader } from './header.js';
 import { ggufString } from './metadata.js';
-import { GGML_TYPES, type GgmlType, type GgufMetadata, type GgufTensorInfo } from './types.js';
+import { GGML_TYPES, GGUF_MAGIC, type GgmlType, type GgufMetadata, type GgufTensorInfo } from './types.js';
 
 export type { GgufMetadata, GgufTensorInfo, GgufValue } from './types.js';
 
@@ -58,7 +58,7 @@ export class GgufFile {
     try {
       return new GgufFile(path, fd, sizeBytes, readGgufHeader(fd, sizeBytes, path));
     } catch (error) {
-      closeSync(fd);
+      closeFile(fd);
       throw error;
     }
   }
@@ -117,7 +117,7 @@ export class GgufFile {
   }
 
   close(): void {
-    if (this.isOpen) closeSync(this.fd);
+    if (this.isOpen) closeFile(this.fd);
     this.isOpen = false;
   }
 
@@ -156,4 +156,22 @@ export class GgufFile {
       throw new CrayonError('out-of-memory', `${this.path}: not enough memory for ${name}`, { cause: error });
     }
   }
+}
+
+/** Whether a file is a GGUF, by its first four bytes: model stores keep them under names without an ending. */
+export function isGguf(path: string): boolean {
+  const { fd, sizeBytes } = openRegularFile(path);
+  try {
+    if (sizeBytes < 4) return false;
+    const magic = new Uint8Array(4);
+    readFully(fd, magic, 0, path);
+    return new DataView(magic.buffer).getUint32(0, true) === GGUF_MAGIC;
+  } finally {
+    closeFile(fd);
+  }
+}
+
+/** Whether a path names a GGUF file, as opposed to a directory of a model. */
+export function isGgufPath(path: string): boolean {
+  return isFile(path) && (path.endsWith('.gguf') || isGguf(path));
 }

@@ -5,13 +5,13 @@
  */
 
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
 import { sha256File } from '../files/digest.js';
 import { readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, parseJson, readJsonObject } from '../files/json.js';
+import { exists } from '../files/paths.js';
 import type { TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type ModelConfig, parseModelConfig } from './config.js';
@@ -30,7 +30,7 @@ const MAX_SHARDS = 1000;
 
 /** Whether a directory looks like a Hugging Face model: it has a config.json. */
 export function isModelDirectory(dir: string): boolean {
-  return existsSync(join(dir, CONFIG));
+  return exists(join(dir, CONFIG));
 }
 
 /**
@@ -65,11 +65,9 @@ export class HfModel {
    */
   static open(dir: string): HfModel {
     const configPath = join(dir, CONFIG);
-    if (!existsSync(configPath)) {
-      const found = existsSync(dir)
-        ? 'has no config.json, so is not a Hugging Face model directory'
-        : 'no such directory';
-      throw new CrayonError(existsSync(dir) ? 'path-not-recognised' : 'file-not-found', `${dir}: ${found}`, {
+    if (!exists(configPath)) {
+      const found = exists(dir) ? 'has no config.json, so is not a Hugging Face model directory' : 'no such directory';
+      throw new CrayonError(exists(dir) ? 'path-not-recognised' : 'file-not-found', `${dir}: ${found}`, {
         hint: 'Name a directory with config.json, model.safetensors and tokenizer.json, as save_pretrained() writes it.',
       });
     }
@@ -160,12 +158,12 @@ interface Weights {
 
 function openWeights(dir: string): Weights {
   const single = join(dir, WEIGHTS);
-  if (existsSync(single)) {
+  if (exists(single)) {
     const file = SafetensorsFile.open(single);
     return { shards: [file], places: new Map([...file.tensors.keys()].map((name) => [name, file])) };
   }
-  if (existsSync(join(dir, INDEX))) return openShards(dir);
-  if (existsSync(join(dir, 'pytorch_model.bin')) || existsSync(join(dir, 'pytorch_model.bin.index.json'))) {
+  if (exists(join(dir, INDEX))) return openShards(dir);
+  if (exists(join(dir, 'pytorch_model.bin')) || exists(join(dir, 'pytorch_model.bin.index.json'))) {
     throw new CrayonError('model-unsupported', `${dir}: pytorch_model.bin is a pickle, which can run code when read`, {
       hint: 'Convert it: load it with transformers and save_pretrained() it again.',
     });

@@ -2,11 +2,11 @@
  * The tokenizer files of a Hugging Face directory, read and bounded but not interpreted.
  */
 
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { readSmallFile } from '../files/io.js';
 import { decodeUtf8, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
+import { exists } from '../files/paths.js';
 
 const TOKENIZER = 'tokenizer.json';
 const MAX_TEMPLATE_BYTES = 2 ** 20;
@@ -28,7 +28,7 @@ export interface TokenizerFiles {
  * @throws CrayonError `tokenizer-unsupported` when there is only a SentencePiece or vocabulary file, `file-not-found`
  */
 export function readTokenizerFiles(dir: string): TokenizerFiles {
-  if (!existsSync(join(dir, TOKENIZER))) throw missingTokenizer(dir);
+  if (!exists(join(dir, TOKENIZER))) throw missingTokenizer(dir);
   return {
     tokenizer: readJsonObject(join(dir, TOKENIZER)),
     config: readOptionalJson(join(dir, 'tokenizer_config.json')) ?? {},
@@ -39,18 +39,16 @@ export function readTokenizerFiles(dir: string): TokenizerFiles {
 
 function readChatTemplate(dir: string): string | null {
   const jinja = join(dir, 'chat_template.jinja');
-  if (existsSync(jinja)) return decodeUtf8(readSmallFile(jinja, MAX_TEMPLATE_BYTES), jinja, 'tokenizer-invalid');
+  if (exists(jinja)) return decodeUtf8(readSmallFile(jinja, MAX_TEMPLATE_BYTES), jinja, 'tokenizer-invalid');
   const json = join(dir, 'chat_template.json');
-  if (!existsSync(json)) return null;
+  if (!exists(json)) return null;
   const { chat_template: template } = readJsonObject(json);
   if (typeof template !== 'string') throw new CrayonError('tokenizer-invalid', `${json}: chat_template is not text`);
   return template;
 }
 
 function missingTokenizer(dir: string): CrayonError {
-  const other = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'spiece.model'].find((name) =>
-    existsSync(join(dir, name)),
-  );
+  const other = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'spiece.model'].find((name) => exists(join(dir, name)));
   if (other === undefined) return new CrayonError('file-not-found', `${join(dir, TOKENIZER)}: no such file`);
   return new CrayonError('tokenizer-unsupported', `${dir}: has ${other} but no ${TOKENIZER}`, {
     hint: `Make one: load the tokenizer with transformers' AutoTokenizer and save_pretrained() it into the directory.`,

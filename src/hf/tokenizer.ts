@@ -9,8 +9,6 @@ import { CrayonError } from '../core/errors.js';
 import { isJsonObject } from '../files/json.js';
 import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
 
-export { type EncodedExample, encodeExample } from './encode-example.js';
-
 export interface ChatMessage {
   role: string;
   content: string;

@@ -5,10 +5,10 @@
  * changes by scale * B A.
  */
 
-import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
+import { exists, isDirectory } from '../files/paths.js';
 import type { TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import {
@@ -148,16 +148,16 @@ class OpenAdapter implements PeftAdapter {
 }
 
 function findWeights(dir: string): string {
-  if (!existsSync(dir)) throw new CrayonError('file-not-found', `${dir}: no such adapter directory`);
-  if (!statSync(dir).isDirectory()) {
+  if (!exists(dir)) throw new CrayonError('file-not-found', `${dir}: no such adapter directory`);
+  if (!isDirectory(dir)) {
     throw new CrayonError('path-not-recognised', `${dir}: expected a PEFT adapter directory, found a file`);
   }
-  if (!existsSync(join(dir, ADAPTER_CONFIG))) {
+  if (!exists(join(dir, ADAPTER_CONFIG))) {
     throw new CrayonError('path-not-recognised', `${dir}: no ${ADAPTER_CONFIG}, so not a PEFT adapter directory`);
   }
   const weights = join(dir, ADAPTER_WEIGHTS);
-  if (existsSync(weights)) return weights;
-  if (existsSync(join(dir, 'adapter_model.bin'))) {
+  if (exists(weights)) return weights;
+  if (exists(join(dir, 'adapter_model.bin'))) {
     throw new CrayonError(
       'adapter-unsupported',
       `${dir}: adapter_model.bin is a pickle, which can run code when read`,

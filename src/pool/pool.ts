@@ -3,12 +3,12 @@
  */
 
 import assert from 'node:assert';
-import { existsSync, realpathSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
 import { sha256File } from '../files/digest.js';
 import { writeJson } from '../files/json.js';
+import { exists, realPath } from '../files/paths.js';
 import { ADAPTER_WEIGHTS, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
@@ -38,7 +38,7 @@ export interface Pool extends PoolTensors {
 }
 
 export function isPoolDirectory(dir: string): boolean {
-  return existsSync(join(dir, POOL_MANIFEST));
+  return exists(join(dir, POOL_MANIFEST));
 }
 
 /**
@@ -52,8 +52,8 @@ export function isPoolDirectory(dir: string): boolean {
  */
 export function openPool(dir: string): Pool {
   const path = join(dir, POOL_MANIFEST);
-  if (!existsSync(path)) {
-    if (!existsSync(dir)) throw new CrayonError('file-not-found', `${dir}: no such pool directory`);
+  if (!exists(path)) {
+    if (!exists(dir)) throw new CrayonError('file-not-found', `${dir}: no such pool directory`);
     throw new CrayonError('path-not-recognised', `${dir}: no ${POOL_MANIFEST}, so not a pool directory`);
   }
   const manifest = readManifest(path);
@@ -133,13 +133,13 @@ function openMember(dir: string, manifest: PoolManifest, n: number): PeftAdapter
   const entry = manifest.adapters[n];
   assert(entry !== undefined, `adapter ${n} of ${manifest.N}`);
   const path = join(dir, entry.dir);
-  if (!existsSync(path)) {
+  if (!exists(path)) {
     throw new CrayonError('file-not-found', `${path}: no such adapter directory, but ${POOL_MANIFEST} names it`, {
       hint: 'The pool is not complete: copy it again, or build it again.',
     });
   }
   // The manifest's path has no "..", but a link could still lead out of the pool.
-  if (!`${realpathSync(path)}${sep}`.startsWith(`${realpathSync(dir)}${sep}`)) {
+  if (!`${realPath(path)}${sep}`.startsWith(`${realPath(dir)}${sep}`)) {
     throw new CrayonError('pool-invalid', `${path}: a link that leads out of the pool`);
   }
   const adapter = openPeftAdapter(path);

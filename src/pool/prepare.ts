@@ -2,7 +2,8 @@
 
 import { CrayonError } from '../core/errors.js';
 import type { Example } from '../data/dataset.js';
-import { encodeExample, type Tokenizer } from '../hf/tokenizer.js';
+import { encodeExample } from '../hf/encode-example.js';
+import type { Tokenizer } from '../hf/tokenizer.js';
 import { completionsTooLong, cutFront, refuseUnknownTokens, some } from '../train/fit-context.js';
 
 /** What happens to an example that is longer than the limit. */

@@ -3,10 +3,9 @@
  */
 
 import assert from 'node:assert';
-import { closeSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { CrayonError } from '../core/errors.js';
-import { bytesOf, openRegularFile, readFully } from '../files/io.js';
+import { bytesOf, closeFile, openRegularFile, readFully } from '../files/io.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half-floats.js';
 import { DTYPE_BYTES, LENGTH_BYTES, parseHeader, parseHeaderLength, type TensorInfo } from './header.js';
 
@@ -65,7 +64,7 @@ export class SafetensorsFile {
     try {
       return new SafetensorsFile(path, fd, sizeBytes);
     } catch (error) {
-      closeSync(fd);
+      closeFile(fd);
       throw error;
     }
   }
@@ -141,7 +140,7 @@ export class SafetensorsFile {
   }
 
   close(): void {
-    if (this.isOpen) closeSync(this.fd);
+    if (this.isOpen) closeFile(this.fd);
     this.isOpen = false;
   }
 

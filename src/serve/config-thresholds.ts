@@ -1,12 +1,12 @@
 /** Writes calibrated thresholds, and weights where there are some, into a copy of the configuration, with all of its comments and its order kept. */
 
-import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { isMap, isNode, parseDocument } from 'yaml';
 import { CrayonError } from '../core/errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import { readSmallFile } from '../files/io.js';
 import { decodeUtf8 } from '../files/json.js';
+import { exists } from '../files/paths.js';
 import { PATH_KEYS } from './config.js';
 
 const MAX_BYTES = 2 ** 20;
@@ -66,7 +66,7 @@ export function writeThresholds(
 
 /** Before hours of work: would `writeThresholds` refuse? */
 export function refuseExisting(out: string, force: boolean): void {
-  if (force || !existsSync(out)) return;
+  if (force || !exists(out)) return;
   throw new CrayonError('output-exists', `${out}: exists already`, {
     hint: 'Give --force to replace it, or another --out.',
   });

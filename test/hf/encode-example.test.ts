@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { encodeExample, loadTokenizer, type Tokenizer } from '../../src/hf/tokenizer.js';
+import { encodeExample } from '../../src/hf/encode-example.js';
+import { loadTokenizer, type Tokenizer } from '../../src/hf/tokenizer.js';
 import { errorOf } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
 

@@ -3,8 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sha256File } from '../../src/files/digest.js';
+import { encodeExample } from '../../src/hf/encode-example.js';
 import { HfModel } from '../../src/hf/model.js';
-import { encodeExample, loadTokenizer } from '../../src/hf/tokenizer.js';
+import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
 import { scoreCompletions } from '../../src/train/evaluate.js';

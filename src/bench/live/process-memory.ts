@@ -1,6 +1,6 @@
 /** How much memory another process uses. */
 
-import { readFileSync } from 'node:fs';
+import { readText } from '../../files/io.js';
 
 export interface ProcessMemory {
   /** in main memory now, and the most it ever was */
@@ -12,7 +12,7 @@ export interface ProcessMemory {
 export function processMemory(pid: number): ProcessMemory | null {
   let status: string;
   try {
-    status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    status = readText(`/proc/${pid}/status`);
   } catch {
     return null;
   }

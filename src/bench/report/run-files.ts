@@ -3,12 +3,12 @@
  * checked in bench; that they are there, readable and JSON is checked here.
  */
 
-import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { CrayonError } from '../../core/errors.js';
 import { readError } from '../../files/errors.js';
 import { readSmallFile } from '../../files/io.js';
 import { decodeUtf8 } from '../../files/json.js';
+import { entriesOf, exists, isDirectory } from '../../files/paths.js';
 
 /** V8 holds a text of at most 512 MiB. */
 const MAX_BYTES = 500 * 2 ** 20;
@@ -41,12 +41,12 @@ export interface RunFiles {
  * @throws CrayonError `file-not-found` when `dir` holds no run, `json-invalid` with file and line
  */
 export function readRunFiles(dir: string): RunFiles {
-  if (!existsSync(dir)) throw new CrayonError('file-not-found', `${dir}: no such directory`);
-  if (!statSync(dir).isDirectory()) {
+  if (!exists(dir)) throw new CrayonError('file-not-found', `${dir}: no such directory`);
+  if (!isDirectory(dir)) {
     throw new CrayonError('file-unreadable', `${dir}: expected the directory of a bench run, found a file`);
   }
   const manifest = join(dir, 'run.json');
-  if (!existsSync(manifest)) {
+  if (!exists(manifest)) {
     throw new CrayonError('file-not-found', `${dir}: has no run.json`, {
       hint: 'Give the directory that was the --out of `crayon bench`.',
     });
@@ -86,8 +86,8 @@ export function readAnswerLines(dir: string, name: string): JsonLines {
 /** Names of the regular files below a folder, sorted; none where there is no folder. Temporary files start with a dot. */
 function namesIn(folder: string, extension: string): string[] {
   try {
-    if (!existsSync(folder)) return [];
-    return readdirSync(folder)
+    if (!exists(folder)) return [];
+    return entriesOf(folder)
       .filter((name) => name.endsWith(extension) && !name.startsWith('.'))
       .sort();
   } catch (error) {

@@ -11,7 +11,7 @@ import { loadAdapterLora } from '../../train/adapter-lora.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import type { PlannedCell } from '../cells.js';
 import type { PlayedUser } from '../users.js';
-import type { BenchContext } from './strategies.js';
+import type { BenchContext } from './context.js';
 
 export interface Blended {
   lora: EvaluationLora;

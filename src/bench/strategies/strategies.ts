@@ -6,34 +6,12 @@ import { loadAdapterLora } from '../../train/adapter-lora.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import type { Answerer, LoadedModel } from '../answers.js';
 import type { PlannedCell } from '../cells.js';
-import type { BenchConfig } from '../config.js';
 import type { PoolStore } from '../pools.js';
-import type { BenchRunDirectory } from '../run-directory.js';
 import type { PlayedUser } from '../users.js';
 import { blendStrategy } from './blend.js';
+import type { BenchContext, Customised } from './context.js';
 import { inContext } from './in-context.js';
 import { fewShotLora, loraHub } from './train.js';
-
-export interface BenchContext {
-  config: BenchConfig;
-  base: LoadedModel;
-  /** opened when it is first asked for */
-  server: () => LoadedModel;
-  pools: PoolStore;
-  directory: BenchRunDirectory;
-  signal: AbortSignal | undefined;
-}
-
-export interface Customised {
-  answerer: Answerer;
-  /** from the examples to something that can answer */
-  ms: number;
-  /** what leaves the device for it */
-  bytesToServer: number;
-  /** numbers of the adapters that are on the device */
-  parameters: number;
-  coefficients?: number[];
-}
 
 /** The pools that a cell needs. */
 export function poolsOf({ strategy, pool }: PlannedCell, pools: PoolStore) {

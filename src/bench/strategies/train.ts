@@ -13,8 +13,8 @@ import { TRAIN_DEFAULTS } from '../../train/settings.js';
 import { Trainer } from '../../train/trainer.js';
 import type { PlannedCell } from '../cells.js';
 import type { PlayedUser } from '../users.js';
+import type { BenchContext } from './context.js';
 import { onePlusOne, withPenalty } from './lorahub.js';
-import type { BenchContext } from './strategies.js';
 
 export interface Learnt {
   lora: EvaluationLora;

@@ -3,24 +3,11 @@
 import { Command } from 'commander';
 import { NETWORK_NAMES } from '../../bench/live/config.js';
 import { CrayonError } from '../../core/errors.js';
-import type { BackendName } from '../../model/backend-names.js';
 import { backendOption } from '../options.js';
 import type { Terminal } from '../terminal.js';
 import { benchLoadCommand } from './load.js';
 import { benchReportCommand } from './report.js';
-
-export interface BenchFlags {
-  config: string;
-  out: string;
-  work?: string;
-  fresh: boolean;
-  dryRun: boolean;
-  backend: BackendName | 'auto';
-  /** override those of the sections live and load */
-  network?: string[];
-  device?: string[];
-  conditions?: boolean;
-}
+import type { BenchFlags } from './run.js';
 
 const HELP = `
 A user is a task, or a mixture of tasks, with a few examples shown and others to be tested on. For every user, each

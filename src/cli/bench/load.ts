@@ -1,34 +1,10 @@
 /** `crayon bench load`: open and closed loop load on a server that runs, crayon's or any other with OpenAI's API. */
 
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { CrayonError } from '../../core/errors.js';
 import { MODES } from '../../routing/types.js';
 import { collect, decimal, numberList, wholeNumber } from '../options.js';
 import type { Terminal } from '../terminal.js';
-
-export interface BenchLoadFlags {
-  config?: string;
-  url?: string;
-  model?: string;
-  keyEnv?: string;
-  data: string[];
-  dataDir?: string;
-  split?: string;
-  limit?: number;
-  clients?: number[];
-  rate?: number[];
-  burstiness?: number;
-  requests?: number;
-  seconds?: number;
-  warmup?: number;
-  maxTokens?: number;
-  mode?: string;
-  goodput?: Record<string, number>;
-  seed: number;
-  device: string;
-  network: string;
-  out?: string;
-}
+import type { BenchLoadFlags } from './run-load.js';
 
 const HELP = `
 Closed loop: so many clients, each with one request at a time. Open loop: requests arrive at a rate, by a Poisson process or
@@ -87,10 +63,4 @@ export function goodputLimits(text: string): Record<string, number> {
     limits[name] = Number(value);
   }
   return limits;
-}
-
-/** @throws CrayonError `bad-option` */
-export function needed<T>(value: T | undefined, flag: string): T {
-  if (value !== undefined) return value;
-  throw new CrayonError('bad-option', `${flag} is missing, and no --config has it`, { hint: 'See --help.' });
 }

@@ -3,12 +3,7 @@
 import { Command } from 'commander';
 import { wholeNumber } from '../options.js';
 import type { Terminal } from '../terminal.js';
-
-export interface BenchReportFlags {
-  compare?: string;
-  out?: string;
-  resamples: number;
-}
+import type { BenchReportFlags } from './run-report.js';
 
 const HELP = `
 Prints the tables, and writes report.md and report.html into the run's directory. A run that is still going on, or was

@@ -12,7 +12,30 @@ import { openChatClient, preciseClock } from '../../engine/server/chat-client.js
 import { untilInterrupted } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
 import { showLoad } from './live-tables.js';
-import { type BenchLoadFlags, needed } from './load.js';
+
+export interface BenchLoadFlags {
+  config?: string;
+  url?: string;
+  model?: string;
+  keyEnv?: string;
+  data: string[];
+  dataDir?: string;
+  split?: string;
+  limit?: number;
+  clients?: number[];
+  rate?: number[];
+  burstiness?: number;
+  requests?: number;
+  seconds?: number;
+  warmup?: number;
+  maxTokens?: number;
+  mode?: string;
+  goodput?: Record<string, number>;
+  seed: number;
+  device: string;
+  network: string;
+  out?: string;
+}
 
 /** @throws CrayonError `bad-option`, `config-invalid`, `dataset-too-small`, what the first requests throw */
 export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): Promise<void> {
@@ -97,4 +120,10 @@ function keyOf(name: string | undefined, { streams }: Terminal): string | null {
     'config-invalid',
     `environment variable ${name} is not set, which should hold the server's key`,
   );
+}
+
+/** @throws CrayonError `bad-option` */
+function needed<T>(value: T | undefined, flag: string): T {
+  if (value !== undefined) return value;
+  throw new CrayonError('bad-option', `${flag} is missing, and no --config has it`, { hint: 'See --help.' });
 }

@@ -13,7 +13,12 @@ import type { ReportTable } from '../../bench/report/table.js';
 import { short, visible } from '../../bench/report/words.js';
 import { ensureDirectory, writeFileAtomic } from '../../files/atomic.js';
 import type { Terminal } from '../terminal.js';
-import type { BenchReportFlags } from './report.js';
+
+export interface BenchReportFlags {
+  compare?: string;
+  out?: string;
+  resamples: number;
+}
 
 /** A name from a file may be of any length. */
 const MAX_CELL = 60;

@@ -15,10 +15,23 @@ import { planUsers } from '../../bench/users.js';
 import { formatDuration } from '../../core/format.js';
 import { mean } from '../../core/stats.js';
 import { chooseBackend, releaseBackend } from '../../model/backend.js';
+import type { BackendName } from '../../model/backend-names.js';
 import { stopSignal } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
-import type { BenchFlags } from './bench.js';
 import { showLive, showLoad } from './live-tables.js';
+
+export interface BenchFlags {
+  config: string;
+  out: string;
+  work?: string;
+  fresh: boolean;
+  dryRun: boolean;
+  backend: BackendName | 'auto';
+  /** override those of the sections live and load */
+  network?: string[];
+  device?: string[];
+  conditions?: boolean;
+}
 
 export async function runBenchCommand(flags: BenchFlags, terminal: Terminal): Promise<void> {
   const config = withConditions(loadBenchConfig(flags.config), flags);

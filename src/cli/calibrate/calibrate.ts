@@ -1,30 +1,10 @@
 /** `crayon calibrate`: routing thresholds from held-out examples that the device and the server both answer. */
 
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { MATCHES, type Match } from '../../routing/calibrate/collect.js';
+import { MATCHES } from '../../routing/calibrate/collect.js';
 import { collect, decimal, wholeNumber } from '../options.js';
 import type { Terminal } from '../terminal.js';
-
-export interface CalibrateFlags {
-  config: string;
-  data: string[];
-  dataDir?: string;
-  split: string;
-  limit?: number;
-  targetShare?: number;
-  targetAccuracy?: number;
-  targetCost?: number;
-  out?: string;
-  records?: string;
-  maxTokens?: number;
-  prompt: 'chat' | 'text';
-  match: Match;
-  parallel?: number;
-  seed: number;
-  resamples: number;
-  fresh: boolean;
-  force: boolean;
-}
+import type { CalibrateFlags } from './run.js';
 
 const HELP = `
 Both sources answer every example once; the answers are kept in a file, so a stopped run continues, and another target

@@ -22,8 +22,28 @@ import { refuseExisting, writeThresholds } from '../../serve/config-thresholds.j
 import type { ServeParts } from '../../serve/parts.js';
 import { untilInterrupted } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
-import type { CalibrateFlags } from './calibrate.js';
 import { doubtsOf, printCalibration, remarkOf, weightKeys } from './report.js';
+
+export interface CalibrateFlags {
+  config: string;
+  data: string[];
+  dataDir?: string;
+  split: string;
+  limit?: number;
+  targetShare?: number;
+  targetAccuracy?: number;
+  targetCost?: number;
+  out?: string;
+  records?: string;
+  maxTokens?: number;
+  prompt: 'chat' | 'text';
+  match: Match;
+  parallel?: number;
+  seed: number;
+  resamples: number;
+  fresh: boolean;
+  force: boolean;
+}
 
 const NO_PRICES = { inputPerMillion: 0, outputPerMillion: 0, currency: '' };
 

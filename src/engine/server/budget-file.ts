@@ -1,8 +1,8 @@
 /** What has been spent on the server LLM today, kept in a small JSON file so that a restart does not forget it. */
 
-import { existsSync } from 'node:fs';
 import { CrayonError } from '../../core/errors.js';
 import { readJsonObject, writeJson } from '../../files/json.js';
+import { exists } from '../../files/paths.js';
 
 /** The record of one day in UTC; the engine's BudgetRecord. */
 interface DayRecord {
@@ -17,7 +17,7 @@ const MAX_BYTES = 64 * 1024;
 /** A budget store over a file, which need not exist yet. Writing is atomic. */
 export function budgetFile(path: string): { load(): DayRecord | null; save(record: DayRecord): void } {
   return {
-    load: () => (existsSync(path) ? readRecord(path) : null),
+    load: () => (exists(path) ? readRecord(path) : null),
     save: (record) => writeJson(path, record),
   };
 }

@@ -1,8 +1,8 @@
 /** How many clusters, and which example is in which. */
 
 import { CrayonError } from '../../core/errors.js';
+import type { Points } from '../points.js';
 import { type Clustering, sphericalKMeans } from './kmeans.js';
-import type { Points } from './points.js';
 import { cosineSilhouette } from './silhouette.js';
 
 export interface ClusterOptions {

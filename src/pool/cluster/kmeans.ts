@@ -7,7 +7,7 @@
  */
 
 import { createRandom, type Random } from '../../core/random.js';
-import type { Points } from './points.js';
+import type { Points } from '../points.js';
 
 export interface KMeansOptions {
   k: number;

@@ -3,7 +3,7 @@
  * cluster is 1 - x . (sum of the cluster) / size, so no pair of points is ever compared.
  */
 
-import type { Points } from './points.js';
+import type { Points } from '../points.js';
 
 /** In [-1, 1]; points alone in their cluster count as 0, as in scikit-learn. NaN-free: 0 when k is 1. */
 export function cosineSilhouette(points: Points, assignment: Int32Array, k: number): number {

@@ -3,7 +3,7 @@
 import { meanRows } from '../../core/vector.js';
 import type { HfModel } from '../../hf/model.js';
 import type { LlamaModel } from '../../model/llama.js';
-import { densePoints, type Points, sparsePoints } from '../cluster/points.js';
+import { densePoints, type Points, sparsePoints } from '../points.js';
 import type { WorkDirectory } from '../work-directory.js';
 import { firstAttentionEmbedder } from './first-attention.js';
 import { hiddenStateEmbeddings } from './hidden-states.js';

@@ -5,8 +5,8 @@ import { createRandom } from '../../../src/core/random.js';
 import { chooseBackend } from '../../../src/model/backend.js';
 import { clusterPoints } from '../../../src/pool/cluster/cluster.js';
 import { sphericalKMeans } from '../../../src/pool/cluster/kmeans.js';
-import { densePoints, type Points, sparsePoints } from '../../../src/pool/cluster/points.js';
 import { cosineSilhouette } from '../../../src/pool/cluster/silhouette.js';
+import { densePoints, type Points, sparsePoints } from '../../../src/pool/points.js';
 
 beforeAll(async () => {
   await chooseBackend('wasm');

@@ -4,29 +4,11 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import type { EdgeLimits, EdgeRoutingConfig } from '../config.js';
-import type { Logger } from '../log.js';
-import type { Metrics } from '../metrics.js';
-import type { ServeParts } from '../parts.js';
-import { Call } from './call.js';
-import { HttpError } from './error.js';
-import type { Guard } from './guard.js';
+import { Call } from './http/call.js';
+import { HttpError } from './http/error.js';
+import type { AppSettings } from './http/settings.js';
+import type { ServeParts } from './parts.js';
 import { findRoute } from './routes.js';
-
-export interface AppSettings {
-  guard: Guard;
-  limits: EdgeLimits;
-  routing: Pick<EdgeRoutingConfig, 'mode' | 'modePerRequest'>;
-  log: Logger;
-  /** whether prompts may be logged, where the mode allows */
-  logPrompts: boolean;
-  metrics: Metrics;
-  /** silence after which a stream gets a comment */
-  keepAliveMs: number;
-  /** milliseconds since 1970 */
-  now: () => number;
-  newId: () => string;
-}
 
 /** What has a default. */
 export const APP_DEFAULTS = {

@@ -4,12 +4,12 @@
  */
 
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { openOpenAiEngine } from '../../../src/engine/server/engine.js';
-import type { Mode } from '../../../src/routing/types.js';
-import { type Listening, listen } from '../../../src/serve/http/listen.js';
-import type { ScriptedEngine } from '../../helpers/scripted.js';
-import { type Reply, refusedBaseUrl, reply, startUpstream, type Upstream } from '../../helpers/scripted-upstream.js';
-import { sseData, type TestApp, testApp, until, user } from '../helpers.js';
+import { openOpenAiEngine } from '../../src/engine/server/engine.js';
+import type { Mode } from '../../src/routing/types.js';
+import { type Listening, listen } from '../../src/serve/http/listen.js';
+import type { ScriptedEngine } from '../helpers/scripted.js';
+import { type Reply, refusedBaseUrl, reply, startUpstream, type Upstream } from '../helpers/scripted-upstream.js';
+import { sseData, type TestApp, testApp, until, user } from './helpers.js';
 
 const KEY = 'sk-upstream-key-4711';
 const PROMPT = 'a-private-prompt';

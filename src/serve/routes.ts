@@ -1,20 +1,20 @@
 /** Every route of the server, in one table. */
 
-import { setAdapterScales } from '../customizations/adapter-routes.js';
+import { setAdapterScales } from './customizations/adapter-routes.js';
 import {
   createCustomization,
   deleteCustomization,
   listCustomizations,
   showCustomization,
-} from '../customizations/routes.js';
-import { embeddingResponse, parseEmbeddingRequest } from '../openai/embedding.js';
-import { CHAT, COMPLETION, generate } from '../openai/generate.js';
-import { modelCards, resolveModel } from '../openai/models.js';
-import type { ServeParts } from '../parts.js';
-import type { AppSettings } from './app.js';
-import { readJsonBody, readJsonList } from './body.js';
-import type { Call } from './call.js';
-import { HttpError } from './error.js';
+} from './customizations/routes.js';
+import { readJsonBody, readJsonList } from './http/body.js';
+import type { Call } from './http/call.js';
+import { HttpError } from './http/error.js';
+import type { AppSettings } from './http/settings.js';
+import { embeddingResponse, parseEmbeddingRequest } from './openai/embedding.js';
+import { CHAT, COMPLETION, generate } from './openai/generate.js';
+import { modelCards, resolveModel } from './openai/models.js';
+import type { ServeParts } from './parts.js';
 
 export interface RouteContext {
   call: Call;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { fixedAdapters } from '../../../src/serve/customizations/adapter-set.js';
-import { ADAPTER, testApp, user } from '../helpers.js';
+import { fixedAdapters } from '../../src/serve/customizations/adapter-set.js';
+import { ADAPTER, testApp, user } from './helpers.js';
 
 const CHAT = '/v1/chat/completions';
 
