@@ -91,8 +91,14 @@ async function round(clients: number, ask: (text: string) => Promise<Answer>): P
 }
 
 const request = (text: string): GenerateRequest => ({
-  ...{ prompt: { kind: 'chat', messages: [{ role: 'user', content: text }] }, maxTokens: TOKENS },
-  ...{ temperature: 0, topP: 1, seed: null, stop: [], topLogprobs: null, signal: new AbortController().signal },
+  prompt: { kind: 'chat', messages: [{ role: 'user', content: text }] },
+  maxTokens: TOKENS,
+  temperature: 0,
+  topP: 1,
+  seed: null,
+  stop: [],
+  topLogprobs: null,
+  signal: new AbortController().signal,
 });
 
 /** The engine without HTTP: a line with a number of clients in, a line with the round's figures out. */
@@ -122,8 +128,12 @@ async function askHttp(base: string, text: string): Promise<Answer> {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
-      ...{ model: 'bench', messages: [{ role: 'user', content: text }], max_tokens: TOKENS, temperature: 0 },
-      ...{ stream: true, stream_options: { include_usage: true } },
+      model: 'bench',
+      messages: [{ role: 'user', content: text }],
+      max_tokens: TOKENS,
+      temperature: 0,
+      stream: true,
+      stream_options: { include_usage: true },
     }),
   });
   if (!response.ok) throw new Error(`status ${response.status}: ${await response.text()}`);
@@ -189,7 +199,9 @@ async function routerTimes(): Promise<RouterTime[]> {
   const scope: ScopeFunction = (text) => scopeScore(profile, embedder.embed([tokens(text)]));
   const confidence = { measure: 'mean-logprob', tokens: 16 } as const;
   const base: RoutingConfig = {
-    ...{ mode: 'prefer_on_device', confidence, load: true },
+    mode: 'prefer_on_device',
+    confidence,
+    load: true,
     thresholds: { scope: null, complexity: null, confidence: null },
   };
   const cases: Array<[string, RoutingConfig]> = [
@@ -266,12 +278,12 @@ async function main(): Promise<void> {
     const of = (who: 'engine' | 'http', key: 'tokensPerSecond' | 'ttftMs') => median(found[who].map((r) => r[key]));
     const ratios = found.http.map((r, i) => r.tokensPerSecond / found.engine[i]!.tokensPerSecond);
     const row = {
-      ...{
-        clients,
-        engineTokensPerSecond: of('engine', 'tokensPerSecond'),
-        httpTokensPerSecond: of('http', 'tokensPerSecond'),
-      },
-      ...{ share: median(ratios), engineTtftMs: of('engine', 'ttftMs'), httpTtftMs: of('http', 'ttftMs') },
+      clients,
+      engineTokensPerSecond: of('engine', 'tokensPerSecond'),
+      httpTokensPerSecond: of('http', 'tokensPerSecond'),
+      share: median(ratios),
+      engineTtftMs: of('engine', 'ttftMs'),
+      httpTtftMs: of('http', 'ttftMs'),
     };
     rows.push(row);
     console.log(

@@ -96,28 +96,30 @@ export function readCheckpoint(path: string): Checkpoint {
 type Header = [number, number, number, number, number, number, number];
 
 class WeightReader {
-  private position = 0;
+  readonly #weights: Float32Array;
+  readonly #path: string;
+  #position = 0;
 
-  constructor(
-    private readonly weights: Float32Array,
-    private readonly path: string,
-  ) {}
+  constructor(weights: Float32Array, path: string) {
+    this.#weights = weights;
+    this.#path = path;
+  }
 
   take(name: string, shape: number[]): TensorToWrite {
     const count = shape.reduce((product, size) => product * size, 1);
-    const data = this.weights.subarray(this.position, this.position + count);
-    if (data.length < count) throw invalid(this.path, `ends within ${name}`);
-    this.position += count;
+    const data = this.#weights.subarray(this.#position, this.#position + count);
+    if (data.length < count) throw invalid(this.#path, `ends within ${name}`);
+    this.#position += count;
     return { name, dtype: 'F32', shape, data };
   }
 
   skip(count: number): void {
-    this.position += count;
+    this.#position += count;
   }
 
   expectEnd(): void {
-    if (this.position === this.weights.length) return;
-    throw invalid(this.path, `${this.weights.length} weights, expected ${this.position}`);
+    if (this.#position === this.#weights.length) return;
+    throw invalid(this.#path, `${this.#weights.length} weights, expected ${this.#position}`);
   }
 }
 

@@ -53,7 +53,13 @@ export async function answerExamples(
   const asked = withContext === undefined ? [...examples] : examples.map(withContext);
   const maxLength = source.config.maxPositionEmbeddings;
   const report = await scoreExamples({
-    ...{ model, tokenizer, examples: asked, maxLength, lora, batchSize, signal },
+    model,
+    tokenizer,
+    examples: asked,
+    maxLength,
+    lora,
+    batchSize,
+    signal,
     onProgress: method === 'generation' ? undefined : onProgress,
   });
   const answers = method === 'generation' ? await generateAnswers(answerer, asked, lora, settings) : undefined;

@@ -43,7 +43,12 @@ export function planCells(config: BenchConfig, users: readonly PlannedUser[]): P
   const settings = ablationSettings(config);
   return users.flatMap((user) => {
     const plain = (strategy: BenchStrategy, seed: number, inKey: Cell['options'] = {}): PlannedCell => ({
-      ...{ user, strategy, options: {}, seed, pool: config.pool, blend: {} },
+      user,
+      strategy,
+      options: {},
+      seed,
+      pool: config.pool,
+      blend: {},
       key: cellKey(user.id, strategy, inKey),
       table: 'strategies',
     });

@@ -12,20 +12,24 @@ import { nameOfSettings } from './run-directory.js';
 import type { TrainingSet } from './tasks.js';
 
 export class PoolStore {
+  readonly #config: BenchConfig;
+  readonly #training: TrainingSet;
+  readonly #modelDigest: string;
+  readonly #work: string;
   /** @param modelDigest goes into the pools' names, as the data's digests do: another base gets pools of its own */
-  constructor(
-    private readonly config: BenchConfig,
-    private readonly training: TrainingSet,
-    private readonly modelDigest: string,
-    private readonly work: string,
-  ) {}
+  constructor(config: BenchConfig, training: TrainingSet, modelDigest: string, work: string) {
+    this.#config = config;
+    this.#training = training;
+    this.#modelDigest = modelDigest;
+    this.#work = work;
+  }
 
   /** Where the pool of these settings is, built or not. */
   path(pool: BenchPool): string {
     if (pool.dir !== undefined) return findBenchPath(pool.dir);
     const { data: _data, ...settings } = pool;
-    const name = nameOfSettings({ ...settings, data: this.training.digests, model: this.modelDigest });
-    return join(this.work, 'pools', name);
+    const name = nameOfSettings({ ...settings, data: this.#training.digests, model: this.#modelDigest });
+    return join(this.#work, 'pools', name);
   }
 
   /**
@@ -35,13 +39,17 @@ export class PoolStore {
    * steps of AdamW add up to N times the change (docs/experiments.md).
    */
   oneLora(total: boolean): BenchPool {
-    const { pool, one_lora: same, one_lora_total: larger } = this.config;
+    const { pool, one_lora: same, one_lora_total: larger } = this.#config;
     const factor = total ? pool.clusters : 1;
     const { dir: _dir, ...settings } = pool;
     return {
       ...settings,
-      ...{ clusters: 1, embedding: 'tfidf', centred: false, mode: 'joint' },
-      ...{ rank: pool.rank * factor, lora_alpha: pool.lora_alpha * factor },
+      clusters: 1,
+      embedding: 'tfidf',
+      centred: false,
+      mode: 'joint',
+      rank: pool.rank * factor,
+      lora_alpha: pool.lora_alpha * factor,
       ...(total ? larger : same),
     };
   }
@@ -50,16 +58,16 @@ export class PoolStore {
   async ensure(pool: BenchPool, hooks: BuildHooks): Promise<string> {
     const out = this.path(pool);
     if (pool.dir !== undefined || isPoolDirectory(out)) return out;
-    await buildPool(this.buildOptions(pool, out), hooks);
+    await buildPool(this.#buildOptions(pool, out), hooks);
     return out;
   }
 
-  private buildOptions(pool: BenchPool, out: string): BuildPoolOptions {
+  #buildOptions(pool: BenchPool, out: string): BuildPoolOptions {
     return {
       ...BUILD_DEFAULTS,
-      model: findBenchPath(this.config.model),
+      model: findBenchPath(this.#config.model),
       data: pool.data.map(findBenchPath),
-      dataDir: this.config.data_dir,
+      dataDir: this.#config.data_dir,
       split: pool.split,
       limit: pool.limit,
       out,

@@ -42,7 +42,7 @@ export class BenchRunDirectory {
         });
       }
       refuseLocked(path, 'run');
-      if (fresh && isRun) for (const part of ['cells', 'answers', 'load', BENCH_MANIFEST]) this.remove(part);
+      if (fresh && isRun) for (const part of ['cells', 'answers', 'load', BENCH_MANIFEST]) this.#remove(part);
       this.clearScratch(); // a killed run's
       this.earlier = readOptionalJson(manifest);
       for (const part of ['cells', 'answers']) ensureDirectory(join(path, part));
@@ -63,7 +63,7 @@ export class BenchRunDirectory {
   }
 
   clearScratch(): void {
-    this.remove(SCRATCH);
+    this.#remove(SCRATCH);
   }
 
   writeManifest(manifest: object): void {
@@ -71,31 +71,31 @@ export class BenchRunDirectory {
   }
 
   hasCell(key: string): boolean {
-    return exists(this.cellFile(key));
+    return exists(this.#cellFile(key));
   }
 
   readCell(key: string): JsonObject {
-    return readJsonObject(this.cellFile(key));
+    return readJsonObject(this.#cellFile(key));
   }
 
   /** The answers first: a cell that is there has its answers. */
   writeCell(key: string, cell: object, answers: readonly object[]): void {
     const lines = answers.map((answer) => `${JSON.stringify(answer)}\n`).join('');
     writeFileAtomic(join(this.path, 'answers', `${key}.jsonl`), lines);
-    writeJson(this.cellFile(key), cell);
+    writeJson(this.#cellFile(key), cell);
   }
 
   hasLoad(key: string): boolean {
-    return exists(this.loadFile(key));
+    return exists(this.#loadFile(key));
   }
 
   readLoad(key: string): JsonObject {
-    return readJsonObject(this.loadFile(key));
+    return readJsonObject(this.#loadFile(key));
   }
 
   writeLoad(key: string, cell: object): void {
     ensureDirectory(join(this.path, 'load'));
-    writeJson(this.loadFile(key), cell);
+    writeJson(this.#loadFile(key), cell);
   }
 
   /** Lets the next run in. A run that failed before it began leaves nothing. */
@@ -108,15 +108,15 @@ export class BenchRunDirectory {
     }
   }
 
-  private loadFile(key: string): string {
+  #loadFile(key: string): string {
     return join(this.path, 'load', `${key}.json`);
   }
 
-  private cellFile(key: string): string {
+  #cellFile(key: string): string {
     return join(this.path, 'cells', `${key}.json`);
   }
 
-  private remove(part: string): void {
+  #remove(part: string): void {
     removePath(join(this.path, part));
   }
 }

@@ -92,7 +92,8 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
       load: (config.load === undefined ? [] : plannedLoad(config.load))
         .filter(({ key }) => directory.hasLoad(key))
         .map(({ key }) => directory.readLoad(key) as unknown as LoadCell),
-      ...{ reused, notices },
+      reused,
+      notices,
     });
     if (missing.length === 0 && manifest.finished !== null) return result();
     manifest.finished = null;
@@ -105,7 +106,11 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
 
     // 3) cells, a user's together
     const context: BenchContext = {
-      ...{ config, base, pools, directory, signal },
+      config,
+      base,
+      pools,
+      directory,
+      signal,
       server: () => {
         server ??= openModel(config.server!.model);
         return server;
@@ -131,7 +136,12 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
 
     // 4) the router and load, on running servers
     const servers: LiveRunOptions = {
-      ...{ config, directory, signal, pool: pools.path(config.pool), command: options.command ?? [], env: options.env },
+      config,
+      directory,
+      signal,
+      pool: pools.path(config.pool),
+      command: options.command ?? [],
+      env: options.env,
       users: users.map((user) => ({ user: played.get(user.id)!, tasks: tasksOf(user, tasks) })),
       onProgress: progress,
     };
@@ -166,7 +176,10 @@ async function runCell(
   const { config, signal } = context;
   const customised = await customise(cell, user, context);
   const settings: AnswerSettings = {
-    ...{ method: user.method, batchSize: config.batch_size, maxTokens: config.max_tokens, signal },
+    method: user.method,
+    batchSize: config.batch_size,
+    maxTokens: config.max_tokens,
+    signal,
     onProgress: (done, total) => report(done / total),
   };
   const { records: answered, loss } = await answerExamples(customised.answerer, user.test, settings);
@@ -187,7 +200,14 @@ async function runCell(
   return {
     records,
     cell: {
-      ...{ key, user: user.info, strategy, table, options, seed, method: user.method, examples: records.length },
+      key,
+      user: user.info,
+      strategy,
+      table,
+      options,
+      seed,
+      method: user.method,
+      examples: records.length,
       accuracy: mean(hits),
       accuracyStderr: hits.length > 1 ? standardError(hits) : 0,
       accuracyNorm: norm.length === records.length ? mean(norm) : null,
@@ -260,11 +280,20 @@ function startManifest(
   }
   const before = earlier as unknown as RunManifest | undefined;
   return {
-    ...{ format: 'crayon-bench', version: 1, createdBy: `crayon ${CRAYON_VERSION}`, machine, commit },
-    ...{ seed: config.seed, started: before?.started ?? now(), finished: before?.finished ?? null, config: used },
+    format: 'crayon-bench',
+    version: 1,
+    createdBy: `crayon ${CRAYON_VERSION}`,
+    machine,
+    commit,
+    seed: config.seed,
+    started: before?.started ?? now(),
+    finished: before?.finished ?? null,
+    config: used,
     base: { name: config.model, parameters: parameterCount(source), digest },
     server: config.server && { name: config.server.model, baseUrl: 'in process' },
-    ...{ pool: before?.pool ?? null, clusters: before?.clusters ?? null, plannedCells },
+    pool: before?.pool ?? null,
+    clusters: before?.clusters ?? null,
+    plannedCells,
   };
 }
 
@@ -347,10 +376,13 @@ function stopped(directory: BenchRunDirectory, done: number, total: number): Cra
 
 /** How long the remaining cells will take, by those that are done. */
 class CellClock {
+  readonly #total: number;
   done = 0;
-  private readonly started = performance.now();
+  readonly #started = performance.now();
 
-  constructor(private readonly total: number) {}
+  constructor(total: number) {
+    this.#total = total;
+  }
 
   tick(): void {
     this.done++;
@@ -359,7 +391,7 @@ class CellClock {
   left(share: number): string {
     const reached = this.done + share;
     if (this.done === 0) return '';
-    const ms = ((performance.now() - this.started) / reached) * (this.total - reached);
-    return `; ${this.done}/${this.total} cells, ${formatDuration(ms)} left in all`;
+    const ms = ((performance.now() - this.#started) / reached) * (this.#total - reached);
+    return `; ${this.done}/${this.#total} cells, ${formatDuration(ms)} left in all`;
   }
 }

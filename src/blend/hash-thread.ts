@@ -42,57 +42,59 @@ Atomics.notify(counters, ${DONE});
 `;
 
 export class HashThread {
-  private readonly worker: Worker;
-  private readonly slots: SharedArrayBuffer[];
-  private readonly counters = new Int32Array(new SharedArrayBuffer((LENGTHS + SLOTS) * 4));
-  private readonly result = new Uint8Array(new SharedArrayBuffer(32));
-  private sent = 0;
+  readonly #worker: Worker;
+  readonly #slots: SharedArrayBuffer[];
+  readonly #counters = new Int32Array(new SharedArrayBuffer((LENGTHS + SLOTS) * 4));
+  readonly #result = new Uint8Array(new SharedArrayBuffer(32));
+  #sent = 0;
 
   /**
    * @param head bytes that come first
    * @param largest floats in the largest buffer that will be asked for
    */
   constructor(head: Uint8Array, largest: number) {
-    this.slots = Array.from({ length: SLOTS }, () => new SharedArrayBuffer(largest * 4));
-    const { slots, counters, result } = this;
-    this.worker = new Worker(THREAD, { eval: true, execArgv: [], workerData: { head, slots, counters, result } });
-    this.worker.unref();
+    this.#slots = Array.from({ length: SLOTS }, () => new SharedArrayBuffer(largest * 4));
+    const slots = this.#slots;
+    const counters = this.#counters;
+    const result = this.#result;
+    this.#worker = new Worker(THREAD, { eval: true, execArgv: [], workerData: { head, slots, counters, result } });
+    this.#worker.unref();
   }
 
   /** The next buffer, of `length` floats, once it is free. Fill it, then call `update`. */
   buffer(length: number): Float32Array {
-    this.waitFor(this.sent - SLOTS + 1);
-    return new Float32Array(this.slots[this.sent % SLOTS]!, 0, length);
+    this.#waitFor(this.#sent - SLOTS + 1);
+    return new Float32Array(this.#slots[this.#sent % SLOTS]!, 0, length);
   }
 
   /** Adds the buffer last given out. It may still be read by the caller, but no longer changed. */
   update({ byteLength }: Float32Array): void {
-    this.counters[LENGTHS + (this.sent % SLOTS)] = byteLength;
-    this.sent++;
-    this.publish(this.sent);
+    this.#counters[LENGTHS + (this.#sent % SLOTS)] = byteLength;
+    this.#sent++;
+    this.#publish(this.#sent);
   }
 
   /** The digest of everything added, as hexadecimal text. */
   digest(): string {
-    this.publish(~this.sent);
-    this.waitFor(this.sent + 1);
-    return Buffer.from(this.result).toString('hex');
+    this.#publish(~this.#sent);
+    this.#waitFor(this.#sent + 1);
+    return Buffer.from(this.#result).toString('hex');
   }
 
   close(): void {
-    void this.worker.terminate();
+    void this.#worker.terminate();
   }
 
-  private publish(sent: number): void {
-    Atomics.store(this.counters, SENT, sent);
-    Atomics.notify(this.counters, SENT);
+  #publish(sent: number): void {
+    Atomics.store(this.#counters, SENT, sent);
+    Atomics.notify(this.#counters, SENT);
   }
 
-  private waitFor(count: number): void {
+  #waitFor(count: number): void {
     for (;;) {
-      const done = Atomics.load(this.counters, DONE);
+      const done = Atomics.load(this.#counters, DONE);
       if (done >= count) return;
-      const outcome = Atomics.wait(this.counters, DONE, done, PATIENCE_MS);
+      const outcome = Atomics.wait(this.#counters, DONE, done, PATIENCE_MS);
       assert.notEqual(outcome, 'timed-out', 'the hashing thread does not answer');
     }
   }

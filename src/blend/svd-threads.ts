@@ -42,15 +42,15 @@ interface Thread {
 }
 
 export class SvdThreads {
-  private readonly count: number;
-  private readonly load: (index: number) => SvdJob;
-  private readonly threads: Thread[] = [];
+  readonly #count: number;
+  readonly #load: (index: number) => SvdJob;
+  readonly #threads: Thread[] = [];
   /** Counts the answers of all threads; what waiting waits for. */
-  private readonly signal = new Int32Array(new SharedArrayBuffer(4));
-  private readonly running = new Set<number>();
-  private readonly done = new Map<number, CombinedFactors>();
+  readonly #signal = new Int32Array(new SharedArrayBuffer(4));
+  readonly #running = new Set<number>();
+  readonly #done = new Map<number, CombinedFactors>();
   /** First module that nobody has begun. */
-  private next = 0;
+  #next = 0;
 
   /**
    * @param count number of modules
@@ -58,61 +58,61 @@ export class SvdThreads {
    * @param threads how many threads compute, the calling one included
    */
   constructor(count: number, load: (index: number) => SvdJob, threads: number) {
-    this.count = count;
-    this.load = load;
-    for (let i = 1; i < Math.min(threads, count); i++) this.threads.push(this.start());
+    this.#count = count;
+    this.#load = load;
+    for (let i = 1; i < Math.min(threads, count); i++) this.#threads.push(this.#start());
   }
 
   /** Modules that other threads have computed so far. */
   get answers(): number {
-    return Atomics.load(this.signal, 0);
+    return Atomics.load(this.#signal, 0);
   }
 
   /** Threads that listen, the calling one included. */
   get ready(): number {
-    return 1 + this.threads.filter((thread) => Atomics.load(thread.ready, 0) === 1).length;
+    return 1 + this.#threads.filter((thread) => Atomics.load(thread.ready, 0) === 1).length;
   }
 
   /** The result of module `index`; to be called for 0, 1, 2, ... in this order. */
   take(index: number): CombinedFactors {
-    this.feed();
+    this.#feed();
     for (;;) {
-      const seen = Atomics.load(this.signal, 0);
-      this.collect();
-      const result = this.done.get(index);
+      const seen = Atomics.load(this.#signal, 0);
+      this.#collect();
+      const result = this.#done.get(index);
       if (result !== undefined) {
-        this.done.delete(index);
+        this.#done.delete(index);
         return result;
       }
-      this.feed();
-      if (this.next < this.count && (this.next === index || this.done.size < this.window)) this.computeNext();
+      this.#feed();
+      if (this.#next < this.#count && (this.#next === index || this.#done.size < this.#window)) this.#computeNext();
       else {
-        assert.ok(this.running.has(index), `module ${index} was taken twice or out of order`);
-        const outcome = Atomics.wait(this.signal, 0, seen, PATIENCE_MS);
+        assert.ok(this.#running.has(index), `module ${index} was taken twice or out of order`);
+        const outcome = Atomics.wait(this.#signal, 0, seen, PATIENCE_MS);
         assert.notEqual(outcome, 'timed-out', 'an svd thread does not answer');
       }
     }
   }
 
   close(): void {
-    for (const { worker, port } of this.threads) {
+    for (const { worker, port } of this.#threads) {
       port.close();
       void worker.terminate();
     }
   }
 
   /** Results kept beyond the one that is wanted: what bounds the memory. */
-  private get window(): number {
-    return QUEUE * (this.threads.length + 1);
+  get #window(): number {
+    return QUEUE * (this.#threads.length + 1);
   }
 
-  private start(): Thread {
+  #start(): Thread {
     const { port1: port, port2 } = new MessageChannel();
     const ready = new Int32Array(new SharedArrayBuffer(4));
     const [script, evaluate] = threadScript();
     const worker = new Worker(script, {
       eval: evaluate,
-      workerData: { port: port2, signal: this.signal, ready },
+      workerData: { port: port2, signal: this.#signal, ready },
       transferList: [port2],
       execArgv: [],
     });
@@ -123,12 +123,12 @@ export class SvdThreads {
   }
 
   /** Gives each thread its next jobs. */
-  private feed(): void {
-    for (const thread of this.threads) {
+  #feed(): void {
+    for (const thread of this.#threads) {
       if (Atomics.load(thread.ready, 0) === 0) continue;
-      while (thread.jobs < QUEUE && this.next < this.count && this.done.size < this.window) {
-        const job = this.load(this.next++);
-        this.running.add(job.index);
+      while (thread.jobs < QUEUE && this.#next < this.#count && this.#done.size < this.#window) {
+        const job = this.#load(this.#next++);
+        this.#running.add(job.index);
         thread.jobs++;
         const buffers = new Set(job.factors.flatMap(({ a, b }) => [a.buffer, b.buffer] as ArrayBuffer[]));
         thread.port.postMessage(job, [...buffers]);
@@ -137,21 +137,21 @@ export class SvdThreads {
   }
 
   /** Takes in all answers that have arrived. */
-  private collect(): void {
-    for (const thread of this.threads) {
+  #collect(): void {
+    for (const thread of this.#threads) {
       for (let m = receiveMessageOnPort(thread.port); m !== undefined; m = receiveMessageOnPort(thread.port)) {
         const { index, result, error } = m.message as SvdReply;
         if (result === undefined) throw new Error(`svd of module ${index} failed on a thread: ${error}`);
         thread.jobs--;
-        this.running.delete(index);
-        this.done.set(index, result);
+        this.#running.delete(index);
+        this.#done.set(index, result);
       }
     }
   }
 
-  private computeNext(): void {
-    const { index, factors, coefficients, shape, rank } = this.load(this.next++);
-    this.done.set(index, combineSvd(factors, coefficients, shape, rank));
+  #computeNext(): void {
+    const { index, factors, coefficients, shape, rank } = this.#load(this.#next++);
+    this.#done.set(index, combineSvd(factors, coefficients, shape, rank));
   }
 }
 

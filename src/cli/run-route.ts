@@ -57,7 +57,11 @@ function show(found: DryRun, config: EdgeConfig, mode: string, maxTokens: number
     explanation: sentence,
     ...decision,
     computed: {
-      ...{ promptTokens, maxTokens, complexity, confidence, correctness },
+      promptTokens,
+      maxTokens,
+      complexity,
+      confidence,
+      correctness,
       scope: scope?.percentile ?? null,
       similarity: scope?.similarity ?? null,
     },

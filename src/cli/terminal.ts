@@ -26,11 +26,11 @@ export class Terminal {
   quiet = false;
   /** colours for stdout */
   readonly colour: ChalkInstance;
-  private readonly colourError: ChalkInstance;
+  readonly #colourError: ChalkInstance;
 
   constructor(readonly streams: Streams) {
     this.colour = new Chalk({ level: colourLevel(streams, streams.stdout) });
-    this.colourError = new Chalk({ level: colourLevel(streams, streams.stderr) });
+    this.#colourError = new Chalk({ level: colourLevel(streams, streams.stderr) });
   }
 
   /** Width of stdout in characters; 100 where it is not a terminal. */
@@ -50,15 +50,15 @@ export class Terminal {
 
   /** A remark that is not part of the result. */
   note(text: string): void {
-    if (!this.quiet) this.streams.stderr.write(`${this.colourError.dim(text)}\n`);
+    if (!this.quiet) this.streams.stderr.write(`${this.#colourError.dim(text)}\n`);
   }
 
   warn(text: string): void {
-    this.streams.stderr.write(`${this.colourError.yellow('Warning:')} ${text}\n`);
+    this.streams.stderr.write(`${this.#colourError.yellow('Warning:')} ${text}\n`);
   }
 
   error(code: string, message: string, hint?: string): void {
-    const { red, dim } = this.colourError;
+    const { red, dim } = this.#colourError;
     this.streams.stderr.write(`${red('Error:')} ${message} ${dim(`[${code}]`)}\n`);
     if (hint !== undefined) this.streams.stderr.write(`${dim('Hint:')}  ${hint}\n`);
   }

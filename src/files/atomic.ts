@@ -132,17 +132,17 @@ export class AtomicDirectory {
   /** The temporary directory to write into. */
   readonly dir: string;
   readonly path: string;
-  private readonly options: DirectoryOptions;
+  readonly #options: DirectoryOptions;
   /** The topmost folder that had to be made above the output, if any. */
-  private readonly madeAbove: string | undefined;
+  readonly #madeAbove: string | undefined;
 
   /** @throws CrayonError `output-exists` before any work when `path` may not be written */
   constructor(path: string, options: DirectoryOptions = {}) {
     this.path = resolve(path);
-    this.options = options;
+    this.#options = options;
     this.dir = temporarySibling(path);
     try {
-      this.madeAbove = makeFolders(dirname(this.path));
+      this.#madeAbove = makeFolders(dirname(this.path));
       removeStaleSiblings(this.path);
       refuseUnlessReplaceable(this.path, options);
       mkdirSync(this.dir);
@@ -156,7 +156,7 @@ export class AtomicDirectory {
     const old = join(dirname(this.path), `.${basename(this.path)}.old-${process.pid}`);
     try {
       syncTree(this.dir);
-      refuseUnlessReplaceable(this.path, this.options);
+      refuseUnlessReplaceable(this.path, this.#options);
       const replaces = existsSync(this.path);
       if (replaces) renameSync(this.path, old);
       renameSync(this.dir, this.path);
@@ -172,9 +172,9 @@ export class AtomicDirectory {
   /** Removes what has been written so far, and the empty folders that were made for it. */
   abort(): void {
     discard(this.dir);
-    if (this.madeAbove === undefined) return;
+    if (this.#madeAbove === undefined) return;
     try {
-      for (let folder = dirname(this.path); folder.startsWith(this.madeAbove); folder = dirname(folder)) {
+      for (let folder = dirname(this.path); folder.startsWith(this.#madeAbove); folder = dirname(folder)) {
         rmdirSync(folder);
       }
     } catch {} // another process has put something there

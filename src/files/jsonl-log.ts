@@ -27,7 +27,7 @@ export class RecordLog {
     fingerprint: JsonObject,
     { fresh = false }: { fresh?: boolean } = {},
   ) {
-    this.earlier = fresh || !exists(path) ? [] : this.read(fingerprint);
+    this.earlier = fresh || !exists(path) ? [] : this.#read(fingerprint);
     // Written anew, so that a line that was cut short does not stay in the middle.
     const lines = [fingerprint, ...this.earlier].map((line) => `${JSON.stringify(line)}\n`);
     writeFileAtomic(path, lines.join(''));
@@ -37,7 +37,7 @@ export class RecordLog {
     appendText(this.path, `${JSON.stringify(record)}\n`);
   }
 
-  private read(fingerprint: JsonObject): JsonObject[] {
+  #read(fingerprint: JsonObject): JsonObject[] {
     const lines = decodeUtf8(readSmallFile(this.path, MAX_BYTES), this.path).split('\n');
     // What follows the last line feed was cut short by the end of its run.
     const [found, ...records] = lines.slice(0, -1).map((line, i) => parseLine(line, `${this.path}:${i + 1}`));

@@ -13,7 +13,7 @@ const OWNER = 'process.json';
 export class ScratchDirectory {
   /** readable by this user only */
   readonly path: string;
-  private readonly atExit = () => this.remove();
+  readonly #atExit = () => this.remove();
 
   /** Also removes what killed processes have left. */
   constructor(parent = tmpdir()) {
@@ -24,7 +24,7 @@ export class ScratchDirectory {
     } catch (error) {
       throw writeError(parent, error);
     }
-    process.once('exit', this.atExit);
+    process.once('exit', this.#atExit);
   }
 
   /** Removes one file or directory within; what is not there is no failure. */
@@ -36,7 +36,7 @@ export class ScratchDirectory {
 
   /** Removes it all. */
   remove(): void {
-    process.removeListener('exit', this.atExit);
+    process.removeListener('exit', this.#atExit);
     this.discard(this.path);
   }
 }

@@ -11,55 +11,55 @@ import { writeFully } from './io.js';
 
 /** `write()` as often as needed, then `finish()`. Any failure removes the temporary file; `abort()` does so on purpose. */
 export class AtomicFileStream {
-  private readonly path: string;
-  private readonly temporary: string;
-  private readonly fd: number;
-  private isOpen = true;
+  readonly #path: string;
+  readonly #temporary: string;
+  readonly #fd: number;
+  #isOpen = true;
 
   /**
    * @param sizeBytes size of the complete file: a disk that is known to be too small is refused before any work
    * @throws CrayonError `disk-full` or `write-failed`
    */
   constructor(path: string, sizeBytes: number) {
-    this.path = path;
-    this.temporary = temporarySibling(path);
+    this.#path = path;
+    this.#temporary = temporarySibling(path);
     try {
       removeStaleSiblings(path);
       refuseWhenTooLarge(path, sizeBytes);
-      this.fd = openSync(this.temporary, 'wx');
+      this.#fd = openSync(this.#temporary, 'wx');
     } catch (error) {
       throw writeError(path, error);
     }
   }
 
   write(bytes: Uint8Array): void {
-    this.attempt(() => writeFully(this.fd, bytes));
+    this.#attempt(() => writeFully(this.#fd, bytes));
   }
 
   /** Syncs and renames into place. */
   finish(): void {
-    this.attempt(() => {
-      fsyncSync(this.fd);
-      this.isOpen = false;
-      closeSync(this.fd);
-      renameSync(this.temporary, this.path);
-      syncPath(dirname(resolve(this.path)));
+    this.#attempt(() => {
+      fsyncSync(this.#fd);
+      this.#isOpen = false;
+      closeSync(this.#fd);
+      renameSync(this.#temporary, this.#path);
+      syncPath(dirname(resolve(this.#path)));
     });
   }
 
   /** Gives up and removes the temporary file. */
   abort(): void {
-    if (this.isOpen) closeSync(this.fd);
-    this.isOpen = false;
-    discard(this.temporary);
+    if (this.#isOpen) closeSync(this.#fd);
+    this.#isOpen = false;
+    discard(this.#temporary);
   }
 
-  private attempt(action: () => void): void {
+  #attempt(action: () => void): void {
     try {
       action();
     } catch (error) {
       this.abort();
-      throw writeError(this.path, error);
+      throw writeError(this.#path, error);
     }
   }
 }

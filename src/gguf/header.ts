@@ -51,8 +51,18 @@ const OLD_MAGICS = new Map([
 ]);
 
 const MIN_BYTES: Record<Exclude<GgufValueType, 'array'>, number> = {
-  ...{ uint8: 1, int8: 1, bool: 1, uint16: 2, int16: 2, uint32: 4, int32: 4, float32: 4 },
-  ...{ string: 8, uint64: 8, int64: 8, float64: 8 },
+  uint8: 1,
+  int8: 1,
+  bool: 1,
+  uint16: 2,
+  int16: 2,
+  uint32: 4,
+  int32: 4,
+  float32: 4,
+  string: 8,
+  uint64: 8,
+  int64: 8,
+  float64: 8,
 };
 
 /** Reads and validates a whole header. @throws CrayonError `gguf-invalid`, `gguf-unsupported` */
@@ -61,49 +71,51 @@ export function readGgufHeader(fd: number, sizeBytes: number, path: string): Ggu
 }
 
 class HeaderReader {
-  private readonly cursor: ByteCursor;
-  private arrayElements = 0;
+  readonly #sizeBytes: number;
+  readonly #path: string;
+  readonly #cursor: ByteCursor;
+  #arrayElements = 0;
 
-  constructor(
-    fd: number,
-    private readonly sizeBytes: number,
-    private readonly path: string,
-  ) {
-    this.cursor = new ByteCursor(fd, sizeBytes, path, (position, needed) =>
+  constructor(fd: number, sizeBytes: number, path: string) {
+    this.#sizeBytes = sizeBytes;
+    this.#path = path;
+    this.#cursor = new ByteCursor(fd, sizeBytes, path, (position, needed) =>
       ggufInvalid(path, `ends at byte ${sizeBytes}, within the header: ${needed} bytes expected at byte ${position}`),
     );
   }
 
   read(): GgufHeader {
-    const { cursor, path } = this;
-    const version = this.readVersion();
+    const cursor = this.#cursor;
+    const path = this.#path;
+    const version = this.#readVersion();
     const tensorCount = cursor.u64();
-    const metadataCount = this.readCount(cursor.u64(), 'metadata entries', MIN_METADATA_BYTES, MAX_METADATA);
+    const metadataCount = this.#readCount(cursor.u64(), 'metadata entries', MIN_METADATA_BYTES, MAX_METADATA);
 
     const metadata = new Map<string, GgufValue>();
     for (let i = 0; i < metadataCount; i++) {
-      const key = this.readText(`key of metadata entry ${i}`, MAX_KEY_BYTES);
+      const key = this.#readText(`key of metadata entry ${i}`, MAX_KEY_BYTES);
       if (key === '') throw ggufInvalid(path, `metadata entry ${i} has an empty key`);
       if (metadata.has(key)) throw ggufInvalid(path, `metadata key "${key}" occurs twice`);
-      metadata.set(key, this.readValue(key));
+      metadata.set(key, this.#readValue(key));
     }
-    const alignment = this.alignmentOf(metadata);
+    const alignment = this.#alignmentOf(metadata);
     const tensors = readGgufTensors({
       cursor,
       path,
-      sizeBytes: this.sizeBytes,
+      sizeBytes: this.#sizeBytes,
       alignment,
       count: tensorCount,
-      readCount: (count, what, minBytes, most) => this.readCount(count, what, minBytes, most),
-      readText: (what, most) => this.readText(what, most),
+      readCount: (count, what, minBytes, most) => this.#readCount(count, what, minBytes, most),
+      readText: (what, most) => this.#readText(what, most),
     });
     return { version, metadata, alignment, ...tensors };
   }
 
-  private readVersion(): number {
-    const { cursor, path } = this;
-    if (this.sizeBytes < FIXED_BYTES) {
-      throw ggufInvalid(path, `${this.sizeBytes} bytes long, expected at least ${FIXED_BYTES}`);
+  #readVersion(): number {
+    const cursor = this.#cursor;
+    const path = this.#path;
+    if (this.#sizeBytes < FIXED_BYTES) {
+      throw ggufInvalid(path, `${this.#sizeBytes} bytes long, expected at least ${FIXED_BYTES}`);
     }
     const magic = cursor.u32();
     const old = OLD_MAGICS.get(magic);
@@ -135,28 +147,28 @@ class HeaderReader {
     return version;
   }
 
-  private readValue(key: string): GgufValue {
-    const type = this.readType(`metadata "${key}"`);
-    if (type !== 'array') return { type, value: this.readScalar(type, key) } as GgufValue;
-    const of = this.readType(`elements of metadata "${key}"`);
-    if (of === 'array') throw ggufUnsupported(this.path, `metadata "${key}" is an array of arrays`);
-    const most = MAX_ARRAY_ELEMENTS - this.arrayElements;
-    const count = this.readCount(this.cursor.u64(), `elements of metadata "${key}"`, MIN_BYTES[of], most);
-    this.arrayElements += count;
+  #readValue(key: string): GgufValue {
+    const type = this.#readType(`metadata "${key}"`);
+    if (type !== 'array') return { type, value: this.#readScalar(type, key) } as GgufValue;
+    const of = this.#readType(`elements of metadata "${key}"`);
+    if (of === 'array') throw ggufUnsupported(this.#path, `metadata "${key}" is an array of arrays`);
+    const most = MAX_ARRAY_ELEMENTS - this.#arrayElements;
+    const count = this.#readCount(this.#cursor.u64(), `elements of metadata "${key}"`, MIN_BYTES[of], most);
+    this.#arrayElements += count;
     const value: unknown[] = new Array(count);
-    for (let i = 0; i < count; i++) value[i] = this.readScalar(of, key);
+    for (let i = 0; i < count; i++) value[i] = this.#readScalar(of, key);
     return { type, of, value } as GgufValue;
   }
 
-  private readType(what: string): GgufValueType {
-    const id = this.cursor.u32();
+  #readType(what: string): GgufValueType {
+    const id = this.#cursor.u32();
     const type = GGUF_VALUE_TYPES[id];
-    if (type === undefined) throw ggufInvalid(this.path, `${what} has value type ${id}, expected 0 to 12`);
+    if (type === undefined) throw ggufInvalid(this.#path, `${what} has value type ${id}, expected 0 to 12`);
     return type;
   }
 
-  private readScalar(type: Exclude<GgufValueType, 'array'>, key: string): number | bigint | boolean | string {
-    const { cursor } = this;
+  #readScalar(type: Exclude<GgufValueType, 'array'>, key: string): number | bigint | boolean | string {
+    const cursor = this.#cursor;
     switch (type) {
       case 'uint8':
         return cursor.u8();
@@ -179,45 +191,45 @@ class HeaderReader {
       case 'float64':
         return cursor.f64();
       case 'string':
-        return this.readText(`metadata "${key}"`, MAX_STRING_BYTES);
+        return this.#readText(`metadata "${key}"`, MAX_STRING_BYTES);
       case 'bool': {
         const byte = cursor.u8();
-        if (byte > 1) throw ggufInvalid(this.path, `metadata "${key}" is the truth value ${byte}, expected 0 or 1`);
+        if (byte > 1) throw ggufInvalid(this.#path, `metadata "${key}" is the truth value ${byte}, expected 0 or 1`);
         return byte === 1;
       }
     }
   }
 
-  private readText(what: string, mostBytes: number): string {
-    const length = this.readCount(this.cursor.u64(), `bytes in ${what}`, 1, mostBytes);
+  #readText(what: string, mostBytes: number): string {
+    const length = this.#readCount(this.#cursor.u64(), `bytes in ${what}`, 1, mostBytes);
     try {
-      return UTF8.decode(this.cursor.bytes(length));
+      return UTF8.decode(this.#cursor.bytes(length));
     } catch (error) {
       if (!(error instanceof TypeError)) throw error;
-      throw ggufInvalid(this.path, `${what} is not UTF-8`);
+      throw ggufInvalid(this.#path, `${what} is not UTF-8`);
     }
   }
 
   /** A count from the file as a number, when so many items can be in what is left of it. */
-  private readCount(count: bigint, what: string, minBytes: number, most: number): number {
-    if (this.cursor.position > MAX_HEADER_BYTES) {
-      throw ggufInvalid(this.path, `its header is longer than ${MAX_HEADER_BYTES} bytes`);
+  #readCount(count: bigint, what: string, minBytes: number, most: number): number {
+    if (this.#cursor.position > MAX_HEADER_BYTES) {
+      throw ggufInvalid(this.#path, `its header is longer than ${MAX_HEADER_BYTES} bytes`);
     }
-    const fit = Math.floor(this.cursor.remaining / minBytes);
+    const fit = Math.floor(this.#cursor.remaining / minBytes);
     if (count > BigInt(fit)) {
-      throw ggufInvalid(this.path, `${count} ${what}, but only ${this.cursor.remaining} bytes of the file are left`);
+      throw ggufInvalid(this.#path, `${count} ${what}, but only ${this.#cursor.remaining} bytes of the file are left`);
     }
-    if (count > BigInt(most)) throw ggufInvalid(this.path, `${count} ${what}, expected at most ${most}`);
+    if (count > BigInt(most)) throw ggufInvalid(this.#path, `${count} ${what}, expected at most ${most}`);
     return Number(count);
   }
 
-  private alignmentOf(metadata: GgufMetadata): number {
+  #alignmentOf(metadata: GgufMetadata): number {
     const given = metadata.get('general.alignment');
     if (given === undefined) return GGUF_DEFAULT_ALIGNMENT;
-    if (given.type !== 'uint32') throw ggufInvalid(this.path, `general.alignment is ${given.type}, expected uint32`);
+    if (given.type !== 'uint32') throw ggufInvalid(this.#path, `general.alignment is ${given.type}, expected uint32`);
     const { value } = given;
     if (value < 8 || (value & (value - 1)) !== 0) {
-      throw ggufInvalid(this.path, `general.alignment is ${value}, expected a power of two of at least 8`);
+      throw ggufInvalid(this.#path, `general.alignment is ${value}, expected a power of two of at least 8`);
     }
     return value;
   }

@@ -33,19 +33,19 @@ export class GgufFile {
   readonly tensors: ReadonlyMap<string, GgufTensorInfo>;
   /** bytes; a power of two */
   readonly alignment: number;
-  private readonly fd: number;
-  private readonly dataStart: number;
-  private isOpen = true;
+  readonly #fd: number;
+  readonly #dataStart: number;
+  #isOpen = true;
 
   private constructor(path: string, fd: number, sizeBytes: number, header: GgufHeader) {
     this.path = path;
-    this.fd = fd;
+    this.#fd = fd;
     this.sizeBytes = sizeBytes;
     this.version = header.version;
     this.metadata = header.metadata;
     this.tensors = header.tensors;
     this.alignment = header.alignment;
-    this.dataStart = header.dataStart;
+    this.#dataStart = header.dataStart;
   }
 
   /**
@@ -80,16 +80,16 @@ export class GgufFile {
   /** A tensor's bytes as they are stored. */
   readBytes(name: string): Uint8Array {
     const { offset, bytes } = this.info(name);
-    const data = this.allocate(name, () => new Uint8Array(bytes));
-    this.readAt(data, offset);
+    const data = this.#allocate(name, () => new Uint8Array(bytes));
+    this.#readAt(data, offset);
     return data;
   }
 
   /** A tensor of any readable type as float32, row-major. @throws CrayonError `gguf-unsupported` for another type */
   readF32(name: string): Float32Array {
-    const { type, shape, offset } = this.readable(name);
-    const data = this.allocate(name, () => new Float32Array(shape.reduce((product, size) => product * size, 1)));
-    this.decode(type, offset, data);
+    const { type, shape, offset } = this.#readable(name);
+    const data = this.#allocate(name, () => new Float32Array(shape.reduce((product, size) => product * size, 1)));
+    this.#decode(type, offset, data);
     return data;
   }
 
@@ -99,29 +99,29 @@ export class GgufFile {
    * @returns (rows.length, columns)
    */
   readRowsF32(name: string, rows: ArrayLike<number>): Float32Array {
-    const { type, shape, offset } = this.readable(name);
+    const { type, shape, offset } = this.#readable(name);
     const [rowCount, columns] = shape;
     if (shape.length !== 2 || rowCount === undefined || columns === undefined) {
       throw new CrayonError('gguf-invalid', `${this.path}: "${name}" has shape [${shape}], expected 2-D`);
     }
-    const data = this.allocate(name, () => new Float32Array(rows.length * columns));
+    const data = this.#allocate(name, () => new Float32Array(rows.length * columns));
     const rowBytes = encodedBytes(type, columns);
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i]!;
       if (!Number.isInteger(row) || row < 0 || row >= rowCount) {
         throw new CrayonError('gguf-invalid', `${this.path}: row ${row} of "${name}", which has ${rowCount}`);
       }
-      this.decode(type, offset + row * rowBytes, data.subarray(i * columns, (i + 1) * columns));
+      this.#decode(type, offset + row * rowBytes, data.subarray(i * columns, (i + 1) * columns));
     }
     return data;
   }
 
   close(): void {
-    if (this.isOpen) closeFile(this.fd);
-    this.isOpen = false;
+    if (this.#isOpen) closeFile(this.#fd);
+    this.#isOpen = false;
   }
 
-  private readable(name: string): GgufTensorInfo & { type: GgmlType } {
+  #readable(name: string): GgufTensorInfo & { type: GgmlType } {
     const info = this.info(name);
     const { type } = info;
     if (canDequantise(type)) return { ...info, type };
@@ -133,22 +133,22 @@ export class GgufFile {
   }
 
   /** Reads and decodes `target.length` elements from `start` of the data section, a step at a time. */
-  private decode(type: GgmlType, start: number, target: Float32Array): void {
+  #decode(type: GgmlType, start: number, target: Float32Array): void {
     const buffer = new Uint8Array(encodedBytes(type, Math.min(STEP, target.length)));
     for (let done = 0; done < target.length; done += STEP) {
       const part = target.subarray(done, done + STEP);
       const bytes = buffer.subarray(0, encodedBytes(type, part.length));
-      this.readAt(bytes, start + encodedBytes(type, done));
+      this.#readAt(bytes, start + encodedBytes(type, done));
       dequantise(type, bytes, part);
     }
   }
 
-  private readAt(target: Uint8Array, offset: number): void {
-    assert(this.isOpen, `${this.path} has been closed`);
-    readFully(this.fd, target, this.dataStart + offset, this.path);
+  #readAt(target: Uint8Array, offset: number): void {
+    assert(this.#isOpen, `${this.path} has been closed`);
+    readFully(this.#fd, target, this.#dataStart + offset, this.path);
   }
 
-  private allocate<T>(name: string, make: () => T): T {
+  #allocate<T>(name: string, make: () => T): T {
     try {
       return make();
     } catch (error) {

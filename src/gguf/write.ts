@@ -131,48 +131,48 @@ function encodeHead(
 /** Little-endian values into a growing buffer. */
 class ByteWriter {
   length = 0;
-  private buffer = Buffer.alloc(2 ** 16);
+  #buffer = Buffer.alloc(2 ** 16);
 
   bytes(): Uint8Array {
-    return this.buffer.subarray(0, this.length);
+    return this.#buffer.subarray(0, this.length);
   }
 
   uint32(x: number): void {
-    this.length = this.room(4).writeUInt32LE(x, this.length);
+    this.length = this.#room(4).writeUInt32LE(x, this.length);
   }
 
   uint64(x: number | bigint): void {
-    this.length = this.room(8).writeBigUInt64LE(BigInt(x), this.length);
+    this.length = this.#room(8).writeBigUInt64LE(BigInt(x), this.length);
   }
 
   string(text: string): void {
     const size = Buffer.byteLength(text);
     this.uint64(size);
-    this.room(size).write(text, this.length);
+    this.#room(size).write(text, this.length);
     this.length += size;
   }
 
   pad(length: number): void {
-    this.room(length - this.length).fill(0, this.length, length);
+    this.#room(length - this.length).fill(0, this.length, length);
     this.length = length;
   }
 
   value(value: GgufValue): void {
     if (value.type !== 'array') {
-      this.scalar(value.type, value.value);
+      this.#scalar(value.type, value.value);
       return;
     }
     this.uint32(GGUF_VALUE_TYPES.indexOf(value.of));
     this.uint64(value.value.length);
-    for (const item of value.value) this.scalar(value.of, item);
+    for (const item of value.value) this.#scalar(value.of, item);
   }
 
-  private scalar(type: GgufValueType, value: number | bigint | boolean | string): void {
+  #scalar(type: GgufValueType, value: number | bigint | boolean | string): void {
     if (type === 'string') {
       this.string(value as string);
       return;
     }
-    const buffer = this.room(8);
+    const buffer = this.#room(8);
     const at = this.length;
     if (type === 'bool') this.length = buffer.writeUInt8(value ? 1 : 0, at);
     else if (type === 'uint64') this.length = buffer.writeBigUInt64LE(value as bigint, at);
@@ -188,12 +188,12 @@ class ByteWriter {
     else assert.fail(`metadata of type ${type} inside an array`);
   }
 
-  private room(bytes: number): Buffer {
-    if (this.length + bytes > this.buffer.length) {
+  #room(bytes: number): Buffer {
+    if (this.length + bytes > this.#buffer.length) {
       const larger = Buffer.alloc(2 * (this.length + bytes));
-      this.buffer.copy(larger, 0, 0, this.length);
-      this.buffer = larger;
+      this.#buffer.copy(larger, 0, 0, this.length);
+      this.#buffer = larger;
     }
-    return this.buffer;
+    return this.#buffer;
   }
 }

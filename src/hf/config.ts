@@ -130,7 +130,7 @@ class ConfigReader {
 
   /** A whole number from 1. A fallback is checked like a value that was given. */
   size(key: string, fallback?: number): number {
-    return this.take(key, fallback, (x) => Number.isSafeInteger(x) && (x as number) >= 1, 'a whole number from 1');
+    return this.#take(key, fallback, (x) => Number.isSafeInteger(x) && (x as number) >= 1, 'a whole number from 1');
   }
 
   optionalSize(key: string, fallback: number): number | null {
@@ -138,11 +138,11 @@ class ConfigReader {
   }
 
   positive(key: string, fallback?: number): number {
-    return this.take(key, fallback, (x) => Number.isFinite(x) && (x as number) > 0, 'a number above 0');
+    return this.#take(key, fallback, (x) => Number.isFinite(x) && (x as number) > 0, 'a number above 0');
   }
 
   flag(key: string): boolean {
-    return this.take(key, false, (x) => typeof x === 'boolean', 'true or false');
+    return this.#take(key, false, (x) => typeof x === 'boolean', 'true or false');
   }
 
   tokenIds(key: string): number[] {
@@ -154,7 +154,7 @@ class ConfigReader {
     return [];
   }
 
-  private take<T>(key: string, fallback: T | undefined, isValid: (value: unknown) => boolean, expected: string): T {
+  #take<T>(key: string, fallback: T | undefined, isValid: (value: unknown) => boolean, expected: string): T {
     const value = this.json[key] ?? fallback;
     if (!isValid(value)) this.bad.push(`${key} is ${JSON.stringify(value) ?? 'missing'}, expected ${expected}`);
     return value as T;

@@ -44,17 +44,17 @@ export function isModelDirectory(dir: string): boolean {
 export class HfModel {
   readonly dir: string;
   readonly config: ModelConfig;
-  private readonly configBytes: Uint8Array;
-  private readonly shards: readonly SafetensorsFile[];
+  readonly #configBytes: Uint8Array;
+  readonly #shards: readonly SafetensorsFile[];
   /** Which shard holds each tensor. */
-  private readonly places: ReadonlyMap<string, SafetensorsFile>;
+  readonly #places: ReadonlyMap<string, SafetensorsFile>;
 
   private constructor(dir: string, config: ModelConfig, configBytes: Uint8Array, weights: Weights) {
     this.dir = dir;
     this.config = config;
-    this.configBytes = configBytes;
-    this.shards = weights.shards;
-    this.places = weights.places;
+    this.#configBytes = configBytes;
+    this.#shards = weights.shards;
+    this.#places = weights.places;
   }
 
   /**
@@ -86,22 +86,22 @@ export class HfModel {
   }
 
   tensorNames(): string[] {
-    return [...this.places.keys()];
+    return [...this.#places.keys()];
   }
 
   /** Type and shape of a tensor. */
   info(name: string): TensorInfo {
-    return this.shardOf(name).info(name);
+    return this.#shardOf(name).info(name);
   }
 
   /** A weight as float32, row-major. @throws CrayonError `tensor-not-finite` naming all bad tensors */
   readF32(name: string): Float32Array {
-    return this.refuseNonFinite(this.shardOf(name).readF32(name));
+    return this.#refuseNonFinite(this.#shardOf(name).readF32(name));
   }
 
   /** Some rows of a matrix: (rows.length, columns). @throws CrayonError `tensor-not-finite` naming all bad tensors */
   readRowsF32(name: string, rows: ArrayLike<number>): Float32Array {
-    return this.refuseNonFinite(this.shardOf(name).readRowsF32(name, rows));
+    return this.#refuseNonFinite(this.#shardOf(name).readRowsF32(name, rows));
   }
 
   /**
@@ -110,8 +110,9 @@ export class HfModel {
    * merged model differs in every block; a change confined to a few unread bytes of a large file is not seen.
    */
   digest(): string {
-    const hash = createHash('sha256').update(this.configBytes);
-    for (const shard of this.shards) hash.update(`\n${shard.sizeBytes}\n`).update(shard.sample(64, 4096, 16 * 2 ** 20));
+    const hash = createHash('sha256').update(this.#configBytes);
+    for (const shard of this.#shards)
+      hash.update(`\n${shard.sizeBytes}\n`).update(shard.sample(64, 4096, 16 * 2 ** 20));
     return hash.digest('hex');
   }
 
@@ -121,18 +122,18 @@ export class HfModel {
   }
 
   close(): void {
-    for (const shard of this.shards) shard.close();
+    for (const shard of this.#shards) shard.close();
   }
 
-  private shardOf(name: string): SafetensorsFile {
-    const shard = this.places.get(name);
+  #shardOf(name: string): SafetensorsFile {
+    const shard = this.#places.get(name);
     if (shard === undefined) throw new CrayonError('model-invalid', `${this.dir}: has no tensor "${name}"`);
     return shard;
   }
 
-  private refuseNonFinite(data: Float32Array): Float32Array {
+  #refuseNonFinite(data: Float32Array): Float32Array {
     if (firstNonFinite(data) === -1) return data;
-    const bad = this.nonFinite();
+    const bad = this.#nonFinite();
     const shown = bad
       .slice(0, 10)
       .map((tensor) => `"${tensor}"`)
@@ -144,9 +145,9 @@ export class HfModel {
   }
 
   /** Names of all weights with NaN or infinity: reads everything, so only once one is known to be bad. */
-  private nonFinite(): string[] {
+  #nonFinite(): string[] {
     const isFloat = (name: string) => ['F64', 'F32', 'F16', 'BF16'].includes(this.info(name).dtype);
-    const isBad = (name: string) => firstNonFinite(this.shardOf(name).readF32(name)) !== -1;
+    const isBad = (name: string) => firstNonFinite(this.#shardOf(name).readF32(name)) !== -1;
     return this.tensorNames().filter((name) => isFloat(name) && isBad(name));
   }
 }

@@ -121,22 +121,21 @@ function rotate(x: T4, { cos, sin, rotateHalf }: Positions, direction: 1 | -1): 
  * queries are rows of one product and no key is ever copied.
  */
 export class CausalAttention {
-  private readonly chunks: Array<{ from: number; to: number }>;
-  private readonly keeps: boolean;
+  readonly #shape: AttentionShape;
+  readonly #mask: T2;
+  readonly #chunks: Array<{ from: number; to: number }>;
+  readonly #keeps: boolean;
 
   /**
    * @param chunk queries done at a time
    * @param kept number of probabilities (B*H*T*T) above which they are computed again instead of kept
    */
-  constructor(
-    private readonly shape: AttentionShape,
-    private readonly mask: T2,
-    chunk = CHUNK,
-    kept = KEPT_PROBABILITIES,
-  ) {
+  constructor(shape: AttentionShape, mask: T2, chunk = CHUNK, kept = KEPT_PROBABILITIES) {
+    this.#shape = shape;
+    this.#mask = mask;
     const { B, T, H } = shape;
-    this.keeps = B * H * T * T <= kept;
-    this.chunks = Array.from({ length: Math.ceil(T / chunk) }, (_, i) => ({
+    this.#keeps = B * H * T * T <= kept;
+    this.#chunks = Array.from({ length: Math.ceil(T / chunk) }, (_, i) => ({
       from: i * chunk,
       to: Math.min(T, (i + 1) * chunk),
     }));
@@ -145,12 +144,12 @@ export class CausalAttention {
   /** q (B, H, T, D), k and v (B, K, T, D) -> (B, H, T, D), and the probabilities that are kept, by name */
   forward(q: T4, k: T4, v: T4): { value: T4; probabilities: Record<string, tf.Tensor> } {
     const probabilities: Record<string, tf.Tensor> = {};
-    const outputs = this.chunks.map(({ from, to }, i) =>
+    const outputs = this.#chunks.map(({ from, to }, i) =>
       tf.tidy(() => {
-        const p = this.probabilities(this.queries(q, from, to), this.keys(k, to), from, to);
-        if (this.keeps) probabilities[`p${i}`] = p;
-        const y = this.ungroup(tf.matMul(p, this.keys(v, to)), to - from);
-        return this.keeps ? { y, p } : { y };
+        const p = this.#probabilities(this.#queries(q, from, to), this.#keys(k, to), from, to);
+        if (this.#keeps) probabilities[`p${i}`] = p;
+        const y = this.#ungroup(tf.matMul(p, this.#keys(v, to)), to - from);
+        return this.#keeps ? { y, p } : { y };
       }),
     );
     return { value: joinTokens(outputs.map(({ y }) => y)), probabilities };
@@ -158,22 +157,22 @@ export class CausalAttention {
 
   /** @param dy (M, H*D) @param saved the forward pass's inputs, its output in rows, and the probabilities kept */
   backward(dy: T2, saved: { q: T4; k: T4; v: T4; y: T2 } & Record<string, tf.Tensor>): { dq: T4; dk: T4; dv: T4 } {
-    const { B, T, H, K, D } = this.shape;
+    const { B, T, H, K, D } = this.#shape;
     const { q, k, v, y } = saved;
-    const dyHeads = asHeads(dy, this.shape, H);
+    const dyHeads = asHeads(dy, this.#shape, H);
     // sum over a row of p * dp is dy . y, which is D wide and not T: (M, H) -> (B, H, T, 1)
     const along = tf.sum(tf.reshape<tf.Rank.R4>(tf.mul(dy, y), [B, T, H, D]), 3);
     const delta = tf.reshape<tf.Rank.R4>(tf.transpose(along, [0, 2, 1]), [B, H, T, 1]);
-    const parts = this.chunks.map(({ from, to }, i) =>
+    const parts = this.#chunks.map(({ from, to }, i) =>
       tf.tidy(() => {
-        const [qc, dyc, deltaC] = [q, dyHeads, delta].map((t) => this.queries(t, from, to)) as [T3, T3, T3];
-        const [kc, vc] = [this.keys(k, to), this.keys(v, to)];
-        const p = (saved[`p${i}`] as T3 | undefined) ?? this.probabilities(qc, kc, from, to);
+        const [qc, dyc, deltaC] = [q, dyHeads, delta].map((t) => this.#queries(t, from, to)) as [T3, T3, T3];
+        const [kc, vc] = [this.#keys(k, to), this.#keys(v, to)];
+        const p = (saved[`p${i}`] as T3 | undefined) ?? this.#probabilities(qc, kc, from, to);
         const ds = tf.mul(p, tf.sub(tf.matMul(dyc, vc, false, true), deltaC)) as T3; // (B*K, G*t, to)
         return {
-          dq: this.ungroup(tf.matMul(ds, kc), to - from),
-          dk: this.padKeys(tf.matMul(ds, qc, true, false)),
-          dv: this.padKeys(tf.matMul(p, dyc, true, false)),
+          dq: this.#ungroup(tf.matMul(ds, kc), to - from),
+          dk: this.#padKeys(tf.matMul(ds, qc, true, false)),
+          dv: this.#padKeys(tf.matMul(p, dyc, true, false)),
         };
       }),
     );
@@ -186,39 +185,39 @@ export class CausalAttention {
   }
 
   /** q (B*K, G*t, D), k (B*K, to, D) -> (B*K, G*t, to) */
-  private probabilities(q: T3, k: T3, from: number, to: number): T3 {
+  #probabilities(q: T3, k: T3, from: number, to: number): T3 {
     return tf.tidy(() => {
-      const { B, K, H, T } = this.shape;
+      const { B, K, H, T } = this.#shape;
       const t = to - from;
-      const mask = t === T ? this.mask : tf.slice(this.mask, [from, 0], [t, to]);
+      const mask = t === T ? this.#mask : tf.slice(this.#mask, [from, 0], [t, to]);
       const scores = tf.reshape<tf.Rank.R4>(tf.matMul(q, k, false, true), [B * K, H / K, t, to]);
       return tf.reshape<tf.Rank.R3>(tf.softmax(tf.add(scores, mask)), [B * K, (H / K) * t, to]);
     });
   }
 
   /** Queries from..to of (B, H, T, width), grouped by key head: (B*K, G*t, width) */
-  private queries(x: T4, from: number, to: number): T3 {
-    const { B, H, K, T } = this.shape;
+  #queries(x: T4, from: number, to: number): T3 {
+    const { B, H, K, T } = this.#shape;
     const width = x.shape[3];
     const some = to - from === T ? x : tf.slice(x, [0, 0, from, 0], [B, H, to - from, width]);
     return tf.reshape(some, [B * K, (H / K) * (to - from), width]);
   }
 
   /** (B*K, G*t, D) -> (B, H, t, D) */
-  private ungroup(x: T3, t: number): T4 {
-    const { B, H, D } = this.shape;
+  #ungroup(x: T3, t: number): T4 {
+    const { B, H, D } = this.#shape;
     return tf.reshape(x, [B, H, t, D]);
   }
 
   /** Keys or values 0..to of (B, K, T, D): (B*K, to, D) */
-  private keys(x: T4, to: number): T3 {
-    const { B, K, T, D } = this.shape;
+  #keys(x: T4, to: number): T3 {
+    const { B, K, T, D } = this.#shape;
     return tf.reshape(to === T ? x : tf.slice(x, [0, 0, 0, 0], [B, K, to, D]), [B * K, to, D]);
   }
 
   /** (B*K, to, D) -> (B*K, T, D), zeros after `to` */
-  private padKeys(x: T3): T3 {
-    const { T } = this.shape;
+  #padKeys(x: T3): T3 {
+    const { T } = this.#shape;
     const to = x.shape[1];
     return to === T
       ? x

@@ -44,30 +44,30 @@ export type WeightSource = Pick<HfModel, 'config' | 'info' | 'readF32'>;
 
 export class LlamaModel {
   readonly config: ModelConfig;
-  private readonly embedding: tf.Tensor2D; // (V, C)
-  private readonly head: tf.Tensor2D; // (V, C), the embedding itself when tied
-  private readonly finalNorm: tf.Tensor1D;
-  private readonly blocks: Block[];
-  private readonly rotateHalf: tf.Tensor2D;
-  private readonly positionsByLength = new Map<number, Positions>();
-  private readonly owned: tf.Tensor[] = [];
+  readonly #embedding: tf.Tensor2D; // (V, C)
+  readonly #head: tf.Tensor2D; // (V, C), the embedding itself when tied
+  readonly #finalNorm: tf.Tensor1D;
+  readonly #blocks: Block[];
+  readonly #rotateHalf: tf.Tensor2D;
+  readonly #positionsByLength = new Map<number, Positions>();
+  readonly #owned: tf.Tensor[] = [];
 
   /** Reads all weights, converts them to float32 and hands them to the active back end. */
   constructor(source: WeightSource) {
     const { config } = source;
     this.config = config;
     const own = <T extends tf.Tensor>(tensor: T): T => {
-      this.owned.push(tensor);
+      this.#owned.push(tensor);
       return tensor;
     };
     const vector = (name: string) => own(tf.tensor1d(source.readF32(name)));
     const matrix = (name: string) =>
       own(tf.tensor2d(source.readF32(name), source.info(name).shape as [number, number]));
 
-    this.embedding = matrix('model.embed_tokens.weight');
-    this.head = config.tieWordEmbeddings ? this.embedding : matrix('lm_head.weight');
-    this.finalNorm = vector('model.norm.weight');
-    this.blocks = Array.from({ length: config.numLayers }, (_, i) => {
+    this.#embedding = matrix('model.embed_tokens.weight');
+    this.#head = config.tieWordEmbeddings ? this.#embedding : matrix('lm_head.weight');
+    this.#finalNorm = vector('model.norm.weight');
+    this.#blocks = Array.from({ length: config.numLayers }, (_, i) => {
       const name = `model.layers.${i}`;
       const project = (projection: Projection): Linear => ({
         weight: matrix(`${name}.${projection}.weight`),
@@ -87,7 +87,7 @@ export class LlamaModel {
         projections: Object.fromEntries(PROJECTIONS.map((p) => [p, project(p)])) as Record<Projection, Linear>,
       };
     });
-    this.rotateHalf = own(rotateHalfMatrix(config.headDim));
+    this.#rotateHalf = own(rotateHalfMatrix(config.headDim));
   }
 
   /**
@@ -98,40 +98,40 @@ export class LlamaModel {
    * @param ids (B, T) int32
    * @returns (M, C)
    */
-  forward(ids: tf.Tensor2D, { lora, blocks = this.blocks.length, onHidden }: ForwardOptions = {}): tf.Tensor2D {
+  forward(ids: tf.Tensor2D, { lora, blocks = this.#blocks.length, onHidden }: ForwardOptions = {}): tf.Tensor2D {
     const [B, T] = ids.shape;
     const { rmsNormEps } = this.config;
-    let x = tf.gather(this.embedding, tf.reshape(ids, [B * T])) as tf.Tensor2D;
+    let x = tf.gather(this.#embedding, tf.reshape(ids, [B * T])) as tf.Tensor2D;
     onHidden?.(0, x);
     for (let i = 0; i < blocks; i++) {
-      x = this.block(i, x, B, T, lora);
-      if (i + 1 < this.blocks.length) onHidden?.(i + 1, x);
+      x = this.#block(i, x, B, T, lora);
+      if (i + 1 < this.#blocks.length) onHidden?.(i + 1, x);
     }
-    if (blocks < this.blocks.length) return x;
-    x = rmsNorm(x, this.finalNorm, rmsNormEps);
+    if (blocks < this.#blocks.length) return x;
+    x = rmsNorm(x, this.#finalNorm, rmsNormEps);
     onHidden?.(blocks, x);
     return x;
   }
 
   /** Logits of the given final hidden states, without gradient. (P, C) -> (P, V) */
   logits(hidden: tf.Tensor2D): tf.Tensor2D {
-    return project(hidden, this.head);
+    return project(hidden, this.#head);
   }
 
   /** Weighted sum of the targets' cross-entropies given the final hidden states; see completionLoss. */
   loss(hidden: tf.Tensor2D, targets: tf.Tensor1D, weights: tf.Tensor1D): tf.Scalar {
-    return completionLoss(hidden, this.head, targets, weights);
+    return completionLoss(hidden, this.#head, targets, weights);
   }
 
   dispose(): void {
-    tf.dispose(this.owned);
-    for (const { cos, sin, mask } of this.positionsByLength.values()) tf.dispose([cos, sin, mask]);
-    this.positionsByLength.clear();
+    tf.dispose(this.#owned);
+    for (const { cos, sin, mask } of this.#positionsByLength.values()) tf.dispose([cos, sin, mask]);
+    this.#positionsByLength.clear();
   }
 
-  private block(index: number, x: tf.Tensor2D, B: number, T: number, lora: LoraBinding | undefined): tf.Tensor2D {
+  #block(index: number, x: tf.Tensor2D, B: number, T: number, lora: LoraBinding | undefined): tf.Tensor2D {
     const { numHeads: H, numKvHeads: K, headDim: D, rmsNormEps: eps } = this.config;
-    const block = this.blocks[index]!;
+    const block = this.#blocks[index]!;
     const linears = (...projections: Projection[]) =>
       new LoraLinears(
         projections.map((p) => block.projections[p]),
@@ -143,7 +143,7 @@ export class LlamaModel {
     const qkv = linears('self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj');
     const beforeAnyLora = index === 0 && qkv.factors.length > 0;
     const h = rmsNorm(x, block.inputNorm, eps);
-    const heads = selfAttention(h, qkv, block.headNorms, this.positions(T), { B, T, H, K, D }, !beforeAnyLora);
+    const heads = selfAttention(h, qkv, block.headNorms, this.#positions(T), { B, T, H, K, D }, !beforeAnyLora);
     const attended = tf.add(x, loraLinear(heads, linears('self_attn.o_proj'))) as tf.Tensor2D;
 
     // 2) SwiGLU on the normalised sum
@@ -153,8 +153,8 @@ export class LlamaModel {
   }
 
   /** Rotary tables and attention mask for T positions, made once per length. */
-  private positions(T: number): Positions {
-    let entry = this.positionsByLength.get(T);
+  #positions(T: number): Positions {
+    let entry = this.#positionsByLength.get(T);
     if (entry === undefined) {
       const { headDim, slidingWindow } = this.config;
       const { cos, sin } = rotaryAngles(this.config, T);
@@ -169,10 +169,10 @@ export class LlamaModel {
       entry = {
         cos: table(cos),
         sin: table(sin),
-        rotateHalf: this.rotateHalf,
+        rotateHalf: this.#rotateHalf,
         mask: tf.keep(tf.tensor2d(causalMask(T, slidingWindow), [T, T])),
       };
-      this.positionsByLength.set(T, entry);
+      this.#positionsByLength.set(T, entry);
     }
     return entry;
   }

@@ -30,31 +30,31 @@ export interface StackedFactors {
 }
 
 export class LoraLinears {
+  readonly #layers: readonly Linear[];
+  readonly #gate: T2 | undefined;
   /** Factors in the order in which gradients are returned: A, B of each layer that has them. */
   readonly factors: T2[];
-  private readonly adapted: Array<StackedFactors | undefined>;
+  readonly #adapted: Array<StackedFactors | undefined>;
 
   /** @param gate (M, R): every row's coefficients times the LoRA scale, each repeated r times */
-  constructor(
-    private readonly layers: readonly Linear[],
-    factors: ReadonlyArray<StackedFactors | undefined>,
-    private readonly gate: T2 | undefined,
-  ) {
-    this.adapted = factors.map((f) => (gate === undefined ? undefined : f));
-    this.factors = this.present.flatMap(({ a, b }) => [a, b]);
+  constructor(layers: readonly Linear[], factors: ReadonlyArray<StackedFactors | undefined>, gate: T2 | undefined) {
+    this.#layers = layers;
+    this.#gate = gate;
+    this.#adapted = factors.map((f) => (gate === undefined ? undefined : f));
+    this.factors = this.#present.flatMap(({ a, b }) => [a, b]);
   }
 
   /** x (M, in) -> ys (M, out) of each layer, and hidden (M, L*R): the gated x A^T, undefined when no layer has factors */
   forward(x: T2): { ys: T2[]; hidden: T2 | undefined } {
-    const base = this.layers.map(({ weight, bias }) => {
+    const base = this.#layers.map(({ weight, bias }) => {
       const y: T2 = tf.matMul(x, weight, false, true);
       return bias === null ? y : (tf.add(y, bias) as T2);
     });
-    if (this.present.length === 0) return { ys: base, hidden: undefined };
-    const hidden = tf.mul(tf.matMul(x, this.stackedA(), false, true), this.wideGate()) as T2;
-    const parts = this.columns(hidden);
+    if (this.#present.length === 0) return { ys: base, hidden: undefined };
+    const hidden = tf.mul(tf.matMul(x, this.#stackedA(), false, true), this.#wideGate()) as T2;
+    const parts = this.#columns(hidden);
     const ys = base.map((y, i) => {
-      const factors = this.adapted[i];
+      const factors = this.#adapted[i];
       return factors === undefined ? y : (tf.add(y, tf.matMul(parts.shift()!, factors.b, false, true)) as T2);
     });
     return { ys, hidden };
@@ -67,49 +67,49 @@ export class LoraLinears {
    * @param needsInput false where x depends on nothing trainable, which saves its products
    */
   backward(dys: T2[], x: T2, hidden: T2 | undefined, needsInput: boolean): { dx: T2 | undefined; factors: T2[] } {
-    const terms: T2[] = needsInput ? dys.map((dy, i) => tf.matMul(dy, this.layers[i]!.weight)) : [];
+    const terms: T2[] = needsInput ? dys.map((dy, i) => tf.matMul(dy, this.#layers[i]!.weight)) : [];
     const factors: T2[] = [];
     if (hidden !== undefined) {
-      const parts = this.columns(hidden);
-      const adapted = dys.map((dy, i) => ({ dy, b: this.adapted[i]?.b })).filter(({ b }) => b !== undefined);
+      const parts = this.#columns(hidden);
+      const adapted = dys.map((dy, i) => ({ dy, b: this.#adapted[i]?.b })).filter(({ b }) => b !== undefined);
       const ungated = adapted.map(({ dy, b }) => tf.matMul(dy, b!) as T2); // (M, R) each
-      const du = tf.mul(ungated.length === 1 ? ungated[0]! : (tf.concat(ungated, 1) as T2), this.wideGate()) as T2; // (M, L*R)
-      if (needsInput) terms.push(tf.matMul(du, this.stackedA()));
+      const du = tf.mul(ungated.length === 1 ? ungated[0]! : (tf.concat(ungated, 1) as T2), this.#wideGate()) as T2; // (M, L*R)
+      if (needsInput) terms.push(tf.matMul(du, this.#stackedA()));
       const da: T2 = tf.matMul(du, x, true, false); // (L*R, in)
       adapted.forEach(({ dy }, i) => {
-        factors.push(this.rows(da, i), tf.matMul(dy, parts[i]!, true, false));
+        factors.push(this.#rows(da, i), tf.matMul(dy, parts[i]!, true, false));
       });
     }
     return { dx: needsInput ? sumOf(terms) : undefined, factors };
   }
 
-  private get present(): StackedFactors[] {
-    return this.adapted.filter((f) => f !== undefined);
+  get #present(): StackedFactors[] {
+    return this.#adapted.filter((f) => f !== undefined);
   }
 
   /** (L*R, in) */
-  private stackedA(): T2 {
-    const all = this.present.map(({ a }) => a);
+  #stackedA(): T2 {
+    const all = this.#present.map(({ a }) => a);
     return all.length === 1 ? all[0]! : tf.concat(all, 0);
   }
 
   /** (M, L*R) */
-  private wideGate(): T2 {
-    const L = this.present.length;
-    return L === 1 ? this.gate! : tf.tile(this.gate!, [1, L]);
+  #wideGate(): T2 {
+    const L = this.#present.length;
+    return L === 1 ? this.#gate! : tf.tile(this.#gate!, [1, L]);
   }
 
   /** (M, L*R) cut into (M, R) of each layer */
-  private columns(x: T2): T2[] {
-    const L = this.present.length;
+  #columns(x: T2): T2[] {
+    const L = this.#present.length;
     const [M, width] = x.shape;
     if (L === 1) return [x];
     return Array.from({ length: L }, (_, i) => tf.slice(x, [0, (i * width) / L], [M, width / L]));
   }
 
   /** rows of the i-th layer in (L*R, in) */
-  private rows(x: T2, i: number): T2 {
-    const L = this.present.length;
+  #rows(x: T2, i: number): T2 {
+    const L = this.#present.length;
     const [height, width] = x.shape;
     return L === 1 ? x : tf.slice(x, [(i * height) / L, 0], [height / L, width]);
   }

@@ -92,30 +92,30 @@ class OpenAdapter implements PeftAdapter {
   readonly config: PeftConfig;
   readonly modules: readonly LoraModule[];
   readonly sizeBytes: number;
-  private readonly file: SafetensorsFile;
+  readonly #file: SafetensorsFile;
 
   constructor(dir: string, config: PeftConfig, file: SafetensorsFile) {
     this.dir = dir;
     this.config = config;
-    this.file = file;
+    this.#file = file;
     this.sizeBytes = file.sizeBytes;
     this.modules = findModules(file, config, join(dir, ADAPTER_CONFIG));
   }
 
   readA(module: LoraModule): Float32Array {
-    return this.read(module, 'A', new Float32Array(module.r * module.in));
+    return this.#read(module, 'A', new Float32Array(module.r * module.in));
   }
 
   readB(module: LoraModule): Float32Array {
-    return this.read(module, 'B', new Float32Array(module.out * module.r));
+    return this.#read(module, 'B', new Float32Array(module.out * module.r));
   }
 
   readAInto(module: LoraModule, target: Float32Array): void {
-    this.read(module, 'A', target);
+    this.#read(module, 'A', target);
   }
 
   readBInto(module: LoraModule, target: Float32Array): void {
-    this.read(module, 'B', target);
+    this.#read(module, 'B', target);
   }
 
   validate(): void {
@@ -123,25 +123,25 @@ class OpenAdapter implements PeftAdapter {
     for (const module of this.modules) {
       for (const side of ['A', 'B'] as const) {
         const name = loraTensorName(module.name, side);
-        if (firstNonFinite(this.file.readF32(name)) !== -1) bad.push(name);
+        if (firstNonFinite(this.#file.readF32(name)) !== -1) bad.push(name);
       }
     }
-    if (bad.length > 0) throw this.notFinite(bad);
+    if (bad.length > 0) throw this.#notFinite(bad);
   }
 
   close(): void {
-    this.file.close();
+    this.#file.close();
   }
 
-  private read(module: LoraModule, side: LoraSide, target: Float32Array): Float32Array {
+  #read(module: LoraModule, side: LoraSide, target: Float32Array): Float32Array {
     const name = loraTensorName(module.name, side);
-    this.file.readInto(name, target);
+    this.#file.readInto(name, target);
     if (firstNonFinite(target) !== -1) this.validate(); // throws, and names the others too
     return target;
   }
 
-  private notFinite(names: string[]): CrayonError {
-    return new CrayonError('tensor-not-finite', `${this.file.path}: NaN or infinity in ${names.join(', ')}`, {
+  #notFinite(names: string[]): CrayonError {
+    return new CrayonError('tensor-not-finite', `${this.#file.path}: NaN or infinity in ${names.join(', ')}`, {
       hint: 'The adapter is broken, most likely by its training: it cannot be used.',
     });
   }

@@ -37,7 +37,7 @@ export class WorkDirectory {
       refuseLocked(path, 'output');
       if (fresh) this.remove();
       // A run that ended before its first stage was kept binds nobody.
-      this.resumed = exists(file) && this.hasStages();
+      this.resumed = exists(file) && this.#hasStages();
       if (!this.resumed) {
         ensureDirectory(path);
         writeJson(file, fingerprint);
@@ -59,12 +59,12 @@ export class WorkDirectory {
 
   /** The tensors of a finished stage, or undefined where it has not been reached. */
   load(stage: string): SafetensorsFile | undefined {
-    const file = this.file(stage);
+    const file = this.#file(stage);
     return exists(file) ? orStartOver(() => SafetensorsFile.open(file)) : undefined;
   }
 
   save(stage: string, tensors: TensorToWrite[]): void {
-    writeSafetensors(this.file(stage), tensors);
+    writeSafetensors(this.#file(stage), tensors);
   }
 
   /** Lets the next run in, now that this one has failed. */
@@ -79,14 +79,14 @@ export class WorkDirectory {
 
   /** After a failure: deletes it where no stage has been kept, so that nothing is left which serves nobody. */
   removeUnlessStarted(): void {
-    if (exists(this.path) && !this.hasStages()) this.remove();
+    if (exists(this.path) && !this.#hasStages()) this.remove();
   }
 
-  private hasStages(): boolean {
+  #hasStages(): boolean {
     return entriesOf(this.path).some((name) => name.endsWith(STAGE_EXTENSION));
   }
 
-  private file(stage: string): string {
+  #file(stage: string): string {
     return join(this.path, stage + STAGE_EXTENSION);
   }
 }

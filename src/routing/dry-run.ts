@@ -94,7 +94,12 @@ async function firstTokens(
   const tracker = new ConfidenceTracker(measure, tokens);
   const request: GenerateRequest = {
     ...query,
-    ...{ temperature: 0, topP: 1, seed: null, stop: [], topLogprobs: null, signal },
+    temperature: 0,
+    topP: 1,
+    seed: null,
+    stop: [],
+    topLogprobs: null,
+    signal,
     ...(needsDistribution(measure) ? { distribution: true } : {}),
   };
   let answer = '';

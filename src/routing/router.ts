@@ -83,35 +83,38 @@ export class Router {
 
 /** One query on its way to a source. */
 class Query {
-  private current: Generation | null = null;
+  readonly #parts: RouterParts;
+  readonly #request: GenerateRequest;
+  readonly #rule: RoutingRule;
+  #current: Generation | null = null;
 
-  constructor(
-    private readonly parts: RouterParts,
-    private readonly request: GenerateRequest,
-    private readonly rule: RoutingRule,
-  ) {}
+  constructor(parts: RouterParts, request: GenerateRequest, rule: RoutingRule) {
+    this.#parts = parts;
+    this.#request = request;
+    this.#rule = rule;
+  }
 
   /** Finds the source and reads its answer up to the first token: from there on, nothing can change. */
   async settle(): Promise<{ decision: Decision; opened: Opened }> {
-    let step = this.mended(() => this.rule.beforeWork());
-    if (step === GO_ON && this.rule.needsComplexity) {
-      step = await this.mendedLater(async () => {
-        const { prompt, adapters, signal } = this.request;
-        return this.rule.afterPrefill(await this.parts.edge.promptNll(prompt, adapters ?? [], signal));
+    let step = this.#mended(() => this.#rule.beforeWork());
+    if (step === GO_ON && this.#rule.needsComplexity) {
+      step = await this.#mendedLater(async () => {
+        const { prompt, adapters, signal } = this.#request;
+        return this.#rule.afterPrefill(await this.#parts.edge.promptNll(prompt, adapters ?? [], signal));
       });
     }
     let opened: Opened | null = null;
-    if (step === GO_ON) ({ decision: step, opened } = await this.askDevice());
+    if (step === GO_ON) ({ decision: step, opened } = await this.#askDevice());
 
     // At most one change of source from here: the rule throws when both have failed.
     while (opened === null || step.source === 'in_cloud') {
       const source: Source = step.source;
       try {
-        const fresh = await this.open(source);
+        const fresh = await this.#open(source);
         return { decision: step, opened: fresh };
       } catch (error) {
-        this.refuseIfGivenUp(error);
-        step = source === 'in_cloud' ? this.rule.insteadOfServer(error) : this.rule.insteadOfDevice(error);
+        this.#refuseIfGivenUp(error);
+        step = source === 'in_cloud' ? this.#rule.insteadOfServer(error) : this.#rule.insteadOfDevice(error);
         // The whole answer was there when the rule turned it down: it is still the device's answer.
         if (step.source === 'on_device' && opened !== null) break;
       }
@@ -123,36 +126,36 @@ class Query {
    * The device generates; where confidence has a say, its first tokens are held back until it has spoken. A complete answer
    * is kept although the server is preferred to it, for the case that the server fails.
    */
-  private async askDevice(): Promise<{ decision: Decision; opened: Opened | null }> {
+  async #askDevice(): Promise<{ decision: Decision; opened: Opened | null }> {
     try {
-      if (!this.rule.needsConfidence) return { decision: this.rule.accept(), opened: await this.open('on_device') };
-      const { measure, tokens } = this.parts.config.confidence;
+      if (!this.#rule.needsConfidence) return { decision: this.#rule.accept(), opened: await this.#open('on_device') };
+      const { measure, tokens } = this.#parts.config.confidence;
       const tracker = new ConfidenceTracker(measure, tokens);
-      const opened = await this.open('on_device', needsDistribution(measure), (event) => {
+      const opened = await this.#open('on_device', needsDistribution(measure), (event) => {
         if (event.type === 'token') tracker.add(event);
         return event.type === 'end' || tracker.complete;
       });
-      const decision = this.rule.afterTokens(tracker.value());
+      const decision = this.#rule.afterTokens(tracker.value());
       if (decision.source === 'on_device') return { decision, opened };
       this.close();
       return { decision, opened: opened.held.at(-1)?.type === 'end' ? opened : null };
     } catch (error) {
       this.close();
-      this.refuseIfGivenUp(error);
-      return { decision: this.rule.insteadOfDevice(error), opened: null };
+      this.#refuseIfGivenUp(error);
+      return { decision: this.#rule.insteadOfDevice(error), opened: null };
     }
   }
 
   /** Starts a source and reads until `enough`: by default the first token, or the end of an empty answer. */
-  private async open(
+  async #open(
     source: Source,
     distribution = false,
     enough: (event: GenerateEvent) => boolean = (event) => event.type !== 'start',
   ): Promise<Opened> {
     this.close();
-    const engine = source === 'on_device' ? this.parts.edge : this.parts.server!;
-    const rest = new Generation(engine, forSource(this.request, source, distribution));
-    this.current = rest;
+    const engine = source === 'on_device' ? this.#parts.edge : this.#parts.server!;
+    const rest = new Generation(engine, forSource(this.#request, source, distribution));
+    this.#current = rest;
     const held: GenerateEvent[] = [];
     for (;;) {
       const event = await rest.next();
@@ -163,78 +166,77 @@ class Query {
   }
 
   /** A device that fails before it generates (its tokenizer, its embedding) fails like one that fails later. */
-  private mended<T extends Decision | typeof GO_ON>(ask: () => T): Decision | T {
+  #mended<T extends Decision | typeof GO_ON>(ask: () => T): Decision | T {
     try {
       return ask();
     } catch (error) {
-      this.refuseIfGivenUp(error);
-      return this.rule.insteadOfDevice(error);
+      this.#refuseIfGivenUp(error);
+      return this.#rule.insteadOfDevice(error);
     }
   }
 
-  private async mendedLater<T extends Decision | typeof GO_ON>(ask: () => Promise<T>): Promise<Decision | T> {
+  async #mendedLater<T extends Decision | typeof GO_ON>(ask: () => Promise<T>): Promise<Decision | T> {
     try {
       return await ask();
     } catch (error) {
-      this.refuseIfGivenUp(error);
-      return this.rule.insteadOfDevice(error);
+      this.#refuseIfGivenUp(error);
+      return this.#rule.insteadOfDevice(error);
     }
   }
 
   /** A client that has gone away wants no other source. */
-  private refuseIfGivenUp(error: unknown): void {
-    if (this.request.signal.aborted) throw error;
+  #refuseIfGivenUp(error: unknown): void {
+    if (this.#request.signal.aborted) throw error;
   }
 
   /** Ends what is being generated; nothing happens when it has ended by itself. */
   close(): void {
-    this.current?.abandon();
-    this.current = null;
+    this.#current?.abandon();
+    this.#current = null;
   }
 }
 
 /** One engine's answer under way, which can be ended at once. */
 class Generation {
-  private readonly controller = new AbortController();
-  private readonly iterator: AsyncIterator<GenerateEvent>;
-  private over = false;
+  readonly #request: GenerateRequest;
+  readonly #controller = new AbortController();
+  readonly #iterator: AsyncIterator<GenerateEvent>;
+  #over = false;
 
-  constructor(
-    engine: Engine,
-    private readonly request: GenerateRequest,
-  ) {
+  constructor(engine: Engine, request: GenerateRequest) {
+    this.#request = request;
     // Not AbortSignal.any: its bookkeeping costs milliseconds of garbage collection every hundred queries.
-    if (request.signal.aborted) this.abort();
-    else request.signal.addEventListener('abort', this.abort, { once: true });
-    this.iterator = engine.generate({ ...request, signal: this.controller.signal })[Symbol.asyncIterator]();
+    if (request.signal.aborted) this.#abort();
+    else request.signal.addEventListener('abort', this.#abort, { once: true });
+    this.#iterator = engine.generate({ ...request, signal: this.#controller.signal })[Symbol.asyncIterator]();
   }
 
   /** The next event; null after the last, and once abandoned. */
   async next(): Promise<GenerateEvent | null> {
-    if (this.over) return null;
+    if (this.#over) return null;
     try {
-      const { done, value } = await this.iterator.next();
-      if (done) this.finish();
+      const { done, value } = await this.#iterator.next();
+      if (done) this.#finish();
       return done ? null : value;
     } catch (error) {
-      this.finish();
+      this.#finish();
       throw error;
     }
   }
 
   /** Nobody waits for it: the engine frees what it holds in its own time, and how it ends concerns nobody any more. */
   abandon(): void {
-    if (this.over) return;
-    this.finish();
-    this.abort();
-    this.iterator.return?.().catch(() => {});
+    if (this.#over) return;
+    this.#finish();
+    this.#abort();
+    this.#iterator.return?.().catch(() => {});
   }
 
-  private readonly abort = (): void => this.controller.abort();
+  readonly #abort = (): void => this.#controller.abort();
 
-  private finish(): void {
-    this.over = true;
-    this.request.signal.removeEventListener('abort', this.abort);
+  #finish(): void {
+    this.#over = true;
+    this.#request.signal.removeEventListener('abort', this.#abort);
   }
 }
 

@@ -56,17 +56,18 @@ export type Step = Decision | typeof GO_ON;
 type Failure = { source: Source; error: unknown };
 
 export class RoutingRule {
+  readonly #config: RoutingConfig;
+  readonly #situation: Situation;
   readonly signals: Signals;
-  private failure: Failure | null = null;
+  #failure: Failure | null = null;
   /** the last signal that let the device go on, with its cut */
-  private passed: [score: number, threshold: number] | null = null;
+  #passed: [score: number, threshold: number] | null = null;
   /** false once the query was found to have no profile to be compared with */
-  private hasProfile = true;
+  #hasProfile = true;
 
-  constructor(
-    private readonly config: RoutingConfig,
-    private readonly situation: Situation,
-  ) {
+  constructor(config: RoutingConfig, situation: Situation) {
+    this.#config = config;
+    this.#situation = situation;
     for (const [name, cut] of Object.entries(config.thresholds)) {
       assert.ok(!Number.isNaN(cut), `the threshold of ${name} is not a number`);
     }
@@ -76,28 +77,28 @@ export class RoutingRule {
   }
 
   /** Whether the signals have a say: only where the device is preferred and there is a server to prefer to it. */
-  private get open(): boolean {
-    return this.situation.mode === 'prefer_on_device' && this.situation.hasServer;
+  get #open(): boolean {
+    return this.#situation.mode === 'prefer_on_device' && this.#situation.hasServer;
   }
 
   /** Asked after `beforeWork`, as is the next: without a profile, a probability that needs one has no say. */
   get needsComplexity(): boolean {
-    return this.open && (this.config.thresholds.complexity !== null || this.combines('complexity'));
+    return this.#open && (this.#config.thresholds.complexity !== null || this.#combines('complexity'));
   }
 
   get needsConfidence(): boolean {
-    return this.open && (this.config.thresholds.confidence !== null || this.combined !== null);
+    return this.#open && (this.#config.thresholds.confidence !== null || this.#combined !== null);
   }
 
   /** The weights of the probability of a right answer, where that has a say. */
-  private get combined(): CorrectnessWeights | null {
-    const { thresholds, correctness } = this.config;
-    if (!this.open || (thresholds.correctness ?? null) === null || !correctness) return null;
-    return this.hasProfile || !weighs(correctness, 'scope') ? correctness : null;
+  get #combined(): CorrectnessWeights | null {
+    const { thresholds, correctness } = this.#config;
+    if (!this.#open || (thresholds.correctness ?? null) === null || !correctness) return null;
+    return this.#hasProfile || !weighs(correctness, 'scope') ? correctness : null;
   }
 
-  private combines(signal: 'scope' | 'complexity'): boolean {
-    return this.combined !== null && weighs(this.combined, signal);
+  #combines(signal: 'scope' | 'complexity'): boolean {
+    return this.#combined !== null && weighs(this.#combined, signal);
   }
 
   /**
@@ -107,60 +108,60 @@ export class RoutingRule {
    *   `server-unreachable` where only the server may answer and none is configured
    */
   beforeWork(): Step {
-    const { mode, hasServer, contextTokens, load, scope } = this.situation;
+    const { mode, hasServer, contextTokens, load, scope } = this.#situation;
     if (mode === 'only_in_cloud' || mode === 'prefer_in_cloud') {
-      if (hasServer) return this.decide('in_cloud', 'mode');
+      if (hasServer) return this.#decide('in_cloud', 'mode');
       return this.insteadOfServer(noServer(mode));
     }
-    const tokens = this.readPrompt();
+    const tokens = this.#readPrompt();
     if (tokens > contextTokens) {
-      if (!this.open) throw tooLong(tokens, contextTokens);
-      return this.decide('in_cloud', 'context', tokens, contextTokens);
+      if (!this.#open) throw tooLong(tokens, contextTokens);
+      return this.#decide('in_cloud', 'context', tokens, contextTokens);
     }
-    if (!this.open) return this.decide('on_device', 'mode');
-    if (this.config.load) {
+    if (!this.#open) return this.#decide('on_device', 'mode');
+    if (this.#config.load) {
       const { running, waiting, capacity, queue } = load();
-      if (running >= capacity && waiting >= queue) return this.decide('in_cloud', 'load', waiting, queue);
-      const { minFreeBytes = 0 } = this.config;
-      const free = minFreeBytes > 0 ? this.situation.freeBytes?.() : undefined;
-      if (free !== undefined && free < minFreeBytes) return this.decide('in_cloud', 'memory', free, minFreeBytes);
+      if (running >= capacity && waiting >= queue) return this.#decide('in_cloud', 'load', waiting, queue);
+      const { minFreeBytes = 0 } = this.#config;
+      const free = minFreeBytes > 0 ? this.#situation.freeBytes?.() : undefined;
+      if (free !== undefined && free < minFreeBytes) return this.#decide('in_cloud', 'memory', free, minFreeBytes);
     }
-    if (this.config.thresholds.scope === null && !this.combines('scope')) return GO_ON;
+    if (this.#config.thresholds.scope === null && !this.#combines('scope')) return GO_ON;
     const found = scope();
     if (found === null) {
-      this.hasProfile = false;
+      this.#hasProfile = false;
       return GO_ON;
     }
     this.signals.scope = found.percentile;
     this.signals.similarity = found.similarity;
-    return this.compare('scope', found.percentile);
+    return this.#compare('scope', found.percentile);
   }
 
   /** @param complexity mean negative log-likelihood of the prompt, nats a token */
   afterPrefill(complexity: number): Step {
     assert.ok(this.needsComplexity, 'afterPrefill: complexity has no say here');
     this.signals.complexity = complexity;
-    return this.compare('complexity', complexity);
+    return this.#compare('complexity', complexity);
   }
 
   /** @param confidence of the tokens that the configuration looks at, or of the whole answer where it has fewer */
   afterTokens(confidence: number): Decision {
     assert.ok(this.needsConfidence, 'afterTokens: confidence has no say here');
     this.signals.confidence = confidence;
-    let step = this.compare('confidence', confidence);
-    if (step === GO_ON && this.combined !== null) {
+    let step = this.#compare('confidence', confidence);
+    if (step === GO_ON && this.#combined !== null) {
       const { scope = Number.NaN, complexity = Number.NaN } = this.signals;
       const signals = { scope, complexity, confidence };
-      this.signals.correctness = correctnessOf(this.combined, this.config.confidence.measure, signals);
-      step = this.compare('correctness', this.signals.correctness);
+      this.signals.correctness = correctnessOf(this.#combined, this.#config.confidence.measure, signals);
+      step = this.#compare('correctness', this.signals.correctness);
     }
     return step === GO_ON ? this.accept() : step;
   }
 
   /** The device answers: every signal that has a say let it. */
   accept(): Decision {
-    const [score, threshold] = this.passed ?? [null, null];
-    return this.decide('on_device', 'accepted', score, threshold);
+    const [score, threshold] = this.#passed ?? [null, null];
+    return this.#decide('on_device', 'accepted', score, threshold);
   }
 
   /**
@@ -169,20 +170,20 @@ export class RoutingRule {
    * @throws the device's error, where the mode or the missing server forbids; with the server's too, when it had failed before
    */
   insteadOfDevice(error: unknown): Decision {
-    if (this.failure?.source === 'in_cloud') throw bothFailed(this.failure.error, 'the device', error);
-    if (!this.open || !isFallbackWorthy(error)) throw error;
+    if (this.#failure?.source === 'in_cloud') throw bothFailed(this.#failure.error, 'the device', error);
+    if (!this.#open || !isFallbackWorthy(error)) throw error;
     // What the rule would have sent to the server had it known: not a failure of the device.
-    const { contextTokens } = this.situation;
+    const { contextTokens } = this.#situation;
     if (isCrayonError(error, 'context-exceeded')) {
-      return this.decide('in_cloud', 'context', this.readPrompt(), contextTokens);
+      return this.#decide('in_cloud', 'context', this.#readPrompt(), contextTokens);
     }
     if (isCrayonError(error, 'engine-busy')) {
-      if (!this.config.load) throw error;
-      const { waiting, queue } = this.situation.load();
-      return this.decide('in_cloud', 'load', waiting, queue);
+      if (!this.#config.load) throw error;
+      const { waiting, queue } = this.#situation.load();
+      return this.#decide('in_cloud', 'load', waiting, queue);
     }
-    this.failure = { source: 'on_device', error };
-    return this.decide('in_cloud', 'device-failed');
+    this.#failure = { source: 'on_device', error };
+    return this.#decide('in_cloud', 'device-failed');
   }
 
   /**
@@ -191,48 +192,43 @@ export class RoutingRule {
    * @throws the server's error, where the mode forbids or the device cannot; with the device's too, when it had failed before
    */
   insteadOfServer(error: unknown): Decision {
-    const { mode, contextTokens } = this.situation;
-    if (this.failure?.source === 'on_device') throw bothFailed(this.failure.error, 'the server', error);
+    const { mode, contextTokens } = this.#situation;
+    if (this.#failure?.source === 'on_device') throw bothFailed(this.#failure.error, 'the server', error);
     if (mode === 'only_in_cloud' || mode === 'only_on_device' || !isFallbackWorthy(error)) throw error;
-    const tokens = this.readPrompt();
+    const tokens = this.#readPrompt();
     if (tokens > contextTokens) throw bothFailed(error, 'the device', tooLong(tokens, contextTokens));
-    this.failure = { source: 'in_cloud', error };
-    return this.decide('on_device', reasonOf(error));
+    this.#failure = { source: 'in_cloud', error };
+    return this.#decide('on_device', reasonOf(error));
   }
 
   /** A signal without a cut of its own is looked at all the same: what is made of it must be a number. */
-  private compare(reason: keyof Thresholds, score: number): Step {
+  #compare(reason: keyof Thresholds, score: number): Step {
     if (Number.isNaN(score)) {
       return this.insteadOfDevice(new CrayonError('model-invalid', `the device's ${reason} score is not a number`));
     }
-    const cut = this.config.thresholds[reason] ?? null;
+    const cut = this.#config.thresholds[reason] ?? null;
     if (cut === null) return GO_ON;
     const toServer = reason === 'complexity' ? score > cut : score < cut;
-    if (toServer) return this.decide('in_cloud', reason, score, cut);
-    this.passed = [score, cut];
+    if (toServer) return this.#decide('in_cloud', reason, score, cut);
+    this.#passed = [score, cut];
     return GO_ON;
   }
 
-  private readPrompt(): number {
-    this.signals.promptTokens ??= this.situation.promptTokens();
-    return this.signals.promptTokens + this.situation.maxTokens;
+  #readPrompt(): number {
+    this.signals.promptTokens ??= this.#situation.promptTokens();
+    return this.signals.promptTokens + this.#situation.maxTokens;
   }
 
-  private decide(
-    source: Source,
-    reason: Reason,
-    score: number | null = null,
-    threshold: number | null = null,
-  ): Decision {
+  #decide(source: Source, reason: Reason, score: number | null = null, threshold: number | null = null): Decision {
     const decision: Decision = {
       source,
       reason,
       score,
       threshold,
       signals: { ...this.signals },
-      fallbackFrom: this.failure?.source ?? null,
+      fallbackFrom: this.#failure?.source ?? null,
     };
-    return this.failure === null ? decision : { ...decision, failure: describe(this.failure.error) };
+    return this.#failure === null ? decision : { ...decision, failure: describe(this.#failure.error) };
   }
 }
 

@@ -36,20 +36,20 @@ export class SafetensorsFile {
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: Readonly<Record<string, string>>;
   readonly sizeBytes: number;
-  private readonly fd: number;
-  private readonly dataStart: number;
-  private isOpen = true;
+  readonly #fd: number;
+  readonly #dataStart: number;
+  #isOpen = true;
 
   private constructor(path: string, fd: number, sizeBytes: number) {
     this.path = path;
-    this.fd = fd;
+    this.#fd = fd;
     this.sizeBytes = sizeBytes;
     const field = new Uint8Array(Math.min(LENGTH_BYTES, sizeBytes));
     readFully(fd, field, 0, path);
     const header = allocate(path, 'header', () => new Uint8Array(parseHeaderLength(field, sizeBytes, path)));
     readFully(fd, header, LENGTH_BYTES, path);
-    this.dataStart = LENGTH_BYTES + header.byteLength;
-    const { tensors, metadata } = parseHeader(header, sizeBytes - this.dataStart, path);
+    this.#dataStart = LENGTH_BYTES + header.byteLength;
+    const { tensors, metadata } = parseHeader(header, sizeBytes - this.#dataStart, path);
     this.tensors = tensors;
     this.metadata = metadata;
   }
@@ -80,13 +80,13 @@ export class SafetensorsFile {
   readBytes(name: string): Uint8Array {
     const [start, end] = this.info(name).dataOffsets;
     const bytes = allocate(this.path, name, () => new Uint8Array(end - start));
-    this.readAt(bytes, start);
+    this.#readAt(bytes, start);
     return bytes;
   }
 
   /** A float tensor of any width as float32 (float64 is rounded). Integers are refused. */
   readF32(name: string): Float32Array {
-    const { shape } = this.floatInfo(name);
+    const { shape } = this.#floatInfo(name);
     const data = allocate(this.path, name, () => new Float32Array(elementCount(shape)));
     this.readInto(name, data);
     return data;
@@ -94,9 +94,9 @@ export class SafetensorsFile {
 
   /** Like `readF32`, into the caller's array, which must have exactly the tensor's element count. */
   readInto(name: string, target: Float32Array): void {
-    const info = this.floatInfo(name);
+    const info = this.#floatInfo(name);
     assert.equal(target.length, elementCount(info.shape), `target for "${name}" of shape [${info.shape}]`);
-    this.decode(info, info.dataOffsets[0], target);
+    this.#decode(info, info.dataOffsets[0], target);
   }
 
   /**
@@ -105,7 +105,7 @@ export class SafetensorsFile {
    * @returns (rows.length, columns)
    */
   readRowsF32(name: string, rows: ArrayLike<number>): Float32Array {
-    const info = this.floatInfo(name);
+    const info = this.#floatInfo(name);
     const [rowCount, columns] = info.shape;
     if (info.shape.length !== 2 || rowCount === undefined || columns === undefined) {
       throw new CrayonError('safetensors-invalid', `${this.path}: "${name}" has shape [${info.shape}], expected 2-D`);
@@ -117,7 +117,7 @@ export class SafetensorsFile {
       if (!Number.isInteger(row) || row < 0 || row >= rowCount) {
         throw new CrayonError('safetensors-invalid', `${this.path}: row ${row} of "${name}", which has ${rowCount}`);
       }
-      this.decode(info, info.dataOffsets[0] + row * rowBytes, data.subarray(i * columns, (i + 1) * columns));
+      this.#decode(info, info.dataOffsets[0] + row * rowBytes, data.subarray(i * columns, (i + 1) * columns));
     }
     return data;
   }
@@ -127,24 +127,24 @@ export class SafetensorsFile {
    * file when it is smaller than `wholeBelowBytes`. For digests.
    */
   sample(count: number, blockBytes: number, wholeBelowBytes: number): Uint8Array {
-    const headBytes = this.dataStart;
-    if (this.sizeBytes < wholeBelowBytes) return this.readRange(0, this.sizeBytes);
+    const headBytes = this.#dataStart;
+    if (this.sizeBytes < wholeBelowBytes) return this.#readRange(0, this.sizeBytes);
     const out = new Uint8Array(headBytes + count * blockBytes);
-    out.set(this.readRange(0, headBytes));
+    out.set(this.#readRange(0, headBytes));
     const last = this.sizeBytes - headBytes - blockBytes;
     for (let i = 0; i < count; i++) {
       const offset = Math.floor((last * i) / (count - 1));
-      this.readAt(out.subarray(headBytes + i * blockBytes, headBytes + (i + 1) * blockBytes), offset);
+      this.#readAt(out.subarray(headBytes + i * blockBytes, headBytes + (i + 1) * blockBytes), offset);
     }
     return out;
   }
 
   close(): void {
-    if (this.isOpen) closeFile(this.fd);
-    this.isOpen = false;
+    if (this.#isOpen) closeFile(this.#fd);
+    this.#isOpen = false;
   }
 
-  private floatInfo(name: string): TensorInfo {
+  #floatInfo(name: string): TensorInfo {
     const info = this.info(name);
     if (!['F64', 'F32', 'F16', 'BF16'].includes(info.dtype)) {
       throw new CrayonError('safetensors-invalid', `${this.path}: "${name}" is ${info.dtype}, expected a float type`, {
@@ -155,9 +155,9 @@ export class SafetensorsFile {
   }
 
   /** Reads `target.length` elements of `info.dtype` from `start` of the data section and widens them. */
-  private decode(info: TensorInfo, start: number, target: Float32Array): void {
+  #decode(info: TensorInfo, start: number, target: Float32Array): void {
     if (info.dtype === 'F32') {
-      this.readAt(bytesOf(target), start);
+      this.#readAt(bytesOf(target), start);
       return;
     }
     scratch ??= new ArrayBuffer(SCRATCH_BYTES);
@@ -165,7 +165,7 @@ export class SafetensorsFile {
     const step = SCRATCH_BYTES / width;
     for (let done = 0; done < target.length; done += step) {
       const count = Math.min(step, target.length - done);
-      this.readAt(new Uint8Array(scratch, 0, count * width), start + done * width);
+      this.#readAt(new Uint8Array(scratch, 0, count * width), start + done * width);
       const part = target.subarray(done, done + count);
       if (info.dtype === 'F16') float16ToFloat32(new Uint16Array(scratch, 0, count), part);
       else if (info.dtype === 'BF16') bfloat16ToFloat32(new Uint16Array(scratch, 0, count), part);
@@ -173,15 +173,15 @@ export class SafetensorsFile {
     }
   }
 
-  private readRange(start: number, end: number): Uint8Array {
+  #readRange(start: number, end: number): Uint8Array {
     const bytes = new Uint8Array(end - start);
-    readFully(this.fd, bytes, start, this.path);
+    readFully(this.#fd, bytes, start, this.path);
     return bytes;
   }
 
-  private readAt(target: Uint8Array, offset: number): void {
-    assert(this.isOpen, `${this.path} has been closed`);
-    readFully(this.fd, target, this.dataStart + offset, this.path);
+  #readAt(target: Uint8Array, offset: number): void {
+    assert(this.#isOpen, `${this.path} has been closed`);
+    readFully(this.#fd, target, this.#dataStart + offset, this.path);
   }
 }
 

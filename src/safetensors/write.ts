@@ -62,18 +62,18 @@ export class SafetensorsWriter {
   readonly order: ReadonlyArray<Readonly<TensorPlace>>;
   /** Size of the complete file. */
   readonly sizeBytes: number;
-  private readonly path: string;
-  private readonly file: AtomicFileStream;
-  private next = 0;
+  readonly #path: string;
+  readonly #file: AtomicFileStream;
+  #next = 0;
 
   constructor(path: string, tensors: readonly TensorDeclaration[], metadata?: Record<string, string>) {
     const { head, places, dataBytes } = layOut(tensors, metadata);
     assert.equal(new Set(tensors.map(({ name }) => name)).size, tensors.length, 'tensor names must be unique');
-    this.path = path;
+    this.#path = path;
     this.order = places;
     this.sizeBytes = head.byteLength + dataBytes;
-    this.file = new AtomicFileStream(path, this.sizeBytes);
-    this.file.write(head);
+    this.#file = new AtomicFileStream(path, this.sizeBytes);
+    this.#file.write(head);
   }
 
   /**
@@ -83,34 +83,34 @@ export class SafetensorsWriter {
    * @throws CrayonError `tensor-not-finite` when a finite value does not fit into F16
    */
   write(name: string, data: TensorData): void {
-    this.attempt(() => {
-      const place = this.order[this.next];
+    this.#attempt(() => {
+      const place = this.order[this.#next];
       assert.equal(name, place?.name, 'tensors must be written in the order of the layout');
-      const stored = toStored(place!, data, this.path);
+      const stored = toStored(place!, data, this.#path);
       const [start, end] = place!.dataOffsets;
       assert.equal(stored.byteLength, end - start, `bytes of tensor "${name}"`);
-      this.file.write(bytesOf(stored));
-      this.next++;
+      this.#file.write(bytesOf(stored));
+      this.#next++;
     });
   }
 
   /** Syncs and renames into place. */
   finish(): { bytes: number } {
-    this.attempt(() => assert.equal(this.next, this.order.length, 'every declared tensor must be written'));
-    this.file.finish();
+    this.#attempt(() => assert.equal(this.#next, this.order.length, 'every declared tensor must be written'));
+    this.#file.finish();
     return { bytes: this.sizeBytes };
   }
 
   /** Gives up and removes the temporary file. */
   abort(): void {
-    this.file.abort();
+    this.#file.abort();
   }
 
-  private attempt(action: () => void): void {
+  #attempt(action: () => void): void {
     try {
       action();
     } catch (error) {
-      this.file.abort();
+      this.#file.abort();
       throw error;
     }
   }

@@ -20,13 +20,13 @@ export const APP_DEFAULTS = {
 export class EdgeApp {
   /** null while the model is loading */
   parts: ServeParts | null = null;
-  private readonly created: number;
-  private readonly calls = new Set<Call>();
-  private isStopping = false;
-  private whenIdle: (() => void) | null = null;
+  readonly #created: number;
+  readonly #calls = new Set<Call>();
+  #isStopping = false;
+  #whenIdle: (() => void) | null = null;
 
   constructor(readonly settings: AppSettings) {
-    this.created = Math.floor(settings.now() / 1000);
+    this.#created = Math.floor(settings.now() / 1000);
   }
 
   /** The model is loaded: from now on requests are answered. */
@@ -42,7 +42,7 @@ export class EdgeApp {
 
   /** Requests under way. */
   get running(): number {
-    return this.calls.size;
+    return this.#calls.size;
   }
 
   /** Answers a request. Never rejects: a failure is an answer too. */
@@ -50,9 +50,9 @@ export class EdgeApp {
     const { settings } = this;
     const { limits, newId } = settings;
     const call = new Call({ request, id: newId(), requestMs: limits.requestMs });
-    this.calls.add(call);
-    call.onEnd((status) => this.finish(call, status));
-    const response = await this.answer(call);
+    this.#calls.add(call);
+    call.onEnd((status) => this.#finish(call, status));
+    const response = await this.#answer(call);
     response.headers.set('x-request-id', call.id);
     if (!response.headers.has('cache-control')) response.headers.set('cache-control', 'no-store');
     if (!call.isStreaming) call.end(response.status);
@@ -65,41 +65,41 @@ export class EdgeApp {
    * @returns how many had to be ended
    */
   async stop(patienceMs: number): Promise<number> {
-    this.isStopping = true;
+    this.#isStopping = true;
     const idle = new Promise<void>((resolve) => {
-      this.whenIdle = resolve;
+      this.#whenIdle = resolve;
     });
-    if (this.calls.size === 0) return 0;
+    if (this.#calls.size === 0) return 0;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<'late'>((resolve) => {
       timer = setTimeout(resolve, patienceMs, 'late');
     });
     const outcome = await Promise.race([idle, patience]);
     clearTimeout(timer);
-    const left = this.calls.size;
-    if (outcome === 'late') for (const call of this.calls) call.cancel('stop');
+    const left = this.#calls.size;
+    if (outcome === 'late') for (const call of this.#calls) call.cancel('stop');
     return left;
   }
 
-  private async answer(call: Call): Promise<Response> {
+  async #answer(call: Call): Promise<Response> {
     const { guard } = this.settings;
     try {
       guard.checkHost(call.request);
       call.isAuthorised = guard.isAuthorised(call.request);
       const route = findRoute(call);
       if (!route.isPublic) guard.requireKey(call.request);
-      if (this.isStopping) throw unavailable('The server is stopping.', 'stopping');
+      if (this.#isStopping) throw unavailable('The server is stopping.', 'stopping');
       if (this.parts === null) {
         if (route.needsModel) throw unavailable('The model is loading.', 'loading');
-        return await route.handle({ call, parts: null, settings: this.settings, created: this.created });
+        return await route.handle({ call, parts: null, settings: this.settings, created: this.#created });
       }
-      return await route.handle({ call, parts: this.parts, settings: this.settings, created: this.created });
+      return await route.handle({ call, parts: this.parts, settings: this.settings, created: this.#created });
     } catch (error) {
-      return this.failed(call, error);
+      return this.#failed(call, error);
     }
   }
 
-  private failed(call: Call, error: unknown): Response {
+  #failed(call: Call, error: unknown): Response {
     const failure = call.explain(error);
     call.record.code = failure.code;
     if (failure.status === 500) this.settings.log.error({ id: call.id, err: failure.cause ?? error }, 'failed');
@@ -107,10 +107,10 @@ export class EdgeApp {
     return Response.json(failure.body, { status: failure.status, headers: failure.headers });
   }
 
-  private finish(call: Call, status: number): void {
+  #finish(call: Call, status: number): void {
     const { log, metrics } = this.settings;
-    this.calls.delete(call);
-    if (this.calls.size === 0) this.whenIdle?.();
+    this.#calls.delete(call);
+    if (this.#calls.size === 0) this.#whenIdle?.();
     if (call.isAbandoned) metrics.aborted();
     metrics.request(call.route, status, call.ms / 1000);
     const { id, route, record, ms } = call;

@@ -21,26 +21,25 @@ export interface AdamWState {
 const LARGE = 1e30;
 
 export class AdamW {
+  readonly #options: AdamWOptions;
   step: number;
-  private p: tf.Tensor1D;
-  private m: tf.Tensor1D;
-  private v: tf.Tensor1D;
+  #p: tf.Tensor1D;
+  #m: tf.Tensor1D;
+  #v: tf.Tensor1D;
 
-  constructor(
-    start: Float32Array | AdamWState,
-    private readonly options: AdamWOptions = ADAMW_DEFAULTS,
-  ) {
+  constructor(start: Float32Array | AdamWState, options: AdamWOptions = ADAMW_DEFAULTS) {
+    this.#options = options;
     const fresh = start instanceof Float32Array;
     const parameters = fresh ? start : start.parameters;
     this.step = fresh ? 0 : start.step;
-    this.p = tf.keep(tf.tensor1d(parameters));
-    this.m = tf.keep(fresh ? tf.zeros([parameters.length]) : tf.tensor1d(start.m));
-    this.v = tf.keep(fresh ? tf.zeros([parameters.length]) : tf.tensor1d(start.v));
+    this.#p = tf.keep(tf.tensor1d(parameters));
+    this.#m = tf.keep(fresh ? tf.zeros([parameters.length]) : tf.tensor1d(start.m));
+    this.#v = tf.keep(fresh ? tf.zeros([parameters.length]) : tf.tensor1d(start.v));
   }
 
   /** The current parameters; owned by the optimizer, replaced by every update. */
   get parameters(): tf.Tensor1D {
-    return this.p;
+    return this.#p;
   }
 
   /**
@@ -50,16 +49,16 @@ export class AdamW {
    * @returns the gradient's norm before clipping, a scalar that the caller disposes
    */
   update(gradient: tf.Tensor1D, learningRate: number): tf.Scalar {
-    const { beta1, beta2, epsilon, weightDecay, clipNorm } = this.options;
+    const { beta1, beta2, epsilon, weightDecay, clipNorm } = this.#options;
     this.step++;
     const [p, m, v, norm] = tf.tidy(() => {
       // Scalars are multiplied with one another before they meet a long vector: every pass over one counts.
       const square = tf.square(gradient);
       const norm = tf.sqrt(tf.sum(square)) as tf.Scalar;
       const clip: tf.Scalar = tf.minimum(tf.div(Math.min(clipNorm, LARGE), tf.add(norm, 1e-6)), 1);
-      const m = tf.add(tf.mul(this.m, beta1), tf.mul(gradient, tf.mul(clip, 1 - beta1)));
-      const v = tf.add(tf.mul(this.v, beta2), tf.mul(square, tf.mul(tf.square(clip), 1 - beta2)));
-      const decayed = weightDecay === 0 ? this.p : tf.mul(this.p, 1 - learningRate * weightDecay);
+      const m = tf.add(tf.mul(this.#m, beta1), tf.mul(gradient, tf.mul(clip, 1 - beta1)));
+      const v = tf.add(tf.mul(this.#v, beta2), tf.mul(square, tf.mul(tf.square(clip), 1 - beta2)));
+      const decayed = weightDecay === 0 ? this.#p : tf.mul(this.#p, 1 - learningRate * weightDecay);
       // p - stepSize * (m / bias1) / (sqrt(v / bias2) + epsilon)
       const stepSize = learningRate / (1 - beta1 ** this.step);
       const rootScale = 1 / Math.sqrt(1 - beta2 ** this.step);
@@ -67,15 +66,15 @@ export class AdamW {
       const p = stepSize === 0 ? tf.clone(decayed) : tf.sub(decayed, tf.div(m, denominator));
       return [p, m, v, norm] as [tf.Tensor1D, tf.Tensor1D, tf.Tensor1D, tf.Scalar];
     });
-    tf.dispose([this.p, this.m, this.v]);
-    this.p = tf.keep(p);
-    this.m = tf.keep(m);
-    this.v = tf.keep(v);
+    tf.dispose([this.#p, this.#m, this.#v]);
+    this.#p = tf.keep(p);
+    this.#m = tf.keep(m);
+    this.#v = tf.keep(v);
     return norm;
   }
 
   async state(): Promise<AdamWState> {
-    const [parameters, m, v] = await Promise.all([this.p.data(), this.m.data(), this.v.data()]);
+    const [parameters, m, v] = await Promise.all([this.#p.data(), this.#m.data(), this.#v.data()]);
     return {
       step: this.step,
       parameters: Float32Array.from(parameters),
@@ -85,6 +84,6 @@ export class AdamW {
   }
 
   dispose(): void {
-    tf.dispose([this.p, this.m, this.v]);
+    tf.dispose([this.#p, this.#m, this.#v]);
   }
 }

@@ -38,42 +38,42 @@ export interface StepReport {
 }
 
 export class Trainer {
+  readonly #input: TrainerInput;
+  readonly #settings: TrainSettings;
   readonly totalSteps: number;
-  private readonly optimizer: AdamW;
-  private readonly lengths: number[];
-  private readonly batchesPerEpoch: number;
-  private plan: { epoch: number; batches: number[][] } | undefined;
+  readonly #optimizer: AdamW;
+  readonly #lengths: number[];
+  readonly #batchesPerEpoch: number;
+  #plan: { epoch: number; batches: number[][] } | undefined;
 
   /** @param resume the state of a checkpoint made with the same input and settings */
-  constructor(
-    private readonly input: TrainerInput,
-    private readonly settings: TrainSettings,
-    resume?: AdamWState,
-  ) {
-    this.lengths = input.examples.map((e) => e.ids.length);
-    this.batchesPerEpoch = Math.ceil(this.lengths.length / settings.batchSize);
-    this.totalSteps = Math.max(1, Math.ceil((this.batchesPerEpoch * settings.epochs) / settings.gradientAccumulation));
-    this.optimizer = new AdamW(resume ?? initialParameters(input.layout, settings.seed), settings.adamw);
+  constructor(input: TrainerInput, settings: TrainSettings, resume?: AdamWState) {
+    this.#input = input;
+    this.#settings = settings;
+    this.#lengths = input.examples.map((e) => e.ids.length);
+    this.#batchesPerEpoch = Math.ceil(this.#lengths.length / settings.batchSize);
+    this.totalSteps = Math.max(1, Math.ceil((this.#batchesPerEpoch * settings.epochs) / settings.gradientAccumulation));
+    this.#optimizer = new AdamW(resume ?? initialParameters(input.layout, settings.seed), settings.adamw);
   }
 
   get done(): boolean {
-    return this.optimizer.step >= this.totalSteps;
+    return this.#optimizer.step >= this.totalSteps;
   }
 
   /** One update of all parameters. */
   async step(): Promise<StepReport> {
-    const { settings } = this;
-    const index = this.optimizer.step;
+    const settings = this.#settings;
+    const index = this.#optimizer.step;
     const first = index * settings.gradientAccumulation;
-    const last = Math.min(first + settings.gradientAccumulation, Math.ceil(this.batchesPerEpoch * settings.epochs));
-    const batches = Array.from({ length: last - first }, (_, i) => this.batch(first + i));
+    const last = Math.min(first + settings.gradientAccumulation, Math.ceil(this.#batchesPerEpoch * settings.epochs));
+    const batches = Array.from({ length: last - first }, (_, i) => this.#batch(first + i));
 
     // 1) gradients, summed over the micro-batches; every completion token of the step weighs the same
     const targets = batches.reduce((n, batch) => n + batch.padded.targets.length, 0);
     let gradient: tf.Tensor1D | undefined;
     const losses: tf.Scalar[] = [];
     for (const batch of batches) {
-      const { loss, gradient: g } = lossAndGradient(this.input, batch, this.optimizer.parameters, settings, targets);
+      const { loss, gradient: g } = lossAndGradient(this.#input, batch, this.#optimizer.parameters, settings, targets);
       losses.push(loss);
       const sum: tf.Tensor1D = gradient === undefined ? g : tf.add(gradient, g);
       if (gradient !== undefined) tf.dispose([gradient, g]);
@@ -88,7 +88,7 @@ export class Trainer {
       finalShare: settings.finalShare,
     };
     const learningRate = learningRateAt(index, schedule);
-    const norm = this.optimizer.update(gradient!, learningRate);
+    const norm = this.#optimizer.update(gradient!, learningRate);
 
     // 3) read back two numbers
     const lossValues = await Promise.all(losses.map(async (l) => (await l.data())[0]!));
@@ -100,29 +100,29 @@ export class Trainer {
         hint: 'Lower --learning-rate, or check the base model with `crayon score`.',
       });
     }
-    const tokens = batches.reduce((n, b) => n + b.members.reduce((m, i) => m + this.lengths[i]!, 0), 0);
+    const tokens = batches.reduce((n, b) => n + b.members.reduce((m, i) => m + this.#lengths[i]!, 0), 0);
     return { step: index + 1, totalSteps: this.totalSteps, loss, gradientNorm, learningRate, tokens };
   }
 
   state(): Promise<AdamWState> {
-    return this.optimizer.state();
+    return this.#optimizer.state();
   }
 
   dispose(): void {
-    this.optimizer.dispose();
+    this.#optimizer.dispose();
   }
 
-  private batch(index: number): TrainBatch {
-    const epoch = Math.floor(index / this.batchesPerEpoch);
-    if (this.plan?.epoch !== epoch) {
-      const { batchSize, seed } = this.settings;
-      this.plan = { epoch, batches: epochBatches(this.lengths, batchSize, seed, epoch) };
+  #batch(index: number): TrainBatch {
+    const epoch = Math.floor(index / this.#batchesPerEpoch);
+    if (this.#plan?.epoch !== epoch) {
+      const { batchSize, seed } = this.#settings;
+      this.#plan = { epoch, batches: epochBatches(this.#lengths, batchSize, seed, epoch) };
     }
-    const members = this.plan.batches[index % this.batchesPerEpoch]!;
+    const members = this.#plan.batches[index % this.#batchesPerEpoch]!;
     return {
       members,
-      padded: padBatch(members.map((i) => this.input.examples[i]!)),
-      coefficients: members.map((i) => this.input.gates[i]!),
+      padded: padBatch(members.map((i) => this.#input.examples[i]!)),
+      coefficients: members.map((i) => this.#input.gates[i]!),
     };
   }
 }

@@ -125,8 +125,12 @@ describe('scoreCompletions', () => {
 
 describe('answerExamples', () => {
   const choice: Example = {
-    ...{ id: 'c:0', dataset: 'c', prompt: 'the sky is', completion: ' blue' },
-    ...{ choices: [' red', ' blue', ' grey and wet'], answer: 1 },
+    id: 'c:0',
+    dataset: 'c',
+    prompt: 'the sky is',
+    completion: ' blue',
+    choices: [' red', ' blue', ' grey and wet'],
+    answer: 1,
   };
 
   it('records the choice that is likeliest, and how sure the model is of it', async () => {
@@ -156,7 +160,10 @@ describe('inContext', () => {
   const shown = Array.from(
     { length: 5 },
     (_, i): Example => ({
-      ...{ id: `s:${i}`, dataset: 's', prompt: `colour ${i} is`, completion: ` red${i}` },
+      id: `s:${i}`,
+      dataset: 's',
+      prompt: `colour ${i} is`,
+      completion: ` red${i}`,
     }),
   );
   const question: Example = { id: 'q:0', dataset: 's', prompt: 'colour of the sky is', completion: ' blue' };

@@ -12,7 +12,10 @@ const dir = scratch();
 const config = join(dir, 'live.yaml');
 const out = join(dir, 'run');
 const CONFIG = {
-  ...{ name: 'live', model: 'models/crayon-edge', test_examples: 4, latency_examples: 0 },
+  name: 'live',
+  model: 'models/crayon-edge',
+  test_examples: 4,
+  latency_examples: 0,
   pool: {
     dir: 'models/crayon-edge-pool',
     data: ['suite/quickstart.yaml'],
@@ -21,13 +24,12 @@ const CONFIG = {
     centred: false,
   },
   users: [{ name: 'clinic', kind: 'seen-kind', tasks: ['suite/route-clinic.yaml'] }],
-  ...{ strategies: ['base'], server: { model: 'models/crayon-server' } },
+  strategies: ['base'],
+  server: { model: 'models/crayon-server' },
   live: {
-    ...{
-      thresholds: ['user', 'pooled'],
-      calibration_examples: 20,
-      prices: { input_per_million: 1, output_per_million: 2 },
-    },
+    thresholds: ['user', 'pooled'],
+    calibration_examples: 20,
+    prices: { input_per_million: 1, output_per_million: 2 },
     conditions: { networks: ['loopback', 'offline'] },
   },
   load: { clients: [2], requests: 4, warmup: 1, goodput: { e2e: 60_000 } },

@@ -84,7 +84,11 @@ describe('crayon export', () => {
 
   it('prints one JSON document, for a model and for an adapter on a GGUF base', async () => {
     expect(await document(modelArgs(at('q8.gguf'), '--type', 'Q8_0'))).toMatchObject({
-      ...{ out: at('q8.gguf'), kind: 'model', type: 'Q8_0', architecture: 'llama', tensors: 21 },
+      out: at('q8.gguf'),
+      kind: 'model',
+      type: 'Q8_0',
+      architecture: 'llama',
+      tensors: 21,
     });
     const args = ['export', '--gguf', at('lora.gguf'), '--model', at('q8.gguf'), '--adapter', ADAPTER];
     expect(await document(args)).toMatchObject({ kind: 'adapter', type: 'F32', modules: 14, alpha: 8, rescaled: 0 });

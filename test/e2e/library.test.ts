@@ -92,8 +92,14 @@ describe('build', () => {
 describe('blend', () => {
   const blend = (out: string, more: Partial<crayon.BlendPoolOptions> = {}) =>
     crayon.blendPool({
-      ...{ pool: at('pool'), examples: mine, out, estimator: 'similarity', combine: 'cat' },
-      ...{ dtype: 'F32', long: 'error', force: false },
+      pool: at('pool'),
+      examples: mine,
+      out,
+      estimator: 'similarity',
+      combine: 'cat',
+      dtype: 'F32',
+      long: 'error',
+      force: false,
       ...more,
     });
 

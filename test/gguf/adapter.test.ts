@@ -108,7 +108,10 @@ describe('refused', () => {
     const a = () => new Float32Array(2 * inSize).fill(0.1);
     const b = () => new Float32Array(outSize * 2).fill(0.1);
     writePeftAdapter(dir, {
-      ...{ baseModel: 'base', r: 2, loraAlpha: 2, targetModules: [name.split('.').at(-1)!] },
+      baseModel: 'base',
+      r: 2,
+      loraAlpha: 2,
+      targetModules: [name.split('.').at(-1)!],
       modules: [{ name, r: 2, in: inSize, out: outSize, a, b }],
     });
     return dir;

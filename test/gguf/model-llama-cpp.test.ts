@@ -122,7 +122,9 @@ describe('row order', () => {
 function rewrite(from: string, to: string, change: (name: string, data: Float32Array) => Float32Array): void {
   const file = GgufFile.open(from);
   const tensors = [...file.tensors.values()].map(({ name, shape, type }) => ({
-    ...{ name, shape, type: type as GgufWriteType },
+    name,
+    shape,
+    type: type as GgufWriteType,
     data: () => change(name, file.readF32(name)),
   }));
   writeGguf(to, file.metadata, tensors, { force: true });

@@ -36,7 +36,9 @@ const METADATA = new Map<string, GgufValue>([
 
 const ramp = (length: number): Float32Array => Float32Array.from({ length }, (_, i) => (i % 17) / 8 - 1);
 const tensor = (name: string, shape: number[], type: GgufTensorToWrite['type'] = 'F32'): GgufTensorToWrite => ({
-  ...{ name, shape, type },
+  name,
+  shape,
+  type,
   data: () => ramp(shape.reduce((a, b) => a * b, 1)),
 });
 const TENSORS = [

@@ -5,8 +5,19 @@ import { join } from 'node:path';
 import { temporaryDir } from './files.js';
 
 export const VALUE = {
-  ...{ uint8: 0, int8: 1, uint16: 2, int16: 3, uint32: 4, int32: 5, float32: 6, bool: 7, string: 8, array: 9 },
-  ...{ uint64: 10, int64: 11, float64: 12 },
+  uint8: 0,
+  int8: 1,
+  uint16: 2,
+  int16: 3,
+  uint32: 4,
+  int32: 5,
+  float32: 6,
+  bool: 7,
+  string: 8,
+  array: 9,
+  uint64: 10,
+  int64: 11,
+  float64: 12,
 };
 
 export const u8 = (x: number): Buffer => Buffer.of(x);

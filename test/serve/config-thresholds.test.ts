@@ -102,7 +102,10 @@ describe('writeThresholds', () => {
       writeFileSync(at('edge.yaml'), `model: m\nexamples: e.jsonl\n${routing}`);
       const weights = { intercept: 0, probability: 1 };
       writeThresholds(at('edge.yaml'), at('out.yaml'), {
-        ...{ thresholds: { correctness: 0.5 }, weights, remarks: ['why'], force: false },
+        thresholds: { correctness: 0.5 },
+        weights,
+        remarks: ['why'],
+        force: false,
       });
       expect(loadEdgeConfig(at('out.yaml')).routing).toMatchObject({
         thresholds: { correctness: 0.5 },

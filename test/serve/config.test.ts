@@ -64,7 +64,8 @@ describe('the configuration of serve-edge', () => {
   it('reads the weights of a right answer`s probability, absent ones as none', () => {
     const weights = { intercept: -2, probability: 5.5, log_scope: 0.25, complexity: -0.1 };
     const { routing } = read({
-      ...{ model: 'm', examples: 'e.jsonl' },
+      model: 'm',
+      examples: 'e.jsonl',
       routing: { thresholds: { correctness: 0 }, correctness: weights },
     });
     expect(routing.thresholds.correctness).toBe(0);

@@ -94,16 +94,20 @@ function conditionsOf(user: PlannedUser, { conditions }: BenchLive): Wanted[] {
 
 /** One user's part. Cells are handed out as soon as they are there; what several of them share is made once. */
 export class LiveRun {
+  readonly #user: LiveUser;
+  readonly #context: LiveContext;
+  readonly #missing: readonly string[];
+  readonly #onCell: (result: LiveResult) => void;
   /** sentences that a reader should see: devices that are too small, answers that failed */
   readonly notices: string[] = [];
   readonly #server: ChatClient;
   #done = 0;
 
   readonly #files = once(() => {
-    const { pool, base, dir } = this.context;
-    return prepareUser(this.user, pool, base, dir);
+    const { pool, base, dir } = this.#context;
+    return prepareUser(this.#user, pool, base, dir);
   });
-  readonly #serverSide = once(() => this.#askServer(this.user.calibration, 'server, calibration'));
+  readonly #serverSide = once(() => this.#askServer(this.#user.calibration, 'server, calibration'));
   readonly #edges = {
     customised: once(async () => this.#calibrated(true, await this.#serverSide())),
     plain: once(async () => this.#calibrated(false, await this.#serverSide())),
@@ -114,12 +118,11 @@ export class LiveRun {
   };
 
   /** @param missing keys of the cells that are wanted */
-  constructor(
-    private readonly user: LiveUser,
-    private readonly context: LiveContext,
-    private readonly missing: readonly string[],
-    private readonly onCell: (result: LiveResult) => void,
-  ) {
+  constructor(user: LiveUser, context: LiveContext, missing: readonly string[], onCell: (result: LiveResult) => void) {
+    this.#user = user;
+    this.#context = context;
+    this.#missing = missing;
+    this.#onCell = onCell;
     const { baseUrl, model, apiKeyEnv } = context.upstream;
     const apiKey = apiKeyEnv === null ? null : ((context.env ?? process.env)[apiKeyEnv] ?? null);
     this.#server = openChatClient({ baseUrl, model, apiKey });
@@ -128,7 +131,7 @@ export class LiveRun {
   /** Held-out queries of this user, answered by its customised device and by the server. */
   async records(): Promise<CalibrationRecord[]> {
     const { records } = await this.#edges.customised();
-    return records.map((record) => ({ ...record, id: `${this.user.id} ${record.id}` }));
+    return records.map((record) => ({ ...record, id: `${this.#user.id} ${record.id}` }));
   }
 
   /**
@@ -136,7 +139,8 @@ export class LiveRun {
    * @throws CrayonError what starting and asking throw
    */
   async play(pooled: () => Promise<Thresholds>): Promise<void> {
-    const { user, context } = this;
+    const user = this.#user;
+    const context = this.#context;
     const { share } = context.live;
     const edgeOf = (customised: boolean) => (customised ? this.#edges.customised() : this.#edges.plain());
     if (this.#isMissing('edge-live')) await this.#cell('edge-live', 'hybrid', {}, (await edgeOf(true)).alone, true);
@@ -172,7 +176,8 @@ export class LiveRun {
     customised: boolean,
     serverSide: EndpointAnswers,
   ): Promise<{ thresholds: Thresholds; records: CalibrationRecord[]; alone: EndpointAnswers }> {
-    const { user, context } = this;
+    const user = this.#user;
+    const context = this.#context;
     const what = customised ? 'edge' : 'base';
     return this.#withEdge(customised, OPEN_THRESHOLDS, HOME, async (edge) => {
       const signals = await this.#askEdge(edge, user.calibration, 'prefer_on_device', `${what}, calibration`);
@@ -198,7 +203,7 @@ export class LiveRun {
     const title = `${customised ? 'both' : 'hybrid alone'}, ${place.network}, ${place.device}`;
     return this.#where(place, () =>
       this.#withEdge(customised, thresholds, place, (edge) =>
-        this.#askEdge(edge, this.user.test, 'prefer_on_device', title),
+        this.#askEdge(edge, this.#user.test, 'prefer_on_device', title),
       ),
     );
   }
@@ -207,7 +212,7 @@ export class LiveRun {
     const title = `${customised ? 'blending alone' : 'neither'}, ${place.device}`;
     return this.#where(place, () =>
       this.#withEdge(customised, OPEN_THRESHOLDS, place, (edge) =>
-        this.#askEdge(edge, this.user.test, 'only_on_device', title),
+        this.#askEdge(edge, this.#user.test, 'only_on_device', title),
       ),
     );
   }
@@ -218,7 +223,7 @@ export class LiveRun {
       return await work();
     } catch (error) {
       if (!isCrayonError(error, 'out-of-memory') || place.device === HOME.device) throw error;
-      this.notices.push(`${this.user.id} on ${place.device}: ${error.message}.`);
+      this.notices.push(`${this.#user.id} on ${place.device}: ${error.message}.`);
       return null;
     }
   }
@@ -229,13 +234,22 @@ export class LiveRun {
     place: Place,
     work: (edge: LiveEdge) => Promise<T>,
   ): Promise<T> {
-    const { context } = this;
+    const context = this.#context;
     const files = await this.#files();
     const { command, dir, cacheDir, base, upstream, seed, env, signal, live } = context;
     const edge = await startEdge({
-      ...{ command, dir, base, upstream, seed, signal, thresholds },
+      command,
+      dir,
+      base,
+      upstream,
+      seed,
+      signal,
+      thresholds,
       ...(env === undefined ? {} : { env }),
-      ...{ name: 'edge', cacheDir, confidence: live.confidence, network: place.network },
+      name: 'edge',
+      cacheDir,
+      confidence: live.confidence,
+      network: place.network,
       adapter: !customised ? null : live.gate === 'per-query' ? GATE : files.adapter,
       examples: files.examples,
       pool: context.poolScope || live.gate === 'per-query' ? context.pool : null,
@@ -252,13 +266,13 @@ export class LiveRun {
   }
 
   #askEdge(edge: LiveEdge, examples: readonly Example[], mode: string, title: string): Promise<EndpointAnswers> {
-    const { signal } = this.context;
+    const { signal } = this.#context;
     const fields = { crayon: { mode } };
     return this.#ask(edge.client, examples, title, { fields, signal: AbortSignal.any([signal, edge.server.failed]) });
   }
 
   #askServer(examples: readonly Example[], title: string): Promise<EndpointAnswers> {
-    return this.#ask(this.#server, examples, title, { source: 'in_cloud', signal: this.context.signal });
+    return this.#ask(this.#server, examples, title, { source: 'in_cloud', signal: this.#context.signal });
   }
 
   async #ask(
@@ -267,23 +281,28 @@ export class LiveRun {
     title: string,
     how: Pick<EndpointOptions, 'signal' | 'fields' | 'source'>,
   ): Promise<EndpointAnswers> {
-    const { live, maxTokens, onProgress } = this.context;
+    const { live, maxTokens, onProgress } = this.#context;
     const answered = await scoreEndpoint(examples, {
-      ...{ client, method: 'generation', maxTokens, match: live.match, form: live.form, ...how },
+      client,
+      method: 'generation',
+      maxTokens,
+      match: live.match,
+      form: live.form,
+      ...how,
       onProgress: (done, total) =>
         onProgress?.({
-          stage: `live: ${this.user.id}`,
+          stage: `live: ${this.#user.id}`,
           done: this.#done + done / total / 2,
-          total: this.missing.length,
+          total: this.#missing.length,
           note: title,
         }),
     });
-    this.notices.push(...answered.notices.map((notice) => `${this.user.id}, ${title}: ${notice}`));
+    this.notices.push(...answered.notices.map((notice) => `${this.#user.id}, ${title}: ${notice}`));
     return answered;
   }
 
   #isMissing(strategy: string, options: Cell['options'] = {}): boolean {
-    return this.missing.includes(liveCellKey(this.user, strategy, options));
+    return this.#missing.includes(liveCellKey(this.#user, strategy, options));
   }
 
   async #cell(
@@ -293,12 +312,13 @@ export class LiveRun {
     answered: EndpointAnswers,
     blended: boolean,
   ): Promise<void> {
-    const { user, context } = this;
+    const user = this.#user;
+    const context = this.#context;
     const { prices } = context.live;
     const key = liveCellKey(user, strategy, table === 'conditions' ? options : {});
     const blend = blended ? (await this.#files()).blend : null;
     const cell = liveCell({ user, strategy, table, options, answered, blend, prices });
-    this.onCell({ cell: { ...cell, key }, records: answered.records });
+    this.#onCell({ cell: { ...cell, key }, records: answered.records });
     this.#done++;
   }
 }

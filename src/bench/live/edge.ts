@@ -58,11 +58,17 @@ export async function startEdge(options: LiveEdgeOptions): Promise<LiveEdge> {
   try {
     const { model, engine } = deviceSettings(device, options.base, contextOf(options.base));
     const server = await startServer({
-      ...{ command: options.command, dir: options.dir, name: options.name, signal },
+      command: options.command,
+      dir: options.dir,
+      name: options.name,
+      signal,
       ...(env === undefined ? {} : { env }),
       memoryBytes: device.memoryMib === null ? null : device.memoryMib * 2 ** 20,
       config: {
-        ...{ model, name: 'edge', cache_dir: options.cacheDir, engine },
+        model,
+        name: 'edge',
+        cache_dir: options.cacheDir,
+        engine,
         ...(adapter === null ? {} : adapter === GATE ? { gate: 'per-query' } : { adapter }),
         ...(examples === null ? {} : { examples }),
         ...(pool === null ? {} : { pool }),
@@ -74,13 +80,15 @@ export async function startEdge(options: LiveEdgeOptions): Promise<LiveEdge> {
         },
         server: {
           base_url: proxy === null ? upstream.baseUrl : through(upstream.baseUrl, proxy.port),
-          ...{ model: upstream.model, api_key_env: upstream.apiKeyEnv },
+          model: upstream.model,
+          api_key_env: upstream.apiKeyEnv,
         },
       },
     });
     const client = openChatClient({ baseUrl: server.baseUrl, model: server.model });
     return {
-      ...{ client, server },
+      client,
+      server,
       stop: async () => {
         await server.stop();
         await proxy?.close();

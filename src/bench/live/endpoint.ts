@@ -140,7 +140,12 @@ function questionOf(
   const text = prompt.trimEnd();
   return {
     prompt: form === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] },
-    ...{ maxTokens, temperature: 0, topP: 1, seed: 0, stop: [], topLogprobs },
+    maxTokens,
+    temperature: 0,
+    topP: 1,
+    seed: 0,
+    stop: [],
+    topLogprobs,
     ...(fields === undefined ? {} : { fields }),
   };
 }
@@ -204,7 +209,11 @@ function judged(
           : byFirstToken(example, answer);
     const { scope, complexity, confidence } = answer?.signals ?? {};
     return {
-      ...{ id: example.id, promptHash: promptHash(example.prompt), answer: text, correct: correct ? 1 : 0, loss: null },
+      id: example.id,
+      promptHash: promptHash(example.prompt),
+      answer: text,
+      correct: correct ? 1 : 0,
+      loss: null,
       source: source ?? answer?.source ?? 'in_cloud',
       reason: failure ?? (source === undefined ? answer?.reason : null) ?? 'mode',
       latencyMs,

@@ -101,7 +101,12 @@ export async function startServer(options: LiveServerOptions): Promise<LiveServe
   try {
     const { url, port, model } = await announced(child, failed.signal, name, signal);
     return {
-      ...{ baseUrl: `${url}/v1`, port, model, pid: child.pid!, failed: failed.signal, stop },
+      baseUrl: `${url}/v1`,
+      port,
+      model,
+      pid: child.pid!,
+      failed: failed.signal,
+      stop,
       peakBytes: () => peak,
     };
   } catch (error) {

@@ -125,7 +125,10 @@ export async function withUpstream<T>(
     return work({ baseUrl: endpoint.base_url, model: endpoint.model, apiKeyEnv: endpoint.api_key_env }, dir);
   }
   const server = await startServer({
-    ...{ command, dir, name: 'server', signal },
+    command,
+    dir,
+    name: 'server',
+    signal,
     ...(env === undefined ? {} : { env }),
     config: { model: findBenchPath(config.server!.model), cache_dir: dir },
   });
@@ -146,7 +149,13 @@ export function contextOf(
   if (config.live === undefined) throw new CrayonError('config-invalid', 'the configuration has no section live');
   const { kind } = openPool(pool).manifest.embedding;
   return {
-    ...{ live: config.live, devices: config.devices ?? {}, command, pool, upstream, dir, cacheDir },
+    live: config.live,
+    devices: config.devices ?? {},
+    command,
+    pool,
+    upstream,
+    dir,
+    cacheDir,
     base: findBenchPath(config.model),
     poolScope: kind === 'tfidf' || kind === 'first-attention',
     maxTokens: config.max_tokens,

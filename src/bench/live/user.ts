@@ -50,8 +50,15 @@ export async function prepareUser(user: PlayedUser, pool: string, model: string,
   writeFileAtomic(examples, lines.join(''));
   const adapter = join(dir, 'adapter');
   const { coefficients, totalMs, blend } = await blendPool({
-    ...{ pool, examples, model, out: adapter, estimator: 'similarity', combine: 'cat' },
-    ...{ dtype: 'F32', long: 'truncate', force: true },
+    pool,
+    examples,
+    model,
+    out: adapter,
+    estimator: 'similarity',
+    combine: 'cat',
+    dtype: 'F32',
+    long: 'truncate',
+    force: true,
   });
   return { examples, adapter, blend: { ms: totalMs, bytes: blend.bytes, coefficients } };
 }
@@ -77,15 +84,13 @@ export function liveCell({ user, strategy, table, options = {}, answered, blend,
   const hits = records.map(({ correct }) => correct);
   const remote = records.map(({ source }) => source === 'in_cloud');
   return {
-    ...{
-      key: liveCellKey(user, strategy, options),
-      user: user.info,
-      strategy,
-      table,
-      options,
-      seed: user.seed,
-      method,
-    },
+    key: liveCellKey(user, strategy, options),
+    user: user.info,
+    strategy,
+    table,
+    options,
+    seed: user.seed,
+    method,
     examples: records.length,
     accuracy: mean(hits),
     accuracyStderr: hits.length > 1 ? standardError(hits) : 0,

@@ -60,7 +60,12 @@ export function asker(
   return (prompt, signal) => {
     const question: ChatQuestion = {
       prompt: { kind: 'chat', messages: [{ role: 'user', content: prompt.trimEnd() }] },
-      ...{ maxTokens, temperature, topP: 1, seed: 0, stop: [], topLogprobs: null },
+      maxTokens,
+      temperature,
+      topP: 1,
+      seed: 0,
+      stop: [],
+      topLogprobs: null,
       ...(mode === null ? {} : { fields: { crayon: { mode } } }),
     };
     return client.ask(question, signal);
@@ -90,24 +95,24 @@ export async function runLoadPart(options: LiveRunOptions): Promise<{ cells: Loa
         const failure = await loadPlace(group, (edge) => directory.writeLoad(edge.key, edge), {
           start: () =>
             startEdge({
-              ...{
-                command,
-                dir: own,
-                name: 'edge',
-                cacheDir: dir,
-                upstream,
-                seed: config.seed,
-                signal,
-                device,
-                network,
-              },
+              command,
+              dir: own,
+              name: 'edge',
+              cacheDir: dir,
+              upstream,
+              seed: config.seed,
+              signal,
+              device,
+              network,
               ...(env === undefined ? {} : { env }),
               base: findBenchPath(config.model),
               ...edgeFiles(files, context),
               thresholds,
               confidence: config.live?.confidence ?? { measure: 'mean-logprob', tokens: 16 },
             }),
-          ...{ load, prompts, seed: config.seed },
+          load,
+          prompts,
+          seed: config.seed,
           signal: signal ?? new AbortController().signal,
           onProgress: (cell, done, total) =>
             onProgress?.({

@@ -34,18 +34,18 @@ export async function blendStrategy(cell: PlannedCell, user: PlayedUser, context
   const out = join(scratch, 'adapter');
   try {
     const { coefficients, totalMs } = await blendPool({
-      ...{
-        pool,
-        examples,
-        model: base.source.dir,
-        out,
-        estimator,
-        combine,
-        dtype: 'F32',
-        long: 'truncate',
-        force: true,
-      },
-      ...{ tau, topK, rank },
+      pool,
+      examples,
+      model: base.source.dir,
+      out,
+      estimator,
+      combine,
+      dtype: 'F32',
+      long: 'truncate',
+      force: true,
+      tau,
+      topK,
+      rank,
       coefficients: estimator === 'given' ? randomCoefficients(N, cell.seed) : undefined,
       openHiddenEmbedder: async (_source, kind, tokenizer) => hiddenEmbedder(base.model, kind, tokenizer),
     });

@@ -64,7 +64,8 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
           plan: planOf(load, pattern, seed),
           prompts,
           ask: asker(client, { maxTokens: load.max_tokens, mode: load.mode }),
-          ...{ clock: preciseClock, signal },
+          clock: preciseClock,
+          signal,
           labels: { key: loadKey(device, network, pattern), device, network },
           onProgress: ({ done, failed, running }) =>
             progress.update(

@@ -192,7 +192,9 @@ function collectParts(
   if (server === null) throw new CrayonError('config-invalid', 'no server LLM was made from the configuration');
   const longest = examples.reduce((n, { completion }) => Math.max(n, edge.textTokens(completion).length), 1);
   return {
-    ...{ edge, server, scope },
+    edge,
+    server,
+    scope,
     adapters: (prompt) => adapters.choose(prompt),
     confidence: config.routing.confidence,
     maxTokens: maxTokens ?? Math.min(2 * longest + 8, config.limits.maxTokens),
@@ -215,7 +217,11 @@ function targetOf({ targetShare, targetAccuracy, targetCost }: CalibrateFlags): 
 function fingerprintOf(config: EdgeConfig, flags: CalibrateFlags, data: string[]): JsonObject {
   const { model, adapter, pool, gate, examples, engine, routing, server } = config;
   return {
-    ...{ model, adapter, pool, gate, examples },
+    model,
+    adapter,
+    pool,
+    gate,
+    examples,
     type: engine.type,
     context: engine.context,
     confidence: routing.confidence,

@@ -5,6 +5,8 @@ import { serverError } from './error.js';
 
 /** Fed with the body as it comes; characters and lines may be cut anywhere. */
 export class EventStream {
+  readonly #server: string;
+  readonly #maxEventBytes: number;
   readonly #decoder = new TextDecoder();
   readonly #parser: EventSourceParser;
   #events: string[] = [];
@@ -14,10 +16,9 @@ export class EventStream {
    * @param server how messages name the server
    * @param maxEventBytes the longest event or unfinished line that is kept
    */
-  constructor(
-    private readonly server: string,
-    private readonly maxEventBytes: number,
-  ) {
+  constructor(server: string, maxEventBytes: number) {
+    this.#server = server;
+    this.#maxEventBytes = maxEventBytes;
     this.#parser = createParser({
       maxBufferSize: maxEventBytes,
       onEvent: ({ data }) => this.#events.push(data),
@@ -45,8 +46,8 @@ export class EventStream {
     if (text !== '') this.#parser.feed(text);
     const events = this.#events;
     this.#events = [];
-    if (this.#overflow || events.some((data) => data.length > this.maxEventBytes)) {
-      throw serverError('server-invalid', `${this.server}: sent an event of more than ${this.maxEventBytes} bytes`);
+    if (this.#overflow || events.some((data) => data.length > this.#maxEventBytes)) {
+      throw serverError('server-invalid', `${this.#server}: sent an event of more than ${this.#maxEventBytes} bytes`);
     }
     return events;
   }

@@ -122,10 +122,10 @@ function mergeByScore(text: string, idOf: (piece: string) => number | undefined,
 
 /** A binary heap: the best score first, the leftmost of equals. */
 class BigramQueue {
-  private readonly heap: Bigram[] = [];
+  readonly #heap: Bigram[] = [];
 
   push(item: Bigram): void {
-    const { heap } = this;
+    const heap = this.#heap;
     let at = heap.push(item) - 1;
     while (at > 0) {
       const parent = (at - 1) >> 1;
@@ -137,7 +137,7 @@ class BigramQueue {
   }
 
   pop(): Bigram | undefined {
-    const { heap } = this;
+    const heap = this.#heap;
     const best = heap[0];
     const last = heap.pop();
     if (heap.length === 0 || last === undefined) return best;

@@ -73,8 +73,13 @@ function bpeJson(vocabulary: GgufVocabulary): JsonObject {
   return {
     version: '1.0',
     added_tokens: special.map((id) => ({
-      ...{ id, content: tokens[id]!, single_word: false, lstrip: false, rstrip: stripsRight.has(id) },
-      ...{ normalized: false, special: control.has(id) },
+      id,
+      content: tokens[id]!,
+      single_word: false,
+      lstrip: false,
+      rstrip: stripsRight.has(id),
+      normalized: false,
+      special: control.has(id),
     })),
     normalizer: null,
     pre_tokenizer: { type: 'Sequence', pretokenizers: [...splits, byteLevel] },

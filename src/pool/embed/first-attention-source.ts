@@ -42,7 +42,11 @@ export function hfFirstAttention(model: HfModel): FirstAttentionSource {
   const { hiddenSize, rmsNormEps, numHeads, headDim, vocabSize, attentionBias } = model.config;
   const layer = 'model.layers.0';
   return {
-    ...{ hiddenSize, rmsNormEps, heads: numHeads, headDim, vocabSize },
+    hiddenSize,
+    rmsNormEps,
+    heads: numHeads,
+    headDim,
+    vocabSize,
     embeddingRows: (tokens) => model.readRowsF32('model.embed_tokens.weight', tokens),
     inputNorm: () => model.readF32(`${layer}.input_layernorm.weight`),
     queryWeight: () => model.readF32(`${layer}.self_attn.q_proj.weight`),
@@ -109,7 +113,11 @@ export function ggufFirstAttention(file: GgufFile): FirstAttentionSource {
     });
   };
   return {
-    ...{ hiddenSize, rmsNormEps, heads, headDim, vocabSize },
+    hiddenSize,
+    rmsNormEps,
+    heads,
+    headDim,
+    vocabSize,
     embeddingRows: (tokens) => finite(TABLE, file.readRowsF32(TABLE, tokens)),
     inputNorm: () => finite(NORM, file.readF32(NORM)),
     queryWeight: () => inHfOrder(finite(QUERY, file.readF32(QUERY))),

@@ -96,7 +96,14 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   const text = promptText(prompt);
   const adapters = parts.adapters(text);
   const request: GenerateRequest = {
-    ...{ prompt, maxTokens, temperature: 0, topP: 1, seed: null, stop: [], topLogprobs: null, signal },
+    prompt,
+    maxTokens,
+    temperature: 0,
+    topP: 1,
+    seed: null,
+    stop: [],
+    topLogprobs: null,
+    signal,
   };
   // The server is usually far away: it answers while the device works.
   const waiting = answer(server, request);

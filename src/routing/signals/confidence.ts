@@ -15,9 +15,9 @@ export function needsDistribution(measure: ConfidenceMeasure): boolean {
 
 /** Gathers one answer's confidence. */
 export class ConfidenceTracker {
-  private seen = 0;
-  private sum = 0;
-  private smallest = Number.POSITIVE_INFINITY;
+  #seen = 0;
+  #sum = 0;
+  #smallest = Number.POSITIVE_INFINITY;
 
   /** @param tokens how many tokens are looked at; null is the whole answer */
   constructor(
@@ -27,21 +27,21 @@ export class ConfidenceTracker {
 
   /** Tokens looked at so far. */
   get count(): number {
-    return this.seen;
+    return this.#seen;
   }
 
   /** True when further tokens change nothing. Never, for the whole answer: it is complete when it ends. */
   get complete(): boolean {
-    return this.tokens !== null && this.seen >= this.tokens;
+    return this.tokens !== null && this.#seen >= this.tokens;
   }
 
   add(event: TokenEvent): void {
     if (this.complete) return;
     const x = numberOf(event, this.measure);
-    this.seen++;
-    this.sum += x;
+    this.#seen++;
+    this.#sum += x;
     // Math.min keeps a NaN, so one token without a number makes the whole without one.
-    this.smallest = Math.min(this.smallest, x);
+    this.#smallest = Math.min(this.#smallest, x);
   }
 
   /**
@@ -50,8 +50,8 @@ export class ConfidenceTracker {
    * -Infinity.
    */
   value(): number {
-    if (this.seen === 0) return Number.NEGATIVE_INFINITY;
-    return this.measure === 'min-probability' ? Math.exp(this.smallest) : this.sum / this.seen;
+    if (this.#seen === 0) return Number.NEGATIVE_INFINITY;
+    return this.measure === 'min-probability' ? Math.exp(this.#smallest) : this.#sum / this.#seen;
   }
 }
 

@@ -86,43 +86,43 @@ export function embedPrompts(examples: ReadonlyArray<{ prompt: string }>, embedd
 
 /** Equal blends have one file, by its digest: it goes when the last of them goes, and never while one is being made. */
 class SharedFiles {
-  private readonly scratch = new ScratchDirectory();
-  private readonly holders = new Map<string, number>();
-  private workers = 0;
+  readonly #scratch = new ScratchDirectory();
+  readonly #holders = new Map<string, number>();
+  #workers = 0;
 
   get dir(): string {
-    return this.scratch.path;
+    return this.#scratch.path;
   }
 
   working(): () => void {
-    this.workers++;
+    this.#workers++;
     return () => {
-      this.workers--;
-      this.sweep();
+      this.#workers--;
+      this.#sweep();
     };
   }
 
   hold(path: string): () => void {
-    this.holders.set(path, (this.holders.get(path) ?? 0) + 1);
+    this.#holders.set(path, (this.#holders.get(path) ?? 0) + 1);
     let isHeld = true;
     return () => {
       if (!isHeld) return;
       isHeld = false;
-      this.holders.set(path, this.holders.get(path)! - 1);
-      this.sweep();
+      this.#holders.set(path, this.#holders.get(path)! - 1);
+      this.#sweep();
     };
   }
 
   close(): void {
-    this.scratch.remove();
+    this.#scratch.remove();
   }
 
-  private sweep(): void {
-    if (this.workers > 0) return;
-    for (const [path, count] of this.holders) {
+  #sweep(): void {
+    if (this.#workers > 0) return;
+    for (const [path, count] of this.#holders) {
       if (count > 0) continue;
-      this.holders.delete(path);
-      this.scratch.discard(path);
+      this.#holders.delete(path);
+      this.#scratch.discard(path);
     }
   }
 }

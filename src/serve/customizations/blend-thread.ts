@@ -18,27 +18,27 @@ export interface BlendJob {
 export type BlendReply = { id: string; path: string; ms: number } | { code: ErrorCode | null; message: string };
 
 export class BlendThread {
-  private worker: Worker | null = null;
-  private last: Promise<unknown> = Promise.resolve();
+  #worker: Worker | null = null;
+  #last: Promise<unknown> = Promise.resolve();
 
   /** Jobs are done one after the other. @throws CrayonError what the blend throws */
   run(job: BlendJob, signal: AbortSignal): Promise<{ id: string; path: string; ms: number }> {
-    const result = this.last.then(() => {
+    const result = this.#last.then(() => {
       if (signal.aborted) throw new CrayonError('interrupted', 'the request was cancelled');
-      return this.send(job);
+      return this.#send(job);
     });
-    this.last = result.catch(() => {});
+    this.#last = result.catch(() => {});
     return result;
   }
 
   close(): void {
-    void this.worker?.terminate();
-    this.worker = null;
+    void this.#worker?.terminate();
+    this.#worker = null;
   }
 
-  private send(job: BlendJob): Promise<{ id: string; path: string; ms: number }> {
-    this.worker ??= this.start();
-    const worker = this.worker;
+  #send(job: BlendJob): Promise<{ id: string; path: string; ms: number }> {
+    this.#worker ??= this.#start();
+    const worker = this.#worker;
     return new Promise((resolve, reject) => {
       const settle = (then: () => void) => {
         worker.off('message', onMessage);
@@ -54,7 +54,7 @@ export class BlendThread {
         });
       const onFailure = (cause: unknown) =>
         settle(() => {
-          this.worker = null; // the next job gets a new one
+          this.#worker = null; // the next job gets a new one
           reject(new Error('the blend’s thread ended', { cause }));
         });
       worker.on('message', onMessage);
@@ -65,7 +65,7 @@ export class BlendThread {
     });
   }
 
-  private start(): Worker {
+  #start(): Worker {
     const [script, evaluate] = threadScript();
     const worker = new Worker(script, { eval: evaluate, execArgv: [] });
     worker.unref();

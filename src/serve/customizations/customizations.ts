@@ -52,56 +52,59 @@ interface Kept {
 }
 
 export class Customizations {
-  private readonly kept = new Map<string, Kept>();
-  private making = 0;
+  readonly #maker: BlendMaker;
+  readonly #limit: number;
+  readonly #now: () => number;
+  readonly #kept = new Map<string, Kept>();
+  #making = 0;
 
-  constructor(
-    private readonly maker: BlendMaker,
-    private readonly limit: number,
-    private readonly now: () => number = Date.now,
-  ) {}
+  constructor(maker: BlendMaker, limit: number, now: () => number = Date.now) {
+    this.#maker = maker;
+    this.#limit = limit;
+    this.#now = now;
+  }
 
   get size(): number {
-    return this.kept.size;
+    return this.#kept.size;
   }
 
   list(): Customization[] {
-    return [...this.kept.values()].map(({ customization }) => customization);
+    return [...this.#kept.values()].map(({ customization }) => customization);
   }
 
   get(id: string): Customization | undefined {
-    return this.kept.get(id)?.customization;
+    return this.#kept.get(id)?.customization;
   }
 
   /** @throws HttpError 429 when as many are kept as may be; what the blend throws */
   async create(order: BlendOrder, name: string | null, signal: AbortSignal): Promise<Customization> {
-    if (this.kept.size + this.making >= this.limit) {
-      throw new HttpError(429, `${this.limit} customisations are kept, which is the limit: delete one first.`, {
+    if (this.#kept.size + this.#making >= this.#limit) {
+      throw new HttpError(429, `${this.#limit} customisations are kept, which is the limit: delete one first.`, {
         type: 'rate_limit_error',
         code: 'customizations_full',
         headers: { 'x-should-retry': 'false' },
       });
     }
-    this.making++;
+    this.#making++;
     try {
-      const blend = await this.maker.make(order, signal);
+      const blend = await this.#maker.make(order, signal);
       if (signal.aborted) {
         blend.remove(); // nobody is left who would learn its id
         throw new CrayonError('interrupted', 'the request was cancelled');
       }
       const { remove: _, ...shown } = blend;
       const id = randomBytes(8).toString('hex');
-      const customization: Customization = { id, name, created: Math.floor(this.now() / 1000), ...shown };
-      this.kept.set(id, { customization, blend, users: 0, isDeleted: false });
+      const customization: Customization = { id, name, created: Math.floor(this.#now() / 1000), ...shown };
+      this.#kept.set(id, { customization, blend, users: 0, isDeleted: false });
       return customization;
     } finally {
-      this.making--;
+      this.#making--;
     }
   }
 
   /** For one request: the file stays until `release`, whatever happens to the customisation meanwhile. */
   use(id: string): { customization: Customization; release(): void } | null {
-    const kept = this.kept.get(id);
+    const kept = this.#kept.get(id);
     if (kept === undefined) return null;
     kept.users++;
     let isHeld = true;
@@ -118,18 +121,18 @@ export class Customizations {
 
   /** No new request can use it; running ones finish. @returns false where there is none */
   delete(id: string): boolean {
-    const kept = this.kept.get(id);
+    const kept = this.#kept.get(id);
     if (kept === undefined) return false;
-    this.kept.delete(id);
+    this.#kept.delete(id);
     kept.isDeleted = true;
     removeUnused(kept);
     return true;
   }
 
   close(): void {
-    for (const { blend } of this.kept.values()) blend.remove();
-    this.kept.clear();
-    this.maker.close();
+    for (const { blend } of this.#kept.values()) blend.remove();
+    this.#kept.clear();
+    this.#maker.close();
   }
 }
 

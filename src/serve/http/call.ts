@@ -26,20 +26,20 @@ export class Call {
   readonly record: Record<string, unknown> = {};
   /** the answer goes on after `handle` has returned: `end` is then called by the body */
   isStreaming = false;
-  private readonly own = new AbortController();
-  private readonly timer: NodeJS.Timeout;
+  readonly #own = new AbortController();
+  readonly #timer: NodeJS.Timeout;
   /** why `signal` has fired */
-  private cause: 'client' | 'time' | 'stop' | null = null;
-  private readonly atEnd: Array<(status: number) => void> = [];
-  private hasEnded = false;
+  #cause: 'client' | 'time' | 'stop' | null = null;
+  readonly #atEnd: Array<(status: number) => void> = [];
+  #hasEnded = false;
 
   constructor({ request, id, requestMs }: CallOptions) {
     this.request = request;
     this.id = id;
     this.url = new URL(request.url);
     this.started = performance.now();
-    this.signal = this.own.signal;
-    this.timer = setTimeout(() => this.cancel('time'), requestMs);
+    this.signal = this.#own.signal;
+    this.#timer = setTimeout(() => this.cancel('time'), requestMs);
     const { signal } = request;
     if (signal.aborted) this.cancel();
     else signal.addEventListener('abort', () => this.cancel(), { once: true });
@@ -51,39 +51,39 @@ export class Call {
 
   /** The client has gone away: nobody reads the answer. */
   get isAbandoned(): boolean {
-    return this.cause === 'client';
+    return this.#cause === 'client';
   }
 
   /** Ends whatever works for this request; the first cause counts. */
   cancel(cause: 'client' | 'time' | 'stop' = 'client'): void {
-    if (this.hasEnded) return;
-    this.cause ??= cause;
-    this.own.abort();
+    if (this.#hasEnded) return;
+    this.#cause ??= cause;
+    this.#own.abort();
   }
 
   onEnd(then: (status: number) => void): void {
-    this.atEnd.push(then);
+    this.#atEnd.push(then);
   }
 
   /** The answer has been given, or never will be. Only the first call counts. */
   end(status: number): void {
-    if (this.hasEnded) return;
-    this.hasEnded = true;
-    clearTimeout(this.timer);
-    for (const then of this.atEnd.reverse()) then(status);
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    clearTimeout(this.#timer);
+    for (const then of this.#atEnd.reverse()) then(status);
   }
 
   /** A failure as the client is told it: an interruption by its cause. */
   explain(error: unknown): HttpError {
     if (!isCrayonError(error, 'interrupted') && !this.signal.aborted) return toHttpError(error);
-    if (this.cause === 'time') {
+    if (this.#cause === 'time') {
       return new HttpError(504, 'The answer took longer than this server’s limit for a request.', {
         type: 'timeout_error',
         code: 'request_timeout',
         cause: error,
       });
     }
-    if (this.cause === 'stop') {
+    if (this.#cause === 'stop') {
       return new HttpError(503, 'The server is stopping.', {
         type: 'unavailable_error',
         code: 'stopping',

@@ -8,23 +8,25 @@ import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { badField } from '../http/error.js';
 
 export class RequestFields {
-  private readonly asked = new Set<string>();
+  readonly #body: JsonObject;
+  readonly #where: string;
+  readonly #asked = new Set<string>();
 
   /** @param where path of this object within the request, e.g. `messages[0]`; empty for the request itself */
-  constructor(
-    private readonly body: JsonObject,
-    private readonly where = '',
-  ) {}
+  constructor(body: JsonObject, where = '') {
+    this.#body = body;
+    this.#where = where;
+  }
 
   /** The field's path, for errors. */
   path(name: string): string {
-    return this.where === '' ? name : `${this.where}.${name}`;
+    return this.#where === '' ? name : `${this.#where}.${name}`;
   }
 
   /** The field as it is; undefined when absent or null. */
   take(name: string): unknown {
-    this.asked.add(name);
-    const value = Object.hasOwn(this.body, name) ? this.body[name] : undefined;
+    this.#asked.add(name);
+    const value = Object.hasOwn(this.#body, name) ? this.#body[name] : undefined;
     return value === null ? undefined : value;
   }
 
@@ -66,7 +68,7 @@ export class RequestFields {
 
   /** Fields that change nothing about the answer: taken and dropped. */
   harmless(...names: string[]): void {
-    for (const name of names) this.asked.add(name);
+    for (const name of names) this.#asked.add(name);
   }
 
   /** A field that may be sent only with a value that means "not used". */
@@ -89,9 +91,9 @@ export class RequestFields {
 
   /** @throws HttpError for fields that were not asked for */
   end(): void {
-    for (const name of Object.keys(this.body)) {
-      if (this.asked.has(name) || this.body[name] === null) continue;
-      const near = nearestName(name, [...this.asked]);
+    for (const name of Object.keys(this.#body)) {
+      if (this.#asked.has(name) || this.#body[name] === null) continue;
+      const near = nearestName(name, [...this.#asked]);
       const path = this.path(name.slice(0, 64));
       const help = near === undefined ? '' : ` Did you mean ${near}?`;
       throw badField(path, `Unrecognized request argument supplied: ${path}.${help}`, 'unknown_parameter');

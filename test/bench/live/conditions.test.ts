@@ -6,7 +6,11 @@ import { errorOf } from '../../helpers/files.js';
 const config = (over: object = {}) =>
   benchConfig(
     {
-      ...{ name: 'x', model: 'm', pool: { data: ['a.yaml'] }, strategies: ['base'], server: { model: 'big' } },
+      name: 'x',
+      model: 'm',
+      pool: { data: ['a.yaml'] },
+      strategies: ['base'],
+      server: { model: 'big' },
       users: [{ name: 'one', kind: 'seen', tasks: ['a.yaml'] }],
       ...over,
     },

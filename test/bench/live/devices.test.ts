@@ -9,7 +9,11 @@ describe('deviceOf', () => {
   });
   it("takes the configuration's own, what is missing being the default's", () => {
     expect(deviceOf('mine', { mine: { threads: 3, memory_mib: 100, gguf: 'a.gguf' } })).toEqual({
-      ...{ threads: 3, context: null, type: 'F16', gguf: 'a.gguf', memoryMib: 100 },
+      threads: 3,
+      context: null,
+      type: 'F16',
+      gguf: 'a.gguf',
+      memoryMib: 100,
     });
     expect(deviceOf('phone', { phone: { type: 'F32' } })).toEqual({ ...DEVICES.default, type: 'F32' });
   });

@@ -40,7 +40,12 @@ async function ask(examples: Example[], over: Partial<EndpointOptions>, ...repli
   const client = openChatClient({ baseUrl: upstream.baseUrl, model: 'm' });
   const signal = AbortSignal.timeout(10_000);
   const scored = scoreEndpoint(examples, {
-    ...{ client, method: 'auto', maxTokens: 8, match: 'exact', form: 'chat', signal },
+    client,
+    method: 'auto',
+    maxTokens: 8,
+    match: 'exact',
+    form: 'chat',
+    signal,
     ...over,
   });
   return { upstream, scored };
@@ -187,7 +192,9 @@ describe('scoreEndpoint by first token', () => {
 
 describe('firstTokenScores', () => {
   const detail = (token: string, top: Record<string, number>): TokenDetail => ({
-    ...{ token, bytes: [], logprob: 0 },
+    token,
+    bytes: [],
+    logprob: 0,
     top: Object.entries(top).map(([t, p]) => ({ token: t, bytes: [], logprob: Math.log(p) })),
   });
   it('adds the forms of a token, and skips a line break before the answer', () => {

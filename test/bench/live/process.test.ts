@@ -45,7 +45,10 @@ describe('startServer', () => {
     const args = JSON.parse(readFileSync(join(dir, 'args'), 'utf8')) as string[];
     expect(args.slice(0, 3)).toEqual(['serve-edge', '--config', join(dir, 'edge.yaml')]);
     expect(JSON.parse(readFileSync(args[2]!, 'utf8'))).toEqual({
-      ...{ host: '127.0.0.1', port: 0, log: { level: 'warn' }, model: resolve('models/x') },
+      host: '127.0.0.1',
+      port: 0,
+      log: { level: 'warn' },
+      model: resolve('models/x'),
     });
   });
 

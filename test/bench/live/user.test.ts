@@ -14,14 +14,14 @@ import { errorOf } from '../../helpers/files.js';
 const example = (i: number) => ({ id: `t:${i}`, dataset: 't', prompt: `prompt ${i}`, completion: ' yes' });
 const examples = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => example(from + i));
 const USER: PlayedUser = {
-  ...{
-    id: 'one',
-    info: { name: 'one', kind: 'seen', tasks: ['t'], k: 3 },
-    taskPaths: ['t.yaml'],
-    seed: 0,
-    isFirst: true,
-  },
-  ...{ shown: examples(0, 3), test: examples(100, 104), method: 'generation' },
+  id: 'one',
+  info: { name: 'one', kind: 'seen', tasks: ['t'], k: 3 },
+  taskPaths: ['t.yaml'],
+  seed: 0,
+  isFirst: true,
+  shown: examples(0, 3),
+  test: examples(100, 104),
+  method: 'generation',
 };
 const TASK: BenchTask = {
   name: 't',
@@ -33,16 +33,14 @@ const TASK: BenchTask = {
 const live = (over: object = {}) => liveDefaults(over) as BenchLive;
 
 const timed = (over: Partial<TimedAnswer> = {}): TimedAnswer => ({
-  ...{
-    text: 'yes',
-    piecesMs: [1],
-    endMs: 2,
-    finishReason: 'stop',
-    details: [],
-    source: null,
-    reason: null,
-    signals: {},
-  },
+  text: 'yes',
+  piecesMs: [1],
+  endMs: 2,
+  finishReason: 'stop',
+  details: [],
+  source: null,
+  reason: null,
+  signals: {},
   usage: { promptTokens: 100, completionTokens: 10, cachedTokens: null },
   ...over,
 });
@@ -106,7 +104,10 @@ describe('liveCell', () => {
     answer('t', 3, 1, { source: 'on_device', latencyMs: 40 }),
   ];
   const answered = (answers: Array<TimedAnswer | null>): EndpointAnswers => ({
-    ...{ method: 'generation', records, answers, notices: [] },
+    method: 'generation',
+    records,
+    answers,
+    notices: [],
   });
   const prices = { input_per_million: 1, output_per_million: 5 };
   const blend = { ms: 7, bytes: 4000, coefficients: [0.5, 0.5] };
@@ -115,9 +116,20 @@ describe('liveCell', () => {
 
   it('has accuracy, share, latency, cost and the prompts that left the device', () => {
     expect(make([timed(), timed(), timed(), timed()])).toMatchObject({
-      ...{ key: 'one--s', strategy: 's', table: 'hybrid', method: 'generation', examples: 4, accuracy: 0.75 },
-      ...{ serverShare: 0.5, bytesToServer: 2 * 'prompt 100'.length, customisationMs: 7, adapterBytes: 4000 },
-      ...{ adapterParameters: 1000, coefficients: [0.5, 0.5], loss: null, accuracyNorm: null },
+      key: 'one--s',
+      strategy: 's',
+      table: 'hybrid',
+      method: 'generation',
+      examples: 4,
+      accuracy: 0.75,
+      serverShare: 0.5,
+      bytesToServer: 2 * 'prompt 100'.length,
+      customisationMs: 7,
+      adapterBytes: 4000,
+      adapterParameters: 1000,
+      coefficients: [0.5, 0.5],
+      loss: null,
+      accuracyNorm: null,
       latencyMs: { mean: 25, p50: 25 },
     });
     // two answers of 100 + 10 tokens in four queries
@@ -138,34 +150,32 @@ describe('liveCell', () => {
 describe('calibrationRecords', () => {
   it('pair both sides, without the queries that either failed', () => {
     const side = (bits: string, answers: Array<TimedAnswer | null>, signals = {}): EndpointAnswers => ({
-      ...{ method: 'generation', answers, notices: [] },
+      method: 'generation',
+      answers,
+      notices: [],
       records: [...bits].map((bit, i) => answer('t', i, bit === '1' ? 1 : 0, signals)),
     });
     const edge = side('101', [timed(), timed(), timed()], { scope: 40, confidence: -0.2 });
     const server = side('011', [timed(), null, timed({ usage: null })]);
     expect(calibrationRecords(edge, server)).toEqual([
       {
-        ...{
-          id: 't:0',
-          scope: 40,
-          complexity: null,
-          confidence: -0.2,
-          edgeCorrect: 1,
-          serverCorrect: 0,
-          serverCost: 0,
-        },
+        id: 't:0',
+        scope: 40,
+        complexity: null,
+        confidence: -0.2,
+        edgeCorrect: 1,
+        serverCorrect: 0,
+        serverCost: 0,
         tokens: { edge: 10, serverPrompt: 100, serverCompletion: 10 },
       },
       {
-        ...{
-          id: 't:2',
-          scope: 40,
-          complexity: null,
-          confidence: -0.2,
-          edgeCorrect: 1,
-          serverCorrect: 1,
-          serverCost: 0,
-        },
+        id: 't:2',
+        scope: 40,
+        complexity: null,
+        confidence: -0.2,
+        edgeCorrect: 1,
+        serverCorrect: 1,
+        serverCost: 0,
         tokens: { edge: 10, serverPrompt: 0, serverCompletion: 0 },
       },
     ]);

@@ -55,7 +55,11 @@ describe('loadLoadConfig', () => {
 
 describe('the live and load sections of a bench configuration', () => {
   const base = {
-    ...{ name: 'x', model: 'm', pool: { data: ['a.yaml'] }, strategies: ['base'], server: { model: 'big' } },
+    name: 'x',
+    model: 'm',
+    pool: { data: ['a.yaml'] },
+    strategies: ['base'],
+    server: { model: 'big' },
     users: [{ name: 'one', kind: 'seen', tasks: ['a.yaml'] }],
   };
 
@@ -72,13 +76,11 @@ describe('the live and load sections of a bench configuration', () => {
   it('have their defaults filled in', () => {
     const { live, load } = benchConfig({ ...base, live: { conditions: {} }, load: {} }, 'x.yaml');
     expect(live).toMatchObject({
-      ...{
-        share: 0.2,
-        users: null,
-        match: 'exact',
-        form: 'chat',
-        confidence: { measure: 'mean-logprob', tokens: null },
-      },
+      share: 0.2,
+      users: null,
+      match: 'exact',
+      form: 'chat',
+      confidence: { measure: 'mean-logprob', tokens: null },
       conditions: { networks: ['loopback'], devices: ['default'], users: null },
     });
     expect(load).toMatchObject({ clients: [1, 4], requests: 100, devices: ['default'] });

@@ -11,15 +11,26 @@ import { type ManualClock, manualClock } from '../../helpers/manual-clock.js';
 
 function answer(over: Partial<TimedAnswer> = {}): TimedAnswer {
   return {
-    ...{ text: 'a b c', piecesMs: [100, 120, 160], endMs: 170, finishReason: 'stop', details: [] },
-    ...{ usage: { promptTokens: 5, completionTokens: 3, cachedTokens: null }, source: null, reason: null, signals: {} },
+    text: 'a b c',
+    piecesMs: [100, 120, 160],
+    endMs: 170,
+    finishReason: 'stop',
+    details: [],
+    usage: { promptTokens: 5, completionTokens: 3, cachedTokens: null },
+    source: null,
+    reason: null,
+    signals: {},
     ...over,
   };
 }
 
 const PLAN: LoadPlan = {
   pattern: { kind: 'closed', clients: 1 },
-  ...{ requests: null, durationMs: null, warmup: 0, seed: 1, limits: {} },
+  requests: null,
+  durationMs: null,
+  warmup: 0,
+  seed: 1,
+  limits: {},
 };
 
 /** Requests that take a known time on a clock that a test moves. */
@@ -91,9 +102,17 @@ describe('summariseLoad', () => {
       { ttft: 200 },
     );
     expect(cell).toMatchObject({
-      ...{ completed: 2, failed: 3, failures: { 'server-failed:429': 2, 'server-timeout': 1 }, seconds: 2 },
-      ...{ requestThroughput: 1, outputThroughput: 3, goodput: 0.5, goodputLimits: { ttft: 200 } },
-      ...{ serverShare: 0.5, promptTokens: 10, completionTokens: 6 },
+      completed: 2,
+      failed: 3,
+      failures: { 'server-failed:429': 2, 'server-timeout': 1 },
+      seconds: 2,
+      requestThroughput: 1,
+      outputThroughput: 3,
+      goodput: 0.5,
+      goodputLimits: { ttft: 200 },
+      serverShare: 0.5,
+      promptTokens: 10,
+      completionTokens: 6,
     });
     expect(cell.ttft).toMatchObject({ all: { mean: 200, p50: 200 }, on_device: { p99: 100 }, in_cloud: { p50: 300 } });
     expect(cell.tpot).toMatchObject({ all: { mean: 25 }, on_device: { p50: 30 }, in_cloud: { p50: 20 } });
@@ -103,7 +122,10 @@ describe('summariseLoad', () => {
   it('reports a server that does not count with null tokens, and judges no TPOT limit', () => {
     const results = [{ answer: answer() }, { answer: answer({ usage: null }) }];
     expect(summariseLoad(results, 1, { e2e: 500 })).toMatchObject({
-      ...{ promptTokens: null, completionTokens: null, outputThroughput: null, goodput: 2 },
+      promptTokens: null,
+      completionTokens: null,
+      outputThroughput: null,
+      goodput: 2,
     });
     expect(summariseLoad(results, 1, { tpot: 50 }).goodput).toBeNull();
     expect(summariseLoad(results, 1, {}).goodput).toBeNull();

@@ -86,8 +86,15 @@ describe('crayon calibrate', () => {
     );
     writeFileSync(at('held-out.jsonl'), `${examples.join('\n')}\n`);
     flags = {
-      ...{ config: at('edge.yaml'), data: [at('held-out.jsonl')], split: 'test', prompt: 'chat', match: 'exact' },
-      ...{ seed: 0, resamples: 200, fresh: false, force: false },
+      config: at('edge.yaml'),
+      data: [at('held-out.jsonl')],
+      split: 'test',
+      prompt: 'chat',
+      match: 'exact',
+      seed: 0,
+      resamples: 200,
+      fresh: false,
+      force: false,
     };
   });
 
@@ -297,12 +304,10 @@ describe('crayon route', () => {
     only.terminal.json = true;
     await runRoute({ ...flags, mode: 'only_on_device', maxTokens: 5 }, only.terminal, assemble);
     expect(JSON.parse(only.stdout())).toMatchObject({
-      ...{
-        mode: 'only_on_device',
-        source: 'on_device',
-        reason: 'mode',
-        explanation: 'The device answers: the mode says so.',
-      },
+      mode: 'only_on_device',
+      source: 'on_device',
+      reason: 'mode',
+      explanation: 'The device answers: the mode says so.',
       computed: { scope: 7, similarity: 0.5, complexity: 2, maxTokens: 5 },
     });
     expect(edge.requests.at(-1)!.request.maxTokens).toBe(5);

@@ -85,8 +85,12 @@ describe('adapters', () => {
 
   it('share one context that two ask for at the same time, and lose the one that was used longest ago', async () => {
     const own = await openLlamaCppEngine({
-      ...{ model: gguf.model, name: 'edge', threads: 1, gpu: false },
-      ...{ sequences: 2, maxContexts: 2 },
+      model: gguf.model,
+      name: 'edge',
+      threads: 1,
+      gpu: false,
+      sequences: 2,
+      maxContexts: 2,
     });
     const use = (n: number) => wholeAnswer(own, request(PROMPTS[1]!, { adapters: [gguf.adapter(n)], maxTokens: 2 }));
     try {

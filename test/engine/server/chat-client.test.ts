@@ -7,7 +7,12 @@ import { beginStream, chunkOf } from '../../helpers/upstream-answers.js';
 
 const QUESTION: ChatQuestion = {
   prompt: { kind: 'chat', messages: [{ role: 'user', content: 'Hello' }] },
-  ...{ maxTokens: 8, temperature: 0, topP: 1, seed: 3, stop: [], topLogprobs: null },
+  maxTokens: 8,
+  temperature: 0,
+  topP: 1,
+  seed: 3,
+  stop: [],
+  topLogprobs: null,
 };
 const signal = () => AbortSignal.timeout(10_000);
 
@@ -44,8 +49,13 @@ describe('openChatClient', () => {
     expect(path).toBe('/v1/chat/completions');
     expect(headers.authorization).toBe('Bearer k');
     expect(body).toMatchObject({
-      ...{ model: 'm', max_tokens: 8, temperature: 0, seed: 3, stream: true },
-      ...{ stream_options: { include_usage: true }, crayon: { mode: 'only_on_device' } },
+      model: 'm',
+      max_tokens: 8,
+      temperature: 0,
+      seed: 3,
+      stream: true,
+      stream_options: { include_usage: true },
+      crayon: { mode: 'only_on_device' },
     });
   });
 
@@ -67,7 +77,11 @@ describe('openChatClient', () => {
     );
     const client = openChatClient({ baseUrl: upstream.baseUrl, model: 'm' });
     expect(await client.ask(QUESTION, signal())).toMatchObject({
-      ...{ text: 'yes', source: 'in_cloud', reason: 'scope', signals: { scope: 2 }, usage: null },
+      text: 'yes',
+      source: 'in_cloud',
+      reason: 'scope',
+      signals: { scope: 2 },
+      usage: null,
     });
     expect(await client.ask(QUESTION, signal())).toMatchObject({
       source: 'on_device',

@@ -117,8 +117,10 @@ function metadataOf(values: Record<string, string | number | boolean | string[] 
 const SPM_TOKENS = ['<unk>', '<s>', '</s>', '▁', 'a', 'b', 'c', 'ab', 'bc', '▁a', '<x>'];
 const spm = (change: Parameters<typeof metadataOf>[0] = {}): GgufMetadata =>
   metadataOf({
-    ...{ model: 'llama', tokens: SPM_TOKENS, scores: [0, 0, 0, -9, -9, -9, -9, -1, -1, -2, 0] },
-    ...{ token_type: [2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4] },
+    model: 'llama',
+    tokens: SPM_TOKENS,
+    scores: [0, 0, 0, -9, -9, -9, -9, -1, -1, -2, 0],
+    token_type: [2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 4],
     ...change,
   });
 const encode = (metadata: GgufMetadata, text: string): number[] =>

@@ -23,9 +23,14 @@ function records(n: number, seed: number, isRight: (p: number, s: number, unifor
   return Array.from({ length: n }, (_, i): CalibrationRecord => {
     const [p, s] = [uniform(), uniform()];
     return {
-      ...{ id: `q:${i}`, scope: 100 * s, complexity: 4 * uniform(), confidence: Math.log(p) },
-      ...{ edgeCorrect: isRight(p, s, uniform) ? 1 : 0, serverCorrect: 1 },
-      ...{ tokens: { edge: 4, serverPrompt: 20, serverCompletion: 4 }, serverCost: 0.001 },
+      id: `q:${i}`,
+      scope: 100 * s,
+      complexity: 4 * uniform(),
+      confidence: Math.log(p),
+      edgeCorrect: isRight(p, s, uniform) ? 1 : 0,
+      serverCorrect: 1,
+      tokens: { edge: 4, serverPrompt: 20, serverCompletion: 4 },
+      serverCost: 0.001,
     };
   });
 }
@@ -38,11 +43,18 @@ function ruleSends({ scope, complexity, confidence }: CalibrationRecord, found: 
   const { thresholds, correctness } = found;
   const rule = new RoutingRule(
     {
-      ...{ mode: 'prefer_on_device', thresholds, correctness, load: true },
+      mode: 'prefer_on_device',
+      thresholds,
+      correctness,
+      load: true,
       confidence: { measure: 'mean-logprob', tokens: 8 },
     },
     {
-      ...{ mode: 'prefer_on_device', promptTokens: () => 1, maxTokens: 1, contextTokens: 100, hasServer: true },
+      mode: 'prefer_on_device',
+      promptTokens: () => 1,
+      maxTokens: 1,
+      contextTokens: 100,
+      hasServer: true,
       load: () => ({ running: 0, waiting: 0, capacity: 1, queue: 1 }),
       scope: () => ({ percentile: scope!, similarity: 0 }),
     },
@@ -105,7 +117,9 @@ describe('calibrate, where only the combination separates', () => {
 
   it('is not tried where the caller does not say what the confidences are', () => {
     const { candidates, correctness, thresholds } = calibrate(made, {
-      ...{ ...options, measure: undefined, target: share(0.5) },
+      ...options,
+      measure: undefined,
+      target: share(0.5),
     });
     expect(candidates.every(({ features }) => features.length === 0)).toBe(true);
     expect([correctness, thresholds.correctness]).toEqual([null, null]);
@@ -155,7 +169,9 @@ describe('fitted', () => {
     expect(weights!.scope! - 2).toBeCloseTo(0, 0);
     for (const r of made.slice(0, 200)) {
       const said = correctnessOf(weights!, 'mean-logprob', {
-        ...{ scope: r.scope!, complexity: r.complexity!, confidence: r.confidence! },
+        scope: r.scope!,
+        complexity: r.complexity!,
+        confidence: r.confidence!,
       });
       expect(Math.abs(said - chance(Math.exp(r.confidence!), r.scope! / 100))).toBeLessThan(0.04);
     }

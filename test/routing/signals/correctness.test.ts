@@ -14,7 +14,12 @@ const signals = { scope: 40, complexity: 3, confidence: -0.5 };
 describe('correctnessOf', () => {
   it('is the sigmoid of the intercept and the weighed features', () => {
     const all: CorrectnessWeights = {
-      ...{ intercept: -1, confidence: 0.1, probability: 2, scope: 1.5, logScope: 0.5, complexity: -0.25 },
+      intercept: -1,
+      confidence: 0.1,
+      probability: 2,
+      scope: 1.5,
+      logScope: 0.5,
+      complexity: -0.25,
     };
     const z = -1 + 0.1 * -0.5 + 2 * Math.exp(-0.5) + 1.5 * 0.4 + 0.5 * Math.log(41) - 0.25 * 3;
     expect(correctnessOf(all, 'mean-logprob', signals)).toBeCloseTo(sigmoid(z), 14);
@@ -55,7 +60,8 @@ describe('correctnessOf', () => {
 const weights: CorrectnessWeights = { intercept: -1, probability: 1, scope: 1 };
 const setUp = (percentile: number, setup: RouterSetup = {}) =>
   setUpRouter({
-    ...{ correctness: weights, scope: () => ({ percentile, similarity: 0.5 }) },
+    correctness: weights,
+    scope: () => ({ percentile, similarity: 0.5 }),
     ...setup,
     thresholds: { correctness: 0.5, ...setup.thresholds },
   });
@@ -69,9 +75,17 @@ describe('the router', () => {
     const { decision } = await readAll(router);
     const correctness = sigmoid(percentile / 100 - 0.5);
     expect(decision).toEqual({
-      ...{ source, reason, score: expect.closeTo(correctness, 12), threshold: 0.5, fallbackFrom: null },
+      source,
+      reason,
+      score: expect.closeTo(correctness, 12),
+      threshold: 0.5,
+      fallbackFrom: null,
       signals: {
-        ...{ promptTokens: 4, maxTokens: 16, scope: percentile, similarity: 0.5, confidence: Math.log(0.5) },
+        promptTokens: 4,
+        maxTokens: 16,
+        scope: percentile,
+        similarity: 0.5,
+        confidence: Math.log(0.5),
         correctness: expect.closeTo(correctness, 12),
       },
     });
@@ -85,7 +99,9 @@ describe('the router', () => {
     });
     const hopeless = { correctness: { intercept: -1000, probability: 1 } };
     expect((await readAll(setUp(50, { ...hopeless, thresholds: { correctness: 0 } }).router)).decision).toMatchObject({
-      ...{ source: 'on_device', reason: 'accepted', score: 0 },
+      source: 'on_device',
+      reason: 'accepted',
+      score: 0,
     });
   });
 
@@ -206,14 +222,18 @@ describe('a signal that it is made of and that is not a number', () => {
   it.each(Object.keys(cases))('%s: is named as a failure of the device', async (signal) => {
     const { decision } = await readAll(setUp(50, cases[signal]).router);
     expect(decision).toMatchObject({
-      ...{ source: 'in_cloud', reason: 'device-failed', score: null, threshold: null },
+      source: 'in_cloud',
+      reason: 'device-failed',
+      score: null,
+      threshold: null,
       failure: { code: 'model-invalid', message: `the device's ${signal} score is not a number` },
     });
   });
 
   it('an answer without a token is not trusted, whatever the weights', async () => {
     const { router } = setUp(99, {
-      ...{ thresholds: { correctness: 0.01 }, correctness: { intercept: 5, confidence: -1 } },
+      thresholds: { correctness: 0.01 },
+      correctness: { intercept: 5, confidence: -1 },
       edge: { answers: [{ tokens: [] }] },
     });
     expect((await readAll(router)).decision).toMatchObject({ reason: 'correctness', score: 0, threshold: 0.01 });
@@ -222,7 +242,11 @@ describe('a signal that it is made of and that is not a number', () => {
 
 describe('explain', () => {
   const decision: Decision = {
-    ...{ source: 'in_cloud', reason: 'correctness', score: 0.41, threshold: 0.6, fallbackFrom: null },
+    source: 'in_cloud',
+    reason: 'correctness',
+    score: 0.41,
+    threshold: 0.6,
+    fallbackFrom: null,
     signals: { promptTokens: 4, maxTokens: 8, scope: 3, similarity: 0.1, confidence: -0.9, correctness: 0.41 },
   };
 
@@ -233,7 +257,10 @@ describe('explain', () => {
     );
     expect(
       explain({
-        ...{ ...decision, source: 'on_device', reason: 'accepted', score: 0.72345 },
+        ...decision,
+        source: 'on_device',
+        reason: 'accepted',
+        score: 0.72345,
         signals: { promptTokens: 4, maxTokens: 8, confidence: -0.1, complexity: 2.5, correctness: 0.72345 },
       }),
     ).toBe(
@@ -260,10 +287,15 @@ describe('dryRun', () => {
     const run = (cut: number | null, scope: (() => { percentile: number; similarity: number }) | null) =>
       dryRun(
         {
-          ...{ edge, hasServer: true, scope, adapters: [] },
+          edge,
+          hasServer: true,
+          scope,
+          adapters: [],
           config: {
-            ...{ mode: 'prefer_on_device', load: true, confidence: { measure: 'mean-logprob', tokens: 2 } },
-            ...{ thresholds: { scope: null, complexity: null, confidence: null, correctness: cut } },
+            mode: 'prefer_on_device',
+            load: true,
+            confidence: { measure: 'mean-logprob', tokens: 2 },
+            thresholds: { scope: null, complexity: null, confidence: null, correctness: cut },
             correctness: weights,
           },
         },

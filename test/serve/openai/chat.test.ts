@@ -320,7 +320,10 @@ describe('POST /v1/chat/completions', () => {
     expect(await answer.json()).toMatchObject({
       model: 'big',
       crayon: {
-        ...{ source: 'in_cloud', reason: 'correctness', score, threshold: 0.6 },
+        source: 'in_cloud',
+        reason: 'correctness',
+        score,
+        threshold: 0.6,
         signals: { prompt_tokens: 2, max_tokens: 4, confidence: Math.log(0.5), correctness: score },
       },
     });

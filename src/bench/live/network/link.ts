@@ -24,48 +24,52 @@ export interface OutageShape {
 
 /** A seeded timetable of outages, from the moment it is made. */
 export class Outages {
+  readonly #shape: OutageShape | null;
+  readonly #random: Random;
   readonly #spans: Array<{ from: number; to: number }> = [];
   #planned: number;
 
-  constructor(
-    private readonly shape: OutageShape | null,
-    private readonly random: Random,
-    start: number,
-  ) {
+  constructor(shape: OutageShape | null, random: Random, start: number) {
+    this.#shape = shape;
+    this.#random = random;
     this.#planned = start;
   }
 
   /** When something that is to pass at `at` passes: then, or at the end of the outage. */
   passing(at: number): number {
-    if (this.shape === null) return at;
+    if (this.#shape === null) return at;
     while (this.#planned <= at) {
-      const from = this.#planned + this.#exponential(this.shape.everyMs);
-      this.#planned = from + this.#exponential(this.shape.lastsMs);
+      const from = this.#planned + this.#exponential(this.#shape.everyMs);
+      this.#planned = from + this.#exponential(this.#shape.lastsMs);
       this.#spans.push({ from, to: this.#planned });
     }
     return this.#spans.find(({ from, to }) => from <= at && at < to)?.to ?? at;
   }
 
   #exponential(mean: number): number {
-    return -mean * Math.log(1 - this.random.uniform());
+    return -mean * Math.log(1 - this.#random.uniform());
   }
 }
 
 /** Shared by all connections, as a device's one radio is. */
 export class ShapedLink {
+  readonly #shape: LinkShape;
+  readonly #outages: Outages;
+  readonly #random: Random;
+  readonly #clock: Clock;
   /** when the last piece has left the sender */
   #free = 0;
 
-  constructor(
-    private readonly shape: LinkShape,
-    private readonly outages: Outages,
-    private readonly random: Random,
-    private readonly clock: Clock,
-  ) {}
+  constructor(shape: LinkShape, outages: Outages, random: Random, clock: Clock) {
+    this.#shape = shape;
+    this.#outages = outages;
+    this.#random = random;
+    this.#clock = clock;
+  }
 
   /** The largest piece that is sent as one: 10 ms of the link, at least a packet. */
   get pieceBytes(): number {
-    const { bitsPerSecond } = this.shape;
+    const { bitsPerSecond } = this.#shape;
     return bitsPerSecond === null ? 65_536 : Math.max(1460, Math.floor(bitsPerSecond / 8 / 100));
   }
 
@@ -76,11 +80,11 @@ export class ShapedLink {
    * @returns when it arrives, in the clock's time
    */
   send(bytes: number, notBefore: number): number {
-    const { delayMs, jitterMs, bitsPerSecond } = this.shape;
-    const start = this.outages.passing(Math.max(this.clock.now(), this.#free));
+    const { delayMs, jitterMs, bitsPerSecond } = this.#shape;
+    const start = this.#outages.passing(Math.max(this.#clock.now(), this.#free));
     const left = start + (bitsPerSecond === null ? 0 : (8000 * bytes) / bitsPerSecond);
     this.#free = left;
-    const jitter = jitterMs === 0 ? 0 : jitterMs * (2 * this.random.uniform() - 1);
+    const jitter = jitterMs === 0 ? 0 : jitterMs * (2 * this.#random.uniform() - 1);
     return Math.max(left + Math.max(0, delayMs + jitter), notBefore);
   }
 }

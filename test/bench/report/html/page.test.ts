@@ -58,7 +58,10 @@ function hostileRun(): RunContents {
   return run(
     [...cells, ...ablation],
     {
-      ...{ machine: all, createdBy: all, commit: all, config: { [all]: names } },
+      machine: all,
+      createdBy: all,
+      commit: all,
+      config: { [all]: names },
       base: { name: all, parameters: 1, digest: all },
       server: { name: all, baseUrl: HOSTILE.script },
       pool: { N: 2, r: 4, embedding: all, centred: true, tau: 0.1, parameters: 8 },
