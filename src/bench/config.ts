@@ -8,7 +8,7 @@
 
 import { isAbsolute } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { readYaml } from '../data/config.js';
+import { readYaml } from '../files/yaml.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { shippedPath } from '../files/package-root.js';
 import { exists } from '../files/paths.js';
@@ -24,7 +24,7 @@ import {
   text,
   value,
   whole,
-} from '../files/schema.js';
+} from '../files/checks.js';
 import {
   type BenchDevice,
   type BenchLive,

@@ -1,6 +1,7 @@
 /**
  * What a blend will do, decided before anything is written: which adapters take part, which modules it has, at what rank.
  */
+import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import type { CombineKind } from '../lora/factors.js';
 import { type LoraModule, loraTensorName, type PeftAdapter } from '../peft/read.js';
@@ -98,7 +99,7 @@ function collectModules(adapters: readonly PeftAdapter[], coefficients: ArrayLik
     }
   }
   if (mismatches.length > 0) {
-    throw new CrayonError('adapter-mismatch', `the adapters do not fit one base model: ${shorten(mismatches, '; ')}`, {
+    throw new CrayonError('adapter-mismatch', `the adapters do not fit one base model: ${abridge(mismatches, NAMES_SHOWN)}`, {
       hint: 'Blend only adapters that were trained on the same base model.',
     });
   }
@@ -121,7 +122,7 @@ function chooseRank(
     const mixed = modules.filter(({ parts }) => parts.some(({ module }) => module.r !== parts[0]!.module.r));
     if (mixed.length > 0) {
       const found = mixed.map(({ name, parts }) => `${name} has ${parts.map(({ module }) => module.r).join(', ')}`);
-      throw new CrayonError('adapter-mismatch', `linear needs equal ranks: ${shorten(found, '; ')}`, {
+      throw new CrayonError('adapter-mismatch', `linear needs equal ranks: ${abridge(found, NAMES_SHOWN)}`, {
         hint: 'Combine with cat or svd.',
       });
     }
@@ -158,7 +159,7 @@ function noteMissing(
     const missing = modules.map(({ name }) => name).filter((name) => !own.has(name));
     if (missing.length === 0) continue;
     notices.push(
-      `${adapter.dir} has no LoRA on ${shorten(missing, ', ')}: it counts as zero there (${missing.length} of ${modules.length} modules).`,
+      `${adapter.dir} has no LoRA on ${abridge(missing, NAMES_SHOWN, ', ')}: it counts as zero there (${missing.length} of ${modules.length} modules).`,
     );
   }
 }
@@ -195,10 +196,4 @@ function targetModules(adapters: readonly PeftAdapter[], modules: readonly Plann
   );
   if (!plain) return names;
   return [...new Set(adapters.flatMap(({ config }) => config.targetModules as string[]))].sort();
-}
-
-function shorten(items: readonly string[], separator: string): string {
-  const shown = items.slice(0, NAMES_SHOWN).join(separator);
-  const rest = items.length - NAMES_SHOWN;
-  return rest > 0 ? `${shown}${separator}and ${rest} more` : shown;
 }

@@ -3,10 +3,8 @@
  * (https://github.com/EleutherAI/lm-evaluation-harness, docs/task_guide.md).
  */
 
-import { parseDocument } from 'yaml';
 import { CrayonError } from '../core/errors.js';
-import { readSmallFile } from '../files/io.js';
-import { decodeUtf8, isJsonObject } from '../files/json.js';
+import { isJsonObject } from '../files/json.js';
 import {
   checked,
   either,
@@ -19,10 +17,8 @@ import {
   text,
   value,
   whole,
-} from '../files/schema.js';
+} from '../files/checks.js';
 import { DATA_FORMATS, type DataFormat } from './records.js';
-
-const MAX_YAML_BYTES = 2 ** 20;
 
 /** Where a split's records are. */
 export interface SplitFile {
@@ -120,21 +116,4 @@ export function parseDatasetConfig(yaml: unknown, path: string): TaskConfig | Gr
     throw new CrayonError('config-invalid', `${path}: data_files names no split`);
   }
   return config;
-}
-
-/** Reads a YAML file: its value and its bytes. @throws CrayonError `yaml-invalid` with the line */
-export function readYaml(path: string): { value: unknown; bytes: Uint8Array } {
-  const bytes = readSmallFile(path, MAX_YAML_BYTES);
-  const document = parseDocument(decodeUtf8(bytes, path, 'yaml-invalid'));
-  const [error] = document.errors;
-  if (error !== undefined) {
-    throw new CrayonError('yaml-invalid', `${path}: ${error.message.split('\n')[0]}`, { cause: error });
-  }
-  try {
-    return { value: document.toJS({ maxAliasCount: 100 }), bytes };
-  } catch (error) {
-    throw new CrayonError('yaml-invalid', `${path}: ${error instanceof Error ? error.message : error}`, {
-      cause: error,
-    });
-  }
 }

@@ -3,12 +3,14 @@
  * .csv file whose records have `prompt` and `completion`, and for multiple choice `choices` and `answer`.
  */
 
+import { abridge } from '../core/abridge.js';
 import { basename, dirname, join, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
 import { sha256 } from '../files/digest.js';
 import { entriesOf, exists } from '../files/paths.js';
-import { type GroupConfig, parseDatasetConfig, readYaml, type SplitFile, type TaskConfig } from './config.js';
+import { readYaml } from '../files/yaml.js';
+import { type GroupConfig, parseDatasetConfig, type SplitFile, type TaskConfig } from './config.js';
 import { plainExample, type RawExample, taskExample, whyInvalid } from './example.js';
 import { type DataFormat, formatOf, type LocatedRecord, readRecords } from './records.js';
 import { type DataRecord, type RecordFunction, reasonOf, textTemplate } from './template.js';
@@ -208,8 +210,7 @@ function loadFiles(files: readonly DataFile[], settings: LoadSettings): Dataset 
   }
   if (problems.length === 0) return result;
   if (settings.skipInvalid) return { ...result, skipped: problems.length };
-  const rest = problems.length > MAX_SHOWN ? `; and ${problems.length - MAX_SHOWN} more` : '';
-  throw new CrayonError('example-invalid', `${problems.slice(0, MAX_SHOWN).join('; ')}${rest}`, {
+  throw new CrayonError('example-invalid', abridge(problems, MAX_SHOWN), {
     hint: 'Mend these records, or leave bad ones out with `skip_invalid: true` in a YAML description.',
   });
 }

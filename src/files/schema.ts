@@ -1,117 +1,242 @@
 /**
- * Checks of values read from JSON and YAML: small functions that compose, and collect every problem instead of the first.
+ * Checks of what is read from YAML and JSON, by zod: one schema gives the type, the defaults, the JSON Schema that an
+ * editor completes by, and messages that name every problem at once, with its line where the file has lines.
+ *
+ * A message reads "<path> is <found>, expected <phrase>"; a schema's `error` is that phrase: `z.int().min(3, 'at least 3')`.
  */
 
+import * as z from 'zod';
+import { abridge } from '../core/abridge.js';
 import { CrayonError, type ErrorCode } from '../core/errors.js';
 import { nearestName } from '../core/nearest-name.js';
-import { isJsonObject } from './json.js';
-
-/** Adds a sentence to `problems` for everything wrong with `value`, which stands at `where`, e.g. `clusters[2].size`. */
-export type Schema = (value: unknown, where: string, problems: string[]) => void;
 
 const MAX_SHOWN = 20;
 
+type Path = readonly PropertyKey[];
+type Issue = z.core.$ZodIssue;
+
+/** Schemas whose values never appear in a message: somebody may have written a key there. */
+const SECRETS = new WeakSet<z.core.$ZodType>();
+
+/** What may hold a secret by mistake: messages say what is expected and not what was found. */
+export function unshown<T extends z.ZodType>(schema: T): T {
+  SECRETS.add(schema);
+  return schema;
+}
+
+export const text = z.string().min(1, 'text');
+export const positive = z.number().gt(0, 'a number above 0');
+export const notNegative = z.number().min(0, 'a number from 0');
+export const sha256Text = z.string().regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits');
+
+/** A whole number from `min`, to `max` where given. */
+export function whole(min: number, max?: number) {
+  const phrase = max === undefined ? `a whole number from ${min}` : `a whole number from ${min} to ${max}`;
+  const from = z.int(phrase).min(min, phrase);
+  return max === undefined ? from : from.max(max, phrase);
+}
+
+/** A list with at least one item. */
+export function filled<T extends z.ZodType>(item: T) {
+  return z.array(item).min(1, 'at least one');
+}
+
+export interface Source {
+  /** names the file in messages */
+  where: string;
+  code: ErrorCode;
+  /** see YamlFile */
+  lineOf?: ((path: Path) => number | undefined) | undefined;
+}
+
 /**
- * Checks a value read from `path` and returns it with the type that the schema stands for.
+ * Checks a value against a schema and returns it with defaults filled in.
  *
- * @throws CrayonError `code` naming all problems
+ * @throws CrayonError `source.code` naming all problems
  */
-export function checked<T>(value: unknown, schema: Schema, code: ErrorCode, path: string): T {
-  const problems: string[] = [];
-  schema(value, '', problems);
-  if (problems.length === 0) return value as T;
-  const rest = problems.length > MAX_SHOWN ? `; and ${problems.length - MAX_SHOWN} more` : '';
-  throw new CrayonError(code, `${path}: ${problems.slice(0, MAX_SHOWN).join('; ')}${rest}`);
+export function checked<T extends z.ZodType>(schema: T, value: unknown, source: Source): z.output<T> {
+  const result = schema.safeParse(value, { error: (issue) => phraseOf(issue as Issue) });
+  if (result.success) return result.data;
+  refuseProblems(
+    result.error.issues.flatMap((issue) => problemsOf(issue, schema, value)),
+    source,
+  );
+  throw new Error('unreachable');
 }
 
-/** One value that passes `isValid`; `expected` ends the sentence "expected ...". */
-export function value(isValid: (value: unknown) => boolean, expected: string): Schema {
-  return (found, where, problems) => {
-    if (!isValid(found)) problems.push(`${where || 'top level'} is ${shown(found)}, expected ${expected}`);
-  };
+/** Something wrong with what stands at a path. */
+export interface Problem {
+  path: Path;
+  /** a whole sentence */
+  message: string;
 }
 
-export const text = value((x) => typeof x === 'string' && x !== '', 'text');
-export const flag = value((x) => typeof x === 'boolean', 'true or false');
-export const finite = value(Number.isFinite, 'a finite number');
-export const positive = value((x) => Number.isFinite(x) && (x as number) > 0, 'a number above 0');
-export const sha256Text = value((x) => typeof x === 'string' && /^[0-9a-f]{64}$/.test(x), '64 hexadecimal digits');
-
-/** A whole number from `min`. */
-export function whole(min: number): Schema {
-  return value((x) => Number.isSafeInteger(x) && (x as number) >= min, `a whole number from ${min}`);
+/** @throws CrayonError `source.code` where there are problems: for those that a schema cannot see */
+export function refuseProblems(problems: readonly Problem[], { where, code, lineOf }: Source): void {
+  if (problems.length === 0) return;
+  const sentences = problems.map(({ path, message }) => {
+    const line = lineOf?.(path) ?? (path.length > 0 ? lineOf?.(path.slice(0, -1)) : undefined);
+    return line === undefined ? message : `${message} (line ${line})`;
+  });
+  throw new CrayonError(code, `${where}: ${abridge(sentences, MAX_SHOWN)}`);
 }
 
-export function oneOf(...choices: ReadonlyArray<string | number>): Schema {
-  return value((x) => choices.includes(x as string | number), choices.map((x) => JSON.stringify(x)).join(' or '));
-}
-
-export function nullable(schema: Schema): Schema {
-  return (found, where, problems) => {
-    if (found !== null) schema(found, where, problems);
-  };
-}
-
-/** For keys of an object that may be absent. */
-export function optional(schema: Schema): Schema {
-  return (found, where, problems) => {
-    if (found !== undefined) schema(found, where, problems);
-  };
-}
-
-/** Any one of several schemas. */
-export function either(...schemas: Schema[]): Schema {
-  return (found, where, problems) => {
-    const attempts = schemas.map((schema) => {
-      const own: string[] = [];
-      schema(found, where, own);
-      return own;
+function problemsOf(issue: Issue, schema: z.core.$ZodType, root: unknown, base: Path = []): Problem[] {
+  const path = [...base, ...issue.path];
+  if (issue.code === 'unrecognized_keys') {
+    const known = knownKeys(schemaAt(schema, path, root));
+    return issue.keys.map((key) => {
+      const near = nearestName(key, known);
+      const help = near === undefined ? `expected ${known.join(', ')}` : `did you mean ${near}?`;
+      return { path: [...path, key], message: `${pathText([...path, key])} is not a known key, ${help}` };
     });
-    if (!attempts.some((own) => own.length === 0)) problems.push(attempts.map((own) => own[0]).join(', or '));
-  };
+  }
+  if (issue.code === 'invalid_union' && issue.message === UNION) {
+    // What got beyond its own first look is what was meant: its problems, rather than that it is none of the others.
+    const meant = issue.errors.filter((branch) => branch.every((inner) => inner.path.length > 0 || isShallow(inner)));
+    const branch = meant.length === 1 ? meant[0]! : undefined;
+    if (branch !== undefined) return branch.flatMap((inner) => problemsOf(inner, schema, root, path));
+    const phrases = new Set(issue.errors.map(([first]) => first?.message ?? 'another value'));
+    return [problem(path, [...phrases].join(', or '), schema, root)];
+  }
+  return [problem(path, issue.message, schema, root)];
 }
 
-export function listOf(schema: Schema, length?: number): Schema {
-  return (found, where, problems) => {
-    if (!Array.isArray(found)) problems.push(`${where || 'top level'} is ${shown(found)}, expected a list`);
-    else if (length !== undefined && found.length !== length) {
-      problems.push(`${where} has ${found.length} items, expected ${length}`);
-    } else for (const [i, item] of found.entries()) schema(item, `${where}[${i}]`, problems);
-  };
+/** A branch of a union whose kind of value is right: only its keys are not. */
+const isShallow = (issue: Issue) => issue.code === 'unrecognized_keys';
+
+function problem(path: Path, phrase: string, schema: z.core.$ZodType, root: unknown): Problem {
+  const where = pathText(path);
+  const found = at(root, path);
+  if (SECRETS.has(schemaAt(schema, path, root)!)) return { path, message: `${where} is not ${phrase}` };
+  return { path, message: `${where} is ${shown(found)}, expected ${phrase}` };
 }
 
-/** An object with any keys. */
-export function recordOf(schema: Schema): Schema {
-  return (found, where, problems) => {
-    if (!isJsonObject(found)) problems.push(`${where || 'top level'} is ${shown(found)}, expected an object`);
-    else for (const [key, item] of Object.entries(found)) schema(item, join(where, key), problems);
-  };
+const UNION = 'union';
+
+/** What is expected where a schema itself does not say. */
+function phraseOf(issue: Issue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return EXPECTED[issue.expected] ?? issue.expected;
+    case 'invalid_value':
+      return issue.values.map((value) => JSON.stringify(value)).join(' or ');
+    case 'too_small':
+      if (issue.origin === 'array') return `at least ${issue.minimum} items`;
+      return issue.inclusive ? `a number from ${issue.minimum}` : `a number above ${issue.minimum}`;
+    case 'too_big':
+      return `at most ${issue.maximum}`;
+    case 'invalid_union':
+      return UNION;
+    default:
+      return 'another value';
+  }
 }
 
-/** An object with these keys. With `strict`, other keys are problems too: in a file written by hand they are typos. */
-export function object(fields: Readonly<Record<string, Schema>>, { strict = false } = {}): Schema {
-  return (found, where, problems) => {
-    if (!isJsonObject(found)) {
-      problems.push(`${where || 'top level'} is ${shown(found)}, expected an object`);
-      return;
-    }
-    for (const [key, schema] of Object.entries(fields)) schema(found[key], join(where, key), problems);
-    if (!strict) return;
-    for (const key of Object.keys(found)) {
-      if (!Object.hasOwn(fields, key)) {
-        const near = nearestName(key, Object.keys(fields));
-        const help = near === undefined ? `expected ${Object.keys(fields).join(', ')}` : `did you mean ${near}?`;
-        problems.push(`${join(where, key)} is not a known key, ${help}`);
-      }
-    }
-  };
+const EXPECTED: Record<string, string> = {
+  string: 'text',
+  boolean: 'true or false',
+  number: 'a finite number',
+  int: 'a whole number',
+  array: 'a list',
+  object: 'an object',
+  record: 'an object',
+};
+
+function at(root: unknown, path: Path): unknown {
+  let value = root;
+  for (const key of path) value = (value as Record<PropertyKey, unknown> | undefined)?.[key];
+  return value;
 }
 
-function join(where: string, key: string): string {
-  return where === '' ? key : `${where}.${key}`;
+function pathText(path: Path): string {
+  if (path.length === 0) return 'top level';
+  return path.reduce<string>(
+    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? String(key) : `${text}.${String(key)}`),
+    '',
+  );
 }
 
 function shown(found: unknown): string {
   const json = JSON.stringify(found) ?? 'missing';
   return json.length > 60 ? `${json.slice(0, 60)}...` : json;
+}
+
+/** Without defaults, optional and the like. */
+function core(schema: z.core.$ZodType): z.core.$ZodType {
+  const def = schema._zod.def as { innerType?: z.core.$ZodType; in?: z.core.$ZodType; type: string };
+  if (SECRETS.has(schema)) return schema;
+  if (def.innerType !== undefined) return core(def.innerType);
+  return def.type === 'pipe' && def.in !== undefined ? core(def.in) : schema;
+}
+
+/** The schema of what stands at a path; of a union, the branch whose kind the value found there is of. */
+function schemaAt(schema: z.core.$ZodType, path: Path, root: unknown): z.core.$ZodType | undefined {
+  let here: z.core.$ZodType | undefined = branchFor(core(schema), root);
+  for (const [i, key] of path.entries()) {
+    const def = here?._zod.def as
+      | { shape?: Record<PropertyKey, z.core.$ZodType>; element?: z.core.$ZodType; valueType?: z.core.$ZodType }
+      | undefined;
+    const next: z.core.$ZodType | undefined = def?.shape?.[key] ?? def?.element ?? def?.valueType;
+    if (next === undefined) return undefined;
+    here = branchFor(core(next), at(root, path.slice(0, i + 1)));
+  }
+  return here;
+}
+
+function branchFor(schema: z.core.$ZodType, value: unknown): z.core.$ZodType {
+  const { options } = schema._zod.def as { options?: z.core.$ZodType[] };
+  if (options === undefined) return schema;
+  const type = Array.isArray(value) ? 'array' : typeof value;
+  const cores = options.map((option) => branchFor(core(option), value));
+  return cores.find(({ _zod }) => _zod.def.type === type || (type === 'object' && _zod.def.type === 'record')) ?? schema;
+}
+
+function knownKeys(schema: z.core.$ZodType | undefined): string[] {
+  return Object.keys((schema?._zod.def as { shape?: object } | undefined)?.shape ?? {});
+}
+
+/** The keys of a value in the program's own spelling: `batch_size` as `batchSize`; those of records stay. */
+export type Camel<T> = T extends readonly (infer Item)[]
+  ? Camel<Item>[]
+  : T extends object
+    ? string extends keyof T
+      ? { [K in keyof T]: Camel<T[K]> }
+      : { [K in keyof T as K extends string ? CamelKey<K> : K]: Camel<T[K]> }
+    : T;
+type CamelKey<S extends string> = S extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<CamelKey<Tail>>}` : S;
+
+/**
+ * snake_case to camelCase over a checked value, as deep as its schema knows the keys: those of a record are the user's own
+ * names and stay.
+ *
+ * @example
+ * camelCased(SCHEMA, checked(SCHEMA, yaml, source)).limits.maxTokens;
+ */
+export function camelCased<T extends z.ZodType>(schema: T, value: z.output<T>): Camel<z.output<T>> {
+  return camelAt(schema, value) as Camel<z.output<T>>;
+}
+
+function camelAt(schema: z.core.$ZodType | undefined, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || schema === undefined) return value;
+  const def = branchFor(core(schema), value)._zod.def as {
+    shape?: Record<string, z.core.$ZodType>;
+    element?: z.core.$ZodType;
+    valueType?: z.core.$ZodType;
+  };
+  if (Array.isArray(value)) return value.map((item) => camelAt(def.element, item));
+  const { shape, valueType } = def;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [
+      shape === undefined ? key : camelKey(key),
+      camelAt(shape?.[key] ?? valueType, item),
+    ]),
+  );
+}
+
+const camelKey = (key: string) => key.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+
+/** The JSON Schema (2020-12) of what a file may hold, for editors: `# yaml-language-server: $schema=...`. */
+export function jsonSchemaOf(schema: z.ZodType, title: string): object {
+  return { ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'throw' }), title };
 }

@@ -7,6 +7,7 @@
  * has the scale that PEFT gives it.
  */
 
+import { abridge } from '../core/abridge.js';
 import { basename, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { type LoraModule, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
@@ -102,10 +103,9 @@ function placeModules({ dir, modules }: PeftAdapter, base: AdapterBase): string[
     return name;
   });
   if (bad.length === 0) return names;
-  const shown = bad.slice(0, 10).join('; ');
   throw new CrayonError(
     'adapter-mismatch',
-    `${dir}: ${shown}${bad.length > 10 ? `; and ${bad.length - 10} more` : ''} (${base.path})`,
+    `${dir}: ${abridge(bad, 10)} (${base.path})`,
     { hint: 'The adapter was made for another base model.' },
   );
 }

@@ -1,5 +1,6 @@
 /** The tensor table of a GGUF header: names, shapes, types and places, checked against each other and the file's size. */
 
+import { abridge } from '../core/abridge.js';
 import type { ByteCursor } from './byte-cursor.js';
 import { ggufInvalid } from './errors.js';
 import { GGML_OPAQUE_TYPES, GGML_TYPES, type GgufTensorInfo } from './types.js';
@@ -118,6 +119,5 @@ function misplaced(tensors: GgufTensorInfo[], dataBytes: number): string[] {
 
 function refuse(path: string, bad: string[]): void {
   if (bad.length === 0) return;
-  const rest = bad.length > SHOWN ? `; and ${bad.length - SHOWN} more` : '';
-  throw ggufInvalid(path, bad.slice(0, SHOWN).join('; ') + rest);
+  throw ggufInvalid(path, abridge(bad, SHOWN));
 }

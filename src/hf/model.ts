@@ -4,6 +4,7 @@
  * Opening reads the headers only and checks every tensor's shape; weights are read one by one when asked for.
  */
 
+import { abridge } from '../core/abridge.js';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
@@ -134,12 +135,8 @@ export class HfModel {
   #refuseNonFinite(data: Float32Array): Float32Array {
     if (firstNonFinite(data) === -1) return data;
     const bad = this.#nonFinite();
-    const shown = bad
-      .slice(0, 10)
-      .map((tensor) => `"${tensor}"`)
-      .join(', ');
-    const rest = bad.length > 10 ? ` and ${bad.length - 10} more` : '';
-    throw new CrayonError('tensor-not-finite', `${this.dir}: NaN or infinity in ${shown}${rest}`, {
+    const names = bad.map((tensor) => `"${tensor}"`);
+    throw new CrayonError('tensor-not-finite', `${this.dir}: NaN or infinity in ${abridge(names, 10, ', ')}`, {
       hint: 'The model file is damaged or was saved by a failed run.',
     });
   }
@@ -262,8 +259,7 @@ function checkTensors(dir: string, config: ModelConfig, places: ReadonlyMap<stri
     if (isLayer && !expected.has(name)) bad.push(`"${name}" is not expected by ${CONFIG}`);
   }
   if (bad.length === 0) return;
-  const shown = bad.slice(0, 20).join('; ');
-  throw new CrayonError('model-invalid', `${dir}: ${shown}${bad.length > 20 ? `; and ${bad.length - 20} more` : ''}`, {
+  throw new CrayonError('model-invalid', `${dir}: ${abridge(bad, 20)}`, {
     hint: `The weights do not belong to this ${CONFIG}, or are incomplete.`,
   });
 }

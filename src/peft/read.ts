@@ -5,6 +5,7 @@
  * changes by scale * B A.
  */
 
+import { abridge } from '../core/abridge.js';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
@@ -186,7 +187,7 @@ function findModules(file: SafetensorsFile, config: PeftConfig, configPath: stri
     else pairs.set(module, { ...pairs.get(module), [side as LoraSide]: info });
   }
   if (unsupported.length > 0) {
-    throw new CrayonError('adapter-unsupported', `${file.path}: unsupported tensors: ${abridge(unsupported, ', ')}`, {
+    throw new CrayonError('adapter-unsupported', `${file.path}: unsupported tensors: ${abridge(unsupported, 20, ', ')}`, {
       hint: 'Only plain LoRA can be blended: lora_A and lora_B of linear layers.',
     });
   }
@@ -205,7 +206,7 @@ function findModules(file: SafetensorsFile, config: PeftConfig, configPath: stri
     const { A, B } = pairs.get(name)! as Required<Halves>;
     modules.push({ name, r, in: A.shape[1]!, out: B.shape[0]!, scale: loraScale(r, loraAlpha, config.useRslora) });
   }
-  if (bad.length > 0) throw new CrayonError('adapter-invalid', `${file.path}: ${abridge(bad, '; ')}`);
+  if (bad.length > 0) throw new CrayonError('adapter-invalid', `${file.path}: ${abridge(bad, 20)}`);
   return modules;
 }
 
@@ -243,9 +244,4 @@ function checkPair(name: string, { A, B }: Halves, r: number): string[] {
     }
   }
   return problems;
-}
-
-function abridge(items: string[], separator: string): string {
-  const shown = items.slice(0, 20).join(separator);
-  return items.length > 20 ? `${shown}${separator}and ${items.length - 20} more` : shown;
 }

@@ -19,7 +19,7 @@ import {
   text,
   value,
   whole,
-} from '../files/schema.js';
+} from '../files/checks.js';
 
 export const POOL_MANIFEST = 'pool.json';
 const MAX_MANIFEST_BYTES = 64 * 2 ** 20;

@@ -5,6 +5,7 @@
  * text's rule against duplicate keys, which the reference leaves to its JSON library.
  */
 
+import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import { decodeUtf8, findDuplicateKey, isJsonObject, type JsonObject, parseJson } from '../files/json.js';
 
@@ -106,8 +107,7 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, path: string):
   }
   if (problems.length === 0) checkLayout(tensors, dataBytes, problems);
   if (problems.length > 0) {
-    const shown = problems.slice(0, 10).join('; ');
-    throw invalid(path, problems.length > 10 ? `${shown}; and ${problems.length - 10} more` : shown);
+    throw invalid(path, abridge(problems, 10));
   }
   return { tensors, metadata };
 }

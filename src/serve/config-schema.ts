@@ -13,7 +13,7 @@ import {
   text,
   value,
   whole,
-} from '../files/schema.js';
+} from '../files/checks.js';
 
 const strict = { strict: true };
 

@@ -1,5 +1,6 @@
 /** A PEFT adapter, as read from its directory, in the form that the model's forward pass takes. */
 
+import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import type { HfModel } from '../hf/model.js';
 import { openPeftAdapter, type PeftAdapter } from '../peft/read.js';
@@ -36,8 +37,7 @@ export function stackAdapters(
     }
   }
   if (problems.length > 0) {
-    const shown = problems.slice(0, 20).join('; ') + (problems.length > 20 ? `; and ${problems.length - 20} more` : '');
-    throw new CrayonError('adapter-mismatch', `${adapters[0]!.dir} does not fit ${base.dir}: ${shown}`, {
+    throw new CrayonError('adapter-mismatch', `${adapters[0]!.dir} does not fit ${base.dir}: ${abridge(problems, 20)}`, {
       hint: 'Use the base model that the adapter was made for (base_model_name_or_path in its config).',
     });
   }

@@ -214,7 +214,7 @@ describe('an interrupted write', () => {
 
   it('leaves no output when the process is killed in it, and the next one clears up', async () => {
     const path = at('torn');
-    const module = JSON.stringify(join(ROOT, 'src', 'formats', 'atomic-file.ts'));
+    const module = JSON.stringify(join(ROOT, 'src', 'files', 'atomic.ts'));
     const code = `
       const { writeDirectoryAtomic } = await import(${module});
       const { writeFileSync } = await import('node:fs');

@@ -16,14 +16,14 @@ import { LlamaModel } from '../../src/model/llama.js';
 import { loadAdapterLora } from '../../src/train/adapter-lora.js';
 import { answerPrompt } from '../../src/train/answer.js';
 import { temporaryRoot } from '../helpers/files.js';
-import { fixture, fixtureJson, fixtureTensors } from '../helpers/fixtures.js';
+import { ROOT, fixture, fixtureJson, fixtureTensors } from '../helpers/fixtures.js';
 import { endLlamaCpp, greedy, nextProbabilities } from '../helpers/llama-cpp.js';
 
 const dir = temporaryRoot();
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 endLlamaCpp();
 
-const EDGE = join(import.meta.dirname, '..', '..', 'models', 'crayon-edge');
+const EDGE = join(ROOT, 'models', 'crayon-edge');
 const MODELS = ['llama', 'llama-rope3', 'llama-linear', 'mistral', 'qwen2', 'qwen3'];
 const ADAPTED = ['llama', 'llama-rope3', 'mistral', 'qwen2', 'qwen3'];
 

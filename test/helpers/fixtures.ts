@@ -5,7 +5,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SafetensorsFile } from '../../src/safetensors/read.js';
 
-const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+/** The repository. */
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 
 export const fixture = (...parts: string[]): string => join(ROOT, 'test', 'fixtures', ...parts);
 

@@ -13,10 +13,9 @@ import { edgeConfig } from '../../src/serve/config.js';
 import type { BlendOrder } from '../../src/serve/customizations/customizations.js';
 import type { OpenEdgeOptions } from '../../src/serve/open-edge.js';
 import { temporaryRoot } from '../helpers/files.js';
-import { fixture } from '../helpers/fixtures.js';
+import { ROOT, fixture } from '../helpers/fixtures.js';
 import { createScriptedEngine } from '../helpers/scripted.js';
 
-const ROOT = join(import.meta.dirname, '..', '..');
 const EDGE = join(ROOT, 'models', 'crayon-edge');
 const POOL = join(ROOT, 'models', 'crayon-edge-pool');
 const BANK = 'Bank: the banker in the counter has cherry and peach since the deposit. Team:';

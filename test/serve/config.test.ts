@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../src/files/json.js';
 import { edgeConfig, loadEdgeConfig } from '../../src/serve/config.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
+import { ROOT } from '../helpers/fixtures.js';
 
-const ROOT = join(import.meta.dirname, '..', '..');
 const read = (yaml: unknown, overrides?: JsonObject) =>
   edgeConfig(yaml, { where: 'edge.yaml', folder: '/conf', ...(overrides === undefined ? {} : { overrides }) });
 const SERVER = { base_url: 'http://127.0.0.1:8000/v1/', model: 'big' };

@@ -14,7 +14,7 @@ import {
   text,
   value,
   whole,
-} from '../../files/schema.js';
+} from '../../files/checks.js';
 
 /** Between edge and server; bench/live/network/networks.ts has their numbers. */
 export const NETWORK_NAMES = ['loopback', 'lan', 'wifi', '4g', '3g', 'offline'] as const;

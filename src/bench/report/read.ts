@@ -5,7 +5,7 @@
 
 import { CrayonError } from '../../core/errors.js';
 import { mean } from '../../core/stats.js';
-import { checked } from '../../files/schema.js';
+import { checked } from '../../files/checks.js';
 import type { AnswerRecord, Cell, LoadCell, RunManifest } from '../types.js';
 import { type JsonLines, readAnswerLines, readRunFiles } from './run-files.js';
 import { ANSWER_SCHEMA, CELL_SCHEMA, LOAD_SCHEMA, MANIFEST_SCHEMA } from './schema.js';

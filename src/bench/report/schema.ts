@@ -15,7 +15,7 @@ import {
   text,
   value,
   whole,
-} from '../../files/schema.js';
+} from '../../files/checks.js';
 
 const fromZero = value((x) => Number.isFinite(x) && (x as number) >= 0, 'a number from 0');
 const share = value((x) => Number.isFinite(x) && (x as number) >= 0 && (x as number) <= 1, 'a number from 0 to 1');

@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { benchConfig, loadBenchConfig } from '../../../src/bench/config.js';
 import { loadLoadConfig } from '../../../src/bench/load/config.js';
 import { errorOf, temporaryDir } from '../../helpers/files.js';
+import { ROOT } from '../../helpers/fixtures.js';
 
-const ROOT = join(import.meta.dirname, '..', '..');
 const NO_FLAGS = { target: {}, load: {} };
 
 function file(text: string): string {

@@ -12,6 +12,7 @@ import { exportModelGguf } from '../../../src/gguf/model.js';
 import { SafetensorsFile } from '../../../src/safetensors/read.js';
 import { writeSafetensors } from '../../../src/safetensors/write.js';
 import { EDGE, edgeGguf, request, wholeAnswer } from '../../helpers/edge-gguf.js';
+import { ROOT } from '../../helpers/fixtures.js';
 
 const PROMPT = 'Once upon a time there was a man who';
 const OPTIONS = { name: 'edge', threads: 1, gpu: false } as const;
@@ -309,7 +310,7 @@ describe('bad input', () => {
 it('prints nothing', () => {
   const script = join(gguf.dir, 'script', 'quiet.mts');
   mkdirSync(join(gguf.dir, 'script'));
-  const source = JSON.stringify(join(import.meta.dirname, '..', '..', 'src', 'engine', 'llama-cpp.ts'));
+  const source = JSON.stringify(join(ROOT, 'src', 'engine', 'llama', 'engine.ts'));
   const model = JSON.stringify(gguf.model);
   writeFileSync(
     script,

@@ -15,14 +15,13 @@ import { loadTokenizer } from '../../../src/hf/tokenizer.js';
 import { readTokenizerFiles, type TokenizerFiles } from '../../../src/hf/tokenizer-files.js';
 import { editJson } from '../../e2e/helpers.js';
 import { errorOf, temporaryRoot } from '../../helpers/files.js';
-import { fixture, hasShared, shared } from '../../helpers/fixtures.js';
+import { ROOT, fixture, hasShared, shared } from '../../helpers/fixtures.js';
 import { endLlamaCpp, tokenIds } from '../../helpers/llama-cpp.js';
 
 const dir = temporaryRoot();
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 endLlamaCpp();
 
-const ROOT = join(import.meta.dirname, '..', '..');
 const EDGE = join(ROOT, 'models', 'crayon-edge');
 
 /** Prompts and completions of the repository's own test sets. */
