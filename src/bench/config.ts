@@ -8,10 +8,6 @@
 
 import { isAbsolute } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { readYaml } from '../files/yaml.js';
-import { isJsonObject, type JsonObject } from '../files/json.js';
-import { shippedPath } from '../files/package-root.js';
-import { exists } from '../files/paths.js';
 import {
   checked,
   either,
@@ -25,6 +21,10 @@ import {
   value,
   whole,
 } from '../files/checks.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
+import { shippedPath } from '../files/package-root.js';
+import { exists } from '../files/paths.js';
+import { readYaml } from '../files/yaml.js';
 import {
   type BenchDevice,
   type BenchLive,

@@ -99,9 +99,13 @@ function collectModules(adapters: readonly PeftAdapter[], coefficients: ArrayLik
     }
   }
   if (mismatches.length > 0) {
-    throw new CrayonError('adapter-mismatch', `the adapters do not fit one base model: ${abridge(mismatches, NAMES_SHOWN)}`, {
-      hint: 'Blend only adapters that were trained on the same base model.',
-    });
+    throw new CrayonError(
+      'adapter-mismatch',
+      `the adapters do not fit one base model: ${abridge(mismatches, NAMES_SHOWN)}`,
+      {
+        hint: 'Blend only adapters that were trained on the same base model.',
+      },
+    );
   }
   // the file is ordered by the bytes of whole tensor names
   const key = ({ name }: PlannedModule): Buffer => Buffer.from(loraTensorName(name, 'A'), 'utf8');

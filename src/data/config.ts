@@ -4,7 +4,6 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { isJsonObject } from '../files/json.js';
 import {
   checked,
   either,
@@ -18,6 +17,7 @@ import {
   value,
   whole,
 } from '../files/checks.js';
+import { isJsonObject } from '../files/json.js';
 import { DATA_FORMATS, type DataFormat } from './records.js';
 
 /** Where a split's records are. */

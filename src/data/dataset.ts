@@ -3,8 +3,8 @@
  * .csv file whose records have `prompt` and `completion`, and for multiple choice `choices` and `answer`.
  */
 
-import { abridge } from '../core/abridge.js';
 import { basename, dirname, join, resolve } from 'node:path';
+import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
 import { sha256 } from '../files/digest.js';

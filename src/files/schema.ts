@@ -189,7 +189,9 @@ function branchFor(schema: z.core.$ZodType, value: unknown): z.core.$ZodType {
   if (options === undefined) return schema;
   const type = Array.isArray(value) ? 'array' : typeof value;
   const cores = options.map((option) => branchFor(core(option), value));
-  return cores.find(({ _zod }) => _zod.def.type === type || (type === 'object' && _zod.def.type === 'record')) ?? schema;
+  return (
+    cores.find(({ _zod }) => _zod.def.type === type || (type === 'object' && _zod.def.type === 'record')) ?? schema
+  );
 }
 
 function knownKeys(schema: z.core.$ZodType | undefined): string[] {

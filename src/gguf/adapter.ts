@@ -7,8 +7,8 @@
  * has the scale that PEFT gives it.
  */
 
-import { abridge } from '../core/abridge.js';
 import { basename, resolve } from 'node:path';
+import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import { type LoraModule, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import { type AdapterBase, readAdapterBase } from './adapter-base.js';
@@ -103,11 +103,9 @@ function placeModules({ dir, modules }: PeftAdapter, base: AdapterBase): string[
     return name;
   });
   if (bad.length === 0) return names;
-  throw new CrayonError(
-    'adapter-mismatch',
-    `${dir}: ${abridge(bad, 10)} (${base.path})`,
-    { hint: 'The adapter was made for another base model.' },
-  );
+  throw new CrayonError('adapter-mismatch', `${dir}: ${abridge(bad, 10)} (${base.path})`, {
+    hint: 'The adapter was made for another base model.',
+  });
 }
 
 /**

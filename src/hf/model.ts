@@ -4,9 +4,9 @@
  * Opening reads the headers only and checks every tensor's shape; weights are read one by one when asked for.
  */
 
-import { abridge } from '../core/abridge.js';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
 import { sha256File } from '../files/digest.js';

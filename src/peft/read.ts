@@ -5,8 +5,8 @@
  * changes by scale * B A.
  */
 
-import { abridge } from '../core/abridge.js';
 import { join } from 'node:path';
+import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
 import { exists, isDirectory } from '../files/paths.js';
@@ -187,9 +187,13 @@ function findModules(file: SafetensorsFile, config: PeftConfig, configPath: stri
     else pairs.set(module, { ...pairs.get(module), [side as LoraSide]: info });
   }
   if (unsupported.length > 0) {
-    throw new CrayonError('adapter-unsupported', `${file.path}: unsupported tensors: ${abridge(unsupported, 20, ', ')}`, {
-      hint: 'Only plain LoRA can be blended: lora_A and lora_B of linear layers.',
-    });
+    throw new CrayonError(
+      'adapter-unsupported',
+      `${file.path}: unsupported tensors: ${abridge(unsupported, 20, ', ')}`,
+      {
+        hint: 'Only plain LoRA can be blended: lora_A and lora_B of linear layers.',
+      },
+    );
   }
   if (pairs.size === 0 && bad.length === 0) bad.push('no lora_A and lora_B tensors at all');
 

@@ -3,7 +3,6 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { readJson } from '../files/json.js';
 import {
   checked,
   finite,
@@ -20,6 +19,7 @@ import {
   value,
   whole,
 } from '../files/checks.js';
+import { readJson } from '../files/json.js';
 
 export const POOL_MANIFEST = 'pool.json';
 const MAX_MANIFEST_BYTES = 64 * 2 ** 20;

@@ -5,9 +5,9 @@
 
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { readYaml } from '../files/yaml.js';
-import { isJsonObject, type JsonObject } from '../files/json.js';
 import { checked } from '../files/checks.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
+import { readYaml } from '../files/yaml.js';
 import { EDGE_SCHEMA } from './config-schema.js';
 
 export type EdgeMode = 'prefer_on_device' | 'only_on_device' | 'prefer_in_cloud' | 'only_in_cloud';

@@ -35,7 +35,10 @@ describe('RecordLog', () => {
     new RecordLog(path, FINGERPRINT).append({ id: 'a' });
     const before = readFileSync(path, 'utf8');
     expect(() => new RecordLog(path, { model: 'm', data: ['d2'], limit: 3 })).toThrow(
-      expect.objectContaining({ code: 'checkpoint-mismatch', message: expect.stringContaining('data (["d1"], now ["d2"]), limit (none, now 3)') }),
+      expect.objectContaining({
+        code: 'checkpoint-mismatch',
+        message: expect.stringContaining('data (["d1"], now ["d2"]), limit (none, now 3)'),
+      }),
     );
     expect(readFileSync(path, 'utf8')).toBe(before);
   });

@@ -16,7 +16,7 @@ import { LlamaModel } from '../../src/model/llama.js';
 import { loadAdapterLora } from '../../src/train/adapter-lora.js';
 import { answerPrompt } from '../../src/train/answer.js';
 import { temporaryRoot } from '../helpers/files.js';
-import { ROOT, fixture, fixtureJson, fixtureTensors } from '../helpers/fixtures.js';
+import { fixture, fixtureJson, fixtureTensors, ROOT } from '../helpers/fixtures.js';
 import { endLlamaCpp, greedy, nextProbabilities } from '../helpers/llama-cpp.js';
 
 const dir = temporaryRoot();

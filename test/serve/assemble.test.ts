@@ -13,7 +13,7 @@ import { edgeConfig } from '../../src/serve/config.js';
 import type { BlendOrder } from '../../src/serve/customizations/customizations.js';
 import type { OpenEdgeOptions } from '../../src/serve/open-edge.js';
 import { temporaryRoot } from '../helpers/files.js';
-import { ROOT, fixture } from '../helpers/fixtures.js';
+import { fixture, ROOT } from '../helpers/fixtures.js';
 import { createScriptedEngine } from '../helpers/scripted.js';
 
 const EDGE = join(ROOT, 'models', 'crayon-edge');

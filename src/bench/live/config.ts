@@ -1,6 +1,5 @@
 /** The sections `live` and `load` of a bench configuration (configs/bench/hybrid.yaml and load.yaml show them). */
 
-import { isJsonObject } from '../../files/json.js';
 import {
   either,
   listOf,
@@ -15,6 +14,7 @@ import {
   value,
   whole,
 } from '../../files/checks.js';
+import { isJsonObject } from '../../files/json.js';
 
 /** Between edge and server; bench/live/network/networks.ts has their numbers. */
 export const NETWORK_NAMES = ['loopback', 'lan', 'wifi', '4g', '3g', 'offline'] as const;

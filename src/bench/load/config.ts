@@ -1,9 +1,9 @@
 /** The configuration of `crayon bench load` (configs/bench/load.yaml shows every key). */
 
 import { CrayonError } from '../../core/errors.js';
-import { readYaml } from '../../files/yaml.js';
-import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { checked, listOf, object, optional, text, value, whole } from '../../files/checks.js';
+import { isJsonObject, type JsonObject } from '../../files/json.js';
+import { readYaml } from '../../files/yaml.js';
 import { type BenchLoad, LOAD_SCHEMA, loadDefaults } from '../live/config.js';
 
 export interface LoadTarget {

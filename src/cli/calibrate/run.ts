@@ -2,9 +2,9 @@
 
 import { CrayonError } from '../../core/errors.js';
 import { type Example, loadDataset, noExamples } from '../../data/dataset.js';
+import { checked, finite, nullable, object, type Schema, text, value } from '../../files/checks.js';
 import type { JsonObject } from '../../files/json.js';
 import { RecordLog } from '../../files/jsonl-log.js';
-import { checked, finite, nullable, object, type Schema, text, value } from '../../files/checks.js';
 import { type Calibration, calibrate } from '../../routing/calibrate/calibrate.js';
 import {
   type CollectedRecord,

@@ -15,7 +15,7 @@ import { loadTokenizer } from '../../../src/hf/tokenizer.js';
 import { readTokenizerFiles, type TokenizerFiles } from '../../../src/hf/tokenizer-files.js';
 import { editJson } from '../../e2e/helpers.js';
 import { errorOf, temporaryRoot } from '../../helpers/files.js';
-import { ROOT, fixture, hasShared, shared } from '../../helpers/fixtures.js';
+import { fixture, hasShared, ROOT, shared } from '../../helpers/fixtures.js';
 import { endLlamaCpp, tokenIds } from '../../helpers/llama-cpp.js';
 
 const dir = temporaryRoot();
