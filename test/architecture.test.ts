@@ -35,7 +35,7 @@ MAY_IMPORT.cli = ROOMS;
 
 /** The most files that one folder holds: above it, a subject has hidden another. */
 const MOST_FILES = 30;
-const MOST_LINES = 34_600;
+const MOST_LINES = 35_000;
 
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts'));
 const text = new Map(files.map((f) => [f, readFileSync(join(SRC, f), 'utf8')]));
