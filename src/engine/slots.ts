@@ -7,10 +7,7 @@ interface Waiter {
   grant(): void;
 }
 
-/**
- * Like cockatiel's bulkhead, with one difference that matters when clients go away: a waiter whose signal fires leaves the
- * queue at once and makes room, where cockatiel's keeps its place until its turn comes.
- */
+/** Clients go away: a waiter whose signal fires leaves the queue at once and makes room. */
 export class Slots {
   readonly capacity: number;
   readonly queue: number;

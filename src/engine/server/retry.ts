@@ -1,6 +1,5 @@
 /** Further attempts: which failures get one, and how long is waited before it. */
 
-import { ConstantBackoff, handleWhen, type RetryPolicy, retry } from 'cockatiel';
 import { CrayonError } from '../../core/errors.js';
 import type { Random } from '../../core/random.js';
 import { type Clock, sleep } from '../clock.js';
@@ -33,44 +32,29 @@ export function waitBefore(attempt: number, error: unknown, backoff: BackoffOpti
  * Runs `attempt` until it succeeds, fails for good, or there are no retries left.
  *
  * @param deadline when the whole call ends, in the clock's time: no wait goes beyond it
- * @throws the last attempt's error, which says how many there were
+ * @throws CrayonError the last attempt's, which says how many there were; `interrupted` when the signal fires in a wait
  */
 export async function withRetries<T>(
-  settings: RetrySettings,
+  { retries, backoff, clock, random, onEvent }: RetrySettings,
   signal: AbortSignal,
   deadline: number,
   attempt: () => Promise<T>,
 ): Promise<T> {
-  const { retries, backoff, clock, random, onEvent } = settings;
-  let waitMs: number | null = null;
-  let attempts = 0;
-  const policy: RetryPolicy = retry(
-    handleWhen((error) => {
-      waitMs = signal.aborted || attempts > retries ? null : waitBefore(attempts, error, backoff, random);
-      if (waitMs === null || clock.now() + waitMs >= deadline) return false;
+  for (let attempts = 1; ; attempts++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const waitMs = signal.aborted || attempts > retries ? null : waitBefore(attempts, error, backoff, random);
+      if (waitMs === null || clock.now() + waitMs >= deadline) throw withAttempts(error, attempts);
       const { code } = error as CrayonError;
       onEvent({ type: 'retry', attempt: attempts, waitMs, code, status: serverErrorOf(error)?.status ?? null });
-      return true;
-    }),
-    // The policy's own waits cannot be cancelled and run on the system's clock, so they are none: ours come before the attempt.
-    { maxAttempts: retries, backoff: new ConstantBackoff(0) },
-  );
-  try {
-    return await policy.execute(async () => {
-      if (waitMs !== null) await sleep(clock, waitMs, signal);
-      attempts++;
-      return attempt();
-    });
-  } catch (error) {
-    throw attempts > 1 ? withAttempts(error, attempts) : error;
+      await sleep(clock, waitMs, signal);
+    }
   }
 }
 
 function withAttempts(error: unknown, attempts: number): unknown {
-  if (!(error instanceof CrayonError) || serverErrorOf(error) === null) return error;
+  if (attempts === 1 || !(error instanceof CrayonError) || serverErrorOf(error) === null) return error;
   const { code, message, hint, cause } = error;
-  return new CrayonError(code, `${message} (after ${attempts} attempts)`, {
-    cause,
-    ...(hint === undefined ? {} : { hint }),
-  });
+  return new CrayonError(code, `${message} (after ${attempts} attempts)`, { hint, cause });
 }

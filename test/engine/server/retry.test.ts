@@ -23,7 +23,7 @@ async function whileMoving<T>(clock: ManualClock, ms: number, promise: Promise<T
   });
   for (let i = 0; i < 5_000 && !settled; i++) {
     await clock.advance(ms);
-    // The retry policy takes one turn of the system's own timers between attempts; our clock must not run ahead of it.
+    // The network is real: our clock must not run ahead of it.
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
   return promise;
