@@ -1,49 +1,105 @@
-/** What the engine over an OpenAI-compatible endpoint is told, what it says of itself, and its defaults. */
+/**
+ * What the engine over an OpenAI-compatible endpoint is told, what it says of itself, and its defaults: those of the section
+ * `server` of a configuration file, which is the one place where they and their bounds are written.
+ */
 
+import * as z from 'zod';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
+import { camelCased, checked, notNegative, text, unshown, whole } from '../../files/schema.js';
 import type { Clock } from '../clock.js';
 
-export interface ServerPrices {
-  /** money for a million tokens */
-  inputPerMillion: number;
-  outputPerMillion: number;
-  /** as it is to be shown: EUR, USD */
-  currency: string;
+const SPAN = 'seconds from 0.001 to 86400';
+const seconds = z.number(SPAN).min(0.001, SPAN).max(86_400, SPAN);
+
+const ADDRESS =
+  'an http: or https: address up to /v1, such as http://127.0.0.1:8000/v1, without user, password, query or fragment';
+
+function isBaseUrl(found: string): boolean {
+  if (!URL.canParse(found)) return false;
+  const { protocol, username, password, search, hash } = new URL(found);
+  return /^https?:$/.test(protocol) && [username, password, search, hash].every((part) => part === '');
 }
 
-/** Milliseconds, each counted from the start of its phase. */
-export interface ServerTimeouts {
-  /** until the connection stands and the request may be sent */
-  connectMs: number;
-  /** from then until the answer's first byte */
-  firstByteMs: number;
-  /** between two pieces of the answer */
-  idleMs: number;
-  /** the whole call: its place in the queue, all attempts, the waits between them */
-  totalMs: number;
-}
+const VARIABLE = 'the name of an environment variable (letters, digits and _; never the key itself)';
 
-export interface BackoffOptions {
-  /** the first wait; it doubles with each attempt, and a random half of it is taken off */
-  baseMs: number;
-  maxMs: number;
-  /** a server that asks for a longer wait than this is not waited for: the call fails, and says how long */
-  maxRetryAfterMs: number;
-}
+/** The section `server` of a configuration file; `serverOptions` makes options of it. */
+export const SERVER_SECTION = z
+  .strictObject({
+    // A password in an address, and a key in place of its variable's name, must not reach a terminal or a log.
+    base_url: unshown(z.string(ADDRESS).refine(isBaseUrl, ADDRESS)),
+    model: text,
+    api_key_env: unshown(z.string(VARIABLE).regex(/^[A-Za-z_][A-Za-z0-9_]*$/, VARIABLE))
+      .nullable()
+      .default(null),
+    /** absent: nothing is counted in money */
+    prices: z
+      .strictObject({
+        input_per_million: notNegative.default(0),
+        output_per_million: notNegative.default(0),
+        /** as it is to be shown: EUR, USD */
+        currency: text.default('USD'),
+      })
+      .nullable()
+      .default(null),
+    /** each counted from the start of its phase */
+    timeouts: z
+      .strictObject({
+        /** until the connection stands and the request may be sent */
+        connect_seconds: seconds.default(5),
+        /** from then until the answer's first byte */
+        first_byte_seconds: seconds.default(60),
+        /** between two pieces of the answer */
+        idle_seconds: seconds.default(30),
+        /** the whole call: its place in the queue, all attempts, the waits between them */
+        total_seconds: seconds.default(300),
+      })
+      .prefault({}),
+    /** further attempts after the first */
+    retries: whole(0, 10).default(2),
+    /** calls at a time */
+    concurrency: whole(1).default(8),
+    /** calls that may wait for their turn; one more is refused with `engine-busy` */
+    queue: whole(0).default(64),
+    /** a day in UTC; null: no limit */
+    budget: z
+      .strictObject({
+        tokens_per_day: whole(0).nullable().default(null),
+        money_per_day: notNegative.nullable().default(null),
+      })
+      .prefault({}),
+    circuit: z
+      .strictObject({ failures: whole(1).default(5), half_open_after_seconds: seconds.default(30) })
+      .prefault({}),
+  })
+  .refine(({ budget, prices }) => budget.money_per_day === null || prices !== null, {
+    path: ['budget', 'money_per_day'],
+    error: 'prices beside it, by which money is counted',
+  });
 
-/** Per day in UTC; null: no limit. */
-export interface ServerBudget {
-  tokensPerDay: number | null;
-  /** in the currency of the prices */
-  moneyPerDay: number | null;
-}
+/** What only a library's caller may set. */
+const LIBRARY_OPTIONS = z.object({
+  backoff: z
+    .object({
+      /** the first wait; it doubles with each attempt, and a random half of it is taken off */
+      baseMs: notNegative.default(500),
+      maxMs: notNegative.default(8_000),
+      /** a server that asks for a longer wait than this is not waited for: the call fails, and says how long */
+      maxRetryAfterMs: notNegative.default(20_000),
+    })
+    .prefault({}),
+  /** the longest answer, and the longest single event of it, that is read */
+  maxAnswerBytes: whole(1).default(32 * 2 ** 20),
+  maxEventBytes: whole(1).default(2 ** 20),
+  /** of the waits' jitter */
+  seed: z.number().default(0),
+});
 
-export interface CircuitOptions {
-  /** calls in a row that fail before the circuit opens */
-  failures: number;
-  /** how long it stays open before one call is let through as a probe */
-  halfOpenAfterMs: number;
-}
+export type ServerConfig = ReturnType<typeof serverOptions>;
+export type ServerPrices = NonNullable<ServerConfig['prices']>;
+export type ServerTimeouts = ServerConfig['timeouts'];
+export type ServerBudget = ServerConfig['budget'];
+export type CircuitOptions = ServerConfig['circuit'];
+export type BackoffOptions = z.output<typeof LIBRARY_OPTIONS>['backoff'];
 
 /** What has been spent on one day. */
 export interface BudgetRecord {
@@ -54,13 +110,14 @@ export interface BudgetRecord {
   money: number;
 }
 
-/** Where spending is kept, so that a restart does not forget it: formats/budget-file writes it to a file. */
+/** Where spending is kept, so that a restart does not forget it: budget-file.ts writes it to a file. */
 export interface BudgetStore {
   /** null where nothing has been kept yet */
   load(): BudgetRecord | null;
   save(record: BudgetRecord): void;
 }
 
+/** See the schemas above for what each key means and for its default. */
 export interface OpenAiOptions {
   /** e.g. http://127.0.0.1:8000/v1 */
   baseUrl: string;
@@ -70,23 +127,17 @@ export interface OpenAiOptions {
   name?: string;
   /** sent as a bearer token; null: none is sent */
   apiKey?: string | null;
-  /** absent: nothing is counted in money */
   prices?: ServerPrices | null;
   timeouts?: Partial<ServerTimeouts>;
-  /** further attempts after the first; 0: none */
   retries?: number;
   backoff?: Partial<BackoffOptions>;
-  /** calls at a time */
   concurrency?: number;
-  /** calls that may wait for their turn; one more is refused with `engine-busy` */
   queue?: number;
   budget?: Partial<ServerBudget>;
   budgetStore?: BudgetStore | null;
   circuit?: Partial<CircuitOptions>;
-  /** the longest answer, and the longest single event of it, that is read */
   maxAnswerBytes?: number;
   maxEventBytes?: number;
-  /** of the waits' jitter */
   seed?: number;
   fetch?: typeof globalThis.fetch;
   clock?: Clock;
@@ -117,110 +168,72 @@ export interface ServerState {
   circuit: CircuitState;
   running: number;
   waiting: number;
-  budget: BudgetRecord & {
-    tokensPerDay: number | null;
-    moneyPerDay: number | null;
-    currency: string | null;
-    /** held back for calls under way: the most they may use */
-    reservedTokens: number;
-    reservedMoney: number;
-  };
+  /** `reserved`: held back for calls under way, the most they may use */
+  budget: BudgetRecord & ServerBudget & { currency: string | null; reservedTokens: number; reservedMoney: number };
   /** calls that failed since the start, by code; a cancelled one is none */
   errors: Partial<Record<ErrorCode, number>>;
 }
 
+/** A checked section as options, in the program's own names and units; its `apiKeyEnv` is no option but names the key's place. */
+export function serverOptions(section: z.output<typeof SERVER_SECTION>) {
+  const { baseUrl, timeouts, circuit, ...rest } = camelCased(SERVER_SECTION, section);
+  const ms = (seconds: number) => Math.round(seconds * 1000);
+  return {
+    baseUrl: baseUrl.replace(/\/+$/, ''),
+    ...rest,
+    timeouts: {
+      connectMs: ms(timeouts.connectSeconds),
+      firstByteMs: ms(timeouts.firstByteSeconds),
+      idleMs: ms(timeouts.idleSeconds),
+      totalMs: ms(timeouts.totalSeconds),
+    },
+    circuit: { failures: circuit.failures, halfOpenAfterMs: ms(circuit.halfOpenAfterSeconds) },
+  };
+}
+
+/** Options as a file's section: what was not given is left out. */
+function sectionOf({ prices, timeouts = {}, budget = {}, circuit = {}, ...rest }: OpenAiOptions) {
+  const inSeconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1000);
+  return {
+    base_url: rest.baseUrl,
+    model: rest.model,
+    prices: prices && {
+      input_per_million: prices.inputPerMillion,
+      output_per_million: prices.outputPerMillion,
+      currency: prices.currency,
+    },
+    timeouts: {
+      connect_seconds: inSeconds(timeouts.connectMs),
+      first_byte_seconds: inSeconds(timeouts.firstByteMs),
+      idle_seconds: inSeconds(timeouts.idleMs),
+      total_seconds: inSeconds(timeouts.totalMs),
+    },
+    retries: rest.retries,
+    concurrency: rest.concurrency,
+    queue: rest.queue,
+    budget: { tokens_per_day: budget.tokensPerDay, money_per_day: budget.moneyPerDay },
+    circuit: { failures: circuit.failures, half_open_after_seconds: inSeconds(circuit.halfOpenAfterMs) },
+  } satisfies z.input<typeof SERVER_SECTION>;
+}
+
 export type Settings = ReturnType<typeof resolveOptions>;
 
-export const SERVER_DEFAULTS = {
-  timeouts: { connectMs: 5_000, firstByteMs: 60_000, idleMs: 30_000, totalMs: 300_000 },
-  retries: 2,
-  backoff: { baseMs: 500, maxMs: 8_000, maxRetryAfterMs: 20_000 },
-  concurrency: 8,
-  queue: 64,
-  budget: { tokensPerDay: null, moneyPerDay: null },
-  circuit: { failures: 5, halfOpenAfterMs: 30_000 },
-  maxAnswerBytes: 32 * 2 ** 20,
-  maxEventBytes: 2 ** 20,
-} as const;
-
 /**
- * Fills in the defaults and checks every value.
+ * Checks every value and fills in the defaults.
  *
- * @throws CrayonError `config-invalid`, whose message never holds the key
+ * @throws CrayonError `config-invalid`, naming keys as a configuration file has them; its message never holds the key
  */
 export function resolveOptions(options: OpenAiOptions) {
-  const settings = {
+  const source = { where: 'server', code: 'config-invalid' } as const;
+  const { apiKeyEnv: _, ...section } = serverOptions(checked(SERVER_SECTION, sectionOf(options), source));
+  return {
     ...options,
-    url: parseBaseUrl(options.baseUrl),
+    ...section,
+    ...checked(LIBRARY_OPTIONS, options, source),
+    url: new URL(section.baseUrl),
     name: options.name ?? options.model,
     apiKey: checkKey(options.apiKey ?? null),
-    prices: options.prices ?? null,
-    timeouts: { ...SERVER_DEFAULTS.timeouts, ...options.timeouts },
-    retries: options.retries ?? SERVER_DEFAULTS.retries,
-    backoff: { ...SERVER_DEFAULTS.backoff, ...options.backoff },
-    concurrency: options.concurrency ?? SERVER_DEFAULTS.concurrency,
-    queue: options.queue ?? SERVER_DEFAULTS.queue,
-    budget: { ...SERVER_DEFAULTS.budget, ...options.budget } as ServerBudget,
-    circuit: { ...SERVER_DEFAULTS.circuit, ...options.circuit },
-    maxAnswerBytes: options.maxAnswerBytes ?? SERVER_DEFAULTS.maxAnswerBytes,
-    maxEventBytes: options.maxEventBytes ?? SERVER_DEFAULTS.maxEventBytes,
-    seed: options.seed ?? 0,
   };
-  if (settings.model === '') throw new CrayonError('config-invalid', 'server.model: is empty, expected a model name');
-  for (const [key, value] of Object.entries(settings.timeouts)) atLeast(`timeouts.${key}`, value, 1);
-  for (const [key, value] of Object.entries(settings.backoff)) atLeast(`backoff.${key}`, value, 0);
-  wholeAtLeast('retries', settings.retries, 0);
-  wholeAtLeast('concurrency', settings.concurrency, 1);
-  wholeAtLeast('queue', settings.queue, 0);
-  wholeAtLeast('circuit.failures', settings.circuit.failures, 1);
-  atLeast('circuit.halfOpenAfterMs', settings.circuit.halfOpenAfterMs, 1);
-  wholeAtLeast('maxAnswerBytes', settings.maxAnswerBytes, 1);
-  wholeAtLeast('maxEventBytes', settings.maxEventBytes, 1);
-  const { tokensPerDay, moneyPerDay } = settings.budget;
-  if (tokensPerDay !== null) atLeast('budget.tokensPerDay', tokensPerDay, 0);
-  if (moneyPerDay !== null) atLeast('budget.moneyPerDay', moneyPerDay, 0);
-  if (settings.prices !== null) {
-    atLeast('prices.inputPerMillion', settings.prices.inputPerMillion, 0);
-    atLeast('prices.outputPerMillion', settings.prices.outputPerMillion, 0);
-  } else if (moneyPerDay !== null) {
-    throw new CrayonError('config-invalid', 'server.budget.moneyPerDay: is set, but server.prices is not', {
-      hint: 'Give the prices for a million input and output tokens, or limit tokens instead.',
-    });
-  }
-  return settings;
-}
-
-function atLeast(key: string, value: number, least: number): void {
-  if (Number.isFinite(value) && value >= least) return;
-  throw new CrayonError('config-invalid', `server.${key}: is ${value}, expected a number of at least ${least}`);
-}
-
-function wholeAtLeast(key: string, value: number, least: number): void {
-  if (Number.isSafeInteger(value) && value >= least) return;
-  throw new CrayonError('config-invalid', `server.${key}: is ${value}, expected a whole number of at least ${least}`);
-}
-
-/** A wrong address is not shown where it may hold a password. */
-function parseBaseUrl(text: string): URL {
-  const hint = 'Give the address up to /v1, for instance http://127.0.0.1:8000/v1.';
-  if (!URL.canParse(text)) {
-    const shown = text.includes('@') ? 'the address' : `"${text}"`;
-    throw new CrayonError('config-invalid', `server.baseUrl: ${shown} is not a URL`, { hint });
-  }
-  const url = new URL(text);
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
-    throw new CrayonError('config-invalid', `server.baseUrl: starts with ${url.protocol}, expected http: or https:`, {
-      hint,
-    });
-  }
-  if (url.username !== '' || url.password !== '') {
-    throw new CrayonError('config-invalid', 'server.baseUrl: holds a user name or password', {
-      hint: 'Pass the key as an API key instead.',
-    });
-  }
-  url.hash = '';
-  url.pathname = url.pathname.replace(/\/+$/, '');
-  return url;
 }
 
 /** fetch would put a key that no header may hold into its error's message, so it is refused here. */
