@@ -3,7 +3,7 @@
 import { basename, join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
-import { budgetFile } from '../engine/server/budget-file.js';
+import { budgetFile } from '../engine/server/budget.js';
 import { openOpenAiEngine, type ServerEvent } from '../engine/server/engine.js';
 import type { EdgeEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';

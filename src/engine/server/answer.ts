@@ -6,9 +6,8 @@
  */
 
 import { isJsonObject, type JsonObject } from '../../files/json.js';
-import type { FinishReason, GenerateEvent, GenerateRequest, Usage } from '../types.js';
+import type { FinishReason, GenerateEvent, GenerateRequest, TokenDetail, TokenProbability, Usage } from '../types.js';
 import { serverError } from './error.js';
-import { readLogprobs } from './logprobs.js';
 
 export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
 
@@ -45,11 +44,10 @@ export class AnswerReader {
   finishReason: FinishReason | null = null;
   /** null while the server has not counted */
   usage: Usage | null = null;
-  /** whether any document held a choice: a stream without is no answer */
-  sawChoice = false;
+  #sawChoice = false;
   readonly #server: string;
-  readonly #request: GenerateRequest;
   readonly #redact: (text: string) => string;
+  readonly #request: GenerateRequest;
 
   /** @param server how messages name the server */
   constructor(server: string, request: GenerateRequest, redact: (text: string) => string) {
@@ -73,7 +71,7 @@ export class AnswerReader {
     this.#readUsage(document.usage);
     const choice = ((document.choices ?? []) as unknown[]).filter(isJsonObject).find((c) => (c.index ?? 0) === 0);
     if (choice === undefined) return [];
-    this.sawChoice = true;
+    this.#sawChoice = true;
     const events = this.#tokenEvents(choice);
     this.tokens += events.length;
     // What is generated is bounded by max_tokens; a piece of text may be smaller than a token, but not by this much.
@@ -85,6 +83,11 @@ export class AnswerReader {
     }
     this.#readFinish(choice.finish_reason);
     return events;
+  }
+
+  /** After the last document. @throws CrayonError `server-invalid` where none held a choice: that is no answer */
+  end(): void {
+    if (!this.#sawChoice) throw serverError('server-invalid', `${this.#server}: sent an answer without any choice`);
   }
 
   #readUsage(usage: unknown): void {
@@ -126,4 +129,68 @@ export class AnswerReader {
       ...(detail === undefined ? {} : { detail: { ...detail, top: detail.top.slice(0, this.#request.topLogprobs!) } }),
     }));
   }
+}
+
+/** OpenAI has two forms of log-probabilities: chat's, and the older one of completions. */
+interface ReadToken {
+  token: string;
+  /** null where the server names the token without a probability */
+  logprob: number | null;
+  /** absent without a log-probability */
+  detail?: TokenDetail;
+}
+
+const finite = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);
+
+const bytesOf = (token: string): number[] => [...new TextEncoder().encode(token)];
+
+function probability(token: unknown, logprob: unknown, bytes?: unknown): TokenProbability | null {
+  if (typeof token !== 'string' || !finite(logprob)) return null;
+  const given = Array.isArray(bytes) && bytes.every((b) => Number.isInteger(b) && b >= 0 && b <= 255);
+  return { token, bytes: given ? (bytes as number[]) : bytesOf(token), logprob };
+}
+
+const known = (list: ReadonlyArray<TokenProbability | null>): TokenProbability[] => list.filter((p) => p !== null);
+
+/**
+ * The tokens of one chunk or document.
+ *
+ * @returns empty where there are none, or where they are in no form that is known
+ */
+export function readLogprobs(logprobs: unknown): ReadToken[] {
+  if (!isJsonObject(logprobs)) return [];
+  if (Array.isArray(logprobs.content)) return readChatForm(logprobs.content);
+  if (Array.isArray(logprobs.tokens)) return readCompletionForm(logprobs as { tokens: unknown[] });
+  return [];
+}
+
+/** `content: [{token, logprob, bytes, top_logprobs: [{token, logprob, bytes}]}]` */
+function readChatForm(content: readonly unknown[]): ReadToken[] {
+  return content.filter(isJsonObject).flatMap((entry): ReadToken[] => {
+    if (typeof entry.token !== 'string') return [];
+    const own = probability(entry.token, entry.logprob, entry.bytes);
+    if (own === null) return [{ token: entry.token, logprob: null }];
+    const listed = Array.isArray(entry.top_logprobs) ? entry.top_logprobs.filter(isJsonObject) : [];
+    const top = known(listed.map((t) => probability(t.token, t.logprob, t.bytes)));
+    return [{ token: own.token, logprob: own.logprob, detail: { ...own, top } }];
+  });
+}
+
+/** `tokens: [..], token_logprobs: [..], top_logprobs: [{token: logprob}]` */
+function readCompletionForm(logprobs: {
+  tokens: unknown[];
+  token_logprobs?: unknown;
+  top_logprobs?: unknown;
+}): ReadToken[] {
+  const values = Array.isArray(logprobs.token_logprobs) ? logprobs.token_logprobs : [];
+  const tops = Array.isArray(logprobs.top_logprobs) ? logprobs.top_logprobs : [];
+  return logprobs.tokens.flatMap((token, i): ReadToken[] => {
+    if (typeof token !== 'string') return [];
+    const own = probability(token, values[i]);
+    if (own === null) return [{ token, logprob: null }];
+    const listed = isJsonObject(tops[i]) ? Object.entries(tops[i]) : [];
+    const top = known(listed.map(([word, logprob]) => probability(word, logprob)));
+    top.sort((a, b) => b.logprob - a.logprob);
+    return [{ token, logprob: own.logprob, detail: { ...own, top } }];
+  });
 }

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { isCrayonError } from '../../core/errors.js';
 import { type Clock, systemClock } from '../clock.js';
 import { errorMessage, quote } from './answer.js';
-import { type Scope, timeoutError } from './deadline.js';
+import { type Deadline, timeoutError } from './deadline.js';
 import { parseRetryAfter, serverError, type TimeoutPhase } from './error.js';
 import type { Settings } from './options.js';
 import { onHeadersSent, REQUEST_ID_HEADER } from './sent-headers.js';
@@ -15,9 +15,9 @@ const MAX_ERROR_BYTES = 64 * 1024;
 /** A complete answer is not kept waiting for a body that does not end. */
 const TAIL_MS = 1_000;
 
+/** What an attempt knows of its server; see ServerClient. */
 export interface AttemptContext {
   settings: Settings;
-  /** how messages name the server */
   server: string;
   redact: (text: string) => string;
 }
@@ -27,8 +27,10 @@ type Body = ReadableStreamDefaultReader<Uint8Array>;
 export class Attempt {
   /** of the answer; null until it has begun */
   headers: Headers | null = null;
+  /** by the clock of the settings */
+  readonly startedAt: number;
   readonly #context: AttemptContext;
-  readonly #scope: Scope;
+  readonly #deadline: Deadline;
   readonly #clock: Clock;
   #body: Body | null = null;
   #isStream = true;
@@ -36,10 +38,11 @@ export class Attempt {
   #bytes = 0;
 
   /** @param call the whole call, which this attempt is a part of */
-  constructor(context: AttemptContext, call: Scope) {
+  constructor(context: AttemptContext, call: Deadline) {
     this.#context = context;
-    this.#scope = call.part();
+    this.#deadline = call.part();
     this.#clock = context.settings.clock ?? systemClock;
+    this.startedAt = this.#clock.now();
   }
 
   /**
@@ -63,7 +66,7 @@ export class Attempt {
 
     let response: Response;
     try {
-      response = await this.#scope.guard(
+      response = await this.#deadline.guard(
         (settings.fetch ?? fetch)(url, {
           method: 'POST',
           headers: {
@@ -74,7 +77,7 @@ export class Attempt {
           },
           body: JSON.stringify(body),
           redirect: 'manual', // the key is for this server only
-          signal: this.#scope.signal,
+          signal: this.#deadline.signal,
         }),
       );
     } catch (error) {
@@ -132,12 +135,12 @@ export class Attempt {
   /** Gives up the connection, unless the answer was read to its end, and lets go of the timers. */
   abandon(): void {
     if (this.#draining) return; // it ends by itself
-    if (this.#body !== null) this.#scope.end(serverError('server-failed', 'no longer wanted'));
-    this.#scope.dispose();
+    if (this.#body !== null) this.#deadline.end(serverError('server-failed', 'no longer wanted'));
+    this.#deadline.dispose();
   }
 
   #limit(phase: 'connect' | 'first-byte' | 'idle', ms: number): void {
-    this.#scope.limit(this.#clock, ms, () => timeoutError(this.#context.server, phase, ms));
+    this.#deadline.limit(this.#clock, ms, () => timeoutError(this.#context.server, phase, ms));
   }
 
   /** The body's next bytes, null at its end. */
@@ -149,8 +152,8 @@ export class Attempt {
     if (complete) this.#limit('idle', Math.min(TAIL_MS, settings.timeouts.idleMs));
     else if (this.#bytes > 0) this.#limit('idle', settings.timeouts.idleMs);
     try {
-      const { value, done } = await this.#scope.guard(this.#body.read());
-      this.#scope.unlimit();
+      const { value, done } = await this.#deadline.guard(this.#body.read());
+      this.#deadline.unlimit();
       if (done) {
         this.#body = null;
         return null;
@@ -192,10 +195,10 @@ export class Attempt {
     this.#body = null;
     if (body === null) return;
     this.#draining = true;
-    const scope = this.#scope;
-    scope.limit(this.#clock, TAIL_MS, () => serverError('server-failed', 'no end of the body'));
+    const deadline = this.#deadline;
+    deadline.limit(this.#clock, TAIL_MS, () => serverError('server-failed', 'no end of the body'));
     const readOn = (): Promise<void> => body.read().then(({ done }) => (done ? undefined : readOn()));
-    const release = (): void => scope.dispose();
+    const release = (): void => deadline.dispose();
     readOn().then(release, release);
   }
 

@@ -1,10 +1,16 @@
 /**
- * The budget of a day: tokens and money, counted from what the server says it used, checked before a request is sent.
+ * The budget of a day: tokens and money, counted from what the server says it used, checked before a request is sent, kept in
+ * a small file.
  *
  * A call under way holds back the most that it may use, so that many calls at a time cannot together pass the limit.
  */
 
+import * as z from 'zod';
+import { CrayonError } from '../../core/errors.js';
 import { formatCount } from '../../core/format.js';
+import { readJsonObject, writeJson } from '../../files/json.js';
+import { exists } from '../../files/paths.js';
+import { notNegative } from '../../files/schema.js';
 import type { Clock } from '../clock.js';
 import { serverError } from './error.js';
 import type { BudgetRecord, BudgetStore, ServerBudget, ServerPrices, ServerState } from './options.js';
@@ -128,4 +134,29 @@ export class Budget {
     if (this.#record.day < day) this.#record = emptyDay(day);
     return this.#record;
   }
+}
+
+const MAX_BYTES = 64 * 1024;
+const RECORD: z.ZodType<BudgetRecord> = z.object({
+  day: z.string().regex(/^\d{4}-\d{2}-\d{2}$/),
+  inputTokens: notNegative,
+  outputTokens: notNegative,
+  money: notNegative,
+});
+
+/** A budget store over a JSON file, which need not exist yet. Writing is atomic. */
+export function budgetFile(path: string): BudgetStore {
+  return {
+    load: () => (exists(path) ? readRecord(path) : null),
+    save: (record) => writeJson(path, record),
+  };
+}
+
+/** @throws CrayonError `config-invalid`, `json-invalid`: to forget what was spent would be worse than to stop */
+function readRecord(path: string): BudgetRecord {
+  const { data } = RECORD.safeParse(readJsonObject(path, MAX_BYTES));
+  if (data !== undefined) return data;
+  throw new CrayonError('config-invalid', `${path}: expected {day, inputTokens, outputTokens, money} of one day`, {
+    hint: 'Remove the file to start counting from zero.',
+  });
 }

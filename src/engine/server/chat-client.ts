@@ -6,12 +6,10 @@
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { type Clock, systemClock } from '../clock.js';
 import type { FinishReason, GenerateRequest, TokenDetail, Usage } from '../types.js';
-import { AnswerReader, type TokenEvent } from './answer.js';
-import { Attempt } from './attempt.js';
-import { Scope, timeoutError } from './deadline.js';
-import { createRedactor, serverError, serverErrorOf } from './error.js';
-import { resolveOptions, type ServerTimeouts } from './options.js';
-import { adaptDialect, type Dialect, FIRST_DIALECT, requestBody, requestPath } from './request.js';
+import { AnswerReader } from './answer.js';
+import type { Attempt } from './attempt.js';
+import { ServerClient } from './client.js';
+import type { ServerTimeouts } from './options.js';
 
 /** The system's time in fractions of a millisecond. */
 export const preciseClock: Clock = { ...systemClock, now: () => performance.timeOrigin + performance.now() };
@@ -73,69 +71,44 @@ export interface ChatClient {
  * @throws CrayonError `config-invalid`
  */
 export function openChatClient(options: ChatClientOptions): ChatClient {
-  const { clock = preciseClock, ...rest } = options;
-  const settings = resolveOptions({ ...rest, clock });
-  const server = `server ${settings.name} at ${settings.url.origin}${settings.url.pathname}`;
-  const context = { settings, server, redact: createRedactor(settings.apiKey) };
-  let dialect: Dialect = FIRST_DIALECT;
+  const { clock = preciseClock } = options;
+  const client = new ServerClient({ ...options, clock });
 
-  async function once(question: ChatQuestion, call: Scope, tried: Dialect): Promise<TimedAnswer> {
-    const { fields = {}, ...plain } = question;
+  async function ask({ fields, ...plain }: ChatQuestion, signal: AbortSignal): Promise<TimedAnswer> {
+    const call = client.call(signal);
     const request: GenerateRequest = { ...plain, signal: call.signal };
-    const reader = new AnswerReader(server, request, context.redact);
-    const attempt = new Attempt(context, call);
-    const started = clock.now();
+    const reader = new AnswerReader(client.server, request, client.redact);
     const found = { text: '', piecesMs: [] as number[], details: [] as TokenDetail[] };
-    let origin: AnswerOrigin = { source: null, reason: null, signals: {} };
+    let attempt: Attempt | null = null;
     try {
-      await attempt.send(requestPath(request.prompt), { ...requestBody(settings.model, request, tried), ...fields });
-      origin = originOf(attempt.headers, null) ?? origin;
+      attempt = await client.send(request, call, fields);
+      const { headers, startedAt } = attempt;
+      let origin = originOf(headers, null);
       for await (const document of attempt.documents(() => reader.finishReason !== null)) {
-        const at = clock.now() - started;
+        const at = clock.now() - startedAt;
         origin = originOf(null, document) ?? origin;
-        const events: TokenEvent[] = reader.read(document);
+        const events = reader.read(document);
         const text = events.map((event) => event.text).join('');
         if (text !== '') found.piecesMs.push(at);
         found.text += text;
         for (const { detail } of events) if (detail !== undefined) found.details.push(detail);
       }
-      if (!reader.sawChoice) throw serverError('server-invalid', `${server}: sent an answer without any choice`);
-      return {
-        ...found,
-        ...origin,
-        endMs: clock.now() - started,
-        finishReason: reader.finishReason,
-        usage: reader.usage,
-      };
+      reader.end();
+      const endMs = clock.now() - startedAt;
+      const { finishReason, usage } = reader;
+      return { ...found, ...(origin ?? NO_ORIGIN), endMs, finishReason, usage };
+    } catch (error) {
+      throw call.signal.aborted ? call.signal.reason : error;
     } finally {
-      attempt.abandon();
-    }
-  }
-
-  async function ask(question: ChatQuestion, signal: AbortSignal): Promise<TimedAnswer> {
-    const call = Scope.forCall(signal);
-    const { totalMs } = settings.timeouts;
-    call.limit(clock, totalMs, () => timeoutError(server, 'total', totalMs));
-    try {
-      for (;;) {
-        const tried = dialect;
-        try {
-          return await once(question, call, tried);
-        } catch (error) {
-          // A server that knows other names for the request's fields is learnt once; its refusal is no failure of it.
-          const status = serverErrorOf(error)?.status;
-          const next = status === 400 || status === 422 ? adaptDialect(tried, (error as Error).message) : null;
-          if (next === null) throw call.signal.aborted ? call.signal.reason : error;
-          dialect = next;
-        }
-      }
-    } finally {
+      attempt?.abandon();
       call.dispose();
     }
   }
 
-  return { model: settings.model, ask };
+  return { model: options.model, ask };
 }
+
+const NO_ORIGIN: AnswerOrigin = { source: null, reason: null, signals: {} };
 
 /** From crayon's headers, or the field `crayon` of a document; null where neither is there. */
 function originOf(headers: Headers | null, document: unknown): AnswerOrigin | null {

@@ -18,8 +18,8 @@ export function timeoutError(server: string, phase: TimeoutPhase, ms: number): E
   });
 }
 
-/** A part of a call that can be given up: the call itself, or one attempt within it. */
-export class Scope {
+/** How long something may go on that can be given up: a whole call, or one attempt within it. */
+export class Deadline {
   readonly #controller = new AbortController();
   readonly #parent: AbortSignal;
   readonly #onParent: () => void;
@@ -34,13 +34,13 @@ export class Scope {
   }
 
   /** For a whole call: the caller's signal means `interrupted`. */
-  static forCall(signal: AbortSignal): Scope {
-    return new Scope(signal, interrupted);
+  static forCall(signal: AbortSignal): Deadline {
+    return new Deadline(signal, interrupted);
   }
 
   /** For a part of this one: ends with it, for the same reason. */
-  part(): Scope {
-    return new Scope(this.signal, (parent) => parent.reason);
+  part(): Deadline {
+    return new Deadline(this.signal, (parent) => parent.reason);
   }
 
   get signal(): AbortSignal {
@@ -52,7 +52,7 @@ export class Scope {
     this.#controller.abort(error);
   }
 
-  /** Sets the one timer of this scope, in place of an earlier one. */
+  /** Sets its one timer, in place of an earlier one. */
   limit(clock: Clock, ms: number, error: () => unknown): void {
     this.#cancelTimer();
     this.#cancelTimer = clock.timer(ms, () => this.end(error()));
@@ -62,7 +62,7 @@ export class Scope {
     this.#cancelTimer();
   }
 
-  /** The promise's result, or at once the error that this scope ended with. */
+  /** The promise's result, or at once the error that it ended with. */
   async guard<T>(promise: Promise<T>): Promise<T> {
     try {
       return await untilAborted(promise, this.signal, () => this.signal.reason);

@@ -4,26 +4,19 @@
  */
 
 import assert from 'node:assert';
-import { CrayonError, type ErrorCode, isCrayonError } from '../../core/errors.js';
+import { type ErrorCode, isCrayonError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { interrupted, systemClock } from '../clock.js';
 import { Slots } from '../slots.js';
 import type { Engine, GenerateEvent, GenerateRequest, Usage } from '../types.js';
 import { AnswerReader, type TokenEvent } from './answer.js';
-import { Attempt, type AttemptContext } from './attempt.js';
+import type { Attempt } from './attempt.js';
 import { Budget, type Reservation } from './budget.js';
 import { Circuit } from './circuit.js';
-import { Scope, timeoutError } from './deadline.js';
-import { createRedactor, serverErrorOf } from './error.js';
-import { type OpenAiOptions, resolveOptions, type ServerState } from './options.js';
-import {
-  adaptDialect,
-  type Dialect,
-  estimatePromptTokens,
-  FIRST_DIALECT,
-  requestBody,
-  requestPath,
-} from './request.js';
+import { estimatePromptTokens, ServerClient } from './client.js';
+import type { Deadline } from './deadline.js';
+import { serverErrorOf } from './error.js';
+import type { OpenAiOptions, ServerState } from './options.js';
 import { withRetries } from './retry.js';
 
 export type { OpenAiOptions, ServerEvent, ServerState } from './options.js';
@@ -44,10 +37,9 @@ export interface OpenAiEngine extends Engine {
  * @throws CrayonError `config-invalid`; what the budget's store throws for a record that it cannot read
  */
 export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
-  const settings = resolveOptions(options);
-  const { timeouts, clock = systemClock, onEvent = () => {} } = settings;
-  const server = `server ${settings.name} at ${settings.url.origin}${settings.url.pathname}`;
-  const context: AttemptContext = { settings, server, redact: createRedactor(settings.apiKey) };
+  const client = new ServerClient(options);
+  const { settings, server } = client;
+  const { clock = systemClock, onEvent = () => {} } = settings;
   const slots = new Slots(server, settings.concurrency, settings.queue);
   const circuit = new Circuit(server, settings.circuit, clock, (state) => onEvent({ type: 'circuit', state }));
   const budget = new Budget({
@@ -63,44 +55,23 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
   const errors: Partial<Record<ErrorCode, number>> = {};
   const closing = new AbortController();
   const running = new Set<Promise<void>>();
-  let dialect: Dialect = FIRST_DIALECT;
-
-  /** Sends until an answer begins. The dialect is learnt on the way, and remembered. */
-  async function open(request: GenerateRequest, call: Scope, deadline: number): Promise<Attempt> {
-    return withRetries(retrying, call.signal, deadline, async () => {
-      for (;;) {
-        const tried = dialect;
-        const attempt = new Attempt(context, call);
-        try {
-          await attempt.send(requestPath(request.prompt), requestBody(settings.model, request, tried));
-          return attempt;
-        } catch (error) {
-          attempt.abandon();
-          const status = serverErrorOf(error)?.status;
-          const next = status === 400 || status === 422 ? adaptDialect(tried, (error as Error).message) : null;
-          if (next === null) throw error;
-          dialect = next;
-        }
-      }
-    });
-  }
 
   async function* converse(
     request: GenerateRequest,
-    call: Scope,
+    call: Deadline,
     reservation: Reservation,
-    deadline: number,
+    endsAt: number,
   ): AsyncGenerator<GenerateEvent> {
     const pass = circuit.enter();
-    const reader = new AnswerReader(server, request, context.redact);
+    const reader = new AnswerReader(client.server, request, client.redact);
     const promptTokens = estimatePromptTokens(request.prompt);
-    // What a reader that goes away before anything came has shown of the server: nothing.
+    // A reader that left before anything came proves nothing about the server.
     let outcome: unknown = interrupted();
     let attempt: Attempt | null = null;
     let started = false;
-    // A call whose time is up while its reader is busy elsewhere says nothing against the server.
-    let handing = false;
-    const onEnd = (): void => pass.settle(handing ? null : call.signal.reason);
+    // While the reader deals with what it got, the call's time may run out: that proves nothing against the server.
+    let isReaderBusy = false;
+    const onEnd = (): void => pass.settle(isReaderBusy ? null : call.signal.reason);
     call.signal.addEventListener('abort', onEnd, { once: true });
     const start = (): GenerateEvent => {
       started = true;
@@ -112,16 +83,16 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     const usage = (): Usage =>
       reader.usage ?? { promptTokens, completionTokens: reader.tokens, cachedTokens: null, estimated: true };
     try {
-      attempt = await open(request, call, deadline);
+      attempt = await withRetries(retrying, call.signal, endsAt, () => client.send(request, call));
       for await (const document of attempt.documents(() => reader.finishReason !== null)) {
         const events: TokenEvent[] = reader.read(document);
-        handing = true;
+        isReaderBusy = true;
         if (!started && (events.length > 0 || reader.finishReason !== null)) yield start();
         if (started) outcome = null;
         yield* events;
-        handing = false;
+        isReaderBusy = false;
       }
-      if (!reader.sawChoice) throw new CrayonError('server-invalid', `${server}: sent an answer without any choice`);
+      reader.end();
       if (!started) yield start();
       yield { type: 'end', text: '', finishReason: reader.finishReason ?? 'stop', usage: usage() };
     } catch (error) {
@@ -142,13 +113,13 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     }
   }
 
-  async function* admit(request: GenerateRequest, call: Scope, deadline: number): AsyncGenerator<GenerateEvent> {
+  async function* admit(request: GenerateRequest, call: Deadline, endsAt: number): AsyncGenerator<GenerateEvent> {
     circuit.check();
     const reservation = budget.reserve(estimatePromptTokens(request.prompt), request.maxTokens);
     try {
       const giveBack = await slots.take(call.signal);
       try {
-        yield* converse(request, call, reservation, deadline);
+        yield* converse(request, call, reservation, endsAt);
       } finally {
         giveBack();
       }
@@ -159,17 +130,16 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
 
   async function* generate(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
     assert(!closing.signal.aborted, `${server}: closed`);
-    const call = Scope.forCall(request.signal);
+    const call = client.call(request.signal);
     const onClose = (): void => call.end(interrupted());
     closing.signal.addEventListener('abort', onClose, { once: true });
-    call.limit(clock, timeouts.totalMs, () => timeoutError(server, 'total', timeouts.totalMs));
     let finished = (): void => {};
     const over = new Promise<void>((resolve) => {
       finished = resolve;
     });
     running.add(over);
     try {
-      yield* admit(request, call, clock.now() + timeouts.totalMs);
+      yield* admit(request, call, clock.now() + settings.timeouts.totalMs);
     } catch (error) {
       const known: unknown = call.signal.aborted ? call.signal.reason : error;
       if (isCrayonError(known) && known.code !== 'interrupted') {

@@ -110,7 +110,7 @@ export interface BudgetRecord {
   money: number;
 }
 
-/** Where spending is kept, so that a restart does not forget it: budget-file.ts writes it to a file. */
+/** Where spending is kept, so that a restart does not forget it: `budgetFile` of budget.ts writes it to a file. */
 export interface BudgetStore {
   /** null where nothing has been kept yet */
   load(): BudgetRecord | null;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { budgetFile } from '../../../src/engine/server/budget-file.js';
+import { budgetFile } from '../../../src/engine/server/budget.js';
 import { serverErrorOf } from '../../../src/engine/server/error.js';
 import type { BudgetRecord, BudgetStore } from '../../../src/engine/server/options.js';
 import { errorOf, temporaryDir } from '../../helpers/files.js';

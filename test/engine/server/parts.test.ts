@@ -1,11 +1,10 @@
 /** The pure parts: options, Retry-After, documents, event streams. */
 
 import { describe, expect, it } from 'vitest';
-import { AnswerReader, errorMessage } from '../../../src/engine/server/answer.js';
+import { AnswerReader, errorMessage, readLogprobs } from '../../../src/engine/server/answer.js';
+import { adaptDialect, FIRST_DIALECT } from '../../../src/engine/server/client.js';
 import { createRedactor, parseRetryAfter, serverErrorOf } from '../../../src/engine/server/error.js';
-import { readLogprobs } from '../../../src/engine/server/logprobs.js';
 import { type OpenAiOptions, resolveOptions } from '../../../src/engine/server/options.js';
-import { adaptDialect, FIRST_DIALECT } from '../../../src/engine/server/request.js';
 import { EventStream } from '../../../src/engine/server/sse.js';
 import { errorOf } from '../../helpers/files.js';
 import { generateRequest } from '../../helpers/generate.js';
