@@ -9,10 +9,11 @@
  * No prompt stands in it: prompts are named by a hash.
  */
 
+import type { RecordedSignal } from '../routing/signals/index.js';
 import type { Source } from '../routing/types.js';
 
 /** How an answer was judged; cells of different methods are never averaged together. */
-export type ScoringMethod = 'loglikelihood' | 'first-token' | 'generation';
+export type ScoringMethod = 'loglikelihood' | 'generation';
 
 /** What a user's task is to the pool. */
 export type UserKind = 'seen' | 'seen-kind' | 'unseen-kind' | 'mixture';
@@ -26,7 +27,8 @@ export interface UserInfo {
   k: number;
 }
 
-export interface AnswerRecord {
+/** With the routing signals, where they were computed. */
+export interface AnswerRecord extends Partial<Record<RecordedSignal, number>> {
   /** id of the test example, and SHA-256 of its prompt */
   id: string;
   promptHash: string;
@@ -39,10 +41,6 @@ export interface AnswerRecord {
   source: Source;
   reason: string;
   latencyMs: number;
-  /** routing signals, where they were computed */
-  scope?: number;
-  complexity?: number;
-  confidence?: number;
 }
 
 export interface LatencySummary {

@@ -3,7 +3,8 @@
 import type { Prompt } from '../engine/types.js';
 import { type DryRun, dryRun } from '../routing/dry-run.js';
 import { explain } from '../routing/explain.js';
-import type { Mode } from '../routing/types.js';
+import { SIGNALS } from '../routing/signals/index.js';
+import type { Mode, RoutingConfig } from '../routing/types.js';
 import { type EdgeConfig, loadEdgeConfig } from '../serve/config.js';
 import type { Assemble } from './calibrate/run.js';
 import { untilInterrupted } from './stop-signal.js';
@@ -50,45 +51,31 @@ export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble =
 }
 
 function show(found: DryRun, config: EdgeConfig, mode: string, maxTokens: number, terminal: Terminal): void {
-  const { decision, scope, complexity, confidence, correctness, promptTokens, answer } = found;
+  const { decision, values, promptTokens, answer } = found;
   const sentence = explain(decision);
   terminal.document({
     mode,
     explanation: sentence,
     ...decision,
-    computed: {
-      promptTokens,
-      maxTokens,
-      complexity,
-      confidence,
-      correctness,
-      scope: scope?.percentile ?? null,
-      similarity: scope?.similarity ?? null,
-    },
+    computed: { promptTokens, maxTokens, ...values },
     answer,
   });
   terminal.print(sentence);
   terminal.print();
-  const { thresholds } = config.routing;
-  const { measure, tokens } = config.routing.confidence;
-  const row = (name: string, value: number | null | undefined, cut: number | null, unit: string) => [
+  const row = (name: keyof DryRun['values'], cut: number | null, unit: string) => [
     name,
-    value === null || value === undefined ? '-' : String(Number(value.toPrecision(4))),
+    values[name] === null ? '-' : String(Number(values[name].toPrecision(4))),
     cut === null ? 'off' : String(cut),
     unit,
   ];
+  const routing: RoutingConfig = config.routing;
+  const rows = SIGNALS.filter((signal) => signal.madeOf?.(routing) !== null).flatMap((signal) => [
+    row(signal.name, routing.thresholds[signal.name] ?? null, `${signal.unit(routing)}; ${signal.toServer}: server`),
+    ...Object.entries(signal.also ?? {}).map(([name, unit]) => row(name as keyof DryRun['values'], null, unit)),
+  ]);
   terminal.table(
     ['signal', 'value', 'threshold', 'unit'],
-    [
-      row('scope', scope?.percentile, thresholds.scope, 'percentile of your examples; below: server'),
-      row('similarity', scope?.similarity, null, 'cosine with your mean example'),
-      row('complexity', complexity, thresholds.complexity, 'nats a prompt token; above: server'),
-      row('confidence', confidence, thresholds.confidence, `${measure} of ${tokens ?? 'all'} tokens; below: server`),
-      ...(config.routing.correctness === null
-        ? []
-        : [row('correctness', correctness, thresholds.correctness, 'probability of a right answer; below: server')]),
-      ['prompt + answer', `${promptTokens} + ${maxTokens}`, '', 'tokens'],
-    ],
+    [...rows, ['prompt + answer', `${promptTokens} + ${maxTokens}`, '', 'tokens']],
     ['left', 'right', 'right', 'left'],
   );
   if (answer !== null) terminal.note(`The device begins: ${JSON.stringify(answer)}`);

@@ -7,8 +7,8 @@ import type { AdapterScale, EdgeEngine, GenerateRequest, Prompt } from '../engin
 import { promptText } from '../engine/types.js';
 import { GO_ON, RoutingRule, type Step } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
-import { correctnessOf, weighs } from './signals/correctness.js';
-import type { ScopeFunction, ScopeScore } from './signals/scope.js';
+import { readSignals } from './signals/index.js';
+import type { ScopeFunction } from './signals/scope.js';
 import type { Decision, Mode, RoutingConfig } from './types.js';
 
 export interface DryRunParts {
@@ -23,13 +23,8 @@ export interface DryRunParts {
 export interface DryRun {
   decision: Decision;
   promptTokens: number;
-  /** null where there is no profile */
-  scope: ScopeScore | null;
-  /** null where the query does not fit the device, which then computes nothing */
-  complexity: number | null;
-  confidence: number | null;
-  /** probability that the device's answer is right; null without weights, or without a signal that they weigh */
-  correctness: number | null;
+  /** every signal; null where the query has none, and for all where it does not fit the device, which then computes nothing */
+  values: ReturnType<typeof readSignals>;
   /** the device's tokens that the confidence is of */
   answer: string | null;
 }
@@ -55,34 +50,24 @@ export async function dryRun(
     freeBytes: edge.freeBytes?.bind(edge),
     scope: () => score,
   });
+  const evidence = {
+    config,
+    maxTokens,
+    promptTokens: () => promptTokens,
+    scope: () => score,
+    promptNll: Number.NaN,
+    confidence: Number.NaN,
+  };
   let step: Step = rule.beforeWork();
   if (promptTokens + maxTokens > edge.contextTokens) {
     const decision = step === GO_ON ? rule.accept() : step;
-    return {
-      decision,
-      promptTokens,
-      scope: score,
-      complexity: null,
-      confidence: null,
-      correctness: null,
-      answer: null,
-    };
+    return { decision, promptTokens, values: readSignals(evidence, ['before-work']), answer: null };
   }
-  const complexity = await edge.promptNll(prompt, adapters, signal);
-  if (step === GO_ON && rule.needsComplexity) step = rule.afterPrefill(complexity);
+  const promptNll = await edge.promptNll(prompt, adapters, signal);
+  if (step === GO_ON && rule.needs('after-prompt')) step = rule.afterPrompt(promptNll);
   const { confidence, answer } = await firstTokens(edge, config.confidence, { prompt, maxTokens, adapters }, signal);
-  if (step === GO_ON) step = rule.needsConfidence ? rule.afterTokens(confidence) : rule.accept();
-  const signals = { scope: score?.percentile ?? null, complexity, confidence };
-  const correctness = combined(config, signals);
-  return { decision: step, promptTokens, scope: score, complexity, confidence, correctness, answer };
-}
-
-function combined(
-  { correctness, confidence }: RoutingConfig,
-  { scope, ...signals }: { scope: number | null; complexity: number; confidence: number },
-): number | null {
-  if (!correctness || (scope === null && weighs(correctness, 'scope'))) return null;
-  return correctnessOf(correctness, confidence.measure, { ...signals, scope: scope ?? Number.NaN });
+  if (step === GO_ON) step = rule.needs('after-tokens') ? rule.afterTokens(confidence) : rule.accept();
+  return { decision: step, promptTokens, values: readSignals({ ...evidence, promptNll, confidence }), answer };
 }
 
 async function firstTokens(

@@ -1,15 +1,15 @@
 /**
- * Sends each query to one source: runs the rule of policy.ts over the two engines. Knows nothing of HTTP.
+ * Sends each query to one source: runs the rule of rule.ts over the two engines. Knows nothing of HTTP.
  *
  * Nothing reaches the caller before the source is settled. The device's first tokens are held back while the rule may still
  * send the query to the server, and of either source everything is held back until its first token, because until then a
- * failure can be mended by the other source where the mode allows. The first event is the decision. After it, one source
+ * failure can be made good by the other source where the mode allows. The first event is the decision. After it, one source
  * only: a failure ends the stream with its error.
  */
 
 import type { EdgeEngine, Engine, GenerateEvent, GenerateRequest } from '../engine/types.js';
 import { promptText } from '../engine/types.js';
-import { GO_ON, RoutingRule } from './rule.js';
+import { GO_ON, RoutingRule, type Step } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
 import type { ScopeFunction } from './signals/scope.js';
 import type { Decision, Mode, RoutingConfig, Source } from './types.js';
@@ -47,7 +47,7 @@ export class Router {
    * @throws CrayonError what the engines throw; where both sources failed, the error of the one that was wanted first
    */
   async *route(request: GenerateRequest, options: RouteOptions = {}): AsyncGenerator<RoutedEvent, void, void> {
-    const rule = this.rule(request, options);
+    const rule = this.#rule(request, options);
     const query = new Query(this.parts, request, rule);
     try {
       const { decision, opened } = await query.settle();
@@ -64,8 +64,8 @@ export class Router {
     }
   }
 
-  /** The rule for one query, not yet asked anything; `crayon route` asks it by hand. */
-  rule(request: GenerateRequest, options: RouteOptions = {}): RoutingRule {
+  /** The rule for one query, not yet asked anything. */
+  #rule(request: GenerateRequest, options: RouteOptions = {}): RoutingRule {
     const { edge, server, config } = this.parts;
     const scope = options.scope === undefined ? this.parts.scope : options.scope;
     return new RoutingRule(config, {
@@ -96,11 +96,11 @@ class Query {
 
   /** Finds the source and reads its answer up to the first token: from there on, nothing can change. */
   async settle(): Promise<{ decision: Decision; opened: Opened }> {
-    let step = this.#mended(() => this.#rule.beforeWork());
-    if (step === GO_ON && this.#rule.needsComplexity) {
-      step = await this.#mendedLater(async () => {
+    let step = await this.#orOtherSource(async () => this.#rule.beforeWork());
+    if (step === GO_ON && this.#rule.needs('after-prompt')) {
+      step = await this.#orOtherSource(async () => {
         const { prompt, adapters, signal } = this.#request;
-        return this.#rule.afterPrefill(await this.#parts.edge.promptNll(prompt, adapters ?? [], signal));
+        return this.#rule.afterPrompt(await this.#parts.edge.promptNll(prompt, adapters ?? [], signal));
       });
     }
     let opened: Opened | null = null;
@@ -128,7 +128,8 @@ class Query {
    */
   async #askDevice(): Promise<{ decision: Decision; opened: Opened | null }> {
     try {
-      if (!this.#rule.needsConfidence) return { decision: this.#rule.accept(), opened: await this.#open('on_device') };
+      if (!this.#rule.needs('after-tokens'))
+        return { decision: this.#rule.accept(), opened: await this.#open('on_device') };
       const { measure, tokens } = this.#parts.config.confidence;
       const tracker = new ConfidenceTracker(measure, tokens);
       const opened = await this.#open('on_device', needsDistribution(measure), (event) => {
@@ -166,16 +167,7 @@ class Query {
   }
 
   /** A device that fails before it generates (its tokenizer, its embedding) fails like one that fails later. */
-  #mended<T extends Decision | typeof GO_ON>(ask: () => T): Decision | T {
-    try {
-      return ask();
-    } catch (error) {
-      this.#refuseIfGivenUp(error);
-      return this.#rule.insteadOfDevice(error);
-    }
-  }
-
-  async #mendedLater<T extends Decision | typeof GO_ON>(ask: () => Promise<T>): Promise<Decision | T> {
+  async #orOtherSource(ask: () => Promise<Step>): Promise<Step> {
     try {
       return await ask();
     } catch (error) {

@@ -7,10 +7,9 @@
  *   prefer_on_device  the device, but the server when
  *     1. prompt and answer do not fit the device's context,
  *     2. the device's queue is full or its memory nearly so (where `load` is on),
- *     3. the scope percentile is below its cut,
- *     4. the prompt's mean negative log-likelihood is above its cut,
- *     5. the confidence of the first tokens is below its cut,
- *     6. the probability that the device's answer is right, made of these signals, is below its cut,
+ *     3. a signal crosses its cut, in the order of signals/index.ts: before work the scope percentile, after the prompt its
+ *        mean negative log-likelihood, after the first tokens their confidence and the probability, made of all of these,
+ *        that the device's answer is right,
  *     or the device fails; and the device after all when the server fails.
  *
  * A signal that is not a number means that the device's model computed nonsense. It counts as a failure of the device, and is
@@ -19,18 +18,9 @@
 
 import assert from 'node:assert/strict';
 import { CrayonError, isCrayonError } from '../core/errors.js';
-import { correctnessOf, weighs } from './signals/correctness.js';
-import type { ScopeScore } from './signals/scope.js';
-import type {
-  CorrectnessWeights,
-  Decision,
-  Mode,
-  Reason,
-  RoutingConfig,
-  Signals,
-  Source,
-  Thresholds,
-} from './types.js';
+import { SIGNALS, type SignalName, signalNamed } from './signals/index.js';
+import type { Evidence, ScopeScore, Signal, Stage } from './signals/signal.js';
+import type { Decision, Mode, Reason, RoutingConfig, Signals, Source } from './types.js';
 
 /** What is known of a query and of the device before any work. */
 export interface Situation {
@@ -62,63 +52,88 @@ export class RoutingRule {
   #failure: Failure | null = null;
   /** the last signal that let the device go on, with its cut */
   #passed: [score: number, threshold: number] | null = null;
-  /** false once the query was found to have no profile to be compared with */
-  #hasProfile = true;
+  /** signals that the query was found not to have: nothing can be made of them */
+  readonly #absent = new Set<string>();
+  readonly #evidence: Evidence;
 
   constructor(config: RoutingConfig, situation: Situation) {
     this.#config = config;
     this.#situation = situation;
     for (const [name, cut] of Object.entries(config.thresholds)) {
       assert.ok(!Number.isNaN(cut), `the threshold of ${name} is not a number`);
+      const made = signalNamed(name as SignalName).madeOf?.(config);
+      assert.ok((cut ?? null) === null || made !== null, `the threshold of ${name} has no weights`);
     }
-    const { thresholds, correctness } = config;
-    assert.ok((thresholds.correctness ?? null) === null || correctness, 'the threshold of correctness has no weights');
-    this.signals = { promptTokens: null, maxTokens: situation.maxTokens };
+    const { maxTokens, scope } = situation;
+    this.signals = { promptTokens: null, maxTokens };
+    this.#evidence = {
+      config,
+      maxTokens,
+      promptTokens: () => this.#promptTokens(),
+      scope,
+      promptNll: Number.NaN,
+      confidence: Number.NaN,
+      signals: this.signals as unknown as Evidence['signals'],
+    };
   }
 
-  /** Whether the signals have a say: only where the device is preferred and there is a server to prefer to it. */
-  get #open(): boolean {
+  /** Only where the device is preferred and there is a server to prefer to it. */
+  get #signalsDecide(): boolean {
     return this.#situation.mode === 'prefer_on_device' && this.#situation.hasServer;
   }
 
-  /** Asked after `beforeWork`, as is the next: without a profile, a probability that needs one has no say. */
-  get needsComplexity(): boolean {
-    return this.#open && (this.#config.thresholds.complexity !== null || this.#combines('complexity'));
+  /** Whether a signal of this stage has a say; asked after the stage before it, which may find that the query lacks one. */
+  needs(stage: Stage): boolean {
+    return this.#signalsDecide && this.#wanted(stage).length > 0;
   }
 
-  get needsConfidence(): boolean {
-    return this.#open && (this.#config.thresholds.confidence !== null || this.#combined !== null);
+  /** Signals of a stage that have a cut, or of which one that has a cut is made. */
+  #wanted(stage: Stage): Signal<SignalName>[] {
+    const names = SIGNALS.flatMap(({ name, madeOf }) => {
+      if (this.#cutOf(name) === null) return [];
+      const parts = madeOf?.(this.#config) ?? [];
+      return parts.some((part) => this.#absent.has(part)) ? [] : [name, ...parts];
+    });
+    return SIGNALS.filter((signal) => signal.stage === stage && names.includes(signal.name));
   }
 
-  /** The weights of the probability of a right answer, where that has a say. */
-  get #combined(): CorrectnessWeights | null {
-    const { thresholds, correctness } = this.#config;
-    if (!this.#open || (thresholds.correctness ?? null) === null || !correctness) return null;
-    return this.#hasProfile || !weighs(correctness, 'scope') ? correctness : null;
+  #cutOf(name: SignalName): number | null {
+    return this.#config.thresholds[name] ?? null;
   }
 
-  #combines(signal: 'scope' | 'complexity'): boolean {
-    return this.#combined !== null && weighs(this.#combined, signal);
+  /** A signal that is a part of another one is as such compared with nothing, but must be a number all the same. */
+  #ask(stage: Stage): Step {
+    for (const signal of this.#wanted(stage)) {
+      const found = signal.read(this.#evidence);
+      if (found === null) {
+        this.#absent.add(signal.name);
+        continue;
+      }
+      Object.assign(this.signals, found);
+      const step = this.#compare(signal, found[signal.name]!);
+      if (step !== GO_ON) return step;
+    }
+    return GO_ON;
   }
 
   /**
-   * Mode, context, load and scope.
+   * Mode, context, load, memory and the signals that are known before any work.
    *
    * @throws CrayonError `context-exceeded` where only the device may answer and the query is too long for it;
    *   `server-unreachable` where only the server may answer and none is configured
    */
   beforeWork(): Step {
-    const { mode, hasServer, contextTokens, load, scope } = this.#situation;
+    const { mode, hasServer, contextTokens, load } = this.#situation;
     if (mode === 'only_in_cloud' || mode === 'prefer_in_cloud') {
       if (hasServer) return this.#decide('in_cloud', 'mode');
       return this.insteadOfServer(noServer(mode));
     }
-    const tokens = this.#readPrompt();
+    const tokens = this.#tokens();
     if (tokens > contextTokens) {
-      if (!this.#open) throw tooLong(tokens, contextTokens);
+      if (!this.#signalsDecide) throw tooLong(tokens, contextTokens);
       return this.#decide('in_cloud', 'context', tokens, contextTokens);
     }
-    if (!this.#open) return this.#decide('on_device', 'mode');
+    if (!this.#signalsDecide) return this.#decide('on_device', 'mode');
     if (this.#config.load) {
       const { running, waiting, capacity, queue } = load();
       if (running >= capacity && waiting >= queue) return this.#decide('in_cloud', 'load', waiting, queue);
@@ -126,35 +141,21 @@ export class RoutingRule {
       const free = minFreeBytes > 0 ? this.#situation.freeBytes?.() : undefined;
       if (free !== undefined && free < minFreeBytes) return this.#decide('in_cloud', 'memory', free, minFreeBytes);
     }
-    if (this.#config.thresholds.scope === null && !this.#combines('scope')) return GO_ON;
-    const found = scope();
-    if (found === null) {
-      this.#hasProfile = false;
-      return GO_ON;
-    }
-    this.signals.scope = found.percentile;
-    this.signals.similarity = found.similarity;
-    return this.#compare('scope', found.percentile);
+    return this.#ask('before-work');
   }
 
-  /** @param complexity mean negative log-likelihood of the prompt, nats a token */
-  afterPrefill(complexity: number): Step {
-    assert.ok(this.needsComplexity, 'afterPrefill: complexity has no say here');
-    this.signals.complexity = complexity;
-    return this.#compare('complexity', complexity);
+  /** @param promptNll mean negative log-likelihood of the prompt, nats a token */
+  afterPrompt(promptNll: number): Step {
+    assert.ok(this.needs('after-prompt'), 'afterPrompt: no signal of the prompt has a say here');
+    this.#evidence.promptNll = promptNll;
+    return this.#ask('after-prompt');
   }
 
   /** @param confidence of the tokens that the configuration looks at, or of the whole answer where it has fewer */
   afterTokens(confidence: number): Decision {
-    assert.ok(this.needsConfidence, 'afterTokens: confidence has no say here');
-    this.signals.confidence = confidence;
-    let step = this.#compare('confidence', confidence);
-    if (step === GO_ON && this.#combined !== null) {
-      const { scope = Number.NaN, complexity = Number.NaN } = this.signals;
-      const signals = { scope, complexity, confidence };
-      this.signals.correctness = correctnessOf(this.#combined, this.#config.confidence.measure, signals);
-      step = this.#compare('correctness', this.signals.correctness);
-    }
+    assert.ok(this.needs('after-tokens'), 'afterTokens: no signal of the answer has a say here');
+    this.#evidence.confidence = confidence;
+    const step = this.#ask('after-tokens');
     return step === GO_ON ? this.accept() : step;
   }
 
@@ -171,11 +172,11 @@ export class RoutingRule {
    */
   insteadOfDevice(error: unknown): Decision {
     if (this.#failure?.source === 'in_cloud') throw bothFailed(this.#failure.error, 'the device', error);
-    if (!this.#open || !isFallbackWorthy(error)) throw error;
+    if (!this.#signalsDecide || !isFallbackWorthy(error)) throw error;
     // What the rule would have sent to the server had it known: not a failure of the device.
     const { contextTokens } = this.#situation;
     if (isCrayonError(error, 'context-exceeded')) {
-      return this.#decide('in_cloud', 'context', this.#readPrompt(), contextTokens);
+      return this.#decide('in_cloud', 'context', this.#tokens(), contextTokens);
     }
     if (isCrayonError(error, 'engine-busy')) {
       if (!this.#config.load) throw error;
@@ -195,28 +196,31 @@ export class RoutingRule {
     const { mode, contextTokens } = this.#situation;
     if (this.#failure?.source === 'on_device') throw bothFailed(this.#failure.error, 'the server', error);
     if (mode === 'only_in_cloud' || mode === 'only_on_device' || !isFallbackWorthy(error)) throw error;
-    const tokens = this.#readPrompt();
+    const tokens = this.#tokens();
     if (tokens > contextTokens) throw bothFailed(error, 'the device', tooLong(tokens, contextTokens));
     this.#failure = { source: 'in_cloud', error };
     return this.#decide('on_device', reasonOf(error));
   }
 
-  /** A signal without a cut of its own is looked at all the same: what is made of it must be a number. */
-  #compare(reason: keyof Thresholds, score: number): Step {
+  #compare({ name, toServer }: Signal<SignalName>, score: number): Step {
     if (Number.isNaN(score)) {
-      return this.insteadOfDevice(new CrayonError('model-invalid', `the device's ${reason} score is not a number`));
+      return this.insteadOfDevice(new CrayonError('model-invalid', `the device's ${name} score is not a number`));
     }
-    const cut = this.#config.thresholds[reason] ?? null;
+    const cut = this.#cutOf(name);
     if (cut === null) return GO_ON;
-    const toServer = reason === 'complexity' ? score > cut : score < cut;
-    if (toServer) return this.#decide('in_cloud', reason, score, cut);
+    if (toServer === 'above' ? score > cut : score < cut) return this.#decide('in_cloud', name, score, cut);
     this.#passed = [score, cut];
     return GO_ON;
   }
 
-  #readPrompt(): number {
+  #promptTokens(): number {
     this.signals.promptTokens ??= this.#situation.promptTokens();
-    return this.signals.promptTokens + this.#situation.maxTokens;
+    return this.signals.promptTokens;
+  }
+
+  /** Tokens of prompt and answer. */
+  #tokens(): number {
+    return this.#promptTokens() + this.#situation.maxTokens;
   }
 
   #decide(source: Source, reason: Reason, score: number | null = null, threshold: number | null = null): Decision {

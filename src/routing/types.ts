@@ -1,6 +1,13 @@
 /** The router's vocabulary. Mode names are Firebase AI Logic's (InferenceMode), sources its inferenceSource. */
 
 import type { ErrorCode } from '../core/errors.js';
+import type { CorrectnessWeights } from './signals/correctness.js';
+import type { SignalName, SignalValues, Thresholds } from './signals/index.js';
+import type { SignalConfig } from './signals/signal.js';
+
+export { CORRECTNESS_FEATURES, type CorrectnessFeature, type CorrectnessWeights } from './signals/correctness.js';
+export type { Thresholds } from './signals/index.js';
+export { CONFIDENCE_MEASURES, type ConfidenceMeasure } from './signals/signal.js';
 
 export const MODES = ['prefer_on_device', 'only_on_device', 'prefer_in_cloud', 'only_in_cloud'] as const;
 export type Mode = (typeof MODES)[number];
@@ -14,7 +21,7 @@ export type Source = 'on_device' | 'in_cloud';
  * - `context`: prompt and answer do not fit the device's context
  * - `load`: the device's queue is full
  * - `memory`: the device has less memory to give than the configuration wants kept free
- * - `scope`, `complexity`, `confidence`, `correctness`: the signal that sent the query to the server
+ * - a signal's name: it sent the query to the server
  * - `accepted`: every signal that is switched on let the device answer
  * - `server-failed`, `budget`, `circuit-open`: the server was wanted, and the mode lets the device stand in
  * - `device-failed`: the device was wanted, and the mode lets the server stand in
@@ -24,53 +31,16 @@ export type Reason =
   | 'context'
   | 'load'
   | 'memory'
-  | 'scope'
-  | 'complexity'
-  | 'confidence'
-  | 'correctness'
+  | SignalName
   | 'accepted'
   | 'server-failed'
   | 'budget'
   | 'circuit-open'
   | 'device-failed';
 
-/** How token probabilities become one confidence, larger is surer (method.md section 4). */
-export const CONFIDENCE_MEASURES = ['mean-logprob', 'min-probability', 'margin', 'negative-entropy'] as const;
-export type ConfidenceMeasure = (typeof CONFIDENCE_MEASURES)[number];
-
-/** The routing cuts. Null switches a signal off. */
-export interface Thresholds {
-  /** percentile of the user's own examples, 0 to 100: below it, the server */
-  scope: number | null;
-  /** mean negative log-likelihood of the prompt, nats a token: above it, the server */
-  complexity: number | null;
-  /** in the unit of the measure: below it, the server */
-  confidence: number | null;
-  /** probability that the device's answer is right, 0 to 1: below it, the server. Needs `RoutingConfig.correctness`. */
-  correctness?: number | null;
-}
-
-/**
- * What the probability of a right answer may be made of: `confidence` in the unit of the measure, `probability` the same as a
- * number from 0 to 1 (exp of it where it is a logarithm), `scope` the percentile / 100, `logScope` ln(1 + percentile),
- * `complexity` in nats a token.
- */
-export const CORRECTNESS_FEATURES = ['confidence', 'probability', 'scope', 'logScope', 'complexity'] as const;
-export type CorrectnessFeature = (typeof CORRECTNESS_FEATURES)[number];
-
-/** P(right) = sigmoid(intercept + sum of weight * feature); absent weights are 0. */
-export interface CorrectnessWeights extends Partial<Record<CorrectnessFeature, number>> {
-  intercept: number;
-}
-
-export interface RoutingConfig {
+export interface RoutingConfig extends SignalConfig {
   mode: Mode;
   thresholds: Thresholds;
-  confidence: {
-    measure: ConfidenceMeasure;
-    /** tokens looked at, and held back when streaming; null is the whole answer */
-    tokens: number | null;
-  };
   /** of the combined signal; null or absent where there is none */
   correctness?: CorrectnessWeights | null;
   /** send to the server when the device's queue is full, where the mode allows */
@@ -80,18 +50,10 @@ export interface RoutingConfig {
 }
 
 /** Every signal that was computed for one query; absent ones were not needed. */
-export interface Signals {
+export interface Signals extends SignalValues {
   /** null where the mode names the server, because then the device does not read the prompt */
   promptTokens: number | null;
   maxTokens: number;
-  /** percentile of the user's examples */
-  scope?: number;
-  /** cosine of the prompt with the user's mean example */
-  similarity?: number;
-  complexity?: number;
-  confidence?: number;
-  /** probability that the device's answer is right */
-  correctness?: number;
 }
 
 export interface Decision {

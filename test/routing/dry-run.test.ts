@@ -21,11 +21,10 @@ describe('dryRun', () => {
     expect(found).toMatchObject({
       decision: { source: 'on_device', reason: 'accepted', score: null },
       promptTokens: 4,
-      scope: { percentile: 7, similarity: 0.4 },
-      complexity: 2.5,
+      values: { scope: 7, similarity: 0.4, complexity: 2.5, correctness: null },
       answer: 'a b',
     });
-    expect(found.confidence).toBeCloseTo(Math.log(0.5), 12);
+    expect(found.values.confidence).toBeCloseTo(Math.log(0.5), 12);
     expect(edge.requests[0]).toMatchObject({ outcome: 'returned', tokensSent: 2 });
   });
 
@@ -65,8 +64,7 @@ describe('dryRun', () => {
     const parts = { edge, hasServer: true, config: config(), scope: null, adapters: [] };
     expect(await dryRun(parts, { prompt, maxTokens: 10 }, signal)).toMatchObject({
       decision: { source: 'in_cloud', reason: 'context', score: 14, threshold: 8 },
-      complexity: null,
-      confidence: null,
+      values: { complexity: null, confidence: null },
       answer: null,
     });
     expect(edge.requests).toEqual([]);

@@ -13,13 +13,13 @@ import type { Example } from '../../data/dataset.js';
 import { type ChatClient, openChatClient } from '../../engine/server/chat-client.js';
 import { calibrate } from '../../routing/calibrate/calibrate.js';
 import type { CalibrationRecord } from '../../routing/calibrate/data.js';
-import type { Thresholds } from '../../routing/types.js';
+import { OPEN_THRESHOLDS, recordedSignals, type Thresholds } from '../../routing/signals/index.js';
 import type { AnswerRecord, Cell } from '../types.js';
 import type { PlannedUser } from '../users.js';
 import type { BenchDevice, BenchLive } from './config.js';
 import { deviceOf } from './devices.js';
-import { GATE, type LiveEdge, type LiveUpstream, OPEN_THRESHOLDS, startEdge } from './edge.js';
-import { type EndpointAnswers, type EndpointOptions, scoreEndpoint } from './endpoint.js';
+import { GATE, type LiveEdge, type LiveUpstream, startEdge } from './edge.js';
+import { type EndpointAnswers, type EndpointOptions, scoreEndpoint, signalsTold } from './endpoint.js';
 import type { NetworkName } from './network/networks.js';
 import { type LiveUser, liveCell, liveCellKey, prepareUser } from './user.js';
 
@@ -187,13 +187,7 @@ export class LiveRun {
       const told = await this.#askEdge(edge, user.test, 'prefer_on_device', `${what}, signals`);
       // Answered alone for the time; asked again for the signals, which a device alone does not compute.
       const records = alone.records.map((record, i): AnswerRecord => {
-        const { scope, complexity, confidence } = told.records[i]!;
-        return {
-          ...record,
-          ...(scope === undefined ? {} : { scope }),
-          ...(complexity === undefined ? {} : { complexity }),
-          ...(confidence === undefined ? {} : { confidence }),
-        };
+        return { ...record, ...signalsTold({ ...told.records[i]! }) };
       });
       return { thresholds, records: calibration, alone: { ...alone, records } };
     });
@@ -284,7 +278,6 @@ export class LiveRun {
     const { live, maxTokens, onProgress } = this.#context;
     const answered = await scoreEndpoint(examples, {
       client,
-      method: 'generation',
       maxTokens,
       match: live.match,
       form: live.form,
@@ -342,8 +335,8 @@ function once<T>(make: () => Promise<T>): () => Promise<T> {
 }
 
 /** The cuts of the hybrid's cell: what was calibrated. */
-function cutsOf({ scope, complexity, confidence }: Thresholds): Cell['options'] {
-  return { scope, complexity, confidence };
+function cutsOf(thresholds: Thresholds): Cell['options'] {
+  return recordedSignals((name) => thresholds[name] ?? null);
 }
 
 /** Both sides' answers to the same examples, as `crayon calibrate` records them. */
@@ -358,9 +351,7 @@ export function calibrationRecords(edge: EndpointAnswers, server: EndpointAnswer
     return [
       {
         id: record.id,
-        scope: record.scope ?? null,
-        complexity: record.complexity ?? null,
-        confidence: record.confidence ?? null,
+        ...recordedSignals((name) => record[name] ?? null),
         edgeCorrect: record.correct,
         serverCorrect: other.correct,
         tokens: {

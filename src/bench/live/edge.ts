@@ -10,9 +10,6 @@ import { type NetworkName, networkShape } from './network/networks.js';
 import { openShapingProxy, type ShapingProxy } from './network/proxy.js';
 import { type LiveServer, startServer } from './process.js';
 
-/** Cuts that send nothing and still have every signal computed and told. */
-export const OPEN_THRESHOLDS: Thresholds = { scope: 0, complexity: 1e9, confidence: -1e9 };
-
 /** The server LLM: crayon's own, running, or an endpoint of the configuration. */
 export interface LiveUpstream {
   baseUrl: string;

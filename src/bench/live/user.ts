@@ -80,7 +80,7 @@ export function liveCellKey(user: Pick<PlannedUser, 'id'>, strategy: string, opt
 }
 
 export function liveCell({ user, strategy, table, options = {}, answered, blend, prices }: LiveCellOptions): Cell {
-  const { records, method, answers } = answered;
+  const { records, answers } = answered;
   const hits = records.map(({ correct }) => correct);
   const remote = records.map(({ source }) => source === 'in_cloud');
   return {
@@ -90,7 +90,7 @@ export function liveCell({ user, strategy, table, options = {}, answered, blend,
     table,
     options,
     seed: user.seed,
-    method,
+    method: 'generation',
     examples: records.length,
     accuracy: mean(hits),
     accuracyStderr: hits.length > 1 ? standardError(hits) : 0,

@@ -9,7 +9,7 @@ import { type CrayonError, isCrayonError } from '../../core/errors.js';
 import type { ChatClient, ChatQuestion, TimedAnswer } from '../../engine/server/chat-client.js';
 import { preciseClock } from '../../engine/server/chat-client.js';
 import { ensureDirectory } from '../../files/atomic.js';
-import type { Thresholds } from '../../routing/types.js';
+import { NO_THRESHOLDS, type Thresholds } from '../../routing/signals/index.js';
 import { findBenchPath } from '../config.js';
 import { hybridName, type LiveContext } from '../live/cells.js';
 import type { BenchLoad } from '../live/config.js';
@@ -146,10 +146,9 @@ function thresholdsOf(
   read: (key: string) => object | false,
   user: Parameters<typeof liveCellKey>[0],
 ): Thresholds {
-  const none = { scope: null, complexity: null, confidence: null };
-  if (context === null) return none;
+  if (context === null) return NO_THRESHOLDS;
   const cell = read(liveCellKey(user, hybridName(context.live.share)));
-  return cell === false ? none : { ...none, ...((cell as Cell).options as Partial<Thresholds>) };
+  return cell === false ? NO_THRESHOLDS : { ...NO_THRESHOLDS, ...((cell as Cell).options as Thresholds) };
 }
 
 interface LoadPlace {

@@ -16,6 +16,7 @@ import {
   value,
   whole,
 } from '../../files/checks.js';
+import { recordedSignals } from '../../routing/signals/index.js';
 
 const fromZero = value((x) => Number.isFinite(x) && (x as number) >= 0, 'a number from 0');
 const share = value((x) => Number.isFinite(x) && (x as number) >= 0 && (x as number) <= 1, 'a number from 0 to 1');
@@ -41,9 +42,7 @@ export const ANSWER_SCHEMA = object({
   source: oneOf('on_device', 'in_cloud'),
   reason: anyText,
   latencyMs: fromZero,
-  scope: optional(finite),
-  complexity: optional(finite),
-  confidence: optional(finite),
+  ...recordedSignals(() => optional(finite)),
 });
 
 const USER_SCHEMA = object({
@@ -60,7 +59,7 @@ export const CELL_SCHEMA = object({
   table: oneOf('strategies', 'ablation', 'hybrid', 'conditions'),
   options: recordOf(nullable(either(anyText, finite, flag))),
   seed: whole(0),
-  method: oneOf('loglikelihood', 'first-token', 'generation'),
+  method: oneOf('loglikelihood', 'generation'),
   examples: whole(1),
   accuracy: share,
   accuracyStderr: nullable(fromZero),

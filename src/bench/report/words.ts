@@ -13,7 +13,6 @@ export const KIND_TITLES: Readonly<Record<UserKind, string>> = {
 
 export const METHOD_TITLES: Readonly<Record<ScoringMethod, string>> = {
   loglikelihood: 'log-likelihood of the choices',
-  'first-token': 'log-probability of the first token',
   generation: 'generated answer, exact match',
 };
 

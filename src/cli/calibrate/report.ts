@@ -3,8 +3,8 @@
 import type { Interval } from '../../core/stats.js';
 import type { Calibration } from '../../routing/calibrate/calibrate.js';
 import type { CurvePoint } from '../../routing/calibrate/curve.js';
-import { RULE_SIGNALS } from '../../routing/calibrate/data.js';
-import type { CorrectnessFeature, CorrectnessWeights } from '../../routing/types.js';
+import { type CorrectnessWeights, weightKey } from '../../routing/signals/correctness.js';
+import { SIGNALS } from '../../routing/signals/index.js';
 import type { Terminal } from '../terminal.js';
 
 const PLOT_ROWS = 12;
@@ -16,9 +16,9 @@ export function printCalibration(found: Calibration, currency: string, terminal:
 
   terminal.table(
     ['signal', 'threshold', 'to the server when'],
-    RULE_SIGNALS.map((name) => {
+    SIGNALS.map(({ name, meaning }) => {
       const cut = thresholds[name] ?? null;
-      return [name, cut === null ? 'off' : String(cut), cut === null ? '' : MEANING[name](cut)];
+      return [name, cut === null ? 'off' : String(cut), cut === null ? '' : meaning(cut)];
     }),
     ['left', 'right', 'left'],
   );
@@ -54,7 +54,7 @@ export function printCalibration(found: Calibration, currency: string, terminal:
     terminal.table(
       ['signals tried, held out', 'gain over random', 'share', 'accuracy'],
       candidates.map(({ signals, features, gain, gainStderr, share, accuracy }) => [
-        features.length === 0 ? signals.join(' + ') : `correctness of ${features.map(keyOf).join(', ')}`,
+        features.length === 0 ? signals.join(' + ') : `correctness of ${features.map(weightKey).join(', ')}`,
         `${(100 * gain).toFixed(1)} ± ${(100 * gainStderr).toFixed(1)} points`,
         percent(share),
         percent(accuracy),
@@ -126,21 +126,9 @@ export function doubtsOf(found: Calibration): string[] {
   return doubts;
 }
 
-const MEANING = {
-  scope: (cut: number) => `less like the examples than ${cut} % of them are`,
-  complexity: (cut: number) => `the prompt's mean negative log-likelihood is above ${cut} nats a token`,
-  confidence: (cut: number) => `confidence is below ${cut}`,
-  correctness: (cut: number) => `the device's answer is right with a probability below ${cut}`,
-};
-
-/** A feature as the configuration calls it. */
-function keyOf(feature: CorrectnessFeature): string {
-  return feature === 'logScope' ? 'log_scope' : feature;
-}
-
 /** Weights by the configuration's keys, the intercept first. */
 export function weightKeys({ intercept, ...weights }: CorrectnessWeights): Record<string, number> {
-  const named = Object.entries(weights).map(([name, weight]) => [keyOf(name as CorrectnessFeature), weight] as const);
+  const named = Object.entries(weights).map(([name, weight]) => [weightKey(name), weight] as const);
   return { intercept, ...Object.fromEntries(named) };
 }
 

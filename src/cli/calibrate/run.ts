@@ -17,6 +17,7 @@ import {
 } from '../../routing/calibrate/collect.js';
 import { MIN_RECORDS } from '../../routing/calibrate/data.js';
 import type { Target } from '../../routing/calibrate/rule.js';
+import { recordedSignals } from '../../routing/signals/index.js';
 import { type EdgeConfig, loadEdgeConfig } from '../../serve/config.js';
 import { refuseExisting, writeThresholds } from '../../serve/config-thresholds.js';
 import type { ServeParts } from '../../serve/parts.js';
@@ -243,9 +244,7 @@ function warnOfUsedExamples(config: EdgeConfig, examples: readonly Example[], te
 
 const RECORD: Schema = object({
   id: text,
-  scope: nullable(number),
-  complexity: nullable(number),
-  confidence: nullable(number),
+  ...recordedSignals(() => nullable(number)),
   edgeCorrect: finite,
   serverCorrect: finite,
   tokens: object({ edge: finite, serverPrompt: finite, serverCompletion: finite }),
@@ -261,18 +260,13 @@ function number(found: unknown, where: string, problems: string[]): void {
 /** JSON has no infinities: an answer without a token has the confidence "-Infinity". */
 function toLine(record: CollectedRecord): object {
   const plain = (x: number | null) => (x === null || Number.isFinite(x) ? x : String(x));
-  const { scope, complexity, confidence } = record;
-  return { ...record, scope: plain(scope), complexity: plain(complexity), confidence: plain(confidence) };
+  return { ...record, ...recordedSignals((name) => plain(record[name])) };
 }
 
+/** A signal that came to crayon after the line was written is null: the query's is not known. */
 function fromLine(line: JsonObject, where: string): CollectedRecord {
-  const number = (x: unknown) => (typeof x === 'string' ? Number(x) : x);
-  const record = {
-    ...line,
-    scope: number(line.scope),
-    complexity: number(line.complexity),
-    confidence: number(line.confidence),
-  };
+  const number = (x: unknown) => (typeof x === 'string' ? Number(x) : (x ?? null));
+  const record = { ...line, ...recordedSignals((name) => number(line[name])) };
   return checked<CollectedRecord>(record, RECORD, 'json-invalid', where);
 }
 

@@ -10,16 +10,11 @@
 
 import { createRandom } from '../../core/random.js';
 import { bootstrap, bootstrapInterval, type Interval, standardError } from '../../core/stats.js';
-import type { ConfidenceMeasure, CorrectnessWeights, Thresholds } from '../types.js';
+import type { CorrectnessWeights } from '../signals/correctness.js';
+import type { SignalName, Thresholds } from '../signals/index.js';
+import type { ConfidenceMeasure } from '../signals/signal.js';
 import { accuracyCurve, type Curve } from './curve.js';
-import {
-  type CalibrationData,
-  type CalibrationRecord,
-  calibrationData,
-  type SignalName,
-  thresholdsOf,
-  toServer,
-} from './data.js';
+import { type CalibrationData, type CalibrationRecord, calibrationData, thresholdsOf, toServer } from './data.js';
 import { type Combination, combinationsOf, effortOf, fitted, heldOutFolds, heldOutRouting } from './fit.js';
 import { mean, meets, type Outcome, outcomeOf, solveCuts, type Target } from './rule.js';
 

@@ -7,6 +7,7 @@ import { CrayonError } from '../../core/errors.js';
 import type { AdapterScale, EdgeEngine, Engine, GenerateRequest, Prompt } from '../../engine/types.js';
 import { promptText } from '../../engine/types.js';
 import { ConfidenceTracker, needsDistribution } from '../signals/confidence.js';
+import { readSignals, recordedSignals } from '../signals/index.js';
 import type { ScopeFunction } from '../signals/scope.js';
 import type { RoutingConfig } from '../types.js';
 import type { CalibrationRecord } from './data.js';
@@ -108,17 +109,23 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   // The server is usually far away: it answers while the device works.
   const waiting = answer(server, request);
   waiting.catch(() => {}); // its failure is met below, after the device's
-  const similarity = scope?.(text) ?? null;
-  const complexity = await edge.promptNll(prompt, adapters, signal);
+  const score = scope?.(text) ?? null;
+  const promptNll = await edge.promptNll(prompt, adapters, signal);
   const tracker = new ConfidenceTracker(confidence.measure, confidence.tokens);
   const distribution = needsDistribution(confidence.measure);
   const local = await answer(edge, { ...request, adapters, ...(distribution ? { distribution } : {}) }, tracker);
   const remote = await waiting;
+  const values = readSignals({
+    config: { confidence },
+    maxTokens,
+    promptTokens: () => edge.tokenize(prompt).length,
+    scope: () => score,
+    promptNll,
+    confidence: tracker.value(),
+  });
   return {
     id: question.id,
-    scope: similarity?.percentile ?? null,
-    complexity,
-    confidence: tracker.value(),
+    ...recordedSignals((name) => values[name]),
     edgeCorrect: isRight(local.text, question, match) ? 1 : 0,
     serverCorrect: isRight(remote.text, question, match) ? 1 : 0,
     tokens: {

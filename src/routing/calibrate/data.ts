@@ -2,20 +2,23 @@
  * What calibration learns from: held-out queries that both sources have answered, with the signals that the device had.
  *
  * Each signal is turned into a suspicion, larger where the server is more likely to be needed, so that one comparison serves
- * all of them: scope, confidence and correctness change their sign, complexity keeps it.
+ * all of them: those that speak for the server when they are low change their sign.
  */
 
 import { CrayonError } from '../../core/errors.js';
-import type { ConfidenceMeasure, Thresholds } from '../types.js';
+import {
+  RECORDED_SIGNALS,
+  type RecordedSignal,
+  SIGNALS,
+  type SignalName,
+  signalNamed,
+  type Thresholds,
+} from '../signals/index.js';
+import type { ConfidenceMeasure } from '../signals/signal.js';
 
-/** One held-out query, answered by both. Plain JSON. */
-export interface CalibrationRecord {
+/** One held-out query, answered by both. Plain JSON. A signal is null where the query has none. */
+export interface CalibrationRecord extends Record<RecordedSignal, number | null> {
   id: string;
-  /** percentile; null where there is no profile */
-  scope: number | null;
-  /** nats a token */
-  complexity: number | null;
-  confidence: number | null;
   /** 1 right, 0 wrong; scores between are understood */
   edgeCorrect: number;
   serverCorrect: number;
@@ -25,15 +28,7 @@ export interface CalibrationRecord {
   serverCost: number;
 }
 
-export type SignalName = keyof Thresholds;
-/** Those that a record holds. */
-export type RecordedSignal = Exclude<SignalName, 'correctness'>;
-/** In the order in which the rule asks them. */
-export const SIGNALS: readonly RecordedSignal[] = ['scope', 'complexity', 'confidence'];
-/** The same, with the one that is made of them. */
-export const RULE_SIGNALS: readonly SignalName[] = [...SIGNALS, 'correctness'];
-
-const SIGN: Record<SignalName, 1 | -1> = { scope: -1, complexity: 1, confidence: -1, correctness: -1 };
+const signOf = (name: SignalName) => (signalNamed(name).toServer === 'above' ? 1 : -1);
 
 /** Records as columns. */
 export interface CalibrationData {
@@ -42,7 +37,7 @@ export interface CalibrationData {
   available: RecordedSignal[];
   /** of the confidences */
   measure: ConfidenceMeasure;
-  /** `correctness` is NaN until weights have been fitted (calibration-fit.ts) */
+  /** of a signal that is made of others NaN, until weights have been fitted (fit.ts) */
   suspicion: Record<SignalName, Float64Array>;
   edge: Float64Array;
   server: Float64Array;
@@ -72,7 +67,7 @@ export function calibrationData(
     );
   }
   const bad = records.filter((record) =>
-    [...SIGNALS.map((name) => record[name]), record.edgeCorrect, record.serverCorrect, record.serverCost].some(
+    [...RECORDED_SIGNALS.map((name) => record[name]), record.edgeCorrect, record.serverCorrect, record.serverCost].some(
       (value) => value !== null && Number.isNaN(value),
     ),
   );
@@ -86,14 +81,14 @@ export function calibrationData(
   const column = (of: (record: CalibrationRecord) => number) => Float64Array.from(records, of);
   return {
     n: records.length,
-    available: SIGNALS.filter((name) => records.every((record) => record[name] !== null)),
+    available: RECORDED_SIGNALS.filter((name) => records.every((record) => record[name] !== null)),
     measure,
-    suspicion: {
-      scope: column((record) => SIGN.scope * (record.scope ?? 0)),
-      complexity: column((record) => SIGN.complexity * (record.complexity ?? 0)),
-      confidence: column((record) => SIGN.confidence * (record.confidence ?? 0)),
-      correctness: new Float64Array(records.length).fill(Number.NaN),
-    },
+    suspicion: Object.fromEntries(
+      SIGNALS.map(({ name, recorded }) => [
+        name,
+        column((record) => (recorded ? signOf(name) * (record[name as RecordedSignal] ?? 0) : Number.NaN)),
+      ]),
+    ) as CalibrationData['suspicion'],
     edge: column((record) => record.edgeCorrect),
     server: column((record) => record.serverCorrect),
     cost: column((record) => record.serverCost),
@@ -102,12 +97,12 @@ export function calibrationData(
 
 /** A record's signal in its own unit. */
 export function signalOf(data: CalibrationData, name: SignalName, i: number): number {
-  return SIGN[name] * data.suspicion[name][i]!;
+  return signOf(name) * data.suspicion[name][i]!;
 }
 
 /** Whether the rule sends record i to the server. */
 export function toServer(data: CalibrationData, cuts: Cuts, i: number): boolean {
-  for (const name of RULE_SIGNALS) {
+  for (const { name } of SIGNALS) {
     const cut = cuts[name];
     if (cut !== undefined && data.suspicion[name][i]! > cut) return true;
   }
@@ -116,12 +111,12 @@ export function toServer(data: CalibrationData, cuts: Cuts, i: number): boolean 
 
 /** The cuts in the signals' own units, as the configuration has them. */
 export function thresholdsOf(cuts: Cuts): Thresholds {
-  const of = (name: SignalName) => {
-    const cut = cuts[name];
-    return cut === undefined ? null : SIGN[name] * cut + 0; // + 0: no negative zero
-  };
-  const [scope, complexity, confidence] = [of('scope'), of('complexity'), of('confidence')];
-  return { scope, complexity, confidence, correctness: of('correctness') };
+  return Object.fromEntries(
+    SIGNALS.map(({ name }) => {
+      const cut = cuts[name];
+      return [name, cut === undefined ? null : signOf(name) * cut + 0]; // + 0: no negative zero
+    }),
+  );
 }
 
 /**
@@ -137,10 +132,9 @@ export function cutBetween(name: SignalName, low: number | undefined, high: numb
 
 /** Sends everything, from the suspicion `high` on. Beyond a percentile of 100 or a likelihood of 0 it would look absurd. */
 function lowestCut(name: SignalName, high: number): number {
-  if (name === 'scope') return -100;
-  if (name === 'correctness') return -1;
-  if (name === 'complexity' || high === Number.POSITIVE_INFINITY) return 0;
-  return round(high - 1, high - 2, high);
+  const { sendsAll } = signalNamed(name);
+  if (sendsAll !== undefined) return signOf(name) * sendsAll;
+  return high === Number.POSITIVE_INFINITY ? 0 : round(high - 1, high - 2, high);
 }
 
 /** The number of fewest digits near x that lies in [low, high): what is suspected more than the cut is sent. */

@@ -5,9 +5,16 @@
  */
 
 import { fitLogistic } from '../../core/logistic.js';
-import { type CorrectnessSignals, correctnessOf, FEATURE_SIGNAL, featureOf } from '../signals/correctness.js';
-import type { CorrectnessFeature, CorrectnessWeights } from '../types.js';
-import { type CalibrationData, type Cuts, type SignalName, signalOf, toServer } from './data.js';
+import {
+  type CorrectnessFeature,
+  type CorrectnessWeights,
+  correctnessOf,
+  FEATURE_SETS,
+  featureOf,
+  signalOfFeature,
+} from '../signals/correctness.js';
+import { recordedSignals, type SignalName } from '../signals/index.js';
+import { type CalibrationData, type Cuts, signalOf, toServer } from './data.js';
 import { solveCuts, type Target } from './rule.js';
 
 /** One way to route. */
@@ -16,20 +23,6 @@ export interface Combination {
   /** what `correctness` is made of; empty where it is not among the signals */
   features: CorrectnessFeature[];
 }
-
-/**
- * The probabilities that are tried. Each is of two signals or more: of one alone, it would order the queries as that signal
- * does. `probability` stands for the confidence: an answer at a mean log-probability of -8 is hardly likelier to be wrong than
- * one at -4. Never both of them: bent twice, the curve can turn back, and trust an answer for being very unsure. In a
- * mixture where one task has low confidences throughout that fits well, and says nothing of another mixture.
- */
-const FEATURE_SETS: readonly CorrectnessFeature[][] = [
-  ['probability', 'scope'],
-  ['probability', 'logScope'],
-  ['probability', 'complexity'],
-  ['probability', 'scope', 'complexity'],
-  ['probability', 'logScope', 'complexity'],
-];
 
 /** Digits of a weight: it is written into a file for people, and is fitted on some hundred records. */
 const DIGITS = 4;
@@ -40,7 +33,7 @@ export function combinationsOf({ available }: CalibrationData, combined: boolean
   for (let bits = 1; bits < 2 ** available.length; bits++) {
     staged.push({ signals: available.filter((_, i) => bits & (1 << i)), features: [] });
   }
-  const possible = FEATURE_SETS.filter((set) => set.every((name) => available.includes(FEATURE_SIGNAL[name])));
+  const possible = FEATURE_SETS.filter((set) => set.every((name) => available.includes(signalOfFeature(name))));
   return combined ? [...staged, ...possible.map((features) => toCombination(features))] : staged;
 }
 
@@ -74,8 +67,8 @@ export function fitted(
       rows.map(({ row }) => row),
       rows.map(({ label }) => label),
     );
-    weights.intercept = few(found.intercept);
-    for (const [j, name] of features.entries()) weights[name] = few(found.weights[j]!);
+    weights.intercept = rounded(found.intercept);
+    for (const [j, name] of features.entries()) weights[name] = rounded(found.weights[j]!);
   }
   const correctness = Float64Array.from(
     { length: data.n },
@@ -84,12 +77,12 @@ export function fitted(
   return { data: { ...data, suspicion: { ...data.suspicion, correctness } }, weights };
 }
 
-function signalsOf(data: CalibrationData, i: number): CorrectnessSignals {
-  const of = (name: keyof CorrectnessSignals) => signalOf(data, name, i);
-  return { scope: of('scope'), complexity: of('complexity'), confidence: of('confidence') };
+function signalsOf(data: CalibrationData, i: number) {
+  return recordedSignals((name) => signalOf(data, name, i));
 }
 
-const few = (x: number) => Number(x.toPrecision(DIGITS));
+/** To the digits that are written into a file for people. */
+const rounded = (x: number) => Number(x.toPrecision(DIGITS));
 
 /** One fold held out, with the data as the other folds make it. */
 export interface HeldOut {

@@ -4,7 +4,8 @@
  * the order of its suspicion.
  */
 
-import { type CalibrationData, type Cuts, cutBetween, type SignalName } from './data.js';
+import type { SignalName } from '../signals/index.js';
+import { type CalibrationData, type Cuts, cutBetween } from './data.js';
 
 /** What is wanted: at most this share to the server, at least this accuracy, or at most this money for 1000 queries. */
 export type Target =

@@ -1,10 +1,31 @@
 /**
- * How sure the device is of its own answer, from the probabilities of the tokens it chose, gathered while they come
- * (method.md section 4). Larger is surer, for every measure.
+ * How sure the device is of its own answer, from the probabilities of the tokens it chose, gathered while they come. Larger
+ * is surer, for every measure.
  */
 
+import * as z from 'zod';
 import type { GenerateEvent } from '../../engine/types.js';
-import type { ConfidenceMeasure } from '../types.js';
+import type { ConfidenceMeasure, Signal } from './signal.js';
+
+export const confidence = {
+  name: 'confidence',
+  description: 'in the unit of routing.confidence.measure: below it, the server',
+  stage: 'after-tokens',
+  toServer: 'below',
+  threshold: z.number(),
+  read: (evidence) => ({ confidence: evidence.confidence }),
+  title: 'confidence',
+  unit: ({ confidence: { measure, tokens } }) => `${measure} of ${tokens ?? 'all'} tokens`,
+  doubt: "the device's model is unsure of its answer",
+  recorded: true,
+  meaning: (cut) => `confidence is below ${cut}`,
+  sendsNothing: -1e9,
+  features: {
+    confidence: (value: number) => value,
+    probability: (value: number, measure: ConfidenceMeasure) =>
+      measure === 'mean-logprob' || measure === 'negative-entropy' ? Math.exp(value) : value,
+  },
+} as const satisfies Signal;
 
 export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
 
@@ -53,17 +74,6 @@ export class ConfidenceTracker {
     if (this.#seen === 0) return Number.NEGATIVE_INFINITY;
     return this.measure === 'min-probability' ? Math.exp(this.#smallest) : this.#sum / this.#seen;
   }
-}
-
-/** Confidence of tokens that are all there. */
-export function confidenceOf(
-  events: Iterable<TokenEvent>,
-  measure: ConfidenceMeasure,
-  tokens: number | null = null,
-): number {
-  const tracker = new ConfidenceTracker(measure, tokens);
-  for (const event of events) tracker.add(event);
-  return tracker.value();
 }
 
 function numberOf({ logprob, margin, entropy }: TokenEvent, measure: ConfidenceMeasure): number {

@@ -3,58 +3,81 @@
  * whose few weights stand in the configuration, for a person to read.
  */
 
+import * as z from 'zod';
 import { logisticProbability } from '../../core/logistic.js';
-import {
-  CORRECTNESS_FEATURES,
-  type ConfidenceMeasure,
-  type CorrectnessFeature,
-  type CorrectnessWeights,
-} from '../types.js';
+import { complexity } from './complexity.js';
+import { confidence } from './confidence.js';
+import { scope } from './scope.js';
+import { type ConfidenceMeasure, type Signal, type SignalConfig, shown } from './signal.js';
 
-/** The signals that a probability is made of; what has no weight is not looked at. */
-export interface CorrectnessSignals {
-  /** percentile, 0 to 100 */
-  scope: number;
-  complexity: number;
-  confidence: number;
+/** What it may be made of, in the order of its terms and of its explanation. */
+const INGREDIENTS = [confidence, scope, complexity] as const;
+type Ingredient = (typeof INGREDIENTS)[number]['name'];
+
+type Of<Features> = Features extends unknown ? keyof Features : never;
+/**
+ * `confidence` in the unit of the measure, `probability` the same as a number from 0 to 1 (exp of it where it is a
+ * logarithm), `scope` the percentile / 100, `logScope` ln(1 + percentile), `complexity` in nats a token.
+ */
+export type CorrectnessFeature = Of<(typeof INGREDIENTS)[number]['features']>;
+
+const FEATURES = INGREDIENTS.flatMap(({ name: signal, features }) =>
+  Object.entries<(value: number, measure: ConfidenceMeasure) => number>(features).map(([name, of]) => ({
+    name: name as CorrectnessFeature,
+    signal,
+    of,
+  })),
+);
+export const CORRECTNESS_FEATURES: readonly CorrectnessFeature[] = FEATURES.map(({ name }) => name);
+
+/** P(right) = sigmoid(intercept + sum of weight * feature); absent weights are 0. */
+export type CorrectnessWeights = { intercept: number } & { [Name in CorrectnessFeature]?: number };
+
+/**
+ * The probabilities that calibration tries. Each is of two signals or more: of one alone, it would order the queries as that signal
+ * does. `probability` stands for the confidence: an answer at a mean log-probability of -8 is hardly likelier to be wrong than
+ * one at -4. Never both of them: bent twice, the curve can turn back, and trust an answer for being very unsure. In a
+ * mixture where one task has low confidences throughout that fits well, and says nothing of another mixture.
+ */
+export const FEATURE_SETS: readonly CorrectnessFeature[][] = [
+  ['probability', 'scope'],
+  ['probability', 'logScope'],
+  ['probability', 'complexity'],
+  ['probability', 'scope', 'complexity'],
+  ['probability', 'logScope', 'complexity'],
+];
+
+/** A feature as the configuration calls it. */
+export function weightKey(feature: string): string {
+  return feature.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** The signal that each feature is made of. */
-export const FEATURE_SIGNAL = {
-  confidence: 'confidence',
-  probability: 'confidence',
-  scope: 'scope',
-  logScope: 'scope',
-  complexity: 'complexity',
-} as const satisfies Record<CorrectnessFeature, keyof CorrectnessSignals>;
+/** The signals; what has no weight is not looked at. */
+export type CorrectnessSignals = Readonly<Record<Ingredient, number>>;
 
 /** Nothing is certain: with a cut of 1 everything goes to the server. */
 const MOST = 1 - 1e-9;
 
+const PROBABILITY = 'a probability from 0 to 1';
+
 /** The features whose weight is not 0. */
-export function weighed(weights: CorrectnessWeights): CorrectnessFeature[] {
-  return CORRECTNESS_FEATURES.filter((name) => (weights[name] ?? 0) !== 0);
+function featuresUsed(weights: NonNullable<SignalConfig['correctness']>) {
+  return FEATURES.filter(({ name }) => (weights[name] ?? 0) !== 0);
 }
 
 /** Whether the probability depends on this signal. */
-export function weighs(weights: CorrectnessWeights, signal: keyof CorrectnessSignals): boolean {
-  return weighed(weights).some((name) => FEATURE_SIGNAL[name] === signal);
+export function usesSignal(weights: CorrectnessWeights, signal: Ingredient): boolean {
+  return featuresUsed(weights).some((feature) => feature.signal === signal);
+}
+
+/** The signal that a feature is made of. */
+export function signalOfFeature(feature: CorrectnessFeature): Ingredient {
+  return FEATURES.find(({ name }) => name === feature)!.signal;
 }
 
 export function featureOf(name: CorrectnessFeature, measure: ConfidenceMeasure, signals: CorrectnessSignals): number {
-  const { scope, complexity, confidence } = signals;
-  switch (name) {
-    case 'confidence':
-      return confidence;
-    case 'probability':
-      return measure === 'mean-logprob' || measure === 'negative-entropy' ? Math.exp(confidence) : confidence;
-    case 'scope':
-      return scope / 100;
-    case 'logScope':
-      return Math.log1p(scope);
-    case 'complexity':
-      return complexity;
-  }
+  const { signal, of } = FEATURES.find((feature) => feature.name === name)!;
+  return of(signals[signal], measure);
 }
 
 /**
@@ -62,16 +85,51 @@ export function featureOf(name: CorrectnessFeature, measure: ConfidenceMeasure, 
  * (confidence -Infinity) is none: 0, whatever the weights.
  */
 export function correctnessOf(
-  weights: CorrectnessWeights,
+  weights: NonNullable<SignalConfig['correctness']>,
   measure: ConfidenceMeasure,
-  signals: CorrectnessSignals,
+  signals: Readonly<Record<string, number | null | undefined>>,
 ): number {
   if (signals.confidence === Number.NEGATIVE_INFINITY) return 0;
-  const names = weighed(weights);
-  const model = { intercept: weights.intercept, weights: names.map((name) => weights[name]!) };
+  const used = featuresUsed(weights);
+  const model = { intercept: weights.intercept, weights: used.map(({ name }) => weights[name]!) };
   const probability = logisticProbability(
     model,
-    names.map((name) => featureOf(name, measure, signals)),
+    used.map(({ signal, of }) => of(signals[signal] ?? Number.NaN, measure)),
   );
   return Math.min(probability, MOST); // keeps a NaN
+}
+
+export const correctness = {
+  name: 'correctness',
+  description:
+    "probability that the device's answer is right, 0 to 1: below it, the server. Needs routing.correctness.",
+  stage: 'after-tokens',
+  toServer: 'below',
+  threshold: z.number().min(0, PROBABILITY).max(1, PROBABILITY),
+  madeOf: ({ correctness: weights }) => {
+    if (!weights) return null;
+    // Whatever the weights, an answer without a token is none.
+    return [...new Set([confidence.name, ...featuresUsed(weights).map(({ signal }) => signal)])];
+  },
+  read: ({ config, signals }) => ({
+    correctness: correctnessOf(config.correctness!, config.confidence.measure, signals),
+  }),
+  title: 'correctness',
+  unit: () => 'probability of a right answer',
+  doubt: "the device's answer is likely to be wrong",
+  explained: (score, relation, cut, signals) => {
+    const named = INGREDIENTS.flatMap(({ name, title }) =>
+      signals[name] === undefined ? [] : [`${title} ${shown(signals[name])}`],
+    );
+    return `the device's answer is right with probability ${chance(score)}, ${relation} the cut ${cut} (${named.join(', ')})`;
+  },
+  recorded: false,
+  meaning: (cut) => `the device's answer is right with a probability below ${cut}`,
+  sendsAll: 1,
+} as const satisfies Signal;
+
+/** Nothing is certain, so nothing is rounded to 0 or 1. */
+function chance(score: number): string {
+  if (score >= 0.001 && score <= 0.999) return shown(score);
+  return score < 0.001 ? 'under 0.001' : 'over 0.999';
 }

@@ -12,8 +12,38 @@
  */
 
 import assert from 'node:assert/strict';
+import * as z from 'zod';
 import { mean } from '../../core/stats.js';
 import { cosine, type Floats, norm, normalise, row } from '../../core/vector.js';
+import type { ScopeScore, Signal } from './signal.js';
+
+export type { ScopeScore } from './signal.js';
+
+const PERCENTILE = 'a percentile from 0 to 100';
+
+export const scope = {
+  name: 'scope',
+  description: "percentile of the user's own examples, 0 to 100: below it, the server",
+  stage: 'before-work',
+  toServer: 'below',
+  threshold: z.number().min(0, PERCENTILE).max(100, PERCENTILE),
+  read: (evidence) => {
+    const found = evidence.scope();
+    return found === null ? null : { scope: found.percentile, similarity: found.similarity };
+  },
+  also: { similarity: 'cosine with your mean example' },
+  title: 'scope percentile',
+  unit: () => 'percentile of your examples',
+  doubt: 'the query is unlike the examples of the task',
+  recorded: true,
+  meaning: (cut) => `less like the examples than ${cut} % of them are`,
+  sendsNothing: 0,
+  sendsAll: 100,
+  features: {
+    scope: (percentile: number) => percentile / 100,
+    logScope: (percentile: number) => Math.log1p(percentile),
+  },
+} as const satisfies Signal;
 
 /** Numbers only, and none of the user's text: q_c and the reference. Goes through JSON unchanged. */
 export interface ScopeProfile {
@@ -21,13 +51,6 @@ export interface ScopeProfile {
   centre: number[];
   /** cosine of each example with the mean of the others, ascending (n) */
   reference: number[];
-}
-
-export interface ScopeScore {
-  /** cosine of the query with q_c, -1 to 1; NaN where the embedding has no number */
-  similarity: number;
-  /** percentile among the user's examples, 0 to 100; NaN likewise */
-  percentile: number;
 }
 
 /** Asks for a query's score; null where there is no profile to compare with. */

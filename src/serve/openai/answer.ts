@@ -1,6 +1,7 @@
 /** What the two kinds of answer have in common on the wire, and the interface that the handler drives. */
 
 import type { FinishReason, GenerateEvent, TokenDetail, Usage } from '../../engine/types.js';
+import { VALUE_NAMES } from '../../routing/signals/index.js';
 import type { Decision } from '../../routing/types.js';
 
 export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
@@ -53,11 +54,7 @@ export function crayonField(decision: Decision): CrayonField {
   const named: Array<[string, number | null | undefined]> = [
     ['prompt_tokens', signals.promptTokens],
     ['max_tokens', signals.maxTokens],
-    ['scope', signals.scope],
-    ['similarity', signals.similarity],
-    ['complexity', signals.complexity],
-    ['confidence', signals.confidence],
-    ['correctness', signals.correctness],
+    ...VALUE_NAMES.map((name): [string, number | undefined] => [name, signals[name]]),
   ];
   return {
     source,

@@ -104,7 +104,6 @@ describe('liveCell', () => {
     answer('t', 3, 1, { source: 'on_device', latencyMs: 40 }),
   ];
   const answered = (answers: Array<TimedAnswer | null>): EndpointAnswers => ({
-    method: 'generation',
     records,
     answers,
     notices: [],
@@ -119,7 +118,6 @@ describe('liveCell', () => {
       key: 'one--s',
       strategy: 's',
       table: 'hybrid',
-      method: 'generation',
       examples: 4,
       accuracy: 0.75,
       serverShare: 0.5,
@@ -150,7 +148,6 @@ describe('liveCell', () => {
 describe('calibrationRecords', () => {
   it('pair both sides, without the queries that either failed', () => {
     const side = (bits: string, answers: Array<TimedAnswer | null>, signals = {}): EndpointAnswers => ({
-      method: 'generation',
       answers,
       notices: [],
       records: [...bits].map((bit, i) => answer('t', i, bit === '1' ? 1 : 0, signals)),

@@ -5,12 +5,12 @@ import {
   type CalibrationRecord,
   calibrationData,
   cutBetween,
-  SIGNALS,
   thresholdsOf,
   toServer,
 } from '../../../src/routing/calibrate/data.js';
 import { outcomeOf, solveCuts, type Target } from '../../../src/routing/calibrate/rule.js';
 import { RoutingRule } from '../../../src/routing/rule.js';
+import { RECORDED_SIGNALS } from '../../../src/routing/signals/index.js';
 import type { Thresholds } from '../../../src/routing/types.js';
 
 interface World {
@@ -59,8 +59,8 @@ function ruleSends(record: CalibrationRecord, thresholds: Thresholds): boolean {
     },
   );
   let step = rule.beforeWork();
-  if (step === 'go on' && rule.needsComplexity) step = rule.afterPrefill(record.complexity!);
-  if (step === 'go on') step = rule.needsConfidence ? rule.afterTokens(record.confidence!) : rule.accept();
+  if (step === 'go on' && rule.needs('after-prompt')) step = rule.afterPrompt(record.complexity!);
+  if (step === 'go on') step = rule.needs('after-tokens') ? rule.afterTokens(record.confidence!) : rule.accept();
   return step.source === 'in_cloud';
 }
 
@@ -104,7 +104,7 @@ describe('solveCuts', () => {
     const data = calibrationData(records);
     const targets: Target[] = [share(0.25), { kind: 'accuracy', value: 0.8 }, { kind: 'cost', value: 0.4 }];
     for (let bits = 1; bits < 8; bits++) {
-      const signals = SIGNALS.filter((_, i) => bits & (1 << i));
+      const signals = RECORDED_SIGNALS.filter((_, i) => bits & (1 << i));
       for (const target of targets) {
         const { cuts, share, accuracy, costPer1000 } = solveCuts(data, everything(80), signals, target)!;
         const direct = outcomeOf(data, everything(80), (i) => toServer(data, cuts, i));
@@ -175,7 +175,7 @@ describe('calibrate', () => {
     expect(calibrate(records, { ...options, target: share(0.3) })).toEqual(once);
   });
 
-  it.each(SIGNALS)('finds that %s alone tells something, and leaves the others off', (telling) => {
+  it.each(RECORDED_SIGNALS)('finds that %s alone tells something, and leaves the others off', (telling) => {
     const tells = { scope: 0, complexity: 0, confidence: 0, [telling]: 0.9 };
     const { signals, thresholds, helps } = calibrate(world({ n: 300, seed: 8, tells }), {
       ...options,
@@ -183,7 +183,7 @@ describe('calibrate', () => {
     });
     expect(signals).toEqual([telling]);
     expect(helps).toBe(true);
-    for (const name of SIGNALS) {
+    for (const name of RECORDED_SIGNALS) {
       if (name === telling) expect(thresholds[name]).not.toBe(null);
       else expect(thresholds[name]).toBe(null);
     }

@@ -60,8 +60,8 @@ function ruleSends({ scope, complexity, confidence }: CalibrationRecord, found: 
     },
   );
   let step = rule.beforeWork();
-  if (step === 'go on' && rule.needsComplexity) step = rule.afterPrefill(complexity!);
-  if (step === 'go on' && rule.needsConfidence) step = rule.afterTokens(confidence!);
+  if (step === 'go on' && rule.needs('after-prompt')) step = rule.afterPrompt(complexity!);
+  if (step === 'go on' && rule.needs('after-tokens')) step = rule.afterTokens(confidence!);
   return step !== 'go on' && step.source === 'in_cloud';
 }
 

@@ -1,11 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import {
-  ConfidenceTracker,
-  confidenceOf,
-  needsDistribution,
-  type TokenEvent,
-} from '../../../src/routing/signals/confidence.js';
-import { CONFIDENCE_MEASURES } from '../../../src/routing/types.js';
+import { ConfidenceTracker, needsDistribution, type TokenEvent } from '../../../src/routing/signals/confidence.js';
+import { CONFIDENCE_MEASURES, type ConfidenceMeasure } from '../../../src/routing/types.js';
 
 const token = (logprob: number | null, margin?: number, entropy?: number): TokenEvent => ({
   type: 'token',
@@ -14,6 +9,12 @@ const token = (logprob: number | null, margin?: number, entropy?: number): Token
   ...(margin === undefined ? {} : { margin }),
   ...(entropy === undefined ? {} : { entropy }),
 });
+
+function confidenceOf(events: readonly TokenEvent[], measure: ConfidenceMeasure, tokens: number | null = null): number {
+  const tracker = new ConfidenceTracker(measure, tokens);
+  for (const event of events) tracker.add(event);
+  return tracker.value();
+}
 
 const TOKENS = [token(Math.log(0.9), 0.8, 0.2), token(Math.log(0.4), 0.1, 1.4), token(Math.log(0.5), 0.3, 0.8)];
 

@@ -3,7 +3,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { dryRun } from '../../../src/routing/dry-run.js';
 import { explain } from '../../../src/routing/explain.js';
-import { correctnessOf, weighs } from '../../../src/routing/signals/correctness.js';
+import { correctnessOf, usesSignal } from '../../../src/routing/signals/correctness.js';
 import { CONFIDENCE_MEASURES, type CorrectnessWeights, type Decision } from '../../../src/routing/types.js';
 import { aRequest, type RouterSetup, reached, readAll, setUpRouter } from '../../helpers/routing.js';
 import { createScriptedEngine } from '../../helpers/scripted.js';
@@ -51,8 +51,8 @@ describe('correctnessOf', () => {
       sigmoid(-0.5),
       14,
     );
-    expect(weighs({ intercept: 0, logScope: 1 }, 'scope')).toBe(true);
-    expect(weighs({ intercept: 0, scope: 0, probability: 1 }, 'scope')).toBe(false);
+    expect(usesSignal({ intercept: 0, logScope: 1 }, 'scope')).toBe(true);
+    expect(usesSignal({ intercept: 0, scope: 0, probability: 1 }, 'scope')).toBe(false);
   });
 });
 
@@ -304,9 +304,21 @@ describe('dryRun', () => {
       );
     const far = () => ({ percentile: 20, similarity: 0.1 });
     const correctness = expect.closeTo(sigmoid(-0.3), 12);
-    expect(await run(0.5, far)).toMatchObject({ correctness, decision: { source: 'in_cloud', reason: 'correctness' } });
-    expect(await run(0.4, far)).toMatchObject({ correctness, decision: { source: 'on_device', reason: 'accepted' } });
-    expect(await run(null, far)).toMatchObject({ correctness, decision: { reason: 'accepted', score: null } });
-    expect(await run(0.5, null)).toMatchObject({ correctness: null, decision: { reason: 'accepted', score: null } });
+    expect(await run(0.5, far)).toMatchObject({
+      values: { correctness },
+      decision: { source: 'in_cloud', reason: 'correctness' },
+    });
+    expect(await run(0.4, far)).toMatchObject({
+      values: { correctness },
+      decision: { source: 'on_device', reason: 'accepted' },
+    });
+    expect(await run(null, far)).toMatchObject({
+      values: { correctness },
+      decision: { reason: 'accepted', score: null },
+    });
+    expect(await run(0.5, null)).toMatchObject({
+      values: { correctness: null },
+      decision: { reason: 'accepted', score: null },
+    });
   });
 });

@@ -1,0 +1,73 @@
+/** All routing signals, in the order in which the rule asks them. A new one is a file beside this and a line in `LISTED`. */
+
+import type * as z from 'zod';
+import { complexity } from './complexity.js';
+import { confidence } from './confidence.js';
+import { correctness } from './correctness.js';
+import { scope } from './scope.js';
+import { type Evidence, type Signal, STAGES, type Stage } from './signal.js';
+
+const LISTED = [scope, complexity, confidence, correctness] as const;
+
+type Listed = (typeof LISTED)[number];
+export type SignalName = Listed['name'];
+/** Those that are read off a query, and are not made of others. */
+export type RecordedSignal = Extract<Listed, { recorded: true }>['name'];
+type Companion = keyof Extract<Listed, { also: object }>['also'];
+
+export const SIGNALS: readonly Signal<SignalName>[] = LISTED;
+export const RECORDED_SIGNALS = SIGNALS.filter(({ recorded }) => recorded).map(({ name }) => name as RecordedSignal);
+
+export function signalNamed(name: SignalName): Signal<SignalName> {
+  return SIGNALS.find((signal) => signal.name === name)!;
+}
+
+/** Signals of one query with what is told beside them; absent ones were not needed. */
+export type SignalValues = Partial<Record<SignalName | Companion, number>>;
+/** The names of these, in order. */
+export const VALUE_NAMES = SIGNALS.flatMap(({ name, also = {} }) => [name, ...Object.keys(also)]) as Array<
+  SignalName | Companion
+>;
+
+/** The routing cuts. Null or absent switches a signal off. */
+export type Thresholds = { [Name in SignalName]?: number | null };
+
+function cuts<T>(of: (signal: Signal<SignalName>) => T): Record<SignalName, T> {
+  return Object.fromEntries(SIGNALS.map((signal) => [signal.name, of(signal)])) as Record<SignalName, T>;
+}
+
+export const NO_THRESHOLDS: Readonly<Record<SignalName, null>> = cuts(() => null);
+
+/** Cuts that send nothing and still have every signal computed and told. */
+export const OPEN_THRESHOLDS: Thresholds = Object.fromEntries(
+  SIGNALS.flatMap(({ name, sendsNothing }) => (sendsNothing === undefined ? [] : [[name, sendsNothing]])),
+);
+
+/** The keys of `routing.thresholds`, for a schema of zod. */
+export const THRESHOLD_SHAPE = cuts(({ threshold, description }) =>
+  threshold.nullable().default(null).describe(description),
+) satisfies Record<SignalName, z.ZodType>;
+
+/** The signals of a calibration record. */
+export function recordedSignals<T>(of: (name: RecordedSignal) => T): Record<RecordedSignal, T> {
+  return Object.fromEntries(RECORDED_SIGNALS.map((name) => [name, of(name)])) as Record<RecordedSignal, T>;
+}
+
+/**
+ * Reads every signal of these stages, cut or not.
+ *
+ * @returns null where the query has none, the configuration says nothing to make it of, or its stage is another
+ */
+export function readSignals(
+  evidence: Omit<Evidence, 'signals'>,
+  stages: readonly Stage[] = STAGES,
+): Record<SignalName | Companion, number | null> {
+  const values = Object.fromEntries(VALUE_NAMES.map((name): [string, number | null] => [name, null]));
+  for (const signal of SIGNALS) {
+    if (!stages.includes(signal.stage)) continue;
+    const parts = signal.madeOf === undefined ? [] : signal.madeOf(evidence.config);
+    if (parts === null || parts.some((part) => values[part] === null)) continue;
+    Object.assign(values, signal.read({ ...evidence, signals: values }));
+  }
+  return values as Record<SignalName | Companion, number | null>;
+}
