@@ -12,20 +12,19 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { HfModel, loadTokenizer } from '../src/formats.js';
 import {
   BUILD_DEFAULTS,
   blendPool,
   buildPool,
   chooseBackend,
-  HfModel,
   LlamaModel,
-  loadAdapterLora,
   loadDataset,
-  loadTokenizer,
   poolGates,
   type ScoreReport,
   scoreExamples,
 } from '../src/index.js';
+import { loadAdapterLora } from '../src/train/adapter-lora.js';
 import { convertLlama2c } from './convert-llama2c.js';
 
 const { values: args } = parseArgs({

@@ -37,6 +37,8 @@ MAY_IMPORT.cli = ROOMS;
 const MOST_FILES = 30;
 const MOST_LINES = 35_000;
 
+const TENSORS = /tfjs|^model\/(backend|llama|ops)\.ts/;
+
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts'));
 const text = new Map(files.map((f) => [f, readFileSync(join(SRC, f), 'utf8')]));
 
@@ -161,9 +163,15 @@ describe('architecture', () => {
     expect(users.sort()).toEqual(['bench/live/network/proxy.ts', 'serve/http/guard.ts', 'serve/http/listen.ts']);
   });
 
+  it('reads and writes the formats without loading a tensor library', () => {
+    const loaded = [...reachable('formats.ts')];
+    expect(loaded).toContain('safetensors/read.ts');
+    expect(loaded.filter((name) => TENSORS.test(name))).toEqual([]);
+  });
+
   it('blends without loading a tensor library', () => {
     const loaded = [...reachable('cli/blend.ts'), ...reachable('cli/main.ts')];
     expect(loaded).toContain('blend/blend-pool.ts');
-    expect(loaded.filter((name) => /tfjs|^model\/(backend|llama|ops)\.ts/.test(name))).toEqual([]);
+    expect(loaded.filter((name) => TENSORS.test(name))).toEqual([]);
   });
 });

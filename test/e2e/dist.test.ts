@@ -1,7 +1,7 @@
 /** The package as npm would install it: built to JavaScript, run without a TypeScript loader. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { buildArgs, digests, ROOT, records, scratch, start, succeed, writeJsonl } from './helpers.js';
@@ -46,9 +46,21 @@ describe('the built package', () => {
   });
 
   it('leads importers to the library', () => {
-    const code = `import { CRAYON_VERSION, openPool } from 'crayon-edge'; console.log(CRAYON_VERSION, typeof openPool);`;
+    const code = `
+      import { CRAYON_VERSION, openPool } from 'crayon-edge';
+      import { GgufFile } from 'crayon-edge/formats';
+      console.log(CRAYON_VERSION, typeof openPool, typeof GgufFile);`;
     const args = ['--input-type=module', '-e', code];
     const output = execFileSync(process.execPath, args, { cwd: dir, encoding: 'utf8' });
-    expect(output).toMatch(/^\d+\.\d+\.\d+ function\n$/);
+    expect(output).toMatch(/^\d+\.\d+\.\d+ function function\n$/);
+  });
+
+  it('has the files that its entrances name, types too', () => {
+    const { exports } = JSON.parse(readFileSync(at('package.json'), 'utf8')) as {
+      exports: Record<string, string | Record<string, string>>;
+    };
+    const named = Object.values(exports).flatMap((entry) => (typeof entry === 'string' ? entry : Object.values(entry)));
+    expect(named).toContain('./dist/src/formats.d.ts');
+    expect(named.filter((path) => !existsSync(at(path)))).toEqual([]);
   });
 });

@@ -3,14 +3,12 @@
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { BlendPoolResult } from '../../src/blend/blend-pool.js';
+import { HfModel, loadTokenizer, openPeftAdapter } from '../../src/formats.js';
 import {
   chooseBackend,
   type Example,
-  HfModel,
   LlamaModel,
   loadDataset,
-  loadTokenizer,
-  openPeftAdapter,
   openPool,
   type Pool,
   type ScoreReport,

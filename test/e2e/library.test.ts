@@ -1,8 +1,9 @@
-/** The library as other programs use it: through src/index.ts alone, from weights to a blend that is scored. */
+/** The library as other programs use it: through its two entrances alone, from weights to a blend that is scored. */
 
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import * as formats from '../../src/formats.js';
 import * as crayon from '../../src/index.js';
 import { relativeDifference } from '../helpers/fixtures.js';
 import { LLAMA, records, scratch, writeJsonl } from './helpers.js';
@@ -106,8 +107,8 @@ describe('blend', () => {
   it('gives the coefficients that its parts give', async () => {
     const { coefficients, similarities } = await blend(at('blend'));
     const pool = crayon.openPool(at('pool'));
-    const model = crayon.HfModel.open(LLAMA);
-    const tokenizer = crayon.loadTokenizer(LLAMA);
+    const model = formats.HfModel.open(LLAMA);
+    const tokenizer = formats.loadTokenizer(LLAMA);
     const { examples } = crayon.prepareExamples(crayon.loadDataset(mine).examples, tokenizer, {
       maxLength: 64,
       long: 'error',
@@ -133,7 +134,7 @@ describe('blend', () => {
     await expect(blend(at('hidden'), { pool: out })).rejects.toThrow('needs a forward pass');
     expect(existsSync(at('hidden'))).toBe(false);
 
-    const model = crayon.HfModel.open(LLAMA);
+    const model = formats.HfModel.open(LLAMA);
     const result = await blend(at('hidden'), {
       pool: out,
       openHiddenEmbedder: async (source, kind, tokenizer) =>
@@ -146,9 +147,9 @@ describe('blend', () => {
 
 describe('score', () => {
   it('is better with the pool than without', async () => {
-    const source = crayon.HfModel.open(LLAMA);
+    const source = formats.HfModel.open(LLAMA);
     const model = new crayon.LlamaModel(source);
-    const tokenizer = crayon.loadTokenizer(LLAMA);
+    const tokenizer = formats.loadTokenizer(LLAMA);
     const { examples } = crayon.loadDataset(data);
     const shared = { model, tokenizer, examples, maxLength: 64 };
     const base = await crayon.scoreExamples(shared);
@@ -167,8 +168,8 @@ describe('formats', () => {
   it('reads what it writes: safetensors', () => {
     const path = at('some.safetensors');
     const values = Float32Array.of(1, -2, 3.5, 0, 5, 6);
-    crayon.writeSafetensors(path, [{ name: 'x', dtype: 'F32', shape: [2, 3], data: values }], { made: 'here' });
-    const file = crayon.SafetensorsFile.open(path);
+    formats.writeSafetensors(path, [{ name: 'x', dtype: 'F32', shape: [2, 3], data: values }], { made: 'here' });
+    const file = formats.SafetensorsFile.open(path);
     expect([...file.readF32('x')]).toEqual([...values]);
     expect([...file.readRowsF32('x', [1])]).toEqual([0, 5, 6]);
     expect(file.metadata).toEqual({ made: 'here' });
@@ -176,16 +177,16 @@ describe('formats', () => {
   });
 
   it('reads what it writes: adapters', () => {
-    const adapter = crayon.openPeftAdapter(at('pool/adapters/0'));
+    const adapter = formats.openPeftAdapter(at('pool/adapters/0'));
     const { modules, config } = adapter;
-    crayon.writePeftAdapter(at('copy'), {
+    formats.writePeftAdapter(at('copy'), {
       baseModel: config.baseModel!,
       r: 2,
       loraAlpha: 4,
       targetModules: config.targetModules as string[],
       modules: modules.map((m) => ({ ...m, a: () => adapter.readA(m), b: () => adapter.readB(m) })),
     });
-    const copy = crayon.openPeftAdapter(at('copy'));
+    const copy = formats.openPeftAdapter(at('copy'));
     for (const m of modules) expect(relativeDifference(copy.readB(m), adapter.readB(m))).toBe(0);
     expect(copy.modules).toEqual(modules);
     adapter.close();
@@ -195,10 +196,10 @@ describe('formats', () => {
   it('tells what a path holds', () => {
     mkdirSync(at('nothing'));
     writeFileSync(at('note.txt'), 'x');
-    expect(crayon.recognisePath(at('pool'))).toBe('pool');
-    expect(crayon.recognisePath(LLAMA)).toBe('model');
+    expect(formats.recognisePath(at('pool'))).toBe('pool');
+    expect(formats.recognisePath(LLAMA)).toBe('model');
     for (const path of ['nothing', 'note.txt']) {
-      expect(() => crayon.recognisePath(at(path))).toThrow(expect.objectContaining({ code: 'path-not-recognised' }));
+      expect(() => formats.recognisePath(at(path))).toThrow(expect.objectContaining({ code: 'path-not-recognised' }));
     }
   });
 });

@@ -4,6 +4,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { shippedPath } from '../../src/files/package-root.js';
+import * as formats from '../../src/formats.js';
 import * as crayon from '../../src/index.js';
 import { temporaryDir } from '../helpers/files.js';
 
@@ -55,12 +56,12 @@ describe('the prebuilt pool', () => {
     expect(Object.keys(crayon.openPool(pool).manifest.clusters[largest]!.tasks)).toEqual(['route-bank']);
     expect(coverage!.verdict).toBe('covered');
 
-    const source = crayon.HfModel.open(shippedPath('models', 'crayon-edge'));
+    const source = formats.HfModel.open(shippedPath('models', 'crayon-edge'));
     const model = new crayon.LlamaModel(source);
-    const tokenizer = crayon.loadTokenizer(source.dir);
+    const tokenizer = formats.loadTokenizer(source.dir);
     const { examples } = crayon.loadDataset(join(suite, 'route-bank.yaml'), { split: 'test', limit: 40, seed: 1 });
     const common = { model, tokenizer, examples, maxLength: 512 };
-    const adapter = crayon.openPeftAdapter(out);
+    const adapter = formats.openPeftAdapter(out);
     const base = await crayon.scoreExamples(common);
     const blend = await crayon.scoreExamples({ ...common, lora: crayon.stackAdapters([adapter], source) });
     adapter.close();
