@@ -1,25 +1,31 @@
-/** The report's pictures with their captions, each in a wide and a narrow drawing of the same numbers. */
+/** The report's pictures with what they say in words. */
 
 import { isCrayon, isReference, SERVER } from '../../strategies/names.js';
 import { type HybridRow, headline, SIGNAL_TITLES } from '../hybrid.js';
-import type { PlotWidth } from '../plots/axis.js';
+import { shape } from '../plots/axis.js';
 import { clusterPlot, drawnPoints, taskMarks, taskShape } from '../plots/clusters.js';
-import { curvePlot } from '../plots/curve.js';
+import { curveNames, curvePlot } from '../plots/curve.js';
 import { heatPlot } from '../plots/heat.js';
-import { type IntervalRow, intervalPlot } from '../plots/intervals.js';
-import { latencyPlot } from '../plots/latency.js';
+import { type IntervalRow, intervalPlot, latencyPlot } from '../plots/rows.js';
 import type { CoefficientMap, Report } from '../report.js';
 import type { StrategyRow } from '../strategies.js';
 import { kindsOf, userColumns, userRows } from '../tables.js';
 import * as words from '../words.js';
 import { html, type Markup, NOTHING } from './markup.js';
 
-const both = (draw: (width: PlotWidth) => Markup): Markup => html`${draw('wide')}${draw('narrow')}`;
+/** Sentences above a picture, those that do not apply being empty. */
+const what = (...sentences: string[]): Markup =>
+  html`<p class="what">${sentences.filter((text) => text !== '').join(' ')}</p>`;
 
-const what = (text: string): Markup => html`<p class="what">${text}</p>`;
+/** What the marks of a picture stand for. */
+function legend(entries: ReadonlyArray<{ mark: Markup; text: string }>): Markup {
+  return html`<ul class="marks">${entries.map(
+    ({ mark, text }) => html`<li><svg viewBox="-13 -7 26 14" aria-hidden="true">${mark}</svg>${text}</li>`,
+  )}</ul>`;
+}
 
 /** How many users and examples a picture rests on. */
-export function basis(users: number, examples: number): string {
+function basis(users: number, examples: number): string {
   return `${words.plural(users, 'user')}, ${words.plural(examples, 'test example')}`;
 }
 
@@ -37,9 +43,13 @@ export function accuracyFigure(rows: readonly StrategyRow[]): Markup {
     });
     return { label: row.title + fewer, value: row.accuracy, role: roleOf(row), parts: several ? parts : [] };
   });
-  const legend = several ? kinds.map((kind) => words.KIND_TITLES[kind]) : [];
-  const says = `${basis(users, examples)}. Mean over users with its 95 % interval${several ? '; small marks are the means for each kind of user' : ''}. Judged by ${words.METHOD_TITLES[rows[0]!.method]}.`;
-  return html`${what(says)}${both((width) => intervalPlot(marks, legend, width))}`;
+  const says = what(
+    `${basis(users, examples)}.`,
+    `Mean over users with its 95 % interval${several ? '; small marks are the means for each kind of user' : ''}.`,
+    `Judged by ${words.METHOD_TITLES[rows[0]!.method]}.`,
+  );
+  const parts = kinds.map((kind, i) => ({ mark: shape(i, 'part'), text: words.KIND_TITLES[kind] }));
+  return html`${says}${several ? legend(parts) : NOTHING}${intervalPlot(marks)}`;
 }
 
 function roleOf({ strategy }: StrategyRow): IntervalRow['role'] {
@@ -50,15 +60,23 @@ function roleOf({ strategy }: StrategyRow): IntervalRow['role'] {
 
 export function hybridFigure(rows: readonly HybridRow[]): Markup {
   const { curve, users, title } = rows[0]!;
-  const gap = curve.apgr === null ? ' The server is no better, so there is no gap to recover.' : '';
-  return html`${what(`${title} on the device; ${basis(users, curve.examples)}. Queries go to the server in the order of a routing signal; bars are the 95 % intervals of “${SIGNAL_TITLES[headline(rows).signal]}”.${gap}`)}${both((width) => curvePlot(rows, width))}`;
+  const says = what(
+    `${title} on the device; ${basis(users, curve.examples)}.`,
+    `Queries go to the server in the order of a routing signal; bars are the 95 % intervals of “${SIGNAL_TITLES[headline(rows).signal]}”.`,
+    curve.apgr === null ? 'The server is no better, so there is no gap to recover.' : '',
+  );
+  const names = curveNames(rows).map(({ className, text }) => ({
+    mark: html`<path class="curve ${className}" d="M-13 0H13"/>`,
+    text,
+  }));
+  return html`${says}${legend(names)}${curvePlot(rows)}`;
 }
 
 export function latencyFigure({ latency, users }: Report): Markup {
   const answers = latency.reduce((sum, { box }) => sum + (box.count ?? 0), 0);
   const boxes = latency.some(({ box }) => box.lower !== null);
   const summaries = latency.some(({ box }) => box.lower === null);
-  const says = [
+  const says = what(
     answers > 0 ? `${words.plural(answers, 'answer')}, each timed by itself.` : '',
     boxes ? 'Box: the middle half, with the median; line: 5 to 95 %; dot: 99 %.' : '',
     summaries
@@ -66,8 +84,8 @@ export function latencyFigure({ latency, users }: Report): Markup {
       : '',
     `${words.plural(users.length, 'user')}. The figure is the median.`,
     latency.some(({ source }) => source === 'in_cloud') ? 'Blue: answered by the server.' : '',
-  ];
-  return html`${what(says.filter((text) => text !== '').join(' '))}${both((width) => latencyPlot(latency, width))}`;
+  );
+  return html`${says}${latencyPlot(latency)}`;
 }
 
 export function coefficientFigure({ title, users, values }: CoefficientMap, clusterTasks: readonly string[]): Markup {
@@ -75,36 +93,31 @@ export function coefficientFigure({ title, users, values }: CoefficientMap, clus
   const columns = Array.from({ length: N }, (_, n) => `${n} ${clusterTasks[n] ?? ''}`.trim());
   const full = Math.max(...values.flat().map(Math.abs), 1e-9);
   const map = { label: `Coefficients of ${title}`, rows: users, columns, values, full, text: coefficient };
-  const legend = clusterTasks.length === 0 ? NOTHING : columnList(columns);
-  return html`<h3>${title}</h3>${both((width) => heatPlot(map, width))}${legend}`;
+  return html`<h3>${title}</h3>${heatPlot(map)}`;
 }
 
+/** -0.25 -> "−.25" */
 function coefficient(x: number): string {
-  return x
+  const text = x
     .toFixed(2)
     .replace('-', '−')
-    .replace(/^(−?)0\./, '$1.')
-    .replace(/^−\.00$/, '.00');
-}
-
-/** Names of the numbered columns of a narrow heat map. */
-function columnList(columns: readonly string[]): Markup {
-  return html`<ul class="marks narrow">${columns.map((name) => html`<li>${words.short(name, 60)}</li>`)}</ul>`;
+    .replace(/^(−?)0\./, '$1.');
+  return text === '−.00' ? '.00' : text;
 }
 
 /** Users down, strategies across. */
 export function userFigure(report: Report): Markup {
   const rows = userRows(report);
-  const columns = userColumns(report).map((column) => column.title);
   const map = {
     label: 'Accuracy of each user by strategy',
     rows: rows.map((row) => row.title),
-    columns,
+    columns: userColumns(report).map((column) => column.title),
     values: rows.map((row) => row.accuracies.map((accuracy) => accuracy?.estimate ?? Number.NaN)),
     full: 1,
     text: (x: number) => (100 * x).toFixed(0),
   };
-  return html`${what(`${words.plural(report.users.length, 'user')}. Points of accuracy; strategies in the order of their means.`)}${both((width) => heatPlot(map, width))}${columnList(columns.map((name, i) => `${i} ${name}`))}`;
+  const users = words.plural(report.users.length, 'user');
+  return html`${what(`${users}. Points of accuracy; strategies in the order of their means.`)}${heatPlot(map)}`;
 }
 
 export function clusterFigure({ clusters }: Report): Markup {
@@ -112,9 +125,13 @@ export function clusterFigure({ clusters }: Report): Markup {
   const drawn = drawnPoints(clusters).length;
   const total = clusters.points.length;
   const some = drawn < total ? `, ${words.count(drawn)} of them drawn` : '';
-  const marks = taskMarks(clusters);
-  return html`${what(`${words.plural(total, 'training example')}${some}, ${words.plural(clusters.centroids.length, 'centroid')}: principal components of the embeddings. What is far apart here is far apart; what is near may not be near.`)}${both((width) => clusterPlot(clusters, width))}<ul class="marks">${marks.map(
-    (mark) =>
-      html`<li><svg viewBox="-7 -7 14 14" aria-hidden="true">${taskShape(mark, 0, 0)}</svg>${words.short(mark.task, 60)} (${words.count(mark.points)})</li>`,
-  )}</ul>`;
+  const says = what(
+    `${words.plural(total, 'training example')}${some}, ${words.plural(clusters.centroids.length, 'centroid')}: principal components of the embeddings.`,
+    'What is far apart here is far apart; what is near may not be near.',
+  );
+  const tasks = taskMarks(clusters).map((mark) => ({
+    mark: taskShape(mark),
+    text: `${words.short(mark.task, 60)} (${words.count(mark.points)})`,
+  }));
+  return html`${says}${clusterPlot(clusters)}${legend(tasks)}`;
 }

@@ -60,12 +60,16 @@ dt { color: var(--muted); } dd { margin: 0; overflow-wrap: anywhere; }
 pre { overflow-x: auto; background: var(--faint); border-radius: 10px; padding: 12px 14px; font-size: 12.5px; line-height: 1.45; }
 footer { color: var(--muted); font-size: 13px; padding: 4px 0 44px; overflow-wrap: anywhere; }
 .marks { display: flex; flex-wrap: wrap; gap: 4px 18px; padding: 0; margin: 10px 0 0; list-style: none; font-size: 13px; color: var(--muted); }
-.marks li { overflow-wrap: anywhere; } .marks svg { display: inline-block; width: 14px; height: 14px; vertical-align: -2px; margin-right: 6px; }
-svg { display: block; width: 100%; height: auto; overflow: visible; }
-svg.narrow, ul.narrow { display: none; }
+.marks li { overflow-wrap: anywhere; } .marks li > svg { display: inline-block; width: 26px; height: 14px; vertical-align: -2px; margin-right: 6px; }
+.picture { --top: 0px; --right: 0px; --bottom: 46px; --left: 0px; display: block; box-sizing: content-box;
+  width: calc(100% - var(--left) - var(--right)); padding: var(--top) var(--right) var(--bottom) var(--left); }
+.rows { --left: 214px; --right: 62px; } .plane { --top: 30px; --right: 14px; --left: 42px; height: 330px; }
+.map { height: auto; aspect-ratio: 8 / 5; } .heat { --right: 62px; --bottom: 0px; }
+svg { overflow: visible; }
 svg text { font-family: inherit; font-size: 13px; fill: var(--ink); }
-.axis line { stroke: var(--line); stroke-width: 1; } .axis text, svg .column, .legend text { fill: var(--muted); font-size: 12px; }
-svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
+.axis line { stroke: var(--line); stroke-width: 1; } .axis text, svg .column { fill: var(--muted); font-size: 12px; }
+svg .value { font-weight: 600; font-variant-numeric: tabular-nums; text-anchor: end; transform: translate(54px, 4.5px); }
+.rows .label { text-anchor: end; transform: translate(-14px, 4.5px); }
 .row .interval { stroke-width: 3; stroke-linecap: round; opacity: .55; }
 .row.other .interval { stroke: var(--other); } .row.other .dot { fill: var(--other); }
 .row.reference .interval { stroke: var(--reference); } .row.reference .dot { fill: var(--reference); }
@@ -74,8 +78,8 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
 .row.crayon .label, .row.crayon .value { fill: var(--accent); font-weight: 650; }
 .row .part { fill: var(--card); stroke: var(--other); stroke-width: 1.3; }
 .row.crayon .part { stroke: var(--accent); } .row.server .part { stroke: var(--server); } .row.reference .part { stroke: var(--reference); }
-.legend .part { stroke: var(--muted); }
-.curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
+.marks .part { fill: none; stroke: var(--muted); stroke-width: 1.3; }
+.curve { fill: none; stroke-width: 2; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
 .curve.confidence, .mark.confidence line { stroke: var(--accent); } .curve.scope, .mark.scope line { stroke: var(--scope); }
 .curve.both, .mark.both line { stroke: var(--both); }
 .curve.calibrated, .mark.calibrated line { stroke: var(--server); } .curve.calibrated-user { stroke: var(--t5); stroke-dasharray: 12 4; }
@@ -88,6 +92,7 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
 .mark.confidence circle { fill: var(--accent); } .mark.scope circle { fill: var(--scope); } .mark.both circle { fill: var(--both); } .mark.calibrated circle { fill: var(--server); }
 .box line { stroke: var(--reference); stroke-width: 1.3; } .box rect { fill: var(--other); } .box circle { fill: var(--reference); }
 .box line.median { stroke: var(--card); stroke-width: 2; } .box line.alone { stroke-width: 3; } .box.in_cloud rect { fill: var(--server); } .box.in_cloud line { stroke: var(--server); } .box.in_cloud circle { fill: var(--server); } .box.in_cloud line.median { stroke: var(--card); }
+.heat rect { stroke: var(--card); stroke-width: 2; } .heat .column { transform: rotate(-36deg); } .heat .label { overflow: hidden; }
 .heat .none, .heat .ground { fill: var(--faint); } .heat .positive { fill: var(--accent); } .heat .negative { fill: var(--server); }
 .heat .high { fill: var(--on); } .heat .middle { fill: var(--on-middle); } .heat .figure { font-size: 11.5px; font-variant-numeric: tabular-nums; }
 .points * { opacity: .72; }
@@ -102,7 +107,9 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; }
   .scroll { margin: 10px -14px 0; padding: 0; } tbody th, thead th:first-child { padding-left: 14px; } th:last-child, td:last-child { padding-right: 14px; }
   tbody th, thead th:first-child { position: sticky; left: 0; background: var(--card); min-width: 116px; max-width: 142px; white-space: normal; overflow-wrap: anywhere; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 7px; }
-  svg.wide { display: none; } svg.narrow { display: block; max-width: 460px; margin: 0 auto; } ul.narrow { display: flex; }
+  .rows { --left: 14px; --right: 14px; } .rows .label { text-anchor: start; transform: translate(0, -11px); } svg .value { transform: translate(0, -11px); }
+  .plane { height: 250px; } .map { height: auto; } .heat { --top: 40px; --right: 4px; } .heat .column { transform: rotate(-90deg) translate(-3px, 4px); } .heat .label text { font-size: 11px; }
+  .crowded .figure { display: none; }
 }
 @media print {
   body { background: #fff; } section, .tile { break-inside: avoid; }

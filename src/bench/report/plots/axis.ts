@@ -1,12 +1,11 @@
-/** Scales and ticks: pure functions from numbers to numbers and SVG. */
+/**
+ * Scales, ticks, axes and marks. A picture has no width of its own: across, everything in it stands at a percentage of its
+ * plot area, so that one drawing fills a page as well as a phone while its letters and marks keep their size. The margins
+ * around the plot area, where the axes are written, are the padding that html/style.ts gives it.
+ */
 
 import assert from 'node:assert/strict';
-import { html, type Markup } from '../html/markup.js';
-
-/** How wide a plot is drawn; a page holds both, and shows the one that fits. */
-export type PlotWidth = 'wide' | 'narrow';
-
-export const WIDTH: Readonly<Record<PlotWidth, number>> = { wide: 900, narrow: 360 };
+import { html, type Markup, NOTHING } from '../html/markup.js';
 
 export interface Scale {
   (value: number): number;
@@ -40,7 +39,7 @@ export function logTicks(low: number, high: number, most: number): number[] {
   return powers.length < 2 ? inside.slice(0, most) : powers.filter((_, i) => i % every === 0);
 }
 
-/** From [low, high] to pixels; `to` may be the smaller end, as it is for y. */
+/** From [low, high] to [from, to]; `to` may be the smaller end, as it is for y. */
 export function linearScale(low: number, high: number, from: number, to: number, count: number): Scale {
   const scale = (value: number) => from + ((value - low) / (high - low)) * (to - from);
   return Object.assign(scale, { ticks: linearTicks(low, high, count) });
@@ -61,35 +60,44 @@ export function accuracyRange(values: readonly number[]): [number, number] {
   return high > low ? [low, high] : [Math.max(0, low - 0.1), Math.min(1, high + 0.1)];
 }
 
-export interface Frame {
-  left: number;
-  right: number;
-  top: number;
-  bottom: number;
-}
-
 /** Vertical grid lines with numbers below, and the axis's title in the middle. */
-export function xAxis(
-  scale: Scale,
-  { left, right, top, bottom }: Frame,
-  title: string,
-  text: (tick: number) => string,
-) {
+export function xAxis(scale: Scale, title: string, text: (tick: number) => string): Markup {
   return html`<g class="axis">${scale.ticks.map(
     (tick) =>
-      html`<line x1="${scale(tick)}" x2="${scale(tick)}" y1="${top}" y2="${bottom}"/><text x="${scale(tick)}" y="${bottom + 17}" text-anchor="middle">${text(tick)}</text>`,
-  )}<text class="title" x="${(left + right) / 2}" y="${bottom + 36}" text-anchor="middle">${title}</text></g>`;
+      html`<line x1="${scale(tick)}%" x2="${scale(tick)}%" y2="100%"/><text x="${scale(tick)}%" y="100%" dy="17" text-anchor="middle">${text(tick)}</text>`,
+  )}<text x="50%" y="100%" dy="36" text-anchor="middle">${title}</text></g>`;
 }
 
 /** Horizontal grid lines with numbers at the left, and the axis's title above them. */
-export function yAxis(scale: Scale, { left, right, top }: Frame, title: string, text: (tick: number) => string) {
+export function yAxis(scale: Scale, title: string, text: (tick: number) => string): Markup {
   return html`<g class="axis">${scale.ticks.map(
     (tick) =>
-      html`<line x1="${left}" x2="${right}" y1="${scale(tick)}" y2="${scale(tick)}"/><text x="${left - 7}" y="${scale(tick) + 4}" text-anchor="end">${text(tick)}</text>`,
-  )}<text class="title" x="${left - 30}" y="${top - 12}">${title}</text></g>`;
+      html`<line x2="100%" y1="${scale(tick)}%" y2="${scale(tick)}%"/><text x="-7" y="${scale(tick)}%" dy="4" text-anchor="end">${text(tick)}</text>`,
+  )}<text x="-30" y="-12">${title}</text></g>`;
 }
 
-/** A whole picture; `label` is what a screen reader says. */
-export function svg(width: PlotWidth, height: number, label: string, content: Markup): Markup {
-  return html`<svg class="${width}" viewBox="0 0 ${WIDTH[width]} ${height}" role="img" aria-label="${label}">${content}</svg>`;
+/** 0.6 -> "60", for an axis of points or percents. */
+export const inHundredths = (x: number): string => (100 * x).toFixed(0);
+
+const SHAPES = [
+  'M-3.6 0a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0 -7.2 0Z',
+  'M-3.6 -3.6h7.2v7.2h-7.2Z',
+  'M0 -4.6L4.6 3.6H-4.6Z',
+  'M0 -5.1L5.1 0L0 5.1L-5.1 0Z',
+];
+
+/** Small marks that differ in shape, for those who do not see the colours. */
+export function shape(kind: number, className: string): Markup {
+  return html`<path class="${className}" d="${SHAPES[kind % SHAPES.length]!}"/>`;
+}
+
+/** Puts a mark at a percentage across, and at a percentage or a number of pixels down. */
+export function placed(x: number, y: number, down: '%' | 'px', mark: Markup): Markup {
+  return html`<svg x="${x}%" y="${y}${down}">${mark}</svg>`;
+}
+
+/** A whole picture; `label` is what a screen reader says. Without a height, the style sheet has it. */
+export function picture(className: string, label: string, content: Markup, height?: number): Markup {
+  const size = height === undefined ? NOTHING : html` height="${height}"`;
+  return html`<svg class="picture ${className}"${size} role="img" aria-label="${label}">${content}</svg>`;
 }

@@ -2,7 +2,7 @@
 
 import { html, type Markup } from '../html/markup.js';
 import * as words from '../words.js';
-import { type PlotWidth, svg, WIDTH } from './axis.js';
+import { picture } from './axis.js';
 
 export interface HeatMap {
   label: string;
@@ -15,38 +15,34 @@ export interface HeatMap {
   text: (value: number) => string;
 }
 
-/** Narrow pictures number their columns; the caller lists the names below. */
-export function heatPlot({ label, rows, columns, values, full, text }: HeatMap, width: PlotWidth): Markup {
-  const wide = width === 'wide';
-  const left = wide ? 190 : 104;
-  const across = Math.min((WIDTH[width] - left - (wide ? 70 : 4)) / columns.length, wide ? 84 : 60);
-  const down = wide ? 27 : 24;
+const DOWN = 26;
+/** Percent of the width that the rows' names have. */
+const LEFT = 25;
+/** A figure of two digits needs so many columns at most: on a wide page, and on a phone, where the colour must do then. */
+const MOST_FIGURES = { page: 22, phone: 10 };
+
+export function heatPlot({ label, rows, columns, values, full, text }: HeatMap): Markup {
+  const across = Math.min((100 - LEFT) / columns.length, 10);
+  const at = (column: number) => LEFT + column * across;
   // A heading rises by about 4.3 pixels a letter.
-  const longest = Math.max(...columns.map((name) => [...name].length), 1);
-  const head = wide ? 22 + 4.3 * Math.min(27, longest) : 24;
-  // Two digits need about 22 pixels; in narrower cells the colour must do.
-  const numbers = across >= (wide ? 30 : 24);
-  const heads = columns.map((name, j) => {
-    const x = left + (j + 0.5) * across;
-    return wide
-      ? html`<text class="column" transform="translate(${x - 3} ${head - 9}) rotate(-36)"><title>${name}</title>${words.short(name, 27)}</text>`
-      : html`<text class="column" x="${x}" y="${head - 8}" text-anchor="middle">${String(j)}</text>`;
-  });
+  const head = 22 + 4.3 * Math.min(27, Math.max(...columns.map((name) => [...name].length), 1));
+  const heads = columns.map(
+    (name, j) =>
+      html`<svg x="${at(j + 0.5)}%" y="${head - 9}"><text class="column"><title>${name}</title>${words.short(name, 27)}</text></svg>`,
+  );
   const drawn = rows.map((name, i) => {
-    const y = head + i * down;
+    const y = head + i * DOWN;
     const cells = columns.map((column, j) => {
       const value = values[i]?.[j] ?? Number.NaN;
-      const x = left + j * across;
-      if (!Number.isFinite(value))
-        return html`<rect class="none" x="${x + 1}" y="${y + 1}" width="${across - 2}" height="${down - 2}" rx="3"/>`;
+      const place = html`x="${at(j)}%" y="${y}" width="${across}%" height="${DOWN}" rx="4"`;
+      if (!Number.isFinite(value)) return html`<rect class="none" ${place}/>`;
       const strength = Math.min(1, Math.abs(value) / full);
-      const sign = value < 0 ? 'negative' : 'positive';
-      const figure = numbers
-        ? html`<text class="figure ${strength > 0.78 ? 'high' : strength > 0.5 ? 'middle' : 'low'}" x="${x + across / 2}" y="${y + down / 2 + 4}" text-anchor="middle">${text(value)}</text>`
-        : html``;
-      return html`<g><title>${name}, ${column}: ${text(value)}</title><rect class="ground" x="${x + 1}" y="${y + 1}" width="${across - 2}" height="${down - 2}" rx="3"/><rect class="${sign}" x="${x + 1}" y="${y + 1}" width="${across - 2}" height="${down - 2}" rx="3" fill-opacity="${strength}"/>${figure}</g>`;
+      const tone = strength > 0.78 ? 'high' : strength > 0.5 ? 'middle' : 'low';
+      const figure = html`<text class="figure ${tone}" x="${at(j + 0.5)}%" y="${y + DOWN / 2 + 4}" text-anchor="middle">${text(value)}</text>`;
+      return html`<g><title>${name}, ${column}: ${text(value)}</title><rect class="ground" ${place}/><rect class="${value < 0 ? 'negative' : 'positive'}" ${place} fill-opacity="${strength}"/>${columns.length > MOST_FIGURES.page ? '' : figure}</g>`;
     });
-    return html`<text class="label" x="${left - 9}" y="${y + down / 2 + 4.5}" text-anchor="end"><title>${name}</title>${words.short(name, wide ? 26 : 15)}</text>${cells}`;
+    return html`<svg class="label" y="${y}" width="${LEFT - 1}%" height="${DOWN}"><text y="${DOWN / 2 + 4.5}"><title>${name}</title>${words.short(name, 26)}</text></svg>${cells}`;
   });
-  return svg(width, head + rows.length * down + 8, label, html`<g class="heat">${heads}${drawn}</g>`);
+  const className = columns.length > MOST_FIGURES.phone ? 'heat crowded' : 'heat';
+  return picture(className, label, html`${heads}${drawn}`, head + rows.length * DOWN + 8);
 }

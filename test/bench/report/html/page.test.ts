@@ -266,9 +266,15 @@ describe('in a real browser', { timeout: 300_000 }, () => {
     const measure = `
       onload = () => {
         const pages = [...document.querySelectorAll('iframe')].map((frame) => frame.contentDocument.documentElement);
-        const shown = (page) => [...page.querySelectorAll('svg.wide, svg.narrow')].filter((svg) => svg.getBoundingClientRect().width > 0);
+        const drawnSize = (text) => {
+          const { a, b } = text.getScreenCTM();
+          return Math.hypot(a, b) * parseFloat(getComputedStyle(text).fontSize);
+        };
+        const shown = (page, what) => [...page.querySelectorAll(what)].filter((part) => part.getBoundingClientRect().width > 0);
         document.title = JSON.stringify(pages.map((page) => ({
-          width: page.scrollWidth, classes: [...new Set(shown(page).map((svg) => svg.getAttribute('class')))],
+          width: page.scrollWidth,
+          pictures: shown(page, 'svg.picture').length,
+          smallest: Math.min(...shown(page, '.picture text').map(drawnSize)),
         })));
       };`;
     const wrapper = join(folder, `frames-${width}.html`);
@@ -276,11 +282,11 @@ describe('in a real browser', { timeout: 300_000 }, () => {
     const { stdout, console } = visit(chromium, wrapper, ['--dump-dom']);
     expect(console).toEqual([]);
     const title = /<title>(.*?)<\/title>/.exec(stdout)![1]!;
-    const classes = [width < 720 ? 'narrow' : 'wide'];
-    expect(JSON.parse(title)).toEqual([
-      { width, classes },
-      { width, classes },
-    ]);
+    for (const measured of JSON.parse(title)) {
+      expect(measured.width).toBe(width);
+      expect(measured.pictures).toBeGreaterThan(4);
+      expect(measured.smallest).toBeGreaterThanOrEqual(11); // pixels: a picture narrows, its letters do not
+    }
   });
 
   it('a script or a request in the page would be seen on the console', (context) => {

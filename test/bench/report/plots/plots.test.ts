@@ -11,8 +11,7 @@ import {
 } from '../../../../src/bench/report/plots/axis.js';
 import { clusterPlot, drawnPoints, MAX_POINTS, taskMarks } from '../../../../src/bench/report/plots/clusters.js';
 import { heatPlot } from '../../../../src/bench/report/plots/heat.js';
-import { intervalPlot } from '../../../../src/bench/report/plots/intervals.js';
-import { latencyPlot } from '../../../../src/bench/report/plots/latency.js';
+import { intervalPlot, latencyPlot } from '../../../../src/bench/report/plots/rows.js';
 import { HOSTILE } from '../../../helpers/bench-run.js';
 
 describe('ticks', () => {
@@ -93,10 +92,9 @@ function expectSound(svg: string): void {
   expect(svg.replace(/<[^<>]*>/g, '')).not.toMatch(/[<>]/);
 }
 
-const widths = ['wide', 'narrow'] as const;
 const names = Object.values(HOSTILE);
 
-describe.each(widths)('a %s picture', (width) => {
+describe('a picture', () => {
   it('of accuracies has one row each, with its figure', () => {
     const rows = [...names, 'Crayon'].map((label, i) => ({
       label,
@@ -104,7 +102,7 @@ describe.each(widths)('a %s picture', (width) => {
       role: 'other' as const,
       parts: [{ kind: i, value: 0.5, label: 'seen task' }],
     }));
-    const svg = intervalPlot(rows, ['seen task'], width).text;
+    const svg = intervalPlot(rows).text;
     expectSound(svg);
     expect(svg.match(/class="dot"/g)).toHaveLength(rows.length);
     expect(svg).toContain('>60.0<');
@@ -122,28 +120,25 @@ describe.each(widths)('a %s picture', (width) => {
         box: { count: 2, lower: { p5: 0, p25: 0, p75: 0 }, p50: 0, p95: 0, p99: 0 },
       },
     ];
-    const svg = latencyPlot(rows, width).text;
+    const svg = latencyPlot(rows).text;
     expectSound(svg);
     expect(svg.match(/<rect/g)).toHaveLength(2);
   });
 
   it('of latencies that are all zero is drawn', () => {
     const box = { count: 1, lower: { p5: 0, p25: 0, p75: 0 }, p50: 0, p95: 0, p99: 0 };
-    expectSound(latencyPlot([{ title: 'a', source: 'on_device', box }], width).text);
+    expectSound(latencyPlot([{ title: 'a', source: 'on_device', box }]).text);
   });
 
   it('of coefficients has a cell for each, also negative or missing ones', () => {
-    const svg = heatPlot(
-      {
-        label: 'map',
-        rows: names,
-        columns: ['0 a', HOSTILE.script],
-        values: [[0.5, -0.5], [Number.NaN]],
-        full: 0.5,
-        text: String,
-      },
-      width,
-    ).text;
+    const svg = heatPlot({
+      label: 'map',
+      rows: names,
+      columns: ['0 a', HOSTILE.script],
+      values: [[0.5, -0.5], [Number.NaN]],
+      full: 0.5,
+      text: String,
+    }).text;
     expectSound(svg);
     expect(svg.match(/class="positive"/g)).toHaveLength(1);
     expect(svg.match(/class="negative"/g)).toHaveLength(1);
@@ -152,16 +147,13 @@ describe.each(widths)('a %s picture', (width) => {
 
   it('of clusters has every point and every centroid, and colours by task', () => {
     const points = names.map((task, i) => ({ x: i, y: -i, cluster: 0, task }));
-    const svg = clusterPlot(
-      {
-        points,
-        centroids: [
-          { x: 0, y: 0 },
-          { x: 1, y: 1 },
-        ],
-      },
-      width,
-    ).text;
+    const svg = clusterPlot({
+      points,
+      centroids: [
+        { x: 0, y: 0 },
+        { x: 1, y: 1 },
+      ],
+    }).text;
     expectSound(svg);
     expect(svg.match(/class="task t\d"/g)).toHaveLength(points.length);
     expect(svg.match(/centroid \d/g)).toHaveLength(2);
@@ -172,7 +164,7 @@ describe.each(widths)('a %s picture', (width) => {
     ['one point', [{ x: 3, y: 3, cluster: 0, task: 'a' }]],
     ['points on a line', [0, 1].map((x) => ({ x, y: 2, cluster: 0, task: 'a' }))],
   ])('of clusters with %s is drawn', (_, points) => {
-    expectSound(clusterPlot({ points, centroids: [] }, width).text);
+    expectSound(clusterPlot({ points, centroids: [] }).text);
   });
 });
 
