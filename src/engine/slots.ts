@@ -3,16 +3,12 @@
 import { CrayonError } from '../core/errors.js';
 import { interrupted, throwIfAborted } from './clock.js';
 
-interface Waiter {
-  grant(): void;
-}
-
 /** Clients go away: a waiter whose signal fires leaves the queue at once and makes room. */
 export class Slots {
   readonly capacity: number;
   readonly queue: number;
   readonly #name: string;
-  readonly #waiting: Waiter[] = [];
+  readonly #waiting: Array<() => void> = [];
   #running = 0;
 
   /** @param name whose queue it is, for the error's message */
@@ -22,12 +18,9 @@ export class Slots {
     this.queue = queue;
   }
 
-  get running(): number {
-    return this.#running;
-  }
-
-  get waiting(): number {
-    return this.#waiting.length;
+  /** slots taken, requests waiting, and the most of each */
+  load(): { running: number; waiting: number; capacity: number; queue: number } {
+    return { running: this.#running, waiting: this.#waiting.length, capacity: this.capacity, queue: this.queue };
   }
 
   /**
@@ -57,24 +50,22 @@ export class Slots {
   #wait(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+        this.#waiting.splice(this.#waiting.indexOf(grant), 1);
         reject(interrupted());
       };
-      const waiter: Waiter = {
-        grant: () => {
-          signal.removeEventListener('abort', onAbort);
-          resolve();
-        },
+      const grant = (): void => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
       };
       signal.addEventListener('abort', onAbort, { once: true });
-      this.#waiting.push(waiter);
+      this.#waiting.push(grant);
     });
   }
 
-  /** The slot goes straight to the first in the queue, so that nobody overtakes. */
+  /** The slot goes straight to the first in the queue, so that none overtakes. */
   #giveBack(): void {
     const next = this.#waiting.shift();
     if (next === undefined) this.#running--;
-    else next.grant();
+    else next();
   }
 }

@@ -193,10 +193,7 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
         : untilAborted((async () => promptNll(prompt, adapters))(), signal);
     },
     load: () => ({
-      running: slots.running,
-      waiting: slots.waiting,
-      capacity: slots.capacity,
-      queue: slots.queue,
+      ...slots.load(),
       ...load,
     }),
     setLoad: (value) => {

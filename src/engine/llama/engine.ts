@@ -149,8 +149,7 @@ class Engine implements LlamaCppEngine {
   }
 
   load(): ReturnType<EdgeEngine['load']> {
-    const { running, waiting, capacity, queue } = this.#slots;
-    return { running, waiting, capacity, queue };
+    return this.#slots.load();
   }
 
   freeBytes(): number {
@@ -191,7 +190,7 @@ class Engine implements LlamaCppEngine {
   }
 
   async #close(): Promise<void> {
-    if (this.#slots.running > 0) {
+    if (this.#slots.load().running > 0) {
       const idle = new Promise<void>((resolve) => {
         this.#idle = resolve;
       });
@@ -219,7 +218,7 @@ class Engine implements LlamaCppEngine {
     const giveBack = await this.#slots.take(signal);
     const release = (): void => {
       giveBack();
-      if (this.#slots.running === 0) this.#idle?.();
+      if (this.#slots.load().running === 0) this.#idle?.();
     };
     try {
       this.#refuseWhenClosing();

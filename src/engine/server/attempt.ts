@@ -81,7 +81,7 @@ export class Attempt {
         }),
       );
     } catch (error) {
-      throw this.#connectionError(error);
+      throw this.#networkError(error);
     } finally {
       forget();
     }
@@ -107,7 +107,9 @@ export class Attempt {
    */
   async *documents(isComplete: () => boolean): AsyncGenerator<unknown, void> {
     if (!this.#isStream) {
-      yield this.#parse(await this.#readText());
+      let text = '';
+      for await (const piece of this.#text()) text += piece;
+      yield this.#parse(text);
       return;
     }
     const { settings, server } = this.#context;
@@ -122,7 +124,7 @@ export class Attempt {
         }
         if (data.trim() === '') continue;
         // The last event of a body that ends within it is a cut, not bad JSON.
-        if (bytes === null && !isJson(data)) break;
+        if (bytes === null && jsonOf(data) === undefined) break;
         yield this.#parse(data);
       }
       if (bytes === null) {
@@ -164,29 +166,25 @@ export class Attempt {
       }
       return value;
     } catch (error) {
-      const cancelled = isCrayonError(error, 'interrupted');
-      if (complete && !cancelled) return null;
-      throw isCrayonError(error) ? error : this.#brokenError(error);
+      if (complete && !isCrayonError(error, 'interrupted')) return null;
+      throw this.#networkError(error);
     }
   }
 
-  async #readText(): Promise<string> {
+  /** The body as text, piece by piece. */
+  async *#text(): AsyncGenerator<string, void> {
     const decoder = new TextDecoder();
-    let text = '';
-    for (;;) {
-      const bytes = await this.#next(() => false);
-      if (bytes === null) return text + decoder.decode();
-      text += decoder.decode(bytes, { stream: true });
+    for (let bytes = await this.#next(() => false); bytes !== null; bytes = await this.#next(() => false)) {
+      yield decoder.decode(bytes, { stream: true });
     }
+    yield decoder.decode();
   }
 
   #parse(data: string): unknown {
-    try {
-      return JSON.parse(data);
-    } catch {
-      const shown = quote(data.slice(0, 80), this.#context.redact);
-      throw serverError('server-invalid', `${this.#context.server}: sent something that is no JSON: ${shown}`);
-    }
+    const document = jsonOf(data);
+    if (document !== undefined) return document;
+    const shown = quote(data.slice(0, 80), this.#context.redact);
+    throw serverError('server-invalid', `${this.#context.server}: sent something that is no JSON: ${shown}`);
   }
 
   /** Reads what follows the end, so that the connection can serve the next request. */
@@ -216,39 +214,38 @@ export class Attempt {
     const said = await this.#errorText();
     const message = `${server}: answered ${status}${said === '' ? '' : `: ${said}`}`;
     const retryAfterMs = parseRetryAfter(headers, this.#clock.now());
-    const wait = retryAfterMs === null ? {} : { retryAfterMs };
     if (status === 408 || status === 429 || status >= 500) {
-      return serverError('server-failed', message, { status, ...wait, retryable: true });
+      return serverError('server-failed', message, { status, retryAfterMs, retryable: true });
     }
-    const hint = STATUS_HINTS[status];
-    return serverError('server-refused', message, { status, ...wait, ...(hint === undefined ? {} : { hint }) });
+    return serverError('server-refused', message, { status, retryAfterMs, hint: STATUS_HINTS[status] });
   }
 
-  /** What the server says about its refusal, bounded; a body that fails says nothing. */
+  /** What the server says about its refusal, bounded; of a body that breaks off, what there is. */
   async #errorText(): Promise<string> {
-    const decoder = new TextDecoder();
     let text = '';
     try {
-      for (let bytes = await this.#next(() => false); bytes !== null; bytes = await this.#next(() => false)) {
-        text += decoder.decode(bytes, { stream: true });
+      for await (const piece of this.#text()) {
+        text += piece;
         if (this.#bytes > MAX_ERROR_BYTES) break;
       }
     } catch (error) {
       if (isCrayonError(error, 'interrupted')) throw error;
     }
-    let document: unknown;
-    try {
-      document = JSON.parse(text);
-    } catch {
-      document = undefined;
-    }
-    return quote(errorMessage(document) ?? text, this.#context.redact);
+    return quote(errorMessage(jsonOf(text)) ?? text, this.#context.redact);
   }
 
-  #connectionError(error: unknown): unknown {
+  /** What fetch or its body throws, in our terms. */
+  #networkError(error: unknown): unknown {
     if (isCrayonError(error)) return error;
     const { server } = this.#context;
     const systemCode = codeOf(error);
+    const limit = FETCH_LIMITS[systemCode];
+    if (limit !== undefined) return timeoutError(server, ...limit);
+    if (this.#body !== null) {
+      return serverError('server-failed', `${server}: the connection broke in the answer (${systemCode})`, {
+        systemCode,
+      });
+    }
     // The connection stood, and broke before an answer.
     if (systemCode === 'ECONNRESET' || systemCode === 'EPIPE' || systemCode === 'UND_ERR_SOCKET') {
       return serverError('server-failed', `${server}: closed the connection without an answer (${systemCode})`, {
@@ -256,8 +253,6 @@ export class Attempt {
         retryable: true,
       });
     }
-    const limit = FETCH_LIMITS[systemCode];
-    if (limit !== undefined) return timeoutError(server, ...limit);
     const certificate = /CERT|SSL|TLS|SELF_SIGNED|UNABLE_TO/.test(systemCode);
     return serverError('server-unreachable', `${server}: cannot be reached (${systemCode})`, {
       systemCode,
@@ -265,15 +260,6 @@ export class Attempt {
       hint: certificate
         ? 'Its certificate is not trusted here; NODE_EXTRA_CA_CERTS names further authorities.'
         : 'Check that it is running and that the base URL is right.',
-    });
-  }
-
-  #brokenError(error: unknown): Error {
-    const systemCode = codeOf(error);
-    const limit = FETCH_LIMITS[systemCode];
-    if (limit !== undefined) return timeoutError(this.#context.server, ...limit);
-    return serverError('server-failed', `${this.#context.server}: the connection broke in the answer (${systemCode})`, {
-      systemCode,
     });
   }
 }
@@ -291,12 +277,12 @@ const STATUS_HINTS: Record<number, string> = {
   404: 'Check the model name and that the base URL ends in /v1.',
 };
 
-function isJson(text: string): boolean {
+/** undefined for what is no JSON */
+function jsonOf(text: string): unknown {
   try {
-    JSON.parse(text);
-    return true;
+    return JSON.parse(text);
   } catch {
-    return false;
+    return undefined;
   }
 }
 

@@ -45,7 +45,7 @@ export class Circuit {
     if (waitMs <= 0 && this.#state !== 'half-open') return;
     const what = waitMs > 0 ? `the next attempt is in ${Math.ceil(waitMs / 1000)} s` : 'one call is trying it again';
     throw serverError('server-circuit-open', `${this.#name}: has failed several times in a row, ${what}`, {
-      ...(waitMs > 0 ? { retryAfterMs: waitMs } : {}),
+      retryAfterMs: waitMs > 0 ? waitMs : null,
     });
   }
 

@@ -24,6 +24,8 @@ export class Deadline {
   readonly #parent: AbortSignal;
   readonly #onParent: () => void;
   #cancelTimer = (): void => {};
+  /** when its timer fires, in the clock's time */
+  endsAt = Number.POSITIVE_INFINITY;
 
   /** @param reasonOf the error for an end that came from the parent */
   constructor(parent: AbortSignal, reasonOf: (parent: AbortSignal) => unknown) {
@@ -55,6 +57,7 @@ export class Deadline {
   /** Sets its one timer, in place of an earlier one. */
   limit(clock: Clock, ms: number, error: () => unknown): void {
     this.#cancelTimer();
+    this.endsAt = clock.now() + ms;
     this.#cancelTimer = clock.timer(ms, () => this.end(error()));
   }
 

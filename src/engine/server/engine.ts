@@ -9,7 +9,7 @@ import { createRandom } from '../../core/random.js';
 import { interrupted, systemClock } from '../clock.js';
 import { Slots } from '../slots.js';
 import type { Engine, GenerateEvent, GenerateRequest, Usage } from '../types.js';
-import { AnswerReader, type TokenEvent } from './answer.js';
+import { AnswerReader } from './answer.js';
 import type { Attempt } from './attempt.js';
 import { Budget, type Reservation } from './budget.js';
 import { Circuit } from './circuit.js';
@@ -53,17 +53,18 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
   });
   const retrying = { ...settings, clock, random: createRandom(settings.seed, 'server-retry'), onEvent };
   const errors: Partial<Record<ErrorCode, number>> = {};
-  const closing = new AbortController();
-  const running = new Set<Promise<void>>();
+  const running = new Set<Deadline>();
+  let isClosed = false;
+  let idle: Promise<void> | null = null;
+  let onIdle = (): void => {};
 
   async function* converse(
     request: GenerateRequest,
     call: Deadline,
     reservation: Reservation,
-    endsAt: number,
   ): AsyncGenerator<GenerateEvent> {
     const pass = circuit.enter();
-    const reader = new AnswerReader(client.server, request, client.redact);
+    const reader = new AnswerReader(server, request, client.redact);
     const promptTokens = estimatePromptTokens(request.prompt);
     // A reader that left before anything came proves nothing about the server.
     let outcome: unknown = interrupted();
@@ -83,9 +84,9 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     const usage = (): Usage =>
       reader.usage ?? { promptTokens, completionTokens: reader.tokens, cachedTokens: null, estimated: true };
     try {
-      attempt = await withRetries(retrying, call.signal, endsAt, () => client.send(request, call));
+      attempt = await withRetries(retrying, call, () => client.send(request, call));
       for await (const document of attempt.documents(() => reader.finishReason !== null)) {
-        const events: TokenEvent[] = reader.read(document);
+        const events = reader.read(document);
         isReaderBusy = true;
         if (!started && (events.length > 0 || reader.finishReason !== null)) yield start();
         if (started) outcome = null;
@@ -113,33 +114,17 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     }
   }
 
-  async function* admit(request: GenerateRequest, call: Deadline, endsAt: number): AsyncGenerator<GenerateEvent> {
-    circuit.check();
-    const reservation = budget.reserve(estimatePromptTokens(request.prompt), request.maxTokens);
-    try {
-      const giveBack = await slots.take(call.signal);
-      try {
-        yield* converse(request, call, reservation, endsAt);
-      } finally {
-        giveBack();
-      }
-    } finally {
-      reservation.settle(null);
-    }
-  }
-
   async function* generate(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
-    assert(!closing.signal.aborted, `${server}: closed`);
+    assert(!isClosed, `${server}: closed`);
     const call = client.call(request.signal);
-    const onClose = (): void => call.end(interrupted());
-    closing.signal.addEventListener('abort', onClose, { once: true });
-    let finished = (): void => {};
-    const over = new Promise<void>((resolve) => {
-      finished = resolve;
-    });
-    running.add(over);
+    running.add(call);
+    let reservation: Reservation | null = null;
+    let giveBack = (): void => {};
     try {
-      yield* admit(request, call, clock.now() + settings.timeouts.totalMs);
+      circuit.check();
+      reservation = budget.reserve(estimatePromptTokens(request.prompt), request.maxTokens);
+      giveBack = await slots.take(call.signal);
+      yield* converse(request, call, reservation);
     } catch (error) {
       const known: unknown = call.signal.aborted ? call.signal.reason : error;
       if (isCrayonError(known) && known.code !== 'interrupted') {
@@ -148,27 +133,30 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
       }
       throw known;
     } finally {
+      giveBack();
+      reservation?.settle(null);
       call.dispose();
-      closing.signal.removeEventListener('abort', onClose);
-      running.delete(over);
-      finished();
+      running.delete(call);
+      if (running.size === 0) onIdle();
     }
   }
 
   return {
     name: settings.name,
     generate,
-    state: () => ({
-      circuit: circuit.state,
-      running: slots.running,
-      waiting: slots.waiting,
-      budget: budget.state(),
-      errors: { ...errors },
-    }),
+    state: () => {
+      const { running, waiting } = slots.load();
+      return { circuit: circuit.state, running, waiting, budget: budget.state(), errors: { ...errors } };
+    },
     close: async () => {
-      closing.abort();
-      // A reader that went away without a word must not keep the process: what it holds is let go with it.
-      await Promise.race([Promise.all(running), new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())]);
+      isClosed = true;
+      for (const call of running) call.end(interrupted());
+      idle ??= new Promise((resolve) => {
+        onIdle = resolve;
+        // A reader that stopped reading for good must not keep the process.
+        setTimeout(resolve, CLOSE_MS).unref();
+      });
+      if (running.size > 0) await idle;
       budget.flush();
     },
   };

@@ -7,9 +7,9 @@ export type TimeoutPhase = 'connect' | 'first-byte' | 'idle' | 'total';
 
 export interface ServerErrorDetails {
   /** the answer's HTTP status, where there was an answer */
-  status?: number;
+  status?: number | null;
   /** how long the server, or the budget, asks to wait */
-  retryAfterMs?: number;
+  retryAfterMs?: number | null;
   phase?: TimeoutPhase;
   /** the system's or fetch's own code, e.g. ECONNREFUSED */
   systemCode?: string;
@@ -47,8 +47,7 @@ export function serverError(
   message: string,
   { hint, ...details }: ServerErrorDetails & { hint?: string } = {},
 ): CrayonError {
-  const cause = new ServerError(message, details);
-  return new CrayonError(code, message, hint === undefined ? { cause } : { hint, cause });
+  return new CrayonError(code, message, { hint, cause: new ServerError(message, details) });
 }
 
 /** Takes the key out of text that came from the server, in every form in which it could be echoed. */

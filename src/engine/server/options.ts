@@ -5,6 +5,7 @@
 
 import * as z from 'zod';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
+import { isJsonObject } from '../../files/json.js';
 import { camelCased, checked, notNegative, text, unshown, whole } from '../../files/schema.js';
 import type { Clock } from '../clock.js';
 
@@ -191,29 +192,17 @@ export function serverOptions(section: z.output<typeof SERVER_SECTION>) {
   };
 }
 
-/** Options as a file's section: what was not given is left out. */
-function sectionOf({ prices, timeouts = {}, budget = {}, circuit = {}, ...rest }: OpenAiOptions) {
-  const inSeconds = (ms: number | undefined) => (ms === undefined ? undefined : ms / 1000);
-  return {
-    base_url: rest.baseUrl,
-    model: rest.model,
-    prices: prices && {
-      input_per_million: prices.inputPerMillion,
-      output_per_million: prices.outputPerMillion,
-      currency: prices.currency,
-    },
-    timeouts: {
-      connect_seconds: inSeconds(timeouts.connectMs),
-      first_byte_seconds: inSeconds(timeouts.firstByteMs),
-      idle_seconds: inSeconds(timeouts.idleMs),
-      total_seconds: inSeconds(timeouts.totalMs),
-    },
-    retries: rest.retries,
-    concurrency: rest.concurrency,
-    queue: rest.queue,
-    budget: { tokens_per_day: budget.tokensPerDay, money_per_day: budget.moneyPerDay },
-    circuit: { failures: circuit.failures, half_open_after_seconds: inSeconds(circuit.halfOpenAfterMs) },
-  } satisfies z.input<typeof SERVER_SECTION>;
+/** Options as a file has them: snake_case, and seconds for milliseconds. */
+function asWritten(options: object): object {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(
+    given.map(([key, value]) => {
+      const isTime = key.endsWith('Ms');
+      const name = isTime ? key.replace(/Ms$/, 'Seconds') : key;
+      const written = isTime ? value / 1000 : isJsonObject(value) ? asWritten(value) : value;
+      return [name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), written];
+    }),
+  );
 }
 
 export type Settings = ReturnType<typeof resolveOptions>;
@@ -225,7 +214,9 @@ export type Settings = ReturnType<typeof resolveOptions>;
  */
 export function resolveOptions(options: OpenAiOptions) {
   const source = { where: 'server', code: 'config-invalid' } as const;
-  const { apiKeyEnv: _, ...section } = serverOptions(checked(SERVER_SECTION, sectionOf(options), source));
+  const { baseUrl, model, prices, timeouts, retries, concurrency, queue, budget, circuit } = options;
+  const given = asWritten({ baseUrl, model, prices, timeouts, retries, concurrency, queue, budget, circuit });
+  const { apiKeyEnv: _, ...section } = serverOptions(checked(SERVER_SECTION, given, source));
   return {
     ...options,
     ...section,

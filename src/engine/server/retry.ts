@@ -3,6 +3,7 @@
 import { CrayonError } from '../../core/errors.js';
 import type { Random } from '../../core/random.js';
 import { type Clock, sleep } from '../clock.js';
+import type { Deadline } from './deadline.js';
 import { serverErrorOf } from './error.js';
 import type { BackoffOptions, ServerEvent } from './options.js';
 
@@ -31,13 +32,12 @@ export function waitBefore(attempt: number, error: unknown, backoff: BackoffOpti
 /**
  * Runs `attempt` until it succeeds, fails for good, or there are no retries left.
  *
- * @param deadline when the whole call ends, in the clock's time: no wait goes beyond it
+ * @param call the whole call: no wait goes beyond its end
  * @throws CrayonError the last attempt's, which says how many there were; `interrupted` when the signal fires in a wait
  */
 export async function withRetries<T>(
   { retries, backoff, clock, random, onEvent }: RetrySettings,
-  signal: AbortSignal,
-  deadline: number,
+  { signal, endsAt }: Deadline,
   attempt: () => Promise<T>,
 ): Promise<T> {
   for (let attempts = 1; ; attempts++) {
@@ -45,7 +45,7 @@ export async function withRetries<T>(
       return await attempt();
     } catch (error) {
       const waitMs = signal.aborted || attempts > retries ? null : waitBefore(attempts, error, backoff, random);
-      if (waitMs === null || clock.now() + waitMs >= deadline) throw withAttempts(error, attempts);
+      if (waitMs === null || clock.now() + waitMs >= endsAt) throw withAttempts(error, attempts);
       const { code } = error as CrayonError;
       onEvent({ type: 'retry', attempt: attempts, waitMs, code, status: serverErrorOf(error)?.status ?? null });
       await sleep(clock, waitMs, signal);
