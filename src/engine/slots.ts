@@ -5,8 +5,8 @@ import { interrupted, throwIfAborted } from './clock.js';
 
 /** Clients go away: a waiter whose signal fires leaves the queue at once and makes room. */
 export class Slots {
-  readonly capacity: number;
-  readonly queue: number;
+  readonly #capacity: number;
+  readonly #queue: number;
   readonly #name: string;
   readonly #waiting: Array<() => void> = [];
   #running = 0;
@@ -14,13 +14,13 @@ export class Slots {
   /** @param name whose queue it is, for the error's message */
   constructor(name: string, capacity: number, queue: number) {
     this.#name = name;
-    this.capacity = capacity;
-    this.queue = queue;
+    this.#capacity = capacity;
+    this.#queue = queue;
   }
 
   /** slots taken, requests waiting, and the most of each */
   load(): { running: number; waiting: number; capacity: number; queue: number } {
-    return { running: this.#running, waiting: this.#waiting.length, capacity: this.capacity, queue: this.queue };
+    return { running: this.#running, waiting: this.#waiting.length, capacity: this.#capacity, queue: this.#queue };
   }
 
   /**
@@ -31,8 +31,8 @@ export class Slots {
    */
   async take(signal: AbortSignal): Promise<() => void> {
     throwIfAborted(signal);
-    if (this.#running < this.capacity) this.#running++;
-    else if (this.#waiting.length < this.queue) await this.#wait(signal);
+    if (this.#running < this.#capacity) this.#running++;
+    else if (this.#waiting.length < this.#queue) await this.#wait(signal);
     else {
       throw new CrayonError(
         'engine-busy',

@@ -12,8 +12,7 @@ import { answer } from './answer.js';
 import { adapterSet, ContextPool, type Lease } from './contexts.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
 import { SequenceReader } from './reader.js';
-import { contextError, type Gpu, loadLlama, loadLlamaModel, reason } from './runtime.js';
-import { measureThreads } from './threads.js';
+import { contextError, fastestThreads, type Gpu, loadLlama, loadLlamaModel, reason } from './runtime.js';
 
 export interface LlamaCppOptions {
   /** a GGUF file */
@@ -32,7 +31,7 @@ export interface LlamaCppOptions {
   queue?: number;
   /** contexts kept, one for each set of adapters (default 4); never fewer than `sequences` */
   maxContexts?: number;
-  /** source of a Jinja template, or `plain` (plain-template.ts); by default the model's own, plain where it has none */
+  /** source of a Jinja template, or `plain` (`renderPlain` of prompt.ts); by default the model's own, plain where it has none */
   chatTemplate?: string;
   /** number type of keys and values in the cache: half precision (default) costs 1e-3 in log-probabilities, and half the memory */
   cacheType?: 'F16' | 'F32';
@@ -42,8 +41,6 @@ export interface LlamaCppOptions {
 
 export interface LlamaCppEngine extends EdgeEngine {
   readonly threads: number;
-  /** whether conversations go through the plain template */
-  readonly isPlain: boolean;
   /** contexts that exist, one for each set of adapters in use or kept */
   contexts(): number;
 }
@@ -74,12 +71,10 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
   const model = await loadLlamaModel(await loadLlama(options.gpu ?? 'auto'), options.model);
   try {
     const contextTokens = contextLength(model, options);
-    const threads =
-      options.threads === undefined || options.threads === 'auto'
-        ? (await measureThreads(model)).threads
-        : options.threads;
+    const { threads: wanted = 'auto' } = options;
+    const threads = wanted === 'auto' ? await fastestThreads(model) : wanted;
     const prompts = promptTokens(model, file, options.chatTemplate);
-    return new Engine(model, prompts, { ...options, contextTokens, threads });
+    return new Engine(model, prompts, { ...options, sequences, contextTokens, threads });
   } catch (error) {
     await model.dispose();
     throw error;
@@ -99,7 +94,6 @@ class Engine implements LlamaCppEngine {
   readonly name: string;
   readonly contextTokens: number;
   readonly threads: number;
-  readonly isPlain: boolean;
   readonly #model: LlamaModel;
   readonly #prompts: PromptTokens;
   readonly #slots: Slots;
@@ -112,13 +106,12 @@ class Engine implements LlamaCppEngine {
   constructor(
     model: LlamaModel,
     prompts: PromptTokens,
-    options: LlamaCppOptions & { contextTokens: number; threads: number },
+    options: LlamaCppOptions & { sequences: number; contextTokens: number; threads: number },
   ) {
-    const sequences = options.sequences ?? 4;
+    const { sequences } = options;
     this.name = options.name;
     this.contextTokens = options.contextTokens;
     this.threads = options.threads;
-    this.isPlain = prompts.isPlain;
     this.#model = model;
     this.#prompts = prompts;
     this.#closeTimeoutMs = options.closeTimeoutMs ?? 10_000;
@@ -220,12 +213,8 @@ class Engine implements LlamaCppEngine {
       giveBack();
       if (this.#slots.load().running === 0) this.#idle?.();
     };
-    try {
-      this.#refuseWhenClosing();
-    } catch (error) {
-      release();
-      throw error;
-    }
+    if (this.#closing !== null) release();
+    this.#refuseWhenClosing();
     return this.#pool.lease(adapterSet(adapters), ids, signal, release);
   }
 
@@ -255,14 +244,11 @@ class Engine implements LlamaCppEngine {
       const known = await contextError(error, this.name);
       if (isCrayonError(known) || adapters.length === 0) throw known;
       const paths = adapters.map(({ path }) => path).join(', ');
-      throw new CrayonError(
-        'adapter-mismatch',
-        `${paths}: llama.cpp cannot apply it to ${this.name} (${reason(error)})`,
-        {
-          hint: 'Export the adapter for this very model.',
-          cause: error,
-        },
-      );
+      const problem = `${paths}: llama.cpp cannot apply it to ${this.name} (${reason(error)})`;
+      throw new CrayonError('adapter-mismatch', problem, {
+        hint: 'Export the adapter for this very model.',
+        cause: error,
+      });
     }
   }
 }

@@ -8,7 +8,6 @@ import { ggufNumbers, ggufString, ggufStrings } from '../../gguf/metadata.js';
 import type { GgufFile } from '../../gguf/read.js';
 import { type ChatMessage, chatRenderer, type RenderChat } from '../../hf/tokenizer.js';
 import type { Prompt } from '../types.js';
-import { renderPlain } from './plain-template.js';
 import { type SpecialText, specialText, unusedCharacter } from './special-text.js';
 import { type TokenKind, type TokenPieces, tokenPieces } from './token-pieces.js';
 
@@ -93,6 +92,20 @@ function templateTokens(messages: readonly ChatMessage[], { render, special, con
   return special
     .split(rendered, breaker)
     .flatMap((part) => (part.special ? [control.get(part.text)!] : model.tokenize(part.text, false)));
+}
+
+/**
+ * The conversation format of a model without a chat template: contents joined by newlines, trailing white space trimmed, no
+ * generation prompt.
+ *
+ * One user's message is then token for token the prompt that build-pool and blend have seen. Such models were trained with
+ * lm-eval's target delimiter, one space before the answer, which is no part of it: AnswerText drops it (`dropLeadingSpace`).
+ */
+export function renderPlain(messages: readonly ChatMessage[]): string {
+  return messages
+    .map((message) => message.content)
+    .join('\n')
+    .trimEnd();
 }
 
 /** Texts under the names that templates use. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { renderPlain } from '../../../src/engine/llama/plain-template.js';
+import { renderPlain } from '../../../src/engine/llama/prompt.js';
 import { type TokenKind, tokenPieces } from '../../../src/engine/llama/token-pieces.js';
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('latin1');
