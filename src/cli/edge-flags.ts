@@ -3,8 +3,11 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { CrayonError } from '../core/errors.js';
+import { GPUS } from '../engine/llama/runtime.js';
+import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
 import { MODES } from '../routing/types.js';
 import { type EdgeConfig, type EdgeOverrides, loadEdgeConfig } from '../serve/config.js';
+import { GATES } from '../serve/config-schema.js';
 import { wholeNumber } from './options.js';
 
 export interface ServeEdgeFlags {
@@ -45,10 +48,7 @@ export function edgeOptions(command: Command): Command {
     .option('--adapter <path>', 'adapter from crayon blend (a PEFT directory), or a GGUF LoRA')
     .option('--pool <dir>', 'pool from build-pool: for --gate per-query and POST /v1/customizations')
     .addOption(
-      new Option('--gate <kind>', 'one adapter for all requests, or the pool’s weighed for each prompt').choices([
-        'fixed',
-        'per-query',
-      ]),
+      new Option('--gate <kind>', 'one adapter for all requests, or the pool’s weighed for each prompt').choices(GATES),
     )
     .option('--examples <file>', 'the examples that the adapter was blended from, for the scope signal')
     .option('--cache-dir <dir>', 'where exported GGUF files are kept')
@@ -59,10 +59,8 @@ export function edgeOptions(command: Command): Command {
     .option('--threads <n>', 'of the engine, or auto: measured at start', threadCount)
     .option('--context <tokens>', 'of prompt and answer together', wholeNumber(16))
     .option('--sequences <n>', 'requests generated at a time', wholeNumber(1))
-    .addOption(new Option('--type <type>', 'how a Hugging Face directory is exported').choices(['F16', 'F32', 'Q8_0']))
-    .addOption(
-      new Option('--gpu <kind>', 'what llama.cpp runs on').choices(['auto', 'cuda', 'vulkan', 'metal', 'false']),
-    );
+    .addOption(new Option('--type <type>', 'how a Hugging Face directory is exported').choices(GGUF_WRITE_TYPES))
+    .addOption(new Option('--gpu <kind>', 'what llama.cpp runs on').choices(GPUS.map(String)));
 }
 
 /** @throws CrayonError `config-invalid`, `bad-option` */

@@ -1,6 +1,7 @@
 /** `crayon serve-edge`: the customised model behind an OpenAI-compatible API, with the server LLM for what it is not sure of. */
 
 import { Command, Option } from 'commander';
+import { LOG_LEVELS } from '../serve/config-schema.js';
 import { edgeOptions, type ServeEdgeFlags } from './edge-flags.js';
 import { wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';
@@ -36,9 +37,7 @@ export function serveEdgeCommand(terminal: Terminal): Command {
     .option('--api-key-file <file>', 'file that holds it')
     .option('--queue <n>', 'requests that may wait for the device', wholeNumber(0))
     .option('--max-tokens <n>', 'the most tokens of one answer', wholeNumber(1))
-    .addOption(
-      new Option('--log-level <level>', 'of the log on stderr').choices(['debug', 'info', 'warn', 'error', 'silent']),
-    )
+    .addOption(new Option('--log-level <level>', 'of the log on stderr').choices(LOG_LEVELS))
     .option('--log-prompts', 'write prompts into the log; those under only_on_device never are')
     .option('--stop-seconds <n>', 'how long running requests may take to finish at the end', wholeNumber(0, 3600), 30)
     .addHelpText('after', HELP)

@@ -1,5 +1,5 @@
 /**
- * Datasets: prompts with their completions, from a YAML description (`dataset-config.ts`) or from a plain .jsonl, .json or
+ * Datasets: prompts with their completions, from a YAML description (`config.ts`) or from a plain .jsonl, .json or
  * .csv file whose records have `prompt` and `completion`, and for multiple choice `choices` and `answer`.
  */
 
@@ -86,8 +86,8 @@ export function loadDataset(path: string, options: DatasetOptions = {}): Dataset
 }
 
 function loadYaml(path: string, options: DatasetOptions, parents: readonly string[]): Dataset {
-  const { value, bytes } = readYaml(path);
-  const config = parseDatasetConfig(value, path);
+  const { value, bytes, lineOf } = readYaml(path);
+  const config = parseDatasetConfig(value, path, lineOf);
   const source = { path, sha256: sha256(bytes), examples: 0 };
   const dataset = 'group' in config ? loadGroup(config, path, options, parents) : loadTask(config, path, options);
   return { ...dataset, sources: [source, ...dataset.sources] };

@@ -57,11 +57,10 @@ export interface Source {
 export function checked<T extends z.ZodType>(schema: T, value: unknown, source: Source): z.output<T> {
   const result = schema.safeParse(value, { error: (issue) => phraseOf(issue as Issue) });
   if (result.success) return result.data;
-  refuseProblems(
+  throw refusal(
     result.error.issues.flatMap((issue) => problemsOf(issue, schema, value)),
     source,
   );
-  throw new Error('unreachable');
 }
 
 /** Something wrong with what stands at a path. */
@@ -72,13 +71,16 @@ export interface Problem {
 }
 
 /** @throws CrayonError `source.code` where there are problems: for those that a schema cannot see */
-export function refuseProblems(problems: readonly Problem[], { where, code, lineOf }: Source): void {
-  if (problems.length === 0) return;
+export function refuseProblems(problems: readonly Problem[], source: Source): void {
+  if (problems.length > 0) throw refusal(problems, source);
+}
+
+function refusal(problems: readonly Problem[], { where, code, lineOf }: Source): CrayonError {
   const sentences = problems.map(({ path, message }) => {
-    const line = lineOf?.(path) ?? (path.length > 0 ? lineOf?.(path.slice(0, -1)) : undefined);
+    const line = lineOf?.(path);
     return line === undefined ? message : `${message} (line ${line})`;
   });
-  throw new CrayonError(code, `${where}: ${abridge(sentences, MAX_SHOWN)}`);
+  return new CrayonError(code, `${where}: ${abridge(sentences, MAX_SHOWN)}`);
 }
 
 function problemsOf(issue: Issue, schema: z.core.$ZodType, root: unknown, base: Path = []): Problem[] {
@@ -97,7 +99,7 @@ function problemsOf(issue: Issue, schema: z.core.$ZodType, root: unknown, base: 
     const branch = meant.length === 1 ? meant[0]! : undefined;
     if (branch !== undefined) return branch.flatMap((inner) => problemsOf(inner, schema, root, path));
     const phrases = new Set(issue.errors.map(([first]) => first?.message ?? 'another value'));
-    return [problem(path, [...phrases].join(', or '), schema, root)];
+    return [problem(path, [...phrases].join(', or ') || 'another value', schema, root)];
   }
   return [problem(path, issue.message, schema, root)];
 }
@@ -107,7 +109,7 @@ const isShallow = (issue: Issue) => issue.code === 'unrecognized_keys';
 
 function problem(path: Path, phrase: string, schema: z.core.$ZodType, root: unknown): Problem {
   const where = pathText(path);
-  const found = at(root, path);
+  const found = valueAt(root, path);
   if (SECRETS.has(schemaAt(schema, path, root)!)) return { path, message: `${where} is not ${phrase}` };
   return { path, message: `${where} is ${shown(found)}, expected ${phrase}` };
 }
@@ -143,7 +145,8 @@ const EXPECTED: Record<string, string> = {
   record: 'an object',
 };
 
-function at(root: unknown, path: Path): unknown {
+/** What stands at a path of nested objects and lists, or undefined. */
+export function valueAt(root: unknown, path: Path): unknown {
   let value = root;
   for (const key of path) value = (value as Record<PropertyKey, unknown> | undefined)?.[key];
   return value;
@@ -158,6 +161,7 @@ function pathText(path: Path): string {
 }
 
 function shown(found: unknown): string {
+  if (typeof found === 'number') return String(found); // NaN and infinity too
   const json = JSON.stringify(found) ?? 'missing';
   return json.length > 60 ? `${json.slice(0, 60)}...` : json;
 }
@@ -179,7 +183,7 @@ function schemaAt(schema: z.core.$ZodType, path: Path, root: unknown): z.core.$Z
       | undefined;
     const next: z.core.$ZodType | undefined = def?.shape?.[key] ?? def?.element ?? def?.valueType;
     if (next === undefined) return undefined;
-    here = branchFor(core(next), at(root, path.slice(0, i + 1)));
+    here = branchFor(core(next), valueAt(root, path.slice(0, i + 1)));
   }
   return here;
 }

@@ -1,6 +1,6 @@
 /** YAML files: bounded, strict UTF-8, and the line of every key for whoever has something to say about it. */
 
-import { LineCounter, type Node, parseDocument } from 'yaml';
+import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { CrayonError } from '../core/errors.js';
 import { readSmallFile } from './io.js';
 import { decodeUtf8 } from './json.js';
@@ -10,7 +10,10 @@ const MAX_BYTES = 2 ** 20;
 export interface YamlFile {
   value: unknown;
   bytes: Uint8Array;
-  /** The line, from 1, of what stands at a path such as `['server', 'port']`, or undefined where nothing does. */
+  /**
+   * The line, from 1, of the key at a path such as `['server', 'port']`; where it is missing, of what it should stand in.
+   * Undefined for a missing key of the top level.
+   */
   lineOf(path: readonly PropertyKey[]): number | undefined;
 }
 
@@ -29,10 +32,20 @@ export function readYaml(path: string): YamlFile {
   if (error !== undefined) {
     throw new CrayonError('yaml-invalid', `${path}: ${error.message.split('\n')[0]}`, { cause: error });
   }
-  const lineOf = (at: readonly PropertyKey[]) => {
-    const node = at.length === 0 ? document.contents : document.getIn(at, true);
-    const start = (node as Node | undefined | null)?.range?.[0];
-    return start === undefined ? undefined : lines.linePos(start).line;
+  const lineOf = (path: readonly PropertyKey[]) => {
+    let node: unknown = document.contents;
+    let found = path.length === 0 ? node : undefined;
+    for (const key of path) {
+      if (isAlias(node)) node = node.resolve(document);
+      const pair = isMap(node)
+        ? node.items.find((pair) => isScalar(pair.key) && String(pair.key.value) === String(key))
+        : undefined;
+      const item = isSeq(node) ? node.items[Number(key)] : undefined;
+      if (pair === undefined && item === undefined) break;
+      found = pair?.key ?? item;
+      node = pair?.value ?? item;
+    }
+    return isNode(found) && found.range ? lines.linePos(found.range[0]).line : undefined;
   };
   try {
     return { value: document.toJS({ maxAliasCount: 100 }), bytes, lineOf };

@@ -4,6 +4,7 @@ import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { norm } from '../core/vector.js';
 import { cachedModelGguf } from '../gguf/cache.js';
+import type { GgufWriteType } from '../gguf/quantise.js';
 import { GgufFile } from '../gguf/read.js';
 import { HfModel, isModelDirectory } from '../hf/model.js';
 import { firstAttentionEmbedder } from '../pool/embed/first-attention.js';
@@ -25,10 +26,7 @@ export interface BaseModel {
 }
 
 /** @throws CrayonError what opening or exporting the model throws */
-export function openBaseModel(
-  path: string,
-  options: { cacheDir: string | null; type: 'F16' | 'F32' | 'Q8_0' },
-): BaseModel {
+export function openBaseModel(path: string, options: { cacheDir: string | null; type: GgufWriteType }): BaseModel {
   const { cacheDir, type } = options;
   const isDirectory = isModelDirectory(path);
   const source = isDirectory ? HfModel.open(path) : GgufFile.open(path);

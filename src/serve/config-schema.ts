@@ -1,189 +1,214 @@
-/** What the keys of `configs/edge.yaml` may hold. */
+/**
+ * What the configuration of `serve-edge` may hold: configs/edge.yaml shows every key, configs/schema/edge.json is made of this
+ * for editors. Keys, defaults and descriptions stand here and nowhere else.
+ */
 
-import {
-  either,
-  finite,
-  flag,
-  listOf,
-  nullable,
-  object,
-  oneOf,
-  optional,
-  positive,
-  text,
-  value,
-  whole,
-} from '../files/checks.js';
+import * as z from 'zod';
+import { GPUS } from '../engine/llama/runtime.js';
+import { SERVER_DEFAULTS } from '../engine/server/options.js';
+import { notNegative, positive, text, unshown, whole } from '../files/schema.js';
+import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
+import { CONFIDENCE_MEASURES, MODES } from '../routing/types.js';
 
-const strict = { strict: true };
+/** One adapter for all requests, or the pool's weighed anew for each prompt. */
+export const GATES = ['fixed', 'per-query'] as const;
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
-/** Never shows what was found: a key written where its variable's name belongs must not reach a terminal or a log. */
-const variableName = (found: unknown, where: string, problems: string[]): void => {
-  if (typeof found === 'string' && /^[A-Za-z_][A-Za-z0-9_]*$/.test(found)) return;
-  problems.push(`${where} is not the name of an environment variable (letters, digits and _; never the key itself)`);
-};
-
-const url = (found: unknown, where: string, problems: string[]): void => {
-  const parsed = typeof found === 'string' && URL.canParse(found) ? new URL(found) : undefined;
-  if (parsed === undefined || !['http:', 'https:'].includes(parsed.protocol)) {
-    problems.push(
-      `${where} is ${JSON.stringify(found)?.slice(0, 60) ?? 'missing'}, expected a URL such as http://127.0.0.1:8000/v1`,
-    );
-  } else if (parsed.username !== '' || parsed.password !== '' || parsed.search !== '' || parsed.hash !== '') {
-    problems.push(`${where} has a user, password, query or fragment: give the key by server.api_key_env`);
-  }
-};
-
-const seconds = optional(
-  value((x) => Number.isFinite(x) && (x as number) > 0 && (x as number) <= 86_400, 'seconds above 0, at most 86400'),
-);
-const notNegative = value((x) => Number.isFinite(x) && (x as number) >= 0, 'a number from 0');
-const port = value(
-  (x) => Number.isInteger(x) && (x as number) >= 0 && (x as number) <= 65_535,
-  'a port from 0 to 65535',
-);
-const percentile = value(
-  (x) => Number.isFinite(x) && (x as number) >= 0 && (x as number) <= 100,
-  'a percentile from 0 to 100',
-);
-const probability = value(
-  (x) => Number.isFinite(x) && (x as number) >= 0 && (x as number) <= 1,
-  'a probability from 0 to 1',
-);
-/** It stands in `<base>:<customisation>`, in headers and in logs. */
-const modelName = value(
-  (x) => typeof x === 'string' && /^[\w.@/+-]{1,128}$/.test(x),
-  'letters, digits and . _ @ / + - only',
-);
-
-const limits = object(
-  {
-    body_bytes: optional(whole(1024)),
-    messages: optional(whole(1)),
-    max_tokens: optional(whole(1)),
-    request_seconds: seconds,
-    queue: optional(whole(0)),
-    customizations: optional(whole(0)),
-  },
-  strict,
-);
-
-const engine = object(
-  {
-    threads: optional(either(oneOf('auto'), whole(1))),
-    context: optional(nullable(whole(16))),
-    sequences: optional(whole(1)),
-    type: optional(oneOf('F16', 'F32', 'Q8_0')),
-    gpu: optional(
-      either(
-        oneOf('auto', 'cuda', 'vulkan', 'metal'),
-        value((x) => x === false, 'false'),
-      ),
+/** A key written where its variable's name belongs must not reach a terminal or a log. */
+const variableName = unshown(
+  z
+    .string()
+    .regex(
+      /^[A-Za-z_][A-Za-z0-9_]*$/,
+      'the name of an environment variable (letters, digits and _; never the key itself)',
     ),
-  },
-  strict,
 );
 
-const routing = object(
-  {
-    mode: optional(oneOf('prefer_on_device', 'only_on_device', 'prefer_in_cloud', 'only_in_cloud')),
-    mode_per_request: optional(flag),
-    thresholds: optional(
-      object(
-        {
-          scope: optional(nullable(percentile)),
-          complexity: optional(nullable(finite)),
-          confidence: optional(nullable(finite)),
-          correctness: optional(nullable(probability)),
-        },
-        strict,
-      ),
-    ),
-    correctness: optional(
-      nullable(
-        object(
-          {
-            intercept: optional(finite),
-            confidence: optional(finite),
-            probability: optional(finite),
-            scope: optional(finite),
-            log_scope: optional(finite),
-            complexity: optional(finite),
-          },
-          strict,
-        ),
-      ),
-    ),
-    confidence: optional(
-      object(
-        {
-          measure: optional(oneOf('mean-logprob', 'min-probability', 'margin', 'negative-entropy')),
-          tokens: optional(nullable(whole(1))),
-        },
-        strict,
-      ),
-    ),
-    load: optional(flag),
-    min_free_mb: optional(whole(0)),
-  },
-  strict,
+/** Never shown: it may hold a password. */
+const baseUrl = unshown(
+  z.string().refine((url) => {
+    const { protocol, username, password, search, hash } = URL.canParse(url) ? new URL(url) : ({} as Partial<URL>);
+    return /^https?:$/.test(protocol ?? '') && [username, password, search, hash].every((part) => part === '');
+  }, 'a URL such as http://127.0.0.1:8000/v1, without user, password, query or fragment (server.api_key_env is for the key)'),
 );
 
-const server = object(
-  {
-    base_url: url,
-    model: text,
-    api_key_env: optional(nullable(variableName)),
-    prices: optional(
-      object(
-        {
-          input_per_million: optional(notNegative),
-          output_per_million: optional(notNegative),
-          currency: optional(text),
-        },
-        strict,
-      ),
-    ),
-    timeouts: optional(
-      object(
-        { connect_seconds: seconds, first_byte_seconds: seconds, idle_seconds: seconds, total_seconds: seconds },
-        strict,
-      ),
-    ),
-    retries: optional(
-      value((x) => Number.isInteger(x) && (x as number) >= 0 && (x as number) <= 10, 'a whole number from 0 to 10'),
-    ),
-    concurrency: optional(whole(1)),
-    queue: optional(whole(0)),
-    budget: optional(
-      object({ tokens_per_day: optional(nullable(whole(0))), money_per_day: optional(nullable(notNegative)) }, strict),
-    ),
-    circuit: optional(object({ failures: optional(whole(1)), half_open_after_seconds: optional(positive) }, strict)),
-  },
-  strict,
-);
+const seconds = z.number().gt(0, 'seconds above 0').max(86_400, 'seconds, at most 86400');
+const within = (most: number, phrase: string) => z.number().min(0, phrase).max(most, phrase);
+const weight = z.number().optional();
+const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
 
-export const EDGE_SCHEMA = object(
-  {
-    model: text,
-    name: optional(nullable(modelName)),
-    adapter: optional(nullable(text)),
-    pool: optional(nullable(text)),
-    gate: optional(oneOf('fixed', 'per-query')),
-    examples: optional(nullable(text)),
-    cache_dir: optional(nullable(text)),
-    host: optional(text),
-    port: optional(port),
-    api_key_env: optional(nullable(variableName)),
-    api_key_file: optional(nullable(text)),
-    allowed_hosts: optional(listOf(text)),
-    limits: optional(limits),
-    engine: optional(engine),
-    routing: optional(routing),
-    server: optional(nullable(server)),
-    log: optional(
-      object({ level: optional(oneOf('debug', 'info', 'warn', 'error', 'silent')), prompts: optional(flag) }, strict),
+const limits = z.strictObject({
+  body_bytes: whole(1024)
+    .default(2 ** 20)
+    .describe('The largest body of a request.'),
+  messages: whole(1).default(256).describe('The most messages in one request.'),
+  max_tokens: whole(1)
+    .default(1024)
+    .describe('The most tokens of one answer; a request for more gets this many, and finish_reason "length".'),
+  request_seconds: seconds.default(300).describe("From the request's arrival to the end of its answer."),
+  queue: whole(0)
+    .default(64)
+    .describe(
+      'Requests that may wait for the device; the next gets 429 with Retry-After, or the server where the mode allows.',
     ),
-  },
-  strict,
-);
+  customizations: whole(0).default(16).describe('Customisations kept at a time.'),
+});
+
+const engine = z.strictObject({
+  threads: z
+    .union([z.literal('auto'), whole(1)])
+    .default('auto')
+    .describe('auto: measured once at start.'),
+  context: orNull(whole(16)).describe("Tokens of prompt and answer together. null: the model's own, at most 4096."),
+  sequences: whole(1).default(4).describe('Requests generated at a time.'),
+  type: z.enum(GGUF_WRITE_TYPES).default('F16').describe('How a Hugging Face directory is exported.'),
+  gpu: z.literal(GPUS).default('auto').describe('What llama.cpp runs on; false is the processor alone.'),
+});
+
+const thresholds = z.strictObject({
+  scope: orNull(within(100, 'a percentile from 0 to 100')).describe(
+    "Percentile of the user's own examples, 0 to 100: below it, the server.",
+  ),
+  complexity: orNull(z.number()).describe(
+    'Mean negative log-likelihood of the prompt, nats a token: above it, the server.',
+  ),
+  confidence: orNull(z.number()).describe('In the unit of the measure: below it, the server.'),
+  correctness: orNull(within(1, 'a probability from 0 to 1')).describe(
+    "Probability that the device's answer is right, 0 to 1: below it, the server. Needs the weights of `correctness`.",
+  ),
+});
+
+const correctness = z.strictObject({
+  intercept: z.number().default(0).describe('Added to the weighed values.'),
+  confidence: weight.describe('Of the confidence as measured.'),
+  probability: weight.describe('Of the confidence as a number from 0 to 1.'),
+  scope: weight.describe('Of the scope, percentile / 100.'),
+  log_scope: weight.describe('Of ln(1 + percentile) of the scope.'),
+  complexity: weight.describe('Of the complexity, nats a token.'),
+});
+
+const confidence = z.strictObject({
+  measure: z
+    .enum(CONFIDENCE_MEASURES)
+    .default('mean-logprob')
+    .describe('How token probabilities become one confidence; larger is surer.'),
+  tokens: whole(1)
+    .nullable()
+    .default(16)
+    .describe("The answer's first tokens that are looked at, and held back when streaming. null: the whole answer."),
+});
+
+const routing = z.strictObject({
+  mode: z.enum(MODES).default('prefer_on_device').describe('Who answers.'),
+  mode_per_request: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether a request may name another mode (header x-crayon-mode, or "crayon": {"mode": ...} in the body).',
+    ),
+  thresholds: thresholds.prefault({}).describe('null switches a signal off. `crayon calibrate` writes these.'),
+  correctness: orNull(correctness).describe(
+    'What the probability of a right answer is made of: sigmoid(intercept + weight * value, summed). Weights left out are 0.',
+  ),
+  confidence: confidence.prefault({}).describe('How sure the device is of its own answer.'),
+  load: z.boolean().default(true).describe("Send to the server when the device's queue is full."),
+  min_free_mb: whole(0)
+    .default(0)
+    .describe('With load: also while the machine can give less memory than this, in MiB. 0: memory has no say.'),
+});
+
+const { timeouts, retries, concurrency, queue, circuit } = SERVER_DEFAULTS;
+
+const prices = z.strictObject({
+  input_per_million: notNegative.default(0).describe('Money for a million tokens of prompts.'),
+  output_per_million: notNegative.default(0).describe('Money for a million tokens of answers.'),
+  currency: text.default('USD').describe('As it is shown.'),
+});
+
+const server = z.strictObject({
+  base_url: baseUrl.transform((url) => url.replace(/\/+$/, '')).describe('An OpenAI-compatible endpoint, up to /v1.'),
+  model: text.describe('As the server calls it.'),
+  api_key_env: orNull(variableName).describe('The name of an environment variable that holds its key.'),
+  prices: orNull(prices).describe('Needed for a budget in money.'),
+  timeouts: z
+    .strictObject({
+      connect_seconds: seconds.default(timeouts.connectMs / 1000).describe('Until the connection stands.'),
+      first_byte_seconds: seconds
+        .default(timeouts.firstByteMs / 1000)
+        .describe("From then to the answer's first byte."),
+      idle_seconds: seconds.default(timeouts.idleMs / 1000).describe('Between two pieces of the answer.'),
+      total_seconds: seconds.default(timeouts.totalMs / 1000).describe('The whole call, with its waits and attempts.'),
+    })
+    .prefault({})
+    .describe('Each counted from the start of its phase.'),
+  retries: whole(0, 10).default(retries).describe('Further attempts after the first.'),
+  concurrency: whole(1).default(concurrency).describe('Requests at a time.'),
+  queue: whole(0).default(queue).describe('Requests that may wait for their turn.'),
+  budget: z
+    .strictObject({
+      tokens_per_day: orNull(whole(0)).describe('Of prompts and answers together.'),
+      money_per_day: orNull(notNegative).describe('In the currency of the prices.'),
+    })
+    .prefault({})
+    .describe('A day, in UTC. null is without limit.'),
+  circuit: z
+    .strictObject({
+      failures: whole(1).default(circuit.failures).describe('Failures in a row that open the circuit.'),
+      half_open_after_seconds: positive
+        .default(circuit.halfOpenAfterMs / 1000)
+        .describe('The rest before the next attempt.'),
+    })
+    .prefault({})
+    .describe('When a failing server is left alone.'),
+});
+
+export const EDGE_SCHEMA = z.strictObject({
+  model: text.describe(
+    'The base model: a Hugging Face directory (exported once to a GGUF in the cache) or a GGUF file.',
+  ),
+  // It stands in `<base>:<customisation>`, in headers and in logs.
+  name: orNull(z.string().regex(/^[\w.@/+-]{1,128}$/, 'letters, digits and . _ @ / + - only')).describe(
+    "What /v1/models calls it. null: the model's file name.",
+  ),
+  adapter: orNull(text).describe(
+    "The adapter of the user's task: a PEFT directory from `crayon blend`, or a GGUF LoRA.",
+  ),
+  pool: orNull(text).describe(
+    'A pool from `crayon build-pool`: needed for `gate: per-query` and POST /v1/customizations.',
+  ),
+  gate: z
+    .enum(GATES)
+    .default('fixed')
+    .describe("fixed: the adapter above, for every request. per-query: the pool's adapters, weighed for each prompt."),
+  examples: orNull(text).describe(
+    'The examples that the adapter was blended from, any data set: what "in scope" is measured against.',
+  ),
+  cache_dir: orNull(text).describe(
+    'Where exported GGUF files are kept. null: $XDG_CACHE_HOME/crayon or ~/.cache/crayon.',
+  ),
+  host: text.default('127.0.0.1').describe('Any other host than a loopback address needs an API key.'),
+  port: whole(0, 65_535).default(8080).describe('0 takes any free port and says which.'),
+  api_key_env: orNull(variableName).describe(
+    'The name of an environment variable that holds the key clients must send. Never the key itself.',
+  ),
+  api_key_file: orNull(text).describe('A file that holds it.'),
+  allowed_hosts: z
+    .array(text)
+    .default([])
+    .describe(
+      'Host headers to accept on loopback beside localhost, 127.0.0.1 and [::1]; others are refused (DNS rebinding).',
+    ),
+  limits: limits.prefault({}).describe('What one client may ask for.'),
+  engine: engine.prefault({}).describe('How the device runs the model.'),
+  routing: routing.prefault({}).describe('Who answers which query.'),
+  server: orNull(server).describe(
+    'The larger LLM: any OpenAI-compatible endpoint. null: none, the device answers everything.',
+  ),
+  log: z
+    .strictObject({
+      level: z.enum(LOG_LEVELS).default('info').describe('Of the log on stderr.'),
+      prompts: z.boolean().default(false).describe('Whether prompts are logged. Those under only_on_device never are.'),
+    })
+    .prefault({})
+    .describe('What the log holds.'),
+});

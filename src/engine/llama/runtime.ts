@@ -7,7 +7,9 @@ import { availableParallelism } from 'node:os';
 import type { Llama, LlamaModel, Token } from 'node-llama-cpp';
 import { CrayonError } from '../../core/errors.js';
 
-export type Gpu = 'auto' | 'cuda' | 'vulkan' | 'metal' | false;
+/** What llama.cpp may run on; false is the processor alone. */
+export const GPUS = ['auto', 'cuda', 'vulkan', 'metal', false] as const;
+export type Gpu = (typeof GPUS)[number];
 
 type Library = typeof import('node-llama-cpp');
 

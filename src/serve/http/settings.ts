@@ -1,14 +1,14 @@
 /** What the app is told apart from its parts: limits, log, clock. */
 
-import type { EdgeLimits, EdgeRoutingConfig } from '../config.js';
+import type { EdgeConfig } from '../config.js';
 import type { Logger } from '../log.js';
 import type { Metrics } from '../metrics.js';
 import type { Guard } from './guard.js';
 
 export interface AppSettings {
   guard: Guard;
-  limits: EdgeLimits;
-  routing: Pick<EdgeRoutingConfig, 'mode' | 'modePerRequest'>;
+  limits: EdgeConfig['limits'];
+  routing: Pick<EdgeConfig['routing'], 'mode' | 'modePerRequest'>;
   log: Logger;
   /** whether prompts may be logged, where the mode allows */
   logPrompts: boolean;
