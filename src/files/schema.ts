@@ -45,6 +45,7 @@ export interface Source {
   /** names the file in messages */
   where: string;
   code: ErrorCode;
+  hint?: string;
   /** see YamlFile */
   lineOf?: ((path: Path) => number | undefined) | undefined;
 }
@@ -75,12 +76,12 @@ export function refuseProblems(problems: readonly Problem[], source: Source): vo
   if (problems.length > 0) throw refusal(problems, source);
 }
 
-function refusal(problems: readonly Problem[], { where, code, lineOf }: Source): CrayonError {
+function refusal(problems: readonly Problem[], { where, code, hint, lineOf }: Source): CrayonError {
   const sentences = problems.map(({ path, message }) => {
     const line = lineOf?.(path);
     return line === undefined ? message : `${message} (line ${line})`;
   });
-  return new CrayonError(code, `${where}: ${abridge(sentences, MAX_SHOWN)}`);
+  return new CrayonError(code, `${where}: ${abridge(sentences, MAX_SHOWN)}`, hint === undefined ? {} : { hint });
 }
 
 function problemsOf(issue: Issue, schema: z.core.$ZodType, root: unknown, base: Path = []): Problem[] {

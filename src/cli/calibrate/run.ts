@@ -1,10 +1,11 @@
 /** The work of `crayon calibrate`: answers from both sources, thresholds from the answers, a configuration with them. */
 
+import * as z from 'zod';
 import { CrayonError } from '../../core/errors.js';
 import { type Example, loadDataset, noExamples } from '../../data/dataset.js';
-import { checked, finite, nullable, object, type Schema, text, value } from '../../files/checks.js';
 import type { JsonObject } from '../../files/json.js';
 import { RecordLog } from '../../files/jsonl-log.js';
+import { checked, text } from '../../files/schema.js';
 import { type Calibration, calibrate } from '../../routing/calibrate/calibrate.js';
 import {
   type CollectedRecord,
@@ -118,7 +119,7 @@ async function answered(
   terminal: Terminal,
   assemble: Assemble,
 ): Promise<CollectedRecord[]> {
-  const byId = new Map(log.earlier.map((line, i) => [String(line.id), fromLine(line, `${log.path}:${i + 2}`)]));
+  const byId = new Map(log.earlier.map((line, i) => [String(line.id), recordAt(line, `${log.path}:${i + 2}`)]));
   const wanted = examples.map((example, i) => ({ ...example, id: `${i}:${example.id}` }));
   const missing = wanted.filter(({ id }) => !byId.has(id));
   if (byId.size > 0) terminal.note(`${wanted.length - missing.length} examples were answered by an earlier run.`);
@@ -143,6 +144,10 @@ async function answered(
     const record = byId.get(question.id);
     return record === undefined ? [] : judged(record, question, flags.match);
   });
+}
+
+function recordAt(line: JsonObject, where: string): CollectedRecord {
+  return checked(RECORD, line, { where, code: 'json-invalid' });
 }
 
 function judged(record: CollectedRecord, question: Question, match: Match): CollectedRecord {
@@ -242,32 +247,28 @@ function warnOfUsedExamples(config: EdgeConfig, examples: readonly Example[], te
   if (used > 0) terminal.warn(`${used} of the held-out examples are among the examples of the customisation.`);
 }
 
-const RECORD: Schema = object({
-  id: text,
-  ...recordedSignals(() => nullable(number)),
-  edgeCorrect: finite,
-  serverCorrect: finite,
-  tokens: object({ edge: finite, serverPrompt: finite, serverCompletion: finite }),
-  serverCost: finite,
-  edgeAnswer: value((x) => typeof x === 'string', 'text'),
-  serverAnswer: value((x) => typeof x === 'string', 'text'),
-});
+/** A signal's value, of which `toLine` writes as text what JSON cannot hold. One that is newer than the line is null. */
+const measured = z
+  .union([z.number(), z.enum(['Infinity', '-Infinity', 'NaN'])])
+  .transform(Number)
+  .nullable()
+  .default(null);
 
-function number(found: unknown, where: string, problems: string[]): void {
-  if (typeof found !== 'number') problems.push(`${where} is ${JSON.stringify(found)}, expected a number`);
-}
+const RECORD = z.object({
+  id: text,
+  ...recordedSignals(() => measured),
+  edgeCorrect: z.number(),
+  serverCorrect: z.number(),
+  tokens: z.object({ edge: z.number(), serverPrompt: z.number(), serverCompletion: z.number() }),
+  serverCost: z.number(),
+  edgeAnswer: z.string(),
+  serverAnswer: z.string(),
+});
 
 /** JSON has no infinities: an answer without a token has the confidence "-Infinity". */
 function toLine(record: CollectedRecord): object {
   const plain = (x: number | null) => (x === null || Number.isFinite(x) ? x : String(x));
   return { ...record, ...recordedSignals((name) => plain(record[name])) };
-}
-
-/** A signal that came to crayon after the line was written is null: the query's is not known. */
-function fromLine(line: JsonObject, where: string): CollectedRecord {
-  const number = (x: unknown) => (typeof x === 'string' ? Number(x) : (x ?? null));
-  const record = { ...line, ...recordedSignals((name) => number(line[name])) };
-  return checked<CollectedRecord>(record, RECORD, 'json-invalid', where);
 }
 
 function show(found: Calibration, out: string, records: string, currency: string, terminal: Terminal): void {
