@@ -15,12 +15,15 @@ const MAX_SHOWN = 20;
 type Path = readonly PropertyKey[];
 type Issue = z.core.$ZodIssue;
 
-/** Schemas whose values never appear in a message: somebody may have written a key there. */
-const SECRETS = new WeakSet<z.core.$ZodType>();
+/** Definitions of schemas whose values never appear in a message: `describe` makes another schema of the same definition. */
+const SECRETS = new WeakSet<object>();
 
-/** What may hold a secret by mistake: messages say what is expected and not what was found. */
+/**
+ * What may hold a secret by mistake: messages say what is expected and not what was found. Checks go inside,
+ * `unshown(z.string().regex(...))`; `describe`, `nullable` and `default` may follow.
+ */
 export function unshown<T extends z.ZodType>(schema: T): T {
-  SECRETS.add(schema);
+  SECRETS.add(schema._zod.def);
   return schema;
 }
 
@@ -28,6 +31,12 @@ export const text = z.string().min(1, 'text');
 export const positive = z.number().gt(0, 'a number above 0');
 export const notNegative = z.number().min(0, 'a number from 0');
 export const sha256Text = z.string().regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits');
+
+const VARIABLE = 'the name of an environment variable (letters, digits and _; never the key itself)';
+/** The name of an environment variable that holds a key, or null. A key written in its place is never shown. */
+export const variableName = unshown(z.string(VARIABLE).regex(/^[A-Za-z_][A-Za-z0-9_]*$/, VARIABLE))
+  .nullable()
+  .default(null);
 
 /** A whole number from `min`, to `max` where given. */
 export function whole(min: number, max?: number) {
@@ -111,7 +120,8 @@ const isShallow = (issue: Issue) => issue.code === 'unrecognized_keys';
 function problem(path: Path, phrase: string, schema: z.core.$ZodType, root: unknown): Problem {
   const where = pathText(path);
   const found = valueAt(root, path);
-  if (SECRETS.has(schemaAt(schema, path, root)!)) return { path, message: `${where} is not ${phrase}` };
+  const { def } = schemaAt(schema, path, root)?._zod ?? {};
+  if (def !== undefined && SECRETS.has(def)) return { path, message: `${where} is not ${phrase}` };
   return { path, message: `${where} is ${shown(found)}, expected ${phrase}` };
 }
 
@@ -161,30 +171,35 @@ function pathText(path: Path): string {
   );
 }
 
+/** What was found, in short; of objects nothing, because some key of theirs may hold a secret. */
 function shown(found: unknown): string {
   if (typeof found === 'number') return String(found); // NaN and infinity too
-  const json = JSON.stringify(found) ?? 'missing';
+  const hidden = (_: string, value: unknown) => (isFilled(value) ? '{...}' : value);
+  const json = JSON.stringify(found, hidden)?.replaceAll('"{...}"', '{...}') ?? 'missing';
   return json.length > 60 ? `${json.slice(0, 60)}...` : json;
 }
 
+function isFilled(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
+}
+
 /** Without defaults, optional and the like. */
-function core(schema: z.core.$ZodType): z.core.$ZodType {
+function bare(schema: z.core.$ZodType): z.core.$ZodType {
   const def = schema._zod.def as { innerType?: z.core.$ZodType; in?: z.core.$ZodType; type: string };
-  if (SECRETS.has(schema)) return schema;
-  if (def.innerType !== undefined) return core(def.innerType);
-  return def.type === 'pipe' && def.in !== undefined ? core(def.in) : schema;
+  if (def.innerType !== undefined) return bare(def.innerType);
+  return def.type === 'pipe' && def.in !== undefined ? bare(def.in) : schema;
 }
 
 /** The schema of what stands at a path; of a union, the branch whose kind the value found there is of. */
 function schemaAt(schema: z.core.$ZodType, path: Path, root: unknown): z.core.$ZodType | undefined {
-  let here: z.core.$ZodType | undefined = branchFor(core(schema), root);
+  let here: z.core.$ZodType | undefined = branchFor(bare(schema), root);
   for (const [i, key] of path.entries()) {
     const def = here?._zod.def as
       | { shape?: Record<PropertyKey, z.core.$ZodType>; element?: z.core.$ZodType; valueType?: z.core.$ZodType }
       | undefined;
     const next: z.core.$ZodType | undefined = def?.shape?.[key] ?? def?.element ?? def?.valueType;
     if (next === undefined) return undefined;
-    here = branchFor(core(next), valueAt(root, path.slice(0, i + 1)));
+    here = branchFor(bare(next), valueAt(root, path.slice(0, i + 1)));
   }
   return here;
 }
@@ -193,9 +208,9 @@ function branchFor(schema: z.core.$ZodType, value: unknown): z.core.$ZodType {
   const { options } = schema._zod.def as { options?: z.core.$ZodType[] };
   if (options === undefined) return schema;
   const type = Array.isArray(value) ? 'array' : typeof value;
-  const cores = options.map((option) => branchFor(core(option), value));
+  const branches = options.map((option) => branchFor(bare(option), value));
   return (
-    cores.find(({ _zod }) => _zod.def.type === type || (type === 'object' && _zod.def.type === 'record')) ?? schema
+    branches.find(({ _zod }) => _zod.def.type === type || (type === 'object' && _zod.def.type === 'record')) ?? schema
   );
 }
 
@@ -226,7 +241,7 @@ export function camelCased<T extends z.ZodType>(schema: T, value: z.output<T>): 
 
 function camelAt(schema: z.core.$ZodType | undefined, value: unknown): unknown {
   if (typeof value !== 'object' || value === null || schema === undefined) return value;
-  const def = branchFor(core(schema), value)._zod.def as {
+  const def = branchFor(bare(schema), value)._zod.def as {
     shape?: Record<string, z.core.$ZodType>;
     element?: z.core.$ZodType;
     valueType?: z.core.$ZodType;

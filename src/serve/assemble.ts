@@ -5,6 +5,7 @@ import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
 import { budgetFile } from '../engine/server/budget.js';
 import { openOpenAiEngine, type ServerEvent } from '../engine/server/engine.js';
+import type { ServerConfig } from '../engine/server/options.js';
 import type { EdgeEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256, sha256File } from '../files/digest.js';
@@ -14,7 +15,7 @@ import { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
 import type { RoutingConfig } from '../routing/types.js';
 import { type BaseModel, openBaseModel, openEmbedder } from './base-model.js';
-import type { EdgeConfig, EdgeServerConfig } from './config.js';
+import type { EdgeConfig } from './config.js';
 import { type AdapterSet, fixedAdapters, gatedAdapters, type NamedAdapter } from './customizations/adapter-set.js';
 import { createBlendMaker, embedPrompts } from './customizations/blend-maker.js';
 import { Customizations } from './customizations/customizations.js';
@@ -117,7 +118,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
 
 function openServer(
   { cacheDir }: EdgeConfig,
-  server: EdgeServerConfig,
+  server: ServerConfig,
   env: Environment,
   onEvent?: (event: ServerEvent) => void,
 ): ServerEngine {
@@ -132,7 +133,7 @@ function openServer(
 }
 
 /** Only a budget needs a memory; its file is the endpoint's and model's own. */
-function budgetStore({ budget, baseUrl, model }: EdgeServerConfig, folder: string) {
+function budgetStore({ budget, baseUrl, model }: ServerConfig, folder: string) {
   if (budget.tokensPerDay === null && budget.moneyPerDay === null) return null;
   ensureDirectory(folder);
   return budgetFile(join(folder, `budget-${sha256(`${baseUrl} ${model}`).slice(0, 16)}.json`));

@@ -5,32 +5,14 @@
 
 import * as z from 'zod';
 import { GPUS } from '../engine/llama/runtime.js';
-import { SERVER_DEFAULTS } from '../engine/server/options.js';
-import { notNegative, positive, text, unshown, whole } from '../files/schema.js';
+import { SERVER_SECTION } from '../engine/server/options.js';
+import { text, variableName, whole } from '../files/schema.js';
 import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
 import { CONFIDENCE_MEASURES, MODES } from '../routing/types.js';
 
 /** One adapter for all requests, or the pool's weighed anew for each prompt. */
 export const GATES = ['fixed', 'per-query'] as const;
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
-
-/** A key written where its variable's name belongs must not reach a terminal or a log. */
-const variableName = unshown(
-  z
-    .string()
-    .regex(
-      /^[A-Za-z_][A-Za-z0-9_]*$/,
-      'the name of an environment variable (letters, digits and _; never the key itself)',
-    ),
-);
-
-/** Never shown: it may hold a password. */
-const baseUrl = unshown(
-  z.string().refine((url) => {
-    const { protocol, username, password, search, hash } = URL.canParse(url) ? new URL(url) : ({} as Partial<URL>);
-    return /^https?:$/.test(protocol ?? '') && [username, password, search, hash].every((part) => part === '');
-  }, 'a URL such as http://127.0.0.1:8000/v1, without user, password, query or fragment (server.api_key_env is for the key)'),
-);
 
 const seconds = z.number().gt(0, 'seconds above 0').max(86_400, 'seconds, at most 86400');
 const within = (most: number, phrase: string) => z.number().min(0, phrase).max(most, phrase);
@@ -117,51 +99,6 @@ const routing = z.strictObject({
     .describe('With load: also while the machine can give less memory than this, in MiB. 0: memory has no say.'),
 });
 
-const { timeouts, retries, concurrency, queue, circuit } = SERVER_DEFAULTS;
-
-const prices = z.strictObject({
-  input_per_million: notNegative.default(0).describe('Money for a million tokens of prompts.'),
-  output_per_million: notNegative.default(0).describe('Money for a million tokens of answers.'),
-  currency: text.default('USD').describe('As it is shown.'),
-});
-
-const server = z.strictObject({
-  base_url: baseUrl.transform((url) => url.replace(/\/+$/, '')).describe('An OpenAI-compatible endpoint, up to /v1.'),
-  model: text.describe('As the server calls it.'),
-  api_key_env: orNull(variableName).describe('The name of an environment variable that holds its key.'),
-  prices: orNull(prices).describe('Needed for a budget in money.'),
-  timeouts: z
-    .strictObject({
-      connect_seconds: seconds.default(timeouts.connectMs / 1000).describe('Until the connection stands.'),
-      first_byte_seconds: seconds
-        .default(timeouts.firstByteMs / 1000)
-        .describe("From then to the answer's first byte."),
-      idle_seconds: seconds.default(timeouts.idleMs / 1000).describe('Between two pieces of the answer.'),
-      total_seconds: seconds.default(timeouts.totalMs / 1000).describe('The whole call, with its waits and attempts.'),
-    })
-    .prefault({})
-    .describe('Each counted from the start of its phase.'),
-  retries: whole(0, 10).default(retries).describe('Further attempts after the first.'),
-  concurrency: whole(1).default(concurrency).describe('Requests at a time.'),
-  queue: whole(0).default(queue).describe('Requests that may wait for their turn.'),
-  budget: z
-    .strictObject({
-      tokens_per_day: orNull(whole(0)).describe('Of prompts and answers together.'),
-      money_per_day: orNull(notNegative).describe('In the currency of the prices.'),
-    })
-    .prefault({})
-    .describe('A day, in UTC. null is without limit.'),
-  circuit: z
-    .strictObject({
-      failures: whole(1).default(circuit.failures).describe('Failures in a row that open the circuit.'),
-      half_open_after_seconds: positive
-        .default(circuit.halfOpenAfterMs / 1000)
-        .describe('The rest before the next attempt.'),
-    })
-    .prefault({})
-    .describe('When a failing server is left alone.'),
-});
-
 export const EDGE_SCHEMA = z.strictObject({
   model: text.describe(
     'The base model: a Hugging Face directory (exported once to a GGUF in the cache) or a GGUF file.',
@@ -188,7 +125,7 @@ export const EDGE_SCHEMA = z.strictObject({
   ),
   host: text.default('127.0.0.1').describe('Any other host than a loopback address needs an API key.'),
   port: whole(0, 65_535).default(8080).describe('0 takes any free port and says which.'),
-  api_key_env: orNull(variableName).describe(
+  api_key_env: variableName.describe(
     'The name of an environment variable that holds the key clients must send. Never the key itself.',
   ),
   api_key_file: orNull(text).describe('A file that holds it.'),
@@ -201,7 +138,7 @@ export const EDGE_SCHEMA = z.strictObject({
   limits: limits.prefault({}).describe('What one client may ask for.'),
   engine: engine.prefault({}).describe('How the device runs the model.'),
   routing: routing.prefault({}).describe('Who answers which query.'),
-  server: orNull(server).describe(
+  server: orNull(SERVER_SECTION).describe(
     'The larger LLM: any OpenAI-compatible endpoint. null: none, the device answers everything.',
   ),
   log: z

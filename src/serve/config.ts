@@ -5,6 +5,7 @@
 
 import { dirname, resolve } from 'node:path';
 import type * as z from 'zod';
+import { serverOptions } from '../engine/server/options.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { camelCased, checked, type Problem, refuseProblems, type Source, valueAt } from '../files/schema.js';
 import { readYaml } from '../files/yaml.js';
@@ -12,7 +13,6 @@ import { EDGE_SCHEMA } from './config-schema.js';
 
 /** A checked configuration in the program's own names and units: camelCase, milliseconds and bytes. */
 export type EdgeConfig = ReturnType<typeof inOurUnits>;
-export type EdgeServerConfig = NonNullable<EdgeConfig['server']>;
 
 /** Keys whose values are paths: relative ones start at the YAML file's folder. */
 export const PATH_KEYS: readonly string[] = [
@@ -66,27 +66,15 @@ export function edgeConfig(
   return config;
 }
 
-function inOurUnits(checked: z.output<typeof EDGE_SCHEMA>) {
-  const { limits, routing, server, ...config } = camelCased(EDGE_SCHEMA, checked);
+function inOurUnits(yaml: z.output<typeof EDGE_SCHEMA>) {
+  const { limits, routing, server: _, ...config } = camelCased(EDGE_SCHEMA, yaml);
   const { requestSeconds, ...counts } = limits;
   const { minFreeMb, ...rule } = routing;
   return {
     ...config,
     limits: { ...counts, requestMs: 1000 * requestSeconds },
     routing: { ...rule, minFreeBytes: 2 ** 20 * minFreeMb },
-    server: server && {
-      ...server,
-      timeouts: {
-        connectMs: 1000 * server.timeouts.connectSeconds,
-        firstByteMs: 1000 * server.timeouts.firstByteSeconds,
-        idleMs: 1000 * server.timeouts.idleSeconds,
-        totalMs: 1000 * server.timeouts.totalSeconds,
-      },
-      circuit: {
-        failures: server.circuit.failures,
-        halfOpenAfterMs: 1000 * server.circuit.halfOpenAfterSeconds,
-      },
-    },
+    server: yaml.server && serverOptions(yaml.server),
   };
 }
 
@@ -134,9 +122,6 @@ function contradictions(config: EdgeConfig): Problem[] {
     if (((weights.scope ?? 0) !== 0 || (weights.logScope ?? 0) !== 0) && examples === null) {
       refuse('routing.correctness', `weighs the scope, which ${fromExamples}`);
     }
-  }
-  if (server !== null && server.prices === null && server.budget.moneyPerDay !== null) {
-    refuse('server.budget.money_per_day', 'is set, which needs server.prices');
   }
   if (apiKeyEnv !== null && apiKeyFile !== null) refuse('api_key_env', 'and api_key_file are both given');
   return problems;

@@ -1,7 +1,8 @@
 /** Keys, from where the configuration says they are. No error shows any part of one. */
 
 import { CrayonError } from '../core/errors.js';
-import type { EdgeConfig, EdgeServerConfig } from './config.js';
+import type { ServerConfig } from '../engine/server/options.js';
+import type { EdgeConfig } from './config.js';
 import { isLoopback } from './http/guard.js';
 import { readKeyFile } from './key-file.js';
 
@@ -29,7 +30,7 @@ export function clientKey(config: EdgeConfig, env: Environment, given: string | 
 }
 
 /** The key for the server LLM; null for none. @throws CrayonError `config-invalid` for an empty variable */
-export function serverKey({ apiKeyEnv }: EdgeServerConfig, env: Environment): string | null {
+export function serverKey({ apiKeyEnv }: ServerConfig, env: Environment): string | null {
   return apiKeyEnv === null ? null : fromEnvironment(apiKeyEnv, env, 'server.api_key_env');
 }
 

@@ -154,7 +154,7 @@ describe('the configuration of serve-edge', () => {
     ['there is no server', { routing: { mode: 'only_in_cloud' } }],
     ['needs examples', { routing: { thresholds: { scope: 5 } } }],
     ['both given', { api_key_env: 'A', api_key_file: 'b' }],
-    ['needs server.prices', { server: { ...SERVER, budget: { money_per_day: 1 } } }],
+    ['expected prices beside it', { server: { ...SERVER, budget: { money_per_day: 1 } } }],
   ])('refuses what contradicts itself: %s', (part, change) => {
     expect(errorOf(() => read({ model: 'm', ...change })).message).toContain(part);
   });
@@ -175,5 +175,45 @@ describe('the configuration of serve-edge', () => {
     writeFileSync(path, '[1]');
     expect(errorOf(() => loadEdgeConfig(path))).toMatchObject({ code: 'config-invalid' });
     expect(errorOf(() => loadEdgeConfig(`${path}.no`))).toMatchObject({ code: 'file-not-found' });
+  });
+
+  it('names the line of every problem that stands in the file', () => {
+    const path = join(temporaryDir(), 'edge.yaml');
+    writeFileSync(
+      path,
+      `# mine
+model: m
+portt: 1
+routing:
+  mode: only_in_cloud
+  thresholds:
+    scope: 200
+engine:
+  type: F16
+server:
+  api_key_env: sk-4711-secret
+  base_url: http://me:hidden@host/v1
+log: { level: info, prompts: yes please }
+`,
+    );
+    const overrides = { engine: { type: 'Q2' }, server: { base_url: 'not at all' } };
+    const { message } = errorOf(() => loadEdgeConfig(path, overrides));
+    for (const part of [
+      'portt is not a known key, did you mean port? (line 3)',
+      'routing.thresholds.scope is 200, expected a percentile from 0 to 100 (line 7)',
+      'engine.type is "Q2", expected "F32" or "F16" or "Q8_0";', // a flag's: on no line
+      'without user, password, query or fragment;',
+      'server.model is missing, expected text (line 10)',
+      'server.api_key_env is not the name of an environment variable (letters, digits and _; never the key itself) (line 11)',
+      'log.prompts is "yes please", expected true or false (line 13)',
+    ]) {
+      expect(message).toContain(part);
+    }
+    expect(message).not.toMatch(/4711|hidden/);
+    writeFileSync(path, 'model: m\nrouting:\n  mode: only_in_cloud\n');
+    expect(errorOf(() => loadEdgeConfig(path)).message).toMatch(/there is no server.* \(line 3\)$/);
+    writeFileSync(path, 'model: m\npool: p\nadapter: a\n');
+    const { message: gate } = errorOf(() => loadEdgeConfig(path, { gate: 'per-query' }));
+    expect(gate).toMatch(/leave out adapter$/);
   });
 });

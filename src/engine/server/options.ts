@@ -6,7 +6,7 @@
 import * as z from 'zod';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
 import { isJsonObject } from '../../files/json.js';
-import { camelCased, checked, notNegative, text, unshown, whole } from '../../files/schema.js';
+import { camelCased, checked, notNegative, text, unshown, variableName, whole } from '../../files/schema.js';
 import type { Clock } from '../clock.js';
 
 const SPAN = 'seconds from 0.001 to 86400';
@@ -21,56 +21,54 @@ function isBaseUrl(found: string): boolean {
   return /^https?:$/.test(protocol) && [username, password, search, hash].every((part) => part === '');
 }
 
-const VARIABLE = 'the name of an environment variable (letters, digits and _; never the key itself)';
-
 /** The section `server` of a configuration file; `serverOptions` makes options of it. */
 export const SERVER_SECTION = z
   .strictObject({
     // A password in an address, and a key in place of its variable's name, must not reach a terminal or a log.
-    base_url: unshown(z.string(ADDRESS).refine(isBaseUrl, ADDRESS)),
-    model: text,
-    api_key_env: unshown(z.string(VARIABLE).regex(/^[A-Za-z_][A-Za-z0-9_]*$/, VARIABLE))
-      .nullable()
-      .default(null),
-    /** absent: nothing is counted in money */
+    base_url: unshown(z.string(ADDRESS).refine(isBaseUrl, ADDRESS)).describe(
+      'An OpenAI-compatible endpoint, up to and with /v1.',
+    ),
+    model: text.describe('As the server calls it.'),
+    api_key_env: variableName.describe('The name of an environment variable that holds its key. Never the key itself.'),
     prices: z
       .strictObject({
-        input_per_million: notNegative.default(0),
-        output_per_million: notNegative.default(0),
-        /** as it is to be shown: EUR, USD */
-        currency: text.default('USD'),
+        input_per_million: notNegative.default(0).describe('Money for a million tokens of prompts.'),
+        output_per_million: notNegative.default(0).describe('Money for a million tokens of answers.'),
+        currency: text.default('USD').describe('As it is to be shown: EUR, USD.'),
       })
       .nullable()
-      .default(null),
-    /** each counted from the start of its phase */
+      .default(null)
+      .describe('Needed for a budget in money. null: nothing is counted in money.'),
     timeouts: z
       .strictObject({
-        /** until the connection stands and the request may be sent */
-        connect_seconds: seconds.default(5),
-        /** from then until the answer's first byte */
-        first_byte_seconds: seconds.default(60),
-        /** between two pieces of the answer */
-        idle_seconds: seconds.default(30),
-        /** the whole call: its place in the queue, all attempts, the waits between them */
-        total_seconds: seconds.default(300),
+        connect_seconds: seconds.default(5).describe('Until the connection stands and the request may be sent.'),
+        first_byte_seconds: seconds.default(60).describe("From then until the answer's first byte."),
+        idle_seconds: seconds.default(30).describe('Between two pieces of the answer.'),
+        total_seconds: seconds
+          .default(300)
+          .describe('The whole call: its place in the queue, all attempts, the waits between them.'),
       })
-      .prefault({}),
-    /** further attempts after the first */
-    retries: whole(0, 10).default(2),
-    /** calls at a time */
-    concurrency: whole(1).default(8),
-    /** calls that may wait for their turn; one more is refused with `engine-busy` */
-    queue: whole(0).default(64),
-    /** a day in UTC; null: no limit */
+      .prefault({})
+      .describe('Each counted from the start of its phase.'),
+    retries: whole(0, 10).default(2).describe('Further attempts after the first.'),
+    concurrency: whole(1).default(8).describe('Calls at a time.'),
+    queue: whole(0).default(64).describe('Calls that may wait for their turn; one more is refused with `engine-busy`.'),
     budget: z
       .strictObject({
-        tokens_per_day: whole(0).nullable().default(null),
-        money_per_day: notNegative.nullable().default(null),
+        tokens_per_day: whole(0).nullable().default(null).describe('Of prompts and answers together.'),
+        money_per_day: notNegative.nullable().default(null).describe('In the currency of the prices.'),
       })
-      .prefault({}),
+      .prefault({})
+      .describe('A day in UTC; null: no limit.'),
     circuit: z
-      .strictObject({ failures: whole(1).default(5), half_open_after_seconds: seconds.default(30) })
-      .prefault({}),
+      .strictObject({
+        failures: whole(1).default(5).describe('Calls in a row that fail before the circuit opens.'),
+        half_open_after_seconds: seconds
+          .default(30)
+          .describe('How long it stays open before one call is let through as a probe.'),
+      })
+      .prefault({})
+      .describe('When a failing server is left alone.'),
   })
   .refine(({ budget, prices }) => budget.money_per_day === null || prices !== null, {
     path: ['budget', 'money_per_day'],
