@@ -14,6 +14,20 @@ const MAX_SHOWN = 20;
 
 type Path = readonly PropertyKey[];
 type Issue = z.core.$ZodIssue;
+type Schema = z.core.$ZodType;
+
+/** What is looked at of zod's definition of a schema; which of these there are depends on its type. */
+interface Definition {
+  type: string;
+  shape?: Record<PropertyKey, Schema>;
+  element?: Schema;
+  items?: readonly Schema[];
+  valueType?: Schema;
+  options?: readonly Schema[];
+  innerType?: Schema;
+  in?: Schema;
+}
+const definitionOf = (schema: Schema) => schema._zod.def as Definition;
 
 /** Definitions of schemas whose values never appear in a message: `describe` makes another schema of the same definition. */
 const SECRETS = new WeakSet<object>();
@@ -93,10 +107,10 @@ function refusal(problems: readonly Problem[], { where, code, hint, lineOf }: So
   return new CrayonError(code, `${where}: ${abridge(sentences, MAX_SHOWN)}`, hint === undefined ? {} : { hint });
 }
 
-function problemsOf(issue: Issue, schema: z.core.$ZodType, root: unknown, base: Path = []): Problem[] {
+function problemsOf(issue: Issue, schema: Schema, root: unknown, base: Path = []): Problem[] {
   const path = [...base, ...issue.path];
   if (issue.code === 'unrecognized_keys') {
-    const known = knownKeys(schemaAt(schema, path, root));
+    const known = Object.keys(schemaAt(schema, path, root)?.shape ?? {});
     return issue.keys.map((key) => {
       const near = nearestName(key, known);
       const help = near === undefined ? `expected ${known.join(', ')}` : `did you mean ${near}?`;
@@ -105,24 +119,23 @@ function problemsOf(issue: Issue, schema: z.core.$ZodType, root: unknown, base: 
   }
   if (issue.code === 'invalid_union' && issue.message === UNION) {
     // What got beyond its own first look is what was meant: its problems, rather than that it is none of the others.
-    const meant = issue.errors.filter((branch) => branch.every((inner) => inner.path.length > 0 || isShallow(inner)));
-    const branch = meant.length === 1 ? meant[0]! : undefined;
-    if (branch !== undefined) return branch.flatMap((inner) => problemsOf(inner, schema, root, path));
+    const isWithin = (inner: Issue) => inner.path.length > 0 || inner.code === 'unrecognized_keys';
+    const [meant, another] = issue.errors.filter((branch) => branch.every(isWithin));
+    if (meant !== undefined && another === undefined) {
+      return meant.flatMap((inner) => problemsOf(inner, schema, root, path));
+    }
     const phrases = new Set(issue.errors.map(([first]) => first?.message ?? 'another value'));
     return [problem(path, [...phrases].join(', or ') || 'another value', schema, root)];
   }
   return [problem(path, issue.message, schema, root)];
 }
 
-/** A branch of a union whose kind of value is right: only its keys are not. */
-const isShallow = (issue: Issue) => issue.code === 'unrecognized_keys';
-
-function problem(path: Path, phrase: string, schema: z.core.$ZodType, root: unknown): Problem {
+function problem(path: Path, phrase: string, schema: Schema, root: unknown): Problem {
   const where = pathText(path);
-  const found = valueAt(root, path);
-  const { def } = schemaAt(schema, path, root)?._zod ?? {};
-  if (def !== undefined && SECRETS.has(def)) return { path, message: `${where} is not ${phrase}` };
-  return { path, message: `${where} is ${shown(found)}, expected ${phrase}` };
+  const definition = schemaAt(schema, path, root);
+  const isSecret = definition !== undefined && SECRETS.has(definition);
+  const found = isSecret ? 'not' : `${shown(valueAt(root, path))}, expected`;
+  return { path, message: `${where} is ${found} ${phrase}` };
 }
 
 const UNION = 'union';
@@ -138,7 +151,7 @@ function phraseOf(issue: Issue): string {
       if (issue.origin === 'array') return `at least ${issue.minimum} items`;
       return issue.inclusive ? `a number from ${issue.minimum}` : `a number above ${issue.minimum}`;
     case 'too_big':
-      return `at most ${issue.maximum}`;
+      return issue.origin === 'array' ? `at most ${issue.maximum} items` : `a number up to ${issue.maximum}`;
     case 'invalid_union':
       return UNION;
     default:
@@ -183,39 +196,34 @@ function isFilled(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
 }
 
-/** Without defaults, optional and the like. */
-function bare(schema: z.core.$ZodType): z.core.$ZodType {
-  const def = schema._zod.def as { innerType?: z.core.$ZodType; in?: z.core.$ZodType; type: string };
-  if (def.innerType !== undefined) return bare(def.innerType);
-  return def.type === 'pipe' && def.in !== undefined ? bare(def.in) : schema;
+/** The definition without defaults, optional and the like; of a union, that of the branch whose kind the value is of. */
+function definitionFor(schema: Schema, value: unknown): Definition {
+  const definition = definitionOf(schema);
+  const inner = definition.innerType ?? (definition.type === 'pipe' ? definition.in : undefined);
+  if (inner !== undefined) return definitionFor(inner, value);
+  if (definition.options === undefined) return definition;
+  const types = Array.isArray(value)
+    ? ['array', 'tuple']
+    : typeof value === 'object'
+      ? ['object', 'record']
+      : [typeof value];
+  const branches = definition.options.map((option) => definitionFor(option, value));
+  return branches.find(({ type }) => types.includes(type)) ?? definition;
 }
 
-/** The schema of what stands at a path; of a union, the branch whose kind the value found there is of. */
-function schemaAt(schema: z.core.$ZodType, path: Path, root: unknown): z.core.$ZodType | undefined {
-  let here: z.core.$ZodType | undefined = branchFor(bare(schema), root);
+function schemaAt(schema: Schema, path: Path, root: unknown): Definition | undefined {
+  let here = definitionFor(schema, root);
   for (const [i, key] of path.entries()) {
-    const def = here?._zod.def as
-      | { shape?: Record<PropertyKey, z.core.$ZodType>; element?: z.core.$ZodType; valueType?: z.core.$ZodType }
-      | undefined;
-    const next: z.core.$ZodType | undefined = def?.shape?.[key] ?? def?.element ?? def?.valueType;
+    const next = childOf(here, key);
     if (next === undefined) return undefined;
-    here = branchFor(bare(next), valueAt(root, path.slice(0, i + 1)));
+    here = definitionFor(next, valueAt(root, path.slice(0, i + 1)));
   }
   return here;
 }
 
-function branchFor(schema: z.core.$ZodType, value: unknown): z.core.$ZodType {
-  const { options } = schema._zod.def as { options?: z.core.$ZodType[] };
-  if (options === undefined) return schema;
-  const type = Array.isArray(value) ? 'array' : typeof value;
-  const branches = options.map((option) => branchFor(bare(option), value));
-  return (
-    branches.find(({ _zod }) => _zod.def.type === type || (type === 'object' && _zod.def.type === 'record')) ?? schema
-  );
-}
-
-function knownKeys(schema: z.core.$ZodType | undefined): string[] {
-  return Object.keys((schema?._zod.def as { shape?: object } | undefined)?.shape ?? {});
+function childOf({ shape, element, items, valueType }: Definition, key: PropertyKey): Schema | undefined {
+  if (shape !== undefined) return Object.hasOwn(shape, key) ? shape[key] : undefined;
+  return element ?? items?.[Number(key)] ?? valueType;
 }
 
 /** The keys of a value in the program's own spelling: `batch_size` as `batchSize`; those of records stay. */
@@ -239,26 +247,27 @@ export function camelCased<T extends z.ZodType>(schema: T, value: z.output<T>): 
   return camelAt(schema, value) as Camel<z.output<T>>;
 }
 
-function camelAt(schema: z.core.$ZodType | undefined, value: unknown): unknown {
+function camelAt(schema: Schema | undefined, value: unknown): unknown {
   if (typeof value !== 'object' || value === null || schema === undefined) return value;
-  const def = branchFor(bare(schema), value)._zod.def as {
-    shape?: Record<string, z.core.$ZodType>;
-    element?: z.core.$ZodType;
-    valueType?: z.core.$ZodType;
-  };
-  if (Array.isArray(value)) return value.map((item) => camelAt(def.element, item));
-  const { shape, valueType } = def;
-  return Object.fromEntries(
-    Object.entries(value).map(([key, item]) => [
-      shape === undefined ? key : camelKey(key),
-      camelAt(shape?.[key] ?? valueType, item),
-    ]),
-  );
+  const definition = definitionFor(schema, value);
+  const inner = (item: unknown, key: PropertyKey) => camelAt(childOf(definition, key), item);
+  if (Array.isArray(value)) return value.map(inner);
+  const name = (key: string) => (definition.shape === undefined ? key : camelKey(key));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [name(key), inner(item, key)]));
 }
 
 const camelKey = (key: string) => key.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 
 /** The JSON Schema (2020-12) of what a file may hold, for editors: `# yaml-language-server: $schema=...`. */
 export function jsonSchemaOf(schema: z.ZodType, title: string): object {
-  return { ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'throw' }), title };
+  const plain = z.toJSONSchema(schema, {
+    io: 'input',
+    override: ({ jsonSchema }) => {
+      // What goes without saying of a whole number, and of a key.
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+      if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
+      if (JSON.stringify(jsonSchema.propertyNames) === '{"type":"string"}') delete jsonSchema.propertyNames;
+    },
+  });
+  return { title, ...plain };
 }

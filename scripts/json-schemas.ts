@@ -1,0 +1,42 @@
+/**
+ * Writes configs/schema/*.json, by which editors complete and check crayon's YAML files:
+ *
+ *     npx tsx scripts/json-schemas.ts
+ *
+ * test/configs.test.ts compares what is committed with what this makes.
+ */
+
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type * as z from 'zod';
+import { GROUP_SCHEMA, TASK_SCHEMA } from '../src/data/config.js';
+import { jsonSchemaOf } from '../src/files/schema.js';
+import { EDGE_SCHEMA } from '../src/serve/config-schema.js';
+
+/** What each file of configs/schema/ is made of, and which of the shipped YAML files it describes. */
+export const JSON_SCHEMAS: Record<string, { schema: z.ZodType; title: string; files: RegExp }> = {
+  edge: { schema: EDGE_SCHEMA, title: 'crayon serve-edge', files: /^configs\/edge[^/]*\.yaml$/ },
+  task: {
+    schema: TASK_SCHEMA,
+    title: 'a data set',
+    files: /^(configs\/tasks|suite)\/(?!suite|quickstart)[^/]*\.yaml$/,
+  },
+  group: {
+    schema: GROUP_SCHEMA,
+    title: 'several data sets as one',
+    files: /^(configs\/o-lora-[^/]*|suite\/(suite|quickstart))\.yaml$/,
+  },
+};
+
+/** The text of configs/schema/<name>.json. */
+export function jsonSchemaText(name: string): string {
+  const { schema, title } = JSON_SCHEMAS[name]!;
+  return `${JSON.stringify(jsonSchemaOf(schema, title), null, 2)}\n`;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const folder = join(dirname(process.argv[1]), '..', 'configs', 'schema');
+  mkdirSync(folder, { recursive: true });
+  for (const name of Object.keys(JSON_SCHEMAS)) writeFileSync(join(folder, `${name}.json`), jsonSchemaText(name));
+}
