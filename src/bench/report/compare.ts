@@ -1,4 +1,4 @@
-/** Two runs side by side: the same strategy on the same examples of the same user, differences paired by example. */
+/** Two runs side by side: the same strategy on the same examples of the same user, differences paired by example; and as tables. */
 
 import { CrayonError } from '../../core/errors.js';
 import type { BootstrapOptions, Interval } from '../../core/stats.js';
@@ -7,7 +7,9 @@ import type { ScoringMethod } from '../types.js';
 import type { AnsweredCell, BenchRun } from './read.js';
 import { DEFAULT_RESAMPLES, meanOverStrata } from './resample.js';
 import { groupBy } from './strategies.js';
+import { difference, figure, type ReportTable, table, text } from './table.js';
 import { compareText, pairedDifferences, type Series, seriesOf, type Unit, unitsOf } from './units.js';
+import * as words from './words.js';
 
 export interface ComparedUser {
   user: string;
@@ -191,4 +193,37 @@ function differingSetups(here: BenchRun, there: BenchRun): string[] {
     if (!run.complete) remarks.push(`${name} is not finished.`);
   }
   return remarks;
+}
+
+/** Per strategy, then per strategy and user. */
+export function compareTables({ there, rows, remarks }: Comparison): ReportTable[] {
+  const methods = [...new Set(rows.map((row) => row.method))];
+  const title = `This run and ${there}`;
+  const strategy = text('strategy', ({ title, options, method }: ComparedStrategy) =>
+    words.withMethod({ title: options === '' ? title : `${title} (${options})`, method }, methods),
+  );
+  type Compared = Pick<ComparedUser, 'examples' | 'here' | 'there' | 'difference'>;
+  const figures = [
+    figure('examples', (row: Compared) => words.count(row.examples)),
+    figure('this run', (row: Compared) => words.points(row.here)),
+    figure('the other', (row: Compared) => words.points(row.there)),
+    figure('difference', (row: Compared) => difference(row.difference)),
+  ];
+  const notes = [
+    'Points of accuracy on the examples that both runs have; differences are this run less the other, paired by example, with 95 % intervals. Those that leave out zero stand out.',
+    ...remarks,
+  ];
+  const users = rows.flatMap((row) => row.users.map((user) => ({ ...user, name: strategy.cell(row) })));
+  return [
+    table({ id: 'compared', title, notes }, rows, [
+      strategy,
+      figure('users', (row) => String(row.users.length)),
+      ...figures,
+    ]),
+    table({ id: 'compared-users', title: `${title}, user by user` }, users, [
+      text('strategy', ({ name }) => name),
+      text('user', ({ user }) => user),
+      ...figures,
+    ]),
+  ].filter((drawn) => drawn !== null);
 }

@@ -1,11 +1,9 @@
 /** The report as Markdown: the tables, for a pull request or a README. */
 
-import { reportTables } from './all-tables.js';
-import type { Comparison } from './compare.js';
-import { compareTables } from './compare-tables.js';
-import { facts } from './facts.js';
+import { type Comparison, compareTables } from './compare.js';
 import type { Report } from './report.js';
 import type { ReportTable } from './table.js';
+import { facts, reportTables } from './tables.js';
 import { visible } from './words.js';
 
 /** GitHub's dialect. Text from outside cannot open a link, a tag, or another cell. */
@@ -27,7 +25,7 @@ export function tableMarkdown({ head, align, rows, notes }: ReportTable): string
   const lines = [
     line(head.map(escapeMarkdown)),
     line(align.map((side) => (side === 'right' ? '---:' : '---'))),
-    ...rows.map(({ cells, strong = false, clear = [] }) =>
+    ...rows.map(({ cells, strong, clear }) =>
       line(
         cells.map((cell, i) => {
           const text = escapeMarkdown(cell);

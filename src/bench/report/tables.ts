@@ -1,25 +1,81 @@
-/** The tables of strategies and options. */
+/** What a report says in words: what was measured, then its tables in reading order. */
 
 import { compareReferences, isCrayon, strategyTitle } from '../strategies/names.js';
-import type { ScoringMethod, UserKind } from '../types.js';
+import type { LatencySummary, LoadCell, ScoringMethod, UserKind } from '../types.js';
 import type { Report } from './report.js';
 import { type OptionRow, type StrategyRow, USER_KINDS } from './strategies.js';
-import { type ReportTable, table } from './table.js';
+import { type Column, difference, figure, type ReportTable, table, text, when } from './table.js';
+import { hybridSummaryTables, hybridTables } from './tables-hybrid.js';
 import type { Estimate, Unit } from './units.js';
 import * as words from './words.js';
 
-/** For each method of scoring: accuracy, the best first and by kind of user; then differences to one LoRA and to LoraHub. */
-export function accuracyTables(report: Report): ReportTable[] {
-  return report.methods.flatMap((method) => {
-    const rows = report.strategies.filter((row) => row.method === method);
-    if (rows.length === 0) return [];
-    const suffix = report.methods.length > 1 ? `, by ${words.METHOD_TITLES[method]}` : '';
-    const differences = differenceTable(rows, method, suffix);
-    return [accuracyTable(rows, method, suffix), ...(differences === null ? [] : [differences])];
-  });
+/** Name and value of each thing that was measured, on what, and from what: the head of every report. */
+export function facts({ manifest, users, cells }: Report): Array<[string, string]> {
+  const { base, server, pool, seed, machine, commit, started, finished, createdBy, plannedCells } = manifest;
+  const ended =
+    finished === null
+      ? 'not finished'
+      : `took ${words.milliseconds(Math.max(0, Date.parse(finished) - Date.parse(started)))}`;
+  const twelveDigits = commit?.replace(/^([0-9a-f]{12})[0-9a-f]*/, '$1');
+  const all: Array<[string, string | null]> = [
+    ['On the device', `${base.name}, ${words.count(base.parameters)} parameters`],
+    ['Server', server && (server.baseUrl === '' ? server.name : `${server.name} (${server.baseUrl})`)],
+    [
+      'Pool',
+      pool &&
+        `${pool.N} base LoRAs of rank ${pool.r}, ${words.count(pool.parameters)} parameters; ${pool.embedding}${pool.centred ? ', centred' : ''}, tau ${pool.tau}`,
+    ],
+    ['Users', String(users.length)],
+    ['Cells', `${cells} of ${plannedCells}`],
+    ['Seed', String(seed)],
+    ['Started', `${started.slice(0, 16).replace('T', ' ')}, ${ended}`],
+    ['Machine', machine],
+    ['Made by', `${createdBy}${commit === null ? '' : `, commit ${twelveDigits}`}`],
+  ];
+  return all.filter((fact): fact is [string, string] => fact[1] !== null);
 }
 
-function accuracyTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable {
+/** All tables; those without rows are left out. */
+export function reportTables(report: Report): ReportTable[] {
+  return [
+    ...accuracyTables(report),
+    costTable(report),
+    ...hybridSummaryTables(report),
+    ...hybridTables(report).flat(),
+    routedTable(report),
+    ablationTable(report),
+    conditionsTable(report),
+    loadTable(report),
+    loadTimesTable(report),
+    userTable(report),
+  ].filter((table) => table !== null);
+}
+
+/**
+ * What a terminal shows: not the table of users, which is as wide as there are strategies, and of the hybrid ones only those
+ * of the first strategy on the device.
+ */
+export function terminalTables(report: Report): ReportTable[] {
+  const others = hybridTables(report).slice(1).flat();
+  const left = new Set(['users', ...others.map(({ id }) => id)]);
+  return reportTables(report).filter(({ id }) => !left.has(id));
+}
+
+/** For each method of scoring: accuracy, the best first and by kind of user; then differences to one LoRA and to LoraHub. */
+export function accuracyTables(report: Report): ReportTable[] {
+  return report.methods
+    .flatMap((method) => {
+      const rows = report.strategies.filter((row) => row.method === method);
+      const suffix = report.methods.length > 1 ? `, by ${words.METHOD_TITLES[method]}` : '';
+      return [accuracyTable(rows, method, suffix), differenceTable(rows, method, suffix)];
+    })
+    .filter((table) => table !== null);
+}
+
+const strategyColumn = text('strategy', ({ title }: StrategyRow) => title);
+const isStrong = ({ strategy }: StrategyRow) => isCrayon(strategy);
+
+function accuracyTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable | null {
   const kinds = kindsOf(rows);
   const several = kinds.length > 1;
   const users = Math.max(...rows.map((row) => row.accuracy.users));
@@ -28,30 +84,24 @@ function accuracyTable(rows: readonly StrategyRow[], method: ScoringMethod, suff
       several ? '; then the mean for each kind of user' : ''
     }.`,
     `Answers are judged by: ${words.METHOD_TITLES[method]}.`,
-  ];
-  if (rows.some((row) => row.accuracy.users < users)) {
-    notes.push('A row of fewer users is not comparable with the others: see the paired differences.');
-  }
-  if (rows.some(({ accuracy }) => accuracy.low === accuracy.high)) {
-    notes.push(
+    ...when(
+      rows.some((row) => row.accuracy.users < users),
+      'A row of fewer users is not comparable with the others: see the paired differences.',
+    ),
+    ...when(
+      rows.some(({ accuracy }) => accuracy.low === accuracy.high),
       'An interval without width says that all answers were right, or all wrong; with few examples it is no certainty.',
-    );
-  }
-  return table(
-    `accuracy-${method}`,
-    `Accuracy by strategy${suffix}`,
-    ['strategy', 'users', 'accuracy', ...(several ? kinds.map((kind) => words.KIND_TITLES[kind]) : [])],
-    rows.map((row) => ({
-      cells: [
-        row.title,
-        String(row.accuracy.users),
-        words.interval(row.accuracy),
-        ...(several ? kinds.map((kind) => estimateOrDash(row.byKind[kind])) : []),
-      ],
-      strong: isCrayon(row.strategy),
-    })),
-    { notes },
-  );
+    ),
+  ];
+  return table({ id: `accuracy-${method}`, title: `Accuracy by strategy${suffix}`, notes, isStrong }, rows, [
+    strategyColumn,
+    figure('users', (row) => String(row.accuracy.users)),
+    figure('accuracy', (row) => words.interval(row.accuracy)),
+    ...when(
+      several,
+      ...kinds.map((kind) => figure(words.KIND_TITLES[kind], (row: StrategyRow) => estimateOrDash(row.byKind[kind]))),
+    ),
+  ]);
 }
 
 /** Kinds of user that any of the rows has. */
@@ -59,83 +109,76 @@ export function kindsOf(rows: readonly StrategyRow[]): UserKind[] {
   return USER_KINDS.filter((kind) => rows.some((row) => row.byKind[kind] !== undefined));
 }
 
-/** With the method, where the run has more than one. */
-function rowTitle({ title, method }: { title: string; method: ScoringMethod }, methods: Report['methods']) {
-  return methods.length > 1 ? `${title} (${method})` : title;
-}
-
 function estimateOrDash(estimate: Estimate | undefined): string {
   return estimate === undefined ? '-' : words.points(estimate.estimate);
 }
 
 function differenceTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable | null {
-  const references = [...new Set(rows.flatMap((row) => row.differences.map((d) => d.reference)))].sort(
-    compareReferences,
-  );
-  if (references.length === 0) return null;
+  const references = new Set(rows.flatMap((row) => row.differences.map((d) => d.reference)));
   return table(
-    `differences-${method}`,
-    `Differences, paired by example${suffix}`,
-    ['strategy', ...references.map((reference) => `to ${strategyTitle(reference)}`)],
-    rows
-      .filter((row) => row.differences.length > 0)
-      .map((row) => {
-        const found = references.map((reference) => row.differences.find((d) => d.reference === reference)?.difference);
-        return {
-          cells: [row.title, ...found.map((d) => (d === undefined ? '-' : words.signedInterval(d)))],
-          strong: isCrayon(row.strategy),
-          clear: found.flatMap((d, i) => (d !== undefined && words.isClear(d) ? [i + 1] : [])),
-        };
-      }),
     {
+      id: `differences-${method}`,
+      title: `Differences, paired by example${suffix}`,
       notes: [
         'Points of accuracy, on the users and examples that both have, with 95 % intervals. Those that leave out zero stand out. Nothing is corrected for the number of comparisons.',
       ],
+      isStrong,
     },
+    rows.filter((row) => row.differences.length > 0),
+    [
+      strategyColumn,
+      ...[...references]
+        .sort(compareReferences)
+        .map((reference) =>
+          figure(`to ${strategyTitle(reference)}`, (row: StrategyRow) =>
+            difference(row.differences.find((d) => d.reference === reference)?.difference),
+          ),
+        ),
+    ],
   );
 }
 
 /** What each strategy costs. */
 export function costTable({ strategies, methods }: Report): ReportTable | null {
-  if (strategies.length === 0) return null;
-  const priced = strategies.some((row) => row.costPer1000 !== null);
-  const normalised = strategies.some((row) => row.accuracyNorm !== null);
-  return table(
-    'costs',
-    'What it costs',
-    [
-      'strategy',
-      'loss',
-      ...(normalised ? ['acc_norm'] : []),
-      'customise',
-      'to server',
-      'adapter',
-      'parameters',
-      'p50',
-      'p95',
-      ...(priced ? ['per 1,000'] : []),
-    ],
-    strategies.map((row) => ({
-      cells: [
-        rowTitle(row, methods),
-        words.decimal(row.loss),
-        ...(normalised ? [row.accuracyNorm === null ? '-' : words.points(row.accuracyNorm)] : []),
-        words.milliseconds(row.customisationMs),
-        words.bytes(row.bytesToServer),
-        words.bytes(row.adapterBytes),
-        words.count(row.adapterParameters),
-        words.milliseconds(row.latencyP50),
-        words.milliseconds(row.latencyP95),
-        ...(priced ? [words.decimal(row.costPer1000, 2)] : []),
-      ],
-      strong: isCrayon(row.strategy),
-    })),
-    {
-      notes: [
-        'Means over users: held-out loss in nats a token; time from the examples to a ready adapter; bytes that leave the device; adapter size and parameters; percentiles of the time of one answer alone.',
-      ],
-    },
-  );
+  const isPriced = strategies.some((row) => row.costPer1000 !== null);
+  const isNormalised = strategies.some((row) => row.accuracyNorm !== null);
+  const notes = [
+    'Means over users: held-out loss in nats a token; time from the examples to a ready adapter; bytes that leave the device; adapter size and parameters; percentiles of the time of one answer alone.',
+  ];
+  return table({ id: 'costs', title: 'What it costs', notes, isStrong }, strategies, [
+    text('strategy', (row) => words.withMethod(row, methods)),
+    figure('loss', (row) => words.decimal(row.loss)),
+    ...when(
+      isNormalised,
+      figure('acc_norm', ({ accuracyNorm }: StrategyRow) => (accuracyNorm === null ? '-' : words.points(accuracyNorm))),
+    ),
+    figure('customise', (row) => words.milliseconds(row.customisationMs)),
+    figure('to server', (row) => words.bytes(row.bytesToServer)),
+    figure('adapter', (row) => words.bytes(row.adapterBytes)),
+    figure('parameters', (row) => words.count(row.adapterParameters)),
+    ...timeColumns,
+    ...when(isPriced, priceColumn),
+  ]);
+}
+
+const timeColumns = [
+  figure('p50', (row: StrategyRow | OptionRow) => words.milliseconds(row.latencyP50)),
+  figure('p95', (row: StrategyRow | OptionRow) => words.milliseconds(row.latencyP95)),
+];
+const shareColumn = figure('server share', (row: { serverShare: number }) => words.percent(row.serverShare));
+const priceColumn = figure('per 1,000', (row: StrategyRow) => words.decimal(row.costPer1000, 2));
+
+/** Cells that were routed while they ran. */
+export function routedTable({ routed }: Report): ReportTable | null {
+  const notes = ['Measured on a running router, with its thresholds set beforehand.'];
+  return table({ id: 'routed', title: 'Hybrid: as it was routed', notes }, routed, [
+    strategyColumn,
+    figure('users', (row) => String(row.accuracy.users)),
+    figure('accuracy', (row) => words.interval(row.accuracy)),
+    shareColumn,
+    ...timeColumns,
+    priceColumn,
+  ]);
 }
 
 /** One option at a time, next to the defaults. */
@@ -149,44 +192,29 @@ export function conditionsTable(report: Report): ReportTable | null {
 }
 
 function optionTable(id: string, title: string, rows: readonly OptionRow[], report: Report): ReportTable | null {
-  if (rows.length === 0) return null;
   const { methods, strategies } = report;
-  const isHybrid = rows.some((row) => row.serverShare > 0);
   const defaults = strategies.filter((row) => rows.some((r) => r.strategy === row.strategy && r.method === row.method));
-  const says = defaults.map(
-    (row) =>
-      `${rowTitle(row, methods)} at its defaults has ${words.interval(row.accuracy)} and a loss of ${words.decimal(row.loss)}.`,
-  );
-  return table(
-    id,
-    title,
-    [
-      'strategy',
-      'option',
-      'setting',
-      'accuracy',
-      'to the defaults',
-      'loss',
-      'customise',
-      ...(isHybrid ? ['server share', 'p50', 'p95'] : []),
-    ],
-    rows.map((row) => ({
-      cells: [
-        rowTitle({ title: strategyTitle(row.strategy), method: row.method }, methods),
-        row.option,
-        row.setting,
-        words.interval(row.accuracy),
-        row.difference === null ? '-' : words.signedInterval(row.difference),
-        words.decimal(row.loss),
-        words.milliseconds(row.customisationMs),
-        ...(isHybrid
-          ? [words.percent(row.serverShare), words.milliseconds(row.latencyP50), words.milliseconds(row.latencyP95)]
-          : []),
-      ],
-      clear: row.difference !== null && words.isClear(row.difference) ? [4] : [],
-    })),
-    { words: 3, notes: ['Points of accuracy; differences are paired by example, with 95 % intervals.', ...says] },
-  );
+  const notes = [
+    'Points of accuracy; differences are paired by example, with 95 % intervals.',
+    ...defaults.map(
+      (row) =>
+        `${words.withMethod(row, methods)} at its defaults has ${words.interval(row.accuracy)} and a loss of ${words.decimal(row.loss)}.`,
+    ),
+  ];
+  return table({ id, title, notes }, rows, [
+    text('strategy', ({ strategy, method }) => words.withMethod({ title: strategyTitle(strategy), method }, methods)),
+    text('option', (row) => row.option),
+    text('setting', (row) => row.setting),
+    figure('accuracy', (row) => words.interval(row.accuracy)),
+    figure('to the defaults', (row) => difference(row.difference)),
+    figure('loss', (row) => words.decimal(row.loss)),
+    figure('customise', (row) => words.milliseconds(row.customisationMs)),
+    ...when<Column<OptionRow>>(
+      rows.some((row) => row.serverShare > 0),
+      shareColumn,
+      ...timeColumns,
+    ),
+  ]);
 }
 
 /** Users down, strategies across: too wide for a terminal. A user judged by two methods has two rows. */
@@ -207,16 +235,15 @@ export function userRows(report: Report): UserRow[] {
   const { strategies, users, methods } = report;
   const columns = userColumns(report);
   return users.flatMap((user) => {
-    const own = methods.filter((method) =>
-      strategies.some((row) => row.method === method && row.byUser.some((u) => u.user === user.title)),
-    );
-    return own.map((method) => ({
+    const ofUser = (row: StrategyRow) => row.byUser.find((u) => u.user === user.title)?.accuracy;
+    const judges = methods.filter((method) => strategies.some((row) => row.method === method && ofUser(row)));
+    return judges.map((method) => ({
       user,
       method,
-      title: own.length > 1 ? `${user.title} (${method})` : user.title,
+      title: judges.length > 1 ? `${user.title} (${method})` : user.title,
       accuracies: columns.map(({ strategy }) => {
         const row = strategies.find((r) => r.strategy === strategy && r.method === method);
-        return row?.byUser.find((u) => u.user === user.title)?.accuracy;
+        return row && ofUser(row);
       }),
     }));
   });
@@ -224,21 +251,72 @@ export function userRows(report: Report): UserRow[] {
 
 export function userTable(report: Report): ReportTable | null {
   const rows = userRows(report);
-  if (rows.length < 2) return null;
   return table(
-    'users',
-    'Accuracy of each user',
-    ['user', 'kind', 'tasks', 'judged by', 'k', ...userColumns(report).map((column) => column.title)],
-    rows.map(({ user, method, title, accuracies }) => ({
-      cells: [
-        title,
-        words.KIND_TITLES[user.kind],
-        user.tasks.join(', '),
-        method,
-        String(user.k),
-        ...accuracies.map(estimateOrDash),
-      ],
-    })),
-    { words: 4, notes: ['Points of accuracy.'] },
+    { id: 'users', title: 'Accuracy of each user', notes: ['Points of accuracy.'] },
+    rows.length < 2 ? [] : rows,
+    [
+      text('user', ({ title }) => title),
+      text('kind', ({ user }) => words.KIND_TITLES[user.kind]),
+      text('tasks', ({ user }) => user.tasks.join(', ')),
+      text('judged by', ({ method }) => method),
+      figure('k', ({ user }) => String(user.k)),
+      ...userColumns(report).map(({ title }, i) => figure(title, (row: UserRow) => estimateOrDash(row.accuracies[i]))),
+    ],
   );
+}
+
+const placeOf = ({ pattern, device, network }: LoadCell) => [pattern, device, network] as const;
+const PLACE = ['pattern', 'device', 'network'];
+
+/** What each load pattern got done. */
+export function loadTable({ load }: Report): ReportTable | null {
+  const limits = new Set(
+    load.map(({ goodputLimits }) =>
+      Object.entries(goodputLimits)
+        .map(([name, ms]) => `${name} ${words.milliseconds(ms)}`)
+        .join(', '),
+    ),
+  );
+  const failures = load.filter(({ failed }) => failed > 0);
+  const notes = [
+    ...[...limits].filter((limit) => limit !== '').map((limit) => `Goodput: requests within ${limit}.`),
+    ...failures.map((cell) => {
+      const codes = Object.entries(cell.failures).map(([code, n]) => `${code} ${n}`);
+      return `${placeOf(cell).join(', ')}: ${words.plural(cell.failed, 'failure')} (${codes.join(', ')}), not among the times.`;
+    }),
+  ];
+  return table({ id: 'load', title: 'Load', notes }, load, [
+    ...PLACE.map((name, i) => text(name, (cell: LoadCell) => placeOf(cell)[i]!)),
+    figure('done', (cell) => words.count(cell.completed)),
+    figure('failed', (cell) => words.count(cell.failed)),
+    figure('requests/s', (cell) => words.decimal(cell.requestThroughput, 2)),
+    figure('tokens/s', (cell) => words.decimal(cell.outputThroughput, 1)),
+    figure('goodput/s', (cell) => words.decimal(cell.goodput, 2)),
+    shareColumn,
+  ]);
+}
+
+/** Time percentiles of each load pattern, and of each source where both answered. */
+export function loadTimesTable({ load }: Report): ReportTable | null {
+  const rows = load.flatMap((cell) => {
+    const all = Object.keys(cell.e2e);
+    const sources = all.length > 2 ? all : all.slice(0, 1); // `all` and one source say the same
+    return sources.map((source, i) => ({ cell, source, place: i === 0 ? placeOf(cell) : ['', '', ''] }));
+  });
+  const times = { TTFT: 'ttft', TPOT: 'tpot', ITL: 'itl', 'end to end': 'e2e' } as const;
+  const notes = [
+    'TTFT: time to the first token that is not empty; TPOT: time for each token after it; ITL: gap between two tokens.',
+  ];
+  return table({ id: 'load-times', title: 'Load: times in milliseconds, p50 / p95 / p99', notes }, rows, [
+    ...PLACE.map((name, i) => text(name, ({ place }: (typeof rows)[number]) => place[i]!)),
+    text('source', ({ source }) => source),
+    ...Object.entries(times).map(([head, key]) =>
+      figure(head, ({ cell, source }: (typeof rows)[number]) => percentiles(cell[key][source])),
+    ),
+  ]);
+}
+
+function percentiles(summary: LatencySummary | undefined): string {
+  if (summary === undefined) return '-';
+  return [summary.p50, summary.p95, summary.p99].map((ms) => (ms < 10 ? ms.toFixed(1) : words.count(ms))).join(' / ');
 }

@@ -79,6 +79,14 @@ export function decimal(x: number | null, digits = 3): string {
   return x === null || !Number.isFinite(x) ? '-' : x.toFixed(digits);
 }
 
+/** The title, with the method of scoring where the run has more than one. */
+export function withMethod(
+  { title, method }: { title: string; method: ScoringMethod },
+  methods: readonly ScoringMethod[],
+): string {
+  return methods.length > 1 ? `${title} (${method})` : title;
+}
+
 export function plural(n: number, noun: string): string {
   return `${formatCount(n)} ${noun}${n === 1 ? '' : 's'}`;
 }

@@ -1,15 +1,13 @@
 /** The work and the words of `crayon bench report`; loaded only when it runs. */
 
 import { join } from 'node:path';
-import { terminalTables } from '../../bench/report/all-tables.js';
-import { compareRuns } from '../../bench/report/compare.js';
-import { compareTables } from '../../bench/report/compare-tables.js';
-import { facts } from '../../bench/report/facts.js';
+import { compareRuns, compareTables } from '../../bench/report/compare.js';
 import { reportHtml } from '../../bench/report/html/page.js';
 import { reportMarkdown } from '../../bench/report/markdown.js';
 import { readRun } from '../../bench/report/read.js';
 import { buildReport, type Report } from '../../bench/report/report.js';
 import type { ReportTable } from '../../bench/report/table.js';
+import { facts, terminalTables } from '../../bench/report/tables.js';
 import { short, visible } from '../../bench/report/words.js';
 import { ensureDirectory, writeFileAtomic } from '../../files/atomic.js';
 import type { Terminal } from '../terminal.js';
@@ -49,7 +47,7 @@ function printTable({ title, head, align, rows, notes }: ReportTable, terminal: 
   const cells = rows.map((row) =>
     row.cells.map((cell, i) => {
       const text = short(cell, MAX_CELL);
-      return (row.strong && i === 0) || row.clear?.includes(i) ? bold(text) : text;
+      return (row.strong && i === 0) || row.clear.includes(i) ? bold(text) : text;
     }),
   );
   terminal.table(

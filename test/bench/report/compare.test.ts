@@ -3,8 +3,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { compareRuns } from '../../../src/bench/report/compare.js';
-import { compareTables } from '../../../src/bench/report/compare-tables.js';
+import { compareRuns, compareTables } from '../../../src/bench/report/compare.js';
 import { readRun } from '../../../src/bench/report/read.js';
 import { answer, cell, demoRun, type RunContents, run, smallRun, user, writeRun } from '../../helpers/bench-run.js';
 import { errorOf, temporaryRoot } from '../../helpers/files.js';

@@ -3,11 +3,11 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { reportTables, terminalTables } from '../../../src/bench/report/all-tables.js';
 import { reportHtml } from '../../../src/bench/report/html/page.js';
 import { ranks, routingScores } from '../../../src/bench/report/hybrid.js';
 import { readRun } from '../../../src/bench/report/read.js';
 import { buildReport, type Report } from '../../../src/bench/report/report.js';
+import { reportTables, terminalTables } from '../../../src/bench/report/tables.js';
 import { answer, cell, type RunContents, run, smallRun, user, writeRun } from '../../helpers/bench-run.js';
 import { temporaryRoot } from '../../helpers/files.js';
 

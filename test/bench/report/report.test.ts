@@ -3,9 +3,9 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { terminalTables } from '../../../src/bench/report/all-tables.js';
 import { readRun } from '../../../src/bench/report/read.js';
 import { buildReport, type Report } from '../../../src/bench/report/report.js';
+import { terminalTables } from '../../../src/bench/report/tables.js';
 import type { RunManifest } from '../../../src/bench/types.js';
 import { answer, cell, type RunContents, run, smallRun, user, writeRun } from '../../helpers/bench-run.js';
 import { temporaryRoot } from '../../helpers/files.js';

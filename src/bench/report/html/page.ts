@@ -4,15 +4,12 @@
  */
 
 import { isCrayon } from '../../strategies/names.js';
-import type { Comparison } from '../compare.js';
-import { compareTables } from '../compare-tables.js';
-import { facts } from '../facts.js';
+import { type Comparison, compareTables } from '../compare.js';
 import type { Report } from '../report.js';
-import { groupBy } from '../strategies.js';
 import type { ReportTable } from '../table.js';
 import * as tables from '../tables.js';
-import * as hybridTables from '../tables-hybrid.js';
-import { visible } from '../words.js';
+import { hybridGroups, hybridSummaryTables, hybridTables } from '../tables-hybrid.js';
+import { visible, withMethod } from '../words.js';
 import * as figures from './figures.js';
 import { html, type Markup, NOTHING } from './markup.js';
 import { STYLE } from './style.js';
@@ -53,7 +50,7 @@ function sectionsOf(report: Report, comparison: Comparison | null): Section[] {
   add('strategies', 'Accuracy by strategy', ...strategyContent(report));
   if (comparison !== null) add('comparison', 'Comparison', ...comparedContent(comparison));
   if (hybrid !== null) add('hybrid', 'Hybrid: accuracy against server share', ...hybridContent(report));
-  add('routed', 'Hybrid as it was routed', tableHtml(hybridTables.routedTable(report)));
+  add('routed', 'Hybrid as it was routed', tableHtml(tables.routedTable(report)));
   if (users.length > 1 && strategies.length > 0) {
     const full = html`<details><summary>The same as a table, with kinds and tasks</summary>${tableHtml(tables.userTable(report))}</details>`;
     add('users', 'Each user', figures.userFigure(report), full);
@@ -62,7 +59,7 @@ function sectionsOf(report: Report, comparison: Comparison | null): Section[] {
   if (latency.length > 0) add('latency', 'Latency', figures.latencyFigure(report));
   add('ablation', 'Ablation, one option at a time', tableHtml(tables.ablationTable(report)));
   add('conditions', 'Devices and networks', tableHtml(tables.conditionsTable(report)));
-  add('load', 'Load', tableHtml(hybridTables.loadTable(report)), captioned(hybridTables.loadTimesTable(report)));
+  add('load', 'Load', tableHtml(tables.loadTable(report)), captioned(tables.loadTimesTable(report)));
   if (coefficients.length > 0) {
     add('coefficients', 'Coefficients of the blends', ...coefficientContent(report));
   }
@@ -105,25 +102,24 @@ function coefficientContent({ coefficients, clusterTasks }: Report): Markup[] {
 
 /** The summaries, then Crayon's fixed blend and its per-query gate by the main method; what is beside them is folded. */
 function hybridContent(report: Report): Markup[] {
-  const { rows, remarks } = report.hybrid!;
-  const groups = [...groupBy(rows, (row) => `${row.edgeStrategy}\n${row.method}`).values()];
-  const all = hybridTables.hybridTables(report).map(captioned);
-  if (groups.length === 0) return remarks.map((remark) => html`<p class="what">${remark}</p>`);
-  const drawn = groups.map((own, i) => {
-    const { edgeStrategy, method } = own[0]!;
-    const name = html`${hybridTables.edgeName(own[0]!, report)} on the device`;
-    const picture = figures.hybridFigure(own);
-    const numbers = html`${all[2 * i] ?? NOTHING}${all[2 * i + 1] ?? NOTHING}`;
+  const groups = hybridGroups(report);
+  const all = hybridTables(report);
+  if (groups.length === 0) return report.hybrid!.remarks.map((remark) => html`<p class="what">${remark}</p>`);
+  const drawn = groups.map((rows, i) => {
+    const { edgeStrategy, method } = rows[0]!;
+    const name = html`${withMethod(rows[0]!, report.methods)} on the device`;
+    const picture = figures.hybridFigure(rows);
+    const numbers = html`${all[i]!.map(captioned)}`;
     const isOpen = i === 0 || (isCrayon(edgeStrategy) && method === report.methods[0]);
     return isOpen
       ? html`<h3>${name}</h3>${picture}<details><summary>The same as tables, at other shares too</summary>${numbers}</details>`
       : html`<details><summary>${name}</summary>${picture}${numbers}</details>`;
   });
-  return [...hybridTables.hybridSummaryTables(report).map(captioned), ...drawn];
+  return [...hybridSummaryTables(report).map(captioned), ...drawn];
 }
 
 function aboutRun(report: Report): Markup {
-  const rows = facts(report).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`);
+  const rows = tables.facts(report).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`);
   const config = JSON.stringify(report.manifest.config, null, 2) ?? '';
   // Line by line: a line break is the one control character that belongs here.
   const lines = config.split('\n').map((line, i) => html`${i === 0 ? '' : NEWLINE}${visible(line)}`);
@@ -142,7 +138,7 @@ function tableHtml(table: ReportTable | null): Markup {
   const { title, head, align, rows, notes } = table;
   const number = (i: number) => (align[i] === 'right' ? 'number' : '');
   return html`<div class="scroll"><table aria-label="${title}"><thead><tr>${head.map((name, i) => html`<th scope="col" class="${number(i)}">${name}</th>`)}</tr></thead><tbody>${rows.map(
-    ({ cells, strong = false, clear = [] }) =>
+    ({ cells, strong, clear }) =>
       html`<tr class="${strong ? 'strong' : ''}">${cells.map((cell, i) =>
         i === 0
           ? html`<th scope="row" title="${cell}">${cell}</th>`
