@@ -166,8 +166,8 @@ describe('the hybrid at 20 % server share', () => {
   it('draws a curve for each signal and none for the controls', () => {
     const page = reportHtml(report);
     const curves = (signal: string) => page.split(`<path class="curve ${signal}" d="M`).length - 1;
-    // of two strategies, wide and narrow, each once in the legend
-    expect(['confidence', 'scope', 'calibrated', 'calibrated-user'].map(curves)).toEqual([8, 4, 8, 8]);
+    // of two strategies, each once in the picture and once in the legend
+    expect(['confidence', 'scope', 'calibrated', 'calibrated-user'].map(curves)).toEqual([4, 2, 4, 4]);
     expect(page).not.toContain('curve user-alone');
     expect(page).not.toContain('curve other-users');
   });
