@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../../src/core/random.js';
-import { bootstrap, bootstrapDifference, bootstrapInterval, mean, quantile } from '../../src/core/stats.js';
+import { bootstrap, bootstrapInterval, bootstrapStrata, mean, quantile } from '../../src/core/stats.js';
 
 describe('bootstrap', () => {
   it('is a function of its seed', () => {
@@ -44,8 +44,12 @@ describe('bootstrap', () => {
   it('keeps pairs together: the difference of paired values may be certain though each is not', () => {
     const a = Array.from({ length: 50 }, (_, i) => i);
     const b = a.map((x) => x - 0.25);
-    expect(bootstrapDifference(a, b, { seed: 3 })).toEqual({ estimate: 0.25, low: 0.25, high: 0.25 });
-    expect(() => bootstrapDifference([1, 2], [1], { seed: 3 })).toThrow(/not of the same items/);
+    const weighted = (values: number[], weights: Int32Array) =>
+      values.reduce((sum, value, i) => sum + weights[i]! * value, 0) / values.length;
+    const statistics = (weights: Int32Array) => [weighted(a, weights), weighted(a, weights) - weighted(b, weights)];
+    const [alone, difference] = bootstrapStrata([20, 30], statistics, { seed: 3 });
+    expect(alone!.high - alone!.low).toBeGreaterThan(1);
+    for (const end of Object.values(difference!)) expect(end).toBeCloseTo(0.25, 12);
   });
 
   it('leaves out draws whose statistic has no value', () => {

@@ -1,9 +1,6 @@
 /** Hybrid curves of a run: edge and server answers paired by user and example, sorted by the routing signals they carry. */
 
 import type { BootstrapOptions } from '../../core/stats.js';
-import { EDGES, SERVER, strategyTitle } from '../strategies/names.js';
-import type { AnswerRecord, ScoringMethod } from '../types.js';
-import { heldOutScores, type RuleKind, type UserAnswers } from './calibrated-rule.js';
 import {
   type HybridCurve,
   type HybridIntervals,
@@ -11,7 +8,10 @@ import {
   hybridIntervals,
   type Routable,
   type SharePoint,
-} from './hybrid-curve.js';
+} from '../../routing/calibrate/hybrid-curve.js';
+import { EDGES, SERVER, strategyTitle } from '../strategies/names.js';
+import type { AnswerRecord, ScoringMethod } from '../types.js';
+import { heldOutScores, type RuleKind, type UserAnswers } from './calibrated-rule.js';
 import type { AnsweredCell } from './read.js';
 import { exampleId, type Unit, unitId } from './units.js';
 

@@ -4,10 +4,9 @@
  * more seeds make a steadier score and not more examples.
  */
 
-import type { BootstrapOptions, Interval } from '../../core/stats.js';
+import { type BootstrapOptions, type Interval, meanOverStrata } from '../../core/stats.js';
 import type { AnswerRecord, ScoringMethod, UserInfo } from '../types.js';
 import type { AnsweredCell } from './read.js';
-import { meanOverStrata } from './resample.js';
 
 export interface Unit extends UserInfo {
   id: string;

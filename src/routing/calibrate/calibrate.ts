@@ -9,14 +9,14 @@
  */
 
 import { createRandom } from '../../core/random.js';
-import { bootstrap, bootstrapInterval, type Interval, standardError } from '../../core/stats.js';
+import { bootstrap, bootstrapInterval, type Interval, meanAt, standardError } from '../../core/stats.js';
 import type { CorrectnessWeights } from '../signals/correctness.js';
 import type { SignalName, Thresholds } from '../signals/index.js';
 import type { ConfidenceMeasure } from '../signals/signal.js';
 import { accuracyCurve, type Curve } from './curve.js';
 import { type CalibrationData, type CalibrationRecord, calibrationData, thresholdsOf, toServer } from './data.js';
 import { type Combination, combinationsOf, effortOf, fitted, heldOutFolds, heldOutRouting } from './fit.js';
-import { mean, meets, type Outcome, outcomeOf, solveCuts, type Target } from './rule.js';
+import { meets, type Outcome, outcomeOf, solveCuts, type Target } from './rule.js';
 
 export interface CalibrateOptions {
   target: Target;
@@ -134,14 +134,14 @@ function judge(
   const held = heldOutFolds(data, { signals, features }, folds);
   const routed = heldOutRouting(held, data.n, signals, target);
   const all = Array.from({ length: data.n }, (_, i) => i);
-  const gap = mean(data.server, all) - mean(data.edge, all);
+  const gap = meanAt(data.server, all) - meanAt(data.edge, all);
   const values = Float64Array.from(all, (i) => (routed[i] ? data.server[i]! - gap : data.edge[i]!));
-  const edge = mean(data.edge, all);
+  const edge = meanAt(data.edge, all);
   const { share, accuracy } = outcomeOf(data, all, (i) => routed[i] === 1);
   return {
     signals,
     features,
-    gain: mean(values, all) - edge,
+    gain: meanAt(values, all) - edge,
     gainStderr: gainStderr(data, values),
     share,
     accuracy,

@@ -5,10 +5,11 @@
  * random routing has one half.
  */
 
-import { bootstrap, type Interval } from '../../core/stats.js';
+import { bootstrap, type Interval, meanAt } from '../../core/stats.js';
 import type { CalibrationData } from './data.js';
 import { type Combination, heldOutFolds, heldOutRouting } from './fit.js';
-import { mean, outcomeOf } from './rule.js';
+import { areaRecovered, gainAt, oracleOf } from './hybrid-curve.js';
+import { outcomeOf } from './rule.js';
 
 export interface CurvePoint {
   /** share that the cuts were chosen for on the other folds, and the one that came out on the held-out ones */
@@ -56,9 +57,11 @@ export function accuracyCurve(
     return heldOutRouting(held, data.n, signals, { kind: 'share', value: share });
   });
   const all = Array.from({ length: data.n }, (_, i) => i);
-  const oracle = oracleGains(data);
-  const edge = mean(data.edge, all);
-  const gap = mean(data.server, all) - edge;
+  const oracle = oracleOf(all.map((i) => ({ edge: data.edge[i]!, server: data.server[i]! })))(
+    new Int32Array(data.n).fill(1),
+  );
+  const edge = meanAt(data.edge, all);
+  const gap = meanAt(data.server, all) - edge;
   const points = SHARES.map((targetShare, k): CurvePoint => {
     const isRouted = (i: number) => routed[k]![i] === 1;
     const { share, costPer1000 } = outcomeOf(data, all, isRouted);
@@ -68,7 +71,7 @@ export function accuracyCurve(
       share,
       accuracy,
       random: edge + share * gap,
-      oracle: edge + interpolate(oracle, share),
+      oracle: edge + gainAt(oracle, share * data.n) / data.n,
       costPer1000,
     };
   });
@@ -76,43 +79,23 @@ export function accuracyCurve(
   return {
     points,
     apgr: bootstrap(data.n, (at) => apgrOf(data, routed, at), { seed, resamples, level }),
-    oracleApgr: trapezoid(oracle.map((gain, k): Point => [k / data.n, gain])) / gap,
+    oracleApgr: areaRecovered(oracle, gap),
   };
 }
 
-type Point = [share: number, gain: number];
-
 /** Average part of the gap that is recovered, over the records at `indices`. NaN where they leave no gap. */
 function apgrOf(data: CalibrationData, routed: readonly Uint8Array[], indices: Int32Array): number {
-  const edge = mean(data.edge, indices);
-  const gap = mean(data.server, indices) - edge;
-  if (gap <= 0) return Number.NaN;
-  const points = routed.map((flags): Point => {
-    const { share, accuracy } = outcomeOf(data, indices, (i) => flags[i] === 1);
-    return [share, accuracy - edge];
+  const knots = routed.map((flags) => {
+    let [sent, gain] = [0, 0];
+    for (const i of indices) {
+      if (flags[i] === 0) continue;
+      sent++;
+      gain += data.server[i]! - data.edge[i]!;
+    }
+    return { sent, gain };
   });
-  return trapezoid(points.sort((a, b) => a[0] - b[0])) / gap;
-}
-
-/** Gain over the device alone when the oracle may send k of the n queries: it sends first where the server helps most. */
-function oracleGains(data: CalibrationData): number[] {
-  const gains = Array.from(data.server, (score, i) => score - data.edge[i]!).sort((a, b) => b - a);
-  const sums = [0];
-  for (const gain of gains) sums.push(sums.at(-1)! + gain / data.n);
-  return sums;
-}
-
-function interpolate(values: readonly number[], share: number): number {
-  const at = share * (values.length - 1);
-  const low = Math.min(Math.floor(at), values.length - 2);
-  return values[low]! + (at - low) * (values[low + 1]! - values[low]!);
-}
-
-function trapezoid(points: readonly Point[]): number {
-  let area = 0;
-  for (let k = 1; k < points.length; k++) {
-    const [[x0, y0], [x1, y1]] = [points[k - 1]!, points[k]!];
-    area += ((x1 - x0) * (y0 + y1)) / 2;
-  }
-  return area;
+  knots.sort((a, b) => a.sent - b.sent);
+  const gap = meanAt(data.server, indices) - meanAt(data.edge, indices);
+  const curve = { sent: knots.map(({ sent }) => sent), gain: knots.map(({ gain }) => gain) };
+  return areaRecovered(curve, gap) ?? Number.NaN;
 }

@@ -4,6 +4,7 @@
  * the order of its suspicion.
  */
 
+import { meanAt } from '../../core/stats.js';
 import type { SignalName } from '../signals/index.js';
 import { type CalibrationData, type Cuts, cutBetween } from './data.js';
 
@@ -48,7 +49,7 @@ export function solveCuts(
   const last = signals.at(-1)!;
   const suspicion = data.suspicion[last];
   const order = [...indices].sort((a, b) => descending(suspicion[a]!, suspicion[b]!));
-  const gap = mean(data.server, indices) - mean(data.edge, indices);
+  const gap = meanAt(data.server, indices) - meanAt(data.edge, indices);
   let best: Solution | null = null;
   for (const cuts of gridOf(data, indices, signals.slice(0, -1))) {
     const found = cutLast(data, order, cuts, last, target);
@@ -162,10 +163,4 @@ function isBetter(a: Solution, b: Solution, target: Target, gap: number): boolea
 /** For sorting; unlike `b - a` it also orders infinities. */
 function descending(a: number, b: number): number {
   return a === b ? 0 : a > b ? -1 : 1;
-}
-
-export function mean(values: Float64Array, indices: ArrayLike<number>): number {
-  let sum = 0;
-  for (let j = 0; j < indices.length; j++) sum += values[indices[j]!]!;
-  return sum / indices.length;
 }

@@ -9,11 +9,11 @@ import {
   type UserAnswers,
 } from '../../../src/bench/report/calibrated-rule.js';
 import { routingScores } from '../../../src/bench/report/hybrid.js';
-import { hybridCurve } from '../../../src/bench/report/hybrid-curve.js';
 import type { AnswerRecord } from '../../../src/bench/types.js';
 import { fitLogistic, logisticProbability } from '../../../src/core/logistic.js';
 import { createRandom } from '../../../src/core/random.js';
 import { mean } from '../../../src/core/stats.js';
+import { hybridCurve } from '../../../src/routing/calibrate/hybrid-curve.js';
 import { answer } from '../../helpers/bench-run.js';
 
 const KINDS: RuleKind[] = ['all-users', 'per-user', 'user', 'other-users'];

@@ -10,19 +10,22 @@
  */
 
 import assert from 'node:assert/strict';
-import type { BootstrapOptions, Interval } from '../../core/stats.js';
-import { bootstrapStrata } from './resample.js';
+import { type GainCounts, randomGain } from '../../core/random-gain.js';
+import { type BootstrapOptions, bootstrapStrata, type Interval } from '../../core/stats.js';
 
-/** Both sources' judgement of one example, and how much the router wants to keep it on the device (larger: more). */
-export interface Routable {
-  /** 0 or 1 */
+/** Both sources' judgement of one example: 1 right, 0 wrong. */
+export interface Judged {
   edge: number;
   server: number;
+}
+
+/** The same, and how much the router wants to keep it on the device (larger: more). */
+export interface Routable extends Judged {
   score: number;
 }
 
 /** Points of a curve that rises from the edge's accuracy: expected gain, in answers, after `sent` queries went to the server. */
-interface Knots {
+export interface Knots {
   sent: number[];
   gain: number[];
 }
@@ -57,7 +60,7 @@ export function hybridCurve(items: readonly Routable[], shares: readonly number[
   assert.ok(n > 0, 'hybridCurve: no examples');
   const once = new Int32Array(n).fill(1);
   const knots = knotsOf(items, ascendingByScore(items), once);
-  const oracle = oracleKnots(items, once);
+  const oracle = neverFalling(oracleOf(items)(once));
   const counts = countGains(items);
   const edge = items.reduce((sum, item) => sum + item.edge, 0) / n;
   const server = items.reduce((sum, item) => sum + item.server, 0) / n;
@@ -120,6 +123,7 @@ export function hybridIntervals(
     'hybridIntervals: strata do not add up to the items',
   );
   const order = ascendingByScore(items);
+  const oracleAt = oracleOf(items);
   const PER_SHARE = 5;
   const statistics = (weights: Int32Array): number[] => {
     let edge = 0;
@@ -131,7 +135,7 @@ export function hybridIntervals(
     edge /= n;
     server /= n;
     const knots = knotsOf(items, order, weights);
-    const oracle = oracleKnots(items, weights);
+    const oracle = neverFalling(oracleAt(weights));
     const result = [edge, server, areaRecovered(knots, server - edge) ?? Number.NaN];
     for (const share of shares) {
       const gain = gainAt(knots, share * n) / n;
@@ -189,18 +193,26 @@ function knotsOf(items: readonly Routable[], order: Int32Array, weights: Int32Ar
   return knots;
 }
 
-/** The oracle sends what the server alone gets right, then stops: more would not help. */
-function oracleKnots(items: readonly Routable[], weights: Int32Array): Knots {
-  let useful = 0;
-  let n = 0;
-  for (let i = 0; i < items.length; i++) {
-    n += weights[i]!;
-    if (items[i]!.server > items[i]!.edge) useful += weights[i]!;
-  }
-  return { sent: [0, useful, n], gain: [0, useful, useful] };
+/**
+ * The curve of the oracle, which knows both answers and sends first where the server helps most. Past what helps it falls
+ * again: it must send the given share.
+ *
+ * @returns the curve of the items, each counted `weights[i]` times
+ */
+export function oracleOf(items: readonly Judged[]): (weights: Int32Array) => Knots {
+  const scored = items.map(({ edge, server }) => ({ edge, server, score: edge - server }));
+  const order = ascendingByScore(scored);
+  return (weights) => knotsOf(scored, order, weights);
 }
 
-function gainAt({ sent, gain }: Knots, m: number): number {
+/** That of an oracle that may send less: it stops where more would not help. */
+function neverFalling({ sent, gain }: Knots): Knots {
+  let most = 0;
+  return { sent, gain: gain.map((g) => (most = Math.max(most, g))) };
+}
+
+/** Gain where `m` queries are sent. */
+export function gainAt({ sent, gain }: Knots, m: number): number {
   let k = 1;
   while (k < sent.length - 1 && sent[k]! < m) k++;
   if (sent.length === 1) return 0;
@@ -210,7 +222,7 @@ function gainAt({ sent, gain }: Knots, m: number): number {
 }
 
 /** Mean over all shares of (accuracy - edge) / (server - edge), by the trapezoids between the knots, which is exact. */
-function areaRecovered({ sent, gain }: Knots, gap: number): number | null {
+export function areaRecovered({ sent, gain }: Knots, gap: number): number | null {
   if (gap <= 0) return null;
   const n = sent.at(-1)!;
   let area = 0;
@@ -218,81 +230,8 @@ function areaRecovered({ sent, gain }: Knots, gap: number): number | null {
   return area / n / n / gap;
 }
 
-/** How many examples change for the better, for the worse, and not at all, when the server answers. */
-export interface GainCounts {
-  better: number;
-  worse: number;
-  same: number;
-}
-
 function countGains(items: readonly Routable[]): GainCounts {
   const counts: GainCounts = { better: 0, worse: 0, same: 0 };
   for (const { edge, server } of items) counts[server > edge ? 'better' : server < edge ? 'worse' : 'same']++;
   return counts;
-}
-
-/**
- * Exact spread of random routing: of n examples m are drawn without replacement, so the numbers of better and worse ones
- * among them follow the multivariate hypergeometric distribution. A fraction of a query is the next one with that chance.
- *
- * @returns the quantiles (1 - level) / 2 and (1 + level) / 2 of the gain in answers, and its mean
- */
-export function randomGain(counts: GainCounts, m: number, level: number): { mean: number; low: number; high: number } {
-  const { better, worse, same } = counts;
-  const n = better + worse + same;
-  const whole = Math.min(Math.floor(m + 1e-9), n);
-  const part = m - whole > 1e-9 ? m - whole : 0;
-  const chance = new Float64Array(better + worse + 1); // of a gain of (index - worse)
-  addGainChances(counts, whole, 1 - part, chance);
-  if (part > 0) addGainChances(counts, whole + 1, part, chance);
-  let low = Number.NaN;
-  let high = Number.NaN;
-  let cumulative = 0;
-  let expected = 0;
-  const EPSILON = 1e-12; // of rounding in the sum
-  for (const [i, p] of chance.entries()) {
-    cumulative += p;
-    expected += p * (i - worse);
-    if (Number.isNaN(low) && cumulative >= (1 - level) / 2 - EPSILON) low = i - worse;
-    if (Number.isNaN(high) && cumulative >= (1 + level) / 2 - EPSILON) high = i - worse;
-  }
-  return { mean: expected, low, high };
-}
-
-/** Adds `share` times P(gain) of m draws to `chance`. */
-function addGainChances({ better, worse, same }: GainCounts, m: number, share: number, chance: Float64Array): void {
-  const n = better + worse + same;
-  const logFactorial = logFactorials(n);
-  const logChoose = (a: number, b: number) => logFactorial[a]! - logFactorial[b]! - logFactorial[a - b]!;
-  const total = logChoose(n, m);
-  const [fromA, toA] = likely(better, n, m);
-  const [fromB, toB] = likely(worse, n, m);
-  for (let a = fromA; a <= toA; a++) {
-    for (let b = fromB; b <= toB; b++) {
-      const rest = m - a - b;
-      if (rest < 0 || rest > same) continue;
-      const p = Math.exp(logChoose(better, a) + logChoose(worse, b) + logChoose(same, rest) - total);
-      chance[a - b + worse]! += share * p;
-    }
-  }
-}
-
-/** Range of a hypergeometric count outside of which less than 1e-30 of the chance lies: 12 standard deviations, at least all of 16. */
-function likely(marked: number, n: number, m: number): [number, number] {
-  const expected = (m * marked) / n;
-  const variance = n > 1 ? (expected * (1 - marked / n) * (n - m)) / (n - 1) : 0;
-  const reach = 12 * Math.sqrt(variance) + 16;
-  return [Math.max(0, Math.floor(expected - reach)), Math.min(marked, m, Math.ceil(expected + reach))];
-}
-
-let cachedLogFactorials = new Float64Array(1);
-
-/** ln 0! to ln n! */
-function logFactorials(n: number): Float64Array {
-  if (cachedLogFactorials.length <= n) {
-    const table = new Float64Array(n + 1);
-    for (let i = 2; i <= n; i++) table[i] = table[i - 1]! + Math.log(i);
-    cachedLogFactorials = table;
-  }
-  return cachedLogFactorials;
 }

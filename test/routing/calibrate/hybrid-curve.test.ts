@@ -1,9 +1,10 @@
 /** The hybrid curve against numbers worked out by hand and against slow definitions that try every order. */
 
 import { describe, expect, it } from 'vitest';
-import { hybridCurve, hybridIntervals, type Routable, randomGain } from '../../../src/bench/report/hybrid-curve.js';
 import { createRandom } from '../../../src/core/random.js';
+import { randomGain } from '../../../src/core/random-gain.js';
 import { mean } from '../../../src/core/stats.js';
+import { hybridCurve, hybridIntervals, type Routable } from '../../../src/routing/calibrate/hybrid-curve.js';
 
 const items = (edge: number[], server: number[], scores: number[]): Routable[] =>
   edge.map((e, i) => ({ edge: e, server: server[i]!, score: scores[i]! }));
