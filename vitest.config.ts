@@ -1,8 +1,12 @@
 import { defineConfig } from 'vitest/config';
 
+/** Marks of single tests: `it('...', { tags: 'slow' }, ...)`. */
+export const TAGS = [{ name: 'slow', description: 'takes a good part of a second: left out of `npm run quick`' }];
+
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    tags: TAGS,
     // tfjs back ends are process-wide state, so each file gets its own process; two cores, so two at a time.
     pool: 'forks',
     maxWorkers: 2,

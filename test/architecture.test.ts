@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { loadedBy, resolveImport, staticImports } from './helpers/imports.js';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const SRC = join(ROOT, 'src');
@@ -43,14 +44,10 @@ const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((f)
 const text = new Map(files.map((f) => [f, readFileSync(join(SRC, f), 'utf8')]));
 
 const roomOf = (file: string) => file.split('/')[0]!;
-const resolved = (file: string, specifier: string) =>
-  relative(SRC, join(SRC, dirname(file), specifier.replace(/\.js$/, '.ts')));
+const resolved = (file: string, specifier: string) => relative(SRC, resolveImport(join(SRC, file), specifier));
 
-/** Static imports that remain at run time (not `import type`). */
-function importsOf(file: string): string[] {
-  const pattern = /^(?:import|export)\s+(?!type\b)[^;]*?from\s+'([^']+)';|^import\s+'([^']+)';/gms;
-  return [...text.get(file)!.matchAll(pattern)].map((m) => m[1] ?? m[2]!);
-}
+/** Static imports of a file of src/ that remain at run time (not `import type`). */
+const importsOf = (file: string) => staticImports(join(SRC, file));
 
 /** Every module of src/ that a file names: types and lazy imports too. */
 function namedBy(file: string): string[] {
@@ -58,18 +55,9 @@ function namedBy(file: string): string[] {
 }
 
 /** Every module of src/ that loading this one loads, and every package. */
-function reachable(file: string, seen = new Set<string>()): Set<string> {
-  for (const specifier of importsOf(file)) {
-    if (!specifier.startsWith('.')) {
-      seen.add(specifier);
-      continue;
-    }
-    const target = resolved(file, specifier);
-    if (seen.has(target) || !text.has(target)) continue;
-    seen.add(target);
-    reachable(target, seen);
-  }
-  return seen;
+function reachable(file: string): Set<string> {
+  const loaded = loadedBy(join(SRC, file));
+  return new Set([...loaded.map((path) => relative(SRC, path)), ...loaded.flatMap(staticImports)]);
 }
 
 /** Groups of nodes that reach each other, by Tarjan's strongly connected components. */

@@ -61,7 +61,7 @@ describe('JSON files', () => {
 });
 
 describe('sha256', () => {
-  it('is the same of a file and of its bytes, across the reading buffer', () => {
+  it('is the same of a file and of its bytes, across the reading buffer', { tags: 'slow' }, () => {
     const path = join(temporaryDir(), 'a');
     const bytes = Uint8Array.from({ length: 4 * 2 ** 20 + 1 }, (_, i) => i % 251);
     writeFileSync(path, bytes);

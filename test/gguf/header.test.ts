@@ -176,7 +176,7 @@ describe('a GGUF file is refused when it is', () => {
     expect(error.message).toContain('hostile.gguf');
   });
 
-  it('cut anywhere in its header', () => {
+  it('cut anywhere in its header', { tags: 'slow' }, () => {
     const whole = sound({
       metadata: [stringEntry('general.architecture', 'llama'), arrayEntry('k', 5, [u32(1), u32(2)])],
     });
@@ -187,7 +187,7 @@ describe('a GGUF file is refused when it is', () => {
     }
   });
 
-  it('changed in any one byte: it opens or is refused, and nothing else', () => {
+  it('changed in any one byte: it opens or is refused, and nothing else', { tags: 'slow' }, () => {
     const whole = sound({
       metadata: [stringEntry('general.architecture', 'llama'), uintEntry('general.alignment', 32)],
     });
@@ -252,7 +252,7 @@ describe('a huge file', () => {
     expect(error.message).toMatch(message);
   });
 
-  it('with a header of 160 MB is refused after 128 MiB of it', () => {
+  it('with a header of 160 MB is refused after 128 MiB of it', { tags: 'slow' }, () => {
     const texts = Array.from({ length: 10 }, (_, i) => Buffer.concat([text(`k${i}`), u32(VALUE.string), u64(2 ** 24)]));
     const path = sparse(ggufBytes({ metadataCount: texts.length }));
     const fd = openSync(path, 'r+');

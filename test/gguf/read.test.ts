@@ -106,7 +106,7 @@ describe('metadata', () => {
     }
   });
 
-  it('longer than the reading window is read whole', () => {
+  it('longer than the reading window is read whole', { tags: 'slow' }, () => {
     const tokens = Array.from({ length: 200_000 }, (_, i) => `token number ${i}`);
     const file = GgufFile.open(
       ggufPath(ggufBytes({ metadata: [stringsEntry('tokens', tokens), uintEntry('after', 7)] })),

@@ -41,7 +41,7 @@ describe('a pattern is refused', () => {
     expect(error.message).toContain(JSON.stringify(pattern));
   });
 
-  it('that would match for ever', () => {
+  it('that would match for ever', { tags: 'slow' }, () => {
     const start = performance.now();
     const error = errorOf(() => fullMatches('(a+)+', [`${'a'.repeat(60)}!`], 'adapter_config.json'));
     expect(error.code).toBe('adapter-unsupported');

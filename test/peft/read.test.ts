@@ -194,7 +194,7 @@ describe('a path that is no adapter', () => {
     expect(errorOf(() => openPeftAdapter(join(dir, 'half'))).code).toBe('file-not-found');
   });
 
-  it('leaves no file open when it is refused', () => {
+  it('leaves no file open when it is refused', { tags: 'slow' }, () => {
     const dir = adapterDir(without(B(q)));
     for (let i = 0; i < 5000; i++) errorOf(() => openPeftAdapter(dir)); // 5000 open files would be beyond the usual limit
     SafetensorsFile.open(join(dir, 'adapter_model.safetensors')).close();

@@ -182,7 +182,9 @@ describe('no label reaches its own score', () => {
     expect([...after.subarray(60)].every((p, j) => p !== before[60 + j])).toBe(true);
   });
 
-  it('with shuffled labels every rule routes as chance does, where a rule that saw them would not', () => {
+  it('with shuffled labels every rule routes as chance does, where a rule that saw them would not', {
+    tags: 'slow',
+  }, () => {
     const found: Record<string, number[]> = { 'all-users': [], 'per-user': [], user: [], leaky: [] };
     for (let t = 0; t < 20; t++) {
       const draw = createRandom(t, 'null');

@@ -42,7 +42,7 @@ describe('a run compared with another', () => {
     expect(remarks).toEqual([]);
   });
 
-  it('is the other way round with the sign turned', () => {
+  it('is the other way round with the sign turned', { tags: 'slow' }, () => {
     const [a, b] = [demoRun({ examples: 10, seed: 1 }), demoRun({ examples: 10, seed: 2 })];
     const [ab, ba] = [compare(a, b), compare(b, a)];
     const of = (c: typeof ab) => c.rows.find((r) => r.strategy === 'crayon' && r.options === '')!.difference.estimate;

@@ -160,7 +160,7 @@ describe('a damaged run', () => {
     expect(errorOf(() => readRun(dir))).toMatchObject({ code: 'file-unreadable' });
   });
 
-  it('cut at any byte is an error or a report, never anything else', () => {
+  it('cut at any byte is an error or a report, never anything else', { tags: 'slow' }, () => {
     const random = createRandom(11);
     for (const file of ['run.json', CELL, ANSWERS]) {
       const dir = writeRun(temporaryDir(), smallRun());

@@ -79,7 +79,7 @@ describe('drawToken', () => {
     }
   });
 
-  it('draws from a head of the list what it would from the whole, or says that it cannot', () => {
+  it('draws from a head of the list what it would from the whole, or says that it cannot', { tags: 'slow' }, () => {
     const random = createRandom(5);
     let decided = 0;
     for (let i = 0; i < 1000; i++) {

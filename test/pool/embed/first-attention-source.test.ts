@@ -152,7 +152,7 @@ describe('the embedding of a GGUF in F32', () => {
   });
 });
 
-describe('the embedding of a quantised GGUF', () => {
+describe('the embedding of a quantised GGUF', { tags: 'slow' }, () => {
   it.each<[string, GgmlType, number]>([
     ['crayon-edge', 'F16', 0.999999],
     ['crayon-edge', 'BF16', 0.9999],
@@ -192,7 +192,7 @@ describe('the embedding of a quantised GGUF', () => {
   });
 });
 
-describe('a model that crayon exported', () => {
+describe('a model that crayon exported', { tags: 'slow' }, () => {
   it.each<[GgufWriteType, number]>([
     ['F32', 0.9999999],
     ['Q8_0', 0.999],

@@ -209,7 +209,7 @@ describe('calibrate', () => {
     expect(found.heldOut.accuracy.estimate).toBeGreaterThan(0.95);
   });
 
-  it('says that noise does not help, and its curve is that of random routing', () => {
+  it('says that noise does not help, and its curve is that of random routing', { tags: 'slow' }, () => {
     const records = world({ n: 800, seed: 12, tells: { scope: 0, complexity: 0, confidence: 0 } });
     const { helps, curve, heldOut } = calibrate(records, { ...options, target: share(0.3) });
     expect(helps).toBe(false);

@@ -85,7 +85,7 @@ describe('calibrate, where only the combination separates', () => {
     expect(-intercept / probability).toBeCloseTo(1, 1);
   });
 
-  it('is nearly as good on held-out records as knowing the answers, and no staged rule is', () => {
+  it('is nearly as good on held-out records as knowing the answers, and no staged rule is', { tags: 'slow' }, () => {
     expect(wrong).toBeGreaterThan(0.45);
     expect(found.heldOut.accuracy.estimate).toBeGreaterThan(0.97);
     expect(found.curve.oracleApgr! - found.curve.apgr!.estimate).toBeLessThan(0.01);
@@ -104,7 +104,7 @@ describe('calibrate, where only the combination separates', () => {
     expect(JSON.parse(JSON.stringify(found.correctness))).toEqual(found.correctness);
   });
 
-  it('meets an accuracy with fewer queries than any staged rule, and keeps within a cost', () => {
+  it('meets an accuracy with fewer queries than any staged rule, and keeps within a cost', { tags: 'slow' }, () => {
     const target: Target = { kind: 'accuracy', value: 0.95 };
     const combined = calibrate(made, { ...options, target });
     const staged = calibrate(made, { ...options, measure: undefined, target });
@@ -115,7 +115,7 @@ describe('calibrate, where only the combination separates', () => {
     expect(cheap.calibrated.share).toBeCloseTo(0.2, 9);
   });
 
-  it('is not tried where the caller does not say what the confidences are', () => {
+  it('is not tried where the caller does not say what the confidences are', { tags: 'slow' }, () => {
     const { candidates, correctness, thresholds } = calibrate(made, {
       ...options,
       measure: undefined,
@@ -127,7 +127,9 @@ describe('calibrate, where only the combination separates', () => {
 });
 
 describe('calibrate, where the combination is not needed', () => {
-  it('stays with one cut where one signal tells, and with two where each tells of its own kind', () => {
+  it('stays with one cut where one signal tells, and with two where each tells of its own kind', {
+    tags: 'slow',
+  }, () => {
     const one = calibrate(
       records(400, 2, (p) => p > 0.4),
       { ...options, target: share(0.3) },
@@ -140,7 +142,9 @@ describe('calibrate, where the combination is not needed', () => {
     expect(two).toMatchObject({ signals: ['scope', 'confidence'], correctness: null });
   });
 
-  it('does not learn noise: with answers that nothing tells of, the curve is that of random routing', () => {
+  it('does not learn noise: with answers that nothing tells of, the curve is that of random routing', {
+    tags: 'slow',
+  }, () => {
     const noise = records(600, 4, (_p, _s, uniform) => uniform() < 0.5);
     const data = calibrationData(noise, 'mean-logprob');
     const folds = splitFolds(data.n, 5, 1);
