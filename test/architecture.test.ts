@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { loadedBy, resolveImport, staticImports } from './helpers/imports.js';
+import { loadedBy, packagesOf, resolveImport, staticImports } from './helpers/imports.js';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const SRC = join(ROOT, 'src');
@@ -97,11 +97,23 @@ describe('architecture', () => {
   it('reads the imports it claims to read, and finds the circles it claims to find', () => {
     expect(importsOf('model/ops.ts')).toContain('@tensorflow/tfjs-core');
     expect(reachable('pool/build.ts')).toContain('core/errors.ts');
+    expect(packagesOf(join(SRC, 'engine/llama/runtime.ts'))).toContain('node-llama-cpp'); // loaded when first needed
     const edges = { a: ['b'], b: ['c', 'd'], c: ['a'], d: ['e'], e: ['d'], f: ['a'] };
     expect(circles(new Map(Object.entries(edges)))).toEqual([
       ['d', 'e'],
       ['a', 'b', 'c'],
     ]);
+  });
+
+  it('is the table of docs/architecture.md', () => {
+    const document = readFileSync(join(ROOT, 'docs', 'architecture.md'), 'utf8');
+    const cells = document.matchAll(/^\| `(\w+)` \| [^|]+ \| [^|]+ \| ([^|]+) \|$/gm);
+    const words = (cell: string) => cell.replace(/\([^)]*\)/g, '').match(/\w+/g)!;
+    const table = [...cells].map(([, room, may]) => [
+      room,
+      may === 'nothing' ? [] : may === 'all' ? ROOMS : words(may!),
+    ]);
+    expect(Object.fromEntries(table)).toEqual(MAY_IMPORT);
   });
 
   it.each(files.filter((f) => f.includes('/')))('%s imports only from the rooms it may', (file) => {
