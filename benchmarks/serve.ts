@@ -25,7 +25,7 @@ import { parseArgs } from 'node:util';
 import { createParser } from 'eventsource-parser';
 import { percentile } from '../src/bench/latency.js';
 import { openLlamaCppEngine } from '../src/engine/llama/engine.js';
-import type { EdgeEngine, GenerateEvent, GenerateRequest } from '../src/engine/types.js';
+import { type EdgeEngine, type GenerateEvent, type GenerateRequest, Query } from '../src/engine/types.js';
 import { cachedModelGguf, defaultCacheDir } from '../src/gguf/cache.js';
 import { HfModel } from '../src/hf/model.js';
 import { loadTokenizer } from '../src/hf/tokenizer.js';
@@ -91,7 +91,7 @@ async function round(clients: number, ask: (text: string) => Promise<Answer>): P
 }
 
 const request = (text: string): GenerateRequest => ({
-  prompt: { kind: 'chat', messages: [{ role: 'user', content: text }] },
+  query: new Query({ kind: 'chat', messages: [{ role: 'user', content: text }] }),
   maxTokens: TOKENS,
   temperature: 0,
   topP: 1,
@@ -196,7 +196,8 @@ async function routerTimes(): Promise<RouterTime[]> {
     .map((line) => (JSON.parse(line) as { prompt: string }).prompt);
   const examples = embedder.embed(texts.slice(0, 10).map(tokens));
   const profile = buildScopeProfile(examples, 10, embedder.d);
-  const scope: ScopeFunction = (text) => scopeScore(profile, embedder.embed([tokens(text)]));
+  const embedding = { embed: (text: string) => ({ vector: embedder.embed([tokens(text)]) }) };
+  const scope: ScopeFunction = (query) => scopeScore(profile, query.vector(embedding));
   const confidence = { measure: 'mean-logprob', tokens: 16 } as const;
   const base: RoutingConfig = {
     mode: 'prefer_on_device',

@@ -12,7 +12,7 @@ export { CRAYON_VERSION } from './core/version.js';
 export { type Example, loadDataset } from './data/dataset.js';
 export { openLlamaCppEngine } from './engine/llama/engine.js';
 export { openOpenAiEngine } from './engine/server/engine.js';
-export type { Engine, GenerateEvent, GenerateRequest } from './engine/types.js';
+export { type Engine, type GenerateEvent, type GenerateRequest, Query } from './engine/types.js';
 export { combineCat, combineLinear, combineSvd } from './lora/combine.js';
 export { chooseBackend, releaseBackend } from './model/backend.js';
 export { LlamaModel } from './model/llama.js';

@@ -1,6 +1,6 @@
 /** The work of `crayon route --explain`: the device's model, the rule, and no server. */
 
-import type { Prompt } from '../engine/types.js';
+import { Query } from '../engine/types.js';
 import { type DryRun, dryRun } from '../routing/dry-run.js';
 import { explain } from '../routing/explain.js';
 import { SIGNALS } from '../routing/signals/index.js';
@@ -31,16 +31,17 @@ export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble =
   try {
     const { edge, scope, adapters } = parts;
     const text = flags.explain;
-    const prompt: Prompt =
-      flags.prompt === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] };
-    const room = edge.contextTokens - edge.tokenize(prompt).length;
+    const query = new Query(
+      flags.prompt === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] },
+    );
+    const room = edge.contextTokens - query.tokens(edge).length;
     const most = config.limits.maxTokens;
     const maxTokens = Math.min(flags.maxTokens ?? (room < 1 ? most : room), most);
     const mode = flags.mode ?? config.routing.mode;
     const found = await untilInterrupted((signal) =>
       dryRun(
-        { edge, scope, hasServer: config.server !== null, config: config.routing, adapters: adapters.choose(text) },
-        { prompt, maxTokens, mode },
+        { edge, scope, hasServer: config.server !== null, config: config.routing, adapters: adapters.choose(query) },
+        { query, maxTokens, mode },
         signal,
       ),
     );

@@ -10,6 +10,46 @@ export type { ChatMessage } from '../hf/tokenizer.js';
 /** What is to be continued: a conversation, or a text as it stands. */
 export type Prompt = { kind: 'chat'; messages: readonly ChatMessage[] } | { kind: 'text'; text: string };
 
+/** What a query's tokens are asked of. */
+export interface Tokenizing {
+  tokenize(prompt: Prompt): Int32Array;
+}
+
+/** What a query's embedding is asked of. */
+export interface Embedding {
+  embed(text: string): { vector: Float32Array };
+}
+
+/**
+ * A prompt on its way from the server to the router to an engine. Each of them asks for its tokens, and scope and gate for its
+ * embedding: both are computed when first asked for and kept, so neither is computed twice for one request, and neither at all
+ * for a prompt that the device is not to read.
+ */
+export class Query {
+  #tokens: { by: Tokenizing; ids: Int32Array } | null = null;
+  #vector: { by: Embedding; values: Float32Array } | null = null;
+
+  constructor(readonly prompt: Prompt) {}
+
+  /** What scope scores and run-time blends embed: the text, or the contents of all messages, joined by newlines. */
+  get text(): string {
+    const { prompt } = this;
+    return prompt.kind === 'text' ? prompt.text : prompt.messages.map((message) => message.content).join('\n');
+  }
+
+  /** The prompt as this engine's model sees it, BOS included; not to be changed. */
+  tokens(engine: Tokenizing): Int32Array {
+    if (this.#tokens?.by !== engine) this.#tokens = { by: engine, ids: engine.tokenize(this.prompt) };
+    return this.#tokens.ids;
+  }
+
+  /** The text's embedding (d); not to be changed. */
+  vector(embedder: Embedding): Float32Array {
+    if (this.#vector?.by !== embedder) this.#vector = { by: embedder, values: embedder.embed(this.text).vector };
+    return this.#vector.values;
+  }
+}
+
 /** One adapter at a scale; a list of them is applied together, the empty list is the base model. */
 export interface AdapterScale {
   /** stable name of the adapter's content: its digest */
@@ -20,7 +60,7 @@ export interface AdapterScale {
 }
 
 export interface GenerateRequest {
-  prompt: Prompt;
+  query: Query;
   /** at least 1 */
   maxTokens: number;
   /** 0 is greedy */
@@ -100,7 +140,7 @@ export interface Engine {
 }
 
 /** What the router may ask of the device before it generates. */
-export interface EdgeEngine extends Engine {
+export interface EdgeEngine extends Engine, Tokenizing {
   /** tokens of prompt and answer together */
   readonly contextTokens: number;
   /** the prompt as the model sees it, BOS included */
@@ -108,17 +148,12 @@ export interface EdgeEngine extends Engine {
   /** tokens of a plain text, without BOS: the form in which build-pool embeds a prompt */
   textTokens(text: string): Int32Array;
   /**
-   * Mean negative log-likelihood of the prompt's tokens under the model with these adapters, nats a token: the complexity
+   * Mean negative log-likelihood of the query's tokens under the model with these adapters, nats a token: the complexity
    * signal. What was read stays in the cache for the generation that follows.
    */
-  promptNll(prompt: Prompt, adapters: readonly AdapterScale[], signal: AbortSignal): Promise<number>;
+  promptNll(query: Query, adapters: readonly AdapterScale[], signal: AbortSignal): Promise<number>;
   /** requests running, waiting, and the most that may wait */
   load(): { running: number; waiting: number; capacity: number; queue: number };
   /** memory that the machine can still give, in bytes; absent where the engine cannot say */
   freeBytes?(): number;
-}
-
-/** The text of a conversation or prompt that scope scores and run-time blends embed: all contents, joined by newlines. */
-export function promptText(prompt: Prompt): string {
-  return prompt.kind === 'text' ? prompt.text : prompt.messages.map((message) => message.content).join('\n');
 }

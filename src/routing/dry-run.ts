@@ -3,8 +3,7 @@
  * of it, also those that are switched off.
  */
 
-import type { AdapterScale, EdgeEngine, GenerateRequest, Prompt } from '../engine/types.js';
-import { promptText } from '../engine/types.js';
+import type { AdapterScale, EdgeEngine, GenerateRequest, Query } from '../engine/types.js';
 import { GO_ON, RoutingRule, type Step } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
 import { readSignals } from './signals/index.js';
@@ -35,11 +34,11 @@ export interface DryRun {
  */
 export async function dryRun(
   { edge, hasServer, config, scope, adapters }: DryRunParts,
-  { prompt, maxTokens, mode }: { prompt: Prompt; maxTokens: number; mode?: Mode },
+  { query, maxTokens, mode }: { query: Query; maxTokens: number; mode?: Mode },
   signal: AbortSignal,
 ): Promise<DryRun> {
-  const promptTokens = edge.tokenize(prompt).length;
-  const score = scope?.(promptText(prompt)) ?? null;
+  const promptTokens = query.tokens(edge).length;
+  const score = scope?.(query) ?? null;
   const rule = new RoutingRule(config, {
     mode: mode ?? config.mode,
     promptTokens: () => promptTokens,
@@ -63,9 +62,9 @@ export async function dryRun(
     const decision = step === GO_ON ? rule.accept() : step;
     return { decision, promptTokens, values: readSignals(evidence, ['before-work']), answer: null };
   }
-  const promptNll = await edge.promptNll(prompt, adapters, signal);
+  const promptNll = await edge.promptNll(query, adapters, signal);
   if (step === GO_ON && rule.needs('after-prompt')) step = rule.afterPrompt(promptNll);
-  const { confidence, answer } = await firstTokens(edge, config.confidence, { prompt, maxTokens, adapters }, signal);
+  const { confidence, answer } = await firstTokens(edge, config.confidence, { query, maxTokens, adapters }, signal);
   if (step === GO_ON) step = rule.needs('after-tokens') ? rule.afterTokens(confidence) : rule.accept();
   return { decision: step, promptTokens, values: readSignals({ ...evidence, promptNll, confidence }), answer };
 }
@@ -73,12 +72,12 @@ export async function dryRun(
 async function firstTokens(
   edge: EdgeEngine,
   { measure, tokens }: RoutingConfig['confidence'],
-  query: Pick<GenerateRequest, 'prompt' | 'maxTokens' | 'adapters'>,
+  asked: Pick<GenerateRequest, 'query' | 'maxTokens' | 'adapters'>,
   signal: AbortSignal,
 ): Promise<{ confidence: number; answer: string }> {
   const tracker = new ConfidenceTracker(measure, tokens);
   const request: GenerateRequest = {
-    ...query,
+    ...asked,
     temperature: 0,
     topP: 1,
     seed: null,

@@ -8,7 +8,6 @@
  */
 
 import type { EdgeEngine, Engine, GenerateEvent, GenerateRequest } from '../engine/types.js';
-import { promptText } from '../engine/types.js';
 import { GO_ON, RoutingRule, type Step } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
 import type { ScopeFunction } from './signals/scope.js';
@@ -48,9 +47,9 @@ export class Router {
    */
   async *route(request: GenerateRequest, options: RouteOptions = {}): AsyncGenerator<RoutedEvent, void, void> {
     const rule = this.#rule(request, options);
-    const query = new Query(this.parts, request, rule);
+    const passage = new Passage(this.parts, request, rule);
     try {
-      const { decision, opened } = await query.settle();
+      const { decision, opened } = await passage.settle();
       yield { type: 'decision', decision };
       yield* opened.held;
       // Not `yield*`: leaving early must end this generation, whichever state it is in; `finally` does.
@@ -60,7 +59,7 @@ export class Router {
         yield event;
       }
     } finally {
-      query.close();
+      passage.close();
     }
   }
 
@@ -70,19 +69,19 @@ export class Router {
     const scope = options.scope === undefined ? this.parts.scope : options.scope;
     return new RoutingRule(config, {
       mode: options.mode ?? config.mode,
-      promptTokens: () => edge.tokenize(request.prompt).length,
+      promptTokens: () => request.query.tokens(edge).length,
       maxTokens: request.maxTokens,
       contextTokens: edge.contextTokens,
       hasServer: server !== null,
       load: () => edge.load(),
       freeBytes: edge.freeBytes?.bind(edge),
-      scope: () => scope?.(promptText(request.prompt)) ?? null,
+      scope: () => scope?.(request.query) ?? null,
     });
   }
 }
 
 /** One query on its way to a source. */
-class Query {
+class Passage {
   readonly #parts: RouterParts;
   readonly #request: GenerateRequest;
   readonly #rule: RoutingRule;
@@ -99,8 +98,8 @@ class Query {
     let step = await this.#orOtherSource(async () => this.#rule.beforeWork());
     if (step === GO_ON && this.#rule.needs('after-prompt')) {
       step = await this.#orOtherSource(async () => {
-        const { prompt, adapters, signal } = this.#request;
-        return this.#rule.afterPrompt(await this.#parts.edge.promptNll(prompt, adapters ?? [], signal));
+        const { query, adapters, signal } = this.#request;
+        return this.#rule.afterPrompt(await this.#parts.edge.promptNll(query, adapters ?? [], signal));
       });
     }
     let opened: Opened | null = null;

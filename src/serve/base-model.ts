@@ -12,7 +12,7 @@ import { firstAttentionSource } from '../pool/embed/first-attention-source.js';
 import { centreRows, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import { tfidfDense } from '../pool/embed/tfidf.js';
 import type { Pool } from '../pool/pool.js';
-import { remembering, type TextEmbedder } from './embedder.js';
+import type { TextEmbedder } from './embedder.js';
 
 export interface BaseModel {
   /** as the configuration names it */
@@ -51,7 +51,7 @@ export function openBaseModel(path: string, options: { cacheDir: string | null; 
  */
 export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: (text: string) => Int32Array): TextEmbedder {
   const rows = pool === null ? firstAttention(base) : inPoolSpace(base, pool);
-  return remembering({
+  return {
     d: rows.d,
     kind: rows.kind,
     embed(text) {
@@ -59,7 +59,7 @@ export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: (text: 
       if (ids.length === 0) return { vector: new Float32Array(rows.d), tokens: 0 };
       return { vector: rows.embed(ids), tokens: ids.length };
     },
-  });
+  };
 }
 
 interface Embedder {

@@ -19,25 +19,3 @@ export interface TextEmbedder {
    */
   embed(text: string): Embedded;
 }
-
-/** How many different texts the embedder below remembers, and up to which length. */
-const REMEMBERED = 32;
-const LONGEST_REMEMBERED = 65_536;
-
-/** Scope and gate ask for the same text within one request; the second time is free. */
-export function remembering(embedder: TextEmbedder): TextEmbedder {
-  const known = new Map<string, Embedded>();
-  return {
-    d: embedder.d,
-    kind: embedder.kind,
-    embed(text) {
-      const before = known.get(text);
-      if (before !== undefined) return before;
-      const embedded = embedder.embed(text);
-      if (text.length > LONGEST_REMEMBERED) return embedded;
-      if (known.size >= REMEMBERED) known.delete(known.keys().next().value!);
-      known.set(text, embedded);
-      return embedded;
-    },
-  };
-}

@@ -1,7 +1,7 @@
 /** The device's engine of a configuration, tried out once before it serves anybody. */
 
 import { type LlamaCppEngine, openLlamaCppEngine } from '../engine/llama/engine.js';
-import type { AdapterScale, EdgeEngine } from '../engine/types.js';
+import { type AdapterScale, type EdgeEngine, Query } from '../engine/types.js';
 import type { EdgeConfig } from './config.js';
 
 export interface OpenEdgeOptions {
@@ -30,6 +30,7 @@ export function openEdgeEngine({ gguf, name, config }: OpenEdgeOptions): Promise
  * also finds the context made.
  */
 export async function warmUp(edge: EdgeEngine, adapters: readonly AdapterScale[]): Promise<void> {
+  const query = new Query({ kind: 'text', text: 'a' });
   const request = {
     temperature: 0,
     topP: 1,
@@ -38,5 +39,5 @@ export async function warmUp(edge: EdgeEngine, adapters: readonly AdapterScale[]
     topLogprobs: null,
     signal: new AbortController().signal,
   };
-  for await (const _ of edge.generate({ ...request, adapters, prompt: { kind: 'text', text: 'a' }, maxTokens: 1 }));
+  for await (const _ of edge.generate({ ...request, adapters, query, maxTokens: 1 }));
 }

@@ -1,7 +1,7 @@
 /** What a server is made of once its model is loaded; assemble.ts makes it from a configuration, tests by hand. */
 
 import type { ServerState } from '../engine/server/options.js';
-import type { AdapterScale, EdgeEngine, Engine } from '../engine/types.js';
+import type { AdapterScale, EdgeEngine, Engine, Query } from '../engine/types.js';
 import type { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
 import type { AdapterSet } from './customizations/adapter-set.js';
@@ -30,7 +30,7 @@ export interface ServeParts {
 /** What a model name stands for. */
 export interface ServedModel {
   name: string;
-  adapters(text: string): AdapterScale[];
+  adapters(query: Query): AdapterScale[];
   scope: ScopeFunction | null;
   /** to be called when the request has ended */
   release(): void;

@@ -3,10 +3,18 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
-import type { AdapterScale, Engine, GenerateEvent, GenerateRequest, Usage } from '../../src/engine/types.js';
+import {
+  type AdapterScale,
+  type Engine,
+  type GenerateEvent,
+  type GenerateRequest,
+  Query,
+  type Usage,
+} from '../../src/engine/types.js';
 import { exportAdapterGguf } from '../../src/gguf/adapter.js';
 import { exportModelGguf } from '../../src/gguf/model.js';
 import { temporaryRoot } from './files.js';
+import type { Asked } from './generate.js';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 export const EDGE = join(ROOT, 'models', 'crayon-edge');
@@ -51,9 +59,9 @@ export interface WholeAnswer {
 }
 
 /** A greedy request of 16 tokens, unless said otherwise. */
-export function request(text: string, over: Partial<GenerateRequest> = {}): GenerateRequest {
+export function request(text: string, { prompt, ...over }: Asked = {}): GenerateRequest {
   return {
-    prompt: { kind: 'text', text },
+    query: new Query(prompt ?? { kind: 'text', text }),
     maxTokens: 16,
     temperature: 0,
     topP: 1,

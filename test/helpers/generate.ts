@@ -1,12 +1,15 @@
 /** Requests to engines, and what comes back. */
 
 import { type CrayonError, isCrayonError } from '../../src/core/errors.js';
-import type { GenerateEvent, GenerateRequest } from '../../src/engine/types.js';
+import { type GenerateEvent, type GenerateRequest, type Prompt, Query } from '../../src/engine/types.js';
+
+/** A request's fields, the prompt as it is. */
+export type Asked = Partial<Omit<GenerateRequest, 'query'>> & { prompt?: Prompt };
 
 /** A greedy request for a text prompt, with a signal that never fires. */
-export function generateRequest(overrides: Partial<GenerateRequest> = {}): GenerateRequest {
+export function generateRequest({ prompt, ...overrides }: Asked = {}): GenerateRequest {
   return {
-    prompt: { kind: 'text', text: 'one two three' },
+    query: new Query(prompt ?? { kind: 'text', text: 'one two three' }),
     maxTokens: 64,
     temperature: 0,
     topP: 1,

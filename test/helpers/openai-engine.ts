@@ -9,8 +9,7 @@ import {
   type ServerEvent,
 } from '../../src/engine/server/engine.js';
 import type { ServerTimeouts } from '../../src/engine/server/options.js';
-import type { GenerateRequest } from '../../src/engine/types.js';
-import { type Answer, collect, generateRequest } from './generate.js';
+import { type Answer, type Asked, collect, generateRequest } from './generate.js';
 
 /** With characters that URLs and JSON write differently. */
 export const KEY = 'sk-very"secret/key+0123456789';
@@ -19,7 +18,7 @@ export interface Rig {
   engine: OpenAiEngine;
   events: ServerEvent[];
   /** One request; what it throws, the engine's state and its events are searched for the key. */
-  ask(overrides?: Partial<GenerateRequest>): Promise<Answer>;
+  ask(overrides?: Asked): Promise<Answer>;
 }
 
 /** Time-outs that a busy machine does not run into. */

@@ -1,9 +1,10 @@
 /** Two scripted engines and a router over them, for tests of the routing rule. */
 
-import type { GenerateRequest } from '../../src/engine/types.js';
+import { type GenerateRequest, Query } from '../../src/engine/types.js';
 import { type RoutedEvent, type RouteOptions, Router } from '../../src/routing/router.js';
 import type { ScopeFunction } from '../../src/routing/signals/scope.js';
 import type { CorrectnessWeights, Decision, RoutingConfig, Thresholds } from '../../src/routing/types.js';
+import type { Asked } from './generate.js';
 import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from './scripted.js';
 
 export interface RouterSetup {
@@ -34,9 +35,9 @@ export function setUpRouter(setup: RouterSetup = {}) {
   return { edge, server, router: new Router({ edge, server, config, scope: setup.scope ?? null }) };
 }
 
-export function aRequest(fields: Partial<GenerateRequest> = {}): GenerateRequest {
+export function aRequest({ prompt, ...fields }: Asked = {}): GenerateRequest {
   return {
-    prompt: { kind: 'text', text: 'a short question' },
+    query: new Query(prompt ?? { kind: 'text', text: 'a short question' }),
     maxTokens: 16,
     temperature: 0,
     topP: 1,

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { Query } from '../../src/engine/types.js';
 import { collect, generateRequest } from './generate.js';
 import { manualClock } from './manual-clock.js';
 import { createScriptedEngine } from './scripted.js';
@@ -117,7 +118,7 @@ describe('the scripted engine', () => {
   it('tells complexity, tokens and load as scripted', async () => {
     const engine = createScriptedEngine({ answers: 'a', promptNll: (prompt) => (prompt.kind === 'chat' ? 2 : 3) });
     const { signal } = new AbortController();
-    expect(await engine.promptNll({ kind: 'text', text: 'x' }, [], signal)).toBe(3);
+    expect(await engine.promptNll(new Query({ kind: 'text', text: 'x' }), [], signal)).toBe(3);
     expect(engine.nllRequests).toHaveLength(1);
     const ids = engine.tokenize({ kind: 'chat', messages: [{ role: 'user', content: 'same word same' }] });
     expect(ids).toHaveLength(4);

@@ -13,7 +13,7 @@ import {
   type EdgeEngine,
   type GenerateEvent,
   type GenerateRequest,
-  promptText,
+  Query,
 } from '../../src/engine/types.js';
 import { type ScriptedToken, toTokenEvents } from './scripted-tokens.js';
 
@@ -44,7 +44,7 @@ export interface ScriptedAnswer {
 /** One request as the engine has seen it. */
 export interface ScriptedRecord {
   request: GenerateRequest;
-  /** all contents joined, as promptText gives them */
+  /** all contents joined, as a query gives them */
   text: string;
   /** `returned`: the reader stopped reading before the end */
   outcome: 'waiting' | 'running' | 'done' | 'failed' | 'aborted' | 'returned';
@@ -118,7 +118,7 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
   };
 
   const countTokens = (prompt: Prompt): Int32Array =>
-    Int32Array.from([BOS, ...words(promptText(prompt)).map(wordToken)]);
+    Int32Array.from([BOS, ...words(new Query(prompt).text).map(wordToken)]);
 
   async function* play(answer: ScriptedAnswer, record: ScriptedRecord): AsyncGenerator<GenerateEvent> {
     const { request } = record;
@@ -129,7 +129,7 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
       if (answer.hangAt === point) await untilAborted(new Promise<never>(() => {}), signal);
     };
     const { events, cut } = toTokenEvents(answer.tokens, request);
-    const promptTokens = answer.promptTokens ?? countTokens(request.prompt).length;
+    const promptTokens = answer.promptTokens ?? countTokens(request.query.prompt).length;
     const cachedTokens = answer.cachedTokens ?? null;
 
     if (answer.startDelayMs !== undefined) await sleep(clock, answer.startDelayMs, signal);
@@ -151,7 +151,7 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
 
   async function* generate(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
     assert(!closed, `${name}: closed`);
-    const record: ScriptedRecord = { request, text: promptText(request.prompt), outcome: 'waiting', tokensSent: 0 };
+    const record: ScriptedRecord = { request, text: request.query.text, outcome: 'waiting', tokensSent: 0 };
     const answer = answerTo(request, requests.push(record) - 1);
     let outcome: ScriptedRecord['outcome'] = 'returned';
     let giveBack = (): void => {};
@@ -177,14 +177,14 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
     tokenized,
     generate,
     tokenize: (prompt) => {
-      tokenized.push(promptText(prompt));
+      tokenized.push(new Query(prompt).text);
       return countTokens(prompt);
     },
     textTokens: (text) => {
       tokenized.push(text);
       return Int32Array.from(words(text).map(wordToken));
     },
-    promptNll: async (prompt, adapters, signal) => {
+    promptNll: async ({ prompt }, adapters, signal) => {
       throwIfAborted(signal);
       nllRequests.push(prompt);
       if (promptNll instanceof Error) throw promptNll;

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { Query } from '../../src/engine/types.js';
 import { dryRun } from '../../src/routing/dry-run.js';
 import type { RoutingConfig } from '../../src/routing/types.js';
 import { createScriptedEngine } from '../helpers/scripted.js';
@@ -9,7 +10,7 @@ const config = (thresholds: Partial<RoutingConfig['thresholds']> = {}): RoutingC
   confidence: { measure: 'mean-logprob', tokens: 2 },
   load: true,
 });
-const prompt = { kind: 'text' as const, text: 'one two three' };
+const query = new Query({ kind: 'text', text: 'one two three' });
 const { signal } = new AbortController();
 const scope = () => ({ percentile: 7, similarity: 0.4 });
 
@@ -17,7 +18,7 @@ describe('dryRun', () => {
   it('shows every signal, also those that are off, and generates no more than it needs', async () => {
     const edge = createScriptedEngine({ answers: 'a b c d e f', promptNll: 2.5 });
     const parts = { edge, hasServer: true, config: config(), scope, adapters: [] };
-    const found = await dryRun(parts, { prompt, maxTokens: 10 }, signal);
+    const found = await dryRun(parts, { query, maxTokens: 10 }, signal);
     expect(found).toMatchObject({
       decision: { source: 'on_device', reason: 'accepted', score: null },
       promptTokens: 4,
@@ -36,8 +37,8 @@ describe('dryRun', () => {
   ] as const)('decides as the router would: %o', async (thresholds, reason) => {
     const edge = createScriptedEngine({ answers: 'a b c', promptNll: 2.5 });
     const parts = { edge, hasServer: true, config: config(thresholds), scope, adapters: [] };
-    expect((await dryRun(parts, { prompt, maxTokens: 10 }, signal)).decision.reason).toBe(reason);
-    const alone = await dryRun({ ...parts, hasServer: false }, { prompt, maxTokens: 10 }, signal);
+    expect((await dryRun(parts, { query, maxTokens: 10 }, signal)).decision.reason).toBe(reason);
+    const alone = await dryRun({ ...parts, hasServer: false }, { query, maxTokens: 10 }, signal);
     expect(alone.decision).toMatchObject({ source: 'on_device', reason: 'mode' });
   });
 
@@ -49,7 +50,7 @@ describe('dryRun', () => {
     async (free, [source, reason, score, threshold]) => {
       const edge = { ...createScriptedEngine({ answers: 'a' }), freeBytes: () => free };
       const parts = { edge, hasServer: true, config: { ...config(), minFreeBytes: 1000 }, scope: null, adapters: [] };
-      const asked = { prompt, maxTokens: 10 };
+      const asked = { query, maxTokens: 10 };
       expect((await dryRun(parts, asked, signal)).decision).toMatchObject({ source, reason, score, threshold });
       const ignored = { ...parts, config: { ...parts.config, load: false } };
       expect((await dryRun(ignored, asked, signal)).decision).toMatchObject({
@@ -62,13 +63,13 @@ describe('dryRun', () => {
   it('computes nothing on the device for what does not fit it', async () => {
     const edge = createScriptedEngine({ answers: 'a', contextTokens: 8 });
     const parts = { edge, hasServer: true, config: config(), scope: null, adapters: [] };
-    expect(await dryRun(parts, { prompt, maxTokens: 10 }, signal)).toMatchObject({
+    expect(await dryRun(parts, { query, maxTokens: 10 }, signal)).toMatchObject({
       decision: { source: 'in_cloud', reason: 'context', score: 14, threshold: 8 },
       values: { complexity: null, confidence: null },
       answer: null,
     });
     expect(edge.requests).toEqual([]);
-    await expect(dryRun(parts, { prompt, maxTokens: 10, mode: 'only_on_device' }, signal)).rejects.toMatchObject({
+    await expect(dryRun(parts, { query, maxTokens: 10, mode: 'only_on_device' }, signal)).rejects.toMatchObject({
       code: 'context-exceeded',
     });
   });

@@ -302,7 +302,7 @@ describe('what reaches the engines', () => {
     const texts: string[] = [];
     const { router } = setUpRouter({
       thresholds: { scope: 5 },
-      scope: (text) => {
+      scope: ({ text }) => {
         texts.push(text);
         return null; // no profile: the signal has no say
       },
@@ -323,14 +323,14 @@ describe('what reaches the engines', () => {
         capacity: 8,
         queue: 200,
         answers: (request) => {
-          const text = request.prompt.kind === 'text' ? request.prompt.text : '';
+          const text = request.query.text;
           return { tokens: [{ text, logprob: Number(text) % 2 === 0 ? -0.1 : -5 }, ' end'] };
         },
       },
       confidence: { tokens: 1 },
       server: {
         capacity: 100,
-        answers: (request) => `server ${request.prompt.kind === 'text' ? request.prompt.text : ''}`,
+        answers: (request) => `server ${request.query.text}`,
       },
     });
     const answers = await Promise.all(

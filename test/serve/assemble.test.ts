@@ -15,6 +15,7 @@ import type { OpenEdgeOptions } from '../../src/serve/open-edge.js';
 import { temporaryRoot } from '../helpers/files.js';
 import { fixture, ROOT } from '../helpers/fixtures.js';
 import { createScriptedEngine } from '../helpers/scripted.js';
+import { textQuery } from './helpers.js';
 
 const EDGE = join(ROOT, 'models', 'crayon-edge');
 const POOL = join(ROOT, 'models', 'crayon-edge-pool');
@@ -57,19 +58,19 @@ describe('assembleEdge', () => {
   it('exports an adapter to the cache, known by its digest', async () => {
     const adapter = join(POOL, 'adapters', '0');
     const parts = await assemble({ adapter });
-    const [chosen] = parts.adapters.choose('anything');
+    const [chosen] = parts.adapters.choose(textQuery('anything'));
     expect(chosen!.path).toBe(join(dir, 'cache', `${chosen!.id}.lora.gguf`));
     expect(existsSync(chosen!.path)).toBe(true);
     expect(parts.adapters.list()).toEqual([{ id: 0, path: '0', scale: 1 }]);
     await parts.close();
     const byFile = await assemble({ adapter: chosen!.path });
-    expect(byFile.adapters.choose('x')).toMatchObject([{ path: chosen!.path, scale: 1 }]);
+    expect(byFile.adapters.choose(textQuery('x'))).toMatchObject([{ path: chosen!.path, scale: 1 }]);
     await byFile.close();
   });
 
   it('weighs a pool’s adapters for each prompt', async () => {
     const parts = await assemble({ pool: POOL, gate: 'per-query' });
-    const scales = (text: string) => parts.adapters.choose(text).map(({ scale }) => scale);
+    const scales = (text: string) => parts.adapters.choose(textQuery(text)).map(({ scale }) => scale);
     const bank = scales(BANK);
     expect(bank.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
     expect(Math.max(...bank)).toBeGreaterThan(0.5);
@@ -81,8 +82,8 @@ describe('assembleEdge', () => {
 
   it('measures scope against the examples', async () => {
     const parts = await assemble({ pool: POOL, examples: 'suite/examples/bank.jsonl' });
-    const inside = parts.scope!(BANK)!;
-    const outside = parts.scope!('Der Mond ist aufgegangen')!;
+    const inside = parts.scope!(textQuery(BANK))!;
+    const outside = parts.scope!(textQuery('Der Mond ist aufgegangen'))!;
     expect(inside.similarity).toBeGreaterThan(outside.similarity + 0.3);
     expect(inside.percentile).toBeGreaterThan(outside.percentile);
     await parts.close();
@@ -148,7 +149,7 @@ describe('blends at run time', () => {
     expect(made).toMatchObject({ name: 'bank', examples: 3, coverage: { verdict: expect.any(String) } });
     expect(made.coefficients).toHaveLength(6);
     expect(made.coefficients.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
-    expect(made.scope!(BANK)!.similarity).toBeGreaterThan(0.5);
+    expect(made.scope!(textQuery(BANK))!.similarity).toBeGreaterThan(0.5);
     expect(existsSync(made.adapter.path)).toBe(true);
   });
 

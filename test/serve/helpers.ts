@@ -2,6 +2,7 @@
 
 import { Writable } from 'node:stream';
 import { onTestFinished } from 'vitest';
+import { Query } from '../../src/engine/types.js';
 import type { JsonObject } from '../../src/files/json.js';
 import { Router } from '../../src/routing/router.js';
 import { EdgeApp } from '../../src/serve/app.js';
@@ -120,6 +121,8 @@ function withHost(init: RequestInit): RequestInit {
 
 /** A server section for configurations whose mode asks for one. */
 export const SERVER = { base_url: 'http://127.0.0.1:1/v1', model: 'big' };
+
+export const textQuery = (text: string) => new Query({ kind: 'text', text });
 
 export const user = (content: string) => [{ role: 'user', content }];
 

@@ -201,7 +201,7 @@ function collectParts(
     edge,
     server,
     scope,
-    adapters: (prompt) => adapters.choose(prompt),
+    adapters: (query) => adapters.choose(query),
     confidence: config.routing.confidence,
     maxTokens: maxTokens ?? Math.min(2 * longest + 8, config.limits.maxTokens),
     prices: config.server?.prices ?? NO_PRICES,

@@ -34,7 +34,7 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   let listed = listing(request, prompts.vocabularySize);
   const text = new AnswerText({
     stop: request.stop,
-    dropLeadingSpace: prompts.startsText(ids) || (prompts.isPlain && request.prompt.kind === 'chat'),
+    dropLeadingSpace: prompts.startsText(ids) || (prompts.isPlain && request.query.prompt.kind === 'chat'),
   });
   const read = await reader.prompt(ids, listed);
   const { cachedTokens } = read;

@@ -7,7 +7,7 @@ import { CrayonError, isCrayonError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { GgufFile } from '../../gguf/read.js';
 import { Slots } from '../slots.js';
-import type { AdapterScale, EdgeEngine, GenerateEvent, GenerateRequest, Prompt } from '../types.js';
+import type { AdapterScale, EdgeEngine, GenerateEvent, GenerateRequest, Prompt, Query } from '../types.js';
 import { answer } from './answer.js';
 import { adapterSet, ContextPool, type Lease } from './contexts.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
@@ -99,7 +99,6 @@ class Engine implements LlamaCppEngine {
   readonly #slots: Slots;
   readonly #pool: ContextPool;
   readonly #closeTimeoutMs: number;
-  readonly #tokenized = new WeakMap<Prompt, readonly number[]>();
   #idle: (() => void) | null = null;
   #closing: Promise<void> | null = null;
 
@@ -124,17 +123,7 @@ class Engine implements LlamaCppEngine {
   }
 
   tokenize(prompt: Prompt): Int32Array {
-    return Int32Array.from(this.#tokens(prompt));
-  }
-
-  /** Server, router and engine each ask for the tokens of the same prompt. */
-  #tokens(prompt: Prompt): readonly number[] {
-    let ids = this.#tokenized.get(prompt);
-    if (ids === undefined) {
-      ids = this.#prompts.tokenize(prompt);
-      this.#tokenized.set(prompt, ids);
-    }
-    return ids;
+    return Int32Array.from(this.#prompts.tokenize(prompt));
   }
 
   textTokens(text: string): Int32Array {
@@ -156,7 +145,7 @@ class Engine implements LlamaCppEngine {
   }
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
-    const ids = this.#fitting(request.prompt, request.maxTokens);
+    const ids = this.#fitting(request.query, request.maxTokens);
     const lease = await this.#lease(request.adapters ?? [], ids, request.signal);
     try {
       const reader = new SequenceReader(lease, this.#prompts.vocabularySize);
@@ -167,8 +156,8 @@ class Engine implements LlamaCppEngine {
     }
   }
 
-  async promptNll(prompt: Prompt, adapters: readonly AdapterScale[], signal: AbortSignal): Promise<number> {
-    const ids = this.#fitting(prompt, 1);
+  async promptNll(query: Query, adapters: readonly AdapterScale[], signal: AbortSignal): Promise<number> {
+    const ids = this.#fitting(query, 1);
     const lease = await this.#lease(adapters, ids, signal);
     try {
       return await new SequenceReader(lease, this.#prompts.vocabularySize).promptNll(ids);
@@ -194,9 +183,9 @@ class Engine implements LlamaCppEngine {
     await this.#model.dispose(); // its contexts too
   }
 
-  /** The prompt's tokens. @throws CrayonError `context-exceeded` when they leave no room for the answer */
-  #fitting(prompt: Prompt, maxTokens: number): readonly number[] {
-    const ids = this.#tokens(prompt);
+  /** The query's tokens. @throws CrayonError `context-exceeded` when they leave no room for the answer */
+  #fitting(query: Query, maxTokens: number): readonly number[] {
+    const ids = Array.from(query.tokens(this));
     if (ids.length === 0) throw new CrayonError('request-invalid', 'the prompt is empty, expected at least one token');
     if (ids.length + maxTokens <= this.contextTokens) return ids;
     throw new CrayonError(

@@ -5,7 +5,7 @@
 
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { type Clock, systemClock } from '../clock.js';
-import type { FinishReason, GenerateRequest, TokenDetail, Usage } from '../types.js';
+import { type FinishReason, type GenerateRequest, type Prompt, Query, type TokenDetail, type Usage } from '../types.js';
 import { AnswerReader } from './answer.js';
 import type { Attempt } from './attempt.js';
 import { ServerClient } from './client.js';
@@ -50,7 +50,10 @@ export interface TimedAnswer extends AnswerTimes, AnswerOrigin {
 }
 
 /** A request, less the signal; `fields` go into the body as they are (crayon's own `crayon: {mode}`). */
-export type ChatQuestion = Omit<GenerateRequest, 'signal' | 'adapters' | 'distribution'> & { fields?: JsonObject };
+export type ChatQuestion = Omit<GenerateRequest, 'query' | 'signal' | 'adapters' | 'distribution'> & {
+  prompt: Prompt;
+  fields?: JsonObject;
+};
 
 export interface ChatClient {
   readonly model: string;
@@ -74,9 +77,9 @@ export function openChatClient(options: ChatClientOptions): ChatClient {
   const { clock = preciseClock } = options;
   const client = new ServerClient({ ...options, clock });
 
-  async function ask({ fields, ...plain }: ChatQuestion, signal: AbortSignal): Promise<TimedAnswer> {
+  async function ask({ prompt, fields, ...plain }: ChatQuestion, signal: AbortSignal): Promise<TimedAnswer> {
     const call = client.call(signal);
-    const request: GenerateRequest = { ...plain, signal: call.signal };
+    const request: GenerateRequest = { ...plain, query: new Query(prompt), signal: call.signal };
     const reader = new AnswerReader(client.server, request, client.redact);
     const found = { text: '', piecesMs: [] as number[], details: [] as TokenDetail[] };
     let attempt: Attempt | null = null;

@@ -4,7 +4,7 @@
  */
 
 import { systemClock } from '../clock.js';
-import { type GenerateRequest, type Prompt, promptText } from '../types.js';
+import type { GenerateRequest, Query } from '../types.js';
 import { Attempt } from './attempt.js';
 import { Deadline, timeoutError } from './deadline.js';
 import { createRedactor, serverErrorOf } from './error.js';
@@ -51,7 +51,7 @@ export class ServerClient {
    * @throws CrayonError as Attempt.send does
    */
   async send(request: GenerateRequest, call: Deadline, fields: object = {}): Promise<Attempt> {
-    const path = request.prompt.kind === 'chat' ? '/chat/completions' : '/completions';
+    const path = request.query.prompt.kind === 'chat' ? '/chat/completions' : '/completions';
     for (;;) {
       const tried = this.#dialect;
       const attempt = new Attempt(this, call);
@@ -71,7 +71,8 @@ export class ServerClient {
 
 /** The body, to be sent as JSON. Nothing but the request's own fields is in it. */
 function requestBody(model: string, request: GenerateRequest, dialect: Dialect): Record<string, unknown> {
-  const { prompt, topLogprobs, seed, stop } = request;
+  const { topLogprobs, seed, stop } = request;
+  const { prompt } = request.query;
   const chat = prompt.kind === 'chat';
   const messages = chat && prompt.messages.map(({ role, content }) => ({ role, content }));
   const logprobs = chat ? { logprobs: true, top_logprobs: topLogprobs } : { logprobs: topLogprobs };
@@ -109,7 +110,7 @@ export function adaptDialect(dialect: Dialect, message: string): Dialect | null 
 }
 
 /** About how many tokens a prompt has: four bytes each, and a few for what a chat template puts around a message. */
-export function estimatePromptTokens(prompt: Prompt): number {
+export function estimatePromptTokens({ prompt, text }: Query): number {
   const around = prompt.kind === 'chat' ? 4 * prompt.messages.length : 1;
-  return Math.ceil(Buffer.byteLength(promptText(prompt)) / 4) + around;
+  return Math.ceil(Buffer.byteLength(text) / 4) + around;
 }

@@ -65,7 +65,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
   ): AsyncGenerator<GenerateEvent> {
     const pass = circuit.enter();
     const reader = new AnswerReader(server, request, client.redact);
-    const promptTokens = estimatePromptTokens(request.prompt);
+    const promptTokens = estimatePromptTokens(request.query);
     // A reader that left before anything came proves nothing about the server.
     let outcome: unknown = interrupted();
     let attempt: Attempt | null = null;
@@ -122,7 +122,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     let giveBack = (): void => {};
     try {
       circuit.check();
-      reservation = budget.reserve(estimatePromptTokens(request.prompt), request.maxTokens);
+      reservation = budget.reserve(estimatePromptTokens(request.query), request.maxTokens);
       giveBack = await slots.take(call.signal);
       yield* converse(request, call, reservation);
     } catch (error) {

@@ -4,8 +4,14 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
-import type { AdapterScale, EdgeEngine, Engine, GenerateRequest, Prompt } from '../../engine/types.js';
-import { promptText } from '../../engine/types.js';
+import {
+  type AdapterScale,
+  type EdgeEngine,
+  type Engine,
+  type GenerateRequest,
+  type Prompt,
+  Query,
+} from '../../engine/types.js';
 import { ConfidenceTracker, needsDistribution } from '../signals/confidence.js';
 import { readSignals, recordedSignals } from '../signals/index.js';
 import type { ScopeFunction } from '../signals/scope.js';
@@ -26,8 +32,8 @@ export interface CollectParts {
   server: Engine;
   /** null: there is no profile, and the records have no scope */
   scope: ScopeFunction | null;
-  /** the device's adapters for a prompt's text */
-  adapters: (text: string) => AdapterScale[];
+  /** the device's adapters for a query */
+  adapters: (query: Query) => AdapterScale[];
   confidence: RoutingConfig['confidence'];
   /** of one answer */
   maxTokens: number;
@@ -88,16 +94,15 @@ export async function collectRecords(
 
 /** Prompt and answer fit the device's context. Where they do not, no threshold has a say: the router sends them on. */
 export function fitsDevice(question: Question, { edge, form, maxTokens }: CollectParts): boolean {
-  return edge.tokenize(promptOf(question, form)).length + maxTokens <= edge.contextTokens;
+  return queryOf(question, form).tokens(edge).length + maxTokens <= edge.contextTokens;
 }
 
 async function askBoth(question: Question, parts: CollectParts, signal: AbortSignal): Promise<CollectedRecord> {
   const { edge, server, scope, prices, confidence, maxTokens, match } = parts;
-  const prompt = promptOf(question, parts.form);
-  const text = promptText(prompt);
-  const adapters = parts.adapters(text);
+  const query = queryOf(question, parts.form);
+  const adapters = parts.adapters(query);
   const request: GenerateRequest = {
-    prompt,
+    query,
     maxTokens,
     temperature: 0,
     topP: 1,
@@ -109,8 +114,8 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   // The server is usually far away: it answers while the device works.
   const waiting = answer(server, request);
   waiting.catch(() => {}); // its failure is met below, after the device's
-  const score = scope?.(text) ?? null;
-  const promptNll = await edge.promptNll(prompt, adapters, signal);
+  const score = scope?.(query) ?? null;
+  const promptNll = await edge.promptNll(query, adapters, signal);
   const tracker = new ConfidenceTracker(confidence.measure, confidence.tokens);
   const distribution = needsDistribution(confidence.measure);
   const local = await answer(edge, { ...request, adapters, ...(distribution ? { distribution } : {}) }, tracker);
@@ -118,7 +123,7 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   const values = readSignals({
     config: { confidence },
     maxTokens,
-    promptTokens: () => edge.tokenize(prompt).length,
+    promptTokens: () => query.tokens(edge).length,
     scope: () => score,
     promptNll,
     confidence: tracker.value(),
@@ -175,7 +180,9 @@ function beginsWith(given: string, text: string): boolean {
 }
 
 /** White space at a prompt's end belongs to the completion, as in training. */
-function promptOf({ prompt }: Question, form: Prompt['kind']): Prompt {
+function queryOf({ prompt }: Question, form: Prompt['kind']): Query {
   const text = prompt.trimEnd();
-  return form === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] };
+  return new Query(
+    form === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] },
+  );
 }

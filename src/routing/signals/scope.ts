@@ -15,6 +15,7 @@ import assert from 'node:assert/strict';
 import * as z from 'zod';
 import { mean } from '../../core/stats.js';
 import { cosine, type Floats, norm, normalise, row } from '../../core/vector.js';
+import type { Query } from '../../engine/types.js';
 import type { ScopeScore, Signal } from './signal.js';
 
 export type { ScopeScore } from './signal.js';
@@ -54,7 +55,7 @@ export interface ScopeProfile {
 }
 
 /** Asks for a query's score; null where there is no profile to compare with. */
-export type ScopeFunction = (promptText: string) => ScopeScore | null;
+export type ScopeFunction = (query: Query) => ScopeScore | null;
 
 /** Spread below which examples count as alike: cosines of float32 embeddings are no more exact. */
 const MIN_SPREAD = 1e-4;

@@ -2,7 +2,7 @@
 
 import { softmax } from '../../core/softmax.js';
 import { cosine, row } from '../../core/vector.js';
-import type { AdapterScale } from '../../engine/types.js';
+import type { AdapterScale, Query } from '../../engine/types.js';
 import type { TextEmbedder } from '../embedder.js';
 
 /** An adapter as /lora-adapters shows it. */
@@ -15,8 +15,8 @@ export interface ListedAdapter {
 }
 
 export interface AdapterSet {
-  /** For one request. @param text what of the request is embedded */
-  choose(text: string): AdapterScale[];
+  /** For one request. */
+  choose(query: Query): AdapterScale[];
   list(): ListedAdapter[];
   /** Sets the scales of the listed adapters by id, and of all others to 0, as llama-server does. */
   setScales(scales: ReadonlyMap<number, number>): void;
@@ -56,8 +56,8 @@ export const GATE_STEP = 1 / 50;
 export function gatedAdapters({ adapters, centroids, tau, embedder }: GateOptions): AdapterSet {
   const factors = adapters.map(() => 1);
   return {
-    choose: (text) => {
-      const alpha = gateCoefficients(embedder.embed(text).vector, centroids, tau);
+    choose: (query) => {
+      const alpha = gateCoefficients(query.vector(embedder), centroids, tau);
       return adapters.flatMap(({ id, path }, n) => {
         const scale = alpha[n]! * factors[n]!;
         return scale === 0 ? [] : [{ id, path, scale }];

@@ -6,5 +6,5 @@ import type { TextEmbedder } from '../embedder.js';
 
 export function scopeOf({ data, n, d }: Rows, embedder: TextEmbedder): ScopeFunction {
   const profile = buildScopeProfile(data, n, d);
-  return (text) => scopeScore(profile, embedder.embed(text).vector);
+  return (query) => scopeScore(profile, query.vector(embedder));
 }

@@ -1,7 +1,6 @@
 /** Chat and text completions: request to router to answer, whole or streamed. */
 
-import type { GenerateRequest, Prompt, Usage } from '../../engine/types.js';
-import { promptText } from '../../engine/types.js';
+import { type GenerateRequest, type Prompt, Query, type Usage } from '../../engine/types.js';
 import type { JsonObject } from '../../files/json.js';
 import type { RoutedEvent } from '../../routing/router.js';
 import type { Decision, Mode } from '../../routing/types.js';
@@ -55,19 +54,19 @@ export async function generate(route: Route, call: Call, parts: ServeParts, sett
   const mode = modeOf(job, call, settings);
   const model = resolveModel(job.model, parts);
   call.onEnd(model.release);
-  const text = promptText(job.prompt);
+  const query = new Query(job.prompt);
   call.record.mode = mode;
-  if (settings.logPrompts && mode !== 'only_on_device') call.record.prompt = text;
+  if (settings.logPrompts && mode !== 'only_on_device') call.record.prompt = query.text;
 
   const request: GenerateRequest = {
-    prompt: job.prompt,
-    maxTokens: maxTokensOf(job, mode, parts, settings),
+    query,
+    maxTokens: maxTokensOf(job.maxTokens, query, mode, parts, settings),
     temperature: job.temperature,
     topP: job.topP,
     seed: job.seed,
     stop: job.stop,
     topLogprobs: job.topLogprobs,
-    adapters: mode === 'only_in_cloud' ? [] : model.adapters(text),
+    adapters: mode === 'only_in_cloud' ? [] : model.adapters(query),
     signal: call.signal,
   };
   const events = parts.router.route(request, { mode, scope: model.scope });
@@ -108,9 +107,15 @@ function modeOf(job: Job, call: Call, { routing }: AppSettings): Mode {
 }
 
 /** What was asked for, at most the server's limit. Without a number: what the device's context has room for. */
-function maxTokensOf({ maxTokens, prompt }: Job, mode: Mode, { edge }: ServeParts, { limits }: AppSettings): number {
+function maxTokensOf(
+  maxTokens: number | null,
+  query: Query,
+  mode: Mode,
+  { edge }: ServeParts,
+  { limits }: AppSettings,
+): number {
   if (maxTokens !== null || mode === 'only_in_cloud') return Math.min(maxTokens ?? limits.maxTokens, limits.maxTokens);
-  const room = edge.contextTokens - edge.tokenize(prompt).length;
+  const room = edge.contextTokens - query.tokens(edge).length;
   // A prompt that fills the context alone is for the server, which has room of its own.
   return room < 1 ? limits.maxTokens : Math.min(limits.maxTokens, room);
 }

@@ -11,7 +11,7 @@ import type { ServedModel, ServeParts } from '../parts.js';
 export function resolveModel(name: string, parts: ServeParts): ServedModel {
   const { base, adapters, scope, server, customizations } = parts;
   if (name === base || name === server?.name) {
-    return { name: base, adapters: (text) => adapters.choose(text), scope, release: () => {} };
+    return { name: base, adapters: (query) => adapters.choose(query), scope, release: () => {} };
   }
   const id = name.startsWith(`${base}:`) ? name.slice(base.length + 1) : null;
   const used = id === null ? null : (customizations?.use(id) ?? null);

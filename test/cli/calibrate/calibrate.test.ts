@@ -7,6 +7,7 @@ import type { CalibrateFlags } from '../../../src/cli/calibrate/run.js';
 import { type Assemble, runCalibrate } from '../../../src/cli/calibrate/run.js';
 import { runRoute } from '../../../src/cli/run-route.js';
 import { Terminal } from '../../../src/cli/terminal.js';
+import type { Query } from '../../../src/engine/types.js';
 import { loadEdgeConfig } from '../../../src/serve/config.js';
 import { fixedAdapters } from '../../../src/serve/customizations/adapter-set.js';
 import { crayon } from '../../e2e/helpers.js';
@@ -31,8 +32,7 @@ server:
 
 /** Question i is hard for the device when i % 3 is 0, and then it is unsure; the server fails on i % 10 = 5. */
 function engines(edgeOptions: Partial<ScriptedOptions> = {}) {
-  const indexOf = (request: { prompt: unknown }) =>
-    Number(/question (\d+)/.exec(JSON.stringify(request.prompt))?.[1] ?? 0);
+  const indexOf = ({ query }: { query: Query }) => Number(/question (\d+)/.exec(query.text)?.[1] ?? 0);
   const edge = createScriptedEngine({
     name: 'edge',
     promptNll: 2,
@@ -56,7 +56,7 @@ function engines(edgeOptions: Partial<ScriptedOptions> = {}) {
     return {
       edge,
       server: config.server === null ? null : server,
-      scope: (text) => ({ percentile: Number(/\d+/.exec(text)?.[0] ?? 50), similarity: 0.5 }),
+      scope: ({ text }) => ({ percentile: Number(/\d+/.exec(text)?.[0] ?? 50), similarity: 0.5 }),
       adapters: fixedAdapters([{ id: 'a', path: 'a.gguf', name: 'a' }]),
       close: async () => {},
     };
@@ -123,8 +123,7 @@ describe('crayon calibrate', () => {
     // Two spreads of even steps: the device is right where its probability and the scope are together above 1.
     const surest = (i: number) => 0.02 + 0.96 * ((i * Math.SQRT2) % 1);
     const place = (i: number) => (i * 1.618034) % 1;
-    const of = (request: { prompt: unknown }) =>
-      Number(/question (\d+)/.exec(JSON.stringify(request.prompt))?.[1] ?? 0);
+    const of = ({ query }: { query: Query }) => Number(/question (\d+)/.exec(query.text)?.[1] ?? 0);
     const { assemble } = engines({
       answers: (request) => {
         const i = of(request);
@@ -135,7 +134,7 @@ describe('crayon calibrate', () => {
     const placed: Assemble = async (config) => ({
       ...(await assemble(config)),
       server: createScriptedEngine({ answers: (request) => `answer ${of(request)}` }),
-      scope: (text) => ({ percentile: 100 * place(Number(/\d+/.exec(text)![0])), similarity: 0.5 }),
+      scope: ({ text }) => ({ percentile: 100 * place(Number(/\d+/.exec(text)![0])), similarity: 0.5 }),
     });
     const examples = Array.from({ length: 300 }, (_, i) =>
       JSON.stringify({ prompt: `question ${i}`, completion: ` answer ${i}` }),
@@ -174,7 +173,7 @@ describe('crayon calibrate', () => {
     expect(wrong.stdout()).toMatch(/correctness +│ +[\d.e-]+ │ +0\.\d+ │ probability of a right answer; below: server/);
     const mirrored: Assemble = async (config) => ({
       ...(await placed(config)),
-      scope: (text) => ({ percentile: 100 - 100 * place(Number(/\d+/.exec(text)![0])), similarity: 0.5 }),
+      scope: ({ text }) => ({ percentile: 100 - 100 * place(Number(/\d+/.exec(text)![0])), similarity: 0.5 }),
     });
     const warned = terminal();
     await runCalibrate({ ...flags, targetShare: 0.5, fresh: true, force: true }, warned.terminal, mirrored);

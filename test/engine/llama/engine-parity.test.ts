@@ -105,7 +105,7 @@ describe('the llama.cpp engine beside our own forward pass', () => {
     const [own] = await scoreCompletions(model, [{ ids, promptLength: ids.length - 64 }], { lora });
     const adapters = numbers.map((n) => gguf.adapter(n));
     const asked = request(text.repeat(2), { maxTokens: 1, adapters });
-    const nll = await engine.promptNll(asked.prompt, adapters, asked.signal);
+    const nll = await engine.promptNll(asked.query, adapters, asked.signal);
     expect(Math.abs(nll + own!.logprob / 64)).toBeLessThan(CLOSE);
     // The generation that follows finds the prompt in the cache.
     expect((await wholeAnswer(engine, asked)).usage.cachedTokens).toBe(ids.length - 1);

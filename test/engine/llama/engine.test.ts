@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type CrayonError, isCrayonError } from '../../../src/core/errors.js';
 import { type LlamaCppEngine, openLlamaCppEngine } from '../../../src/engine/llama/engine.js';
 import { SequenceReader } from '../../../src/engine/llama/reader.js';
-import type { GenerateRequest } from '../../../src/engine/types.js';
+import { type GenerateRequest, Query } from '../../../src/engine/types.js';
 import { exportModelGguf } from '../../../src/gguf/model.js';
 import { SafetensorsFile } from '../../../src/safetensors/read.js';
 import { writeSafetensors } from '../../../src/safetensors/write.js';
@@ -271,8 +271,17 @@ describe('bad input', () => {
     const error = await codeOf(wholeAnswer(engine, request('word '.repeat(600))));
     expect(error.code).toBe('context-exceeded');
     expect(error.message).toMatch(/\d+ tokens of prompt and 16 of answer, expected at most 512/);
-    const text = { kind: 'text', text: 'word '.repeat(600) } as const;
-    expect((await codeOf(engine.promptNll(text, [], new AbortController().signal))).code).toBe('context-exceeded');
+    const query = new Query({ kind: 'text', text: 'word '.repeat(600) });
+    expect((await codeOf(engine.promptNll(query, [], new AbortController().signal))).code).toBe('context-exceeded');
+  });
+
+  it('asks for the tokens of a query once, for its complexity and its answer', async () => {
+    const tokenize = vi.spyOn(engine, 'tokenize');
+    const asked = request(PROMPT, { maxTokens: 2 });
+    await engine.promptNll(asked.query, [], asked.signal);
+    await wholeAnswer(engine, asked);
+    expect(tokenize).toHaveBeenCalledTimes(1);
+    tokenize.mockRestore();
   });
 
   it('fills the context to its last token', async () => {
@@ -311,16 +320,18 @@ it('prints nothing', () => {
   const script = join(gguf.dir, 'script', 'quiet.mts');
   mkdirSync(join(gguf.dir, 'script'));
   const source = JSON.stringify(join(ROOT, 'src', 'engine', 'llama', 'engine.ts'));
+  const types = JSON.stringify(join(ROOT, 'src', 'engine', 'types.ts'));
   const model = JSON.stringify(gguf.model);
   writeFileSync(
     script,
     `const { openLlamaCppEngine } = await import(${source});
     const signal = new AbortController().signal;
     const engine = await openLlamaCppEngine({ model: ${model}, name: 'edge', threads: 1, gpu: 'auto' });
-    const prompt = { kind: 'text', text: 'Once upon' };
+    const { Query } = await import(${types});
+    const query = new Query({ kind: 'text', text: 'Once upon' });
     const adapters = [{ id: 'no', path: ${model}, scale: 1 }];
-    for await (const _ of engine.generate({ prompt, maxTokens: 4, temperature: 0, topP: 1, seed: 1, stop: [], topLogprobs: 1, signal }));
-    await engine.promptNll(prompt, adapters, signal).catch(() => {});
+    for await (const _ of engine.generate({ query, maxTokens: 4, temperature: 0, topP: 1, seed: 1, stop: [], topLogprobs: 1, signal }));
+    await engine.promptNll(query, adapters, signal).catch(() => {});
     await openLlamaCppEngine({ model: ${JSON.stringify(gguf.adapter(0).path)}, name: 'no' }).catch(() => {});
     await engine.close();`,
   );

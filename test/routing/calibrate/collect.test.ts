@@ -22,20 +22,20 @@ function setUp(overrides: Partial<CollectParts> = {}) {
     name: 'edge',
     promptNll: (prompt) => number(textOf(prompt)) / 10,
     // Right for even questions, and sure of it.
-    answers: ({ prompt }) => {
-      const i = number(textOf(prompt));
+    answers: ({ query }) => {
+      const i = number(query.text);
       return { tokens: [{ text: i % 2 === 0 ? `answer ${i}` : 'something', logprob: i % 2 === 0 ? -0.1 : -2 }] };
     },
   });
   const server = createScriptedEngine({
     name: 'server',
-    answers: ({ prompt }) => `answer ${number(textOf(prompt))}`,
+    answers: ({ query }) => `answer ${number(query.text)}`,
   });
   const parts: CollectParts = {
     edge,
     server,
-    scope: (text) => ({ percentile: 10 * number(text), similarity: 0.5 }),
-    adapters: (text) => [{ id: text, path: 'a.gguf', scale: 1 }],
+    scope: ({ text }) => ({ percentile: 10 * number(text), similarity: 0.5 }),
+    adapters: ({ text }) => [{ id: text, path: 'a.gguf', scale: 1 }],
     confidence: { measure: 'mean-logprob', tokens: 4 },
     maxTokens: 8,
     prices: { inputPerMillion: 1000, outputPerMillion: 2000 },
@@ -80,7 +80,7 @@ describe('collectRecords', () => {
     const { parts, edge, server } = setUp();
     await collectAll(parts);
     for (const { request } of [...edge.requests, ...server.requests]) {
-      expect(request.prompt).toEqual({
+      expect(request.query.prompt).toEqual({
         kind: 'chat',
         messages: [{ role: 'user', content: expect.stringMatching(/^question \d$/) }],
       });
@@ -92,7 +92,7 @@ describe('collectRecords', () => {
     expect(server.requests[0]!.request.adapters).toBeUndefined();
     const text = setUp({ form: 'text' });
     await collectAll(text.parts);
-    expect(text.edge.requests[0]!.request.prompt).toEqual({ kind: 'text', text: 'question 0' });
+    expect(text.edge.requests[0]!.request.query.prompt).toEqual({ kind: 'text', text: 'question 0' });
   });
 
   it('asks the device for distributions only where the measure needs them', async () => {

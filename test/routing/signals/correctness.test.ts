@@ -1,6 +1,7 @@
 /** The combined signal: its formula, and what the router makes of it. */
 
 import { describe, expect, it, vi } from 'vitest';
+import { Query } from '../../../src/engine/types.js';
 import { dryRun } from '../../../src/routing/dry-run.js';
 import { explain } from '../../../src/routing/explain.js';
 import { correctnessOf, usesSignal } from '../../../src/routing/signals/correctness.js';
@@ -299,7 +300,7 @@ describe('dryRun', () => {
             correctness: weights,
           },
         },
-        { prompt: { kind: 'text', text: 'one two' }, maxTokens: 4 },
+        { query: new Query({ kind: 'text', text: 'one two' }), maxTokens: 4 },
         new AbortController().signal,
       );
     const far = () => ({ percentile: 20, similarity: 0.1 });

@@ -6,7 +6,7 @@ import {
   gateCoefficients,
   gatedAdapters,
 } from '../../../src/serve/customizations/adapter-set.js';
-import { remembering } from '../../../src/serve/embedder.js';
+import { textQuery } from '../helpers.js';
 
 const named = (n: number) => Array.from({ length: n }, (_, i) => ({ id: `id${i}`, path: `/x/${i}`, name: `n${i}` }));
 
@@ -33,11 +33,11 @@ describe('gateCoefficients', () => {
 
 describe('adapter sets', () => {
   it('fixed: the same for every text', () => {
-    expect(fixedAdapters([]).choose('a')).toEqual([]);
+    expect(fixedAdapters([]).choose(textQuery('a'))).toEqual([]);
     const set = fixedAdapters(named(1));
-    expect(set.choose('a')).toEqual([{ id: 'id0', path: '/x/0', scale: 1 }]);
+    expect(set.choose(textQuery('a'))).toEqual([{ id: 'id0', path: '/x/0', scale: 1 }]);
     set.setScales(new Map([[0, 0]]));
-    expect(set.choose('a')).toEqual([]);
+    expect(set.choose(textQuery('a'))).toEqual([]);
   });
 
   it('gated: by the text, and multiplied by the scales that were set', () => {
@@ -51,33 +51,10 @@ describe('adapter sets', () => {
       tau: 0.1,
       embedder: { d: 2, kind: 'test', embed },
     });
-    expect(set.choose('x')).toEqual([{ id: 'id0', path: '/x/0', scale: 1 }]);
-    expect(set.choose('y')).toEqual([{ id: 'id1', path: '/x/1', scale: 1 }]);
+    expect(set.choose(textQuery('x'))).toEqual([{ id: 'id0', path: '/x/0', scale: 1 }]);
+    expect(set.choose(textQuery('y'))).toEqual([{ id: 'id1', path: '/x/1', scale: 1 }]);
     set.setScales(new Map([[0, 0.5]]));
-    expect(set.choose('x')).toEqual([{ id: 'id0', path: '/x/0', scale: 0.5 }]);
-    expect(set.choose('y')).toEqual([]);
-  });
-});
-
-describe('remembering', () => {
-  it('embeds a text once, a bounded number of them, and no long one', () => {
-    const asked: string[] = [];
-    const embedder = remembering({
-      d: 1,
-      kind: 'test',
-      embed: (text) => {
-        asked.push(text);
-        return { vector: Float32Array.of(text.length), tokens: 1 };
-      },
-    });
-    expect([embedder.embed('a'), embedder.embed('a')].map(({ tokens }) => tokens)).toEqual([1, 1]);
-    expect(asked).toEqual(['a']);
-    for (let i = 0; i < 40; i++) embedder.embed(`text ${i}`);
-    embedder.embed('a');
-    expect(asked.filter((text) => text === 'a')).toHaveLength(2);
-    const long = 'x'.repeat(100_000);
-    embedder.embed(long);
-    embedder.embed(long);
-    expect(asked.filter((text) => text === long)).toHaveLength(2);
+    expect(set.choose(textQuery('x'))).toEqual([{ id: 'id0', path: '/x/0', scale: 0.5 }]);
+    expect(set.choose(textQuery('y'))).toEqual([]);
   });
 });

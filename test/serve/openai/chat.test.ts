@@ -32,7 +32,7 @@ describe('POST /v1/chat/completions', () => {
       'x-request-id': 'req_1',
     });
     expect(edge.requests[0]!.request).toMatchObject({
-      prompt: { kind: 'chat', messages: user('hello you') },
+      query: { prompt: { kind: 'chat', messages: user('hello you') } },
       temperature: 1,
       topP: 1,
       seed: null,
@@ -125,7 +125,7 @@ describe('POST /v1/chat/completions', () => {
       { role: 'user', content: '' },
     ];
     expect((await post('/v1/chat/completions', { model: 'edge', messages })).status).toBe(200);
-    expect(edge.requests[0]!.request.prompt).toEqual({
+    expect(edge.requests[0]!.request.query.prompt).toEqual({
       kind: 'chat',
       messages: [
         { role: 'system', content: 'be brief' },

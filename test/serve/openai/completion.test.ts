@@ -35,7 +35,11 @@ describe('POST /v1/completions', () => {
         signals: { prompt_tokens: 2, max_tokens: 2 },
       },
     });
-    expect(edge.requests[0]!.request).toMatchObject({ prompt: { kind: 'text', text: 'say' }, seed: 7, topLogprobs: 1 });
+    expect(edge.requests[0]!.request).toMatchObject({
+      query: { prompt: { kind: 'text', text: 'say' } },
+      seed: 7,
+      topLogprobs: 1,
+    });
   });
 
   it('streams, text joined equal to the whole, usage last when asked', async () => {
