@@ -4,11 +4,10 @@
  */
 
 import { randomUUID } from 'node:crypto';
-import { Call } from './http/call.js';
-import { HttpError } from './http/error.js';
-import type { AppSettings } from './http/settings.js';
-import type { ServeParts } from './parts.js';
-import { findRoute } from './routes.js';
+import { Call, compose, type Handler, type Middleware, timeLimit, unavailable } from './http/call.js';
+import { logAnswer } from './log.js';
+import type { AppSettings, ServeParts } from './parts.js';
+import { routes } from './routes.js';
 
 /** What has a default. */
 export const APP_DEFAULTS = {
@@ -17,23 +16,38 @@ export const APP_DEFAULTS = {
   newId: () => `req_${randomUUID().replaceAll('-', '')}`,
 };
 
+/** For a server that will answer in a moment, or its successor will. */
+const SOON = { headers: { 'retry-after': '1' } };
+
 export class EdgeApp {
-  /** null while the model is loading */
-  parts: ServeParts | null = null;
-  readonly #created: number;
+  readonly #settings: AppSettings;
+  readonly #answer: Handler;
   readonly #calls = new Set<Call>();
+  /** Null while the model is loading. */
+  #parts: ServeParts | null = null;
   #isStopping = false;
   #whenIdle: (() => void) | null = null;
 
-  constructor(readonly settings: AppSettings) {
-    this.#created = Math.floor(settings.now() / 1000);
+  constructor(settings: AppSettings) {
+    this.#settings = settings;
+    const { limits, guard, now } = settings;
+    const parts = (): ServeParts => {
+      if (this.#parts === null) throw unavailable('The model is loading.', 'loading', SOON);
+      return this.#parts;
+    };
+    const whileRunning: Middleware = (call, next) => {
+      if (this.#isStopping) throw unavailable('The server is stopping.', 'stopping', SOON);
+      return next(call);
+    };
+    const around = compose(timeLimit(limits.requestMs), this.#answerFailures, guard.checkHost);
+    this.#answer = around(routes({ settings, created: Math.floor(now() / 1000), parts, whileRunning }));
   }
 
   /** The model is loaded: from now on requests are answered. */
   ready(parts: ServeParts): void {
-    this.parts = parts;
+    this.#parts = parts;
     const { edge, server, customizations } = parts;
-    this.settings.metrics.watch({
+    this.#settings.metrics.watch({
       edge,
       server: server?.state === undefined ? null : () => server.state!(),
       customizations: () => customizations?.size ?? 0,
@@ -47,9 +61,7 @@ export class EdgeApp {
 
   /** Answers a request. Never rejects: a failure is an answer too. */
   async handle(request: Request): Promise<Response> {
-    const { settings } = this;
-    const { limits, newId } = settings;
-    const call = new Call({ request, id: newId(), requestMs: limits.requestMs });
+    const call = new Call(request, this.#settings.newId());
     this.#calls.add(call);
     call.onEnd((status) => this.#finish(call, status));
     const response = await this.#answer(call);
@@ -81,45 +93,23 @@ export class EdgeApp {
     return left;
   }
 
-  async #answer(call: Call): Promise<Response> {
-    const { guard } = this.settings;
+  readonly #answerFailures: Middleware = async (call, next) => {
     try {
-      guard.checkHost(call.request);
-      call.isAuthorised = guard.isAuthorised(call.request);
-      const route = findRoute(call);
-      if (!route.isPublic) guard.requireKey(call.request);
-      if (this.#isStopping) throw unavailable('The server is stopping.', 'stopping');
-      if (this.parts === null) {
-        if (route.needsModel) throw unavailable('The model is loading.', 'loading');
-        return await route.handle({ call, parts: null, settings: this.settings, created: this.#created });
-      }
-      return await route.handle({ call, parts: this.parts, settings: this.settings, created: this.#created });
+      return await next(call);
     } catch (error) {
-      return this.#failed(call, error);
+      const { status, body, headers, cause } = call.explain(error);
+      if (status === 500) this.#settings.log.error({ id: call.id, err: cause ?? error }, 'failed');
+      return Response.json(body, { status, headers });
     }
-  }
-
-  #failed(call: Call, error: unknown): Response {
-    const failure = call.explain(error);
-    call.record.code = failure.code;
-    if (failure.status === 500) this.settings.log.error({ id: call.id, err: failure.cause ?? error }, 'failed');
-    // 499 is nginx's word for the log; nobody reads this answer.
-    return Response.json(failure.body, { status: failure.status, headers: failure.headers });
-  }
+  };
 
   #finish(call: Call, status: number): void {
-    const { log, metrics } = this.settings;
+    const { log, metrics } = this.#settings;
     this.#calls.delete(call);
     if (this.#calls.size === 0) this.#whenIdle?.();
     if (call.isAbandoned) metrics.aborted();
-    metrics.request(call.route, status, call.ms / 1000);
-    const { id, route, record, ms } = call;
-    const isProbe = call.route === 'health' || call.route === 'metrics';
-    const level = isProbe ? 'debug' : status === 503 ? 'warn' : status >= 500 ? 'error' : 'info';
-    log[level]({ id, method: call.request.method, route, status, ...record, ms: Math.round(ms) }, 'answered');
+    const { id, request, route, record, ms } = call;
+    metrics.request(route, status, ms / 1000);
+    logAnswer(log, { id, method: request.method, route, status, ...record, ms: Math.round(ms) });
   }
-}
-
-function unavailable(message: string, code: string): HttpError {
-  return new HttpError(503, message, { type: 'unavailable_error', code, headers: { 'retry-after': '1' } });
 }

@@ -3,14 +3,56 @@
 import { Writable } from 'node:stream';
 import { Chalk } from 'chalk';
 import { type Logger, pino } from 'pino';
+import type { FinishReason } from '../engine/types.js';
+import type { Mode, Reason, Signals, Source } from '../routing/types.js';
 
 export type { Logger } from 'pino';
 
 export interface LogOptions {
   level: string;
   stream: NodeJS.WritableStream;
-  /** for a terminal */
+  /** Short lines, for a terminal. */
   pretty: boolean;
+}
+
+/** What a handler adds to the line of its request: numbers and names, and no text of the request but for `prompt`. */
+export interface AnswerRecord extends Partial<Signals> {
+  mode?: Mode;
+  /** Only where the configuration wants prompts logged and the mode allows it. */
+  prompt?: string;
+  source?: Source;
+  reason?: Reason;
+  score?: number | null;
+  threshold?: number | null;
+  fallbackFrom?: Source;
+  /** Code of what failed at `fallbackFrom`. */
+  failure?: string | undefined;
+  ttftMs?: number;
+  completionTokens?: number;
+  cachedTokens?: number | null;
+  finish?: FinishReason;
+  /** Id of the customisation that was made, of how many examples and in what time. */
+  customization?: string;
+  examples?: number;
+  blendMs?: number;
+  /** Code of the error that the client was told. */
+  code?: string | null;
+}
+
+/** The one line of each request. */
+export interface AnswerLine extends AnswerRecord {
+  id: string;
+  method: string;
+  route: string;
+  status: number;
+  ms: number;
+}
+
+/** Probes come every few seconds, so theirs are lines for debugging; refusals for want of a resource are warnings. */
+export function logAnswer(log: Logger, line: AnswerLine): void {
+  const { route, status } = line;
+  const isProbe = route === 'health' || route === 'metrics';
+  log[isProbe ? 'debug' : status === 503 ? 'warn' : status >= 500 ? 'error' : 'info'](line, 'answered');
 }
 
 /**

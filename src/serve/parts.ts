@@ -1,28 +1,48 @@
-/** What a server is made of once its model is loaded; assemble.ts makes it from a configuration, tests by hand. */
+/** What a server is made of: its settings, and its parts once the model is loaded, which assemble.ts makes, and tests by hand. */
 
 import type { ServerState } from '../engine/server/options.js';
 import type { AdapterScale, EdgeEngine, Engine, Query } from '../engine/types.js';
 import type { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
+import type { EdgeConfig } from './config.js';
 import type { AdapterSet } from './customizations/adapter-set.js';
 import type { Customizations } from './customizations/customizations.js';
 import type { TextEmbedder } from './embedder.js';
+import type { Guard } from './http/guard.js';
+import type { Logger } from './log.js';
+import type { Metrics } from './metrics.js';
+
+/** What the app is told apart from its parts: limits, log, clock. */
+export interface AppSettings {
+  guard: Guard;
+  limits: EdgeConfig['limits'];
+  routing: Pick<EdgeConfig['routing'], 'mode' | 'modePerRequest'>;
+  log: Logger;
+  /** Whether prompts may be logged, where the mode allows. */
+  logPrompts: boolean;
+  metrics: Metrics;
+  /** Silence after which a stream gets a comment. */
+  keepAliveMs: number;
+  /** Milliseconds since 1970. */
+  now: () => number;
+  newId: () => string;
+}
 
 /** The engine of the server LLM, with what it says of itself where it does. */
 export type ServerEngine = Engine & { state?: () => ServerState };
 
 export interface ServeParts {
-  /** what the base model with the adapter it was started with is called */
+  /** What the base model with the adapter it was started with is called. */
   base: string;
   edge: EdgeEngine;
   server: ServerEngine | null;
   router: Router;
   adapters: AdapterSet;
-  /** scope scores of the adapter that the server was started with; null where no examples are known */
+  /** Scope scores of the adapter that the server was started with; null where no examples are known. */
   scope: ScopeFunction | null;
-  /** null where the model's embedding cannot be read */
+  /** Null where the model's embedding cannot be read. */
   embedder: TextEmbedder | null;
-  /** null without a pool */
+  /** Null without a pool. */
   customizations: Customizations | null;
   close(): Promise<void>;
 }
@@ -32,6 +52,6 @@ export interface ServedModel {
   name: string;
   adapters(query: Query): AdapterScale[];
   scope: ScopeFunction | null;
-  /** to be called when the request has ended */
+  /** To be called when the request has ended. */
   release(): void;
 }

@@ -1,182 +1,158 @@
 /** Every route of the server, in one table. */
 
-import { setAdapterScales } from './customizations/adapter-routes.js';
 import {
   createCustomization,
   deleteCustomization,
   listCustomizations,
+  setAdapterScales,
   showCustomization,
 } from './customizations/routes.js';
-import { readJsonBody, readJsonList } from './http/body.js';
-import type { Call } from './http/call.js';
+import { withJson, withJsonList } from './http/body.js';
+import { compose, type Handler, type Middleware } from './http/call.js';
 import { HttpError } from './http/error.js';
-import type { AppSettings } from './http/settings.js';
-import { embeddingResponse, parseEmbeddingRequest } from './openai/embedding.js';
+import { embed } from './openai/embedding.js';
 import { CHAT, COMPLETION, generate } from './openai/generate.js';
-import { modelCards, resolveModel } from './openai/models.js';
-import type { ServeParts } from './parts.js';
+import { modelCards, unknownModel } from './openai/models.js';
+import type { AppSettings, ServeParts } from './parts.js';
 
-export interface RouteContext {
-  call: Call;
-  parts: ServeParts | null;
+export interface RoutesOptions {
   settings: AppSettings;
-  /** seconds since 1970, of the server's start */
+  /** Seconds since 1970, of the server's start. */
   created: number;
+  /** Throws HttpError 503 while the model is loading. */
+  parts(): ServeParts;
+  /** Throws HttpError 503 once the server is stopping. */
+  whileRunning: Middleware;
 }
 
-type Ready = RouteContext & { parts: ServeParts };
-type Handler = (context: Ready) => Response | Promise<Response>;
-
-export interface Route {
-  /** answered without the key */
-  isPublic: boolean;
-  /** refused with 503 while the model is loading */
-  needsModel: boolean;
-  handle(context: RouteContext): Response | Promise<Response>;
-}
-
-interface Entry {
-  /** for the metrics */
+interface Route {
+  /** For the metrics. */
   name: string;
-  methods: Record<string, Handler>;
+  /** Answered without the key. */
   isPublic?: boolean;
-  /** answers while the model is loading too */
-  always?: (context: RouteContext) => Response | Promise<Response>;
+  /** Answered while the model is loading too. */
+  always?: boolean;
+  methods: Record<string, Handler>;
 }
-
-const health: Entry = {
-  name: 'health',
-  methods: { GET: () => Response.json({ status: 'ok' }) },
-  isPublic: true,
-};
-
-/** A path that ends in `/*` takes one more part, which may hold anything but a slash. */
-const TABLE: Record<string, Entry> = {
-  '/health': health,
-  '/v1/health': health,
-  '/v1/models': {
-    name: 'models',
-    isPublic: true,
-    methods: {
-      GET: ({ call, parts, created }) =>
-        Response.json({ object: 'list', data: modelCards(parts, created, call.isAuthorised) }),
-    },
-  },
-  '/v1/models/*': {
-    name: 'models',
-    methods: {
-      GET: ({ call, parts, created }) => {
-        const card = modelCards(parts, created, true).find(({ id }) => id === call.param);
-        if (card !== undefined) return Response.json(card);
-        resolveModel(call.param, parts).release(); // throws the right 404
-        throw new Error('a model that resolves has a card');
-      },
-    },
-  },
-  '/v1/chat/completions': {
-    name: 'chat',
-    methods: { POST: ({ call, parts, settings }) => generate(CHAT, call, parts, settings) },
-  },
-  '/v1/completions': {
-    name: 'completions',
-    methods: { POST: ({ call, parts, settings }) => generate(COMPLETION, call, parts, settings) },
-  },
-  '/v1/embeddings': { name: 'embeddings', methods: { POST: embeddings } },
-  '/metrics': {
-    name: 'metrics',
-    methods: { GET: metrics },
-    always: metrics,
-  },
-  '/lora-adapters': {
-    name: 'lora-adapters',
-    methods: {
-      GET: ({ parts }) => Response.json(parts.adapters.list()),
-      POST: async ({ call, parts, settings }) => {
-        setAdapterScales(await readJsonList(call.request, settings.limits.bodyBytes), parts.adapters);
-        return Response.json({ success: true });
-      },
-    },
-  },
-  '/v1/customizations': {
-    name: 'customizations',
-    methods: {
-      GET: ({ parts }) => listCustomizations(parts),
-      POST: async ({ call, parts, settings }) =>
-        createCustomization(call, await readJsonBody(call.request, settings.limits.bodyBytes), parts),
-    },
-  },
-  '/v1/customizations/*': {
-    name: 'customizations',
-    methods: {
-      GET: ({ call, parts }) => showCustomization(call, parts),
-      DELETE: ({ call, parts }) => deleteCustomization(call, parts),
-    },
-  },
-};
 
 /**
- * The route of a request; notes its name and the path's last part in the call.
+ * The handler of all routes.
  *
- * @throws HttpError 404 for an unknown path, 405 with Allow for a method it does not have
+ * @throws HttpError 404 for an unknown path, 405 with Allow for a method it does not have, and what the routes throw
  */
-export function findRoute(call: Call): Route {
-  const { pathname } = call.url;
-  const method = call.request.method === 'HEAD' ? 'GET' : call.request.method;
-  const exact = Object.hasOwn(TABLE, pathname) ? TABLE[pathname] : undefined;
-  const entry = exact ?? parametric(pathname, call);
-  if (entry === undefined) {
-    throw new HttpError(404, `Unknown path: ${pathname.slice(0, 100)}.`, { code: 'unknown_url' });
-  }
-  call.route = entry.name;
-  const handler = Object.hasOwn(entry.methods, method) ? entry.methods[method] : undefined;
-  if (handler === undefined) {
-    const allow = Object.keys(entry.methods).flatMap((name) => (name === 'GET' ? ['GET', 'HEAD'] : [name]));
-    throw new HttpError(405, `${call.request.method.slice(0, 16)} is not allowed here, only ${allow.join(', ')}.`, {
-      code: 'method_not_allowed',
-      headers: { allow: allow.join(', ') },
-    });
-  }
-  const { always } = entry;
-  return {
-    isPublic: entry.isPublic === true,
-    needsModel: always === undefined,
-    handle: always ?? ((context) => handler(context as Ready)),
+export function routes(options: RoutesOptions): Handler {
+  const { settings, parts, whileRunning } = options;
+  const whileLoaded: Middleware = (call, next) => {
+    parts();
+    return next(call);
+  };
+  const around = ({ isPublic = false, always = false }: Route) =>
+    compose(...(isPublic ? [] : [settings.guard.requireKey]), whileRunning, ...(always ? [] : [whileLoaded]));
+  const table = tableOf(options);
+
+  return (call) => {
+    const { pathname } = call.url;
+    const found = find(table, pathname);
+    if (found === null) throw new HttpError(404, `Unknown path: ${pathname.slice(0, 100)}.`, { code: 'unknown_url' });
+    const { route, param } = found;
+    call.enter(route.name, param);
+    return around(route)(handlerOf(route, call.request.method))(call);
   };
 }
 
-function parametric(pathname: string, call: Call): Entry | undefined {
+/** A path that ends in `/*` takes one more part, which may hold anything but a slash. */
+function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Route> {
+  const { guard, metrics } = settings;
+  const { bodyBytes } = settings.limits;
+  const health: Route = { name: 'health', isPublic: true, methods: { GET: () => Response.json({ status: 'ok' }) } };
+  return {
+    '/health': health,
+    '/v1/health': health,
+    '/v1/models': {
+      name: 'models',
+      isPublic: true,
+      methods: {
+        GET: ({ request }) =>
+          Response.json({ object: 'list', data: modelCards(parts(), created, guard.isAuthorised(request)) }),
+      },
+    },
+    '/v1/models/*': {
+      name: 'models',
+      methods: {
+        GET: ({ param }) => {
+          const card = modelCards(parts(), created, true).find(({ id }) => id === param);
+          if (card === undefined) throw unknownModel(param);
+          return Response.json(card);
+        },
+      },
+    },
+    '/v1/chat/completions': {
+      name: 'chat',
+      methods: { POST: withJson(bodyBytes, (call, body) => generate(CHAT, body, call, parts(), settings)) },
+    },
+    '/v1/completions': {
+      name: 'completions',
+      methods: { POST: withJson(bodyBytes, (call, body) => generate(COMPLETION, body, call, parts(), settings)) },
+    },
+    '/v1/embeddings': {
+      name: 'embeddings',
+      methods: { POST: withJson(bodyBytes, (call, body) => embed(body, call, parts())) },
+    },
+    '/metrics': {
+      name: 'metrics',
+      always: true,
+      methods: {
+        GET: async () => new Response(await metrics.text(), { headers: { 'content-type': metrics.contentType } }),
+      },
+    },
+    '/lora-adapters': {
+      name: 'lora-adapters',
+      methods: {
+        GET: () => Response.json(parts().adapters.list()),
+        POST: withJsonList(bodyBytes, (_, list) => {
+          setAdapterScales(list, parts().adapters);
+          return Response.json({ success: true });
+        }),
+      },
+    },
+    '/v1/customizations': {
+      name: 'customizations',
+      methods: {
+        GET: () => listCustomizations(parts()),
+        POST: withJson(bodyBytes, (call, body) => createCustomization(body, call, parts())),
+      },
+    },
+    '/v1/customizations/*': {
+      name: 'customizations',
+      methods: {
+        GET: (call) => showCustomization(call.param, parts()),
+        DELETE: (call) => deleteCustomization(call.param, parts()),
+      },
+    },
+  };
+}
+
+/** The route of a path, and what its last part says. */
+function find(table: Record<string, Route>, pathname: string): { route: Route; param: string } | null {
+  if (Object.hasOwn(table, pathname)) return { route: table[pathname]!, param: '' };
   const slash = pathname.lastIndexOf('/');
-  const entry = TABLE[`${pathname.slice(0, slash)}/*`];
-  if (entry === undefined || slash === pathname.length - 1) return undefined;
+  const route = table[`${pathname.slice(0, slash)}/*`];
+  if (route === undefined || slash === pathname.length - 1) return null;
   try {
-    call.param = decodeURIComponent(pathname.slice(slash + 1));
+    return { route, param: decodeURIComponent(pathname.slice(slash + 1)) };
   } catch {
-    return undefined; // a broken percent sign names nothing
+    return null; // a broken percent sign names nothing
   }
-  return entry;
 }
 
-async function metrics({ settings }: RouteContext): Promise<Response> {
-  const text = await settings.metrics.text();
-  return new Response(text, { headers: { 'content-type': settings.metrics.contentType } });
-}
-
-async function embeddings({ call, parts, settings }: Ready): Promise<Response> {
-  const body = await readJsonBody(call.request, settings.limits.bodyBytes);
-  const { embedder } = parts;
-  if (embedder === null) {
-    throw new HttpError(400, 'This model’s embedding cannot be read.', { code: 'no_embedding' });
-  }
-  const request = parseEmbeddingRequest(body, embedder.d);
-  resolveModel(request.model, parts).release();
-  const embedded = request.inputs.map((text) => embedder.embed(text));
-  const tokens = embedded.reduce((sum, one) => sum + one.tokens, 0);
-  call.record.promptTokens = tokens;
-  return Response.json(
-    embeddingResponse(
-      request,
-      embedded.map(({ vector }) => vector),
-      tokens,
-    ),
-  );
+function handlerOf({ methods }: Route, method: string): Handler {
+  const asked = method === 'HEAD' ? 'GET' : method;
+  if (Object.hasOwn(methods, asked)) return methods[asked]!;
+  const allow = Object.keys(methods)
+    .flatMap((name) => (name === 'GET' ? ['GET', 'HEAD'] : [name]))
+    .join(', ');
+  throw new HttpError(405, `${method.slice(0, 16)} is not allowed here, only ${allow}.`, {
+    code: 'method_not_allowed',
+    headers: { allow },
+  });
 }

@@ -1,10 +1,14 @@
-/** POST, GET and DELETE of /v1/customizations: adapters blended for a user while the server runs. */
+/**
+ * POST, GET and DELETE of /v1/customizations: adapters blended for a user while the server runs; and the scales of those it was
+ * started with, GET and POST of /lora-adapters in llama-server's shape.
+ */
 
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import type { Call } from '../http/call.js';
 import { badField, HttpError } from '../http/error.js';
 import { checkText, RequestFields } from '../openai/fields.js';
 import type { ServeParts } from '../parts.js';
+import type { AdapterSet } from './adapter-set.js';
 import type { BlendOrder, Customization, Customizations } from './customizations.js';
 
 /** As `crayon blend` has them. */
@@ -82,11 +86,11 @@ export function customizationCard(one: Customization, base: string): object {
   };
 }
 
-export async function createCustomization(call: Call, body: JsonObject, parts: ServeParts): Promise<Response> {
+export async function createCustomization(body: JsonObject, call: Call, parts: ServeParts): Promise<Response> {
   const kept = needPool(parts);
   const { order, name } = parseCustomizationRequest(body);
   const made = await kept.create(order, name, call.signal);
-  Object.assign(call.record, { customization: made.id, examples: made.examples, blendMs: Math.round(made.ms) });
+  call.note({ customization: made.id, examples: made.examples, blendMs: Math.round(made.ms) });
   return Response.json(customizationCard(made, parts.base), { status: 201 });
 }
 
@@ -95,15 +99,15 @@ export function listCustomizations(parts: ServeParts): Response {
   return Response.json({ object: 'list', data: all.map((one) => customizationCard(one, parts.base)) });
 }
 
-export function showCustomization(call: Call, parts: ServeParts): Response {
-  const one = parts.customizations?.get(call.param);
-  if (one === undefined) throw noSuch(call.param);
+export function showCustomization(id: string, parts: ServeParts): Response {
+  const one = parts.customizations?.get(id);
+  if (one === undefined) throw noSuch(id);
   return Response.json(customizationCard(one, parts.base));
 }
 
-export function deleteCustomization(call: Call, parts: ServeParts): Response {
-  if (parts.customizations?.delete(call.param) !== true) throw noSuch(call.param);
-  return Response.json({ id: call.param, object: 'customization.deleted', deleted: true });
+export function deleteCustomization(id: string, parts: ServeParts): Response {
+  if (parts.customizations?.delete(id) !== true) throw noSuch(id);
+  return Response.json({ id, object: 'customization.deleted', deleted: true });
 }
 
 function needPool({ customizations }: ServeParts): Customizations {
@@ -117,4 +121,27 @@ function noSuch(id: string): HttpError {
   return new HttpError(404, `There is no customisation ${JSON.stringify(id.slice(0, 64))}.`, {
     code: 'customization_not_found',
   });
+}
+
+/** Beyond this a scale is a typing error. */
+const MAX_SCALE = 1000;
+
+/** Sets the scales for all requests from now on; those that are not listed become 0, as in llama-server. */
+export function setAdapterScales(list: readonly unknown[], adapters: AdapterSet): void {
+  const known = adapters.list().length;
+  const scales = new Map<number, number>();
+  for (const [i, item] of list.entries()) {
+    const where = `[${i}]`;
+    if (!isJsonObject(item)) throw badField(where, `${where} is not an object with id and scale.`);
+    const fields = new RequestFields(item, where);
+    const id = fields.whole('id', 0);
+    if (id === undefined || id >= known) throw fields.wrong('id', id, `the id of an adapter, below ${known}`);
+    const scale = fields.number('scale', -MAX_SCALE, MAX_SCALE);
+    if (scale === undefined) throw fields.wrong('scale', scale, 'a number');
+    fields.harmless('path');
+    fields.end();
+    if (scales.has(id)) throw badField(`${where}.id`, `${where}.id is ${id}, which the list has already.`);
+    scales.set(id, scale);
+  }
+  adapters.setScales(scales);
 }

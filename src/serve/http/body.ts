@@ -1,34 +1,46 @@
 /** A request's JSON body, bounded while it is read. */
 
 import { isJsonObject, type JsonObject } from '../../files/json.js';
+import type { Call, Handler } from './call.js';
 import { HttpError } from './error.js';
 
 /**
+ * A handler that is given the request's body, a JSON object.
+ *
  * @param maxBytes more than this is refused before it is in memory
  * @throws HttpError 415 for another content type, 413 when too large, 400 for what is no JSON object
  */
-export async function readJsonBody(request: Request, maxBytes: number): Promise<JsonObject> {
-  const bytes = await readBody(request, maxBytes);
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch {
-    // The parser's message would quote the body, which may be a prompt.
-    throw new HttpError(400, 'The request body is not valid JSON in UTF-8.', { code: 'invalid_json' });
-  }
-  if (isJsonObject(value)) return value;
-  throw new HttpError(400, 'The request body is not a JSON object.', { code: 'invalid_json' });
+export function withJson(
+  maxBytes: number,
+  handler: (call: Call, body: JsonObject) => Response | Promise<Response>,
+): Handler {
+  return async (call) => {
+    const body = await readJson(call.request, maxBytes);
+    if (!isJsonObject(body)) throw invalidJson('The request body is not a JSON object.');
+    return handler(call, body);
+  };
 }
 
-/** Any JSON value, for the one route that takes a list. */
-export async function readJsonList(request: Request, maxBytes: number): Promise<unknown[]> {
+/** The same for the one route that takes a list. */
+export function withJsonList(maxBytes: number, handler: (call: Call, body: unknown[]) => Response): Handler {
+  return async (call) => {
+    const body = await readJson(call.request, maxBytes);
+    if (!Array.isArray(body)) throw invalidJson('The request body is not a JSON list.');
+    return handler(call, body);
+  };
+}
+
+async function readJson(request: Request, maxBytes: number): Promise<unknown> {
   const bytes = await readBody(request, maxBytes);
   try {
-    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-    if (Array.isArray(value)) return value;
-  } catch {}
-  throw new HttpError(400, 'The request body is not a JSON list.', { code: 'invalid_json' });
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch {
+    // The parser's message would quote the body, which may be a prompt.
+    throw invalidJson('The request body is not valid JSON in UTF-8.');
+  }
 }
+
+const invalidJson = (message: string) => new HttpError(400, message, { code: 'invalid_json' });
 
 async function readBody(request: Request, maxBytes: number): Promise<Uint8Array> {
   refuseOtherTypes(request);

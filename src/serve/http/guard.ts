@@ -2,21 +2,22 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
+import type { Middleware } from './call.js';
 import { HttpError } from './error.js';
 
 export interface Guard {
   /** Whether the request carries the key, or none is needed. */
   isAuthorised(request: Request): boolean;
-  /** @throws HttpError 401 */
-  requireKey(request: Request): void;
-  /** @throws HttpError 403 for a Host header that this server does not go by */
-  checkHost(request: Request): void;
+  /** Throws HttpError 401 for a request without the key. */
+  requireKey: Middleware;
+  /** Throws HttpError 403 for a Host header that this server does not go by. */
+  checkHost: Middleware;
 }
 
 export interface GuardOptions {
-  /** null: no key is needed */
+  /** Null where no key is needed. */
   apiKey: string | null;
-  /** the address that the server is bound to */
+  /** The address that the server is bound to. */
   host: string;
   allowedHosts: readonly string[];
 }
@@ -32,18 +33,18 @@ export function createGuard({ apiKey, host, allowedHosts }: GuardOptions): Guard
   const names = new Set([host, ...allowedHosts, 'localhost', '127.0.0.1', '::1'].map((name) => name.toLowerCase()));
   return {
     isAuthorised,
-    requireKey(request) {
-      if (isAuthorised(request)) return;
+    requireKey: (call, next) => {
+      if (isAuthorised(call.request)) return next(call);
       throw new HttpError(401, 'Incorrect or missing API key: send it as "Authorization: Bearer <key>".', {
         type: 'authentication_error',
         code: 'invalid_api_key',
         headers: { 'www-authenticate': 'Bearer' },
       });
     },
-    checkHost({ headers }) {
+    checkHost: (call, next) => {
       // Elsewhere than on loopback the key protects; there, a web page whose name was made to resolve to 127.0.0.1 is
       // kept out by the name it asks for.
-      if (!isLoopback(host) || names.has(hostName(headers.get('host') ?? ''))) return;
+      if (!isLoopback(host) || names.has(hostName(call.request.headers.get('host') ?? ''))) return next(call);
       throw new HttpError(403, 'This server does not answer to that Host header; see allowed_hosts.', {
         type: 'permission_error',
         code: 'host_not_allowed',

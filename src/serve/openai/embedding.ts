@@ -1,11 +1,14 @@
 /** POST /v1/embeddings: what may be asked, and the answer (OpenAI API reference, "Create embeddings"). */
 
 import type { JsonObject } from '../../files/json.js';
-import { badField } from '../http/error.js';
+import type { Call } from '../http/call.js';
+import { badField, HttpError } from '../http/error.js';
+import type { ServeParts } from '../parts.js';
 import { checkText, RequestFields } from './fields.js';
 import { requiredModel } from './generation-fields.js';
+import { resolveModel } from './models.js';
 
-export interface EmbeddingRequest {
+interface EmbeddingRequest {
   model: string;
   inputs: string[];
   format: 'float' | 'base64';
@@ -15,7 +18,7 @@ export interface EmbeddingRequest {
 const MAX_INPUTS = 2048;
 
 /** @param d embedding size, the only one that may be asked for */
-export function parseEmbeddingRequest(body: JsonObject, d: number): EmbeddingRequest {
+function parseEmbeddingRequest(body: JsonObject, d: number): EmbeddingRequest {
   const fields = new RequestFields(body);
   const model = requiredModel(fields);
   const inputs = inputTexts(fields);
@@ -42,8 +45,27 @@ function inputTexts(fields: RequestFields): string[] {
   });
 }
 
+export function embed(body: JsonObject, call: Call, parts: ServeParts): Response {
+  const { embedder } = parts;
+  if (embedder === null) {
+    throw new HttpError(400, 'This model’s embedding cannot be read.', { code: 'no_embedding' });
+  }
+  const request = parseEmbeddingRequest(body, embedder.d);
+  resolveModel(request.model, parts).release();
+  const embedded = request.inputs.map((text) => embedder.embed(text));
+  const promptTokens = embedded.reduce((sum, { tokens }) => sum + tokens, 0);
+  call.note({ promptTokens });
+  return Response.json(
+    embeddingResponse(
+      request,
+      embedded.map(({ vector }) => vector),
+      promptTokens,
+    ),
+  );
+}
+
 /** The answer's body. */
-export function embeddingResponse(
+function embeddingResponse(
   { model, format }: EmbeddingRequest,
   vectors: readonly Float32Array[],
   promptTokens: number,

@@ -4,12 +4,10 @@ import { type GenerateRequest, type Prompt, Query, type Usage } from '../../engi
 import type { JsonObject } from '../../files/json.js';
 import type { RoutedEvent } from '../../routing/router.js';
 import type { Decision, Mode } from '../../routing/types.js';
-import { readJsonBody } from '../http/body.js';
 import type { Call } from '../http/call.js';
 import { badField } from '../http/error.js';
-import type { AppSettings } from '../http/settings.js';
 import { SSE_DONE, SSE_HEADERS, sseBody, sseData } from '../http/sse.js';
-import type { ServeParts } from '../parts.js';
+import type { AppSettings, ServeParts } from '../parts.js';
 import { type AnswerFormat, crayonField, crayonHeaders, type TokenEvent } from './answer.js';
 import { chatFormat } from './chat.js';
 import { parseChatRequest } from './chat-request.js';
@@ -49,14 +47,20 @@ export const COMPLETION: Route = {
   format: completionFormat,
 };
 
-export async function generate(route: Route, call: Call, parts: ServeParts, settings: AppSettings): Promise<Response> {
-  const job = route.parse(await readJsonBody(call.request, settings.limits.bodyBytes), settings);
+export async function generate(
+  route: Route,
+  body: JsonObject,
+  call: Call,
+  parts: ServeParts,
+  settings: AppSettings,
+): Promise<Response> {
+  const job = route.parse(body, settings);
   const mode = modeOf(job, call, settings);
   const model = resolveModel(job.model, parts);
   call.onEnd(model.release);
   const query = new Query(job.prompt);
-  call.record.mode = mode;
-  if (settings.logPrompts && mode !== 'only_on_device') call.record.prompt = query.text;
+  call.note({ mode });
+  if (settings.logPrompts && mode !== 'only_on_device') call.note({ prompt: query.text });
 
   const request: GenerateRequest = {
     query,
@@ -123,8 +127,8 @@ function maxTokensOf(
 function note(call: Call, mode: Mode, decision: Decision, { metrics }: AppSettings): void {
   const { source, reason, score, threshold, signals, fallbackFrom, failure } = decision;
   metrics.route(mode, decision);
-  Object.assign(call.record, { source, reason, score, threshold, ...signals });
-  if (fallbackFrom !== null) Object.assign(call.record, { fallbackFrom, failure: failure?.code });
+  call.note({ source, reason, score, threshold, ...signals });
+  if (fallbackFrom !== null) call.note({ fallbackFrom, failure: failure?.code });
 }
 
 /** The events with their times and counts noted as they pass. */
@@ -138,12 +142,12 @@ async function* watched(
   for await (const event of events) {
     if (event.type === 'token' && !hasToken) {
       hasToken = true;
-      call.record.ttftMs = Math.round(call.ms * 1000) / 1000;
+      call.note({ ttftMs: Math.round(call.ms * 1000) / 1000 });
       metrics.firstToken(source, call.ms / 1000);
     } else if (event.type === 'end') {
       const { promptTokens, completionTokens, cachedTokens } = event.usage;
       metrics.tokens(source, promptTokens, completionTokens);
-      Object.assign(call.record, { promptTokens, completionTokens, cachedTokens, finish: event.finishReason });
+      call.note({ promptTokens, completionTokens, cachedTokens, finish: event.finishReason });
     }
     yield event;
   }
@@ -197,7 +201,6 @@ function streamed(
     } catch (error) {
       const failure = call.explain(error);
       status = failure.status;
-      call.record.code = failure.code;
       if (status === 500) log.error({ id: call.id, err: error }, 'failed while streaming');
       // The status has long been sent: what is left is an event, and an end without [DONE].
       yield sseData(failure.body);

@@ -20,7 +20,7 @@ export function resolveModel(name: string, parts: ServeParts): ServedModel {
   return { name, adapters: () => [customization.adapter], scope: customization.scope, release };
 }
 
-function unknownModel(name: string): HttpError {
+export function unknownModel(name: string): HttpError {
   return new HttpError(404, `The model ${JSON.stringify(name.slice(0, 64))} does not exist: see GET /v1/models.`, {
     param: 'model',
     code: 'model_not_found',
