@@ -7,6 +7,7 @@
  */
 
 import { isAbsolute } from 'node:path';
+import { EXAMPLE_LIMITS } from '../blend/estimate.js';
 import { CrayonError } from '../core/errors.js';
 import {
   checked,
@@ -193,8 +194,8 @@ const filled =
     schema(found, where, problems);
     if (Array.isArray(found) && found.length === 0) problems.push(`${where} is empty, expected at least one`);
   };
-/** The blend takes 3 to 50 examples. */
-const shownCount = value((x) => Number.isSafeInteger(x) && (x as number) >= 3 && (x as number) <= 50, '3 to 50');
+const { min, max } = EXAMPLE_LIMITS;
+const shownCount = value((x) => Number.isSafeInteger(x) && Number(x) >= min && Number(x) <= max, `${min} to ${max}`);
 
 const poolSchema = object(
   {

@@ -16,11 +16,8 @@ import { embedInSpace, type HiddenStateEmbedder, poolSpace, refuseOtherBase } fr
 import { openPool, type Pool } from '../pool/pool.js';
 import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
 import { type BlendResult, blendAdapters } from './blend.js';
-import { type Estimator, estimateCoefficients, type Rows } from './coefficients.js';
-import { type Coverage, checkCoverage } from './coverage.js';
-
-/** How many examples a user shows. */
-export const EXAMPLE_LIMITS = { min: 3, max: 50 };
+import type { Estimator, Rows } from './coefficients.js';
+import { type BlendEstimate, EXAMPLE_LIMITS, estimateBlend } from './estimate.js';
 
 export interface BlendPoolOptions {
   pool: string;
@@ -50,13 +47,7 @@ export interface BlendPoolOptions {
     | undefined;
 }
 
-export interface BlendPoolResult {
-  coefficients: number[];
-  /** cosine of the examples' mean with each centroid; null when no examples were given */
-  similarities: number[] | null;
-  coverage: Coverage | null;
-  /** number of examples that were embedded */
-  examples: number;
+export interface BlendPoolResult extends BlendEstimate {
   blend: BlendResult;
   /** reading, tokenising and embedding the examples */
   embedMs: number;
@@ -74,24 +65,19 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   const started = performance.now();
   refuseInside(options.out, options.pool);
   const pool = openPool(options.pool);
-  const { manifest, centroids } = pool;
+  const { manifest } = pool;
   const rows = options.examples === undefined ? null : await embedExamples(options, options.examples, pool);
   const embedMs = performance.now() - started;
 
-  const space: Rows = { data: centroids, n: manifest.N, d: manifest.embedding.dim };
-  const { coefficients, similarities } = estimateCoefficients(options.estimator, rows, space, {
-    tau: options.tau ?? manifest.tau,
-    ...(options.topK === undefined ? {} : { topK: options.topK }),
-    ...(options.coefficients === undefined ? {} : { coefficients: options.coefficients }),
-  });
-  const coverage = rows === null ? null : checkCoverage(rows, space, manifest.clusters);
+  const { estimator, tau, topK } = options;
+  const estimate = estimateBlend(pool, estimator, rows, { tau, topK, coefficients: options.coefficients });
 
   const adapters = manifest.adapters.map((_, n) => pool.openAdapter(n));
   try {
     const { combine, rank, dtype, out, force, threads, onProgress } = options;
     const blend = blendAdapters({
       adapters,
-      coefficients,
+      coefficients: estimate.coefficients,
       combine,
       dtype,
       out,
@@ -100,24 +86,16 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
       provenance: {
         pool: sha256(JSON.stringify(manifest)),
         embedding: manifest.embedding.kind,
-        estimator: options.estimator,
-        tau: options.tau ?? manifest.tau,
-        examples: rows?.n ?? 0,
-        coverage: coverage?.verdict ?? null,
+        estimator,
+        tau: tau ?? manifest.tau,
+        examples: estimate.examples,
+        coverage: estimate.coverage?.verdict ?? null,
       },
-      ...(rank === undefined ? {} : { rank }),
-      ...(threads === undefined ? {} : { threads }),
-      ...(onProgress === undefined ? {} : { onProgress }),
+      rank,
+      threads,
+      onProgress,
     });
-    return {
-      coefficients: [...coefficients],
-      similarities: similarities === null ? null : [...similarities],
-      coverage,
-      examples: rows?.n ?? 0,
-      blend,
-      embedMs,
-      totalMs: performance.now() - started,
-    };
+    return { ...estimate, blend, embedMs, totalMs: performance.now() - started };
   } finally {
     for (const adapter of adapters) adapter.close();
   }

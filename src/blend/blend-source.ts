@@ -1,11 +1,14 @@
 /**
- * The blend's factors, module by module, as the writer asks for them. `cat` has a file of its own.
+ * The blend's factors, module by module, as a writer asks for them: of a PEFT directory (blend.ts), or of any other file.
+ * `cat` has a file of its own.
  */
+import { availableParallelism } from 'node:os';
 import { firstNonFinite } from '../core/finite.js';
 import { combineLinear } from '../lora/combine.js';
-import type { CombinedFactors, LoraFactors } from '../lora/factors.js';
-import { type BlendSource, overflow } from './cat-source.js';
-import type { BlendPlan, PlannedModule } from './plan.js';
+import type { CombinedFactors, CombineKind, LoraFactors } from '../lora/factors.js';
+import type { LoraModule, PeftAdapter } from '../peft/read.js';
+import { type BlendSource, catSource, overflow } from './cat-source.js';
+import { type BlendPlan, type PlannedModule, planBlend } from './plan.js';
 import { type SvdJob, SvdThreads } from './svd-threads.js';
 
 /** Reads one module's factors from all adapters that have it, into one fresh buffer. */
@@ -47,7 +50,7 @@ function sourceOf(plan: BlendPlan, compute: (index: number) => CombinedFactors, 
   };
 }
 
-export function svdSource(plan: BlendPlan, threads: number): BlendSource {
+function svdSource(plan: BlendPlan, threads: number): BlendSource {
   const { modules, rank } = plan;
   const load = (index: number): SvdJob => {
     const planned = modules[index]!;
@@ -61,7 +64,7 @@ export function svdSource(plan: BlendPlan, threads: number): BlendSource {
   );
 }
 
-export function linearSource(plan: BlendPlan): BlendSource {
+function linearSource(plan: BlendPlan): BlendSource {
   const compute = (index: number): CombinedFactors => {
     const planned = plan.modules[index]!;
     const shape = { in: planned.in, out: planned.out };
@@ -73,4 +76,53 @@ export function linearSource(plan: BlendPlan): BlendSource {
     return { ...combined, r: plan.rank, a, b };
   };
   return sourceOf(plan, compute, () => {});
+}
+
+/** @param buffer as catSource has it */
+export function openSource(plan: BlendPlan, threads: number, buffer?: (length: number) => Float32Array): BlendSource {
+  switch (plan.combine) {
+    case 'cat':
+      return catSource(plan, buffer);
+    case 'svd':
+      return svdSource(plan, threads);
+    case 'linear':
+      return linearSource(plan);
+    default:
+      throw plan.combine satisfies never;
+  }
+}
+
+/** A blend in the shape of an opened adapter: its modules' factors, computed when they are asked for, scales folded in. */
+export interface OpenedBlend {
+  readonly dir: string;
+  readonly modules: readonly LoraModule[];
+  /** To be asked for in order, A before B; valid until the next call. */
+  readA(module: LoraModule): Float32Array;
+  readB(module: LoraModule): Float32Array;
+  close(): void;
+}
+
+/**
+ * The tensors that `blendAdapters` would write, without the directory.
+ *
+ * @param adapters stay open, and must until the blend is closed
+ * @param dir what stands for a directory's name
+ * @throws CrayonError as blendAdapters
+ */
+export function openBlend(
+  adapters: readonly PeftAdapter[],
+  coefficients: ArrayLike<number>,
+  combine: CombineKind,
+  dir: string,
+): OpenedBlend {
+  const plan = planBlend(adapters, coefficients, combine, undefined);
+  const source = openSource(plan, availableParallelism());
+  const modules = plan.modules.map(({ name, in: inputs, out }) => ({ name, r: plan.rank, in: inputs, out, scale: 1 }));
+  return {
+    dir,
+    modules,
+    readA: (module) => source.a(modules.indexOf(module)),
+    readB: (module) => source.b(modules.indexOf(module)),
+    close: () => source.close(),
+  };
 }

@@ -13,8 +13,8 @@ import type { CombineKind } from '../lora/factors.js';
 import { ADAPTER_WEIGHTS, loraTensorName, type PeftAdapter } from '../peft/read.js';
 import { writePeftAdapter } from '../peft/write.js';
 import { layOut } from '../safetensors/header.js';
-import { linearSource, svdSource } from './blend-source.js';
-import { type BlendSource, catSource } from './cat-source.js';
+import { openSource } from './blend-source.js';
+import type { BlendSource } from './cat-source.js';
 import { HashThread } from './hash-thread.js';
 import { type BlendPlan, planBlend } from './plan.js';
 
@@ -23,6 +23,8 @@ export const BLEND_FILE = 'crayon.json';
 
 /** Below this size hashing the finished file takes less time than starting a thread for it. */
 const HASH_THREAD_BYTES = 32 * 2 ** 20;
+
+export type { CombineKind } from '../lora/factors.js';
 
 /** What a JSON file can hold. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -87,7 +89,7 @@ export function blendAdapters(options: BlendOptions): BlendResult {
   const hash = threads > 1 ? startHash(plan, dtype) : undefined;
   let source: BlendSource | undefined;
   try {
-    const opened = openSource(plan, threads, hash);
+    const opened = openSource(plan, threads, hash === undefined ? undefined : (length) => hash.buffer(length));
     source = opened;
     const { bytes } = writePeftAdapter(out, {
       baseModel,
@@ -120,19 +122,6 @@ export function blendAdapters(options: BlendOptions): BlendResult {
   } finally {
     source?.close();
     hash?.close();
-  }
-}
-
-function openSource(plan: BlendPlan, threads: number, hash: HashThread | undefined): BlendSource {
-  switch (plan.combine) {
-    case 'cat':
-      return catSource(plan, hash === undefined ? undefined : (length) => hash.buffer(length));
-    case 'svd':
-      return svdSource(plan, threads);
-    case 'linear':
-      return linearSource(plan);
-    default:
-      throw plan.combine satisfies never;
   }
 }
 

@@ -6,9 +6,8 @@
  * Every module is computed by the same function on the same numbers, so the number of threads does not change a byte.
  */
 import assert from 'node:assert/strict';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
+import { threadScript } from '../core/thread-script.js';
 import { combineSvd } from '../lora/combine.js';
 import type { CombinedFactors, LoraFactors, ModuleShape } from '../lora/factors.js';
 
@@ -109,13 +108,9 @@ export class SvdThreads {
   #start(): Thread {
     const { port1: port, port2 } = new MessageChannel();
     const ready = new Int32Array(new SharedArrayBuffer(4));
-    const [script, evaluate] = threadScript();
-    const worker = new Worker(script, {
-      eval: evaluate,
-      workerData: { port: port2, signal: this.#signal, ready },
-      transferList: [port2],
-      execArgv: [],
-    });
+    const [script, options] = threadScript(import.meta.url, 'svd-worker');
+    const workerData = { port: port2, signal: this.#signal, ready };
+    const worker = new Worker(script, { ...options, workerData, transferList: [port2] });
     worker.on('error', () => {}); // it was never ready, or its reply said why
     worker.unref();
     port.unref();
@@ -153,15 +148,4 @@ export class SvdThreads {
     const { index, factors, coefficients, shape, rank } = this.#load(this.#next++);
     this.#done.set(index, combineSvd(factors, coefficients, shape, rank));
   }
-}
-
-/**
- * What a thread runs: the compiled file beside this one. From source (tests, tsx) it is TypeScript, which tsx's `require` hook
- * translates within the thread; its `import` hooks would need the main thread's event loop, which waits for us.
- */
-function threadScript(): [script: string | URL, evaluate: boolean] {
-  if (!import.meta.url.endsWith('.ts')) return [new URL('./svd-worker.js', import.meta.url), false];
-  const loader = createRequire(import.meta.url).resolve('tsx/cjs');
-  const source = fileURLToPath(new URL('./svd-worker.ts', import.meta.url));
-  return [`require(${JSON.stringify(loader)}); require(${JSON.stringify(source)});`, true];
 }

@@ -10,22 +10,35 @@
 import { basename, resolve } from 'node:path';
 import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
-import { type LoraModule, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
+import { type LoraModule, openPeftAdapter } from '../peft/read.js';
 import { type AdapterBase, readAdapterBase } from './adapter-base.js';
 import { ggufModuleName, permutedHeads, permuteRows } from './names.js';
 import type { GgufWriteType } from './quantise.js';
 import type { GgufValue } from './types.js';
 import { type GgufTensorToWrite, writeGguf } from './write.js';
 
-export interface ExportAdapterOptions {
-  /** a PEFT directory */
-  adapter: string;
-  /** the base model: a Hugging Face directory or a GGUF file; its headers are read, not its weights */
-  base: string;
+export interface WriteAdapterOptions {
   out: string;
-  /** default: F32 */
+  /** Default: F32. */
   type?: Exclude<GgufWriteType, 'Q8_0'>;
   force?: boolean;
+}
+
+export interface ExportAdapterOptions extends WriteAdapterOptions {
+  /** A PEFT directory. */
+  adapter: string;
+  /** The base model: a Hugging Face directory or a GGUF file; its headers are read, not its weights. */
+  base: string;
+}
+
+/** What is written: an adapter read from its directory, or a blend that is computed as it is asked for. */
+export interface AdapterSource {
+  /** Where it comes from, for errors; the file's `general.name` is the last part of it. */
+  readonly dir: string;
+  readonly modules: readonly LoraModule[];
+  /** (r, in) and (out, r); asked for once for each module in order, A before B, and used before the next is asked for. */
+  readA(module: LoraModule): Float32Array;
+  readB(module: LoraModule): Float32Array;
 }
 
 export interface ExportedAdapter {
@@ -56,32 +69,40 @@ interface Placed {
  * @example
  * exportAdapterGguf({ adapter: 'my-adapter', base: 'models/crayon-edge', out: 'my-adapter.gguf' });
  */
-export function exportAdapterGguf(options: ExportAdapterOptions): ExportedAdapter {
-  const { out, type = 'F32' } = options;
-  const base = readAdapterBase(options.base);
-  const adapter = openPeftAdapter(options.adapter);
+export function exportAdapterGguf({ adapter: dir, base: path, ...options }: ExportAdapterOptions): ExportedAdapter {
+  const base = readAdapterBase(path);
+  const adapter = openPeftAdapter(dir);
   try {
-    const names = placeModules(adapter, base);
-    const { alpha, factors } = chooseAlpha(adapter.modules);
-    const placed = adapter.modules.map((module, i): Placed => ({ module, name: names[i]!, factor: factors[i]! }));
-    const metadata = new Map<string, GgufValue>([
-      ['general.architecture', { type: 'string', value: base.architecture }],
-      ['general.type', { type: 'string', value: 'adapter' }],
-      ['general.name', { type: 'string', value: basename(resolve(options.adapter)) }],
-      ['adapter.type', { type: 'string', value: 'lora' }],
-      ['adapter.lora.alpha', { type: 'float32', value: alpha }],
-    ]);
-    const tensors = placed.flatMap((one) => loraTensors(adapter, base, one, type));
-    const { bytes } = writeGguf(out, metadata, tensors, { force: options.force ?? false });
-    const rescaled = factors.filter((factor) => factor !== 1).length;
-    return { bytes, modules: placed.length, alpha, rescaled, architecture: base.architecture };
+    return writeAdapterGguf(adapter, base, options);
   } finally {
     adapter.close();
   }
 }
 
+/** The same for what is open already. */
+export function writeAdapterGguf(
+  adapter: AdapterSource,
+  base: AdapterBase,
+  { out, type = 'F32', force = false }: WriteAdapterOptions,
+): ExportedAdapter {
+  const names = placeModules(adapter, base);
+  const { alpha, factors } = chooseAlpha(adapter.modules);
+  const placed = adapter.modules.map((module, i): Placed => ({ module, name: names[i]!, factor: factors[i]! }));
+  const metadata = new Map<string, GgufValue>([
+    ['general.architecture', { type: 'string', value: base.architecture }],
+    ['general.type', { type: 'string', value: 'adapter' }],
+    ['general.name', { type: 'string', value: basename(resolve(adapter.dir)) }],
+    ['adapter.type', { type: 'string', value: 'lora' }],
+    ['adapter.lora.alpha', { type: 'float32', value: alpha }],
+  ]);
+  const tensors = placed.flatMap((one) => loraTensors(adapter, base, one, type));
+  const { bytes } = writeGguf(out, metadata, tensors, { force });
+  const rescaled = factors.filter((factor) => factor !== 1).length;
+  return { bytes, modules: placed.length, alpha, rescaled, architecture: base.architecture };
+}
+
 /** llama.cpp's name of each module's weight. */
-function placeModules({ dir, modules }: PeftAdapter, base: AdapterBase): string[] {
+function placeModules({ dir, modules }: AdapterSource, base: AdapterBase): string[] {
   const bad: string[] = [];
   const names = modules.map((module) => {
     if (module.name === 'lm_head' && base.isTied) {
@@ -120,7 +141,7 @@ export function chooseAlpha(modules: readonly Pick<LoraModule, 'r' | 'scale'>[])
 }
 
 function loraTensors(
-  adapter: PeftAdapter,
+  adapter: AdapterSource,
   base: AdapterBase,
   { module, name, factor }: Placed,
   type: GgufWriteType,

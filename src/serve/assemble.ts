@@ -1,6 +1,7 @@
 /** A configuration to the parts of a server: engines, adapters, scope, router. `calibrate` and `route` use it too. */
 
 import { basename, join } from 'node:path';
+import { EXAMPLE_LIMITS } from '../blend/estimate.js';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
 import { budgetFile } from '../engine/server/budget.js';
@@ -17,10 +18,9 @@ import type { RoutingConfig } from '../routing/types.js';
 import { type BaseModel, openBaseModel, openEmbedder } from './base-model.js';
 import type { EdgeConfig } from './config.js';
 import { type AdapterSet, fixedAdapters, gatedAdapters, type NamedAdapter } from './customizations/adapter-set.js';
-import { createBlendMaker, embedPrompts } from './customizations/blend-maker.js';
+import { createBlendMaker } from './customizations/blend-maker.js';
 import { Customizations } from './customizations/customizations.js';
-import { scopeOf } from './customizations/scope-profile.js';
-import type { TextEmbedder } from './embedder.js';
+import { embedPrompts, scopeOf, type TextEmbedder } from './embedder.js';
 import { type Environment, serverKey } from './keys.js';
 import { type OpenEdgeOptions, openEdgeEngine, warmUp } from './open-edge.js';
 import type { ServeParts, ServerEngine } from './parts.js';
@@ -43,9 +43,6 @@ export interface EdgeAssembly extends ServeParts {
   /** for the start-up summary: what is used, by name */
   facts: { model: string; adapter: string; server: string; threads: number | null };
 }
-
-/** The user shows 3 to 50; more do no harm here. */
-const MIN_SCOPE_EXAMPLES = 3;
 
 /**
  * Opens everything that a configuration names. The caller closes the result.
@@ -178,14 +175,11 @@ function adapterSet(
 function examplesScope({ examples: path }: EdgeConfig, embedder: TextEmbedder | null): ScopeFunction | null {
   if (path === null || embedder === null) return null;
   const { examples } = loadDataset(path);
-  if (examples.length < MIN_SCOPE_EXAMPLES) {
-    throw new CrayonError(
-      'examples-count',
-      `${path} has ${examples.length} examples, expected at least ${MIN_SCOPE_EXAMPLES}`,
-      {
-        hint: 'Scope is measured against them: a few more of the task are needed.',
-      },
-    );
+  const { min } = EXAMPLE_LIMITS; // more than a blend takes do no harm here
+  if (examples.length < min) {
+    throw new CrayonError('examples-count', `${path} has ${examples.length} examples, expected at least ${min}`, {
+      hint: 'Scope is measured against them: a few more of the task are needed.',
+    });
   }
   return scopeOf(embedPrompts(examples, embedder), embedder);
 }

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { gatedAdapters } from '../../src/serve/customizations/adapter-set.js';
-import { scopeOf } from '../../src/serve/customizations/scope-profile.js';
+import { scopeOf } from '../../src/serve/embedder.js';
 import { SERVER, testApp, user } from './helpers.js';
 
 const CHAT = '/v1/chat/completions';

@@ -1,25 +1,34 @@
 /** Blending reads and writes many megabytes without a pause: it has a thread of its own, so that answers flow on. */
 
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import type { CombineKind } from '../../blend/blend.js';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
+import { threadScript } from '../../core/thread-script.js';
+
+/** What all jobs of a thread have in common. */
+export interface BlendPlace {
+  pool: string;
+  /** Hugging Face directory or GGUF file. */
+  base: string;
+  /** Where the GGUF LoRAs are put, each under its digest. */
+  dir: string;
+}
 
 export interface BlendJob {
-  pool: string;
   coefficients: number[];
-  combine: 'cat' | 'svd' | 'linear';
-  /** Hugging Face directory or GGUF file */
-  base: string;
-  /** where the GGUF LoRA is put, under its digest */
-  dir: string;
+  combine: CombineKind;
 }
 
 export type BlendReply = { id: string; path: string; ms: number } | { code: ErrorCode | null; message: string };
 
 export class BlendThread {
+  readonly #place: BlendPlace;
   #worker: Worker | null = null;
   #last: Promise<unknown> = Promise.resolve();
+
+  constructor(place: BlendPlace) {
+    this.#place = place;
+  }
 
   /** Jobs are done one after the other. @throws CrayonError what the blend throws */
   run(job: BlendJob, signal: AbortSignal): Promise<{ id: string; path: string; ms: number }> {
@@ -66,17 +75,9 @@ export class BlendThread {
   }
 
   #start(): Worker {
-    const [script, evaluate] = threadScript();
-    const worker = new Worker(script, { eval: evaluate, execArgv: [] });
+    const [script, options] = threadScript(import.meta.url, 'blend-worker');
+    const worker = new Worker(script, { ...options, workerData: this.#place });
     worker.unref();
     return worker;
   }
-}
-
-/** The compiled file beside this one; from source (tests, tsx) TypeScript, which tsx's `require` hook translates. */
-function threadScript(): [script: string | URL, evaluate: boolean] {
-  if (!import.meta.url.endsWith('.ts')) return [new URL('./blend-worker.js', import.meta.url), false];
-  const loader = createRequire(import.meta.url).resolve('tsx/cjs');
-  const source = fileURLToPath(new URL('./blend-worker.ts', import.meta.url));
-  return [`require(${JSON.stringify(loader)}); require(${JSON.stringify(source)});`, true];
 }

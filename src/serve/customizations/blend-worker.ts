@@ -1,15 +1,19 @@
 /** The thread behind blend-thread.ts: coefficients to a GGUF LoRA. It is given numbers and paths, never a user's text. */
 
 import { join } from 'node:path';
-import { parentPort, threadId } from 'node:worker_threads';
-import { blendAdapters } from '../../blend/blend.js';
+import { parentPort, workerData } from 'node:worker_threads';
+import { openBlend } from '../../blend/blend-source.js';
 import { isCrayonError } from '../../core/errors.js';
-import { discard } from '../../files/atomic.js';
-import { cachedAdapterGguf } from '../../gguf/cache.js';
+import { sha256 } from '../../files/digest.js';
+import { exists } from '../../files/paths.js';
+import { writeAdapterGguf } from '../../gguf/adapter.js';
+import { readAdapterBase } from '../../gguf/adapter-base.js';
 import { openPool } from '../../pool/pool.js';
-import type { BlendJob, BlendReply } from './blend-thread.js';
+import type { BlendJob, BlendPlace, BlendReply } from './blend-thread.js';
 
 const port = parentPort!;
+const { pool: poolDir, base: basePath, dir } = workerData as BlendPlace;
+let opened: ReturnType<typeof open> | undefined;
 
 port.on('message', (job: BlendJob) => {
   let reply: BlendReply;
@@ -22,17 +26,28 @@ port.on('message', (job: BlendJob) => {
   port.postMessage(reply);
 });
 
-function blend({ pool: dir, coefficients, combine, base, dir: out }: BlendJob): BlendReply {
-  const started = performance.now();
-  const pool = openPool(dir);
-  const peft = join(out, `blend-${threadId}`);
+/** Opened with the first job, for all jobs: the thread serves one pool, and its end closes everything. */
+function open() {
+  const pool = openPool(poolDir);
+  const base = readAdapterBase(basePath);
   const adapters = pool.manifest.adapters.map((_, n) => pool.openAdapter(n));
-  try {
-    blendAdapters({ adapters, coefficients, combine, out: peft, force: true, baseModel: pool.manifest.base.name });
-    const { id, path } = cachedAdapterGguf(peft, base, { cacheDir: out });
-    return { id, path, ms: performance.now() - started };
-  } finally {
-    for (const adapter of adapters) adapter.close();
-    discard(peft);
+  return { base, adapters, digest: sha256(JSON.stringify(pool.manifest)) };
+}
+
+/** Equal blends have one file: what it is made of names it. */
+function blend({ coefficients, combine }: BlendJob): BlendReply {
+  const started = performance.now();
+  opened ??= open();
+  const { base, adapters, digest } = opened;
+  const id = sha256(JSON.stringify([digest, combine, coefficients])).slice(0, 16);
+  const path = join(dir, `${id}.lora.gguf`);
+  if (!exists(path)) {
+    const source = openBlend(adapters, coefficients, combine, 'blend');
+    try {
+      writeAdapterGguf(source, base, { out: path });
+    } finally {
+      source.close();
+    }
   }
+  return { id, path, ms: performance.now() - started };
 }

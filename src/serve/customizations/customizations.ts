@@ -4,21 +4,19 @@
  */
 
 import { randomBytes } from 'node:crypto';
+import type { CombineKind } from '../../blend/blend.js';
+import type { BlendEstimate } from '../../blend/estimate.js';
 import { CrayonError } from '../../core/errors.js';
 import type { AdapterScale } from '../../engine/types.js';
 import type { ScopeFunction } from '../../routing/signals/scope.js';
 import { HttpError } from '../http/error.js';
 
 /** What a blend answers; see blend-maker.ts. */
-export interface MadeBlend {
+export interface MadeBlend extends BlendEstimate {
   adapter: AdapterScale;
-  coefficients: number[];
-  similarities: number[] | null;
-  coverage: { verdict: string; sentence: string; percentile: number } | null;
   scope: ScopeFunction | null;
-  examples: number;
   ms: number;
-  /** deletes the adapter's file */
+  /** Deletes the adapter's file. */
   remove(): void;
 }
 
@@ -27,7 +25,7 @@ export interface BlendOrder {
   coefficients: number[] | null;
   topK: number | null;
   temperature: number | null;
-  combine: 'cat' | 'svd' | 'linear';
+  combine: CombineKind;
 }
 
 /** Makes an adapter from a pool, away from the event loop. */

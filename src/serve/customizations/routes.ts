@@ -3,6 +3,7 @@
  * started with, GET and POST of /lora-adapters in llama-server's shape.
  */
 
+import { EXAMPLE_LIMITS } from '../../blend/estimate.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import type { Call } from '../http/call.js';
 import { badField, HttpError } from '../http/error.js';
@@ -11,8 +12,6 @@ import type { ServeParts } from '../parts.js';
 import type { AdapterSet } from './adapter-set.js';
 import type { BlendOrder, Customization, Customizations } from './customizations.js';
 
-/** As `crayon blend` has them. */
-const EXAMPLES = { min: 3, max: 50 };
 const MAX_NAME = 64;
 /** More base LoRAs than any pool has. */
 const MAX_COEFFICIENTS = 4096;
@@ -42,7 +41,7 @@ export function parseCustomizationRequest(body: JsonObject): { order: BlendOrder
 function exampleList(fields: RequestFields): BlendOrder['examples'] {
   const value = fields.take('examples');
   if (value === undefined) return null;
-  const { min, max } = EXAMPLES;
+  const { min, max } = EXAMPLE_LIMITS;
   if (!Array.isArray(value) || value.length < min || value.length > max) {
     throw fields.wrong('examples', value, `${min} to ${max} examples, each {"prompt": ..., "completion": ...}`);
   }
@@ -71,7 +70,8 @@ function coefficientList(fields: RequestFields): number[] | null {
 
 /** One customisation as JSON. */
 export function customizationCard(one: Customization, base: string): object {
-  const { id, name, created, coefficients, similarities, coverage, examples, ms } = one;
+  const { id, name, created, coefficients, similarities, examples, ms } = one;
+  const { verdict, sentence, percentile } = one.coverage ?? {};
   return {
     id,
     object: 'customization',
@@ -80,7 +80,7 @@ export function customizationCard(one: Customization, base: string): object {
     created,
     coefficients,
     similarities,
-    coverage,
+    coverage: one.coverage === null ? null : { verdict, sentence, percentile },
     examples,
     blend_ms: Math.round(ms),
   };

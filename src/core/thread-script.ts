@@ -1,0 +1,24 @@
+/** What a worker thread runs. */
+
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+/**
+ * The first two arguments of a `Worker`: the compiled file beside the module that starts it. From source (tests, tsx) it is
+ * TypeScript, which tsx's `require` hook translates within the thread; its `import` hooks would need the main thread's event
+ * loop, which may be waiting for the thread.
+ *
+ * @param beside `import.meta.url` of the module
+ * @param name of the file, without its ending
+ */
+export function threadScript(
+  beside: string,
+  name: string,
+): [script: string | URL, options: { eval: boolean; execArgv: string[] }] {
+  const fromSource = beside.endsWith('.ts');
+  const options = { eval: fromSource, execArgv: [] };
+  if (!fromSource) return [new URL(`./${name}.js`, beside), options];
+  const loader = createRequire(beside).resolve('tsx/cjs');
+  const source = fileURLToPath(new URL(`./${name}.ts`, beside));
+  return [`require(${JSON.stringify(loader)}); require(${JSON.stringify(source)});`, options];
+}
