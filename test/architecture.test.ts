@@ -24,10 +24,10 @@ const MAY_IMPORT: Record<string, string[]> = {
   pool: ['core', 'files', 'data', 'safetensors', 'hf', 'peft', 'gguf', 'model', 'train'],
   blend: ['core', 'files', 'lora', 'data', 'safetensors', 'hf', 'peft', 'pool'],
   engine: ['core', 'files', 'hf', 'gguf'],
-  routing: ['core', 'engine'],
+  routing: ['core', 'data', 'engine'],
   serve: ['core', 'files', 'data', 'hf', 'gguf', 'pool', 'blend', 'engine', 'routing'],
   bench: [
-    ...['core', 'files', 'data', 'hf', 'model', 'train', 'pool', 'blend', 'engine', 'routing'],
+    ...['core', 'files', 'data', 'hf', 'gguf', 'model', 'train', 'pool', 'blend', 'engine', 'routing'],
     'serve', // its configuration: the live part starts crayon's own server
   ],
 };
@@ -169,9 +169,10 @@ describe('architecture', () => {
     expect(loaded.filter((name) => TENSORS.test(name))).toEqual([]);
   });
 
-  it('blends without loading a tensor library', () => {
-    const loaded = [...reachable('cli/blend.ts'), ...reachable('cli/main.ts')];
+  it('blends, reports and helps without loading a tensor library', () => {
+    const loaded = ['cli/blend.ts', 'cli/main.ts', 'cli/bench/run-report.ts'].flatMap((file) => [...reachable(file)]);
     expect(loaded).toContain('blend/blend-pool.ts');
+    expect(loaded).toContain('bench/strategies/index.ts');
     expect(loaded.filter((name) => TENSORS.test(name))).toEqual([]);
   });
 });

@@ -133,10 +133,10 @@ function chosen({ choices }: Example, score: ExampleScore) {
 /** Exact match of the whole line, white space around it aside; the confidence is the mean over the answer's tokens. */
 function generated({ completion }: Example, { text, logprobs, ended }: Answer) {
   // the token that ended the answer is none of it, except where there is no other
-  const own = ended && logprobs.length > 1 ? logprobs.slice(0, -1) : logprobs;
+  const ofAnswer = ended && logprobs.length > 1 ? logprobs.slice(0, -1) : logprobs;
   return {
     answer: text.trim(),
     correct: ended && text.trim() === completion.trim() ? (1 as const) : (0 as const),
-    confidence: own.reduce((sum, x) => sum + x, 0) / own.length,
+    confidence: ofAnswer.reduce((sum, x) => sum + x, 0) / ofAnswer.length,
   };
 }

@@ -1,5 +1,5 @@
 /**
- * The directory that a bench run leaves behind (src/bench/types.ts says what is in it), while it is being written. A cell
+ * The directory that a bench run leaves behind (src/bench/types.ts says what is in it), while it is being written: files of this run's own, read back as they were written. A cell
  * is there completely or not at all, so a stopped run goes on with the cells that are missing.
  */
 
@@ -8,9 +8,22 @@ import { CrayonError } from '../core/errors.js';
 import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
 import { sha256 } from '../files/digest.js';
 import { writeError } from '../files/errors.js';
-import { type JsonObject, readJsonObject, readOptionalJson, writeJson } from '../files/json.js';
+import { readText } from '../files/io.js';
+import { parseJson, readJson, readOptionalJson, writeJson } from '../files/json.js';
 import { LOCK_FILE, lock, refuseLocked, unlock } from '../files/lock.js';
 import { entriesOf, exists, removeIfEmpty, removePath } from '../files/paths.js';
+import type { AnswerRecord, Cell, LoadCell, RunManifest } from './types.js';
+
+/** Names the files of a cell: of its user, its strategy, and the options by which it differs. */
+export function cellKey(user: string, strategy: string, options: Readonly<Record<string, unknown>> = {}): string {
+  const parts = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
+  return fileName(`${user}--${strategy}${parts.join('')}`);
+}
+
+/** Other characters than these become `_`. */
+export function fileName(text: string): string {
+  return text.replaceAll(/[^A-Za-z0-9._=+-]/g, '_');
+}
 
 /** The file by which a run directory is recognised. */
 export const BENCH_MANIFEST = 'run.json';
@@ -22,7 +35,7 @@ const OWN = ['cells', 'answers', WORK, SCRATCH, LOCK_FILE];
 
 export class BenchRunDirectory {
   /** what an earlier start wrote, or undefined for a new run */
-  readonly earlier: JsonObject | undefined;
+  readonly earlier: RunManifest | undefined;
 
   /**
    * @param fresh throw away what an earlier run left here
@@ -44,7 +57,7 @@ export class BenchRunDirectory {
       refuseLocked(path, 'run');
       if (fresh && isRun) for (const part of ['cells', 'answers', 'load', BENCH_MANIFEST]) this.#remove(part);
       this.clearScratch(); // a killed run's
-      this.earlier = readOptionalJson(manifest);
+      this.earlier = readOptionalJson(manifest) as RunManifest | undefined;
       for (const part of ['cells', 'answers']) ensureDirectory(join(path, part));
       lock(path);
     } catch (error) {
@@ -66,7 +79,7 @@ export class BenchRunDirectory {
     this.#remove(SCRATCH);
   }
 
-  writeManifest(manifest: object): void {
+  writeManifest(manifest: RunManifest): void {
     writeJson(join(this.path, BENCH_MANIFEST), manifest);
   }
 
@@ -74,28 +87,34 @@ export class BenchRunDirectory {
     return exists(this.#cellFile(key));
   }
 
-  readCell(key: string): JsonObject {
-    return readJsonObject(this.#cellFile(key));
+  readCell(key: string): Cell {
+    return readJson(this.#cellFile(key)) as Cell;
+  }
+
+  readAnswers(key: string): AnswerRecord[] {
+    const path = this.#answersFile(key);
+    const lines = readText(path).trimEnd().split('\n');
+    return lines.map((line) => parseJson(line, path) as AnswerRecord);
   }
 
   /** The answers first: a cell that is there has its answers. */
-  writeCell(key: string, cell: object, answers: readonly object[]): void {
+  writeCell(cell: Cell, answers: readonly AnswerRecord[]): void {
     const lines = answers.map((answer) => `${JSON.stringify(answer)}\n`).join('');
-    writeFileAtomic(join(this.path, 'answers', `${key}.jsonl`), lines);
-    writeJson(this.#cellFile(key), cell);
+    writeFileAtomic(this.#answersFile(cell.key), lines);
+    writeJson(this.#cellFile(cell.key), cell);
   }
 
   hasLoad(key: string): boolean {
     return exists(this.#loadFile(key));
   }
 
-  readLoad(key: string): JsonObject {
-    return readJsonObject(this.#loadFile(key));
+  readLoad(key: string): LoadCell {
+    return readJson(this.#loadFile(key)) as LoadCell;
   }
 
-  writeLoad(key: string, cell: object): void {
+  writeLoad(cell: LoadCell): void {
     ensureDirectory(join(this.path, 'load'));
-    writeJson(this.#loadFile(key), cell);
+    writeJson(this.#loadFile(cell.key), cell);
   }
 
   /** Lets the next run in. A run that failed before it began leaves nothing. */
@@ -110,6 +129,10 @@ export class BenchRunDirectory {
 
   #loadFile(key: string): string {
     return join(this.path, 'load', `${key}.json`);
+  }
+
+  #answersFile(key: string): string {
+    return join(this.path, 'answers', `${key}.jsonl`);
   }
 
   #cellFile(key: string): string {
@@ -131,7 +154,7 @@ export function nameOfSettings(settings: unknown): string {
  *
  * @throws CrayonError `output-exists` for a directory of something else
  */
-export function writeLoadCell(dir: string, key: string, cell: object): void {
+export function writeLoadCell(dir: string, cell: LoadCell): void {
   try {
     const isOurs = isBenchRun(dir) || exists(join(dir, 'load'));
     if (exists(dir) && !isOurs && entriesOf(dir).length > 0) {
@@ -140,7 +163,7 @@ export function writeLoadCell(dir: string, key: string, cell: object): void {
       });
     }
     ensureDirectory(join(dir, 'load'));
-    writeJson(join(dir, 'load', `${key}.json`), cell);
+    writeJson(join(dir, 'load', `${cell.key}.json`), cell);
   } catch (error) {
     throw writeError(dir, error);
   }

@@ -5,35 +5,29 @@
 
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { formatDuration } from '../core/format.js';
-import { mean, standardError } from '../core/stats.js';
+import type { Progress } from '../core/progress.js';
 import { CRAYON_VERSION } from '../core/version.js';
+import { refuseOtherRun } from '../files/fingerprint.js';
 import { HfModel } from '../hf/model.js';
 import { loadTokenizer } from '../hf/tokenizer.js';
 import { LlamaModel } from '../model/llama.js';
 import { openPool } from '../pool/pool.js';
 import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
-import { type PlannedCell, planCells } from './cells.js';
-import { type BenchConfig, findBenchPath } from './config.js';
-import { summariseLatency } from './latency.js';
-import { plannedLiveCells } from './live/cells.js';
-import { type LiveRunOptions, liveUsers, runLive, summariseLive } from './live/run.js';
+import { cellOf } from './cell.js';
+import { planRun } from './cells.js';
+import { type LiveRunOptions, runLive, summariseLive } from './live/run.js';
 import type { LiveSummary } from './live/summary.js';
-import { plannedLoad, runLoadPart } from './load/run.js';
+import { runLoadPart } from './load/run.js';
+import { findBenchPath } from './paths.js';
 import { PoolStore } from './pools.js';
 import type { BenchRunDirectory } from './run-directory.js';
+import type { BenchConfig } from './settings.js';
 import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './signals.js';
-import type { BenchContext } from './strategies/context.js';
-import { customise, poolsOf } from './strategies/strategies.js';
+import { strategyNamed } from './strategies/index.js';
+import type { BenchContext, PlannedCell } from './strategies/strategy.js';
 import { type BenchTask, loadBenchTask, readTrainingSet, type TrainingSet } from './tasks.js';
 import type { AnswerRecord, Cell, LoadCell, RunManifest } from './types.js';
-import { type PlannedUser, type PlayedUser, planUsers, playUser } from './users.js';
-
-export interface BenchProgress {
-  stage: string;
-  done: number;
-  total: number;
-  note?: string | undefined;
-}
+import { drawExamples, type PlannedUser, type UserWithExamples } from './users.js';
 
 export interface BenchRunOptions {
   config: BenchConfig;
@@ -47,7 +41,7 @@ export interface BenchRunOptions {
   env?: NodeJS.ProcessEnv;
   /** `2026-11-22T20:00:00Z` */
   now: () => string;
-  onProgress?: (progress: BenchProgress) => void;
+  onProgress?: (progress: Progress) => void;
   signal?: AbortSignal | undefined;
 }
 
@@ -70,28 +64,24 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
   const { config, directory, signal } = options;
   const progress = options.onProgress ?? (() => {});
   // 1) read and check everything before any work
-  const users = planUsers(config);
-  const cells = planCells(config, users);
+  const { users, cells, live, load } = planRun(config);
   const base = openModel(config.model);
   let server: LoadedModel | undefined;
   try {
     const training = readTrainingSet(config);
     const tasks = loadTasks(config, training, progress);
-    const played = new Map(users.map((user) => [user.id, playUser(user, tasksOf(user, tasks), config)]));
+    const played = new Map(users.map((user) => [user.id, drawExamples(user, tasksOf(user, tasks), config)]));
     const pools = new PoolStore(config, training, base.source.digest(), directory.work);
-    const live = liveUsers(config, users).flatMap((user) => plannedLiveCells(user, config.live!));
     const manifest = startManifest(options, base, training, cells.length + live.length);
-    const keys = () => [...cells.map(({ key }) => key), ...live.filter((key) => directory.hasCell(key))];
+    const keys = () => [...cells, ...live.filter(({ key }) => directory.hasCell(key))].map(({ key }) => key);
     const missing = cells.filter((cell) => !directory.hasCell(cell.key));
     const reused = keys().filter((key) => directory.hasCell(key)).length;
     const notices = noticesOf(config, [...tasks.values()], [...played.values()]);
     const result = (): BenchResult => ({
       manifest,
-      cells: keys().map((key) => directory.readCell(key) as unknown as Cell),
+      cells: keys().map((key) => directory.readCell(key)),
       live: summariseLive(config, directory, users),
-      load: (config.load === undefined ? [] : plannedLoad(config.load))
-        .filter(({ key }) => directory.hasLoad(key))
-        .map(({ key }) => directory.readLoad(key) as unknown as LoadCell),
+      load: load.filter(({ key }) => directory.hasLoad(key)).map(({ key }) => directory.readLoad(key)),
       reused,
       notices,
     });
@@ -118,16 +108,20 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
     };
     const clock = new CellClock(missing.length);
     for (const user of users) {
-      const own = missing.filter((cell) => cell.user.id === user.id);
-      const scopes = own.length === 0 ? undefined : await space?.percentiles(played.get(user.id)!);
-      for (const [i, cell] of own.entries()) {
+      const ofUser = missing.filter((cell) => cell.user.id === user.id);
+      const scopes = ofUser.length === 0 ? undefined : await space.percentiles(played.get(user.id)!);
+      for (const [i, cell] of ofUser.entries()) {
         const report = (share: number, left = clock.left(share)) =>
-          progress({ stage: user.id, ...answersOf(i + share, own.length, config), note: `${cellTitle(cell)}${left}` });
+          progress({
+            stage: user.id,
+            ...answersOf(i + share, ofUser.length, config),
+            note: `${cellTitle(cell)}${left}`,
+          });
         report(0);
         const result = await runCell(cell, played.get(user.id)!, context, scopes, report).catch((error: unknown) => {
           throw isCrayonError(error, 'interrupted') ? stopped(directory, clock.done, missing.length) : error;
         });
-        directory.writeCell(cell.key, result.cell, result.records);
+        directory.writeCell(result.cell, result.records);
         clock.tick();
         report(1, clock.left(0));
         if (signal?.aborted) throw stopped(directory, clock.done, missing.length);
@@ -138,7 +132,7 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
     const servers: LiveRunOptions = {
       config,
       directory,
-      signal,
+      signal: signal ?? new AbortController().signal,
       pool: pools.path(config.pool),
       command: options.command ?? [],
       env: options.env,
@@ -146,8 +140,8 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
       onProgress: progress,
     };
     try {
-      if (config.live !== undefined) notices.push(...(await runLive(servers)).notices);
-      if (config.load !== undefined) notices.push(...(await runLoadPart(servers)).notices);
+      if (config.live !== undefined) notices.push(...(await runLive(servers)));
+      if (config.load !== undefined) notices.push(...(await runLoadPart(servers)));
     } catch (error) {
       // Ctrl-C reaches the servers too: that they have ended is then no failure.
       throw signal?.aborted ? stopped(directory, keys().length, cells.length + live.length) : error;
@@ -168,13 +162,13 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
 /** One user, one strategy: customise, answer, measure. */
 async function runCell(
   cell: PlannedCell,
-  user: PlayedUser,
+  user: UserWithExamples,
   context: BenchContext,
   scopes: readonly number[] | undefined,
   report: (share: number) => void,
 ): Promise<{ cell: Cell; records: AnswerRecord[] }> {
   const { config, signal } = context;
-  const customised = await customise(cell, user, context);
+  const { answerer, ms, parameters, ...costs } = await strategyNamed(cell.strategy).customise(cell, user, context);
   const settings: AnswerSettings = {
     method: user.method,
     batchSize: config.batch_size,
@@ -182,51 +176,32 @@ async function runCell(
     signal,
     onProgress: (done, total) => report(done / total),
   };
-  const { records: answered, loss } = await answerExamples(customised.answerer, user.test, settings);
-  const timed = await timeAnswers(customised.answerer, user.test.slice(0, config.latency_examples), settings);
+  const { records: answered, loss } = await answerExamples(answerer, user.test, settings);
+  const timed = await timeAnswers(answerer, user.test.slice(0, config.latency_examples), settings);
   const isServer = cell.strategy === 'server';
-  const records = answered.map((record, i): AnswerRecord => {
-    const scope = scopes?.[i];
-    return {
+  const records = answered.map(
+    (record, i): AnswerRecord => ({
       ...record,
       source: isServer ? 'in_cloud' : 'on_device',
-      ...(isServer || scope === undefined ? {} : { scope }),
-    };
-  });
-  const hits = records.map((record) => record.correct);
-  const norm = records.flatMap(({ correctNorm }) => (correctNorm === undefined ? [] : [correctNorm]));
-  const { key, strategy, table, options, seed } = cell;
-  const { ms, bytesToServer, parameters, coefficients } = customised;
-  return {
+      scope: isServer ? undefined : scopes?.[i],
+    }),
+  );
+  const measured = cellOf({
+    ...cell,
+    ...costs,
+    user: user.info,
+    method: user.method,
+    loss,
+    customisationMs: ms,
+    // as float32; the files' headers aside
+    adapterBytes: 4 * parameters,
+    adapterParameters: parameters,
+    costPer1000: null,
+    test: user.test,
     records,
-    cell: {
-      key,
-      user: user.info,
-      strategy,
-      table,
-      options,
-      seed,
-      method: user.method,
-      examples: records.length,
-      accuracy: mean(hits),
-      accuracyStderr: hits.length > 1 ? standardError(hits) : 0,
-      accuracyNorm: norm.length === records.length ? mean(norm) : null,
-      loss,
-      customisationMs: ms,
-      bytesToServer: isServer ? promptBytes(user) : bytesToServer,
-      // as float32; the files' headers aside
-      adapterBytes: 4 * parameters,
-      adapterParameters: parameters,
-      serverShare: isServer ? 1 : 0,
-      costPer1000: null,
-      latencyMs: summariseLatency(timed.length > 0 ? timed : records.map((record) => record.latencyMs)),
-      ...(coefficients === undefined ? {} : { coefficients }),
-    },
-  };
-}
-
-function promptBytes({ test }: PlayedUser): number {
-  return test.reduce((sum, { prompt }) => sum + Buffer.byteLength(prompt), 0);
+    timed,
+  });
+  return { cell: measured, records };
 }
 
 function openModel(path: string): LoadedModel {
@@ -238,7 +213,7 @@ function openModel(path: string): LoadedModel {
 function loadTasks(
   config: BenchConfig,
   training: TrainingSet,
-  progress: (p: BenchProgress) => void,
+  progress: (progress: Progress) => void,
 ): Map<string, BenchTask> {
   const paths = [...new Set(config.users.flatMap((user) => user.tasks))];
   return new Map(
@@ -265,20 +240,10 @@ function startManifest(
   // the data's digests are part of the configuration as it was used
   const used = { ...config, training: training.digests };
   if (earlier !== undefined) {
-    const before = earlier as unknown as RunManifest;
-    const differing = differences(before.config, used);
-    if (before.base.digest !== digest) differing.push('the base model');
-    if (differing.length > 0) {
-      throw new CrayonError(
-        'checkpoint-mismatch',
-        `${directory.path}: holds a run with another ${differing.join(', ')}`,
-        {
-          hint: 'Choose another --out, or give --fresh to throw its cells away.',
-        },
-      );
-    }
+    const hint = 'Choose another --out, or give --fresh to throw its cells away.';
+    const before = { ...(earlier.config as object), 'base model': earlier.base.digest };
+    refuseOtherRun(directory.path, before, { ...used, 'base model': digest }, hint);
   }
-  const before = earlier as unknown as RunManifest | undefined;
   return {
     format: 'crayon-bench',
     version: 1,
@@ -286,22 +251,15 @@ function startManifest(
     machine,
     commit,
     seed: config.seed,
-    started: before?.started ?? now(),
-    finished: before?.finished ?? null,
+    started: earlier?.started ?? now(),
+    finished: earlier?.finished ?? null,
     config: used,
     base: { name: config.model, parameters: parameterCount(source), digest },
     server: config.server && { name: config.server.model, baseUrl: 'in process' },
-    pool: before?.pool ?? null,
-    clusters: before?.clusters ?? null,
+    pool: earlier?.pool ?? null,
+    clusters: earlier?.clusters ?? null,
     plannedCells,
   };
-}
-
-/** Keys of the top level whose values differ. */
-function differences(before: unknown, now: Record<string, unknown>): string[] {
-  const earlier = (before ?? {}) as Record<string, unknown>;
-  const keys = [...new Set([...Object.keys(earlier), ...Object.keys(now)])];
-  return keys.filter((key) => JSON.stringify(earlier[key]) !== JSON.stringify(now[key]));
 }
 
 function parameterCount(source: HfModel): number {
@@ -312,11 +270,11 @@ async function buildPools(
   cells: readonly PlannedCell[],
   config: BenchConfig,
   pools: PoolStore,
-  progress: (p: BenchProgress) => void,
+  progress: (progress: Progress) => void,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   // the pool itself is always needed: the scope of a query is measured in its space
-  const wanted = [config.pool, ...cells.flatMap((cell) => poolsOf(cell, pools))];
+  const wanted = [config.pool, ...cells.flatMap((cell) => strategyNamed(cell.strategy).pools(cell, pools))];
   const byPath = new Map(wanted.map((pool) => [pools.path(pool), pool]));
   let number = 0;
   for (const pool of byPath.values()) {
@@ -353,7 +311,7 @@ function cellTitle({ strategy, options }: PlannedCell): string {
   return [strategy, ...Object.entries(options).map(([name, value]) => `${name} ${value}`)].join(', ');
 }
 
-function noticesOf(config: BenchConfig, tasks: readonly BenchTask[], users: readonly PlayedUser[]): string[] {
+function noticesOf(config: BenchConfig, tasks: readonly BenchTask[], users: readonly UserWithExamples[]): string[] {
   const notices = tasks
     .filter((task) => task.overlapping > 0)
     .map((task) => `${task.name}: ${task.overlapping} examples left out, being in the training set or in both splits.`);

@@ -10,9 +10,10 @@ import { prepareExamples } from '../pool/prepare.js';
 import { buildScopeProfile, scopeScore } from '../routing/signals/scope.js';
 import type { LoadedModel } from './answers.js';
 import { clusterMap } from './cluster-map.js';
-import { type BenchConfig, findBenchPath } from './config.js';
+import { findBenchPath } from './paths.js';
+import type { BenchConfig } from './settings.js';
 import type { ClusterMap } from './types.js';
-import type { PlayedUser } from './users.js';
+import type { UserWithExamples } from './users.js';
 
 /** Points of the picture; more would only make its file larger. */
 const MAP_POINTS = 600;
@@ -21,7 +22,7 @@ export interface ScopeSpace {
   /** (n, d) unit embeddings of prompts in the pool's space */
   embed(examples: readonly Example[]): Promise<Float32Array>;
   /** of each test example among the shown ones, 0 to 100 */
-  percentiles(user: PlayedUser): Promise<number[]>;
+  percentiles(user: UserWithExamples): Promise<number[]>;
 }
 
 export function scopeSpace(pool: Pool, { source, model, tokenizer }: LoadedModel): ScopeSpace {

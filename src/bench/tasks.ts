@@ -3,7 +3,8 @@
 import { CrayonError } from '../core/errors.js';
 import { type Example, loadDataset } from '../data/dataset.js';
 import { sha256 } from '../files/digest.js';
-import { type BenchConfig, findBenchPath } from './config.js';
+import { findBenchPath } from './paths.js';
+import type { BenchConfig } from './settings.js';
 
 export interface BenchTask {
   name: string;

@@ -13,10 +13,12 @@ import type { RecordedSignal } from '../routing/signals/index.js';
 import type { Source } from '../routing/types.js';
 
 /** How an answer was judged; cells of different methods are never averaged together. */
-export type ScoringMethod = 'loglikelihood' | 'generation';
+export const SCORING_METHODS = ['loglikelihood', 'generation'] as const;
+export type ScoringMethod = (typeof SCORING_METHODS)[number];
 
 /** What a user's task is to the pool. */
-export type UserKind = 'seen' | 'seen-kind' | 'unseen-kind' | 'mixture';
+export const USER_KINDS = ['seen', 'seen-kind', 'unseen-kind', 'mixture'] as const;
+export type UserKind = (typeof USER_KINDS)[number];
 
 export interface UserInfo {
   name: string;
@@ -51,13 +53,15 @@ export interface LatencySummary {
   p99: number;
 }
 
+/** What a cell is a row of: ways of customising, one option of Crayon that is varied, the router, devices and networks. */
+export const CELL_TABLES = ['strategies', 'ablation', 'hybrid', 'conditions'] as const;
+
 export interface Cell {
   key: string;
   user: UserInfo;
   /** e.g. `base`, `uniform`, `crayon`, `per-query`, `lorahub`, `server`, `hybrid@20` */
   strategy: string;
-  /** the group of a table: main strategies, or the name of the option that is varied */
-  table: 'strategies' | 'ablation' | 'hybrid' | 'conditions';
+  table: (typeof CELL_TABLES)[number];
   /** what differs from the defaults, in words of the configuration */
   options: Record<string, string | number | boolean | null>;
   seed: number;

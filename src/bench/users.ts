@@ -1,9 +1,11 @@
 /** The users of a bench run: each shows k examples of a task, or of a mixture of tasks, and is tested on others. */
 
+import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
 import type { Example } from '../data/dataset.js';
-import type { BenchConfig, BenchUser } from './config.js';
+import { writeFileAtomic } from '../files/atomic.js';
+import type { BenchConfig, BenchUser } from './settings.js';
 import type { BenchTask } from './tasks.js';
 import type { ScoringMethod, UserInfo } from './types.js';
 
@@ -20,7 +22,7 @@ export interface PlannedUser {
   isFirst: boolean;
 }
 
-export interface PlayedUser extends PlannedUser {
+export interface UserWithExamples extends PlannedUser {
   shown: Example[];
   test: Example[];
   method: ScoringMethod;
@@ -52,11 +54,11 @@ function planUser(
  * @param tasks in the order of the user's own
  * @throws CrayonError `dataset-too-small`; `config-invalid` for tasks that are scored in different ways
  */
-export function playUser(
+export function drawExamples(
   user: PlannedUser,
   tasks: readonly BenchTask[],
   { seed, test_examples: testExamples }: Pick<BenchConfig, 'seed' | 'test_examples'>,
-): PlayedUser {
+): UserWithExamples {
   const { info } = user;
   if (tasks.some((task) => task.generates !== tasks[0]!.generates)) {
     throw new CrayonError(
@@ -82,6 +84,14 @@ export function playUser(
       .map((at) => task.test[at]!);
   });
   return { ...user, shown: interleave(shown), test, method: tasks[0]!.generates ? 'generation' : 'loglikelihood' };
+}
+
+/** Writes what a user shows as a data set, as `crayon blend` reads it. @returns its path */
+export function writeShown({ shown }: UserWithExamples, dir: string): string {
+  const path = join(dir, 'examples.jsonl');
+  const lines = shown.map(({ prompt, completion }) => `${JSON.stringify({ prompt, completion })}\n`);
+  writeFileAtomic(path, lines.join(''));
+  return path;
 }
 
 /** Share i of `total` in `parts` parts; the first ones take what is left over. */

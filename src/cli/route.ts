@@ -1,6 +1,7 @@
 /** `crayon route --explain`: who would answer a prompt, and why; nothing is sent to the server. */
 
 import { Command, Option } from 'commander';
+import { PROMPT_KINDS } from '../engine/types.js';
 import { MODES } from '../routing/types.js';
 import { wholeNumber } from './options.js';
 import type { RouteFlags } from './run-route.js';
@@ -23,7 +24,7 @@ export function routeCommand(terminal: Terminal): Command {
     .option('--max-tokens <n>', 'tokens asked for (default: what fits, up to limits.max_tokens)', wholeNumber(1))
     .addOption(
       new Option('--prompt <form>', "the prompt as one user's message, or as a text to be continued")
-        .choices(['chat', 'text'])
+        .choices(PROMPT_KINDS)
         .default('chat'),
     )
     .addHelpText('after', HELP)

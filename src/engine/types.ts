@@ -10,6 +10,15 @@ export type { ChatMessage } from '../hf/tokenizer.js';
 /** What is to be continued: a conversation, or a text as it stands. */
 export type Prompt = { kind: 'chat'; messages: readonly ChatMessage[] } | { kind: 'text'; text: string };
 
+/** As which a question can be put. */
+export const PROMPT_KINDS = ['chat', 'text'] as const satisfies ReadonlyArray<Prompt['kind']>;
+
+/** A question as one user's message, or as a text to be continued. White space at its end belongs to the answer, as in training. */
+export function promptFor(question: string, form: Prompt['kind']): Prompt {
+  const text = question.trimEnd();
+  return form === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] };
+}
+
 /** What a query's tokens are asked of. */
 export interface Tokenizing {
   tokenize(prompt: Prompt): Int32Array;

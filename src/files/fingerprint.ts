@@ -25,9 +25,14 @@ function flatten(settings: JsonObject, prefix = ''): Map<string, string> {
   const flat = new Map<string, string>();
   for (const [key, value] of Object.entries(settings)) {
     if (isJsonObject(value)) for (const [path, text] of flatten(value, `${prefix}${key}.`)) flat.set(path, text);
-    else if (value !== undefined) flat.set(prefix + key, JSON.stringify(value));
+    else if (value !== undefined) flat.set(prefix + key, JSON.stringify(value, byName));
   }
   return flat;
+}
+
+/** The order in which an object's keys were written says nothing. */
+function byName(_key: string, value: unknown): unknown {
+  return isJsonObject(value) ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))) : value;
 }
 
 /** ` (0, now 7)`; nothing for digests and other long values, which tell a reader nothing. */

@@ -1,8 +1,12 @@
 /** What a pool build is told, and its defaults. */
 
+import type { Progress } from '../core/progress.js';
 import { PROJECTIONS, type Projection } from '../model/projections.js';
 import { TRAIN_DEFAULTS, type TrainSettings } from '../train/settings.js';
 import type { LongPolicy } from './prepare.js';
+
+/** `joint`: every example trains the mixture that blending will use; `independent`: only its own cluster's LoRA. */
+export const TRAINING_MODES = ['joint', 'independent'] as const;
 
 export interface BuildPoolOptions {
   /** Hugging Face directory of the base model */
@@ -24,8 +28,7 @@ export interface BuildPoolOptions {
   centred: boolean;
   /** temperature of the gate softmax(cos / tau) */
   tau: number;
-  /** `joint`: every example trains the mixture that blending will use; `independent`: only its own cluster's LoRA */
-  mode: 'joint' | 'independent';
+  mode: (typeof TRAINING_MODES)[number];
   /** rank of each base LoRA */
   r: number;
   targets: readonly Projection[];
@@ -64,13 +67,7 @@ export const BUILD_DEFAULTS: Omit<BuildPoolOptions, 'model' | 'data' | 'out'> = 
 /** A stage of the build, for progress displays. */
 export type BuildStage = 'read' | 'embed' | 'cluster' | 'train' | 'evaluate' | 'write';
 
-export interface BuildProgress {
-  stage: BuildStage;
-  done: number;
-  total: number;
-  /** for example the training loss */
-  note?: string;
-}
+export type BuildProgress = Progress<BuildStage>;
 
 export interface BuildHooks {
   onProgress?: (progress: BuildProgress) => void;

@@ -3,7 +3,9 @@
 import { readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { planCells } from '../../src/bench/cells.js';
-import { BENCH_STRATEGIES, benchConfig, findBenchPath, loadBenchConfig } from '../../src/bench/config.js';
+import { benchConfig, loadBenchConfig } from '../../src/bench/config.js';
+import { findBenchPath } from '../../src/bench/paths.js';
+import { STRATEGIES } from '../../src/bench/strategies/index.js';
 import { strategyTitle } from '../../src/bench/strategies/names.js';
 import { planUsers } from '../../src/bench/users.js';
 import { shippedPath } from '../../src/files/package-root.js';
@@ -68,7 +70,7 @@ describe('benchConfig', () => {
     [{ users: [{ name: 'u', kind: 'mixture', tasks: ['t'] }] }, 'u is a mixture of one task'],
     [{ users: [{ name: 'u', kind: 'seen', tasks: ['t', 's'] }] }, 'u has 2 tasks, so its kind is mixture'],
     [{ users: [LEAST.users[0], LEAST.users[0]] }, 'users has "u" twice'],
-    [{ users: [] }, 'users is empty'],
+    [{ users: [] }, 'users is [], expected at least one'],
     [{ strategies: ['crayons'] }, 'strategies[0] is "crayons"'],
     [{ strategies: ['base', 'base'] }, 'strategies has "base" twice'],
     [{ strategies: ['server'] }, 'there is no server'],
@@ -76,7 +78,7 @@ describe('benchConfig', () => {
     [{ ablation: { embedding: ['tfidf+'] } }, 'ablation.embedding[0] is "tfidf+"'],
     [{ ablation: { combine: ['svd'] } }, 'ablation.combine[0] is "svd", expected svd:<rank> or linear'],
     [{ server: 'models/big' }, 'server is "models/big", expected an object'],
-    [{ pool: undefined }, 'pool.data is missing'],
+    [{ pool: undefined }, 'pool is missing, expected an object'],
   ])('refuses %j', (change, problem) => {
     expect(problemOf(change)).toContain(problem);
   });
@@ -103,7 +105,7 @@ describe('benchConfig', () => {
 });
 
 it('every strategy has a title in the report', () => {
-  for (const strategy of BENCH_STRATEGIES) expect(strategyTitle(strategy)).not.toBe(strategy);
+  for (const { name } of STRATEGIES) expect(strategyTitle(name)).not.toBe(name);
 });
 
 describe('planCells', () => {

@@ -3,9 +3,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type BenchConfig, benchConfig } from '../../src/bench/config.js';
+import { benchConfig } from '../../src/bench/config.js';
+import type { BenchConfig } from '../../src/bench/settings.js';
 import { loadBenchTask, promptHash, readTrainingSet } from '../../src/bench/tasks.js';
-import { planUsers, playUser } from '../../src/bench/users.js';
+import { drawExamples, planUsers } from '../../src/bench/users.js';
 import { SUMS, WEATHER, writeSetup, writeTask } from '../helpers/bench-setup.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 
@@ -19,7 +20,7 @@ function setup(change: Record<string, unknown> = {}): { dir: string; config: Ben
 const play = (config: BenchConfig, at = 0) => {
   const user = planUsers(config)[at]!;
   const training = readTrainingSet(config);
-  return playUser(
+  return drawExamples(
     user,
     user.taskPaths.map((path) => loadBenchTask(path, config, training)),
     config,
@@ -60,7 +61,7 @@ describe('loadBenchTask', () => {
   });
 });
 
-describe('playUser', () => {
+describe('drawExamples', () => {
   it('shows k examples and tests on others, the same each time', () => {
     const { config } = setup();
     const user = play(config);
@@ -91,9 +92,9 @@ describe('playUser', () => {
     const paths = [writeTask(dir, WEATHER), writeTask(dir, SUMS)];
     const tasks = paths.map((path) => loadBenchTask(path, config, NOTHING));
     const [user] = planUsers({ users: [{ name: 'u', kind: 'mixture', tasks: paths, k: 4, seeds: [0] }] });
-    expect(errorOf(() => playUser(user!, tasks, config)).code).toBe('config-invalid');
+    expect(errorOf(() => drawExamples(user!, tasks, config)).code).toBe('config-invalid');
     const [greedy] = planUsers({ users: [{ name: 'u', kind: 'seen', tasks: [paths[0]!], k: 9, seeds: [0] }] });
-    const error = errorOf(() => playUser(greedy!, [tasks[0]!], config));
+    const error = errorOf(() => drawExamples(greedy!, [tasks[0]!], config));
     expect(error).toMatchObject({ code: 'dataset-too-small' });
     expect(error.message).toContain('8 examples to show, expected 9');
   });

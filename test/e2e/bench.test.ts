@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { BENCH_STRATEGIES } from '../../src/bench/config.js';
+import { STRATEGIES } from '../../src/bench/strategies/index.js';
 import type { AnswerRecord, Cell, RunManifest } from '../../src/bench/types.js';
 import { writeSetup } from '../helpers/bench-setup.js';
 import { fixture } from '../helpers/fixtures.js';
@@ -12,7 +12,7 @@ import { crayon, document, refusal, scratch, start, succeed } from './helpers.js
 const dir = scratch();
 const at = (...parts: string[]) => join(dir, ...parts);
 const { path: config } = writeSetup(at('setup'), {
-  strategies: [...BENCH_STRATEGIES],
+  strategies: STRATEGIES.map(({ name }) => name),
   random: { seeds: 2 },
   server: { model: fixture('models', 'qwen3') },
   ablation: {
@@ -61,7 +61,7 @@ describe('a run', () => {
   it('has a cell for every user and strategy, and for every setting of the ablation', () => {
     // 3 users: 13 strategies, one of them with two seeds; 4 settings that are not the default, for Crayon and, where it
     // has them, for the per-query gate
-    const strategies = BENCH_STRATEGIES.length + 1;
+    const strategies = STRATEGIES.length + 1;
     const ablation = 4 + 2;
     expect(whole.cells).toHaveLength(3 * (strategies + ablation));
     expect(whole.manifest).toMatchObject({ plannedCells: whole.cells.length, format: 'crayon-bench', version: 1 });

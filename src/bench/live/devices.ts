@@ -4,7 +4,7 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
-import type { BenchDevice } from './config.js';
+import type { BenchDevice } from './settings.js';
 
 export interface Device {
   /** `auto` is measured at start */
@@ -32,13 +32,13 @@ export const DEVICES: Readonly<Record<string, Device>> = {
  *
  * @throws CrayonError `config-invalid` for a name that is neither
  */
-export function deviceOf(name: string, own: Readonly<Record<string, BenchDevice>> = {}): Device {
-  if (Object.hasOwn(own, name)) {
-    const { memory_mib: memoryMib = null, ...rest } = own[name]!;
+export function deviceOf(name: string, configured: Readonly<Record<string, BenchDevice>> = {}): Device {
+  if (Object.hasOwn(configured, name)) {
+    const { memory_mib: memoryMib = null, ...rest } = configured[name]!;
     return { ...DEVICES.default!, ...rest, memoryMib };
   }
   if (Object.hasOwn(DEVICES, name)) return DEVICES[name]!;
-  const known = [...Object.keys(DEVICES), ...Object.keys(own)].join(', ');
+  const known = [...Object.keys(DEVICES), ...Object.keys(configured)].join(', ');
   throw new CrayonError('config-invalid', `device ${JSON.stringify(name)} is not known, expected one of ${known}`);
 }
 

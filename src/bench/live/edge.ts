@@ -1,14 +1,16 @@
-/** One edge server of the live run: on a device, behind a network, with or without the user's adapter and thresholds. */
+/** One device's server of the live run: of a class, behind a network, with or without the user's adapter and thresholds. */
 
-import { CrayonError } from '../../core/errors.js';
+import { CrayonError, isCrayonError } from '../../core/errors.js';
+import type { Progress } from '../../core/progress.js';
 import { type ChatClient, openChatClient } from '../../engine/server/chat-client.js';
 import { HfModel } from '../../hf/model.js';
-import type { Thresholds } from '../../routing/types.js';
-import type { BenchLive } from './config.js';
-import { type Device, deviceSettings } from './devices.js';
-import { type NetworkName, networkShape } from './network/networks.js';
+import type { Thresholds } from '../../routing/signals/index.js';
+import type { BenchConfig } from '../settings.js';
+import { deviceOf, deviceSettings } from './devices.js';
+import { networkShape } from './network/networks.js';
 import { openShapingProxy, type ShapingProxy } from './network/proxy.js';
-import { type LiveServer, startServer } from './process.js';
+import { HOME, type Place } from './plan.js';
+import { startServer } from './process.js';
 
 /** The server LLM: crayon's own, running, or an endpoint of the configuration. */
 export interface LiveUpstream {
@@ -17,63 +19,81 @@ export interface LiveUpstream {
   apiKeyEnv: string | null;
 }
 
+/** What all servers of a run share. */
+export interface LiveContext {
+  config: BenchConfig;
+  /** what starts crayon: program and first arguments */
+  command: readonly string[];
+  /** the base model, and a pool of it */
+  base: string;
+  pool: string;
+  /** the pool where its embedding needs no forward pass, so that a device can measure scope by it; else null */
+  scopePool: string | null;
+  upstream: LiveUpstream;
+  /** for exported models, which are used again, and the users' files */
+  cacheDir: string;
+  env: NodeJS.ProcessEnv | undefined;
+  signal: AbortSignal;
+  onProgress: (progress: Progress) => void;
+}
+
 /** In place of an adapter's path. */
 export const GATE = Symbol('per-query gate');
 
 export interface LiveEdgeOptions {
-  command: readonly string[];
   /** an existing directory for its configuration */
   dir: string;
-  name: string;
-  base: string;
-  cacheDir: string;
   /** the user's blend; GATE: the pool's adapters, weighed for each prompt; null: the base model */
   adapter: string | typeof GATE | null;
   /** for the scope signal; the pool's embedding where the pool is given */
   examples: string | null;
   pool: string | null;
   thresholds: Thresholds;
-  confidence: BenchLive['confidence'];
-  device: Device;
-  network: NetworkName;
-  upstream: LiveUpstream;
-  seed: number;
-  env?: NodeJS.ProcessEnv;
-  signal?: AbortSignal | undefined;
+  place: Place;
 }
 
 export interface LiveEdge {
   client: ChatClient;
-  server: LiveServer;
-  stop(): Promise<void>;
+  /** fires when the run is stopped, and when the server is over before its time */
+  signal: AbortSignal;
 }
 
-/** @throws CrayonError what starting throws; `config-invalid` for a network before an endpoint that is spoken to by TLS */
-export async function startEdge(options: LiveEdgeOptions): Promise<LiveEdge> {
-  const { device, upstream, network, adapter, examples, pool, env, signal } = options;
-  const proxy = await proxyTo(upstream.baseUrl, network, options.seed);
+/**
+ * Starts a device's server, works with it, and stops it.
+ *
+ * @throws CrayonError what starting and working throw; `config-invalid` for a network before an endpoint that is spoken to by
+ *   TLS
+ */
+export async function withEdge<T>(
+  context: LiveContext,
+  { dir, adapter, examples, pool, thresholds, place }: LiveEdgeOptions,
+  work: (edge: LiveEdge) => Promise<T>,
+): Promise<T> {
+  const { config, upstream, base, command, env, signal } = context;
+  const device = deviceOf(place.device, config.devices);
+  const proxy = await proxyTo(upstream.baseUrl, place, config.seed);
   try {
-    const { model, engine } = deviceSettings(device, options.base, contextOf(options.base));
+    const { model, engine } = deviceSettings(device, base, contextOf(base));
     const server = await startServer({
-      command: options.command,
-      dir: options.dir,
-      name: options.name,
+      command,
+      dir,
+      name: 'edge',
       signal,
-      ...(env === undefined ? {} : { env }),
+      env,
       memoryBytes: device.memoryMib === null ? null : device.memoryMib * 2 ** 20,
       config: {
         model,
         name: 'edge',
-        cache_dir: options.cacheDir,
+        cache_dir: context.cacheDir,
         engine,
         ...(adapter === null ? {} : adapter === GATE ? { gate: 'per-query' } : { adapter }),
-        ...(examples === null ? {} : { examples }),
-        ...(pool === null ? {} : { pool }),
+        ...(examples !== null && { examples }),
+        ...(pool !== null && { pool }),
         routing: {
           mode: 'prefer_on_device',
           // without examples there is no scope
-          thresholds: { ...options.thresholds, ...(examples === null ? { scope: null } : {}) },
-          confidence: options.confidence,
+          thresholds: { ...thresholds, ...(examples === null && { scope: null }) },
+          confidence: config.live?.confidence ?? { measure: 'mean-logprob', tokens: 16 },
         },
         server: {
           base_url: proxy === null ? upstream.baseUrl : through(upstream.baseUrl, proxy.port),
@@ -82,19 +102,23 @@ export async function startEdge(options: LiveEdgeOptions): Promise<LiveEdge> {
         },
       },
     });
-    const client = openChatClient({ baseUrl: server.baseUrl, model: server.model });
-    return {
-      client,
-      server,
-      stop: async () => {
-        await server.stop();
-        await proxy?.close();
-      },
-    };
-  } catch (error) {
+    try {
+      const client = openChatClient({ baseUrl: server.baseUrl, model: server.model });
+      return await work({ client, signal: AbortSignal.any([signal, server.failed]) });
+    } catch (error) {
+      // A server that has ended fails every answer; why it ended is the reason.
+      throw server.failed.aborted ? server.failed.reason : error;
+    } finally {
+      await server.stop();
+    }
+  } finally {
     await proxy?.close();
-    throw error;
   }
+}
+
+/** Whether a device could not hold the server: that is a result, not a failure of the run. */
+export function isTooSmall(error: unknown, device: string): error is CrayonError {
+  return isCrayonError(error, 'out-of-memory') && device !== HOME.device;
 }
 
 function contextOf(base: string): number {
@@ -106,7 +130,7 @@ function contextOf(base: string): number {
   }
 }
 
-async function proxyTo(baseUrl: string, network: NetworkName, seed: number): Promise<ShapingProxy | null> {
+async function proxyTo(baseUrl: string, { network }: Place, seed: number): Promise<ShapingProxy | null> {
   const shape = networkShape(network);
   if (shape === null) return null;
   const { protocol, hostname, port } = new URL(baseUrl);

@@ -1,89 +1,67 @@
-/** The live part of a bench run: one server LLM for all users, each user through its own edge server, cells saved as they come. */
+/** The live part of a bench run: one server LLM for all users, each user through its own device, cells saved as they come. */
 
 import { join } from 'node:path';
-import { CrayonError } from '../../core/errors.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { openPool } from '../../pool/pool.js';
-import type { CalibrationRecord } from '../../routing/calibrate/data.js';
 import type { Thresholds } from '../../routing/types.js';
-import { type BenchConfig, findBenchPath } from '../config.js';
-import { readAnswerLines } from '../report/run-files.js';
-import type { BenchRunDirectory } from '../run-directory.js';
+import { findBenchPath } from '../paths.js';
+import { type BenchRunDirectory, cellKey } from '../run-directory.js';
+import type { BenchConfig } from '../settings.js';
 import type { BenchTask } from '../tasks.js';
 import type { AnswerRecord } from '../types.js';
-import type { PlannedUser, PlayedUser } from '../users.js';
-import { hybridName, type LiveContext, LiveRun, plannedLiveCells, thresholdsFor } from './cells.js';
-import type { LiveUpstream } from './edge.js';
+import type { PlannedUser, UserWithExamples } from '../users.js';
+import type { LiveContext, LiveUpstream } from './edge.js';
+import { hybridName, liveUsers, planLiveCells } from './plan.js';
 import { startServer } from './process.js';
 import { type LiveSummary, type LiveTriple, liveSummary } from './summary.js';
-import { liveCellKey, liveUser } from './user.js';
+import { liveUser } from './user.js';
+import { LiveRun, thresholdsFor } from './user-run.js';
 
-export interface LiveRunOptions {
-  config: BenchConfig;
+/** @param pool where the pool of the configuration is */
+export interface LiveRunOptions
+  extends Pick<LiveContext, 'config' | 'command' | 'env' | 'signal' | 'onProgress' | 'pool'> {
   directory: BenchRunDirectory;
-  users: ReadonlyArray<{ user: PlayedUser; tasks: readonly BenchTask[] }>;
-  /** where the pool of the configuration is */
-  pool: string;
-  /** what starts crayon: program and first arguments */
-  command: readonly string[];
-  env?: NodeJS.ProcessEnv | undefined;
-  signal?: AbortSignal | undefined;
-  onProgress?: LiveContext['onProgress'];
+  users: ReadonlyArray<{ user: UserWithExamples; tasks: readonly BenchTask[] }>;
 }
 
-export interface LiveRunResult {
-  /** keys of the cells that are there now */
-  keys: string[];
-  reused: number;
-  notices: string[];
-}
-
-/** Users whose test goes through the router. */
-export function liveUsers<T extends { info: PlannedUser['info'] }>(config: BenchConfig, users: readonly T[]): T[] {
-  const wanted = config.live?.users ?? null;
-  if (config.live === undefined) return [];
-  return wanted === null ? [...users] : users.filter(({ info }) => wanted.includes(info.name));
-}
-
-/** @throws CrayonError what the parts throw; `interrupted` */
-export async function runLive(options: LiveRunOptions): Promise<LiveRunResult> {
-  const { config, directory, pool } = options;
+/**
+ * Makes the cells that are missing.
+ *
+ * @returns sentences that a reader should see
+ * @throws CrayonError what the parts throw; `interrupted`
+ */
+export async function runLive(options: LiveRunOptions): Promise<string[]> {
+  const { config, directory } = options;
   const live = config.live!;
-  const players = options.users.filter(({ user }) => liveUsers(config, [user]).length > 0);
-  const planned = players.flatMap(({ user }) => plannedLiveCells(user, live));
-  const missing = planned.filter((key) => !directory.hasCell(key));
-  const notices: string[] = [];
-  if (missing.length > 0) {
-    await withUpstream(options, async (upstream, dir) => {
-      const runs = players.map(({ user, tasks }) => {
-        const own = join(dir, user.id);
-        ensureDirectory(own);
-        const wanted = plannedLiveCells(user, live).filter((key) => !directory.hasCell(key));
-        const context = contextOf(options, upstream, { dir: own, cacheDir: dir, pool });
-        const run = new LiveRun(
-          liveUser(user, tasks, live.calibration_examples),
-          context,
-          wanted,
-          ({ cell, records }) => directory.writeCell(cell.key, cell, records),
-        );
-        return { run, wanted };
-      });
-      let pooled: Thresholds | undefined;
-      const thresholds = async () => {
-        if (pooled !== undefined) return pooled;
-        const records: CalibrationRecord[] = [];
-        for (const { run } of runs) records.push(...(await run.records()));
-        pooled = thresholdsFor(records, { live, seed: config.seed });
-        return pooled;
-      };
-      for (const { run, wanted } of runs) {
-        if (wanted.length > 0) await run.play(thresholds);
-        notices.push(...run.notices);
-      }
+  const players = options.users
+    .filter(({ user }) => liveUsers(config, [user]).length > 0)
+    .map(({ user, tasks }) => {
+      const wanted = planLiveCells(user, live).filter(({ key }) => !directory.hasCell(key));
+      return { user, tasks, wanted };
     });
-  }
-  const keys = planned.filter((key) => directory.hasCell(key));
-  return { keys, reused: planned.length - missing.length, notices };
+  const notices: string[] = [];
+  if (players.every(({ wanted }) => wanted.length === 0)) return notices;
+  await withUpstream(options, async (context) => {
+    const runs = players.map(({ user, tasks, wanted }) => {
+      const run = new LiveRun(liveUser(user, tasks, live.calibration_examples), context, wanted, (cell, records) =>
+        directory.writeCell(cell, records),
+      );
+      return { run, wanted };
+    });
+    let pooled: Thresholds | undefined;
+    const thresholds = async () => {
+      if (pooled !== undefined) return pooled;
+      const records = [];
+      for (const { run } of runs) records.push(...(await run.records()));
+      pooled = thresholdsFor(records, config);
+      return pooled;
+    };
+    for (const { run, wanted } of runs) {
+      if (wanted.length > 0) await run.play(thresholds);
+      notices.push(...run.notices);
+    }
+  });
+  return notices;
 }
 
 /** Over all live users whose three cells are there, for each kind of thresholds. */
@@ -96,11 +74,13 @@ export function summariseLive(
   const summaries: Record<string, LiveSummary> = {};
   for (const name of thresholds.map((kind) => hybridName(share, kind))) {
     const triples = liveUsers(config, users).flatMap((user): LiveTriple[] => {
-      const keys = ['edge-live', 'server-live', name].map((strategy) => liveCellKey(user, strategy));
+      const keys = ['edge-live', 'server-live', name].map((strategy) => cellKey(user.id, strategy));
       if (!keys.every((key) => directory.hasCell(key))) return [];
-      const [edge, server, hybrid] = keys.map((key) =>
-        readAnswerLines(directory.path, key).records.map(({ value }) => value as unknown as AnswerRecord),
-      ) as [AnswerRecord[], AnswerRecord[], AnswerRecord[]];
+      const [edge, server, hybrid] = keys.map((key) => directory.readAnswers(key)) as [
+        AnswerRecord[],
+        AnswerRecord[],
+        AnswerRecord[],
+      ];
       return [{ user: user.id, edge, server, hybrid }];
     });
     const summary = liveSummary(triples, config.seed);
@@ -109,59 +89,36 @@ export function summariseLive(
   return summaries;
 }
 
-/**
- * Runs `work` with a server LLM: the configuration's endpoint, or the larger model served by crayon.
- *
- * @param work also gets a directory for the servers' files, which is kept: exported models are used again
- */
+/** Runs `work` with a server LLM: the configuration's endpoint, or the larger model served by crayon. */
 export async function withUpstream<T>(
-  { config, directory, command, env, signal }: Omit<LiveRunOptions, 'users' | 'pool'>,
-  work: (upstream: LiveUpstream, dir: string) => Promise<T>,
+  { directory, users: _, ...shared }: LiveRunOptions,
+  work: (context: LiveContext) => Promise<T>,
 ): Promise<T> {
-  const dir = join(directory.work, 'live');
-  ensureDirectory(dir);
-  const endpoint = config.live?.endpoint ?? null;
-  if (endpoint !== null) {
-    return work({ baseUrl: endpoint.base_url, model: endpoint.model, apiKeyEnv: endpoint.api_key_env }, dir);
+  const { config, pool, command, env, signal } = shared;
+  const cacheDir = join(directory.work, 'live');
+  ensureDirectory(cacheDir);
+  const { kind } = openPool(pool).manifest.embedding;
+  const scopePool = kind === 'tfidf' || kind === 'first-attention' ? pool : null;
+  const withServer = (upstream: LiveUpstream) =>
+    work({ ...shared, base: findBenchPath(config.model), scopePool, upstream, cacheDir });
+  const endpoint = config.live?.endpoint;
+  if (endpoint) {
+    const { base_url: baseUrl, model, api_key_env: apiKeyEnv } = endpoint;
+    return withServer({ baseUrl, model, apiKeyEnv });
   }
   const server = await startServer({
     command,
-    dir,
+    dir: cacheDir,
     name: 'server',
     signal,
-    ...(env === undefined ? {} : { env }),
-    config: { model: findBenchPath(config.server!.model), cache_dir: dir },
+    env,
+    config: { model: findBenchPath(config.server!.model), cache_dir: cacheDir },
   });
   try {
-    return await work({ baseUrl: server.baseUrl, model: server.model, apiKeyEnv: null }, dir);
+    return await withServer({ baseUrl: server.baseUrl, model: server.model, apiKeyEnv: null });
   } catch (error) {
     throw server.failed.aborted ? server.failed.reason : error;
   } finally {
     await server.stop();
   }
-}
-
-export function contextOf(
-  { config, command, env, signal, onProgress }: Omit<LiveRunOptions, 'users' | 'pool' | 'directory'>,
-  upstream: LiveUpstream,
-  { dir, cacheDir, pool }: { dir: string; cacheDir: string; pool: string },
-): LiveContext {
-  if (config.live === undefined) throw new CrayonError('config-invalid', 'the configuration has no section live');
-  const { kind } = openPool(pool).manifest.embedding;
-  return {
-    live: config.live,
-    devices: config.devices ?? {},
-    command,
-    pool,
-    upstream,
-    dir,
-    cacheDir,
-    base: findBenchPath(config.model),
-    poolScope: kind === 'tfidf' || kind === 'first-attention',
-    maxTokens: config.max_tokens,
-    seed: config.seed,
-    signal: signal ?? new AbortController().signal,
-    ...(env === undefined ? {} : { env }),
-    ...(onProgress === undefined ? {} : { onProgress }),
-  };
 }

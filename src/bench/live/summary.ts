@@ -72,8 +72,8 @@ export function liveSummary(triples: readonly LiveTriple[], seed: number, resamp
       gap <= 0
         ? null
         : interval((at) => {
-            const own = mean(at, 'server') - mean(at, 'edge');
-            return own > 0 ? (mean(at, 'hybrid') - mean(at, 'edge')) / own : Number.NaN; // a draw without a gap says nothing
+            const drawnGap = mean(at, 'server') - mean(at, 'edge');
+            return drawnGap > 0 ? (mean(at, 'hybrid') - mean(at, 'edge')) / drawnGap : Number.NaN; // a draw without a gap says nothing
           }),
     ceiling:
       gap <= 0

@@ -1,67 +1,52 @@
 /** The configuration of `crayon bench load` (configs/bench/load.yaml shows every key). */
 
-import { CrayonError } from '../../core/errors.js';
-import { checked, listOf, object, optional, text, value, whole } from '../../files/checks.js';
+import * as z from 'zod';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
+import { checked, refuseProblems, type Source, text, whole } from '../../files/schema.js';
 import { readYaml } from '../../files/yaml.js';
-import { type BenchLoad, LOAD_SCHEMA, loadDefaults } from '../live/config.js';
+import { LOAD_SCHEMA } from '../live/settings.js';
 
-export interface LoadTarget {
-  url?: string;
-  model?: string;
-  key_env?: string;
-  data: string[];
-  data_dir?: string;
-  split?: string;
-  limit?: number;
-}
+const isHttp = (url: string) => URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
 
-export interface LoadConfig {
-  target: LoadTarget;
-  load: BenchLoad;
-}
-
-const url = value(
-  (x) => typeof x === 'string' && URL.canParse(x) && /^https?:$/.test(new URL(x).protocol),
-  'a URL such as http://127.0.0.1:8080/v1',
-);
-const targetSchema = object(
-  {
-    url: optional(url),
-    model: optional(text),
-    key_env: optional(text),
-    data: listOf(text),
-    data_dir: optional(text),
-    split: optional(text),
-    limit: optional(whole(1)),
-  },
-  { strict: true },
-);
-const schema = object({ target: targetSchema, load: LOAD_SCHEMA }, { strict: true });
+export const TRAFFIC_SCHEMA = z.strictObject({
+  target: z
+    .strictObject({
+      url: z
+        .string()
+        .refine(isHttp, 'a URL such as http://127.0.0.1:8080/v1')
+        .optional()
+        .describe('the server, up to /v1'),
+      model: text.optional().describe('as the server calls it'),
+      key_env: text.optional().describe('environment variable that holds its key'),
+      data: z.array(text).default([]).describe('prompts to send: any data sets'),
+      data_dir: text.optional(),
+      split: text.optional(),
+      limit: whole(1).optional().describe('prompts of each data set'),
+    })
+    .prefault({}),
+  load: LOAD_SCHEMA.prefault({}),
+});
+export type TrafficConfig = z.output<typeof TRAFFIC_SCHEMA>;
 
 /**
  * @param path null for none: everything comes from the flags
  * @param flags keys of both sections, which win over the file's; undefined ones say nothing
  * @throws CrayonError `yaml-invalid`, `file-not-found`, `config-invalid`
  */
-export function loadLoadConfig(path: string | null, flags: { target: JsonObject; load: JsonObject }): LoadConfig {
-  const yaml = path === null ? {} : readYaml(path).value;
-  const where = path ?? 'command line';
-  if (!isJsonObject(yaml)) {
-    throw new CrayonError('config-invalid', `${where}: expected keys and values at the top level`);
-  }
-  const given = (values: JsonObject) =>
-    Object.fromEntries(Object.entries(values).filter(([, one]) => one !== undefined));
-  const section = (found: unknown, defaults: JsonObject, over: JsonObject) =>
-    found === undefined || isJsonObject(found) ? { ...defaults, ...found, ...given(over) } : found;
-  const merged = {
-    ...yaml,
-    target: section(yaml.target, { data: [] }, flags.target),
-    load: section(yaml.load, loadDefaults({}) as JsonObject, flags.load),
-  };
-  const config = checked<LoadConfig>(merged, schema, 'config-invalid', where);
-  if (config.load.requests === null && config.load.seconds === null) {
-    throw new CrayonError('config-invalid', `${where}: load has neither requests nor seconds`);
-  }
+export function readTrafficConfig(path: string | null, flags: { target: JsonObject; load: JsonObject }): TrafficConfig {
+  const { value: yaml, lineOf } = path === null ? { value: {} } : readYaml(path);
+  const source: Source = { where: path ?? 'command line', code: 'config-invalid', lineOf };
+  const config = checked(TRAFFIC_SCHEMA, isJsonObject(yaml) ? withFlags(yaml, flags) : yaml, source);
+  const { requests, seconds } = config.load;
+  const message = 'load has neither requests nor seconds';
+  refuseProblems(requests === null && seconds === null ? [{ path: ['load'], message }] : [], source);
   return config;
+}
+
+function withFlags(yaml: JsonObject, flags: { target: JsonObject; load: JsonObject }): JsonObject {
+  const section = (found: unknown, over: JsonObject) => {
+    if (found !== undefined && !isJsonObject(found)) return found; // for the schema to name
+    return { ...found, ...Object.fromEntries(Object.entries(over).filter(([, value]) => value !== undefined)) };
+  };
+  return { ...yaml, target: section(yaml.target, flags.target), load: section(yaml.load, flags.load) };
 }

@@ -7,7 +7,7 @@ import { CrayonError, isCrayonError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { type Clock, sleep } from '../../engine/clock.js';
 import type { TimedAnswer } from '../../engine/server/chat-client.js';
-import { serverErrorOf } from '../../engine/server/error.js';
+import { failureName } from '../../engine/server/error.js';
 import type { LoadCell } from '../types.js';
 import { nextGap } from './arrivals.js';
 import { type GoodputLimits, type LoadResult, summariseLoad } from './summary.js';
@@ -67,6 +67,7 @@ export async function runLoad(options: LoadOptions): Promise<LoadCell> {
       results.push({ answer: await ask(prompt, signal) });
     } catch (error) {
       if (signal.aborted) return;
+      if (!isCrayonError(error)) throw error;
       results.push({ failure: failureName(error) });
       failed++;
     }
@@ -134,11 +135,4 @@ function promptOrder(prompts: readonly string[], seed: number): () => string {
     if (left.length === 0) left = random.shuffle([...prompts]);
     return left.pop()!;
   };
-}
-
-/** A code, with the HTTP status where there was one: `server-failed:429`. */
-function failureName(error: unknown): string {
-  if (!isCrayonError(error)) throw error;
-  const status = serverErrorOf(error)?.status ?? null;
-  return status === null ? error.code : `${error.code}:${status}`;
 }

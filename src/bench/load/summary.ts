@@ -85,11 +85,11 @@ function percentiles(
   answers: readonly TimedAnswer[],
   times: readonly AnswerLatencies[],
 ): Pick<LoadCell, 'ttft' | 'tpot' | 'itl' | 'e2e'> {
-  const of = (values: (one: AnswerLatencies) => number[]) => {
+  const of = (take: (one: AnswerLatencies) => number[]) => {
     const summaries: Record<string, LatencySummary> = {};
     for (const group of ['all', 'on_device', 'in_cloud'] as const) {
-      const own = times.filter((_, i) => group === 'all' || answers[i]!.source === group).flatMap(values);
-      if (own.length > 0) summaries[group] = summariseLatency(own);
+      const values = times.filter((_, i) => group === 'all' || answers[i]!.source === group).flatMap(take);
+      if (values.length > 0) summaries[group] = summariseLatency(values);
     }
     return summaries;
   };

@@ -1,11 +1,11 @@
 /** Two runs side by side: the same strategy on the same examples of the same user, differences paired by example; and as tables. */
 
 import { CrayonError } from '../../core/errors.js';
+import { groupBy } from '../../core/group-by.js';
 import { type BootstrapOptions, DEFAULT_RESAMPLES, type Interval, meanOverStrata } from '../../core/stats.js';
 import { strategyTitle } from '../strategies/names.js';
 import type { ScoringMethod } from '../types.js';
 import type { AnsweredCell, BenchRun } from './read.js';
-import { groupBy } from './strategies.js';
 import { difference, figure, type ReportTable, table, text } from './table.js';
 import { compareText, pairedDifferences, type Series, seriesOf, type Unit, unitsOf } from './units.js';
 import * as words from './words.js';

@@ -1,12 +1,13 @@
 /** Everything that a report says, computed once; the terminal, Markdown and HTML only arrange it. */
 
+import { groupBy } from '../../core/group-by.js';
 import { DEFAULT_RESAMPLES } from '../../core/stats.js';
 import { type LatencyBox, latencyBox, meanOfSummaries } from '../latency.js';
 import { strategyTitle } from '../strategies/names.js';
 import type { ClusterMap, LoadCell, RunManifest, ScoringMethod } from '../types.js';
 import { type HybridSection, hybridSection } from './hybrid.js';
 import type { AnsweredCell, BenchRun } from './read.js';
-import { groupBy, type OptionRow, optionRows, type StrategyRow, strategyRows } from './strategies.js';
+import { type OptionRow, optionRows, type StrategyRow, strategyRows } from './strategies.js';
 import { type Unit, unitsOf } from './units.js';
 
 export interface LatencyRow {

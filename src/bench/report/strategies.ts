@@ -1,13 +1,12 @@
 /** The rows of the tables of strategies and of the ablation: accuracy by kind of user, paired differences, what it costs. */
 
+import { groupBy } from '../../core/group-by.js';
 import type { BootstrapOptions } from '../../core/stats.js';
 import { meanOfSummaries } from '../latency.js';
 import { isReference, strategyTitle } from '../strategies/names.js';
-import type { Cell, ScoringMethod, UserKind } from '../types.js';
+import { type Cell, type ScoringMethod, USER_KINDS, type UserKind } from '../types.js';
 import type { AnsweredCell } from './read.js';
 import { accuracyOf, compareText, differenceOf, type Estimate, type Series, seriesOf, type Unit } from './units.js';
-
-export const USER_KINDS: readonly UserKind[] = ['seen', 'seen-kind', 'unseen-kind', 'mixture'];
 
 /** Means over cells; what one of them does not have is left out, and null where none has it. */
 export interface Costs {
@@ -32,17 +31,6 @@ export interface StrategyRow extends Costs {
   byUser: Array<{ user: string; accuracy: Estimate }>;
   /** paired by example; only against rows of the same method */
   differences: Array<{ reference: string; difference: Estimate }>;
-}
-
-/** Groups by a text made from each item, in the order of first occurrence. */
-export function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const group = groups.get(key(item));
-    if (group === undefined) groups.set(key(item), [item]);
-    else group.push(item);
-  }
-  return groups;
 }
 
 /** All strategies of the cells, the most accurate first. */

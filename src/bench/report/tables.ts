@@ -1,9 +1,9 @@
 /** What a report says in words: what was measured, then its tables in reading order. */
 
 import { compareReferences, isCrayon, strategyTitle } from '../strategies/names.js';
-import type { LatencySummary, LoadCell, ScoringMethod, UserKind } from '../types.js';
+import { type LatencySummary, type LoadCell, type ScoringMethod, USER_KINDS, type UserKind } from '../types.js';
 import type { Report } from './report.js';
-import { type OptionRow, type StrategyRow, USER_KINDS } from './strategies.js';
+import type { OptionRow, StrategyRow } from './strategies.js';
 import { type Column, difference, figure, type ReportTable, table, text, when } from './table.js';
 import { hybridSummaryTables, hybridTables } from './tables-hybrid.js';
 import type { Estimate, Unit } from './units.js';

@@ -3,6 +3,7 @@
 import type { Example } from '../../data/dataset.js';
 import { encodeExample } from '../../hf/encode-example.js';
 import type { LoadedModel } from '../answers.js';
+import { plain, type Strategy } from './strategy.js';
 
 /** Between two examples, and before the question: lm-evaluation-harness's few-shot delimiter. */
 export const EXAMPLE_DELIMITER = '\n\n';
@@ -36,3 +37,12 @@ export function inContext(
     return example;
   };
 }
+
+export const examplesInContext: Strategy = {
+  name: 'in-context',
+  title: 'Base, examples in context',
+  looksAtExamples: true,
+  pools: () => [],
+  customise: async (_cell, { shown }, { base, config }) =>
+    plain({ ...base, withContext: inContext(shown, base, config.max_tokens) }),
+};

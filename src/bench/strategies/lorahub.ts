@@ -12,7 +12,14 @@
  * begun with nevergrad's own step for a bounded array, a sixth of its width.
  */
 
-import type { Random } from '../../core/random.js';
+import { createRandom, type Random } from '../../core/random.js';
+import { openPool } from '../../pool/pool.js';
+import { stackAdapters } from '../../train/adapter-lora.js';
+import type { EvaluationLora } from '../../train/evaluate.js';
+import { adapterFactors, createLoraLayout, setAdapterFactors } from '../../train/lora-layout.js';
+import type { UserWithExamples } from '../users.js';
+import { stopIfAsked, trainingForm } from './few-shot-lora.js';
+import { adapted, type BenchContext, type Customised, type PlannedCell, type Strategy } from './strategy.js';
 
 export interface SearchOptions {
   /** number of coefficients */
@@ -61,3 +68,68 @@ export function withPenalty(loss: number, w: readonly number[], l1: number): num
 function clip(x: number, bound: number): number {
   return Math.min(bound, Math.max(-bound, x));
 }
+
+type Mix = (stack: EvaluationLora, w: readonly number[]) => EvaluationLora;
+
+const mixDeltas: Mix = (stack, w) => ({ ...stack, gates: [w] });
+
+/** One adapter of the same rank. @param stack its scales are folded into B, as stackAdapters leaves them */
+export function mixFactors({ layout, parameters, loraAlpha }: EvaluationLora, w: readonly number[]): EvaluationLora {
+  const mixed = createLoraLayout(layout.modules, 1, layout.r);
+  const flat = new Float32Array(mixed.size);
+  mixed.modules.forEach((module, at) => {
+    const a = new Float32Array(layout.r * module.in);
+    const b = new Float32Array(module.out * layout.r);
+    w.forEach((weight, n) => {
+      const factors = adapterFactors(layout, parameters, layout.modules[at]!, n);
+      for (let i = 0; i < a.length; i++) a[i]! += weight * factors.a[i]!;
+      for (let i = 0; i < b.length; i++) b[i]! += weight * factors.b[i]!;
+    });
+    setAdapterFactors(mixed, flat, module, 0, { a, b });
+  });
+  return { layout: mixed, parameters: flat, loraAlpha, gates: [[1]] };
+}
+
+async function search(cell: PlannedCell, user: UserWithExamples, context: BenchContext, mix: Mix): Promise<Customised> {
+  const { meanLoss, scoreCompletions } = await import('../../train/evaluate.js');
+  const started = performance.now();
+  const { config, base, pools, signal } = context;
+  const { evaluations, bound, l1 } = config.lorahub;
+  const examples = trainingForm(user, base);
+  const pool = openPool(pools.path(cell.pool));
+  const { N } = pool.manifest;
+  const adapters = Array.from({ length: N }, (_, n) => pool.openAdapter(n));
+  let stack: EvaluationLora;
+  try {
+    stack = stackAdapters(adapters, base.source);
+  } finally {
+    for (const adapter of adapters) adapter.close();
+  }
+  const { best } = await onePlusOne(
+    async (w) => {
+      const scores = await scoreCompletions(base.model, examples, { lora: mix(stack, w), signal });
+      return withPenalty(meanLoss(scores), w, l1);
+    },
+    { N, evaluations, bound, random: createRandom(user.seed, 'lorahub'), onEvaluation: () => stopIfAsked(signal) },
+  );
+  return { ...adapted(base, mix(stack, best)), ms: performance.now() - started, coefficients: best };
+}
+
+/** As the authors mix, A = sum_n w_n A_n and B = sum_n w_n B_n, which has cross terms between adapters. */
+export const loraHub: Strategy = {
+  name: 'lorahub',
+  title: 'LoraHub',
+  role: 'reference',
+  looksAtExamples: true,
+  pools: ({ pool }) => [pool],
+  customise: (cell, user, context) => search(cell, user, context, mixFactors),
+};
+
+/** Coefficients of the deltas themselves, as Crayon's are. */
+export const loraHubDelta: Strategy = {
+  ...loraHub,
+  name: 'lorahub-delta',
+  title: 'LoraHub on exact sums',
+  role: undefined,
+  customise: (cell, user, context) => search(cell, user, context, mixDeltas),
+};

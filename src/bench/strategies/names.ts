@@ -1,36 +1,28 @@
-/** Names of the strategies for people. One that is not listed keeps its own name. */
+/** What tables say of strategies: those of the registry, and those of the live run. One that is not known keeps its name. */
 
-const TITLES: Readonly<Record<string, string>> = {
-  base: 'Base model',
-  'in-context': 'Base, examples in context',
-  uniform: 'Uniform blend',
-  random: 'Random blend',
-  nearest: 'Nearest base LoRA',
-  'one-lora': 'One LoRA, same rank',
-  'one-lora-total': 'One LoRA, same total size',
-  'few-shot-lora': 'LoRA on the k examples',
-  lorahub: 'LoraHub',
-  'lorahub-delta': 'LoraHub on exact sums',
-  crayon: 'Crayon',
-  'per-query': 'Crayon, per query',
-  server: 'Server only',
-  'edge-live': 'Device only, over HTTP',
-  'server-live': 'Server only, over HTTP',
-};
+import { STRATEGIES } from './index.js';
+
+const known = new Map(STRATEGIES.map((strategy) => [strategy.name, strategy]));
+const LIVE_TITLES = new Map([
+  ['edge-live', 'Device only, over HTTP'],
+  ['server-live', 'Server only, over HTTP'],
+]);
 
 export function strategyTitle(strategy: string): string {
-  return Object.hasOwn(TITLES, strategy) ? TITLES[strategy]! : strategy;
+  return known.get(strategy)?.title ?? LIVE_TITLES.get(strategy) ?? strategy;
 }
 
-/** What Crayon is measured against: one LoRA trained on everything, in any of its sizes, and LoraHub. */
+/** What Crayon is measured against; one LoRA trained on everything in any of its sizes, those of earlier runs too. */
 export function isReference(strategy: string): boolean {
-  return strategy === 'lorahub' || strategy === 'one-lora' || strategy.startsWith('one-lora-');
+  return known.get(strategy)?.role === 'reference' || strategy.startsWith('one-lora-');
 }
 
 /** One LoRA before LoraHub, each in the order of its sizes. */
 export function compareReferences(a: string, b: string): number {
-  const order = Object.keys(TITLES);
-  const place = (name: string) => (order.includes(name) ? order.indexOf(name) : order.length);
+  const place = (name: string) => {
+    const at = STRATEGIES.findIndex((strategy) => strategy.name === name);
+    return at === -1 ? STRATEGIES.length : at;
+  };
   return place(a) - place(b) || (a < b ? -1 : 1);
 }
 
@@ -42,5 +34,5 @@ export const EDGES: readonly string[] = ['crayon', 'per-query', 'base'];
 
 /** Drawn with emphasis. */
 export function isCrayon(strategy: string): boolean {
-  return strategy === 'crayon' || strategy === 'per-query';
+  return known.get(strategy)?.role === 'crayon';
 }

@@ -1,7 +1,7 @@
 /** `crayon bench`: what each way of customising is worth, on users with few examples; `bench report` shows it. */
 
 import { Command } from 'commander';
-import { NETWORK_NAMES } from '../../bench/live/config.js';
+import { NETWORK_NAMES } from '../../bench/live/network/networks.js';
 import { CrayonError } from '../../core/errors.js';
 import { backendOption } from '../options.js';
 import type { Terminal } from '../terminal.js';
@@ -41,19 +41,14 @@ export function benchCommand(terminal: Terminal): Command {
     .enablePositionalOptions() // --out after `report` is the report's
     .addCommand(benchReportCommand(terminal))
     .addCommand(benchLoadCommand(terminal))
-    .action(async (flags: Partial<BenchFlags>) => {
-      const { config, out, fresh = false, dryRun = false, backend = 'auto', network, device, conditions } = flags;
-      if (config === undefined) throw new CrayonError('bad-option', '--config is missing', { hint: 'See --help.' });
-      if (out === undefined && !dryRun)
-        throw new CrayonError('bad-option', '--out is missing', { hint: 'See --help.' });
+    .action(async (flags: BenchFlags) => {
+      // not `requiredOption`, which `bench report` would require too
+      for (const name of flags.dryRun ? (['config'] as const) : (['config', 'out'] as const)) {
+        if (flags[name] === undefined)
+          throw new CrayonError('bad-option', `--${name} is missing`, { hint: 'See --help.' });
+      }
       const { runBenchCommand } = await import('./run.js');
-      const work = flags.work === undefined ? {} : { work: flags.work };
-      const where = {
-        ...(network === undefined ? {} : { network }),
-        ...(device === undefined ? {} : { device }),
-        ...(conditions === undefined ? {} : { conditions }),
-      };
-      await runBenchCommand({ config, out: out ?? '', fresh, dryRun, backend, ...work, ...where }, terminal);
+      await runBenchCommand(flags, terminal);
     });
 }
 

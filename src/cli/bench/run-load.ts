@@ -1,36 +1,24 @@
 /** The work of `crayon bench load`. */
 
-import { findBenchPath } from '../../bench/config.js';
-import { loadLoadConfig } from '../../bench/load/config.js';
-import { type LoadPattern, patternName, runLoad } from '../../bench/load/load.js';
-import { asker, loadKey, planOf } from '../../bench/load/run.js';
+import type { BenchLoad } from '../../bench/live/settings.js';
+import { readTrafficConfig, type TrafficConfig } from '../../bench/load/config.js';
+import { patternName, runLoad } from '../../bench/load/load.js';
+import { asker, loadKey, patternsOf, planOf } from '../../bench/load/run.js';
+import { findBenchPath } from '../../bench/paths.js';
 import { isBenchRun, writeLoadCell } from '../../bench/run-directory.js';
 import type { LoadCell } from '../../bench/types.js';
 import { CrayonError } from '../../core/errors.js';
 import { loadDataset, noExamples } from '../../data/dataset.js';
 import { openChatClient, preciseClock } from '../../engine/server/chat-client.js';
+import type { Camel } from '../../files/schema.js';
 import { untilInterrupted } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
 import { showLoad } from './live-tables.js';
 
-export interface BenchLoadFlags {
+/** Keys of the configuration's two sections as flags, and what a single test says of itself. */
+export interface BenchLoadFlags extends Partial<Camel<TrafficConfig['target']>>, Partial<Camel<BenchLoad>> {
   config?: string;
-  url?: string;
-  model?: string;
-  keyEnv?: string;
-  data: string[];
-  dataDir?: string;
-  split?: string;
-  limit?: number;
-  clients?: number[];
   rate?: number[];
-  burstiness?: number;
-  requests?: number;
-  seconds?: number;
-  warmup?: number;
-  maxTokens?: number;
-  mode?: string;
-  goodput?: Record<string, number>;
   seed: number;
   device: string;
   network: string;
@@ -39,7 +27,7 @@ export interface BenchLoadFlags {
 
 /** @throws CrayonError `bad-option`, `config-invalid`, `dataset-too-small`, what the first requests throw */
 export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): Promise<void> {
-  const { target, load } = loadLoadConfig(flags.config ?? null, sections(flags));
+  const { target, load } = readTrafficConfig(flags.config ?? null, sections(flags));
   const baseUrl = needed(target.url, '--url');
   const model = needed(target.model, '--model');
   const prompts = target.data.flatMap((path) => {
@@ -48,10 +36,7 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
   });
   if (target.data.length === 0) needed(undefined, '--data');
   if (prompts.length === 0) throw noExamples(target.data);
-  const patterns: LoadPattern[] = [
-    ...load.clients.map((clients) => ({ kind: 'closed' as const, clients })),
-    ...load.rates.map((rate) => ({ kind: 'open' as const, rate, burstiness: load.burstiness })),
-  ];
+  const patterns = patternsOf(load);
   if (patterns.length === 0) throw new CrayonError('bad-option', 'neither --clients nor --rate is given');
   const client = openChatClient({ baseUrl, model, apiKey: keyOf(target.key_env, terminal) });
   const cells: LoadCell[] = [];
@@ -63,7 +48,7 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
         const cell = await runLoad({
           plan: planOf(load, pattern, seed),
           prompts,
-          ask: asker(client, { maxTokens: load.max_tokens, mode: load.mode }),
+          ask: asker(client, load),
           clock: preciseClock,
           signal,
           labels: { key: loadKey(device, network, pattern), device, network },
@@ -76,7 +61,7 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
             ),
         });
         cells.push(cell);
-        if (flags.out !== undefined) writeLoadCell(flags.out, cell.key, cell);
+        if (flags.out !== undefined) writeLoadCell(flags.out, cell);
       }
     });
     progress.end();
@@ -93,21 +78,23 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
   terminal.print(`Added to ${flags.out}.${isBenchRun(flags.out) ? ` Next: crayon bench report ${flags.out}` : ''}`);
 }
 
-function sections(flags: BenchLoadFlags) {
-  const { url, model, keyEnv, data, dataDir, split, limit } = flags;
+/** The flags as keys of the configuration, which they override. */
+function sections({ keyEnv, data = [], dataDir, maxTokens, rate, clients, seconds, ...same }: BenchLoadFlags) {
+  const { url, model, split, limit, burstiness, warmup, mode, goodput } = same;
+  // What one flag says is meant alone: a rate without clients, seconds without requests.
+  const alone = <T>(flag: T | undefined, other: unknown, none: T) => flag ?? (other === undefined ? undefined : none);
   return {
     target: { url, model, key_env: keyEnv, data: data.length > 0 ? data : undefined, data_dir: dataDir, split, limit },
     load: {
-      // A rate without clients means an open loop alone, and the other way round.
-      clients: flags.clients ?? (flags.rate === undefined ? undefined : []),
-      rates: flags.rate ?? (flags.clients === undefined ? undefined : []),
-      burstiness: flags.burstiness,
-      requests: flags.requests ?? (flags.seconds === undefined ? undefined : null),
-      seconds: flags.seconds,
-      warmup: flags.warmup,
-      max_tokens: flags.maxTokens,
-      mode: flags.mode,
-      goodput: flags.goodput,
+      burstiness,
+      seconds,
+      warmup,
+      mode,
+      goodput,
+      max_tokens: maxTokens,
+      clients: alone(clients, rate, []),
+      rates: alone(rate, clients, []),
+      requests: alone<number | null>(same.requests, seconds, null),
     },
   };
 }

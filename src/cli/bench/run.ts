@@ -2,17 +2,15 @@
 
 import { execFileSync } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
-import { type PlannedCell, planCells } from '../../bench/cells.js';
-import { type BenchConfig, loadBenchConfig } from '../../bench/config.js';
-import { plannedLiveCells } from '../../bench/live/cells.js';
-import { withConditions } from '../../bench/live/conditions.js';
-import { liveUsers } from '../../bench/live/run.js';
-import { plannedLoad } from '../../bench/load/run.js';
+import { planRun } from '../../bench/cells.js';
+import { loadBenchConfig } from '../../bench/config.js';
+import { type ConditionFlags, withConditions } from '../../bench/live/conditions.js';
 import { type BenchResult, runBench } from '../../bench/run.js';
 import { BenchRunDirectory } from '../../bench/run-directory.js';
+import type { BenchConfig } from '../../bench/settings.js';
 import type { Cell } from '../../bench/types.js';
-import { planUsers } from '../../bench/users.js';
 import { formatDuration } from '../../core/format.js';
+import { groupBy } from '../../core/group-by.js';
 import { mean } from '../../core/stats.js';
 import { chooseBackend, releaseBackend } from '../../model/backend.js';
 import type { BackendName } from '../../model/backend-names.js';
@@ -20,31 +18,24 @@ import { stopSignal } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
 import { showLive, showLoad } from './live-tables.js';
 
-export interface BenchFlags {
+/** Networks and devices override those of the sections live and load. */
+export interface BenchFlags extends ConditionFlags {
   config: string;
   out: string;
   work?: string;
   fresh: boolean;
   dryRun: boolean;
   backend: BackendName | 'auto';
-  /** override those of the sections live and load */
-  network?: string[];
-  device?: string[];
-  conditions?: boolean;
 }
 
 export async function runBenchCommand(flags: BenchFlags, terminal: Terminal): Promise<void> {
   const config = withConditions(loadBenchConfig(flags.config), flags);
-  if (flags.dryRun) {
-    showPlan(config, terminal);
-    return;
-  }
+  if (flags.dryRun) return showPlan(config, terminal);
   const started = performance.now();
   const backend = await chooseBackend(flags.backend);
   terminal.note(`Back end: ${backend.name} (${backend.detail})`);
   const progress = terminal.progress();
-  const { fresh, work } = flags;
-  const directory = new BenchRunDirectory(flags.out, { fresh, work });
+  const directory = new BenchRunDirectory(flags.out, flags);
   const stop = stopSignal();
   try {
     const result = await runBench({
@@ -89,19 +80,15 @@ function commitOf(): string | null {
 }
 
 function showPlan(config: BenchConfig, terminal: Terminal): void {
-  const users = planUsers(config);
-  const cells = planCells(config, users);
-  const live = liveUsers(config, users).flatMap((user) => plannedLiveCells(user, config.live!));
-  const load = (config.load === undefined ? [] : plannedLoad(config.load)).map(({ key }) => key);
-  terminal.document({ users: users.map(({ info }) => info), cells: cells.map(({ key }) => key), live, load });
+  const { users, cells, live, load } = planRun(config);
+  const [keys, liveKeys, loadKeys] = [cells, live, load].map((planned) => planned.map(({ key }) => key));
+  terminal.document({ users: users.map(({ info }) => info), cells: keys, live: liveKeys, load: loadKeys });
   terminal.print(`${users.length} users, ${cells.length} cells of at most ${config.test_examples} answers:`);
-  const byUser = new Map<string, PlannedCell[]>();
-  for (const cell of cells) byUser.set(cell.user.id, [...(byUser.get(cell.user.id) ?? []), cell]);
   terminal.table(
     ['user', 'kind', 'examples', 'cells'],
-    [...byUser.values()].map((own) => {
-      const { info, id } = own[0]!.user;
-      return [id, info.kind, String(info.k), String(own.length)];
+    [...groupBy(cells, ({ user }) => user.id)].map(([id, ofUser]) => {
+      const { kind, k } = ofUser[0]!.user.info;
+      return [id, kind, String(k), String(ofUser.length)];
     }),
     ['left', 'left', 'right', 'right'],
   );
@@ -120,19 +107,15 @@ function show(
   terminal.document({ out, reused, notices, manifest, cells, live, load });
   for (const notice of notices) terminal.note(notice);
   const main = cells.filter((cell) => cell.table === 'strategies');
-  const strategies = [...new Set(main.map((cell) => cell.strategy))];
   terminal.table(
     ['strategy', 'accuracy', 'loss', 'customisation', 'answer'],
-    strategies.map((strategy) => {
-      const own = main.filter((cell) => cell.strategy === strategy);
-      return [
-        strategy,
-        `${(100 * meanOverUsers(own, (cell) => cell.accuracy)).toFixed(1)} %`,
-        meanOverUsers(own, (cell) => cell.loss ?? Number.NaN).toFixed(3),
-        formatDuration(meanOverUsers(own, (cell) => cell.customisationMs)),
-        formatDuration(meanOverUsers(own, (cell) => cell.latencyMs.p50)),
-      ];
-    }),
+    [...groupBy(main, (cell) => cell.strategy)].map(([strategy, ofStrategy]) => [
+      strategy,
+      `${(100 * meanOverUsers(ofStrategy, (cell) => cell.accuracy)).toFixed(1)} %`,
+      meanOverUsers(ofStrategy, (cell) => cell.loss ?? Number.NaN).toFixed(3),
+      formatDuration(meanOverUsers(ofStrategy, (cell) => cell.customisationMs)),
+      formatDuration(meanOverUsers(ofStrategy, (cell) => cell.latencyMs.p50)),
+    ]),
     ['left', 'right', 'right', 'right', 'right'],
   );
   for (const [name, summary] of Object.entries(live)) showLive(name, summary, terminal);
@@ -143,10 +126,6 @@ function show(
 
 /** Every user counts alike, however many seeds it has. */
 function meanOverUsers(cells: readonly Cell[], value: (cell: Cell) => number): number {
-  const byUser = new Map<string, number[]>();
-  for (const cell of cells) {
-    const user = `${cell.user.name}, ${cell.user.k}`;
-    byUser.set(user, [...(byUser.get(user) ?? []), value(cell)]);
-  }
-  return mean([...byUser.values()].map(mean));
+  const byUser = groupBy(cells, ({ user }) => `${user.name}, ${user.k}`);
+  return mean([...byUser.values()].map((ofUser) => mean(ofUser.map(value))));
 }

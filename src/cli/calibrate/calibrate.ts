@@ -1,7 +1,8 @@
 /** `crayon calibrate`: routing thresholds from held-out examples that the device and the server both answer. */
 
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { MATCHES } from '../../routing/calibrate/collect.js';
+import { MATCHES } from '../../data/judge.js';
+import { PROMPT_KINDS } from '../../engine/types.js';
 import { collect, decimal, wholeNumber } from '../options.js';
 import type { Terminal } from '../terminal.js';
 import type { CalibrateFlags } from './run.js';
@@ -51,7 +52,7 @@ export function calibrateCommand(terminal: Terminal): Command {
     .option('--max-tokens <n>', 'of one answer (default: twice the longest right answer, and 8)', wholeNumber(1))
     .addOption(
       new Option('--prompt <form>', "put each example as one user's message, or as a text to be continued")
-        .choices(['chat', 'text'])
+        .choices(PROMPT_KINDS)
         .default('chat'),
     )
     .addOption(

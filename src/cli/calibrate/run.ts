@@ -3,6 +3,7 @@
 import * as z from 'zod';
 import { CrayonError } from '../../core/errors.js';
 import { type Example, loadDataset, noExamples } from '../../data/dataset.js';
+import { isRight, type Match } from '../../data/judge.js';
 import type { JsonObject } from '../../files/json.js';
 import { RecordLog } from '../../files/jsonl-log.js';
 import { checked, text } from '../../files/schema.js';
@@ -12,8 +13,6 @@ import {
   type CollectParts,
   collectRecords,
   fitsDevice,
-  isRight,
-  type Match,
   type Question,
 } from '../../routing/calibrate/collect.js';
 import { MIN_RECORDS } from '../../routing/calibrate/data.js';

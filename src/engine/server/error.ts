@@ -41,6 +41,12 @@ export function serverErrorOf(error: unknown): ServerError | null {
   return error instanceof Error && error.cause instanceof ServerError ? error.cause : null;
 }
 
+/** A code, with the HTTP status where there was one: `server-failed:429`. */
+export function failureName(error: CrayonError): string {
+  const status = serverErrorOf(error)?.status ?? null;
+  return status === null ? error.code : `${error.code}:${status}`;
+}
+
 /** A CrayonError with the details as its cause. */
 export function serverError(
   code: ErrorCode,

@@ -4,12 +4,14 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
+import { isRight, type Match } from '../../data/judge.js';
 import {
   type AdapterScale,
   type EdgeEngine,
   type Engine,
   type GenerateRequest,
   type Prompt,
+  promptFor,
   Query,
 } from '../../engine/types.js';
 import { ConfidenceTracker, needsDistribution } from '../signals/confidence.js';
@@ -94,12 +96,12 @@ export async function collectRecords(
 
 /** Prompt and answer fit the device's context. Where they do not, no threshold has a say: the router sends them on. */
 export function fitsDevice(question: Question, { edge, form, maxTokens }: CollectParts): boolean {
-  return queryOf(question, form).tokens(edge).length + maxTokens <= edge.contextTokens;
+  return new Query(promptFor(question.prompt, form)).tokens(edge).length + maxTokens <= edge.contextTokens;
 }
 
 async function askBoth(question: Question, parts: CollectParts, signal: AbortSignal): Promise<CollectedRecord> {
   const { edge, server, scope, prices, confidence, maxTokens, match } = parts;
-  const query = queryOf(question, parts.form);
+  const query = new Query(promptFor(question.prompt, parts.form));
   const adapters = parts.adapters(query);
   const request: GenerateRequest = {
     query,
@@ -154,35 +156,4 @@ async function answer(engine: Engine, request: GenerateRequest, tracker?: Confid
     if (event.type === 'end') usage = event.usage;
   }
   return { text, promptTokens: usage.promptTokens, completionTokens: usage.completionTokens };
-}
-
-/** When an answer counts: `exact`, or as soon as it `start`s with the right one. */
-export const MATCHES = ['exact', 'start'] as const;
-export type Match = (typeof MATCHES)[number];
-
-/**
- * Whether an answer is right, white space around it aside.
- *
- * - `exact`: it equals the completion. Where that is one line, only the answer's first line counts.
- * - `start`: it begins with the completion and a word ends there, for models that talk on. With choices it counts as the
- *   longest choice that it begins with, so "not sure" is not "not".
- */
-export function isRight(answer: string, { completion, choices }: Question, match: Match): boolean {
-  const wanted = completion.trim();
-  const given = answer.trim();
-  if (match === 'exact') return (wanted.includes('\n') ? given : given.split('\n')[0]!.trimEnd()) === wanted;
-  const longer = (choices ?? []).map((choice) => choice.trim()).filter((choice) => choice.length > wanted.length);
-  return beginsWith(given, wanted) && !longer.some((choice) => beginsWith(given, choice));
-}
-
-function beginsWith(given: string, text: string): boolean {
-  return given.startsWith(text) && !/^[\p{L}\p{N}]/u.test(given.slice(text.length));
-}
-
-/** White space at a prompt's end belongs to the completion, as in training. */
-function queryOf({ prompt }: Question, form: Prompt['kind']): Query {
-  const text = prompt.trimEnd();
-  return new Query(
-    form === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] },
-  );
 }

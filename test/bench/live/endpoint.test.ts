@@ -22,7 +22,7 @@ async function ask(examples: Example[], over: Partial<EndpointOptions>, ...repli
   return { upstream, scored };
 }
 
-describe('scoreEndpoint by generation', () => {
+describe('scoreEndpoint', () => {
   it('takes the trimmed answer that equals the right one', async () => {
     const { upstream, scored } = await ask(
       [open(0, ' Paris'), open(1, ' Rome'), open(2, ' Oslo')],
@@ -68,16 +68,6 @@ describe('scoreEndpoint by generation', () => {
     const refusing = await ask([open(0, ' a'), open(1, ' b')], {}, reply.status(401));
     await expect(refusing.scored).rejects.toMatchObject({ code: 'server-refused' });
     expect(refusing.upstream.requests.length).toBe(1);
-  });
-
-  it('keeps the order of the examples with several questions at a time', async () => {
-    const slowFirst: Reply = (exchange) => {
-      const [{ content }] = exchange.request.body.messages as [{ content: string }];
-      return reply.after(content === 'q0' ? 60 : 0, reply.answer([content]))(exchange);
-    };
-    const examples = [0, 1, 2].map((i) => open(i, ` q${i}`));
-    const { scored } = await ask(examples, { parallel: 3 }, slowFirst);
-    expect((await scored).records.map(({ answer }) => answer)).toEqual(['q0', 'q1', 'q2']);
   });
 
   it('names the source where it is known, whatever the server says', async () => {

@@ -1,19 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import { ARMS, calibrationRecords, hybridName, plannedLiveCells } from '../../../src/bench/live/cells.js';
-import type { BenchLive } from '../../../src/bench/live/config.js';
-import { liveDefaults, loadDefaults } from '../../../src/bench/live/config.js';
+import { cellOf } from '../../../src/bench/cell.js';
 import type { EndpointAnswers } from '../../../src/bench/live/endpoint.js';
-import { liveCell, liveCellKey, liveUser } from '../../../src/bench/live/user.js';
-import { plannedLoad } from '../../../src/bench/load/run.js';
+import { ARMS, hybridName, planLiveCells } from '../../../src/bench/live/plan.js';
+import { type BenchLive, LIVE_SCHEMA, LOAD_SCHEMA } from '../../../src/bench/live/settings.js';
+import { liveUser } from '../../../src/bench/live/user.js';
+import { calibrationRecords, liveCosts } from '../../../src/bench/live/user-run.js';
+import { planLoad } from '../../../src/bench/load/run.js';
 import type { BenchTask } from '../../../src/bench/tasks.js';
-import type { PlayedUser } from '../../../src/bench/users.js';
+import type { UserWithExamples } from '../../../src/bench/users.js';
 import type { TimedAnswer } from '../../../src/engine/server/chat-client.js';
 import { answer } from '../../helpers/bench-run.js';
 import { errorOf } from '../../helpers/files.js';
 
 const example = (i: number) => ({ id: `t:${i}`, dataset: 't', prompt: `prompt ${i}`, completion: ' yes' });
 const examples = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => example(from + i));
-const USER: PlayedUser = {
+const USER: UserWithExamples = {
   id: 'one',
   info: { name: 'one', kind: 'seen', tasks: ['t'], k: 3 },
   taskPaths: ['t.yaml'],
@@ -30,7 +31,7 @@ const TASK: BenchTask = {
   generates: true,
   overlapping: 0,
 };
-const live = (over: object = {}) => liveDefaults(over) as BenchLive;
+const live = (over: object = {}) => LIVE_SCHEMA.parse(over);
 
 const timed = (over: Partial<TimedAnswer> = {}): TimedAnswer => ({
   text: 'yes',
@@ -61,15 +62,17 @@ describe('liveUser', () => {
   });
 });
 
-describe('plannedLiveCells', () => {
+const keysOf = (settings: BenchLive) => planLiveCells(USER, settings).map(({ key }) => key);
+
+describe('planLiveCells', () => {
   it('are the device, the server and the router', () => {
-    expect(plannedLiveCells(USER, live())).toEqual(['one--edge-live', 'one--server-live', 'one--hybrid-live_20']);
+    expect(keysOf(live())).toEqual(['one--edge-live', 'one--server-live', 'one--hybrid-live_20']);
     expect(hybridName(0.35)).toBe('hybrid-live@35');
-    expect(plannedLiveCells(USER, live({ thresholds: ['pooled'] }))[2]).toBe('one--hybrid-pooled_20');
+    expect(keysOf(live({ thresholds: ['pooled'] }))[2]).toBe('one--hybrid-pooled_20');
   });
   it('change one thing at a time in the conditions', () => {
     const conditions = { networks: ['loopback', '4g', 'offline'], devices: ['default', 'phone'] };
-    const keys = plannedLiveCells(USER, live({ conditions })).slice(3);
+    const keys = keysOf(live({ conditions })).slice(3);
     expect(keys.length).toBe(ARMS.length + 2 * 2 + ARMS.length);
     expect(keys).toContain('one--both--network=4g--device=default');
     expect(keys).toContain('one--neither--network=loopback--device=phone');
@@ -78,14 +81,19 @@ describe('plannedLiveCells', () => {
     expect(new Set(keys).size).toBe(keys.length);
   });
   it('leave out users that are not named', () => {
-    expect(plannedLiveCells(USER, live({ conditions: { users: ['two'] } })).length).toBe(3);
+    expect(keysOf(live({ conditions: { users: ['two'] } })).length).toBe(3);
   });
 });
 
-describe('plannedLoad', () => {
+describe('planLoad', () => {
   it('crosses devices, networks and patterns', () => {
-    const load = loadDefaults({ clients: [1, 4], rates: [2.5], networks: ['loopback', '4g'], devices: ['default'] });
-    expect(plannedLoad(load as Parameters<typeof plannedLoad>[0]).map(({ key }) => key)).toEqual([
+    const load = LOAD_SCHEMA.parse({
+      clients: [1, 4],
+      rates: [2.5],
+      networks: ['loopback', '4g'],
+      devices: ['default'],
+    });
+    expect(planLoad(load).map(({ key }) => key)).toEqual([
       'default--loopback--closed-1',
       'default--loopback--closed-4',
       'default--loopback--open-2.5-1',
@@ -96,7 +104,7 @@ describe('plannedLoad', () => {
   });
 });
 
-describe('liveCell', () => {
+describe('a live cell', () => {
   const records = [
     answer('t', 0, 1, { source: 'in_cloud', latencyMs: 10 }),
     answer('t', 1, 0, { source: 'on_device', latencyMs: 20 }),
@@ -110,12 +118,14 @@ describe('liveCell', () => {
   });
   const prices = { input_per_million: 1, output_per_million: 5 };
   const blend = { ms: 7, bytes: 4000, coefficients: [0.5, 0.5] };
-  const make = (answers: Array<TimedAnswer | null>, over: object = {}) =>
-    liveCell({ user: USER, strategy: 's', table: 'hybrid', answered: answered(answers), blend, prices, ...over });
+  const make = (answers: Array<TimedAnswer | null>, over: { blend?: null; prices?: null } = {}) => {
+    const costs = liveCosts(answered(answers), 'blend' in over ? null : blend, 'prices' in over ? null : prices);
+    const { info, test, seed } = USER;
+    return cellOf({ key: 'k', user: info, strategy: 's', table: 'hybrid', options: {}, seed, test, records, ...costs });
+  };
 
   it('has accuracy, share, latency, cost and the prompts that left the device', () => {
     expect(make([timed(), timed(), timed(), timed()])).toMatchObject({
-      key: 'one--s',
       strategy: 's',
       table: 'hybrid',
       examples: 4,
@@ -139,8 +149,8 @@ describe('liveCell', () => {
     expect(make([null, timed({ usage: null }), timed(), null]).costPer1000).toBeCloseTo((1000 * 150) / 1e6 / 4, 12);
   });
   it('has no adapter without a blend', () => {
-    const cell = make([timed(), timed(), timed(), timed()], { blend: null, options: { network: '4g' } });
-    expect(cell).toMatchObject({ key: liveCellKey(USER, 's', { network: '4g' }), customisationMs: 0, adapterBytes: 0 });
+    const cell = make([timed(), timed(), timed(), timed()], { blend: null });
+    expect(cell).toMatchObject({ customisationMs: 0, adapterBytes: 0, adapterParameters: 0 });
     expect(cell.coefficients).toBeUndefined();
   });
 });

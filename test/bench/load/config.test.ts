@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { benchConfig, loadBenchConfig } from '../../../src/bench/config.js';
-import { loadLoadConfig } from '../../../src/bench/load/config.js';
+import { readTrafficConfig } from '../../../src/bench/load/config.js';
 import { errorOf, temporaryDir } from '../../helpers/files.js';
 import { ROOT } from '../../helpers/fixtures.js';
 
@@ -14,16 +14,16 @@ function file(text: string): string {
   return path;
 }
 
-describe('loadLoadConfig', () => {
+describe('readTrafficConfig', () => {
   it('reads the shipped configuration', () => {
-    const { target, load } = loadLoadConfig(join(ROOT, 'configs', 'bench', 'load.yaml'), NO_FLAGS);
+    const { target, load } = readTrafficConfig(join(ROOT, 'configs', 'bench', 'load.yaml'), NO_FLAGS);
     expect(target).toMatchObject({ url: 'http://127.0.0.1:8080/v1', split: 'test' });
     expect(load).toMatchObject({ clients: [1, 4], rates: [2, 8], goodput: { ttft: 300 }, mode: null });
   });
   it('lays flags over the file, and needs no file', () => {
     const path = file('target: { data: [a.jsonl], model: m }\nload: { clients: [3], rates: [.inf] }');
     const flags = { target: { model: 'other', url: undefined }, load: { requests: null, seconds: 2 } };
-    const { target, load } = loadLoadConfig(path, flags);
+    const { target, load } = readTrafficConfig(path, flags);
     expect(target).toEqual({ data: ['a.jsonl'], model: 'other' });
     expect(load).toMatchObject({
       clients: [3],
@@ -32,7 +32,7 @@ describe('loadLoadConfig', () => {
       seconds: 2,
       warmup: 5,
     });
-    expect(loadLoadConfig(null, NO_FLAGS)).toMatchObject({
+    expect(readTrafficConfig(null, NO_FLAGS)).toMatchObject({
       target: { data: [] },
       load: { clients: [1, 4], rates: [] },
     });
@@ -47,7 +47,7 @@ describe('loadLoadConfig', () => {
     ['load: { requests: null }', /neither requests nor seconds/],
     ['- 1', /top level/],
   ])('refuses %s', (text, words) => {
-    const error = errorOf(() => loadLoadConfig(file(text), NO_FLAGS));
+    const error = errorOf(() => readTrafficConfig(file(text), NO_FLAGS));
     expect(error.code).toBe('config-invalid');
     expect(error.message).toMatch(words);
   });

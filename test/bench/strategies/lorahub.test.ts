@@ -1,9 +1,8 @@
 /** LoraHub's search on functions of known minimum, and its mixture of factors against the sum by hand. */
 
 import { describe, expect, it } from 'vitest';
-import { randomCoefficients } from '../../../src/bench/strategies/blend.js';
-import { onePlusOne, withPenalty } from '../../../src/bench/strategies/lorahub.js';
-import { mixFactors } from '../../../src/bench/strategies/train.js';
+import { randomCoefficients } from '../../../src/bench/strategies/blends.js';
+import { mixFactors, onePlusOne, withPenalty } from '../../../src/bench/strategies/lorahub.js';
 import { createRandom } from '../../../src/core/random.js';
 import { adapterFactors, createLoraLayout, setAdapterFactors } from '../../../src/train/lora-layout.js';
 

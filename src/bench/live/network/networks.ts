@@ -1,51 +1,35 @@
-/** Networks by name, between the edge and the server. */
+/** Networks by name, between device and server. */
 
-import { NETWORK_NAMES, type NetworkName } from '../config.js';
 import type { NetworkShape } from './proxy.js';
 
-export const NETWORKS = NETWORK_NAMES;
-export type { NetworkName } from '../config.js';
+export const NETWORK_NAMES = ['loopback', 'lan', 'wifi', '4g', '3g', 'offline'] as const;
+export type NetworkName = (typeof NETWORK_NAMES)[number];
 
 interface Profile {
-  /** round trip without load */
+  /** round trip without load, and the jitter of one way */
   rttMs: number;
   jitterMs: number;
   /** megabits a second; null is without limit */
   down: number | null;
   up: number | null;
   outages: { everyMs: number; lastsMs: number } | null;
+  /** every connection is reset */
   offline?: true;
   source: string;
 }
 
-/**
- * | name | round trip | down / up | jitter, one way | outages |
- * |---|---|---|---|---|
- * | loopback | 0 | no limit | 0 | none |
- * | lan | 1 ms | 1000 / 1000 Mbit/s | 0.1 ms | none |
- * | wifi | 4 ms | 30 / 15 Mbit/s | 2 ms | none |
- * | 4g | 170 ms | 9 / 9 Mbit/s | 20 ms | 1 s, every 2 min |
- * | 3g | 300 ms | 1.6 / 0.768 Mbit/s | 50 ms | 2 s, every min |
- * | offline | - | - | - | always |
- *
- * Jitter and outages have no common source: they are crayon's own choice, of the order that mobile networks show.
- */
+const UNLIMITED = { rttMs: 0, jitterMs: 0, down: null, up: null, outages: null };
+
+/** Jitter and outages have no common source: they are crayon's own choice, of the order that mobile networks show. */
 export const NETWORK_PROFILES: Record<NetworkName, Profile> = {
-  loopback: { rttMs: 0, jitterMs: 0, down: null, up: null, outages: null, source: 'no proxy at all' },
-  lan: {
-    rttMs: 1,
-    jitterMs: 0.1,
-    down: 1000,
-    up: 1000,
-    outages: null,
-    source: 'gigabit Ethernet; own choice of delay',
-  },
+  loopback: { ...UNLIMITED, source: 'no proxy at all' },
+  lan: { ...UNLIMITED, rttMs: 1, jitterMs: 0.1, down: 1000, up: 1000, source: 'gigabit Ethernet; own choice of delay' },
   wifi: {
+    ...UNLIMITED,
     rttMs: 4,
     jitterMs: 2,
     down: 30,
     up: 15,
-    outages: null,
     source: 'Firefox developer tools, throttling profile "Wi-Fi": 30 / 15 Mbit/s, 2 ms each way',
   },
   '4g': {
@@ -64,15 +48,7 @@ export const NETWORK_PROFILES: Record<NetworkName, Profile> = {
     outages: { everyMs: 60_000, lastsMs: 2000 },
     source: 'WebPageTest connectivity profile "3G": 1.6 / 0.768 Mbit/s, 300 ms',
   },
-  offline: {
-    rttMs: 0,
-    jitterMs: 0,
-    down: null,
-    up: null,
-    outages: null,
-    offline: true,
-    source: 'every connection is reset',
-  },
+  offline: { ...UNLIMITED, offline: true, source: 'every connection is reset' },
 };
 
 /** null where nothing is to stand between edge and server. */

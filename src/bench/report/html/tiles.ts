@@ -1,10 +1,10 @@
 /** The figures that a reader wants first. */
 
+import { groupBy } from '../../../core/group-by.js';
 import type { Interval } from '../../../core/stats.js';
 import { compareReferences, isCrayon, strategyTitle } from '../../strategies/names.js';
 import { type HybridRow, headline, oracleRecovered, SIGNAL_TITLES } from '../hybrid.js';
 import type { Report } from '../report.js';
-import { groupBy } from '../strategies.js';
 import { atHeadlineShare } from '../tables-hybrid.js';
 import * as words from '../words.js';
 import { html, type Markup, NOTHING } from './markup.js';

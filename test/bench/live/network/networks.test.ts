@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { NETWORK_PROFILES, NETWORKS, networkShape } from '../../../../src/bench/live/network/networks.js';
+import { NETWORK_NAMES, NETWORK_PROFILES, networkShape } from '../../../../src/bench/live/network/networks.js';
 
 describe('networkShape', () => {
   it('has half the round trip each way, and bits of both directions', () => {
@@ -15,7 +15,9 @@ describe('networkShape', () => {
     expect(networkShape('offline')?.offline).toBe(true);
   });
   it('orders the networks from fast to slow, each with a source', () => {
-    const used = NETWORKS.filter((name) => networkShape(name)?.offline === false).map((name) => NETWORK_PROFILES[name]);
+    const used = NETWORK_NAMES.filter((name) => networkShape(name)?.offline === false).map(
+      (name) => NETWORK_PROFILES[name],
+    );
     const trips = used.map(({ rttMs }) => rttMs);
     const rates = used.map(({ down }) => down!);
     expect(trips).toEqual([...trips].sort((a, b) => a - b));

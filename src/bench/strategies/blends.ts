@@ -1,41 +1,31 @@
-/** Strategies that blend a pool's adapters without training: Crayon, with its options, and its controls. */
+/** Blends of a pool's adapters, made without training: Crayon, with its options, and its controls. */
 
 import { join } from 'node:path';
-import { blendPool } from '../../blend/blend-pool.js';
 import type { Estimator } from '../../blend/coefficients.js';
 import { createRandom } from '../../core/random.js';
-import { writeFileAtomic } from '../../files/atomic.js';
-import { hiddenEmbedder } from '../../pool/gate.js';
 import { openPool } from '../../pool/pool.js';
 import { loadAdapterLora } from '../../train/adapter-lora.js';
-import type { EvaluationLora } from '../../train/evaluate.js';
-import type { PlannedCell } from '../cells.js';
-import type { PlayedUser } from '../users.js';
-import type { BenchContext } from './context.js';
-
-export interface Blended {
-  lora: EvaluationLora;
-  ms: number;
-  bytesToServer: number;
-  coefficients: number[];
-}
+import { type UserWithExamples, writeShown } from '../users.js';
+import { adapted, type BenchContext, type Customised, type PlannedCell, type Strategy } from './strategy.js';
 
 /** As a user would do it: from a file of examples to an adapter directory. */
-export async function blendStrategy(cell: PlannedCell, user: PlayedUser, context: BenchContext): Promise<Blended> {
-  const { base, pools, directory } = context;
+async function blend(
+  cell: PlannedCell,
+  user: UserWithExamples,
+  { base, pools, directory }: BenchContext,
+  estimator: Estimator,
+): Promise<Customised> {
+  const { blendPool } = await import('../../blend/blend-pool.js');
+  const { hiddenEmbedder } = await import('../../pool/gate.js');
   const pool = pools.path(cell.pool);
   const { N } = openPool(pool).manifest;
   const scratch = directory.scratch(cell.key);
-  const examples = join(scratch, 'examples.jsonl');
-  const lines = user.shown.map(({ prompt, completion }) => `${JSON.stringify({ prompt, completion })}\n`);
-  writeFileAtomic(examples, lines.join(''));
   const { tau, topK, combine = 'cat', rank } = cell.blend;
-  const estimator = estimatorOf(cell);
   const out = join(scratch, 'adapter');
   try {
     const { coefficients, totalMs } = await blendPool({
       pool,
-      examples,
+      examples: writeShown(user, scratch),
       model: base.source.dir,
       out,
       estimator,
@@ -50,7 +40,7 @@ export async function blendStrategy(cell: PlannedCell, user: PlayedUser, context
       openHiddenEmbedder: async (_source, kind, tokenizer) => hiddenEmbedder(base.model, kind, tokenizer),
     });
     return {
-      lora: loadAdapterLora(out, base.source),
+      ...adapted(base, loadAdapterLora(out, base.source)),
       ms: totalMs,
       // N similarities as float32 are all that a server needs to know in order to blend
       bytesToServer: estimator === 'uniform' || estimator === 'given' ? 0 : 4 * N,
@@ -61,10 +51,39 @@ export async function blendStrategy(cell: PlannedCell, user: PlayedUser, context
   }
 }
 
-function estimatorOf({ strategy, blend }: PlannedCell): Estimator {
-  if (strategy === 'uniform' || strategy === 'nearest') return strategy;
-  return strategy === 'random' ? 'given' : (blend.estimator ?? 'similarity');
-}
+export const uniform: Strategy = {
+  name: 'uniform',
+  title: 'Uniform blend',
+  looksAtExamples: false,
+  pools: ({ pool }) => [pool],
+  customise: (cell, user, context) => blend(cell, user, context, 'uniform'),
+};
+
+export const random: Strategy = {
+  name: 'random',
+  title: 'Random blend',
+  looksAtExamples: false,
+  draws: ({ random: { seeds } }) => seeds,
+  pools: ({ pool }) => [pool],
+  customise: (cell, user, context) => blend(cell, user, context, 'given'),
+};
+
+export const nearest: Strategy = {
+  name: 'nearest',
+  title: 'Nearest base LoRA',
+  looksAtExamples: true,
+  pools: ({ pool }) => [pool],
+  customise: (cell, user, context) => blend(cell, user, context, 'nearest'),
+};
+
+export const crayon: Strategy = {
+  name: 'crayon',
+  title: 'Crayon',
+  role: 'crayon',
+  looksAtExamples: true,
+  pools: ({ pool }) => [pool],
+  customise: (cell, user, context) => blend(cell, user, context, cell.blend.estimator ?? 'similarity'),
+};
 
 /** Uniform over all mixtures of N adapters (flat Dirichlet). */
 export function randomCoefficients(N: number, seed: number): number[] {

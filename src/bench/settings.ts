@@ -1,0 +1,123 @@
+/**
+ * The configuration of `crayon bench`, key by key (configs/bench shows it): which model, which pool, which users, and which
+ * ways of customising are compared. src/bench/config.ts reads it; that strategies have a name of the registry is checked there.
+ */
+
+import * as z from 'zod';
+import { EXAMPLE_LIMITS } from '../blend/estimate.js';
+import { filled, notNegative, positive, text, whole } from '../files/schema.js';
+import { TRAINING_MODES } from '../pool/options.js';
+import { DEVICES_SCHEMA, LIVE_SCHEMA, LOAD_SCHEMA } from './live/settings.js';
+import { USER_KINDS } from './types.js';
+
+const name = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/, 'a short name of letters, digits and . _ + -')
+  .describe('names files');
+const { min, max } = EXAMPLE_LIMITS;
+const SHOWN = `${min} to ${max}`;
+const shownCount = z.int(SHOWN).min(min, SHOWN).max(max, SHOWN);
+const mode = z.enum(TRAINING_MODES);
+
+/** In this order the settings name a pool's directory (PoolStore.path): another order would build every pool again. */
+const POOL = z.strictObject({
+  clusters: whole(1).default(8).describe('number of base LoRAs'),
+  embedding: text.default('first-attention').describe('first-attention, last-hidden, hidden:<layer> or tfidf'),
+  centred: z.boolean().default(true).describe("less the training set's mean embedding"),
+  tau: positive.default(0.1).describe('temperature of the gate softmax(cos / tau)'),
+  mode: mode.default('joint'),
+  rank: whole(1).default(4).describe('of each base LoRA'),
+  lora_alpha: positive.default(8),
+  epochs: positive.default(2),
+  batch_size: whole(1).default(32),
+  learning_rate: positive.default(0.01),
+  seed: whole(0).default(0),
+  dir: text.optional().describe('a finished pool to use instead of building one'),
+  data: filled(text).describe('data sets that it is, or was, trained on; no example of theirs is shown or tested'),
+  split: text.optional(),
+  limit: whole(1).optional().describe('examples of each data set'),
+});
+export type BenchPool = z.output<typeof POOL>;
+
+const USER = z.strictObject({
+  name,
+  kind: z.enum(USER_KINDS).describe("what the user's task is to the pool"),
+  tasks: filled(text).describe('YAML descriptions; examples and tests come from all in equal parts'),
+  k: z
+    .union([shownCount, filled(shownCount)])
+    .default(10)
+    .describe('examples shown; one user for each number of a list'),
+  seeds: filled(whole(0)).default([0]).describe('of the draw of the examples; one user for each'),
+});
+export type BenchUser = z.output<typeof USER>;
+
+const ABLATION = z
+  .strictObject({
+    strategies: filled(z.enum(['crayon', 'per-query']))
+      .default(['crayon'])
+      .describe('run with each setting'),
+    embedding: z
+      .array(z.string().regex(/^[^+]+(\+centred)?$/, '<kind> or <kind>+centred'))
+      .optional()
+      .describe('a kind, or <kind>+centred'),
+    centred: z.array(z.boolean()).optional(),
+    tau: z.array(positive).optional().describe('temperature of the gate, at training and at blending'),
+    blend_tau: z.array(positive).optional().describe('temperature at blending alone'),
+    mode: z.array(mode).optional(),
+    clusters: z.array(whole(1)).optional(),
+    top_k: z.array(whole(1)).optional(),
+    estimator: z.array(z.enum(['histogram', 'nnls'])).optional(),
+    combine: z
+      .array(z.string().regex(/^(svd:[1-9]\d*|linear)$/, 'svd:<rank> or linear'))
+      .optional()
+      .describe('svd:<rank> or linear'),
+  })
+  .describe('one option of Crayon at a time, all others at their defaults');
+
+const oneLora = z.strictObject({ learning_rate: positive.optional(), epochs: positive.optional() }).default({});
+
+export const BENCH_SCHEMA = z.strictObject({
+  name,
+  seed: whole(0).default(0),
+  model: text.describe('Hugging Face directory of the base model'),
+  data_dir: text.optional().describe("where the paths inside a task's YAML start"),
+  shown_split: text.default('heldout').describe('split of every task that shown examples come from'),
+  test_split: text.default('test').describe('split that tests come from'),
+  test_examples: whole(2).default(100).describe('of each user'),
+  latency_examples: whole(0)
+    .default(5)
+    .describe('of these, answered one at a time as well, to measure the latency of an answer'),
+  batch_size: whole(1).default(32).describe('sequences read at a time'),
+  max_tokens: whole(1).default(24).describe('of a generated answer'),
+  pool: POOL,
+  users: filled(USER),
+  strategies: filled(text).describe('ways of customising, in the order in which they are run'),
+  random: z.strictObject({ seeds: whole(1).default(3) }).prefault({}),
+  one_lora: oneLora.describe("training of the one LoRA on everything, where it should differ from the pool's"),
+  one_lora_total: oneLora.describe('likewise of the one with as many parameters as the whole pool'),
+  few_shot: z
+    .strictObject({
+      steps: whole(1).default(100).describe('a step is a batch; the k examples are gone through again and again'),
+      batch_size: whole(1).default(8),
+      learning_rate: positive.default(0.005),
+    })
+    .prefault({}),
+  lorahub: z
+    .strictObject({
+      evaluations: whole(1).default(40),
+      bound: positive.default(1.5),
+      l1: notNegative.default(0.05),
+    })
+    .prefault({})
+    .describe('the defaults are those of arXiv 2307.13269'),
+  ablation: ABLATION.nullable().default(null),
+  server: z
+    .strictObject({ model: text })
+    .nullable()
+    .default(null)
+    .describe('a larger model, scored in the same way: what the hybrid can gain'),
+  live: LIVE_SCHEMA.optional(),
+  load: LOAD_SCHEMA.optional(),
+  devices: DEVICES_SCHEMA.optional(),
+});
+export type BenchConfig = z.output<typeof BENCH_SCHEMA>;
