@@ -82,6 +82,17 @@ describe('a pool', () => {
     expect(() => pool.openAdapter(2)).toThrow(/adapter 2 of 2/);
   });
 
+  it('has its manifest as it stands in the file, by whose digest blends name it: the order, and keys of other versions', () => {
+    const dir = poolDir((json: Loose) => {
+      const { seed } = json;
+      delete json.seed;
+      Object.assign(json, { later: { a_key: 1 }, seed });
+      json.base = { ofAnother: true, ...json.base };
+    });
+    const json = readFileSync(join(dir, 'pool.json'), 'utf8');
+    expect(JSON.stringify(openPool(dir).manifest)).toBe(json);
+  });
+
   it('of tf-idf has document frequencies', () => {
     const dir = temporaryDir();
     const own = { ...manifest, embedding: { kind: 'tfidf', centred: false, dim: 3 } };
