@@ -79,10 +79,12 @@ export interface Source {
  * @throws CrayonError `source.code` naming all problems
  */
 export function checked<T extends z.ZodType>(schema: T, value: unknown, source: Source): z.output<T> {
-  const result = schema.safeParse(value, { error: (issue) => phraseOf(issue as Issue) });
-  if (result.success) return result.data;
+  const plain = schema.safeParse(value);
+  if (plain.success) return plain.data;
+  // Again for our own words: a check with an error map is five times slower, and a bench run has 100,000 answers.
+  const { error } = schema.safeParse(value, { error: (issue) => phraseOf(issue as Issue) });
   throw refusal(
-    result.error.issues.flatMap((issue) => problemsOf(issue, schema, value)),
+    error!.issues.flatMap((issue) => problemsOf(issue, schema, value)),
     source,
   );
 }
