@@ -8,13 +8,14 @@ import { isJsonObject } from '../files/json.js';
 import { checked, refuseProblems, type Source, text, whole } from '../files/schema.js';
 import { DATA_FORMATS } from './records.js';
 
+const RANGE = 'two whole numbers [from, to), from 0 and ascending';
 const SPLIT_FILE = z.strictObject({
   path: text.describe(
     'Relative to the data directory, else to this file. One * stands for any text within a file or folder name.',
   ),
   range: z
-    .tuple([whole(0), whole(1)])
-    .refine(([from, to]) => from < to, 'two whole numbers [from, to), from 0 and ascending')
+    .tuple([whole(0), whole(1)], RANGE)
+    .refine(([from, to]) => from < to, RANGE)
     .optional()
     .describe('Records [from, to) of the file.'),
 });

@@ -44,11 +44,12 @@ export function unshown<T extends z.ZodType>(schema: T): T {
 export const text = z.string().min(1, 'text');
 export const positive = z.number().gt(0, 'a number above 0');
 export const notNegative = z.number().min(0, 'a number from 0');
-export const sha256Text = z.string().regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits');
+export const matching = (pattern: RegExp, phrase: string) => z.string(phrase).regex(pattern, phrase);
+export const sha256Text = matching(/^[0-9a-f]{64}$/, '64 hexadecimal digits');
 
 const VARIABLE = 'the name of an environment variable (letters, digits and _; never the key itself)';
 /** The name of an environment variable that holds a key, or null. A key written in its place is never shown. */
-export const variableName = unshown(z.string(VARIABLE).regex(/^[A-Za-z_][A-Za-z0-9_]*$/, VARIABLE))
+export const variableName = unshown(matching(/^[A-Za-z_][A-Za-z0-9_]*$/, VARIABLE))
   .nullable()
   .default(null);
 
@@ -167,6 +168,7 @@ const EXPECTED: Record<string, string> = {
   number: 'a finite number',
   int: 'a whole number',
   array: 'a list',
+  tuple: 'a list',
   object: 'an object',
   record: 'an object',
 };

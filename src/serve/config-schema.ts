@@ -5,8 +5,8 @@
 
 import * as z from 'zod';
 import { GPUS } from '../engine/llama/runtime.js';
-import { SERVER_SECTION } from '../engine/server/options.js';
-import { text, variableName, whole } from '../files/schema.js';
+import { SERVER_SECTION, seconds } from '../engine/server/options.js';
+import { matching, text, variableName, whole } from '../files/schema.js';
 import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
 import { CONFIDENCE_MEASURES, MODES } from '../routing/types.js';
 
@@ -14,7 +14,6 @@ import { CONFIDENCE_MEASURES, MODES } from '../routing/types.js';
 export const GATES = ['fixed', 'per-query'] as const;
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
-const seconds = z.number().gt(0, 'seconds above 0').max(86_400, 'seconds, at most 86400');
 const within = (most: number, phrase: string) => z.number().min(0, phrase).max(most, phrase);
 const weight = z.number().optional();
 const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
@@ -104,7 +103,7 @@ export const EDGE_SCHEMA = z.strictObject({
     'The base model: a Hugging Face directory (exported once to a GGUF in the cache) or a GGUF file.',
   ),
   // It stands in `<base>:<customisation>`, in headers and in logs.
-  name: orNull(z.string().regex(/^[\w.@/+-]{1,128}$/, 'letters, digits and . _ @ / + - only')).describe(
+  name: orNull(matching(/^[\w.@/+-]{1,128}$/, 'letters, digits and . _ @ / + - only')).describe(
     "What /v1/models calls it. null: the model's file name.",
   ),
   adapter: orNull(text).describe(

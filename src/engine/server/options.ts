@@ -10,7 +10,7 @@ import { camelCased, checked, notNegative, text, unshown, variableName, whole } 
 import type { Clock } from '../clock.js';
 
 const SPAN = 'seconds from 0.001 to 86400';
-const seconds = z.number(SPAN).min(0.001, SPAN).max(86_400, SPAN);
+export const seconds = z.number(SPAN).min(0.001, SPAN).max(86_400, SPAN);
 
 const ADDRESS =
   'an http: or https: address up to /v1, such as http://127.0.0.1:8000/v1, without user, password, query or fragment';
