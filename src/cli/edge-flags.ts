@@ -1,13 +1,12 @@
 /** The flags that say which model, adapter and server, and the configuration that they stand for. */
 
-import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { CrayonError } from '../core/errors.js';
-import { GPUS } from '../engine/llama/runtime.js';
-import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
-import { MODES } from '../routing/types.js';
+import { GPUS, type Gpu } from '../engine/llama/runtime.js';
+import { GGUF_WRITE_TYPES, type GgufWriteType } from '../gguf/quantise.js';
+import { MODES, type Mode } from '../routing/types.js';
 import { type EdgeConfig, type EdgeOverrides, loadEdgeConfig } from '../serve/config.js';
-import { GATES } from '../serve/config-schema.js';
+import { GATES, type LOG_LEVELS } from '../serve/config-schema.js';
 import { wholeNumber } from './options.js';
 
 export interface ServeEdgeFlags {
@@ -16,13 +15,13 @@ export interface ServeEdgeFlags {
   name?: string;
   adapter?: string;
   pool?: string;
-  gate?: string;
+  gate?: (typeof GATES)[number];
   examples?: string;
   cacheDir?: string;
   serverUrl?: string;
   serverModel?: string;
   serverKeyEnv?: string;
-  mode?: string;
+  mode?: Mode;
   host?: string;
   port?: number;
   apiKey?: string;
@@ -31,11 +30,11 @@ export interface ServeEdgeFlags {
   threads?: 'auto' | number;
   context?: number;
   sequences?: number;
-  type?: string;
-  gpu?: string | false;
+  type?: GgufWriteType;
+  gpu?: Gpu | 'false';
   queue?: number;
   maxTokens?: number;
-  logLevel?: string;
+  logLevel?: (typeof LOG_LEVELS)[number];
   logPrompts?: boolean;
   stopSeconds: number;
 }
@@ -75,35 +74,27 @@ export function configOf(flags: ServeEdgeFlags): EdgeConfig {
 
 /** Flags as the keys of the YAML that they stand for; undefined ones override nothing. */
 function overridesOf(flags: ServeEdgeFlags): EdgeOverrides {
-  const path = (value: string | undefined) => (value === undefined ? undefined : resolve(value));
-  const { serverUrl, serverModel, serverKeyEnv } = flags;
-  const hasServer = [serverUrl, serverModel, serverKeyEnv].some((x) => x !== undefined);
+  const { model, name, adapter, pool, gate, examples, cacheDir: cache_dir, host, port, apiKeyEnv, apiKeyFile } = flags;
+  const { threads, context, sequences, type } = flags;
+  const server = { base_url: flags.serverUrl, model: flags.serverModel, api_key_env: flags.serverKeyEnv };
   // A flag for the key replaces the other way to give it.
-  const key =
-    flags.apiKeyEnv !== undefined || flags.apiKeyFile !== undefined
-      ? { api_key_env: flags.apiKeyEnv ?? null, api_key_file: path(flags.apiKeyFile) ?? null }
-      : {};
+  const hasKey = apiKeyEnv !== undefined || apiKeyFile !== undefined;
+  const key = hasKey ? { api_key_env: apiKeyEnv ?? null, api_key_file: apiKeyFile ?? null } : {};
   return {
-    model: path(flags.model),
-    name: flags.name,
-    adapter: path(flags.adapter),
-    pool: path(flags.pool),
-    gate: flags.gate,
-    examples: path(flags.examples),
-    cache_dir: path(flags.cacheDir),
-    host: flags.host,
-    port: flags.port,
+    model,
+    name,
+    adapter,
+    pool,
+    gate,
+    examples,
+    cache_dir,
+    host,
+    port,
     ...key,
     limits: { queue: flags.queue, max_tokens: flags.maxTokens },
-    engine: {
-      threads: flags.threads,
-      context: flags.context,
-      sequences: flags.sequences,
-      type: flags.type,
-      gpu: flags.gpu === 'false' ? false : flags.gpu,
-    },
+    engine: { threads, context, sequences, type, gpu: flags.gpu === 'false' ? false : flags.gpu },
     routing: { mode: flags.mode },
-    ...(hasServer ? { server: { base_url: serverUrl, model: serverModel, api_key_env: serverKeyEnv } } : {}),
+    server: Object.values(server).some((flag) => flag !== undefined) ? server : undefined,
     log: { level: flags.logLevel, prompts: flags.logPrompts },
   };
 }

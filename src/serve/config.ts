@@ -25,7 +25,8 @@ export const PATH_KEYS: readonly string[] = [
 ] satisfies Array<keyof z.input<typeof EDGE_SCHEMA>>;
 
 /** Nested keys as in the YAML, e.g. `{ server: { base_url: 'http://127.0.0.1:8000/v1' } }`; undefined values are left out. */
-export type EdgeOverrides = JsonObject;
+export type EdgeOverrides = Partly<z.input<typeof EDGE_SCHEMA>>;
+type Partly<T> = T extends readonly unknown[] | null ? T : T extends object ? { [K in keyof T]?: Partly<T[K]> } : T;
 
 /**
  * Reads the YAML file, lays `overrides` over it and checks the whole.

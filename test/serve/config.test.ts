@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../src/files/json.js';
-import { edgeConfig, loadEdgeConfig } from '../../src/serve/config.js';
+import { type EdgeOverrides, edgeConfig, loadEdgeConfig } from '../../src/serve/config.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { ROOT } from '../helpers/fixtures.js';
 
@@ -196,7 +196,7 @@ server:
 log: { level: info, prompts: yes please }
 `,
     );
-    const overrides = { engine: { type: 'Q2' }, server: { base_url: 'not at all' } };
+    const overrides: EdgeOverrides = { engine: { type: 'Q2' as 'F16' }, server: { base_url: 'not at all' } };
     const { message } = errorOf(() => loadEdgeConfig(path, overrides));
     for (const part of [
       'portt is not a known key, did you mean port? (line 3)',
