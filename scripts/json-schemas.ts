@@ -10,6 +10,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type * as z from 'zod';
+import { BENCH_CONFIG_SCHEMA } from '../src/bench/config.js';
+import { TRAFFIC_SCHEMA } from '../src/bench/load/config.js';
 import { GROUP_SCHEMA, TASK_SCHEMA } from '../src/data/config.js';
 import { jsonSchemaOf } from '../src/files/schema.js';
 import { EDGE_SCHEMA } from '../src/serve/config-schema.js';
@@ -17,6 +19,8 @@ import { EDGE_SCHEMA } from '../src/serve/config-schema.js';
 /** What each file of configs/schema/ is made of, and which of the shipped YAML files it describes. */
 export const JSON_SCHEMAS: Record<string, { schema: z.ZodType; title: string; files: RegExp }> = {
   edge: { schema: EDGE_SCHEMA, title: 'crayon serve-edge', files: /^configs\/edge[^/]*\.yaml$/ },
+  bench: { schema: BENCH_CONFIG_SCHEMA, title: 'crayon bench', files: /^configs\/bench\/(?!load\.)[^/]*\.yaml$/ },
+  load: { schema: TRAFFIC_SCHEMA, title: 'crayon bench load', files: /^configs\/bench\/load\.yaml$/ },
   task: {
     schema: TASK_SCHEMA,
     title: 'a data set',

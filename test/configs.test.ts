@@ -6,20 +6,23 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { JSON_SCHEMAS, jsonSchemaText } from '../scripts/json-schemas.js';
+import { loadBenchConfig } from '../src/bench/config.js';
+import { readTrafficConfig } from '../src/bench/load/config.js';
 import { loadDataset } from '../src/data/dataset.js';
 import { loadEdgeConfig } from '../src/serve/config.js';
 import { errorOf, temporaryDir } from './helpers/files.js';
 import { ROOT } from './helpers/fixtures.js';
 
-const YAMLS = ['configs', 'suite'].flatMap(
-  (folder) =>
-    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
-      .filter((name) => name.endsWith('.yaml'))
-      .map((name) => `${folder}/${name.replaceAll('\\', '/')}`)
-      .filter((path) => !path.startsWith('configs/bench/')), // until scripts/json-schemas.ts has rows for them
+const YAMLS = ['configs', 'suite'].flatMap((folder) =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.yaml'))
+    .map((name) => `${folder}/${name.replaceAll('\\', '/')}`),
 );
 const ROWS = Object.entries(JSON_SCHEMAS).map(([name, row]) => ({ name, ...row }));
 const SHIPPED = ROWS.flatMap(({ name, files }) => YAMLS.filter((yaml) => files.test(yaml)).map((yaml) => [yaml, name]));
+
+const TEXTS = new Map(ROWS.map(({ name }) => [name, jsonSchemaText(name)]));
+const VALIDATORS = new Map([...TEXTS].map(([name, text]) => [name, new Ajv2020().compile(JSON.parse(text))]));
 
 const textOf = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 
@@ -29,7 +32,7 @@ describe('the shipped YAML files', () => {
   });
 
   it.each(SHIPPED)('%s is valid against %s.json, and says so to editors', (yaml, name) => {
-    const validate = new Ajv2020({ allErrors: true }).compile(JSON.parse(jsonSchemaText(name!)));
+    const validate = VALIDATORS.get(name!)!;
     validate(parse(textOf(yaml!)));
     expect(validate.errors ?? []).toEqual([]);
     // The bytes of suite/ are recorded, by their digests, in the shipped pool and in the measured runs.
@@ -42,10 +45,10 @@ describe('the shipped YAML files', () => {
 describe('the JSON Schemas', () => {
   it('are those that `npx tsx scripts/json-schemas.ts` writes', () => {
     expect(readdirSync(join(ROOT, 'configs/schema')).sort()).toEqual(ROWS.map(({ name }) => `${name}.json`).sort());
-    for (const { name } of ROWS) expect(textOf(`configs/schema/${name}.json`)).toBe(jsonSchemaText(name));
+    for (const [name, text] of TEXTS) expect(textOf(`configs/schema/${name}.json`)).toBe(text);
   });
 
-  it('describe every key', () => {
+  it('describe every key; those of a bench only where the name does not', () => {
     const undescribed: string[] = [];
     const visit = (node: unknown, where: string): void => {
       if (typeof node !== 'object' || node === null) return;
@@ -55,7 +58,7 @@ describe('the JSON Schemas', () => {
       }
       for (const [key, child] of Object.entries(node)) if (key !== 'default') visit(child, `${where}.${key}`);
     };
-    for (const { name } of ROWS) visit(JSON.parse(jsonSchemaText(name)), name);
+    for (const name of ['edge', 'task', 'group']) visit(JSON.parse(TEXTS.get(name)!), name);
     expect(undescribed).toEqual([]);
   });
 
@@ -66,13 +69,18 @@ describe('the JSON Schemas', () => {
     ['task', 'limit: 3', 'limt: 3'],
     ['task', 'limit: 3', 'limit: 0'],
     ['group', 'metadata: {}', 'metdata: {}'],
+    ['load', 'load: { rates: [2.5] }', 'load: { rates: [0] }'],
+    ['load', 'target: { limit: 3 }', 'target: { limits: 3 }'],
+    ['bench', 'strategies: [base]', 'strategies: [bass]'],
   ])('refuse what crayon refuses: %s with %s as %s', (name, right, wrong) => {
     const least: Record<string, string> = {
       edge: 'model: m\n',
       task: 'task: t\ndata_files: { train: a.jsonl }\ndoc_to_text: a\ndoc_to_target: b\n',
       group: 'group: g\ntask: []\n',
+      load: '',
+      bench: 'name: b\nmodel: m\npool: { data: [a] }\nusers: [{ name: u, kind: seen, tasks: [a] }]\n',
     };
-    const validate = new Ajv2020().compile(JSON.parse(jsonSchemaText(name)));
+    const validate = VALIDATORS.get(name)!;
     expect([validate(parse(least[name] + right)), validate(parse(least[name] + wrong))]).toEqual([true, false]);
   });
 });
@@ -102,6 +110,18 @@ describe('a misspelt key', () => {
       'group: g\ntask:\n  - a.yaml\n  - { task: b.yaml, spilt: test }\n',
       loadDataset,
       'task[1].spilt is not a known key, did you mean split? (line 4)',
+    ],
+    [
+      'load',
+      'load:\n  clients: [1]\n  rate: [2]\n',
+      (path) => readTrafficConfig(path, { target: {}, load: {} }),
+      'load.rate is not a known key, did you mean rates? (line 3)',
+    ],
+    [
+      'bench',
+      'name: b\nmodel: m\npool:\n  data: [a]\n  cluster: 3\nusers: [{ name: u, kind: seen, tasks: [a] }]\nstrategies: [base]\n',
+      loadBenchConfig,
+      'pool.cluster is not a known key, did you mean clusters? (line 5)',
     ],
   ])('in %s is answered with its line and the key that was meant: %j', (_, yaml, load, expected) => {
     const path = join(temporaryDir(), 'mine.yaml');

@@ -267,6 +267,7 @@ export function jsonSchemaOf(schema: z.ZodType, title: string): object {
   const plain = z.toJSONSchema(schema, {
     io: 'input',
     override: ({ jsonSchema }) => {
+      if (jsonSchema.const === Number.POSITIVE_INFINITY) Object.assign(jsonSchema, { const: undefined, not: {} }); // JSON has none
       // What goes without saying of a whole number, and of a key.
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;

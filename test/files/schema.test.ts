@@ -247,6 +247,7 @@ describe('jsonSchemaOf', () => {
       size: whole(1).default(3).describe('How many.'),
       url: text.transform((url) => url.length),
       names: z.record(z.string(), z.enum(['a', 'b'])).prefault({}),
+      rate: z.union([positive, z.literal(Number.POSITIVE_INFINITY)]).default(1),
       byKind: z.partialRecord(z.enum(['x', 'y']), text).optional(),
     });
     expect(jsonSchemaOf(schema, 'a title')).toEqual({
@@ -257,6 +258,13 @@ describe('jsonSchemaOf', () => {
         size: { type: 'integer', minimum: 1, default: 3, description: 'How many.' },
         url: { type: 'string', minLength: 1 },
         names: { type: 'object', additionalProperties: { type: 'string', enum: ['a', 'b'] }, default: {} },
+        rate: {
+          anyOf: [
+            { type: 'number', exclusiveMinimum: 0 },
+            { type: 'number', not: {} },
+          ],
+          default: 1,
+        },
         byKind: {
           type: 'object',
           propertyNames: { type: 'string', enum: ['x', 'y'] },
