@@ -4,6 +4,7 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { on } from 'node:events';
 import { join, resolve } from 'node:path';
 import { CrayonError } from '../../core/errors.js';
 import { writeFileAtomic } from '../../files/atomic.js';
@@ -124,42 +125,36 @@ function withWholePaths(config: Record<string, unknown>): Record<string, unknown
 }
 
 /** The JSON document that it prints when it is ready. */
-function announced(
+async function announced(
   child: ChildProcess,
   failed: AbortSignal,
   name: string,
-  signal: AbortSignal | undefined,
+  stopped: AbortSignal | undefined,
 ): Promise<{ url: string; port: number; model: string }> {
-  return new Promise((resolve, reject) => {
-    const onFailed = () => settle(() => reject(failed.reason));
-    const onStop = () => settle(() => reject(new CrayonError('interrupted', `stopped while ${name} was starting`)));
-    const late = setTimeout(
-      () => settle(() => reject(new CrayonError('server-timeout', `${name}: not ready within ${START_MS / 1000} s`))),
-      START_MS,
-    );
-    const settle = (then: () => void) => {
-      clearTimeout(late);
-      failed.removeEventListener('abort', onFailed);
-      signal?.removeEventListener('abort', onStop);
-      then();
-    };
-    let text = '';
-    child.stdout!.setEncoding('utf8').on('data', (piece: string) => {
+  const late = AbortSignal.timeout(START_MS);
+  const signal = AbortSignal.any([failed, late, ...(stopped === undefined ? [] : [stopped])]);
+  let text = '';
+  try {
+    for await (const [piece] of on(child.stdout!.setEncoding('utf8'), 'data', { signal })) {
       text += piece;
-      let found: unknown;
-      try {
-        found = JSON.parse(text);
-      } catch {
-        return; // not the whole of it yet
-      }
-      const { url, port, model } = found as { url?: string; port?: number; model?: string };
-      if (url !== undefined && port !== undefined && model !== undefined) settle(() => resolve({ url, port, model }));
-    });
-    if (failed.aborted) onFailed();
-    if (signal?.aborted) onStop();
-    failed.addEventListener('abort', onFailed, { once: true });
-    signal?.addEventListener('abort', onStop, { once: true });
-  });
+      const { url, port, model } = parsed(text) as { url?: string; port?: number; model?: string };
+      if (url !== undefined && port !== undefined && model !== undefined) return { url, port, model };
+    }
+  } catch (error) {
+    if (failed.aborted) throw failed.reason;
+    if (stopped?.aborted) throw new CrayonError('interrupted', `stopped while ${name} was starting`);
+    if (!late.aborted) throw error;
+  }
+  throw new CrayonError('server-timeout', `${name}: not ready within ${START_MS / 1000} s`);
+}
+
+/** Nothing of a text that is not the whole of its document yet. */
+function parsed(text: string): object {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
 }
 
 function ended(name: string, why: string): CrayonError {

@@ -51,39 +51,41 @@ async function blend(
   }
 }
 
-export const uniform: Strategy = {
+/** @param estimator where the cell's own setting does not say */
+function blendBy(estimator: Estimator, rest: Pick<Strategy, 'name' | 'title' | 'role' | 'looksAtExamples' | 'draws'>) {
+  return {
+    ...rest,
+    pools: ({ pool }: PlannedCell) => [pool],
+    customise: (cell: PlannedCell, user: UserWithExamples, context: BenchContext) =>
+      blend(cell, user, context, cell.blend.estimator ?? estimator),
+  };
+}
+
+export const uniform: Strategy = blendBy('uniform', {
   name: 'uniform',
   title: 'Uniform blend',
   looksAtExamples: false,
-  pools: ({ pool }) => [pool],
-  customise: (cell, user, context) => blend(cell, user, context, 'uniform'),
-};
+});
 
-export const random: Strategy = {
+export const random: Strategy = blendBy('given', {
   name: 'random',
   title: 'Random blend',
   looksAtExamples: false,
   draws: ({ random: { seeds } }) => seeds,
-  pools: ({ pool }) => [pool],
-  customise: (cell, user, context) => blend(cell, user, context, 'given'),
-};
+});
 
-export const nearest: Strategy = {
+export const nearest: Strategy = blendBy('nearest', {
   name: 'nearest',
   title: 'Nearest base LoRA',
   looksAtExamples: true,
-  pools: ({ pool }) => [pool],
-  customise: (cell, user, context) => blend(cell, user, context, 'nearest'),
-};
+});
 
-export const crayon: Strategy = {
+export const crayon: Strategy = blendBy('similarity', {
   name: 'crayon',
   title: 'Crayon',
   role: 'crayon',
   looksAtExamples: true,
-  pools: ({ pool }) => [pool],
-  customise: (cell, user, context) => blend(cell, user, context, cell.blend.estimator ?? 'similarity'),
-};
+});
 
 /** Uniform over all mixtures of N adapters (flat Dirichlet). */
 export function randomCoefficients(N: number, seed: number): number[] {
