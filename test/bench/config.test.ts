@@ -1,7 +1,9 @@
 /** The configuration: defaults, and every bad or unknown key by name. */
 
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
 import { planCells } from '../../src/bench/cells.js';
 import { benchConfig, loadBenchConfig } from '../../src/bench/config.js';
 import { findBenchPath } from '../../src/bench/paths.js';
@@ -9,7 +11,7 @@ import { STRATEGIES } from '../../src/bench/strategies/index.js';
 import { strategyTitle } from '../../src/bench/strategies/names.js';
 import { planUsers } from '../../src/bench/users.js';
 import { shippedPath } from '../../src/files/package-root.js';
-import { errorOf } from '../helpers/files.js';
+import { errorOf, temporaryDir } from '../helpers/files.js';
 
 const LEAST = {
   name: 'x',
@@ -81,6 +83,14 @@ describe('benchConfig', () => {
     [{ pool: undefined }, 'pool is missing, expected an object'],
   ])('refuses %j', (change, problem) => {
     expect(problemOf(change)).toContain(problem);
+  });
+
+  it('names the line of what is wrong', () => {
+    const path = join(temporaryDir(), 'bench.yaml');
+    writeFileSync(path, stringify({ ...LEAST, users: [{ ...LEAST.users[0], k: 2 }, LEAST.users[0]], seed: 0 }));
+    expect(errorOf(() => loadBenchConfig(path)).message).toMatch(/users\[0\]\.k is 2.* \(line 11\)/);
+    writeFileSync(path, stringify({ ...LEAST, strategies: ['base', 'server'] }));
+    expect(errorOf(() => loadBenchConfig(path)).message).toMatch(/there is no server.* \(line 11\)/);
   });
 
   it('names all problems at once', () => {
