@@ -1,6 +1,6 @@
 /**
- * What an engine is: something that continues a prompt, token by token. The llama.cpp engine runs on the device, the OpenAI
- * engine speaks to the server LLM, the scripted engine answers from a list in tests.
+ * What an engine is: something that continues a prompt, token by token. The one of llama/ runs on the device, the one of
+ * server/ speaks to the server LLM.
  */
 
 import type { ChatMessage } from '../hf/tokenizer.js';
@@ -141,8 +141,8 @@ export interface Engine {
   /**
    * Continues a prompt.
    *
-   * @throws CrayonError `engine-busy` when the queue is full, `context-exceeded`, `interrupted` when the signal fires, and the
-   *   upstream's own codes (see errors of engine/openai)
+   * @throws CrayonError `engine-busy` when the queue is full, `context-exceeded`, `interrupted` when the signal fires, and for the
+   *   server LLM the codes `server-…`
    */
   generate(request: GenerateRequest): AsyncIterable<GenerateEvent>;
   close(): Promise<void>;

@@ -24,7 +24,7 @@ const probabilityOf = (text: string, logprob: number): TokenProbability => ({
 });
 
 /** "one two" -> "one", " two": white space goes before the word, as most vocabularies have it. */
-export function splitWords(text: string): string[] {
+function splitWords(text: string): string[] {
   return text.match(/\s*\S+|\s+$/g) ?? [];
 }
 

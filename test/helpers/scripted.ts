@@ -5,9 +5,8 @@
 
 import assert from 'node:assert';
 import { CrayonError, type ErrorCode } from '../../src/core/errors.js';
-import { type Clock, interrupted, sleep, systemClock, throwIfAborted, untilAborted } from '../../src/engine/clock.js';
+import { interrupted, throwIfAborted, untilAborted } from '../../src/engine/clock.js';
 import { Slots } from '../../src/engine/slots.js';
-import type { FinishReason, Prompt } from '../../src/engine/types.js';
 import {
   type AdapterScale,
   type EdgeEngine,
@@ -20,19 +19,14 @@ import { type ScriptedToken, toTokenEvents } from './scripted-tokens.js';
 export type { ScriptedToken } from './scripted-tokens.js';
 
 /** Where in an answer something happens: before the start event, or when this many tokens have been sent. */
-export type ScriptedPoint = 'open' | number;
+type ScriptedPoint = 'open' | number;
 
 export interface ScriptedAnswer {
   /** a text is cut into words, each with the white space before it; logprob of every token is then ln 0.5 */
   tokens: string | ReadonlyArray<string | ScriptedToken>;
-  /** `stop` unless max_tokens cuts the answer */
-  finishReason?: FinishReason;
   /** by default what `tokenize` counts */
   promptTokens?: number;
   cachedTokens?: number | null;
-  /** wait before the start event, and before each token, by the engine's clock */
-  startDelayMs?: number;
-  tokenDelayMs?: number;
   /** called before each token, awaited: lets a test hold an answer without any clock */
   beforeToken?: (index: number) => void | Promise<void>;
   /** throws here */
@@ -42,7 +36,7 @@ export interface ScriptedAnswer {
 }
 
 /** One request as the engine has seen it. */
-export interface ScriptedRecord {
+interface ScriptedRecord {
   request: GenerateRequest;
   /** all contents joined, as a query gives them */
   text: string;
@@ -52,7 +46,7 @@ export interface ScriptedRecord {
   tokensSent: number;
 }
 
-export type ScriptedAnswers =
+type ScriptedAnswers =
   | string
   | ReadonlyArray<string | ScriptedAnswer>
   | ((request: GenerateRequest, index: number) => string | ScriptedAnswer);
@@ -68,7 +62,6 @@ export interface ScriptedOptions {
   /** how many run at a time (default 4) and wait (default 16); one more is refused with `engine-busy` */
   capacity?: number;
   queue?: number;
-  clock?: Clock;
 }
 
 export interface ScriptedEngine extends EdgeEngine {
@@ -78,9 +71,6 @@ export interface ScriptedEngine extends EdgeEngine {
   readonly nllRequests: Prompt[];
   /** every prompt or text that was tokenised */
   readonly tokenized: string[];
-  /** What load() says from now on, whatever is running; null: what really runs and waits. */
-  setLoad(load: Partial<ReturnType<EdgeEngine['load']>> | null): void;
-  readonly closed: boolean;
 }
 
 /** BOS, then one token a word: a number made from its letters, so that equal words are equal tokens. */
@@ -97,12 +87,11 @@ const asError = (error: ErrorCode | Error): Error =>
  * const edge = createScriptedEngine({ answers: ['Paris', { tokens: 'no idea', fail: { at: 1, error: 'out-of-memory' } }] });
  */
 export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
-  const { name = 'scripted', contextTokens = 2048, promptNll = 1, clock = systemClock } = options;
+  const { name = 'scripted', contextTokens = 2048, promptNll = 1 } = options;
   const slots = new Slots(name, options.capacity ?? 4, options.queue ?? 16);
   const requests: ScriptedRecord[] = [];
   const nllRequests: Prompt[] = [];
   const tokenized: string[] = [];
-  let load: Partial<ReturnType<EdgeEngine['load']>> | null = null;
   let closed = false;
 
   const answerTo = (request: GenerateRequest, index: number): ScriptedAnswer => {
@@ -132,11 +121,9 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
     const promptTokens = answer.promptTokens ?? countTokens(request.query.prompt).length;
     const cachedTokens = answer.cachedTokens ?? null;
 
-    if (answer.startDelayMs !== undefined) await sleep(clock, answer.startDelayMs, signal);
     await reach('open');
     yield { type: 'start', promptTokens, cachedTokens };
     for (const event of events) {
-      if (answer.tokenDelayMs !== undefined) await sleep(clock, answer.tokenDelayMs, signal);
       const held = answer.beforeToken?.(record.tokensSent);
       if (held !== undefined) await untilAborted(held, signal);
       await reach(record.tokensSent);
@@ -144,7 +131,7 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
       yield event;
     }
     await reach(record.tokensSent);
-    const finishReason = cut ?? answer.finishReason ?? 'stop';
+    const finishReason = cut ?? 'stop';
     const usage = { promptTokens, completionTokens: record.tokensSent, cachedTokens };
     yield { type: 'end', text: '', finishReason, usage };
   }
@@ -192,18 +179,9 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
         ? promptNll
         : untilAborted((async () => promptNll(prompt, adapters))(), signal);
     },
-    load: () => ({
-      ...slots.load(),
-      ...load,
-    }),
-    setLoad: (value) => {
-      load = value;
-    },
+    load: () => slots.load(),
     close: async () => {
       closed = true;
-    },
-    get closed() {
-      return closed;
     },
   };
 }

@@ -46,7 +46,7 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   let completionTokens = 0;
   let missed = 0;
   while (finishReason === null) {
-    reader.check(); // whoever reads may have taken its time
+    reader.check(); // the caller may have taken its time over the last token
     const chosen = await choose(next, last, options);
     if (chosen.next !== next && ++missed * 2 > completionTokens && completionTokens >= TRIED_TOKENS) listed = 'all';
     if (options.isEnd(chosen.id)) {
@@ -58,8 +58,8 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
     last = chosen.id;
     if (text.stopped) finishReason = 'stop';
     else if (completionTokens >= request.maxTokens) finishReason = 'length';
-    // Computed while whoever reads deals with this token: one ahead, never more. Where nobody reads on, nobody hears of its
-    // failure, and the sequence is free when it is done.
+    // Computed while the caller deals with this token: one ahead, never more. A caller that reads no further does not hear of
+    // its failure; the sequence is free when it is done.
     const ahead = finishReason === null ? reader.next([last], listed) : null;
     ahead?.catch(() => {});
     if (ahead !== null) {

@@ -9,7 +9,7 @@ import { interrupted } from '../clock.js';
 import type { AdapterScale } from '../types.js';
 
 /** Scales are rounded to this, so that gates that differ by nothing share a context. */
-export const SCALE_STEP = 0.001;
+const SCALE_STEP = 0.001;
 
 export interface AdapterSet {
   /** equal for equal sets */
@@ -85,7 +85,7 @@ export class Lease {
     }
   }
 
-  /** Frees the sequence: at once, or as soon as what is being computed is done. Whoever holds the lease is told at its next step. */
+  /** Frees the sequence: at once, or as soon as the running computation is done. The lease's next step throws. */
   readonly cancel = (): void => {
     if (this.#ended) return;
     this.#ended = true;

@@ -168,11 +168,11 @@ export function readLogprobs(logprobs: unknown): ReadToken[] {
 function readChatForm(content: readonly unknown[]): ReadToken[] {
   return content.filter(isJsonObject).flatMap((entry): ReadToken[] => {
     if (typeof entry.token !== 'string') return [];
-    const own = probability(entry.token, entry.logprob, entry.bytes);
-    if (own === null) return [{ token: entry.token, logprob: null }];
+    const chosen = probability(entry.token, entry.logprob, entry.bytes);
+    if (chosen === null) return [{ token: entry.token, logprob: null }];
     const listed = Array.isArray(entry.top_logprobs) ? entry.top_logprobs.filter(isJsonObject) : [];
     const top = known(listed.map((t) => probability(t.token, t.logprob, t.bytes)));
-    return [{ token: own.token, logprob: own.logprob, detail: { ...own, top } }];
+    return [{ token: chosen.token, logprob: chosen.logprob, detail: { ...chosen, top } }];
   });
 }
 
@@ -186,11 +186,11 @@ function readCompletionForm(logprobs: {
   const tops = Array.isArray(logprobs.top_logprobs) ? logprobs.top_logprobs : [];
   return logprobs.tokens.flatMap((token, i): ReadToken[] => {
     if (typeof token !== 'string') return [];
-    const own = probability(token, values[i]);
-    if (own === null) return [{ token, logprob: null }];
+    const chosen = probability(token, values[i]);
+    if (chosen === null) return [{ token, logprob: null }];
     const listed = isJsonObject(tops[i]) ? Object.entries(tops[i]) : [];
     const top = known(listed.map(([word, logprob]) => probability(word, logprob)));
     top.sort((a, b) => b.logprob - a.logprob);
-    return [{ token, logprob: own.logprob, detail: { ...own, top } }];
+    return [{ token, logprob: chosen.logprob, detail: { ...chosen, top } }];
   });
 }
