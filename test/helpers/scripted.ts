@@ -12,6 +12,7 @@ import {
   type EdgeEngine,
   type GenerateEvent,
   type GenerateRequest,
+  type Prompt,
   Query,
 } from '../../src/engine/types.js';
 import { type ScriptedToken, toTokenEvents } from './scripted-tokens.js';

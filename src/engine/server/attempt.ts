@@ -2,11 +2,11 @@
 
 import { randomUUID } from 'node:crypto';
 import { isCrayonError } from '../../core/errors.js';
-import { type Clock, systemClock } from '../clock.js';
+import type { Clock } from '../clock.js';
 import { errorMessage, quote } from './answer.js';
 import { type Deadline, timeoutError } from './deadline.js';
 import { parseRetryAfter, serverError, type TimeoutPhase } from './error.js';
-import type { Settings } from './options.js';
+import type { ServerContext } from './options.js';
 import { onHeadersSent, REQUEST_ID_HEADER } from './sent-headers.js';
 import { EventStream } from './sse.js';
 
@@ -15,13 +15,6 @@ const MAX_ERROR_BYTES = 64 * 1024;
 /** A complete answer is not kept waiting for a body that does not end. */
 const TAIL_MS = 1_000;
 
-/** What an attempt knows of its server; see ServerClient. */
-export interface AttemptContext {
-  settings: Settings;
-  server: string;
-  redact: (text: string) => string;
-}
-
 type Body = ReadableStreamDefaultReader<Uint8Array>;
 
 export class Attempt {
@@ -29,7 +22,7 @@ export class Attempt {
   headers: Headers | null = null;
   /** by the clock of the settings */
   readonly startedAt: number;
-  readonly #context: AttemptContext;
+  readonly #context: ServerContext;
   readonly #deadline: Deadline;
   readonly #clock: Clock;
   #body: Body | null = null;
@@ -38,10 +31,10 @@ export class Attempt {
   #bytes = 0;
 
   /** @param call the whole call, which this attempt is a part of */
-  constructor(context: AttemptContext, call: Deadline) {
+  constructor(context: ServerContext, call: Deadline) {
     this.#context = context;
     this.#deadline = call.part();
-    this.#clock = context.settings.clock ?? systemClock;
+    this.#clock = context.settings.clock;
     this.startedAt = this.#clock.now();
   }
 

@@ -11,9 +11,8 @@ import { formatCount } from '../../core/format.js';
 import { readJsonObject, writeJson } from '../../files/json.js';
 import { exists } from '../../files/paths.js';
 import { notNegative } from '../../files/schema.js';
-import type { Clock } from '../clock.js';
 import { serverError } from './error.js';
-import type { BudgetRecord, BudgetStore, ServerBudget, ServerPrices, ServerState } from './options.js';
+import type { BudgetRecord, BudgetStore, ServerBudget, ServerContext, ServerState, Settings } from './options.js';
 
 /** Writing is put off so that a burst of calls is one write. */
 const SAVE_AFTER_MS = 1_000;
@@ -24,36 +23,28 @@ export interface Reservation {
   settle(used: { inputTokens: number; outputTokens: number } | null): number;
 }
 
-export interface BudgetSettings {
-  /** how messages name the server */
-  name: string;
-  limits: ServerBudget;
-  prices: ServerPrices | null;
-  store: BudgetStore | null;
-  clock: Clock;
-  onStoreFailed: (error: unknown) => void;
-}
-
 const dayOf = (now: number): string => new Date(now).toISOString().slice(0, 10);
 const emptyDay = (day: string): BudgetRecord => ({ day, inputTokens: 0, outputTokens: 0, money: 0 });
 const amount = (money: number): string => String(Number(money.toPrecision(6)));
 
 export class Budget {
-  readonly #settings: BudgetSettings;
+  readonly #server: string;
+  readonly #settings: Settings;
   #record: BudgetRecord;
   #reservedTokens = 0;
   #reservedMoney = 0;
   #cancelSave: (() => void) | null = null;
 
   /** @throws what the store throws for a record that it cannot read: spending must not be forgotten in silence */
-  constructor(settings: BudgetSettings) {
+  constructor({ server, settings }: ServerContext) {
+    this.#server = server;
     this.#settings = settings;
-    this.#record = settings.store?.load() ?? emptyDay(dayOf(settings.clock.now()));
+    this.#record = settings.budgetStore?.load() ?? emptyDay(dayOf(settings.clock.now()));
   }
 
   /** @throws CrayonError `server-budget` when this much more might pass the limit */
   reserve(inputTokens: number, outputTokens: number): Reservation {
-    const { tokensPerDay, moneyPerDay } = this.#settings.limits;
+    const { tokensPerDay, moneyPerDay } = this.#settings.budget;
     const today = this.#today();
     const tokens = inputTokens + outputTokens;
     const money = this.#price(inputTokens, outputTokens);
@@ -76,7 +67,7 @@ export class Budget {
   state(): ServerState['budget'] {
     return {
       ...this.#today(),
-      ...this.#settings.limits,
+      ...this.#settings.budget,
       currency: this.#settings.prices?.currency ?? null,
       reservedTokens: this.#reservedTokens,
       reservedMoney: this.#reservedMoney,
@@ -89,20 +80,21 @@ export class Budget {
     this.#cancelSave();
     this.#cancelSave = null;
     try {
-      this.#settings.store?.save({ ...this.#record });
+      this.#settings.budgetStore?.save({ ...this.#record });
     } catch (error) {
-      this.#settings.onStoreFailed(error);
+      const message = error instanceof Error ? error.message : String(error);
+      this.#settings.onEvent({ type: 'budget-store-failed', message });
     }
   }
 
   #check(key: keyof ServerBudget, limit: number | null, spent: number, reserved: number, wanted: number): void {
     if (limit === null || spent + reserved + wanted <= limit) return;
-    const { clock, name, prices } = this.#settings;
+    const { clock, prices } = this.#settings;
     const show = key === 'tokensPerDay' ? formatCount : (money: number) => `${amount(money)} ${prices?.currency ?? ''}`;
     const held = reserved > 0 ? `, ${show(reserved)} are held back for calls under way` : '';
     throw serverError(
       'server-budget',
-      `${name}: ${key} is ${show(limit)}, ${show(spent)} are spent today (UTC)${held}, and this request may take ${show(wanted)}`,
+      `${this.#server}: ${key} is ${show(limit)}, ${show(spent)} are spent today (UTC)${held}, and this request may take ${show(wanted)}`,
       {
         retryAfterMs: DAY_MS - (clock.now() % DAY_MS),
         hint: 'Wait for the next day (UTC), ask for fewer tokens, or raise the budget.',
@@ -116,7 +108,7 @@ export class Budget {
     today.inputTokens += inputTokens;
     today.outputTokens += outputTokens;
     today.money += money;
-    if (this.#settings.store !== null) {
+    if (this.#settings.budgetStore !== null) {
       this.#cancelSave ??= this.#settings.clock.timer(SAVE_AFTER_MS, () => this.flush());
     }
     return money;

@@ -1,9 +1,8 @@
 /** The circuit breaker around a server: after several failures in a row no call is sent for a while, then one as a probe. */
 
 import { type ErrorCode, isCrayonError } from '../../core/errors.js';
-import type { Clock } from '../clock.js';
 import { serverError } from './error.js';
-import type { CircuitOptions, CircuitState } from './options.js';
+import type { CircuitState, ServerContext, Settings } from './options.js';
 
 /** What says that the server is unwell. A refusal (401, 400) or a content filter says that it works. */
 const COUNTED: ReadonlySet<ErrorCode> = new Set([
@@ -19,20 +18,16 @@ export interface CircuitPass {
 }
 
 export class Circuit {
-  readonly #name: string;
-  readonly #options: CircuitOptions;
-  readonly #clock: Clock;
-  readonly #onChange: (state: CircuitState) => void;
+  readonly #server: string;
+  readonly #settings: Settings;
   #state: CircuitState = 'closed';
   /** since the last call that went well */
   #failures = 0;
   #openUntil = 0;
 
-  constructor(name: string, options: CircuitOptions, clock: Clock, onChange: (state: CircuitState) => void) {
-    this.#name = name;
-    this.#options = options;
-    this.#clock = clock;
-    this.#onChange = onChange;
+  constructor({ server, settings }: ServerContext) {
+    this.#server = server;
+    this.#settings = settings;
   }
 
   get state(): CircuitState {
@@ -41,10 +36,10 @@ export class Circuit {
 
   /** @throws CrayonError `server-circuit-open` when a call made now would not be sent */
   check(): void {
-    const waitMs = this.#state === 'open' ? this.#openUntil - this.#clock.now() : 0;
+    const waitMs = this.#state === 'open' ? this.#openUntil - this.#settings.clock.now() : 0;
     if (waitMs <= 0 && this.#state !== 'half-open') return;
     const what = waitMs > 0 ? `the next attempt is in ${Math.ceil(waitMs / 1000)} s` : 'one call is trying it again';
-    throw serverError('server-circuit-open', `${this.#name}: has failed several times in a row, ${what}`, {
+    throw serverError('server-circuit-open', `${this.#server}: has failed several times in a row, ${what}`, {
       retryAfterMs: waitMs > 0 ? waitMs : null,
     });
   }
@@ -69,8 +64,9 @@ export class Circuit {
 
   #settle(error: unknown, isProbe: boolean): void {
     if (isCrayonError(error) && COUNTED.has(error.code)) {
+      const { failures, halfOpenAfterMs } = this.#settings.circuit;
       this.#failures++;
-      if (isProbe || this.#failures >= this.#options.failures) this.#open(this.#options.halfOpenAfterMs);
+      if (isProbe || this.#failures >= failures) this.#open(halfOpenAfterMs);
     } else if (isProbe && isCrayonError(error, 'interrupted')) {
       // A probe that its client cancelled has shown nothing, so the next call may be the probe at once.
       this.#open(0);
@@ -83,12 +79,12 @@ export class Circuit {
   /** Where the circuit is open already, the failure of a call from before does not prolong that. */
   #open(restMs: number): void {
     if (this.#state === 'open') return;
-    this.#openUntil = this.#clock.now() + restMs;
+    this.#openUntil = this.#settings.clock.now() + restMs;
     this.#become('open');
   }
 
   #become(state: CircuitState): void {
     this.#state = state;
-    this.#onChange(state);
+    this.#settings.onEvent({ type: 'circuit', state });
   }
 }

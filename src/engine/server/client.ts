@@ -3,12 +3,11 @@
  * learnt once and remembered.
  */
 
-import { systemClock } from '../clock.js';
 import type { GenerateRequest, Query } from '../types.js';
 import { Attempt } from './attempt.js';
 import { Deadline, timeoutError } from './deadline.js';
 import { createRedactor, serverErrorOf } from './error.js';
-import { type OpenAiOptions, resolveOptions, type Settings } from './options.js';
+import { type OpenAiOptions, resolveOptions, type ServerContext, type Settings } from './options.js';
 
 /** What this server has turned out not to take. */
 export interface Dialect {
@@ -20,9 +19,8 @@ export interface Dialect {
 
 export const FIRST_DIALECT: Dialect = { streamOptions: true, maxTokensKey: 'max_tokens' };
 
-export class ServerClient {
+export class ServerClient implements ServerContext {
   readonly settings: Settings;
-  /** how messages name the server */
   readonly server: string;
   readonly redact: (text: string) => string;
   #dialect = FIRST_DIALECT;
@@ -37,7 +35,7 @@ export class ServerClient {
 
   /** The time that a whole call has: it ends with the signal too. To be disposed of. */
   call(signal: AbortSignal): Deadline {
-    const { clock = systemClock, timeouts } = this.settings;
+    const { clock, timeouts } = this.settings;
     const call = Deadline.forCall(signal);
     call.limit(clock, timeouts.totalMs, () => timeoutError(this.server, 'total', timeouts.totalMs));
     return call;

@@ -6,7 +6,7 @@
 import assert from 'node:assert';
 import { type ErrorCode, isCrayonError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
-import { interrupted, systemClock } from '../clock.js';
+import { interrupted } from '../clock.js';
 import { Slots } from '../slots.js';
 import type { Engine, GenerateEvent, GenerateRequest, Usage } from '../types.js';
 import { AnswerReader } from './answer.js';
@@ -38,20 +38,12 @@ export interface OpenAiEngine extends Engine {
  */
 export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
   const client = new ServerClient(options);
-  const { settings, server } = client;
-  const { clock = systemClock, onEvent = () => {} } = settings;
+  const { settings, server, redact } = client;
+  const { onEvent } = settings;
   const slots = new Slots(server, settings.concurrency, settings.queue);
-  const circuit = new Circuit(server, settings.circuit, clock, (state) => onEvent({ type: 'circuit', state }));
-  const budget = new Budget({
-    name: server,
-    limits: settings.budget,
-    prices: settings.prices,
-    store: settings.budgetStore ?? null,
-    clock,
-    onStoreFailed: (error) =>
-      onEvent({ type: 'budget-store-failed', message: error instanceof Error ? error.message : String(error) }),
-  });
-  const retrying = { ...settings, clock, random: createRandom(settings.seed, 'server-retry'), onEvent };
+  const circuit = new Circuit(client);
+  const budget = new Budget(client);
+  const random = createRandom(settings.seed, 'server-retry');
   const errors: Partial<Record<ErrorCode, number>> = {};
   const running = new Set<Deadline>();
   let isClosed = false;
@@ -64,7 +56,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     reservation: Reservation,
   ): AsyncGenerator<GenerateEvent> {
     const pass = circuit.enter();
-    const reader = new AnswerReader(server, request, client.redact);
+    const reader = new AnswerReader(server, request, redact);
     const promptTokens = estimatePromptTokens(request.query);
     // A reader that left before anything came proves nothing about the server.
     let outcome: unknown = interrupted();
@@ -84,7 +76,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     const usage = (): Usage =>
       reader.usage ?? { promptTokens, completionTokens: reader.tokens, cachedTokens: null, estimated: true };
     try {
-      attempt = await withRetries(retrying, call, () => client.send(request, call));
+      attempt = await withRetries(settings, random, call, () => client.send(request, call));
       for await (const document of attempt.documents(() => reader.finishReason !== null)) {
         const events = reader.read(document);
         isReaderBusy = true;

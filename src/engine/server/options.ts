@@ -7,7 +7,7 @@ import * as z from 'zod';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
 import { isJsonObject } from '../../files/json.js';
 import { camelCased, checked, notNegative, text, unshown, variableName, whole } from '../../files/schema.js';
-import type { Clock } from '../clock.js';
+import { type Clock, systemClock } from '../clock.js';
 
 const SPAN = 'seconds from 0.001 to 86400';
 export const seconds = z.number(SPAN).min(0.001, SPAN).max(86_400, SPAN);
@@ -205,6 +205,15 @@ function asWritten(options: object): object {
 
 export type Settings = ReturnType<typeof resolveOptions>;
 
+/** A server as the parts of its engine know it. */
+export interface ServerContext {
+  settings: Settings;
+  /** how messages name it */
+  server: string;
+  /** Takes the key out of what it says. */
+  redact: (text: string) => string;
+}
+
 /**
  * Checks every value and fills in the defaults.
  *
@@ -222,6 +231,9 @@ export function resolveOptions(options: OpenAiOptions) {
     url: new URL(section.baseUrl),
     name: options.name ?? options.model,
     apiKey: checkKey(options.apiKey ?? null),
+    budgetStore: options.budgetStore ?? null,
+    clock: options.clock ?? systemClock,
+    onEvent: options.onEvent ?? (() => {}),
   };
 }
 

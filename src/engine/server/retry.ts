@@ -2,18 +2,10 @@
 
 import { CrayonError } from '../../core/errors.js';
 import type { Random } from '../../core/random.js';
-import { type Clock, sleep } from '../clock.js';
+import { sleep } from '../clock.js';
 import type { Deadline } from './deadline.js';
 import { serverErrorOf } from './error.js';
-import type { BackoffOptions, ServerEvent } from './options.js';
-
-export interface RetrySettings {
-  retries: number;
-  backoff: BackoffOptions;
-  clock: Clock;
-  random: Random;
-  onEvent: (event: ServerEvent) => void;
-}
+import type { BackoffOptions, Settings } from './options.js';
 
 /**
  * How long to wait before attempt number `attempt` (from 1), in milliseconds; null: no further attempt.
@@ -36,7 +28,8 @@ export function waitBefore(attempt: number, error: unknown, backoff: BackoffOpti
  * @throws CrayonError the last attempt's, which says how many there were; `interrupted` when the signal fires in a wait
  */
 export async function withRetries<T>(
-  { retries, backoff, clock, random, onEvent }: RetrySettings,
+  { retries, backoff, clock, onEvent }: Settings,
+  random: Random,
   { signal, endsAt }: Deadline,
   attempt: () => Promise<T>,
 ): Promise<T> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AnswerText } from '../../../src/engine/llama/answer-text.js';
+import { AnswerText } from '../../../src/engine/llama/answer.js';
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const answer = (stop: string[] = [], dropLeadingSpace = false) => new AnswerText({ stop, dropLeadingSpace });
