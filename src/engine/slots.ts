@@ -9,6 +9,7 @@ export class Slots {
   readonly #queue: number;
   readonly #name: string;
   readonly #waiting: Array<() => void> = [];
+  readonly #onIdle: Array<() => void> = [];
   #running = 0;
 
   /** @param name whose queue it is, for the error's message */
@@ -47,6 +48,14 @@ export class Slots {
     };
   }
 
+  /** Resolves when no slot is taken any more. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#running === 0) resolve();
+      else this.#onIdle.push(resolve);
+    });
+  }
+
   #wait(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
@@ -65,7 +74,7 @@ export class Slots {
   /** The slot goes straight to the first in the queue, so that none overtakes. */
   #giveBack(): void {
     const next = this.#waiting.shift();
-    if (next === undefined) this.#running--;
-    else next();
+    if (next !== undefined) next();
+    else if (--this.#running === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 }

@@ -31,8 +31,16 @@ describe('slots', () => {
     await expect(gone).rejects.toMatchObject({ code: 'interrupted' });
     const next = slots.take(never);
     expect(slots.load().waiting).toBe(1);
+    let isIdle = false;
+    const idle = slots.idle().then(() => {
+      isIdle = true;
+    });
     giveBack();
-    (await next)();
+    const giveBackNext = await next;
+    expect(isIdle).toBe(false);
+    giveBackNext();
+    await idle;
+    await slots.idle();
     expect(slots.load().running).toBe(0);
     await expect(slots.take(controller.signal)).rejects.toMatchObject({ code: 'interrupted' });
   });

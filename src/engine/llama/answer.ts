@@ -15,8 +15,6 @@ export interface AnswerOptions {
   request: GenerateRequest;
   random: Random;
   prompts: PromptTokens;
-  /** whether a token ends the answer */
-  isEnd: (id: number) => boolean;
 }
 
 /**
@@ -48,7 +46,7 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
     reader.check(); // the caller may have taken its time over the last token
     const chosen = await choose(next, last, options);
     if (chosen.next !== next && ++missed * 2 > completionTokens && completionTokens >= TRIED_TOKENS) listed = 'all';
-    if (options.isEnd(chosen.id)) {
+    if (prompts.isEnd(chosen.id)) {
       finishReason = 'stop';
       break;
     }

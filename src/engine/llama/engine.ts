@@ -99,7 +99,6 @@ class Engine implements LlamaCppEngine {
   readonly #slots: Slots;
   readonly #pool: ContextPool;
   readonly #closeTimeoutMs: number;
-  #idle: (() => void) | null = null;
   #closing: Promise<void> | null = null;
 
   constructor(
@@ -150,7 +149,7 @@ class Engine implements LlamaCppEngine {
     try {
       const reader = new SequenceReader(lease, this.#prompts.vocabularySize);
       const random = createRandom(request.seed ?? randomInt(MAX_SEED), 'sampling');
-      yield* answer({ reader, ids, request, random, prompts: this.#prompts, isEnd: (id) => this.#isEnd(id) });
+      yield* answer({ reader, ids, request, random, prompts: this.#prompts });
     } finally {
       lease.cancel();
     }
@@ -172,14 +171,9 @@ class Engine implements LlamaCppEngine {
   }
 
   async #close(): Promise<void> {
-    if (this.#slots.load().running > 0) {
-      const idle = new Promise<void>((resolve) => {
-        this.#idle = resolve;
-      });
-      const timer = setTimeout(() => this.#pool.cancelAll(), this.#closeTimeoutMs);
-      await idle;
-      clearTimeout(timer);
-    }
+    const timer = setTimeout(() => this.#pool.cancelAll(), this.#closeTimeoutMs);
+    await this.#slots.idle();
+    clearTimeout(timer);
     await this.#model.dispose(); // its contexts too
   }
 
@@ -197,11 +191,7 @@ class Engine implements LlamaCppEngine {
 
   async #lease(adapters: readonly AdapterScale[], ids: readonly number[], signal: AbortSignal): Promise<Lease> {
     this.#refuseWhenClosing();
-    const giveBack = await this.#slots.take(signal);
-    const release = (): void => {
-      giveBack();
-      if (this.#slots.load().running === 0) this.#idle?.();
-    };
+    const release = await this.#slots.take(signal);
     if (this.#closing !== null) release();
     this.#refuseWhenClosing();
     return this.#pool.lease(adapterSet(adapters), ids, signal, release);
@@ -210,10 +200,6 @@ class Engine implements LlamaCppEngine {
   /** Requests that still waited when the engine closed are refused too. */
   #refuseWhenClosing(): void {
     if (this.#closing !== null) throw new CrayonError('engine-unavailable', `${this.name}: is being closed`);
-  }
-
-  #isEnd(id: number): boolean {
-    return this.#model.isEogToken(id as never);
   }
 
   async #createContext(adapters: readonly AdapterScale[], sequences: number, cacheType: 'F16' | 'F32') {

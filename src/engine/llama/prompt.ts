@@ -26,6 +26,8 @@ export interface PromptTokens {
   textTokens(text: string): number[];
   /** whether a space at the start of what follows these tokens is the tokenizer's, not the answer's */
   startsText(ids: readonly number[]): boolean;
+  /** whether a token ends the answer */
+  isEnd(id: number): boolean;
 }
 
 /**
@@ -68,6 +70,7 @@ export function promptTokens(model: LlamaModel, file: GgufFile, template: string
       if (render === null) return withBos(textTokens(renderPlain(prompt.messages)));
       return withBos(templateTokens(prompt.messages, { render, special, control, model }));
     },
+    isEnd: (id) => model.isEogToken(id as Token),
     startsText: (ids) => addsSpace && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
   };
 }

@@ -47,8 +47,6 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
   const errors: Partial<Record<ErrorCode, number>> = {};
   const running = new Set<Deadline>();
   let isClosed = false;
-  let idle: Promise<void> | null = null;
-  let onIdle = (): void => {};
 
   async function* converse(
     request: GenerateRequest,
@@ -129,7 +127,6 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
       reservation?.settle(null);
       call.dispose();
       running.delete(call);
-      if (running.size === 0) onIdle();
     }
   }
 
@@ -143,12 +140,8 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     close: async () => {
       isClosed = true;
       for (const call of running) call.end(interrupted());
-      idle ??= new Promise((resolve) => {
-        onIdle = resolve;
-        // A reader that stopped reading for good must not keep the process.
-        setTimeout(resolve, CLOSE_MS).unref();
-      });
-      if (running.size > 0) await idle;
+      // A reader that stopped reading for good must not keep the process.
+      await Promise.race([slots.idle(), new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())]);
       budget.flush();
     },
   };
