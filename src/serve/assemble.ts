@@ -15,14 +15,20 @@ import { openPool, type Pool } from '../pool/pool.js';
 import { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
 import type { RoutingConfig } from '../routing/types.js';
-import { type BaseModel, openBaseModel, openEmbedder } from './base-model.js';
+import {
+  type BaseModel,
+  type OpenEdgeOptions,
+  openBaseModel,
+  openEdgeEngine,
+  openEmbedder,
+  warmUp,
+} from './base-model.js';
 import type { EdgeConfig } from './config.js';
 import { type AdapterSet, fixedAdapters, gatedAdapters, type NamedAdapter } from './customizations/adapter-set.js';
 import { createBlendMaker } from './customizations/blend-maker.js';
 import { Customizations } from './customizations/customizations.js';
 import { embedPrompts, scopeOf, type TextEmbedder } from './embedder.js';
 import { type Environment, serverKey } from './keys.js';
-import { type OpenEdgeOptions, openEdgeEngine, warmUp } from './open-edge.js';
 import type { ServeParts, ServerEngine } from './parts.js';
 
 export interface AssembleOptions {

@@ -1,8 +1,10 @@
-/** The base model as the server needs it: a GGUF file to run, and its embedding to read. */
+/** The base model as the server needs it: a GGUF file, the engine that runs it, and its embedding to read. */
 
 import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { norm } from '../core/vector.js';
+import { type LlamaCppEngine, openLlamaCppEngine } from '../engine/llama/engine.js';
+import { type AdapterScale, type EdgeEngine, Query } from '../engine/types.js';
 import { cachedModelGguf } from '../gguf/cache.js';
 import type { GgufWriteType } from '../gguf/quantise.js';
 import { GgufFile } from '../gguf/read.js';
@@ -12,6 +14,7 @@ import { firstAttentionSource } from '../pool/embed/first-attention-source.js';
 import { centreRows, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import { tfidfDense } from '../pool/embed/tfidf.js';
 import type { Pool } from '../pool/pool.js';
+import type { EdgeConfig } from './config.js';
 import type { TextEmbedder } from './embedder.js';
 
 export interface BaseModel {
@@ -116,4 +119,42 @@ function refuseOtherModel({ source }: BaseModel, pool: Pool): void {
       },
     );
   }
+}
+
+export interface OpenEdgeOptions {
+  gguf: string;
+  /** What /v1/models calls it. */
+  name: string;
+  config: Pick<EdgeConfig, 'engine' | 'limits'>;
+}
+
+/** @throws CrayonError what opening the engine throws */
+export function openEdgeEngine({ gguf, name, config }: OpenEdgeOptions): Promise<LlamaCppEngine> {
+  const { engine, limits } = config;
+  return openLlamaCppEngine({
+    model: gguf,
+    name,
+    contextTokens: engine.context,
+    sequences: engine.sequences,
+    threads: engine.threads,
+    gpu: engine.gpu,
+    queue: limits.queue,
+  });
+}
+
+/**
+ * Generates one token with these adapters: one that does not fit the model fails now and not for the first client, who then
+ * also finds the context made.
+ */
+export async function warmUp(edge: EdgeEngine, adapters: readonly AdapterScale[]): Promise<void> {
+  const query = new Query({ kind: 'text', text: 'a' });
+  const request = {
+    temperature: 0,
+    topP: 1,
+    seed: 0,
+    stop: [],
+    topLogprobs: null,
+    signal: new AbortController().signal,
+  };
+  for await (const _ of edge.generate({ ...request, adapters, query, maxTokens: 1 }));
 }

@@ -2,9 +2,13 @@
 
 import { CrayonError } from '../core/errors.js';
 import type { ServerConfig } from '../engine/server/options.js';
+import { readSmallFile } from '../files/io.js';
+import { decodeUtf8 } from '../files/json.js';
 import type { EdgeConfig } from './config.js';
 import { isLoopback } from './http/guard.js';
-import { readKeyFile } from './key-file.js';
+
+/** Printable ASCII without spaces: what a header can carry. */
+const KEY = /^[\x21-\x7e]+$/;
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -20,7 +24,7 @@ export function clientKey(config: EdgeConfig, env: Environment, given: string | 
     given ??
     (apiKeyEnv === null ? null : fromEnvironment(apiKeyEnv, env, 'api_key_env')) ??
     (apiKeyFile === null ? null : readKeyFile(apiKeyFile));
-  if (key !== null && !/^[\x21-\x7e]+$/.test(key)) {
+  if (key !== null && !KEY.test(key)) {
     throw new CrayonError('config-invalid', 'the API key is empty, or has a space or a character outside ASCII');
   }
   if (key !== null || isLoopback(host)) return key;
@@ -40,4 +44,11 @@ function fromEnvironment(name: string, env: Environment, key: string): string {
   throw new CrayonError('config-invalid', `${key} names the environment variable ${name}, which is not set`, {
     hint: `Set it: export ${name}=...`,
   });
+}
+
+/** The file's one line. @throws CrayonError `config-invalid` for an empty file or one of several lines, `file-not-found` */
+function readKeyFile(path: string): string {
+  const key = decodeUtf8(readSmallFile(path, 4096), path, 'config-invalid').trim();
+  if (KEY.test(key)) return key;
+  throw new CrayonError('config-invalid', `${path}: expected one line with a key of printable ASCII without spaces`);
 }

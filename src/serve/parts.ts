@@ -1,7 +1,7 @@
 /** What a server is made of: its settings, and its parts once the model is loaded, which assemble.ts makes, and tests by hand. */
 
 import type { ServerState } from '../engine/server/options.js';
-import type { AdapterScale, EdgeEngine, Engine, Query } from '../engine/types.js';
+import type { EdgeEngine, Engine } from '../engine/types.js';
 import type { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
 import type { EdgeConfig } from './config.js';
@@ -45,13 +45,4 @@ export interface ServeParts {
   /** Null without a pool. */
   customizations: Customizations | null;
   close(): Promise<void>;
-}
-
-/** What a model name stands for. */
-export interface ServedModel {
-  name: string;
-  adapters(query: Query): AdapterScale[];
-  scope: ScopeFunction | null;
-  /** To be called when the request has ended. */
-  release(): void;
 }

@@ -4,7 +4,7 @@
  */
 
 import { EXAMPLE_LIMITS } from '../../blend/estimate.js';
-import { isJsonObject, type JsonObject } from '../../files/json.js';
+import type { JsonObject } from '../../files/json.js';
 import type { Call } from '../http/call.js';
 import { badField, HttpError } from '../http/error.js';
 import { checkText, RequestFields } from '../openai/fields.js';
@@ -47,8 +47,7 @@ function exampleList(fields: RequestFields): BlendOrder['examples'] {
   }
   return value.map((item, i) => {
     const where = `examples[${i}]`;
-    if (!isJsonObject(item)) throw badField(where, `${where} is not an object with a prompt.`);
-    const example = new RequestFields(item, where);
+    const example = RequestFields.of(item, where, 'an object with a prompt');
     const prompt = example.text('prompt');
     if (prompt === undefined || prompt.trim() === '') throw example.wrong('prompt', prompt, 'a text');
     const completion = example.text('completion');
@@ -132,8 +131,7 @@ export function setAdapterScales(list: readonly unknown[], adapters: AdapterSet)
   const scales = new Map<number, number>();
   for (const [i, item] of list.entries()) {
     const where = `[${i}]`;
-    if (!isJsonObject(item)) throw badField(where, `${where} is not an object with id and scale.`);
-    const fields = new RequestFields(item, where);
+    const fields = RequestFields.of(item, where, 'an object with id and scale');
     const id = fields.whole('id', 0);
     if (id === undefined || id >= known) throw fields.wrong('id', id, `the id of an adapter, below ${known}`);
     const scale = fields.number('scale', -MAX_SCALE, MAX_SCALE);

@@ -1,6 +1,9 @@
-/** What the two kinds of answer have in common on the wire, and the interface that the handler drives. */
+/**
+ * Answers as OpenAI sends them, whole and in chunks: chat.completion and chat.completion.chunk, and the legacy text_completion.
+ * What the two kinds share is written once; `CHAT_WIRE` and `TEXT_WIRE` hold what differs.
+ */
 
-import type { FinishReason, GenerateEvent, TokenDetail, Usage } from '../../engine/types.js';
+import type { FinishReason, GenerateEvent, TokenDetail, TokenProbability, Usage } from '../../engine/types.js';
 import { VALUE_NAMES } from '../../routing/signals/index.js';
 import type { Decision } from '../../routing/types.js';
 
@@ -9,9 +12,9 @@ export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
 /** What stands in every chunk and every answer. */
 export interface AnswerHead {
   id: string;
-  /** seconds since 1970 */
+  /** Seconds since 1970. */
   created: number;
-  /** who answered: a model of this server, or the server LLM's name */
+  /** Who answered: a model of this server, or the server LLM's name. */
   model: string;
   crayon: CrayonField;
 }
@@ -23,9 +26,9 @@ export interface CrayonField {
   score: number | null;
   threshold: number | null;
   signals: Record<string, number>;
-  /** the source that was wanted and failed, with the failure's code */
-  fallback_from?: Decision['source'];
-  failure?: string;
+  /** The source that was wanted and failed, with the failure's code. */
+  fallback_from?: Decision['source'] | undefined;
+  failure?: string | undefined;
 }
 
 export interface WholeAnswer {
@@ -37,16 +40,122 @@ export interface WholeAnswer {
 
 /** Turns events into the JSON documents of one route. */
 export interface AnswerFormat {
-  /** before any text */
+  /** Before any text. */
   opening(): object[];
-  /** null where the event has nothing to show */
+  /** Null where the event has nothing to show. */
   token(event: TokenEvent): object | null;
-  /** the last one with a choice: text that was held back, and why the answer ends */
+  /** The last ones with a choice: text that was held back, and why the answer ends. */
   closing(text: string, finishReason: FinishReason): object[];
-  /** only when it was asked for */
+  /** Only when it was asked for. */
   usage(usage: Usage): object;
-  /** the answer in one piece */
+  /** The answer in one piece. */
   whole(answer: WholeAnswer): object;
+}
+
+/** What one kind of answer calls things, and where in a choice it puts them. */
+export interface AnswerWire {
+  /** `object` of the answer, and of a chunk of it. */
+  whole: string;
+  chunk: string;
+  /** What comes before any text. */
+  opening: object | null;
+  /** The choice of a chunk with this text, and of the whole answer. */
+  piece(text: string): object;
+  message(text: string): object;
+  /** The choice of the chunk that says why the answer ends; null where the text that was held back goes with it. */
+  ending: object | null;
+  /** Null where the engine gave none for any of the tokens. `start` is the characters before the first. */
+  logprobs(tokens: readonly TokenEvent[], start: number): object | null;
+  /** For a whole answer without any, where they were asked for. */
+  noLogprobs: object | null;
+}
+
+export const CHAT_WIRE: AnswerWire = {
+  whole: 'chat.completion',
+  chunk: 'chat.completion.chunk',
+  opening: { delta: { role: 'assistant', content: '' } },
+  piece: (content) => ({ delta: { content } }),
+  message: (content) => ({ message: { role: 'assistant', content, refusal: null } }),
+  ending: { delta: {} },
+  logprobs: (tokens) => {
+    const entry = ({ token, logprob, bytes }: TokenProbability) => ({ token, logprob, bytes });
+    const content = tokens.flatMap((event) => {
+      const detail = detailOf(event);
+      return detail === null ? [] : [{ ...entry(detail), top_logprobs: detail.top.map(entry) }];
+    });
+    return content.length === 0 ? null : { content, refusal: null };
+  },
+  noLogprobs: { content: [], refusal: null },
+};
+
+export const TEXT_WIRE: AnswerWire = {
+  whole: 'text_completion',
+  chunk: 'text_completion',
+  opening: null,
+  piece: (text) => ({ text }),
+  message: (text) => ({ text }),
+  ending: null,
+  /** Parallel lists, one entry a token. */
+  logprobs: (tokens, start) => {
+    let offset = start;
+    const entries = tokens.flatMap((event) => {
+      const detail = detailOf(event);
+      const at = offset;
+      offset += event.text.length;
+      return detail === null ? [] : [{ detail, at }];
+    });
+    if (entries.length === 0) return null;
+    return {
+      tokens: entries.map(({ detail }) => detail.token),
+      token_logprobs: entries.map(({ detail }) => detail.logprob),
+      top_logprobs: entries.map(({ detail }) => Object.fromEntries(detail.top.map((t) => [t.token, t.logprob]))),
+      text_offset: entries.map(({ at }) => at),
+    };
+  },
+  noLogprobs: null,
+};
+
+/**
+ * @param logprobs whether they were asked for
+ * @param includeUsage whether a chunk with the usage comes last; the others then say `usage: null`
+ */
+export function answerFormat(
+  wire: AnswerWire,
+  { id, created, model, crayon }: AnswerHead,
+  logprobs: boolean,
+  includeUsage: boolean,
+): AnswerFormat {
+  const nullUsage = includeUsage ? { usage: null } : {};
+  let sent = 0; // characters
+  const document = (object: string, choices: object[], rest: object) => {
+    return { id, object, created, model, choices, ...rest };
+  };
+  const choice = (part: object, logprobsField: object | null, finishReason: string | null) => [
+    { index: 0, ...part, logprobs: logprobsField, finish_reason: finishReason },
+  ];
+  const chunk = (part: object, field: object | null, finishReason: string | null, extra: object = {}) =>
+    document(wire.chunk, choice(part, field, finishReason), { ...nullUsage, ...extra });
+  return {
+    opening: () => (wire.opening === null ? [] : [chunk(wire.opening, null, null, { crayon })]),
+    token: (event) => {
+      const field = logprobs ? wire.logprobs([event], sent) : null;
+      sent += event.text.length;
+      return event.text === '' && field === null ? null : chunk(wire.piece(event.text), field, null);
+    },
+    closing: (text, finishReason) => {
+      if (wire.ending === null) return [chunk(wire.piece(text), null, finishReason, { crayon })];
+      const held = text === '' ? [] : [chunk(wire.piece(text), null, null)];
+      return [...held, chunk(wire.ending, null, finishReason, { crayon })];
+    },
+    usage: (usage) => document(wire.chunk, [], { usage: usageField(usage) }),
+    whole: ({ text, tokens, finishReason, usage }) => {
+      const field = logprobs ? (wire.logprobs(tokens, 0) ?? wire.noLogprobs) : null;
+      return document(wire.whole, choice(wire.message(text), field, finishReason), {
+        usage: usageField(usage),
+        crayon,
+      });
+    },
+  };
 }
 
 export function crayonField(decision: Decision): CrayonField {
@@ -62,32 +171,29 @@ export function crayonField(decision: Decision): CrayonField {
     score,
     threshold,
     signals: Object.fromEntries(named.filter((pair): pair is [string, number] => typeof pair[1] === 'number')),
-    ...(fallbackFrom === null ? {} : { fallback_from: fallbackFrom }),
-    ...(failure === undefined ? {} : { failure: failure.code }),
+    fallback_from: fallbackFrom ?? undefined,
+    failure: failure?.code,
   };
 }
 
 /** The same as headers; absent ones have no value. */
 export function crayonHeaders({ source, reason, score, threshold }: Decision): Record<string, string> {
-  return {
-    'x-crayon-source': source,
-    'x-crayon-reason': reason,
-    ...(score === null ? {} : { 'x-crayon-score': String(score) }),
-    ...(threshold === null ? {} : { 'x-crayon-threshold': String(threshold) }),
-  };
+  const named = { source, reason, score, threshold };
+  const given = Object.entries(named).filter(([, value]) => value !== null);
+  return Object.fromEntries(given.map(([name, value]) => [`x-crayon-${name}`, String(value)]));
 }
 
-export function usageField({ promptTokens, completionTokens, cachedTokens }: Usage) {
+function usageField({ promptTokens, completionTokens, cachedTokens }: Usage) {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
-    ...(cachedTokens === null ? {} : { prompt_tokens_details: { cached_tokens: cachedTokens } }),
+    prompt_tokens_details: cachedTokens === null ? undefined : { cached_tokens: cachedTokens },
   };
 }
 
 /** The token as the model has it; from its shown text where an engine gives no detail. */
-export function detailOf({ detail, text, logprob }: TokenEvent): TokenDetail | null {
+function detailOf({ detail, text, logprob }: TokenEvent): TokenDetail | null {
   if (detail !== undefined) return detail;
   return logprob === null ? null : { token: text, bytes: [...Buffer.from(text)], logprob, top: [] };
 }

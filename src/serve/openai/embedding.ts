@@ -5,8 +5,8 @@ import type { Call } from '../http/call.js';
 import { badField, HttpError } from '../http/error.js';
 import type { ServeParts } from '../parts.js';
 import { checkText, RequestFields } from './fields.js';
-import { requiredModel } from './generation-fields.js';
 import { resolveModel } from './models.js';
+import { requiredModel } from './request.js';
 
 interface EmbeddingRequest {
   model: string;

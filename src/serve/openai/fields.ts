@@ -18,6 +18,12 @@ export class RequestFields {
     this.#where = where;
   }
 
+  /** @throws HttpError for what is no object; `expected` says what it should be */
+  static of(value: unknown, where: string, expected: string): RequestFields {
+    if (isJsonObject(value)) return new RequestFields(value, where);
+    throw badField(where, `${where} is not ${expected}.`);
+  }
+
   /** The field's path, for errors. */
   path(name: string): string {
     return this.#where === '' ? name : `${this.#where}.${name}`;

@@ -1,6 +1,6 @@
 /** Chat and text completions: request to router to answer, whole or streamed. */
 
-import { type GenerateRequest, type Prompt, Query, type Usage } from '../../engine/types.js';
+import { type GenerateRequest, Query, type Usage } from '../../engine/types.js';
 import type { JsonObject } from '../../files/json.js';
 import type { RoutedEvent } from '../../routing/router.js';
 import type { Decision, Mode } from '../../routing/types.js';
@@ -8,53 +8,37 @@ import type { Call } from '../http/call.js';
 import { badField } from '../http/error.js';
 import { SSE_DONE, SSE_HEADERS, sseBody, sseData } from '../http/sse.js';
 import type { AppSettings, ServeParts } from '../parts.js';
-import { type AnswerFormat, crayonField, crayonHeaders, type TokenEvent } from './answer.js';
-import { chatFormat } from './chat.js';
-import { parseChatRequest } from './chat-request.js';
-import { completionFormat } from './completion.js';
-import { parseCompletionRequest } from './completion-request.js';
-import { checkMode, type GenerationFields } from './generation-fields.js';
+import {
+  type AnswerFormat,
+  type AnswerWire,
+  answerFormat,
+  CHAT_WIRE,
+  crayonField,
+  crayonHeaders,
+  TEXT_WIRE,
+  type TokenEvent,
+} from './answer.js';
 import { resolveModel } from './models.js';
+import { type CompletionRequest, checkMode, parseChatRequest, parseTextRequest } from './request.js';
 
-/** What is to be generated, from either route. */
-interface Job extends GenerationFields {
-  prompt: Prompt;
-  maxTokens: number | null;
-  topLogprobs: number | null;
-}
-
-interface Route {
+/** A kind of completion: how it is asked for, and how it is answered. */
+interface Completion {
   idPrefix: string;
-  parse(body: JsonObject, settings: AppSettings): Job;
-  format: typeof chatFormat;
+  parse(body: JsonObject, limits: AppSettings['limits']): CompletionRequest;
+  wire: AnswerWire;
 }
 
-export const CHAT: Route = {
-  idPrefix: 'chatcmpl-',
-  parse: (body, { limits }) => {
-    const { messages, ...rest } = parseChatRequest(body, limits);
-    return { ...rest, prompt: { kind: 'chat', messages } };
-  },
-  format: chatFormat,
-};
-
-export const COMPLETION: Route = {
-  idPrefix: 'cmpl-',
-  parse: (body) => {
-    const { prompt, ...rest } = parseCompletionRequest(body);
-    return { ...rest, prompt: { kind: 'text', text: prompt } };
-  },
-  format: completionFormat,
-};
+export const CHAT: Completion = { idPrefix: 'chatcmpl-', parse: parseChatRequest, wire: CHAT_WIRE };
+export const COMPLETION: Completion = { idPrefix: 'cmpl-', parse: parseTextRequest, wire: TEXT_WIRE };
 
 export async function generate(
-  route: Route,
+  { idPrefix, parse, wire }: Completion,
   body: JsonObject,
   call: Call,
   parts: ServeParts,
   settings: AppSettings,
 ): Promise<Response> {
-  const job = route.parse(body, settings);
+  const job = parse(body, settings.limits);
   const mode = modeOf(job, call, settings);
   const model = resolveModel(job.model, parts);
   call.onEnd(model.release);
@@ -80,9 +64,10 @@ export async function generate(
   const { decision } = first.value;
   note(call, mode, decision, settings);
 
-  const format = route.format(
+  const format = answerFormat(
+    wire,
     {
-      id: route.idPrefix + call.id.replace(/^req_/, ''),
+      id: idPrefix + call.id.replace(/^req_/, ''),
       created: Math.floor(settings.now() / 1000),
       model: decision.source === 'in_cloud' ? parts.server!.name : model.name,
       crayon: crayonField(decision),
@@ -97,7 +82,7 @@ export async function generate(
 }
 
 /** The body's field and the header say the same thing; the configuration may forbid both. */
-function modeOf(job: Job, call: Call, { routing }: AppSettings): Mode {
+function modeOf(job: CompletionRequest, call: Call, { routing }: AppSettings): Mode {
   const header = call.request.headers.get('x-crayon-mode');
   const fromHeader = header === null ? null : checkMode(header, 'x-crayon-mode');
   if (job.mode !== null && fromHeader !== null && job.mode !== fromHeader) {

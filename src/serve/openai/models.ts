@@ -1,7 +1,18 @@
 /** Model names: the base, `<base>:<customisation>`, and the server LLM's own. */
 
+import type { AdapterScale, Query } from '../../engine/types.js';
+import type { ScopeFunction } from '../../routing/signals/scope.js';
 import { HttpError } from '../http/error.js';
-import type { ServedModel, ServeParts } from '../parts.js';
+import type { ServeParts } from '../parts.js';
+
+/** What a model name stands for. */
+interface ServedModel {
+  name: string;
+  adapters(query: Query): AdapterScale[];
+  scope: ScopeFunction | null;
+  /** To be called when the request has ended. */
+  release(): void;
+}
 
 /**
  * What a request's `model` stands for. The server LLM's name routes like the base: the mode decides who answers.
