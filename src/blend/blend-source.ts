@@ -92,18 +92,9 @@ export function openSource(plan: BlendPlan, threads: number, buffer?: (length: n
   }
 }
 
-/** A blend in the shape of an opened adapter: its modules' factors, computed when they are asked for, scales folded in. */
-export interface OpenedBlend {
-  readonly dir: string;
-  readonly modules: readonly LoraModule[];
-  /** To be asked for in order, A before B; valid until the next call. */
-  readA(module: LoraModule): Float32Array;
-  readB(module: LoraModule): Float32Array;
-  close(): void;
-}
-
 /**
- * The tensors that `blendAdapters` would write, without the directory.
+ * A blend in the shape of an opened adapter, with the tensors that `blendAdapters` would write. They are computed when they are
+ * asked for, which is to be in order, A before B, and are valid until the next call.
  *
  * @param adapters stay open, and must until the blend is closed
  * @param dir what stands for a directory's name
@@ -114,15 +105,15 @@ export function openBlend(
   coefficients: ArrayLike<number>,
   combine: CombineKind,
   dir: string,
-): OpenedBlend {
+) {
   const plan = planBlend(adapters, coefficients, combine, undefined);
   const source = openSource(plan, availableParallelism());
   const modules = plan.modules.map(({ name, in: inputs, out }) => ({ name, r: plan.rank, in: inputs, out, scale: 1 }));
   return {
     dir,
     modules,
-    readA: (module) => source.a(modules.indexOf(module)),
-    readB: (module) => source.b(modules.indexOf(module)),
+    readA: (module: LoraModule) => source.a(modules.indexOf(module)),
+    readB: (module: LoraModule) => source.b(modules.indexOf(module)),
     close: () => source.close(),
   };
 }

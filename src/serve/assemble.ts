@@ -32,21 +32,21 @@ import { type Environment, serverKey } from './keys.js';
 import type { ServeParts, ServerEngine } from './parts.js';
 
 export interface AssembleOptions {
-  /** where keys are looked up */
+  /** Where keys are looked up. */
   env?: Environment;
-  /** called before each step that may take a while */
+  /** Called before each step that may take a while. */
   onStep?: (step: string) => void;
   onServerEvent?: (event: ServerEvent) => void;
-  /** the device's engine, where it is not to be llama.cpp: for tests */
+  /** The device's engine, where it is not to be llama.cpp: for tests. */
   openEdge?: (options: OpenEdgeOptions) => Promise<EdgeEngine & { threads?: number }>;
-  /** without POST /v1/customizations: for commands that serve nobody */
+  /** Without POST /v1/customizations: for commands that serve nobody. */
   withoutCustomizations?: boolean;
 }
 
 export interface EdgeAssembly extends ServeParts {
   routing: RoutingConfig;
   pool: Pool | null;
-  /** for the start-up summary: what is used, by name */
+  /** For the start-up summary: what is used, by name. */
   facts: { model: string; adapter: string; server: string; threads: number | null };
 }
 

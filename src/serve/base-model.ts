@@ -18,12 +18,12 @@ import type { EdgeConfig } from './config.js';
 import type { TextEmbedder } from './embedder.js';
 
 export interface BaseModel {
-  /** as the configuration names it */
+  /** As the configuration names it. */
   path: string;
   gguf: string;
-  /** from the file's or directory's name */
+  /** From the file's or directory's name. */
   name: string;
-  /** what embeddings are read from; open until `close` */
+  /** What embeddings are read from; open until `close`. */
   source: HfModel | GgufFile;
   close(): void;
 }

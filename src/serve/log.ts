@@ -73,7 +73,7 @@ export function createLog({ level, stream, pretty }: LogOptions): Logger {
 
 const SHOWN_FIRST = ['time', 'level', 'msg', 'id', 'method', 'route', 'status', 'source', 'reason', 'ms'];
 
-/** `12:00:01 info  answered POST chat 200 on_device accepted 12 ms  tokens=5` */
+/** `12:00:01 info  answered POST chat 200 on_device accepted 12 ms  tokens=5`. */
 function prettyLines(stream: NodeJS.WritableStream): Writable {
   const { dim, red, yellow, green } = new Chalk({ level: 1 });
   const paint: Record<string, (text: string) => string> = { error: red, fatal: red, warn: yellow, info: green };

@@ -3,25 +3,14 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ServerEvent, ServerState } from '../engine/server/options.js';
 import type { EdgeEngine } from '../engine/types.js';
-import type { Decision, Mode } from '../routing/types.js';
+import type { Decision, Mode, Source } from '../routing/types.js';
 
-export interface Metrics {
-  readonly contentType: string;
-  text(): Promise<string>;
-  request(route: string, status: number, seconds: number): void;
-  route(mode: Mode, decision: Decision): void;
-  firstToken(source: string, seconds: number): void;
-  tokens(source: string, prompt: number, completion: number): void;
-  aborted(): void;
-  upstream(event: ServerEvent): void;
-  /** Called at each scrape. */
-  watch(source: { edge: EdgeEngine; server: (() => ServerState) | null; customizations: () => number }): void;
-}
+export type Metrics = ReturnType<typeof createMetrics>;
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 const CIRCUIT_STATES = ['closed', 'half-open', 'open'];
 
-export function createMetrics(): Metrics {
+export function createMetrics() {
   const registry = new Registry();
   const registers = [registry];
   const counter = (name: string, help: string, labelNames: string[]) =>
@@ -46,49 +35,56 @@ export function createMetrics(): Metrics {
 
   return {
     contentType: registry.contentType,
-    text: () => {
+    text: (): Promise<string> => {
       update();
       return registry.metrics();
     },
-    request: (route, status, seconds) => {
+    request: (route: string, status: number, seconds: number): void => {
       requests.inc({ route, status: String(status) });
       duration.observe({ route }, seconds);
     },
-    route: (mode, { source, reason, fallbackFrom, failure }) => {
+    route: (mode: Mode, { source, reason, fallbackFrom, failure }: Decision): void => {
       routes.inc({ mode, source, reason });
       if (fallbackFrom !== null) fallbacks.inc({ from: fallbackFrom, code: failure?.code ?? 'internal' });
     },
-    firstToken: (source, seconds) => ttft.observe({ source }, seconds),
-    tokens: (source, prompt, completion) => {
+    firstToken: (source: Source, seconds: number): void => ttft.observe({ source }, seconds),
+    tokens: (source: Source, prompt: number, completion: number): void => {
       tokens.inc({ source, kind: 'prompt' }, prompt);
       tokens.inc({ source, kind: 'completion' }, completion);
     },
-    aborted: () => aborted.inc(),
-    upstream: (event) => {
+    aborted: (): void => aborted.inc(),
+    upstream: (event: ServerEvent): void => {
       if (event.type === 'retry') retries.inc({ code: event.code });
       if (event.type === 'error') errors.inc({ code: event.code });
       if (event.type === 'usage') money.inc(event.money);
     },
-    watch: ({ edge, server, customizations }) => {
-      const running = gauge('edge_running', 'Requests the device works on');
-      const waiting = gauge('edge_waiting', 'Requests that wait for the device');
-      const capacity = gauge('edge_capacity', 'Requests the device can work on at a time');
-      const queue = gauge('edge_queue', 'Requests that may wait for the device');
-      const kept = gauge('customizations', 'Customisations kept');
+    /** From now on each scrape looks at these. */
+    watch: ({ edge, server, customizations }: Watched): void => {
       const up = gauge('up', '1 once the model is loaded');
+      const kept = gauge('customizations', 'Customisations kept');
+      const load = {
+        running: gauge('edge_running', 'Requests the device works on'),
+        waiting: gauge('edge_waiting', 'Requests that wait for the device'),
+        capacity: gauge('edge_capacity', 'Requests the device can work on at a time'),
+        queue: gauge('edge_queue', 'Requests that may wait for the device'),
+      };
       const upstream = server === null ? null : upstreamGauges(gauge);
       update = () => {
-        const load = edge.load();
         up.set(1);
-        running.set(load.running);
-        waiting.set(load.waiting);
-        capacity.set(load.capacity);
-        queue.set(load.queue);
         kept.set(customizations());
+        const now = edge.load();
+        for (const name of Object.keys(load) as Array<keyof typeof load>) load[name].set(now[name]);
         if (server !== null) upstream?.(server());
       };
     },
   };
+}
+
+/** What the gauges are read from. */
+interface Watched {
+  edge: EdgeEngine;
+  server: (() => ServerState) | null;
+  customizations: () => number;
 }
 
 function upstreamGauges(gauge: (name: string, help: string, labelNames?: string[]) => Gauge) {

@@ -55,7 +55,8 @@ export function routes(options: RoutesOptions): Handler {
     const found = find(table, pathname);
     if (found === null) throw new HttpError(404, `Unknown path: ${pathname.slice(0, 100)}.`, { code: 'unknown_url' });
     const { route, param } = found;
-    call.enter(route.name, param);
+    call.route = route.name;
+    call.param = param;
     return around(route)(handlerOf(route, call.request.method))(call);
   };
 }

@@ -167,6 +167,18 @@ describe('blends at run time', () => {
     expect(existsSync(again.adapter.path)).toBe(true);
   });
 
+  it('keeps a deleted blend’s file until the requests that use it have ended', async () => {
+    const blends = parts.customizations!;
+    const { id, adapter } = await blends.create({ ...order, coefficients: [0, 0, 0, 0, 0, 1] }, null, never);
+    const [one, two] = [blends.get(id)!.hold(), blends.get(id)!.hold()];
+    expect([blends.delete(id), blends.delete(id)]).toEqual([true, false]);
+    one();
+    one(); // ends once
+    expect(existsSync(adapter.path)).toBe(true);
+    two();
+    expect(existsSync(adapter.path)).toBe(false);
+  });
+
   it('uses top-k and temperature', async () => {
     const sharp = { ...order, examples, topK: 1 };
     const { coefficients } = await parts.customizations!.create(sharp, null, never);

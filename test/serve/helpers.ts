@@ -141,6 +141,13 @@ export function fakeMaker(before: (order: BlendOrder) => void | Promise<void> = 
     make: async (order) => {
       await before(order);
       const id = `blend-${orders.push(order) - 1}`;
+      let holders = 0;
+      const hold = () => {
+        holders++;
+        return () => {
+          if (--holders === 0) removed.push(id);
+        };
+      };
       return {
         adapter: { id, path: `/secret/place/${id}.lora.gguf`, scale: 1 },
         coefficients: order.coefficients ?? [0.75, 0.25],
@@ -149,7 +156,8 @@ export function fakeMaker(before: (order: BlendOrder) => void | Promise<void> = 
         scope: null,
         examples: order.examples?.length ?? 0,
         ms: 12,
-        remove: () => removed.push(id),
+        hold,
+        remove: hold(),
       };
     },
     close: () => {},

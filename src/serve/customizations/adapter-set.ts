@@ -7,9 +7,9 @@ import type { TextEmbedder } from '../embedder.js';
 
 /** An adapter as /lora-adapters shows it. */
 export interface ListedAdapter {
-  /** its place in the list */
+  /** Its place in the list. */
   id: number;
-  /** a name, never a path of this machine */
+  /** A name, never a path of this machine. */
   path: string;
   scale: number;
 }
@@ -23,7 +23,7 @@ export interface AdapterSet {
 }
 
 export interface NamedAdapter {
-  /** digest of its content */
+  /** Digest of its content. */
   id: string;
   path: string;
   name: string;
@@ -40,7 +40,7 @@ export function fixedAdapters(adapters: readonly NamedAdapter[]): AdapterSet {
 
 export interface GateOptions {
   adapters: readonly NamedAdapter[];
-  /** (N, d) row-major */
+  /** (N, d) row-major. */
   centroids: Float32Array;
   tau: number;
   embedder: TextEmbedder;
@@ -67,7 +67,7 @@ export function gatedAdapters({ adapters, centroids, tau, embedder }: GateOption
   };
 }
 
-/** alpha(x) (N), rounded so that it still sums to 1: the steps go to the largest remainders. */
+/** The coefficients alpha(x) (N), rounded so that it still sums to 1: the steps go to the largest remainders. */
 export function gateCoefficients(q: Float32Array, centroids: Float32Array, tau: number): number[] {
   const d = q.length;
   const N = centroids.length / d;

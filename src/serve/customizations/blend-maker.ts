@@ -39,6 +39,7 @@ export function createBlendMaker({ pool, embedder, base }: BlendMakerOptions): B
           adapter: { id, path, scale: 1 },
           scope: rows === null ? null : scopeOf(rows, embedder),
           ms,
+          hold: () => files.hold(path),
           remove: files.hold(path),
         };
       } finally {

@@ -11,12 +11,14 @@ import type { AdapterScale } from '../../engine/types.js';
 import type { ScopeFunction } from '../../routing/signals/scope.js';
 import { HttpError } from '../http/error.js';
 
-/** What a blend answers; see blend-maker.ts. */
+/** An adapter that was blended; see blend-maker.ts. */
 export interface MadeBlend extends BlendEstimate {
   adapter: AdapterScale;
   scope: ScopeFunction | null;
   ms: number;
-  /** Deletes the adapter's file. */
+  /** Keeps the adapter's file until the function that it returns is called, or longer. */
+  hold(): () => void;
+  /** The file goes, as soon as nobody holds it. */
   remove(): void;
 }
 
@@ -34,26 +36,18 @@ export interface BlendMaker {
   close(): void;
 }
 
-export interface Customization extends Omit<MadeBlend, 'remove'> {
+export interface Customization extends MadeBlend {
   id: string;
   name: string | null;
-  /** seconds since 1970 */
+  /** Seconds since 1970. */
   created: number;
-}
-
-interface Kept {
-  customization: Customization;
-  blend: MadeBlend;
-  /** requests that use it now */
-  users: number;
-  isDeleted: boolean;
 }
 
 export class Customizations {
   readonly #maker: BlendMaker;
   readonly #limit: number;
   readonly #now: () => number;
-  readonly #kept = new Map<string, Kept>();
+  readonly #kept = new Map<string, Customization>();
   #making = 0;
 
   constructor(maker: BlendMaker, limit: number, now: () => number = Date.now) {
@@ -67,11 +61,11 @@ export class Customizations {
   }
 
   list(): Customization[] {
-    return [...this.#kept.values()].map(({ customization }) => customization);
+    return [...this.#kept.values()];
   }
 
   get(id: string): Customization | undefined {
-    return this.#kept.get(id)?.customization;
+    return this.#kept.get(id);
   }
 
   /** @throws HttpError 429 when as many are kept as may be; what the blend throws */
@@ -90,50 +84,24 @@ export class Customizations {
         blend.remove(); // nobody is left who would learn its id
         throw new CrayonError('interrupted', 'the request was cancelled');
       }
-      const { remove: _, ...shown } = blend;
       const id = randomBytes(8).toString('hex');
-      const customization: Customization = { id, name, created: Math.floor(this.#now() / 1000), ...shown };
-      this.#kept.set(id, { customization, blend, users: 0, isDeleted: false });
-      return customization;
+      const made: Customization = { id, name, created: Math.floor(this.#now() / 1000), ...blend };
+      this.#kept.set(id, made);
+      return made;
     } finally {
       this.#making--;
     }
   }
 
-  /** For one request: the file stays until `release`, whatever happens to the customisation meanwhile. */
-  use(id: string): { customization: Customization; release(): void } | null {
-    const kept = this.#kept.get(id);
-    if (kept === undefined) return null;
-    kept.users++;
-    let isHeld = true;
-    return {
-      customization: kept.customization,
-      release: () => {
-        if (!isHeld) return;
-        isHeld = false;
-        kept.users--;
-        removeUnused(kept);
-      },
-    };
-  }
-
   /** No new request can use it; running ones finish. @returns false where there is none */
   delete(id: string): boolean {
-    const kept = this.#kept.get(id);
-    if (kept === undefined) return false;
-    this.#kept.delete(id);
-    kept.isDeleted = true;
-    removeUnused(kept);
-    return true;
+    this.#kept.get(id)?.remove();
+    return this.#kept.delete(id);
   }
 
   close(): void {
-    for (const { blend } of this.#kept.values()) blend.remove();
+    for (const { remove } of this.#kept.values()) remove();
     this.#kept.clear();
     this.#maker.close();
   }
-}
-
-function removeUnused(kept: Kept): void {
-  if (kept.isDeleted && kept.users === 0) kept.blend.remove();
 }

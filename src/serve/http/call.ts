@@ -32,12 +32,13 @@ export class Call {
   readonly started = performance.now();
   /** Fires when the client goes away, the time is over or the server stops. */
   readonly signal: AbortSignal;
+  /** Found by routes.ts: the route's name, `other` where there is none, and what the path's last part says. */
+  route = 'other';
+  param = '';
   /** For the log: numbers and names, no text of the request. */
   readonly record: AnswerRecord = {};
   /** The answer goes on after the handler has returned: its body then calls `end`. */
   isStreaming = false;
-  #route = 'other';
-  #param = '';
   readonly #controller = new AbortController();
   /** Why `signal` has fired. */
   #cause: 'client' | 'time' | 'stop' | null = null;
@@ -55,16 +56,6 @@ export class Call {
     else signal.addEventListener('abort', () => this.cancel(), { once: true });
   }
 
-  /** Name of the route, for the metrics; `other` where there is none. */
-  get route(): string {
-    return this.#route;
-  }
-
-  /** What the path's last part says, where the route has one. */
-  get param(): string {
-    return this.#param;
-  }
-
   get ms(): number {
     return performance.now() - this.started;
   }
@@ -72,12 +63,6 @@ export class Call {
   /** The client has gone away: nobody reads the answer. */
   get isAbandoned(): boolean {
     return this.#cause === 'client';
-  }
-
-  /** The route has been found. */
-  enter(route: string, param: string): void {
-    this.#route = route;
-    this.#param = param;
   }
 
   /** Adds to the log's record. */

@@ -3,11 +3,11 @@
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
 
 export interface HttpErrorOptions {
-  /** OpenAI's `error.type` */
+  /** OpenAI's `error.type`. */
   type?: string;
-  /** OpenAI's `error.code`, for programs */
+  /** OpenAI's `error.code`, for programs. */
   code?: string | null;
-  /** the request field at fault */
+  /** The request field at fault. */
   param?: string | null;
   headers?: Record<string, string>;
   cause?: unknown;
@@ -33,7 +33,7 @@ export class HttpError extends Error {
     this.headers = options.headers ?? {};
   }
 
-  /** `{"error": {"message", "type", "param", "code"}}` */
+  /** `{"error": {"message", "type", "param", "code"}}`. */
   get body(): { error: { message: string; type: string; param: string | null; code: string | null } } {
     return { error: { message: this.message, type: this.type, param: this.param, code: this.code } };
   }
@@ -47,10 +47,10 @@ export function badField(param: string, message: string, code: string | null = '
 interface Row {
   status: number;
   type?: string;
-  /** OpenAI's own code where it has one */
+  /** OpenAI's own code where it has one. */
   code?: string;
   headers?: Record<string, string>;
-  /** the message is written for clients, and holds no path */
+  /** The message is written for clients, and holds no path. */
   show: boolean;
   param?: string;
 }

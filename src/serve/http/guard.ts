@@ -59,7 +59,7 @@ export function isLoopback(host: string): boolean {
   return name === 'localhost' || name === '::1' || (isIP(name) === 4 && name.startsWith('127.'));
 }
 
-/** `[::1]:8080` -> `::1` */
+/** `[::1]:8080` -> `::1`. */
 function hostName(header: string): string {
   const [, bracketed, plain] = /^(?:\[([^\]]*)\]|([^:]*))(?::\d+)?$/.exec(header.trim().toLowerCase()) ?? [];
   return bracketed ?? plain ?? '';

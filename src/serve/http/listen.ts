@@ -14,19 +14,19 @@ export interface ListenApp {
 
 export interface ListenOptions {
   host: string;
-  /** 0 is any free one */
+  /** 0 is any free one. */
   port: number;
   timeouts?: Partial<ListenTimeouts>;
 }
 
 export interface ListenTimeouts {
-  /** until a request's headers are complete */
+  /** Until a request's headers are complete. */
   headersMs: number;
-  /** until its body is */
+  /** Until its body is. */
   bodyMs: number;
-  /** an idle connection is closed after this */
+  /** An idle connection is closed after this. */
   keepAliveMs: number;
-  /** how long what a refused client still sends is read, so that it sees the answer */
+  /** How long what a refused client still sends is read, so that it sees the answer. */
   drainMs: number;
 }
 
@@ -37,7 +37,7 @@ const MAX_CONNECTIONS = 1024;
 export interface Listening {
   host: string;
   port: number;
-  /** e.g. http://127.0.0.1:8080 */
+  /** E.g. http://127.0.0.1:8080. */
   url: string;
   /**
    * Takes no new connections, lets running requests finish within `patienceMs`, ends the rest.

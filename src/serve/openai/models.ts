@@ -25,10 +25,9 @@ export function resolveModel(name: string, parts: ServeParts): ServedModel {
     return { name: base, adapters: (query) => adapters.choose(query), scope, release: () => {} };
   }
   const id = name.startsWith(`${base}:`) ? name.slice(base.length + 1) : null;
-  const used = id === null ? null : (customizations?.use(id) ?? null);
-  if (used === null) throw unknownModel(name);
-  const { customization, release } = used;
-  return { name, adapters: () => [customization.adapter], scope: customization.scope, release };
+  const used = id === null ? undefined : customizations?.get(id);
+  if (used === undefined) throw unknownModel(name);
+  return { name, adapters: () => [used.adapter], scope: used.scope, release: used.hold() };
 }
 
 export function unknownModel(name: string): HttpError {
@@ -43,7 +42,7 @@ export interface ModelCard {
   object: 'model';
   created: number;
   owned_by: string;
-  /** the model underneath, as vLLM shows it for adapters */
+  /** The model underneath, as vLLM shows it for adapters. */
   root: string;
   parent: string | null;
 }
