@@ -6,7 +6,8 @@
 
 import { join } from 'node:path';
 import { groupBy } from '../../core/group-by.js';
-import { type ChatClient, preciseClock } from '../../engine/server/chat-client.js';
+import { preciseClock } from '../../engine/clock.js';
+import type { ChatClient } from '../../engine/server/chat-client.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { NO_THRESHOLDS, type Thresholds } from '../../routing/signals/index.js';
 import { isTooSmall, withEdge } from '../live/edge.js';

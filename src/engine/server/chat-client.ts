@@ -4,34 +4,15 @@
  */
 
 import { isJsonObject, type JsonObject } from '../../files/json.js';
-import { type Clock, systemClock } from '../clock.js';
+import { preciseClock } from '../clock.js';
 import { type FinishReason, type GenerateRequest, type Prompt, Query, type TokenDetail, type Usage } from '../types.js';
 import { AnswerReader } from './answer.js';
 import type { Attempt } from './attempt.js';
 import { ServerClient } from './client.js';
-import type { ServerTimeouts } from './options.js';
+import type { OpenAiOptions } from './options.js';
 
-/** The system's time in fractions of a millisecond. */
-export const preciseClock: Clock = { ...systemClock, now: () => performance.timeOrigin + performance.now() };
-
-export interface ChatClientOptions {
-  /** up to /v1 */
-  baseUrl: string;
-  model: string;
-  apiKey?: string | null;
-  timeouts?: Partial<ServerTimeouts>;
-  /** default `preciseClock` */
-  clock?: Clock;
-  fetch?: typeof globalThis.fetch;
-}
-
-/** Milliseconds from the moment of the request. */
-export interface AnswerTimes {
-  /** each piece of the stream that had text, in order; the first is the TTFT */
-  piecesMs: number[];
-  /** the answer's end */
-  endMs: number;
-}
+/** As an engine's; the clock is `preciseClock` by default. */
+export type ChatClientOptions = Pick<OpenAiOptions, 'baseUrl' | 'model' | 'apiKey' | 'timeouts' | 'clock' | 'fetch'>;
 
 /** Who answered, as crayon's servers say; others say nothing. */
 export interface AnswerOrigin {
@@ -40,7 +21,12 @@ export interface AnswerOrigin {
   signals: Record<string, number>;
 }
 
-export interface TimedAnswer extends AnswerTimes, AnswerOrigin {
+/** Times are milliseconds from the moment of the request. */
+export interface TimedAnswer extends AnswerOrigin {
+  /** each piece of the stream that had text, in order; the first is the TTFT */
+  piecesMs: number[];
+  /** the answer's end */
+  endMs: number;
   text: string;
   finishReason: FinishReason | null;
   /** null where the server does not count */

@@ -6,8 +6,7 @@
 
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { createRandom } from '../../../core/random.js';
-import type { Clock } from '../../../engine/clock.js';
-import { preciseClock } from '../../../engine/server/chat-client.js';
+import { type Clock, preciseClock } from '../../../engine/clock.js';
 import { type LinkShape, type OutageShape, Outages, ShapedLink } from './link.js';
 
 export interface NetworkShape {
