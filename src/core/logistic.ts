@@ -1,6 +1,7 @@
 /** Logistic regression by Newton's method (iteratively reweighted least squares), for a handful of features. */
 
 import assert from 'node:assert/strict';
+import { dot } from './vector.js';
 
 export interface LogisticModel {
   intercept: number;
@@ -8,12 +9,9 @@ export interface LogisticModel {
   weights: number[];
 }
 
-export interface LogisticOptions {
-  /** L2 penalty on the weights of the standardised features, not on the intercept (default 1, as scikit-learn's C = 1) */
-  ridge?: number;
-  /** default 50 */
-  maxIterations?: number;
-}
+/** L2 penalty on the weights of the standardised features, not on the intercept; as scikit-learn's C = 1. */
+const RIDGE = 1;
+const MAX_ITERATIONS = 50;
 
 /** P(y = 1 | x). */
 export function logisticProbability({ intercept, weights }: LogisticModel, x: readonly number[]): number {
@@ -22,17 +20,13 @@ export function logisticProbability({ intercept, weights }: LogisticModel, x: re
 }
 
 /**
- * Fits P(y = 1 | x) = sigmoid(intercept + weights . x), minimising the log-loss plus ridge/2 |w|^2 over standardised features. A
+ * Fits P(y = 1 | x) = sigmoid(intercept + weights . x), minimising the log-loss plus RIDGE/2 |w|^2 over standardised features. A
  * feature that does not vary gets weight 0. With one class only, the intercept is that of one pseudo-example of each class added.
  *
  * @param rows n rows of d finite features
  * @param labels n labels, 0 or 1
  */
-export function fitLogistic(
-  rows: ReadonlyArray<readonly number[]>,
-  labels: readonly number[],
-  { ridge = 1, maxIterations = 50 }: LogisticOptions = {},
-): LogisticModel {
+export function fitLogistic(rows: ReadonlyArray<readonly number[]>, labels: readonly number[]): LogisticModel {
   const n = rows.length;
   assert(n > 0 && labels.length === n, 'one label for each row, and at least one row');
   const d = rows[0]!.length;
@@ -41,24 +35,24 @@ export function fitLogistic(
     return { intercept: Math.log((positives + 1) / (n - positives + 1)), weights: new Array<number>(d).fill(0) };
   }
   const { means, scales } = moments(rows, d);
-  const x = rows.map((row) => [1, ...row.map((value, j) => (value - means[j]!) / scales[j]!)]);
-  let beta = [Math.log(positives / (n - positives)), ...new Array<number>(d).fill(0)];
-  for (let i = 0; i < maxIterations; i++) {
-    const { gradient, hessian } = derivatives(x, labels, beta, ridge);
-    const step = solve(hessian, gradient);
+  const x = rows.map((row) => Float64Array.of(1, ...row.map((value, j) => (value - means[j]!) / scales[j]!)));
+  let beta = new Float64Array(d + 1);
+  beta[0] = Math.log(positives / (n - positives));
+  for (let i = 0; i < MAX_ITERATIONS; i++) {
+    const step = newtonStep(x, labels, beta);
     // A full Newton step may overshoot where the classes are far apart: halve it until the loss falls.
-    const before = loss(x, labels, beta, ridge);
+    const before = loss(x, labels, beta);
     let scale = 1;
     let next = beta;
     do {
       next = beta.map((b, j) => b - scale * step[j]!);
       scale /= 2;
-    } while (loss(x, labels, next, ridge) > before + 1e-12 && scale > 1e-6);
+    } while (loss(x, labels, next) > before + 1e-12 && scale > 1e-6);
     const moved = Math.max(...next.map((b, j) => Math.abs(b - beta[j]!)));
     beta = next;
     if (moved < 1e-9) break;
   }
-  const weights = beta.slice(1).map((b, j) => b / scales[j]!);
+  const weights = Array.from(beta.subarray(1), (b, j) => b / scales[j]!);
   return { intercept: beta[0]! - weights.reduce((sum, w, j) => sum + w * means[j]!, 0), weights };
 }
 
@@ -73,32 +67,33 @@ function moments(rows: ReadonlyArray<readonly number[]>, d: number): { means: nu
   return { means, scales };
 }
 
-const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, value, j) => sum + value * b[j]!, 0);
-
-function loss(x: readonly number[][], labels: readonly number[], beta: readonly number[], ridge: number): number {
-  const penalty = (ridge / 2) * beta.slice(1).reduce((sum, b) => sum + b * b, 0);
+function loss(x: readonly Float64Array[], labels: readonly number[], beta: Float64Array): number {
+  const penalty = (RIDGE / 2) * beta.subarray(1).reduce((sum, b) => sum + b * b, 0);
   return x.reduce((sum, row, i) => {
     const z = dot(row, beta);
     return sum + Math.max(z, 0) - labels[i]! * z + Math.log1p(Math.exp(-Math.abs(z)));
   }, penalty);
 }
 
-function derivatives(x: readonly number[][], labels: readonly number[], beta: readonly number[], ridge: number) {
-  const size = beta.length;
-  const gradient = beta.map((b, j) => (j === 0 ? 0 : ridge * b));
-  const hessian = beta.map((_, j) => beta.map((_, k) => (j === k ? (j === 0 ? 1e-9 : ridge) : 0)));
-  x.forEach((row, i) => {
+/** The Newton step: inverse Hessian times gradient. */
+function newtonStep(x: readonly Float64Array[], labels: readonly number[], beta: Float64Array): number[] {
+  const gradient = Array.from(beta, (b, j) => (j === 0 ? 0 : RIDGE * b));
+  const hessian = gradient.map((_, j) => gradient.map((_, k) => (j === k ? (j === 0 ? 1e-9 : RIDGE) : 0)));
+  for (const [i, row] of x.entries()) {
     const p = 1 / (1 + Math.exp(-dot(row, beta)));
     const weight = Math.max(p * (1 - p), 1e-12);
-    for (let j = 0; j < size; j++) {
-      gradient[j] = gradient[j]! + (p - labels[i]!) * row[j]!;
-      for (let k = 0; k < size; k++) hessian[j]![k] = hessian[j]![k]! + weight * row[j]! * row[k]!;
+    for (let j = 0; j < row.length; j++) {
+      gradient[j]! += (p - labels[i]!) * row[j]!;
+      for (let k = 0; k < row.length; k++) hessian[j]![k]! += weight * row[j]! * row[k]!;
     }
-  });
-  return { gradient, hessian };
+  }
+  return solve(hessian, gradient);
 }
 
-/** Gaussian elimination with partial pivoting; the matrix is positive definite. */
+/**
+ * Gaussian elimination with partial pivoting. Not core/linalg's Cholesky: where features tie (an intercept for each user), the
+ * last bit of a weight decides the order of queries, and published curves rest on this one.
+ */
 function solve(matrix: readonly number[][], right: readonly number[]): number[] {
   const a = matrix.map((row, i) => [...row, right[i]!]);
   const n = a.length;
