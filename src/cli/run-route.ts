@@ -6,7 +6,7 @@ import { explain } from '../routing/explain.js';
 import { SIGNALS } from '../routing/signals/index.js';
 import type { Mode, RoutingConfig } from '../routing/types.js';
 import { type EdgeConfig, loadEdgeConfig } from '../serve/config.js';
-import type { Assemble } from './calibrate/run.js';
+import { assembled } from './assembled.js';
 import { untilInterrupted } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
@@ -17,11 +17,6 @@ export interface RouteFlags {
   maxTokens?: number;
   prompt: 'chat' | 'text';
 }
-
-const assembled: Assemble = async (config) => {
-  const { assembleEdge } = await import('../serve/assemble.js');
-  return assembleEdge(config, { withoutCustomizations: true });
-};
 
 /** @throws CrayonError what the router would answer with, and what loading the model throws */
 export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble = assembled): Promise<void> {

@@ -10,6 +10,7 @@
 import assert from 'node:assert/strict';
 import { fitLogistic, logisticProbability } from '../../core/logistic.js';
 import { createRandom } from '../../core/random.js';
+import { featureOf } from '../../routing/signals/correctness.js';
 import type { AnswerRecord } from '../types.js';
 
 /** Parts that the examples are cut into; each is scored by a rule that was fitted on the others. */
@@ -54,11 +55,10 @@ export function heldOutScores(of: UserAnswers, kind: RuleKind, seed: number): Fl
 function signalFeatures(answers: readonly AnswerRecord[]): number[][] | null {
   if (answers.some(({ confidence }) => confidence === undefined)) return null;
   const hasScope = answers.every(({ scope }) => scope !== undefined);
-  return answers.map(({ confidence, scope }) => [
-    confidence!,
-    Math.exp(confidence!),
-    ...(hasScope ? [scope! / 100] : []),
-  ]);
+  const features = hasScope
+    ? (['confidence', 'probability', 'scope'] as const)
+    : (['confidence', 'probability'] as const);
+  return answers.map((answer) => features.map((name) => featureOf(name, 'mean-logprob', answer)));
 }
 
 /**
@@ -71,8 +71,8 @@ export function promptFolds({ answers, users }: UserAnswers, seed: number): numb
   const random = createRandom(seed, 'calibration folds');
   const byUser = new Map<number, Set<string>>();
   for (const [i, { promptHash }] of answers.entries()) {
-    const own = byUser.get(users[i]!) ?? new Set<string>();
-    byUser.set(users[i]!, own.add(promptHash));
+    const prompts = byUser.get(users[i]!) ?? new Set<string>();
+    byUser.set(users[i]!, prompts.add(promptHash));
   }
   const fold = new Map<string, number>();
   for (const prompts of byUser.values()) {

@@ -12,7 +12,9 @@ const PLOT_ROWS = 12;
 export function printCalibration(found: Calibration, currency: string, terminal: Terminal): void {
   const { thresholds, correctness, calibrated, heldOut, edgeAccuracy, serverAccuracy, candidates, curve } = found;
   const money = (x: number) => `${Number(x.toPrecision(3))} ${currency}`;
-  const hasCost = curve.points.at(-1)!.costPer1000 > 0;
+  const whole = curve.points.at(-1)!.costPer1000;
+  /** A row, with its cost where the server has prices. */
+  const costed = (cells: string[], cost: string) => (whole > 0 ? [...cells, cost] : cells);
 
   terminal.table(
     ['signal', 'threshold', 'to the server when'],
@@ -25,27 +27,18 @@ export function printCalibration(found: Calibration, currency: string, terminal:
   if (correctness !== null) terminal.print(formulaOf(correctness));
   terminal.print();
   terminal.table(
-    [`${found.records} examples`, 'share to server', 'accuracy', ...(hasCost ? ['cost of 1000'] : [])],
+    costed([`${found.records} examples`, 'share to server', 'accuracy'], 'cost of 1000'),
     [
-      ['the device alone', '0.0 %', withInterval(edgeAccuracy), ...(hasCost ? [money(0)] : [])],
-      [
-        'the server alone',
-        '100.0 %',
-        withInterval(serverAccuracy),
-        ...(hasCost ? [money(curve.points.at(-1)!.costPer1000)] : []),
-      ],
-      [
-        'these thresholds, held out',
-        withInterval(heldOut.share),
-        withInterval(heldOut.accuracy),
-        ...(hasCost ? [money(heldOut.costPer1000.estimate)] : []),
-      ],
-      [
-        '  on the examples themselves',
-        percent(calibrated.share),
-        percent(calibrated.accuracy),
-        ...(hasCost ? [money(calibrated.costPer1000)] : []),
-      ],
+      costed(['the device alone', '0.0 %', withInterval(edgeAccuracy)], money(0)),
+      costed(['the server alone', '100.0 %', withInterval(serverAccuracy)], money(whole)),
+      costed(
+        ['these thresholds, held out', withInterval(heldOut.share), withInterval(heldOut.accuracy)],
+        money(heldOut.costPer1000.estimate),
+      ),
+      costed(
+        ['  on the examples themselves', percent(calibrated.share), percent(calibrated.accuracy)],
+        money(calibrated.costPer1000),
+      ),
     ],
     ['left', 'right', 'right', 'right'],
   );
@@ -64,16 +57,12 @@ export function printCalibration(found: Calibration, currency: string, terminal:
     terminal.print();
   }
   terminal.table(
-    ['share', 'accuracy, held out', 'random', 'oracle', ...(hasCost ? ['cost of 1000'] : [])],
+    costed(['share', 'accuracy, held out', 'random', 'oracle'], 'cost of 1000'),
     curve.points
       .filter((_, i) => i % 2 === 0)
-      .map((point) => [
-        percent(point.share),
-        withInterval(point.accuracy),
-        percent(point.random),
-        percent(point.oracle),
-        ...(hasCost ? [money(point.costPer1000)] : []),
-      ]),
+      .map(({ share, accuracy, random, oracle, costPer1000 }) =>
+        costed([percent(share), withInterval(accuracy), percent(random), percent(oracle)], money(costPer1000)),
+      ),
     ['right', 'right', 'right', 'right', 'right'],
   );
   for (const line of plot(curve.points, Math.min(72, terminal.columns - 8))) terminal.print(line);

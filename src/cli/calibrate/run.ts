@@ -20,7 +20,7 @@ import type { Target } from '../../routing/calibrate/rule.js';
 import { recordedSignals } from '../../routing/signals/index.js';
 import { type EdgeConfig, loadEdgeConfig } from '../../serve/config.js';
 import { refuseExisting, writeThresholds } from '../../serve/config-thresholds.js';
-import type { ServeParts } from '../../serve/parts.js';
+import { type Assemble, assembled } from '../assembled.js';
 import { untilInterrupted } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
 import { doubtsOf, printCalibration, remarkOf, weightKeys } from './report.js';
@@ -47,16 +47,6 @@ export interface CalibrateFlags {
 }
 
 const NO_PRICES = { inputPerMillion: 0, outputPerMillion: 0, currency: '' };
-
-/** Makes the engines that a configuration names; tests give scripted ones. */
-export type Assemble = (
-  config: EdgeConfig,
-) => Promise<Pick<ServeParts, 'edge' | 'server' | 'scope' | 'adapters' | 'close'>>;
-
-const assembled: Assemble = async (config) => {
-  const { assembleEdge } = await import('../../serve/assemble.js');
-  return assembleEdge(config, { withoutCustomizations: true });
-};
 
 /**
  * @throws CrayonError `bad-option` without exactly one target, `config-invalid` without a server, `dataset-too-small`,

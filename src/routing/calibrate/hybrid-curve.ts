@@ -51,8 +51,8 @@ export interface HybridCurve {
   points: CurvePoint[];
 }
 
-export const CURVE_SHARES: readonly number[] = Array.from({ length: 41 }, (_, i) => i / 40);
-export const TABLE_SHARES: readonly number[] = [0.1, 0.2, 0.3, 0.5];
+const CURVE_SHARES: readonly number[] = Array.from({ length: 41 }, (_, i) => i / 40);
+const TABLE_SHARES: readonly number[] = [0.1, 0.2, 0.3, 0.5];
 
 /** The curve of at least one example. */
 export function hybridCurve(items: readonly Routable[], shares: readonly number[] = CURVE_SHARES): HybridCurve {

@@ -46,11 +46,6 @@ export class ConfidenceTracker {
     readonly tokens: number | null,
   ) {}
 
-  /** Tokens looked at so far. */
-  get count(): number {
-    return this.#seen;
-  }
-
   /** True when further tokens change nothing. Never, for the whole answer: it is complete when it ends. */
   get complete(): boolean {
     return this.tokens !== null && this.#seen >= this.tokens;

@@ -53,7 +53,7 @@ export function weightKey(feature: string): string {
 }
 
 /** The signals; what has no weight is not looked at. */
-export type CorrectnessSignals = Readonly<Record<Ingredient, number>>;
+type CorrectnessSignals = Readonly<Partial<Record<Ingredient, number | null>>>;
 
 /** Nothing is certain: with a cut of 1 everything goes to the server. */
 const MOST = 1 - 1e-9;
@@ -65,19 +65,15 @@ function featuresUsed(weights: NonNullable<SignalConfig['correctness']>) {
   return FEATURES.filter(({ name }) => (weights[name] ?? 0) !== 0);
 }
 
-/** Whether the probability depends on this signal. */
-export function usesSignal(weights: CorrectnessWeights, signal: Ingredient): boolean {
-  return featuresUsed(weights).some((feature) => feature.signal === signal);
-}
-
 /** The signal that a feature is made of. */
 export function signalOfFeature(feature: CorrectnessFeature): Ingredient {
   return FEATURES.find(({ name }) => name === feature)!.signal;
 }
 
+/** A feature of one query; NaN where the query lacks the signal. */
 export function featureOf(name: CorrectnessFeature, measure: ConfidenceMeasure, signals: CorrectnessSignals): number {
   const { signal, of } = FEATURES.find((feature) => feature.name === name)!;
-  return of(signals[signal], measure);
+  return of(signals[signal] ?? Number.NaN, measure);
 }
 
 /**
@@ -87,7 +83,7 @@ export function featureOf(name: CorrectnessFeature, measure: ConfidenceMeasure, 
 export function correctnessOf(
   weights: NonNullable<SignalConfig['correctness']>,
   measure: ConfidenceMeasure,
-  signals: Readonly<Record<string, number | null | undefined>>,
+  signals: CorrectnessSignals,
 ): number {
   if (signals.confidence === Number.NEGATIVE_INFINITY) return 0;
   const used = featuresUsed(weights);

@@ -4,7 +4,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { Query } from '../../../src/engine/types.js';
 import { dryRun } from '../../../src/routing/dry-run.js';
 import { explain } from '../../../src/routing/explain.js';
-import { correctnessOf, usesSignal } from '../../../src/routing/signals/correctness.js';
+import { correctness, correctnessOf } from '../../../src/routing/signals/correctness.js';
 import { CONFIDENCE_MEASURES, type CorrectnessWeights, type Decision } from '../../../src/routing/types.js';
 import { aRequest, type RouterSetup, reached, readAll, setUpRouter } from '../../helpers/routing.js';
 import { createScriptedEngine } from '../../helpers/scripted.js';
@@ -52,8 +52,10 @@ describe('correctnessOf', () => {
       sigmoid(-0.5),
       14,
     );
-    expect(usesSignal({ intercept: 0, logScope: 1 }, 'scope')).toBe(true);
-    expect(usesSignal({ intercept: 0, scope: 0, probability: 1 }, 'scope')).toBe(false);
+    const madeOf = (weights: CorrectnessWeights) =>
+      correctness.madeOf({ confidence: { measure: 'mean-logprob', tokens: 1 }, correctness: weights });
+    expect(madeOf({ intercept: 0, logScope: 1 })).toEqual(['confidence', 'scope']);
+    expect(madeOf({ intercept: 0, scope: 0, probability: 1 })).toEqual(['confidence']);
   });
 });
 
@@ -74,11 +76,11 @@ describe('the router', () => {
   ] as const)('compares it with the cut: percentile %d', async (percentile, source, reason) => {
     const { router, edge } = setUp(percentile);
     const { decision } = await readAll(router);
-    const correctness = sigmoid(percentile / 100 - 0.5);
+    const probability = sigmoid(percentile / 100 - 0.5);
     expect(decision).toEqual({
       source,
       reason,
-      score: expect.closeTo(correctness, 12),
+      score: expect.closeTo(probability, 12),
       threshold: 0.5,
       fallbackFrom: null,
       signals: {
@@ -87,7 +89,7 @@ describe('the router', () => {
         scope: percentile,
         similarity: 0.5,
         confidence: Math.log(0.5),
-        correctness: expect.closeTo(correctness, 12),
+        correctness: expect.closeTo(probability, 12),
       },
     });
     expect(edge.nllRequests).toEqual([]); // it has no weight
@@ -304,17 +306,17 @@ describe('dryRun', () => {
         new AbortController().signal,
       );
     const far = () => ({ percentile: 20, similarity: 0.1 });
-    const correctness = expect.closeTo(sigmoid(-0.3), 12);
+    const values = { correctness: expect.closeTo(sigmoid(-0.3), 12) };
     expect(await run(0.5, far)).toMatchObject({
-      values: { correctness },
+      values,
       decision: { source: 'in_cloud', reason: 'correctness' },
     });
     expect(await run(0.4, far)).toMatchObject({
-      values: { correctness },
+      values,
       decision: { source: 'on_device', reason: 'accepted' },
     });
     expect(await run(null, far)).toMatchObject({
-      values: { correctness },
+      values,
       decision: { reason: 'accepted', score: null },
     });
     expect(await run(0.5, null)).toMatchObject({
