@@ -5,7 +5,7 @@ import type { Signal } from './signal.js';
 
 export const complexity = {
   name: 'complexity',
-  description: 'mean negative log-likelihood of the prompt, nats a token: above it, the server',
+  description: 'Mean negative log-likelihood of the prompt, nats a token: above it, the server.',
   stage: 'after-prompt',
   toServer: 'above',
   threshold: z.number(),

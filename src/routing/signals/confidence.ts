@@ -9,7 +9,7 @@ import type { ConfidenceMeasure, Signal } from './signal.js';
 
 export const confidence = {
   name: 'confidence',
-  description: 'in the unit of routing.confidence.measure: below it, the server',
+  description: 'In the unit of the measure: below it, the server.',
   stage: 'after-tokens',
   toServer: 'below',
   threshold: z.number(),

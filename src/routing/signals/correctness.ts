@@ -101,7 +101,7 @@ export const correctness = {
     "probability that the device's answer is right, 0 to 1: below it, the server. Needs routing.correctness.",
   stage: 'after-tokens',
   toServer: 'below',
-  threshold: z.number().min(0, PROBABILITY).max(1, PROBABILITY),
+  threshold: z.number(PROBABILITY).min(0, PROBABILITY).max(1, PROBABILITY),
   madeOf: ({ correctness: weights }) => {
     if (!weights) return null;
     // Whatever the weights, an answer without a token is none.

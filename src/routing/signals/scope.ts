@@ -24,10 +24,10 @@ const PERCENTILE = 'a percentile from 0 to 100';
 
 export const scope = {
   name: 'scope',
-  description: "percentile of the user's own examples, 0 to 100: below it, the server",
+  description: "Percentile of the user's own examples, 0 to 100: below it, the server.",
   stage: 'before-work',
   toServer: 'below',
-  threshold: z.number().min(0, PERCENTILE).max(100, PERCENTILE),
+  threshold: z.number(PERCENTILE).min(0, PERCENTILE).max(100, PERCENTILE),
   read: (evidence) => {
     const found = evidence.scope();
     return found === null ? null : { scope: found.percentile, similarity: found.similarity };
