@@ -25,16 +25,16 @@ const POOL = z.strictObject({
   embedding: text.default('first-attention').describe('first-attention, last-hidden, hidden:<layer> or tfidf'),
   centred: z.boolean().default(true).describe("less the training set's mean embedding"),
   tau: positive.default(0.1).describe('temperature of the gate softmax(cos / tau)'),
-  mode: mode.default('joint'),
+  mode: mode.default('joint').describe("joint: the mixture is trained; independent: each cluster's LoRA by itself"),
   rank: whole(1).default(4).describe('of each base LoRA'),
-  lora_alpha: positive.default(8),
-  epochs: positive.default(2),
-  batch_size: whole(1).default(32),
-  learning_rate: positive.default(0.01),
-  seed: whole(0).default(0),
+  lora_alpha: positive.default(8).describe('scale of the base LoRAs is this / rank'),
+  epochs: positive.default(2).describe('of the training'),
+  batch_size: whole(1).default(32).describe('examples a step'),
+  learning_rate: positive.default(0.01).describe('the highest'),
+  seed: whole(0).default(0).describe('of draw, clusters and training'),
   dir: text.optional().describe('a finished pool to use instead of building one'),
   data: filled(text).describe('data sets that it is, or was, trained on; no example of theirs is shown or tested'),
-  split: text.optional(),
+  split: text.optional().describe('of the data sets'),
   limit: whole(1).optional().describe('examples of each data set'),
 });
 export type BenchPool = z.output<typeof POOL>;
@@ -51,34 +51,40 @@ const USER = z.strictObject({
 });
 export type BenchUser = z.output<typeof USER>;
 
-const ABLATION = z
-  .strictObject({
-    strategies: filled(z.enum(['crayon', 'per-query']))
-      .default(['crayon'])
-      .describe('run with each setting'),
-    embedding: z
-      .array(z.string().regex(/^[^+]+(\+centred)?$/, '<kind> or <kind>+centred'))
-      .optional()
-      .describe('a kind, or <kind>+centred'),
-    centred: z.array(z.boolean()).optional(),
-    tau: z.array(positive).optional().describe('temperature of the gate, at training and at blending'),
-    blend_tau: z.array(positive).optional().describe('temperature at blending alone'),
-    mode: z.array(mode).optional(),
-    clusters: z.array(whole(1)).optional(),
-    top_k: z.array(whole(1)).optional(),
-    estimator: z.array(z.enum(['histogram', 'nnls'])).optional(),
-    combine: z
-      .array(z.string().regex(/^(svd:[1-9]\d*|linear)$/, 'svd:<rank> or linear'))
-      .optional()
-      .describe('svd:<rank> or linear'),
-  })
-  .describe('one option of Crayon at a time, all others at their defaults');
+const ABLATION = z.strictObject({
+  strategies: filled(z.enum(['crayon', 'per-query']))
+    .default(['crayon'])
+    .describe('run with each setting'),
+  embedding: z
+    .array(z.string().regex(/^[^+]+(\+centred)?$/, '<kind> or <kind>+centred'))
+    .optional()
+    .describe('a kind, or <kind>+centred'),
+  centred: z.array(z.boolean()).optional().describe("less the training set's mean embedding, or not"),
+  tau: z.array(positive).optional().describe('temperature of the gate, at training and at blending'),
+  blend_tau: z.array(positive).optional().describe('temperature at blending alone'),
+  mode: z.array(mode).optional().describe('of the training'),
+  clusters: z.array(whole(1)).optional().describe('numbers of base LoRAs'),
+  top_k: z.array(whole(1)).optional().describe('base LoRAs that are blended at most'),
+  estimator: z
+    .array(z.enum(['histogram', 'nnls']))
+    .optional()
+    .describe('of the coefficients'),
+  combine: z
+    .array(z.string().regex(/^(svd:[1-9]\d*|linear)$/, 'svd:<rank> or linear'))
+    .optional()
+    .describe('svd:<rank> or linear'),
+});
 
-const oneLora = z.strictObject({ learning_rate: positive.optional(), epochs: positive.optional() }).default({});
+const oneLora = z
+  .strictObject({
+    learning_rate: positive.optional().describe("where it is not the pool's"),
+    epochs: positive.optional().describe('likewise'),
+  })
+  .default({});
 
 export const BENCH_SCHEMA = z.strictObject({
   name,
-  seed: whole(0).default(0),
+  seed: whole(0).default(0).describe('of the tests that are drawn, and of intervals'),
   model: text.describe('Hugging Face directory of the base model'),
   data_dir: text.optional().describe("where the paths inside a task's YAML start"),
   shown_split: text.default('heldout').describe('split of every task that shown examples come from'),
@@ -89,35 +95,39 @@ export const BENCH_SCHEMA = z.strictObject({
     .describe('of these, answered one at a time as well, to measure the latency of an answer'),
   batch_size: whole(1).default(32).describe('sequences read at a time'),
   max_tokens: whole(1).default(24).describe('of a generated answer'),
-  pool: POOL,
-  users: filled(USER),
+  pool: POOL.describe('what is blended'),
+  users: filled(USER).describe('each shows examples of a task, or of a mixture, and is tested on others'),
   strategies: filled(text).describe('ways of customising, in the order in which they are run'),
-  random: z.strictObject({ seeds: whole(1).default(3) }).prefault({}),
+  random: z
+    .strictObject({ seeds: whole(1).default(3).describe('draws of each user') })
+    .prefault({})
+    .describe('blends at random'),
   one_lora: oneLora.describe("training of the one LoRA on everything, where it should differ from the pool's"),
   one_lora_total: oneLora.describe('likewise of the one with as many parameters as the whole pool'),
   few_shot: z
     .strictObject({
       steps: whole(1).default(100).describe('a step is a batch; the k examples are gone through again and again'),
-      batch_size: whole(1).default(8),
-      learning_rate: positive.default(0.005),
+      batch_size: whole(1).default(8).describe('examples a step'),
+      learning_rate: positive.default(0.005).describe('the highest'),
     })
-    .prefault({}),
+    .prefault({})
+    .describe('the LoRA on the k examples'),
   lorahub: z
     .strictObject({
-      evaluations: whole(1).default(40),
-      bound: positive.default(1.5),
-      l1: notNegative.default(0.05),
+      evaluations: whole(1).default(40).describe('of the loss on the examples'),
+      bound: positive.default(1.5).describe('on the size of every coefficient'),
+      l1: notNegative.default(0.05).describe('penalty on the mean size of the coefficients'),
     })
     .prefault({})
     .describe('the defaults are those of arXiv 2307.13269'),
-  ablation: ABLATION.nullable().default(null),
+  ablation: ABLATION.nullable().default(null).describe('one option of Crayon at a time, all others at their defaults'),
   server: z
-    .strictObject({ model: text })
+    .strictObject({ model: text.describe('Hugging Face directory') })
     .nullable()
     .default(null)
     .describe('a larger model, scored in the same way: what the hybrid can gain'),
-  live: LIVE_SCHEMA.optional(),
-  load: LOAD_SCHEMA.optional(),
-  devices: DEVICES_SCHEMA.optional(),
+  live: LIVE_SCHEMA.optional().describe('the router on running servers'),
+  load: LOAD_SCHEMA.optional().describe('load on running servers'),
+  devices: DEVICES_SCHEMA.optional().describe('device classes of your own, for live and load'),
 });
 export type BenchConfig = z.output<typeof BENCH_SCHEMA>;

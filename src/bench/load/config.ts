@@ -19,12 +19,13 @@ export const TRAFFIC_SCHEMA = z.strictObject({
       model: text.optional().describe('as the server calls it'),
       key_env: text.optional().describe('environment variable that holds its key'),
       data: z.array(text).default([]).describe('prompts to send: any data sets'),
-      data_dir: text.optional(),
-      split: text.optional(),
+      data_dir: text.optional().describe('where the paths inside a YAML start'),
+      split: text.optional().describe('to read where a YAML names several'),
       limit: whole(1).optional().describe('prompts of each data set'),
     })
-    .prefault({}),
-  load: LOAD_SCHEMA.prefault({}),
+    .prefault({})
+    .describe('the server, and what it is asked'),
+  load: LOAD_SCHEMA.prefault({}).describe('how much'),
 });
 export type TrafficConfig = z.output<typeof TRAFFIC_SCHEMA>;
 
