@@ -8,13 +8,13 @@ import { GPUS } from '../engine/llama/runtime.js';
 import { SERVER_SECTION, seconds } from '../engine/server/options.js';
 import { matching, text, variableName, whole } from '../files/schema.js';
 import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
+import { THRESHOLD_SHAPE } from '../routing/signals/index.js';
 import { CONFIDENCE_MEASURES, MODES } from '../routing/types.js';
 
 /** One adapter for all requests, or the pool's weighed anew for each prompt. */
 export const GATES = ['fixed', 'per-query'] as const;
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
-const within = (most: number, phrase: string) => z.number().min(0, phrase).max(most, phrase);
 const weight = z.number().optional();
 const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
 
@@ -46,19 +46,6 @@ const engine = z.strictObject({
   gpu: z.literal(GPUS).default('auto').describe('What llama.cpp runs on; false is the processor alone.'),
 });
 
-const thresholds = z.strictObject({
-  scope: orNull(within(100, 'a percentile from 0 to 100')).describe(
-    "Percentile of the user's own examples, 0 to 100: below it, the server.",
-  ),
-  complexity: orNull(z.number()).describe(
-    'Mean negative log-likelihood of the prompt, nats a token: above it, the server.',
-  ),
-  confidence: orNull(z.number()).describe('In the unit of the measure: below it, the server.'),
-  correctness: orNull(within(1, 'a probability from 0 to 1')).describe(
-    "Probability that the device's answer is right, 0 to 1: below it, the server. Needs the weights of `correctness`.",
-  ),
-});
-
 const correctness = z.strictObject({
   intercept: z.number().default(0).describe('Added to the weighed values.'),
   confidence: weight.describe('Of the confidence as measured.'),
@@ -87,7 +74,10 @@ const routing = z.strictObject({
     .describe(
       'Whether a request may name another mode (header x-crayon-mode, or "crayon": {"mode": ...} in the body).',
     ),
-  thresholds: thresholds.prefault({}).describe('null switches a signal off. `crayon calibrate` writes these.'),
+  thresholds: z
+    .strictObject(THRESHOLD_SHAPE)
+    .prefault({})
+    .describe('null switches a signal off. `crayon calibrate` writes these.'),
   correctness: orNull(correctness).describe(
     'What the probability of a right answer is made of: sigmoid(intercept + weight * value, summed). Weights left out are 0.',
   ),

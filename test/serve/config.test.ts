@@ -2,7 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../src/files/json.js';
+import { CORRECTNESS_FEATURES } from '../../src/routing/types.js';
 import { type EdgeOverrides, edgeConfig, loadEdgeConfig } from '../../src/serve/config.js';
+import { EDGE_SCHEMA } from '../../src/serve/config-schema.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { ROOT } from '../helpers/fixtures.js';
 
@@ -74,6 +76,12 @@ describe('the configuration of serve-edge', () => {
       thresholds: { correctness: null },
       correctness: { intercept: 0, scope: 1 },
     });
+  });
+
+  it('has a weight for every feature that the probability may be made of', () => {
+    const keys = Object.keys(EDGE_SCHEMA.shape.routing.unwrap().shape.correctness.unwrap().unwrap().shape);
+    const spelt = CORRECTNESS_FEATURES.map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+    expect(keys).toEqual(['intercept', ...spelt]);
   });
 
   it('takes paths from the file’s folder, and flags over keys', () => {

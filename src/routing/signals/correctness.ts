@@ -98,7 +98,7 @@ export function correctnessOf(
 export const correctness = {
   name: 'correctness',
   description:
-    "probability that the device's answer is right, 0 to 1: below it, the server. Needs routing.correctness.",
+    "Probability that the device's answer is right, 0 to 1: below it, the server. Needs routing.correctness.",
   stage: 'after-tokens',
   toServer: 'below',
   threshold: z.number(PROBABILITY).min(0, PROBABILITY).max(1, PROBABILITY),
