@@ -131,7 +131,7 @@ function openServer(
     ...rest,
     apiKey,
     budgetStore: budgetStore(server, cacheDir ?? defaultCacheDir()),
-    ...(onEvent === undefined ? {} : { onEvent }),
+    onEvent,
   });
 }
 
@@ -145,7 +145,7 @@ function budgetStore({ budget, baseUrl, model }: ServerConfig, folder: string) {
 /** The adapters as files that llama.cpp reads, each known by its digest. */
 function namedAdapters(config: EdgeConfig, pool: Pool | null): NamedAdapter[] {
   const { gate, adapter, model, cacheDir } = config;
-  const cache = cacheDir === null ? {} : { cacheDir };
+  const cache = { cacheDir: cacheDir ?? undefined };
   if (gate === 'per-query' && pool !== null) {
     return pool.manifest.adapters.map(({ dir }) => ({
       ...cachedAdapterGguf(join(pool.dir, dir), model, cache),

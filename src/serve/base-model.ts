@@ -34,7 +34,7 @@ export function openBaseModel(path: string, options: { cacheDir: string | null; 
   const isDirectory = isModelDirectory(path);
   const source = isDirectory ? HfModel.open(path) : GgufFile.open(path);
   try {
-    const gguf = isDirectory ? cachedModelGguf(path, { type, ...(cacheDir === null ? {} : { cacheDir }) }) : path;
+    const gguf = isDirectory ? cachedModelGguf(path, { type, cacheDir: cacheDir ?? undefined }) : path;
     const name = basename(path)
       .replace(/\.gguf$/i, '')
       .replaceAll(/[^\w.@+-]/g, '-');

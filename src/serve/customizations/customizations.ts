@@ -23,7 +23,7 @@ export interface MadeBlend extends BlendEstimate {
 }
 
 export interface BlendOrder {
-  examples: Array<{ prompt: string; completion?: string }> | null;
+  examples: Array<{ prompt: string; completion?: string | undefined }> | null;
   coefficients: number[] | null;
   topK: number | null;
   temperature: number | null;

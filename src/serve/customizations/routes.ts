@@ -7,7 +7,7 @@ import { EXAMPLE_LIMITS } from '../../blend/estimate.js';
 import type { JsonObject } from '../../files/json.js';
 import type { Call } from '../http/call.js';
 import { badField, HttpError } from '../http/error.js';
-import { checkText, RequestFields } from '../openai/fields.js';
+import { RequestFields } from '../openai/fields.js';
 import type { ServeParts } from '../parts.js';
 import type { AdapterSet } from './adapter-set.js';
 import type { BlendOrder, Customization, Customizations } from './customizations.js';
@@ -46,15 +46,14 @@ function exampleList(fields: RequestFields): BlendOrder['examples'] {
     throw fields.wrong('examples', value, `${min} to ${max} examples, each {"prompt": ..., "completion": ...}`);
   }
   return value.map((item, i) => {
-    const where = `examples[${i}]`;
-    const example = RequestFields.of(item, where, 'an object with a prompt');
+    const example = RequestFields.of(item, `examples[${i}]`, 'an object with a prompt');
     const prompt = example.text('prompt');
     if (prompt === undefined || prompt.trim() === '') throw example.wrong('prompt', prompt, 'a text');
     const completion = example.text('completion');
     // A line of a data set may be sent as it stands; only prompts are embedded.
     for (const unused of ['id', 'choices', 'answer']) example.take(unused);
     example.end();
-    return { prompt: checkText(prompt, `${where}.prompt`), ...(completion === undefined ? {} : { completion }) };
+    return { prompt, completion };
   });
 }
 

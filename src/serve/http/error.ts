@@ -25,7 +25,7 @@ export class HttpError extends Error {
     message: string,
     options: HttpErrorOptions = {},
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, { cause: options.cause });
     this.name = 'HttpError';
     this.type = options.type ?? (status >= 500 ? 'server_error' : 'invalid_request_error');
     this.code = options.code ?? null;
@@ -93,7 +93,7 @@ export function toHttpError(error: unknown): HttpError {
   const row = TABLE[error.code] ?? { status: 500, show: false };
   const retryAfter = retryAfterOf(error);
   return new HttpError(row.status, row.show ? error.message : HIDDEN[row.status]!, {
-    ...(row.type === undefined ? {} : { type: row.type }),
+    type: row.type,
     code: row.code ?? error.code.replaceAll('-', '_'),
     param: row.param ?? null,
     headers: { ...row.headers, ...(retryAfter === null ? {} : { 'retry-after': String(retryAfter) }) },

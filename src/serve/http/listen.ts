@@ -1,5 +1,6 @@
 /** The app on a socket: node:http with limits and time-outs; a client that goes away fires the request's signal. */
 
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
@@ -88,19 +89,17 @@ export async function listen(app: ListenApp, { host, port, timeouts = {} }: List
   };
 }
 
-function opened(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const reason = error.code === 'EADDRINUSE' ? 'another program listens there' : (error.code ?? error.message);
-      reject(
-        new CrayonError('address-unavailable', `${host}:${port}: cannot be listened on (${reason})`, {
-          hint: 'Choose another --port (0 takes any free one), or another --host.',
-          cause: error,
-        }),
-      );
+async function opened(server: Server, host: string, port: number): Promise<void> {
+  try {
+    await once(server.listen({ host, port }), 'listening');
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const reason = code === 'EADDRINUSE' ? 'another program listens there' : (code ?? message);
+    throw new CrayonError('address-unavailable', `${host}:${port}: cannot be listened on (${reason})`, {
+      hint: 'Choose another --port (0 takes any free one), or another --host.',
+      cause,
     });
-    server.listen({ host, port }, () => resolve());
-  });
+  }
 }
 
 async function serve(

@@ -42,18 +42,19 @@ export async function generate(
   const mode = modeOf(job, call, settings);
   const model = resolveModel(job.model, parts);
   call.onEnd(model.release);
-  const query = new Query(job.prompt);
+  const { prompt, temperature, topP, seed, stop, topLogprobs, includeUsage } = job;
+  const query = new Query(prompt);
   call.note({ mode });
   if (settings.logPrompts && mode !== 'only_on_device') call.note({ prompt: query.text });
 
   const request: GenerateRequest = {
     query,
     maxTokens: maxTokensOf(job.maxTokens, query, mode, parts, settings),
-    temperature: job.temperature,
-    topP: job.topP,
-    seed: job.seed,
-    stop: job.stop,
-    topLogprobs: job.topLogprobs,
+    temperature,
+    topP,
+    seed,
+    stop,
+    topLogprobs,
     adapters: mode === 'only_in_cloud' ? [] : model.adapters(query),
     signal: call.signal,
   };
@@ -64,21 +65,18 @@ export async function generate(
   const { decision } = first.value;
   note(call, mode, decision, settings);
 
-  const format = answerFormat(
-    wire,
-    {
-      id: idPrefix + call.id.replace(/^req_/, ''),
-      created: Math.floor(settings.now() / 1000),
-      model: decision.source === 'in_cloud' ? parts.server!.name : model.name,
-      crayon: crayonField(decision),
-    },
-    job.topLogprobs !== null,
-    job.includeUsage,
-  );
+  const head = {
+    id: idPrefix + call.id.replace(/^req_/, ''),
+    created: Math.floor(settings.now() / 1000),
+    model: decision.source === 'in_cloud' ? parts.server!.name : model.name,
+    crayon: crayonField(decision),
+  };
+  const format = answerFormat(wire, head, topLogprobs !== null, includeUsage);
+  const headers = crayonHeaders(decision);
   const answer = watched(events, call, decision, settings);
   return job.stream
-    ? streamed(answer, format, job.includeUsage, call, decision, settings)
-    : whole(answer, format, decision);
+    ? streamed(answer, format, includeUsage, headers, call, settings)
+    : Response.json(await whole(answer, format), { headers });
 }
 
 /** The body's field and the header say the same thing; the configuration may forbid both. */
@@ -138,11 +136,7 @@ async function* watched(
   }
 }
 
-async function whole(
-  events: AsyncGenerator<RoutedEvent, void, void>,
-  format: AnswerFormat,
-  decision: Decision,
-): Promise<Response> {
+async function whole(events: AsyncIterable<RoutedEvent>, format: AnswerFormat): Promise<object> {
   const tokens: TokenEvent[] = [];
   let text = '';
   for await (const event of events) {
@@ -151,8 +145,7 @@ async function whole(
       text += event.text;
     } else if (event.type === 'end') {
       const { finishReason, usage } = event;
-      const body = format.whole({ text: text + event.text, tokens, finishReason, usage });
-      return Response.json(body, { headers: crayonHeaders(decision) });
+      return format.whole({ text: text + event.text, tokens, finishReason, usage });
     }
   }
   throw new Error('the engine ended without an end event');
@@ -162,8 +155,8 @@ function streamed(
   events: AsyncGenerator<RoutedEvent, void, void>,
   format: AnswerFormat,
   includeUsage: boolean,
+  headers: Record<string, string>,
   call: Call,
-  decision: Decision,
   { keepAliveMs, log }: AppSettings,
 ): Response {
   async function* chunks(): AsyncGenerator<string, void, void> {
@@ -198,5 +191,5 @@ function streamed(
     call.cancel();
     call.end(499); // a body that was never read does not reach its own `finally`
   });
-  return new Response(body, { headers: { ...SSE_HEADERS, ...crayonHeaders(decision) } });
+  return new Response(body, { headers: { ...SSE_HEADERS, ...headers } });
 }
