@@ -31,11 +31,7 @@ export interface NamedAdapter {
 
 /** Every request gets the same adapters: one, or none. */
 export function fixedAdapters(adapters: readonly NamedAdapter[]): AdapterSet {
-  const scales = adapters.map(() => 1);
-  return {
-    choose: () => adapters.flatMap(({ id, path }, n) => (scales[n] === 0 ? [] : [{ id, path, scale: scales[n]! }])),
-    ...listing(adapters, scales),
-  };
+  return adapterSet(adapters, () => adapters.map(() => 1));
 }
 
 export interface GateOptions {
@@ -49,22 +45,9 @@ export interface GateOptions {
 /** Coefficients are rounded to multiples of this, so that prompts alike share a context of the engine. */
 export const GATE_STEP = 1 / 50;
 
-/**
- * The per-query gate alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md, section 2). The scales of /lora-adapters
- * multiply it.
- */
+/** The per-query gate alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md, section 2). */
 export function gatedAdapters({ adapters, centroids, tau, embedder }: GateOptions): AdapterSet {
-  const factors = adapters.map(() => 1);
-  return {
-    choose: (query) => {
-      const alpha = gateCoefficients(query.vector(embedder), centroids, tau);
-      return adapters.flatMap(({ id, path }, n) => {
-        const scale = alpha[n]! * factors[n]!;
-        return scale === 0 ? [] : [{ id, path, scale }];
-      });
-    },
-    ...listing(adapters, factors),
-  };
+  return adapterSet(adapters, (query) => gateCoefficients(query.vector(embedder), centroids, tau));
 }
 
 /** The coefficients alpha(x) (N), rounded so that it still sums to 1: the steps go to the largest remainders. */
@@ -86,11 +69,17 @@ export function gateCoefficients(q: Float32Array, centroids: Float32Array, tau: 
 
 const remainder = (alpha: number, steps: number) => alpha / GATE_STEP - steps;
 
-function listing(adapters: readonly NamedAdapter[], scales: number[]): Pick<AdapterSet, 'list' | 'setScales'> {
+/** The scales of /lora-adapters multiply what the set itself would give each adapter. */
+function adapterSet(adapters: readonly NamedAdapter[], scalesFor: (query: Query) => readonly number[]): AdapterSet {
+  const factors = adapters.map(() => 1);
   return {
-    list: () => adapters.map(({ name }, id) => ({ id, path: name, scale: scales[id]! })),
+    choose: (query) => {
+      const scales = scalesFor(query).map((scale, n) => scale * factors[n]!);
+      return adapters.flatMap(({ id, path }, n) => (scales[n] === 0 ? [] : [{ id, path, scale: scales[n]! }]));
+    },
+    list: () => adapters.map(({ name }, id) => ({ id, path: name, scale: factors[id]! })),
     setScales: (wanted) => {
-      for (const id of scales.keys()) scales[id] = wanted.get(id) ?? 0;
+      for (const id of factors.keys()) factors[id] = wanted.get(id) ?? 0;
     },
   };
 }

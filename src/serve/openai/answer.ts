@@ -9,49 +9,6 @@ import type { Decision } from '../../routing/types.js';
 
 export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
 
-/** What stands in every chunk and every answer. */
-export interface AnswerHead {
-  id: string;
-  /** Seconds since 1970. */
-  created: number;
-  /** Who answered: a model of this server, or the server LLM's name. */
-  model: string;
-  crayon: CrayonField;
-}
-
-/** Who answered and why: crayon's own field, the same as in the answer's headers. */
-export interface CrayonField {
-  source: Decision['source'];
-  reason: Decision['reason'];
-  score: number | null;
-  threshold: number | null;
-  signals: Record<string, number>;
-  /** The source that was wanted and failed, with the failure's code. */
-  fallback_from?: Decision['source'] | undefined;
-  failure?: string | undefined;
-}
-
-export interface WholeAnswer {
-  text: string;
-  tokens: TokenEvent[];
-  finishReason: FinishReason;
-  usage: Usage;
-}
-
-/** Turns events into the JSON documents of one route. */
-export interface AnswerFormat {
-  /** Before any text. */
-  opening(): object[];
-  /** Null where the event has nothing to show. */
-  token(event: TokenEvent): object | null;
-  /** The last ones with a choice: text that was held back, and why the answer ends. */
-  closing(text: string, finishReason: FinishReason): object[];
-  /** Only when it was asked for. */
-  usage(usage: Usage): object;
-  /** The answer in one piece. */
-  whole(answer: WholeAnswer): object;
-}
-
 /** What one kind of answer calls things, and where in a choice it puts them. */
 export interface AnswerWire {
   /** `object` of the answer, and of a chunk of it. */
@@ -115,16 +72,21 @@ export const TEXT_WIRE: AnswerWire = {
   noLogprobs: null,
 };
 
+/** Turns events into the JSON documents of one answer. */
+export type AnswerFormat = ReturnType<typeof answerFormat>;
+
 /**
+ * @param head stands in every chunk and every answer: `created` in seconds since 1970, `model` who answered, `crayon` only where
+ *   an answer begins and ends
  * @param logprobs whether they were asked for
  * @param includeUsage whether a chunk with the usage comes last; the others then say `usage: null`
  */
 export function answerFormat(
   wire: AnswerWire,
-  { id, created, model, crayon }: AnswerHead,
+  { crayon, id, created, model }: { id: string; created: number; model: string; crayon: object },
   logprobs: boolean,
   includeUsage: boolean,
-): AnswerFormat {
+) {
   const nullUsage = includeUsage ? { usage: null } : {};
   let sent = 0; // characters
   const document = (object: string, choices: object[], rest: object) => {
@@ -133,22 +95,27 @@ export function answerFormat(
   const choice = (part: object, logprobsField: object | null, finishReason: string | null) => [
     { index: 0, ...part, logprobs: logprobsField, finish_reason: finishReason },
   ];
-  const chunk = (part: object, field: object | null, finishReason: string | null, extra: object = {}) =>
+  const chunk = (part: object, field: object | null, finishReason: string | null, extra: object = {}): object =>
     document(wire.chunk, choice(part, field, finishReason), { ...nullUsage, ...extra });
   return {
+    /** Before any text. */
     opening: () => (wire.opening === null ? [] : [chunk(wire.opening, null, null, { crayon })]),
-    token: (event) => {
+    /** Null where the event has nothing to show. */
+    token: (event: TokenEvent) => {
       const field = logprobs ? wire.logprobs([event], sent) : null;
       sent += event.text.length;
       return event.text === '' && field === null ? null : chunk(wire.piece(event.text), field, null);
     },
-    closing: (text, finishReason) => {
+    /** The last ones with a choice: text that was held back, and why the answer ends. */
+    closing: (text: string, finishReason: FinishReason) => {
       if (wire.ending === null) return [chunk(wire.piece(text), null, finishReason, { crayon })];
       const held = text === '' ? [] : [chunk(wire.piece(text), null, null)];
       return [...held, chunk(wire.ending, null, finishReason, { crayon })];
     },
-    usage: (usage) => document(wire.chunk, [], { usage: usageField(usage) }),
-    whole: ({ text, tokens, finishReason, usage }) => {
+    /** Only when it was asked for. */
+    usage: (usage: Usage) => document(wire.chunk, [], { usage: usageField(usage) }),
+    /** The answer in one piece. */
+    whole: (text: string, tokens: readonly TokenEvent[], finishReason: FinishReason, usage: Usage) => {
       const field = logprobs ? (wire.logprobs(tokens, 0) ?? wire.noLogprobs) : null;
       return document(wire.whole, choice(wire.message(text), field, finishReason), {
         usage: usageField(usage),
@@ -158,19 +125,20 @@ export function answerFormat(
   };
 }
 
-export function crayonField(decision: Decision): CrayonField {
-  const { source, reason, score, threshold, signals, fallbackFrom, failure } = decision;
-  const named: Array<[string, number | null | undefined]> = [
-    ['prompt_tokens', signals.promptTokens],
-    ['max_tokens', signals.maxTokens],
-    ...VALUE_NAMES.map((name): [string, number | undefined] => [name, signals[name]]),
-  ];
+/** Who answered and why: crayon's own field. */
+export function crayonField({ source, reason, score, threshold, signals, fallbackFrom, failure }: Decision): object {
+  const named = {
+    prompt_tokens: signals.promptTokens,
+    max_tokens: signals.maxTokens,
+    ...Object.fromEntries(VALUE_NAMES.map((name) => [name, signals[name]])),
+  };
   return {
     source,
     reason,
     score,
     threshold,
-    signals: Object.fromEntries(named.filter((pair): pair is [string, number] => typeof pair[1] === 'number')),
+    signals: Object.fromEntries(Object.entries(named).filter(([, value]) => typeof value === 'number')),
+    // The source that was wanted and failed, with the failure's code.
     fallback_from: fallbackFrom ?? undefined,
     failure: failure?.code,
   };

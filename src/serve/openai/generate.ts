@@ -144,8 +144,7 @@ async function whole(events: AsyncIterable<RoutedEvent>, format: AnswerFormat): 
       tokens.push(event);
       text += event.text;
     } else if (event.type === 'end') {
-      const { finishReason, usage } = event;
-      return format.whole({ text: text + event.text, tokens, finishReason, usage });
+      return format.whole(text + event.text, tokens, event.finishReason, event.usage);
     }
   }
   throw new Error('the engine ended without an end event');
