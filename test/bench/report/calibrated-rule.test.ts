@@ -102,7 +102,7 @@ describe('a calibrated rule', () => {
     expect(scores).not.toEqual(heldOutScores(together, 'all-users', 0));
   });
 
-  it('is the same for the same seed, and another for another', () => {
+  it('is the same for the same seed, and another for another', { tags: 'slow' }, () => {
     for (const kind of ['all-users', 'per-user', 'user'] as const) {
       expect(heldOutScores(together, kind, 4)).toEqual(heldOutScores(together, kind, 4));
       expect(heldOutScores(together, kind, 5)).not.toEqual(heldOutScores(together, kind, 4));

@@ -189,7 +189,7 @@ describe('calibrate', () => {
     }
   });
 
-  it('takes two signals where each sees what the other does not', () => {
+  it('takes two signals where each sees what the other does not', { tags: 'slow' }, () => {
     // Half of the device's errors are out of scope, the other half are hard: no single signal finds both.
     const random = createRandom(9);
     const records = world({ n: 600, seed: 10, tells: { scope: 0, complexity: 0, confidence: 0 }, edge: 1 }).map(
@@ -258,7 +258,7 @@ describe('calibrate', () => {
     }
   });
 
-  it('leaves every signal off where the device already reaches the accuracy', () => {
+  it('leaves every signal off where the device already reaches the accuracy', { tags: 'slow' }, () => {
     const records = world({ n: 100, seed: 15, tells: { scope: 0, complexity: 0, confidence: 0.8 }, edge: 0.95 });
     const found = calibrate(records, { ...options, target: { kind: 'accuracy', value: 0.8 } });
     expect(found.thresholds).toEqual({ scope: null, complexity: null, confidence: null, correctness: null });
