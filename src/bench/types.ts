@@ -1,145 +1,177 @@
 /**
- * What a bench run leaves behind, and what the report reads. A run directory:
+ * What a bench run leaves behind, and what the report reads: schemas of its files, and the types that follow from them. A run
+ * directory:
  *
  *     run.json               RunManifest, written at the start and again at the end
  *     cells/<key>.json       Cell: one user, one strategy, one seed; written when it is done
  *     answers/<key>.jsonl    AnswerRecord, one line per test example of the cell
  *     load/<key>.json        LoadCell: one load pattern against a running server
  *
- * No prompt stands in it: prompts are named by a hash.
+ * No prompt stands in it: prompts are named by a hash. Keys that a later version adds are let through.
  */
 
-import type { RecordedSignal } from '../routing/signals/index.js';
-import type { Source } from '../routing/types.js';
+import * as z from 'zod';
+import { notNegative, sha256Text, text, whole } from '../files/schema.js';
+import { recordedSignals } from '../routing/signals/index.js';
+
+const PART = 'a number from 0 to 1';
+const part = z.number(PART).min(0, PART).max(1, PART);
+const count = whole(0);
+const DATE = 'a date and time';
+const date = z.string(DATE).refine((text) => !Number.isNaN(Date.parse(text)), DATE);
 
 /** How an answer was judged; cells of different methods are never averaged together. */
 export const SCORING_METHODS = ['loglikelihood', 'generation'] as const;
 export type ScoringMethod = (typeof SCORING_METHODS)[number];
 
-/** What a user's task is to the pool. */
+/** What a user's task is to the pool, in the order of the report. */
 export const USER_KINDS = ['seen', 'seen-kind', 'unseen-kind', 'mixture'] as const;
 export type UserKind = (typeof USER_KINDS)[number];
 
-export interface UserInfo {
-  name: string;
-  kind: UserKind;
+const USER_SCHEMA = z.object({
+  name: text,
+  kind: z.enum(USER_KINDS),
   /** tasks that its examples come from */
-  tasks: string[];
+  tasks: z.array(text),
   /** examples shown */
-  k: number;
-}
+  k: count,
+});
+export type UserInfo = z.infer<typeof USER_SCHEMA>;
 
-/** With the routing signals, where they were computed. */
-export interface AnswerRecord extends Partial<Record<RecordedSignal, number>> {
+const bit = z.union([z.literal(0), z.literal(1)], '0 or 1');
+
+export const ANSWER_SCHEMA = z.object({
   /** id of the test example, and SHA-256 of its prompt */
-  id: string;
-  promptHash: string;
-  answer: string;
-  correct: 0 | 1;
+  id: text,
+  promptHash: sha256Text,
+  answer: z.string(),
+  correct: bit,
   /** the answer by log-probability per character (acc_norm) was right; absent where there are no choices */
-  correctNorm?: 0 | 1;
+  correctNorm: bit.optional(),
   /** of the right completion, nats a token; null where the endpoint cannot say */
-  loss: number | null;
-  source: Source;
-  reason: string;
-  latencyMs: number;
-}
+  loss: z.number().nullable(),
+  source: z.enum(['on_device', 'in_cloud']),
+  reason: z.string(),
+  latencyMs: notNegative,
+  /** the routing signals, where they were computed */
+  ...recordedSignals(() => z.number().optional()),
+});
+export type AnswerRecord = z.infer<typeof ANSWER_SCHEMA>;
 
-export interface LatencySummary {
-  mean: number;
-  p50: number;
-  p90: number;
-  p95: number;
-  p99: number;
-}
+const LATENCY_SCHEMA = z.object({
+  mean: notNegative,
+  p50: notNegative,
+  p90: notNegative,
+  p95: notNegative,
+  p99: notNegative,
+});
+export type LatencySummary = z.infer<typeof LATENCY_SCHEMA>;
 
 /** What a cell is a row of: ways of customising, one option of Crayon that is varied, the router, devices and networks. */
 export const CELL_TABLES = ['strategies', 'ablation', 'hybrid', 'conditions'] as const;
 
-export interface Cell {
-  key: string;
-  user: UserInfo;
+export const CELL_SCHEMA = z.object({
+  key: text,
+  user: USER_SCHEMA,
   /** e.g. `base`, `uniform`, `crayon`, `per-query`, `lorahub`, `server`, `hybrid@20` */
-  strategy: string;
-  table: (typeof CELL_TABLES)[number];
+  strategy: text,
+  table: z.enum(CELL_TABLES),
   /** what differs from the defaults, in words of the configuration */
-  options: Record<string, string | number | boolean | null>;
-  seed: number;
-  method: ScoringMethod;
-  examples: number;
-  /** mean of `correct`, its standard error; the same normalised by bytes, or null */
-  accuracy: number;
-  accuracyStderr: number;
-  accuracyNorm: number | null;
+  options: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).nullable()),
+  seed: count,
+  method: z.enum(SCORING_METHODS),
+  examples: whole(1),
+  /** mean of `correct`, its standard error (null of one example); the same normalised by bytes, or null */
+  accuracy: part,
+  accuracyStderr: notNegative.nullable(),
+  accuracyNorm: part.nullable(),
   /** nats a token over all completions, or null */
-  loss: number | null;
+  loss: z.number().nullable(),
   /** from the examples to a ready adapter */
-  customisationMs: number;
+  customisationMs: notNegative,
   /** what leaves the device: similarity scores, or whole prompts */
-  bytesToServer: number;
-  adapterBytes: number;
+  bytesToServer: notNegative,
+  adapterBytes: notNegative,
   /** trainable or mixed parameters on the device */
-  adapterParameters: number;
-  /** share of answers from the server, 0 to 1 */
-  serverShare: number;
+  adapterParameters: notNegative,
+  /** share of answers from the server */
+  serverShare: part,
   /** money for the server's tokens per 1,000 queries, by the configured prices; null without prices */
-  costPer1000: number | null;
-  latencyMs: LatencySummary;
+  costPer1000: notNegative.nullable(),
+  latencyMs: LATENCY_SCHEMA,
   /** blend coefficients, where there are any */
-  coefficients?: number[];
-}
+  coefficients: z.array(z.number()).optional(),
+});
+export type Cell = z.infer<typeof CELL_SCHEMA>;
+
+const place = { x: z.number(), y: z.number() };
 
 /** A picture of a pool's clusters: the two principal components of points and centroids. */
-export interface ClusterMap {
-  points: Array<{ x: number; y: number; cluster: number; task: string }>;
-  centroids: Array<{ x: number; y: number }>;
-}
+const CLUSTER_MAP_SCHEMA = z.object({
+  points: z.array(z.object({ ...place, cluster: count, task: z.string() })),
+  centroids: z.array(z.object(place)),
+});
+export type ClusterMap = z.infer<typeof CLUSTER_MAP_SCHEMA>;
 
-export interface LoadCell {
-  key: string;
+/** By source: `all`, and each where both answered. */
+const bySource = z.record(z.string(), LATENCY_SCHEMA);
+
+export const LOAD_SCHEMA = z.object({
+  key: text,
   /** e.g. `closed, 8 clients` or `open, 4 requests/s` */
-  pattern: string;
-  device: string;
-  network: string;
-  completed: number;
-  failed: number;
+  pattern: z.string(),
+  device: z.string(),
+  network: z.string(),
+  completed: count,
+  failed: count,
   /** by error code */
-  failures: Record<string, number>;
-  seconds: number;
-  requestThroughput: number;
+  failures: z.record(z.string(), count),
+  seconds: notNegative,
+  requestThroughput: notNegative,
   /** tokens a second; null where the server does not count */
-  outputThroughput: number | null;
+  outputThroughput: notNegative.nullable(),
   /** requests a second within the given limits, and the limits; null where none were given */
-  goodput: number | null;
-  goodputLimits: Record<string, number>;
-  /** milliseconds; `all`, and split by source where both answered */
-  ttft: Record<string, LatencySummary>;
-  tpot: Record<string, LatencySummary>;
-  itl: Record<string, LatencySummary>;
-  e2e: Record<string, LatencySummary>;
-  serverShare: number;
+  goodput: notNegative.nullable(),
+  goodputLimits: z.record(z.string(), z.number()),
+  /** milliseconds */
+  ttft: bySource,
+  tpot: bySource,
+  itl: bySource,
+  e2e: bySource,
+  serverShare: part,
   /** from `usage`; null where the server does not count */
-  promptTokens: number | null;
-  completionTokens: number | null;
-}
+  promptTokens: notNegative.nullable(),
+  completionTokens: notNegative.nullable(),
+});
+export type LoadCell = z.infer<typeof LOAD_SCHEMA>;
 
-export interface RunManifest {
-  format: 'crayon-bench';
-  version: 1;
-  createdBy: string;
+export const MANIFEST_SCHEMA = z.object({
+  format: z.literal('crayon-bench'),
+  version: z.literal(1),
+  createdBy: z.string(),
   /** processor, threads, memory, Node, back end */
-  machine: string;
+  machine: z.string(),
   /** of the working tree, when it is one, with `-dirty` where it is */
-  commit: string | null;
-  seed: number;
-  started: string;
-  finished: string | null;
+  commit: z.string().nullable(),
+  seed: count,
+  started: date,
+  finished: date.nullable(),
   /** the configuration as it was used */
-  config: unknown;
-  base: { name: string; parameters: number; digest: string };
-  server: { name: string; baseUrl: string } | null;
-  pool: { N: number; r: number; embedding: string; centred: boolean; tau: number; parameters: number } | null;
-  clusters: ClusterMap | null;
+  config: z.unknown(),
+  base: z.object({ name: z.string(), parameters: notNegative, digest: z.string() }),
+  server: z.object({ name: z.string(), baseUrl: z.string() }).nullable(),
+  pool: z
+    .object({
+      N: whole(1),
+      r: whole(1),
+      embedding: z.string(),
+      centred: z.boolean(),
+      tau: z.number(),
+      parameters: notNegative,
+    })
+    .nullable(),
+  clusters: CLUSTER_MAP_SCHEMA.nullable(),
   /** cells that the configuration asks for, done or not */
-  plannedCells: number;
-}
+  plannedCells: count,
+});
+export type RunManifest = z.infer<typeof MANIFEST_SCHEMA>;
