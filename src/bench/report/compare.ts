@@ -2,35 +2,35 @@
 
 import { CrayonError } from '../../core/errors.js';
 import { groupBy } from '../../core/group-by.js';
-import { type BootstrapOptions, DEFAULT_RESAMPLES, type Interval, meanOverStrata } from '../../core/stats.js';
+import { DEFAULT_RESAMPLES, type Interval, mean, meanOverStrata } from '../../core/stats.js';
 import { strategyTitle } from '../strategies/names.js';
-import type { ScoringMethod } from '../types.js';
+import type { Cell, ScoringMethod } from '../types.js';
 import type { AnsweredCell, BenchRun } from './read.js';
-import { difference, figure, type ReportTable, table, text } from './table.js';
-import { compareText, pairedDifferences, type Series, seriesOf, type Unit, unitsOf } from './units.js';
+import type { ReportOptions } from './report.js';
+import { difference, figure, type ReportTable, table, text, when } from './table.js';
+import { compareText, pairedScores, type Series, seriesOf, unitsOf } from './units.js';
 import * as words from './words.js';
 
-export interface ComparedUser {
-  user: string;
+/** A user or a strategy in two runs; `difference` is this run less the other. */
+interface Compared {
   /** shared examples */
   examples: number;
-  /** this run, the other, and this less the other */
   here: number;
   there: number;
   difference: Interval;
 }
 
-export interface ComparedStrategy {
+export interface ComparedUser extends Compared {
+  user: string;
+}
+
+/** Means over the users, on shared examples only. */
+export interface ComparedStrategy extends Compared {
   strategy: string;
   title: string;
   /** what differs from the defaults, in words; empty for the main strategies */
   options: string;
   method: ScoringMethod;
-  examples: number;
-  /** means over the users, on shared examples only */
-  here: number;
-  there: number;
-  difference: Interval;
   users: ComparedUser[];
 }
 
@@ -43,155 +43,125 @@ export interface Comparison {
   remarks: string[];
 }
 
-export interface CompareOptions {
-  resamples?: number;
-  seed?: number;
-}
-
 /** @throws CrayonError `bench-invalid` when the runs share no example of a strategy */
 export function compareRuns(
   here: BenchRun,
   there: BenchRun,
-  { resamples = DEFAULT_RESAMPLES, seed = 0 }: CompareOptions = {},
+  { resamples = DEFAULT_RESAMPLES, seed = 0 }: ReportOptions = {},
 ): Comparison {
   const options = { resamples, seed };
-  const remarks = differingSetups(here, there);
   const units = unitsOf([...here.cells, ...there.cells]);
-  const [a, b] = [groupOf(here.cells), groupOf(there.cells)];
-  const left = new LeftOut();
-  const rows: ComparedStrategy[] = [];
-  for (const [key, own] of a) {
-    const others = b.get(key);
-    const name = nameOf(own[0]!);
-    if (others === undefined) {
-      left.here.push(name);
-      continue;
-    }
-    const otherSeries = seriesOf(others);
-    for (const series of seriesOf(own)) {
-      const other = otherSeries.find(({ method }) => method === series.method);
-      if (other === undefined) {
-        remarks.push(`${name}: judged by ${series.method} here and by ${otherSeries[0]!.method} there, not compared.`);
-        continue;
+  const [ours, theirs] = [groupsOf(here), groupsOf(there)];
+  const otherwiseJudged: string[] = [];
+  const usersLeft = new Set<string>();
+  let answersLeft = 0;
+
+  const compareSeries = ({ cell }: AnsweredCell, a: Series, b: Series): ComparedStrategy[] => {
+    const strata: number[][] = [];
+    const users = units.flatMap(({ id, title }): ComparedUser[] => {
+      const [all, others] = [a.scores.get(id), b.scores.get(id)];
+      if (all === undefined && others === undefined) return [];
+      const pairs = pairedScores(all, others);
+      if (pairs.length === 0) {
+        usersLeft.add(title);
+        return [];
       }
-      const row = compareSeries(own[0]!, series, other, units, options, left);
-      if (row !== null) rows.push(row);
-    }
-  }
-  for (const [key, others] of b) if (!a.has(key)) left.there.push(nameOf(others[0]!));
+      answersLeft += all!.size + others!.size - 2 * pairs.length;
+      strata.push(pairs.map(([x, y]) => x - y));
+      return [
+        {
+          user: title,
+          examples: pairs.length,
+          here: mean(pairs.map(([x]) => x)),
+          there: mean(pairs.map(([, y]) => y)),
+          difference: meanOverStrata(strata.slice(-1), options),
+        },
+      ];
+    });
+    if (users.length === 0) return [];
+    return [
+      {
+        strategy: cell.strategy,
+        title: strategyTitle(cell.strategy),
+        options: optionsOf(cell),
+        method: a.method,
+        examples: strata.flat().length,
+        here: mean(users.map((user) => user.here)),
+        there: mean(users.map((user) => user.there)),
+        difference: meanOverStrata(strata, options),
+        users,
+      },
+    ];
+  };
+
+  const rows = [...ours].flatMap(([key, cells]) => {
+    const others = seriesOf(theirs.get(key) ?? []);
+    return seriesOf(cells).flatMap((series) => {
+      const other = others.find(({ method }) => method === series.method);
+      if (other !== undefined) return compareSeries(cells[0]!, series, other);
+      const [instead] = others;
+      if (instead !== undefined) {
+        const judged = `judged by ${series.method} here and by ${instead.method} there, not compared.`;
+        otherwiseJudged.push(`${nameOf(cells)}: ${judged}`);
+      }
+      return [];
+    });
+  });
   if (rows.length === 0) {
     throw new CrayonError('bench-invalid', `${here.dir} and ${there.dir}: no strategy has an example in common`, {
       hint: 'Only runs on the same test examples, judged by the same method, can be compared.',
     });
   }
   rows.sort((x, y) => compareText(x.options, y.options) || y.here - x.here || compareText(x.strategy, y.strategy));
-  return { here: here.dir, there: there.dir, rows, remarks: [...remarks, ...left.sentences()] };
+  const missing = (from: ReturnType<typeof groupsOf>, of: typeof from) =>
+    [...of].filter(([key]) => !from.has(key)).map(([, cells]) => nameOf(cells));
+  const sentence = (what: string, names: readonly string[]) => when(names.length > 0, `${what}: ${names.join(', ')}.`);
+  const remarks = [
+    ...differingSetups(here, there),
+    ...otherwiseJudged,
+    ...sentence('Only in this run', missing(theirs, ours)),
+    ...sentence('Only in the other run', missing(ours, theirs)),
+    ...sentence('Users without shared examples, left out', [...usersLeft].sort()),
+    ...when(
+      answersLeft > 0,
+      `Reduced to the shared examples: ${answersLeft} answers, over all strategies, stand in one of the runs only.`,
+    ),
+  ];
+  return { here: here.dir, there: there.dir, rows, remarks };
 }
 
-function groupOf(cells: readonly AnsweredCell[]): Map<string, AnsweredCell[]> {
-  return groupBy(cells, ({ cell }) => JSON.stringify([cell.table, cell.strategy, optionsOf(cell.options)]));
+/** Cells of one strategy with the same options. */
+function groupsOf({ cells }: BenchRun): Map<string, AnsweredCell[]> {
+  return groupBy(cells, ({ cell }) => JSON.stringify([cell.table, cell.strategy, optionsOf(cell)]));
 }
 
-function optionsOf(options: AnsweredCell['cell']['options']): string {
+function optionsOf({ options }: Cell): string {
   return Object.keys(options)
     .sort()
     .map((name) => `${name} = ${options[name]}`)
     .join(', ');
 }
 
-function nameOf({ cell }: AnsweredCell): string {
-  const options = optionsOf(cell.options);
-  return options === '' ? strategyTitle(cell.strategy) : `${strategyTitle(cell.strategy)} (${options})`;
+function nameOf([first]: readonly AnsweredCell[]): string {
+  return titleWith(strategyTitle(first!.cell.strategy), optionsOf(first!.cell));
 }
 
-/** What could not be compared, gathered so that it is said once. */
-class LeftOut {
-  readonly here: string[] = [];
-  readonly there: string[] = [];
-  /** examples of compared strategies and users that one of the runs has alone */
-  examples = 0;
-  readonly users = new Set<string>();
-
-  sentences(): string[] {
-    const result: string[] = [];
-    if (this.here.length > 0) result.push(`Only in this run: ${this.here.join(', ')}.`);
-    if (this.there.length > 0) result.push(`Only in the other run: ${this.there.join(', ')}.`);
-    if (this.users.size > 0) {
-      result.push(`Users without shared examples, left out: ${[...this.users].sort().join(', ')}.`);
-    }
-    if (this.examples > 0) {
-      result.push(
-        `Reduced to the shared examples: ${this.examples} answers, over all strategies, stand in one of the runs only.`,
-      );
-    }
-    return result;
-  }
-}
-
-function compareSeries(
-  { cell }: AnsweredCell,
-  here: Series,
-  there: Series,
-  units: readonly Unit[],
-  options: BootstrapOptions,
-  left: LeftOut,
-): ComparedStrategy | null {
-  const users: ComparedUser[] = [];
-  const strata: number[][] = [];
-  for (const { id, title } of units) {
-    const [a, b] = [here.scores.get(id), there.scores.get(id)];
-    if (a === undefined && b === undefined) continue;
-    const differences = pairedDifferences(a, b);
-    if (differences.length === 0) {
-      left.users.add(title);
-      continue;
-    }
-    left.examples += a!.size + b!.size - 2 * differences.length;
-    const shared = [...a!.keys()].filter((example) => b!.has(example));
-    strata.push(differences);
-    users.push({
-      user: title,
-      examples: differences.length,
-      here: average(shared.map((example) => a!.get(example)!)),
-      there: average(shared.map((example) => b!.get(example)!)),
-      difference: meanOverStrata([differences], options),
-    });
-  }
-  if (users.length === 0) return null;
-  return {
-    strategy: cell.strategy,
-    title: strategyTitle(cell.strategy),
-    options: optionsOf(cell.options),
-    method: here.method,
-    examples: strata.reduce((sum, { length }) => sum + length, 0),
-    here: average(users.map((user) => user.here)),
-    there: average(users.map((user) => user.there)),
-    difference: meanOverStrata(strata, options),
-    users,
-  };
-}
-
-const average = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+const titleWith = (title: string, options: string) => (options === '' ? title : `${title} (${options})`);
 
 /** What else than the thing under test may explain a difference. */
 function differingSetups(here: BenchRun, there: BenchRun): string[] {
   const [a, b] = [here.manifest, there.manifest];
-  const remarks: string[] = [];
-  const say = (what: string, x: unknown, y: unknown) => {
-    if (x !== y) remarks.push(`Another ${what}: ${x ?? 'none'} here, ${y ?? 'none'} there.`);
-  };
-  if (a.base.digest !== b.base.digest) remarks.push(`Another base model: ${a.base.name} here, ${b.base.name} there.`);
-  say('server', a.server?.name, b.server?.name);
-  say('commit', a.commit, b.commit);
-  say('machine', a.machine, b.machine);
-  say('seed', a.seed, b.seed);
-  for (const [run, name] of [
-    [here, 'This run'],
-    [there, 'The other run'],
-  ] as const) {
-    if (!run.complete) remarks.push(`${name} is not finished.`);
-  }
-  return remarks;
+  const other = (what: string, x: unknown, y: unknown, isOther = x !== y) =>
+    when(isOther, `Another ${what}: ${x ?? 'none'} here, ${y ?? 'none'} there.`);
+  return [
+    ...other('base model', a.base.name, b.base.name, a.base.digest !== b.base.digest),
+    ...other('server', a.server?.name, b.server?.name),
+    ...other('commit', a.commit, b.commit),
+    ...other('machine', a.machine, b.machine),
+    ...other('seed', a.seed, b.seed),
+    ...when(!here.complete, 'This run is not finished.'),
+    ...when(!there.complete, 'The other run is not finished.'),
+  ];
 }
 
 /** Per strategy, then per strategy and user. */
@@ -199,9 +169,8 @@ export function compareTables({ there, rows, remarks }: Comparison): ReportTable
   const methods = [...new Set(rows.map((row) => row.method))];
   const title = `This run and ${there}`;
   const strategy = text('strategy', ({ title, options, method }: ComparedStrategy) =>
-    words.withMethod({ title: options === '' ? title : `${title} (${options})`, method }, methods),
+    words.withMethod({ title: titleWith(title, options), method }, methods),
   );
-  type Compared = Pick<ComparedUser, 'examples' | 'here' | 'there' | 'difference'>;
   const figures = [
     figure('examples', (row: Compared) => words.count(row.examples)),
     figure('this run', (row: Compared) => words.points(row.here)),

@@ -6,7 +6,6 @@ import {
   type HybridIntervals,
   hybridCurve,
   hybridIntervals,
-  type Routable,
   type SharePoint,
 } from '../../routing/calibrate/hybrid-curve.js';
 import { EDGES, SERVER, strategyTitle } from '../strategies/names.js';
@@ -15,59 +14,37 @@ import { heldOutScores, type RuleKind, type UserAnswers } from './calibrated-rul
 import type { AnsweredCell } from './read.js';
 import { exampleId, type Unit, unitId } from './units.js';
 
-/** Read off the answers, without any label. */
-const PLAIN_SIGNALS = ['confidence', 'scope', 'both'] as const;
-type PlainSignal = (typeof PLAIN_SIGNALS)[number];
-
-/** From rules that were fitted on held-out examples; the last two are controls, which say what the first two rest on. */
-const CALIBRATED_SIGNALS = {
-  calibrated: 'all-users',
-  'calibrated-user': 'per-user',
-  'user-alone': 'user',
-  'other-users': 'other-users',
-} as const satisfies Record<string, RuleKind>;
-type CalibratedSignal = keyof typeof CALIBRATED_SIGNALS;
-
-export type RoutingSignal = PlainSignal | CalibratedSignal;
-
-export const SIGNAL_TITLES: Readonly<Record<RoutingSignal, string>> = {
-  confidence: 'confidence',
-  scope: 'scope',
-  both: 'scope or confidence',
-  calibrated: 'calibrated',
-  'calibrated-user': 'calibrated per user',
-  'user-alone': 'control: user alone',
-  'other-users': 'control: other users',
-};
-
-/** In the order of the report. */
-export const ROUTING_SIGNALS = Object.keys(SIGNAL_TITLES) as RoutingSignal[];
-
-/** Stands in the tables, but has no curve in the picture. */
-export function isControl(signal: RoutingSignal): boolean {
-  return signal === 'user-alone' || signal === 'other-users';
-}
-
-export interface Pair {
-  edge: AnswerRecord;
-  server: AnswerRecord;
-}
-
 /**
- * Answers to the same examples, in the order of the edge's.
- *
- * @returns also how many of either side had no counterpart
+ * How queries may be routed, in the order of the report: by signals read off the answers without any label, then by rules
+ * that were fitted on held-out examples. The controls say what those rest on; they have no curve in the picture.
  */
-export function pairAnswers(
-  edge: readonly AnswerRecord[],
-  server: readonly AnswerRecord[],
-): { pairs: Pair[]; unpaired: number } {
-  const others = new Map(server.map((answer) => [exampleId(answer), answer]));
-  const pairs = edge.flatMap((answer) => {
-    const other = others.get(exampleId(answer));
-    return other === undefined ? [] : [{ edge: answer, server: other }];
-  });
-  return { pairs, unpaired: edge.length + server.length - 2 * pairs.length };
+const ROUTINGS = {
+  confidence: { title: 'confidence' },
+  scope: { title: 'scope' },
+  both: { title: 'scope or confidence' },
+  calibrated: { title: 'calibrated', rule: 'all-users' },
+  'calibrated-user': { title: 'calibrated per user', rule: 'per-user' },
+  'user-alone': { title: 'control: user alone', rule: 'user', isControl: true },
+  'other-users': { title: 'control: other users', rule: 'other-users', isControl: true },
+} as const satisfies Record<string, { title: string; rule?: RuleKind; isControl?: true }>;
+
+export type RoutingSignal = keyof typeof ROUTINGS;
+type PlainSignal = 'confidence' | 'scope' | 'both';
+
+export const ROUTING_SIGNALS = Object.keys(ROUTINGS) as RoutingSignal[];
+
+export function signalTitle(signal: RoutingSignal): string {
+  return ROUTINGS[signal].title;
+}
+
+export function isControl(signal: RoutingSignal): boolean {
+  return 'isControl' in ROUTINGS[signal];
+}
+
+/** Larger where the device should answer, or null where the signal has none; folds are drawn with the bootstrap's seed. */
+function scoresBy(signal: RoutingSignal, of: UserAnswers, seed: number): Float64Array | null {
+  const routing = ROUTINGS[signal];
+  return 'rule' in routing ? heldOutScores(of, routing.rule, seed) : routingScores(of.answers, signal as PlainSignal);
 }
 
 /**
@@ -125,14 +102,9 @@ export function headline(rows: readonly HybridRow[]): HybridRow {
   return rows.find(({ signal }) => signal === 'calibrated') ?? rows[0]!;
 }
 
-export interface HybridSection {
-  /** strategies in the order of EDGES, methods in that of the report, signals in that of ROUTING_SIGNALS */
-  rows: HybridRow[];
-  remarks: string[];
-}
-
 /**
- * One threshold for all users, every query counting alike. Of several seeds of a user the lowest is taken.
+ * One threshold for all users, every query counting alike. Of several seeds of a user the lowest is taken. Rows stand in the
+ * order of EDGES, of the report's methods, and of ROUTING_SIGNALS.
  *
  * @returns null when no strategy on the device and the server have answered the same examples by the same method
  */
@@ -141,66 +113,52 @@ export function hybridSection(
   units: readonly Unit[],
   methods: readonly ScoringMethod[],
   options: BootstrapOptions,
-): HybridSection | null {
+): { rows: HybridRow[]; remarks: string[] } | null {
   const rows: HybridRow[] = [];
   const remarks: string[] = [];
-  for (const edgeStrategy of EDGES) {
-    for (const method of methods) {
-      const paired = units.flatMap((unit) => {
-        const edge = lowestSeed(cells, unit, edgeStrategy, method);
-        const server = lowestSeed(cells, unit, SERVER, method);
-        if (edge === undefined || server === undefined) return [];
-        return [pairAnswers(edge.answers, server.answers)];
-      });
-      const strata = paired.map(({ pairs }) => pairs.length).filter((size) => size > 0);
-      const pairs = paired.flatMap((p) => p.pairs);
-      if (pairs.length === 0) continue;
-      const unpaired = paired.reduce((sum, p) => sum + p.unpaired, 0);
-      const title = strategyTitle(edgeStrategy);
-      if (unpaired > 0) {
-        remarks.push(`${title}: ${unpaired} answers have no counterpart on the other side and are left out.`);
+  for (const [edgeStrategy, method] of EDGES.flatMap((edge) => methods.map((m) => [edge, m] as const))) {
+    const answersOf = (strategy: string, unit: Unit): AnswerRecord[] =>
+      cells
+        .filter(({ cell }) => unitId(cell.user) === unit.id && cell.strategy === strategy && cell.method === method)
+        .sort((a, b) => a.cell.seed - b.cell.seed)[0]?.answers ?? [];
+    const title = strategyTitle(edgeStrategy);
+    const pairs: Array<{ edge: AnswerRecord; server: AnswerRecord; user: number }> = [];
+    const strata: number[] = [];
+    let unpaired = 0;
+    for (const unit of units) {
+      const edge = answersOf(edgeStrategy, unit);
+      const server = new Map(answersOf(SERVER, unit).map((answer) => [exampleId(answer), answer]));
+      if (edge.length === 0 || server.size === 0) continue;
+      const paired = edge.filter((answer) => server.has(exampleId(answer)));
+      unpaired += edge.length + server.size - 2 * paired.length;
+      if (paired.length === 0) continue;
+      for (const answer of paired) {
+        pairs.push({ edge: answer, server: server.get(exampleId(answer))!, user: strata.length });
       }
-      const answers = pairs.map(({ edge }) => edge);
-      const users = strata.flatMap((size, user) => new Array<number>(size).fill(user));
-      for (const [signal, scores] of signalScores({ answers, users }, options.seed)) {
-        if (scores === null) {
-          if (signal === 'confidence' || signal === 'scope') {
-            remarks.push(`${title}: not every answer has a ${signal}, so it cannot route.`);
-          }
-          continue;
+      strata.push(paired.length);
+    }
+    if (pairs.length === 0) continue;
+    if (unpaired > 0) {
+      remarks.push(`${title}: ${unpaired} answers have no counterpart on the other side and are left out.`);
+    }
+    const answered = { answers: pairs.map(({ edge }) => edge), users: pairs.map(({ user }) => user) };
+    for (const signal of ROUTING_SIGNALS) {
+      const scores = scoresBy(signal, answered, options.seed);
+      if (scores === null) {
+        if (signal === 'confidence' || signal === 'scope') {
+          remarks.push(`${title}: not every answer has a ${signal}, so it cannot route.`);
         }
-        const items: Routable[] = pairs.map(({ edge, server }, i) => ({
-          edge: edge.correct,
-          server: server.correct,
-          score: scores[i]!,
-        }));
-        const curve = hybridCurve(items);
-        const intervals = hybridIntervals(items, strata, options);
-        rows.push({ edgeStrategy, title, signal, method, users: strata.length, curve, intervals });
+        continue;
       }
+      const items = pairs.map(({ edge, server }, i) => ({
+        edge: edge.correct,
+        server: server.correct,
+        score: scores[i]!,
+      }));
+      const curve = hybridCurve(items);
+      const intervals = hybridIntervals(items, strata, options);
+      rows.push({ edgeStrategy, title, signal, method, users: strata.length, curve, intervals });
     }
   }
   return rows.length === 0 && remarks.length === 0 ? null : { rows, remarks };
-}
-
-/** Each signal with its scores, or null where it has none; folds are drawn with the bootstrap's seed. */
-function signalScores(of: UserAnswers, seed: number): Array<[RoutingSignal, Float64Array | null]> {
-  return [
-    ...PLAIN_SIGNALS.map((signal): [RoutingSignal, Float64Array | null] => [signal, routingScores(of.answers, signal)]),
-    ...Object.entries(CALIBRATED_SIGNALS).map(([signal, kind]): [RoutingSignal, Float64Array | null] => [
-      signal as CalibratedSignal,
-      heldOutScores(of, kind, seed),
-    ]),
-  ];
-}
-
-function lowestSeed(
-  cells: readonly AnsweredCell[],
-  unit: Unit,
-  strategy: string,
-  method: ScoringMethod,
-): AnsweredCell | undefined {
-  return cells
-    .filter(({ cell }) => unitId(cell.user) === unit.id && cell.strategy === strategy && cell.method === method)
-    .sort((a, b) => a.cell.seed - b.cell.seed)[0];
 }

@@ -1,10 +1,10 @@
 /** The tables of hybrid inference: what each way of routing recovers, at one share and at all of them. */
 
 import { groupBy } from '../../core/group-by.js';
-import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
 import { isCrayon, strategyTitle } from '../strategies/names.js';
 import { FOLDS } from './calibrated-rule.js';
-import { type HybridRow, oracleRecovered, ROUTING_SIGNALS, SIGNAL_TITLES } from './hybrid.js';
+import { type HybridRow, oracleRecovered, ROUTING_SIGNALS, signalTitle } from './hybrid.js';
+import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
 import type { Report } from './report.js';
 import { difference, figure, type ReportTable, table, text } from './table.js';
 import * as words from './words.js';
@@ -49,7 +49,7 @@ export function hybridSummaryTables({ hybrid, methods }: Report): ReportTable[] 
       },
       [...signals, 'oracle'],
       [
-        text('routed by', (signal) => (signal === 'oracle' ? signal : SIGNAL_TITLES[signal as HybridRow['signal']])),
+        text('routed by', (signal) => (signal === 'oracle' ? signal : signalTitle(signal as HybridRow['signal']))),
         ...columns,
       ],
     );
@@ -97,7 +97,7 @@ export function hybridTables(report: Report): ReportTable[][] {
         [
           line('random', curve.apgr === null ? '-' : '0.50', (s) => words.interval(shares[s]!.random)),
           ...rows.map((row) =>
-            line(SIGNAL_TITLES[row.signal], words.ratioInterval(row.intervals.apgr), (s) => {
+            line(signalTitle(row.signal), words.ratioInterval(row.intervals.apgr), (s) => {
               const { routed, overRandom } = row.intervals.shares[s]!;
               return { text: words.interval(routed), clear: overRandom.low > 0 };
             }),
@@ -116,8 +116,8 @@ export function hybridTables(report: Report): ReportTable[][] {
         },
         [
           ...rows.flatMap(({ signal, intervals: { shares: at } }) => [
-            line(`${SIGNAL_TITLES[signal]}: over random`, '', (s) => difference(at[s]!.overRandom)),
-            line(`${SIGNAL_TITLES[signal]}: gap recovered`, '', (s) => words.percentInterval(at[s]!.recovered)),
+            line(`${signalTitle(signal)}: over random`, '', (s) => difference(at[s]!.overRandom)),
+            line(`${signalTitle(signal)}: gap recovered`, '', (s) => words.percentInterval(at[s]!.recovered)),
           ]),
           line('oracle: gap recovered', '', (s) => wholePercent(oracleRecovered(intervals, shares[s]!))),
         ],

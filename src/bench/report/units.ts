@@ -4,8 +4,9 @@
  * more seeds make a steadier score and not more examples.
  */
 
-import { type BootstrapOptions, type Interval, meanOverStrata } from '../../core/stats.js';
-import type { AnswerRecord, ScoringMethod, UserInfo } from '../types.js';
+import { groupBy } from '../../core/group-by.js';
+import { type BootstrapOptions, type Interval, mean, meanOverStrata } from '../../core/stats.js';
+import { type AnswerRecord, type ScoringMethod, USER_KINDS, type UserInfo } from '../types.js';
 import type { AnsweredCell } from './read.js';
 
 export interface Unit extends UserInfo {
@@ -14,11 +15,14 @@ export interface Unit extends UserInfo {
   title: string;
 }
 
+/** Example -> score from 0 to 1. */
+export type Scores = ReadonlyMap<string, number>;
+
 export interface Series {
   method: ScoringMethod;
   cells: AnsweredCell[];
-  /** unit id -> example -> score from 0 to 1 */
-  scores: Map<string, Map<string, number>>;
+  /** by unit's id */
+  scores: ReadonlyMap<string, Scores>;
 }
 
 export function unitId({ name, k }: UserInfo): string {
@@ -33,45 +37,39 @@ export function exampleId({ id, promptHash }: AnswerRecord): string {
 /** Every user of the cells, in the order of kind and name. */
 export function unitsOf(cells: readonly AnsweredCell[]): Unit[] {
   const users = new Map(cells.map(({ cell }) => [unitId(cell.user), cell.user]));
-  const names = [...users.values()].map((user) => user.name);
-  const order = ['seen', 'seen-kind', 'unseen-kind', 'mixture'];
+  const byName = groupBy([...users.values()], ({ name }) => name);
+  const place = ({ kind }: UserInfo) => USER_KINDS.indexOf(kind);
   return [...users]
     .map(([id, user]) => {
-      const severalK = names.filter((name) => name === user.name).length > 1;
-      return { ...user, id, title: severalK ? `${user.name} (k = ${user.k})` : user.name };
+      const hasSeveralK = byName.get(user.name)!.length > 1;
+      return { ...user, id, title: hasSeveralK ? `${user.name} (k = ${user.k})` : user.name };
     })
-    .sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind) || compareText(a.name, b.name) || a.k - b.k);
+    .sort((a, b) => place(a) - place(b) || compareText(a.name, b.name) || a.k - b.k);
 }
 
+/** By code units: the same order everywhere, whatever the language of the machine. */
 export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** One series for each method among the cells of one strategy: methods are never averaged together. */
 export function seriesOf(cells: readonly AnsweredCell[]): Series[] {
-  const methods = [...new Set(cells.map(({ cell }) => cell.method))].sort();
-  return methods.map((method) => {
-    const own = cells.filter(({ cell }) => cell.method === method);
-    const found = new Map<string, Map<string, number[]>>();
-    for (const { cell, answers } of own) {
-      const id = unitId(cell.user);
-      const examples = found.get(id) ?? new Map<string, number[]>();
-      found.set(id, examples);
-      for (const answer of answers) {
-        const example = exampleId(answer);
-        const scores = examples.get(example) ?? [];
-        examples.set(example, scores);
-        scores.push(answer.correct);
-      }
-    }
-    const scores = new Map(
-      [...found].map(([id, examples]) => [
-        id,
-        new Map([...examples].map(([e, all]) => [e, all.reduce((a, b) => a + b, 0) / all.length])),
-      ]),
-    );
-    return { method, cells: own, scores };
-  });
+  return [...groupBy(cells, ({ cell }) => cell.method).values()]
+    .map((judged) => ({ method: judged[0]!.cell.method, cells: judged, scores: scoresOf(judged) }))
+    .sort((a, b) => compareText(a.method, b.method));
+}
+
+function scoresOf(cells: readonly AnsweredCell[]): Series['scores'] {
+  const byUnit = groupBy(cells, ({ cell }) => unitId(cell.user));
+  return new Map(
+    [...byUnit].map(([id, ofUnit]) => {
+      const byExample = groupBy(
+        ofUnit.flatMap(({ answers }) => answers),
+        exampleId,
+      );
+      return [id, new Map([...byExample].map(([example, all]) => [example, mean(all.map((a) => a.correct))]))];
+    }),
+  );
 }
 
 export interface Estimate extends Interval {
@@ -81,35 +79,31 @@ export interface Estimate extends Interval {
 
 /** Mean over the units of each one's accuracy, or null without units. */
 export function accuracyOf(series: Series, units: readonly Unit[], options: BootstrapOptions): Estimate | null {
-  const strata = units.flatMap(({ id }) => {
-    const scores = series.scores.get(id);
-    return scores === undefined ? [] : [[...scores.values()]];
-  });
-  return estimate(strata, options);
+  return estimate(
+    units.map(({ id }) => [...(series.scores.get(id)?.values() ?? [])]),
+    options,
+  );
 }
 
 /** Mean over the shared units of a - b on the shared examples of each, or null where they share none. */
 export function differenceOf(a: Series, b: Series, units: readonly Unit[], options: BootstrapOptions): Estimate | null {
-  const strata = units.flatMap(({ id }) => {
-    const differences = pairedDifferences(a.scores.get(id), b.scores.get(id));
-    return differences.length === 0 ? [] : [differences];
-  });
-  return estimate(strata, options);
+  return estimate(
+    units.map(({ id }) => pairedScores(a.scores.get(id), b.scores.get(id)).map(([x, y]) => x - y)),
+    options,
+  );
 }
 
-export function pairedDifferences(
-  a: ReadonlyMap<string, number> | undefined,
-  b: ReadonlyMap<string, number> | undefined,
-): number[] {
-  if (a === undefined || b === undefined) return [];
-  return [...a].flatMap(([example, score]) => {
+/** Scores of the examples that both have. */
+export function pairedScores(a: Scores = new Map(), b: Scores = new Map()): Array<[number, number]> {
+  return [...a].flatMap(([example, score]): Array<[number, number]> => {
     const other = b.get(example);
-    return other === undefined ? [] : [score - other];
+    return other === undefined ? [] : [[score, other]];
   });
 }
 
-function estimate(strata: number[][], options: BootstrapOptions): Estimate | null {
+/** Over units that have any value. */
+function estimate(all: readonly number[][], options: BootstrapOptions): Estimate | null {
+  const strata = all.filter(({ length }) => length > 0);
   if (strata.length === 0) return null;
-  const examples = strata.reduce((sum, { length }) => sum + length, 0);
-  return { ...meanOverStrata(strata, options), users: strata.length, examples };
+  return { ...meanOverStrata(strata, options), users: strata.length, examples: strata.flat().length };
 }

@@ -1,7 +1,7 @@
 /** The report's pictures with what they say in words. */
 
 import { isCrayon, isReference, SERVER } from '../../strategies/names.js';
-import { type HybridRow, headline, SIGNAL_TITLES } from '../hybrid.js';
+import { type HybridRow, headline, signalTitle } from '../hybrid.js';
 import { shape } from '../plots/axis.js';
 import { clusterPlot, drawnPoints, taskMarks, taskShape } from '../plots/clusters.js';
 import { curveNames, curvePlot } from '../plots/curve.js';
@@ -62,7 +62,7 @@ export function hybridFigure(rows: readonly HybridRow[]): Markup {
   const { curve, users, title } = rows[0]!;
   const says = what(
     `${title} on the device; ${basis(users, curve.examples)}.`,
-    `Queries go to the server in the order of a routing signal; bars are the 95 % intervals of “${SIGNAL_TITLES[headline(rows).signal]}”.`,
+    `Queries go to the server in the order of a routing signal; bars are the 95 % intervals of “${signalTitle(headline(rows).signal)}”.`,
     curve.apgr === null ? 'The server is no better, so there is no gap to recover.' : '',
   );
   const names = curveNames(rows).map(({ className, text }) => ({

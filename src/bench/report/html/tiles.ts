@@ -3,7 +3,7 @@
 import { groupBy } from '../../../core/group-by.js';
 import type { Interval } from '../../../core/stats.js';
 import { compareReferences, isCrayon, strategyTitle } from '../../strategies/names.js';
-import { type HybridRow, headline, oracleRecovered, SIGNAL_TITLES } from '../hybrid.js';
+import { type HybridRow, headline, oracleRecovered, signalTitle } from '../hybrid.js';
 import type { Report } from '../report.js';
 import { atHeadlineShare } from '../tables-hybrid.js';
 import * as words from '../words.js';
@@ -63,7 +63,7 @@ function hybridTiles({ hybrid, methods }: Report): Markup[] {
     ];
     return [
       tile(
-        `${row.title}, ${SIGNAL_TITLES[row.signal]}: gap to the server recovered at ${words.percent(at.share)} server share`,
+        `${row.title}, ${signalTitle(row.signal)}: gap to the server recovered at ${words.percent(at.share)} server share`,
         whole(recovered.estimate),
         '%',
         `95 %: ${whole(recovered.low)} to ${whole(recovered.high)}`,

@@ -1,7 +1,7 @@
 /** Accuracy against server share: the routed curves, random routing with its spread, the oracle. */
 
 import { html, type Markup } from '../html/markup.js';
-import { type HybridRow, headline, isControl, SIGNAL_TITLES } from '../hybrid.js';
+import { type HybridRow, headline, isControl, signalTitle } from '../hybrid.js';
 import * as words from '../words.js';
 import { accuracyRange, inHundredths, linearScale, picture, xAxis, yAxis } from './axis.js';
 
@@ -13,7 +13,7 @@ export function curveNames(rows: readonly HybridRow[]): Array<{ className: strin
   const withApgr = (name: string, apgr: number | null) => (apgr === null ? name : `${name}: APGR ${apgr.toFixed(2)}`);
   const random = withApgr('random, and 95 % of its outcomes', curve.apgr === null ? null : 0.5);
   return [
-    ...drawn(rows).map((row) => ({ className: row.signal, text: withApgr(SIGNAL_TITLES[row.signal], row.curve.apgr) })),
+    ...drawn(rows).map((row) => ({ className: row.signal, text: withApgr(signalTitle(row.signal), row.curve.apgr) })),
     { className: 'oracle', text: withApgr('oracle', curve.oracleApgr) },
     { className: 'random', text: random },
   ];
