@@ -8,28 +8,26 @@ import { type Cell, type ScoringMethod, USER_KINDS, type UserKind } from '../typ
 import type { AnsweredCell } from './read.js';
 import { accuracyOf, compareText, differenceOf, type Estimate, type Series, seriesOf, type Unit } from './units.js';
 
+const COSTS = [
+  ...(['accuracyNorm', 'loss', 'customisationMs', 'bytesToServer', 'adapterBytes', 'adapterParameters'] as const),
+  ...(['serverShare', 'costPer1000'] as const),
+];
+
 /** Means over cells; what one of them does not have is left out, and null where none has it. */
-function costsOf(cells: readonly AnsweredCell[]) {
-  const average = <T extends number | null>(of: (cell: Cell) => T): number | Extract<T, null> => {
-    const values = cells.map(({ cell }) => of(cell)).filter((value) => value !== null);
-    return values.length === 0 ? (null as Extract<T, null>) : mean(values);
-  };
-  // Percentiles too, since users differ in the length of their prompts.
-  const latency = meanOfSummaries(cells.map(({ cell }) => cell.latencyMs));
-  return {
-    accuracyNorm: average((cell) => cell.accuracyNorm),
-    loss: average((cell) => cell.loss),
-    customisationMs: average((cell) => cell.customisationMs),
-    bytesToServer: average((cell) => cell.bytesToServer),
-    adapterBytes: average((cell) => cell.adapterBytes),
-    adapterParameters: average((cell) => cell.adapterParameters),
-    serverShare: average((cell) => cell.serverShare),
-    costPer1000: average((cell) => cell.costPer1000),
-    latencyP50: latency.p50,
-    latencyP95: latency.p95,
-  };
+export interface Costs extends Pick<Cell, (typeof COSTS)[number]> {
+  latencyP50: number;
+  latencyP95: number;
 }
-export type Costs = ReturnType<typeof costsOf>;
+
+function costsOf(cells: readonly AnsweredCell[]): Costs {
+  const means = COSTS.map((key) => {
+    const values = cells.map(({ cell }) => cell[key]).filter((value) => value !== null);
+    return [key, values.length === 0 ? null : mean(values)];
+  });
+  // Percentiles too, since users differ in the length of their prompts.
+  const { p50, p95 } = meanOfSummaries(cells.map(({ cell }) => cell.latencyMs));
+  return { ...(Object.fromEntries(means) as Pick<Cell, (typeof COSTS)[number]>), latencyP50: p50, latencyP95: p95 };
+}
 
 export interface StrategyRow extends Costs {
   strategy: string;

@@ -34,7 +34,7 @@ export function hybridSummaryTables({ hybrid, methods }: Report): ReportTable[] 
       const oracle = oracleRecovered(ofEdge[0]!.intervals, atHeadlineShare(ofEdge[0]!));
       return [
         figure(`${ofEdge[0]!.title}: gap recovered`, (signal: string) => {
-          if (signal === 'oracle') return wholePercent(oracle);
+          if (signal === 'oracle') return percentOrDash(oracle);
           const at = point(signal);
           return at === undefined ? '-' : words.percentInterval(at.recovered);
         }),
@@ -119,7 +119,7 @@ export function hybridTables(report: Report): ReportTable[][] {
             line(`${signalTitle(signal)}: over random`, '', (s) => difference(at[s]!.overRandom)),
             line(`${signalTitle(signal)}: gap recovered`, '', (s) => words.percentInterval(at[s]!.recovered)),
           ]),
-          line('oracle: gap recovered', '', (s) => wholePercent(oracleRecovered(intervals, shares[s]!))),
+          line('oracle: gap recovered', '', (s) => percentOrDash(oracleRecovered(intervals, shares[s]!))),
         ],
         [titled, ...atShares],
       ),
@@ -127,6 +127,6 @@ export function hybridTables(report: Report): ReportTable[][] {
   });
 }
 
-function wholePercent(part: number): string {
-  return Number.isNaN(part) ? '-' : `${(100 * part).toFixed(0)} %`;
+function percentOrDash(part: number): string {
+  return Number.isNaN(part) ? '-' : `${words.wholePercent(part)} %`;
 }

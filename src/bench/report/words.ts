@@ -28,32 +28,27 @@ export function signedPoints(share: number): string {
   return share > 0 ? `+${text}` : text.replace('-', '−');
 }
 
-/** "62.3 [59.1, 65.4]" */
-export function interval({ estimate, low, high }: Interval): string {
-  return `${points(estimate)} [${points(low)}, ${points(high)}]`;
-}
+/** An estimate with its interval, such as "62.3 [59.1, 65.4]"; a dash where there is no number. */
+const bracketed =
+  (text: (x: number) => string, unit = '') =>
+  ({ estimate, low, high }: Interval): string =>
+    Number.isFinite(estimate) ? `${text(estimate)}${unit} [${text(low)}, ${text(high)}]` : '-';
 
+/** 0.643 -> "64" */
+export const wholePercent = (part: number): string => (100 * part).toFixed(0).replace('-', '−');
+
+/** "62.3 [59.1, 65.4]" */
+export const interval = bracketed(points);
 /** "+3.9 [+0.8, +7.1]" */
-export function signedInterval({ estimate, low, high }: Interval): string {
-  return `${signedPoints(estimate)} [${signedPoints(low)}, ${signedPoints(high)}]`;
-}
+export const signedInterval = bracketed(signedPoints);
+/** "0.78 [0.71, 0.84]" */
+export const ratioInterval = bracketed((x) => x.toFixed(2));
+/** "64 % [48, 81]" */
+export const percentInterval = bracketed(wholePercent, ' %');
 
 /** Whether a difference's interval leaves out zero. */
 export function isClear({ low, high }: Interval): boolean {
   return low > 0 || high < 0;
-}
-
-/** "0.78 [0.71, 0.84]"; a dash where there is no number. */
-export function ratioInterval({ estimate, low, high }: Interval): string {
-  if (!Number.isFinite(estimate)) return '-';
-  return `${estimate.toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]`;
-}
-
-/** "64 % [48, 81]"; a dash where there is no gap. */
-export function percentInterval({ estimate, low, high }: Interval): string {
-  if (!Number.isFinite(estimate)) return '-';
-  const whole = (x: number) => (100 * x).toFixed(0).replace('-', '−');
-  return `${whole(estimate)} % [${whole(low)}, ${whole(high)}]`;
 }
 
 export function percent(share: number): string {

@@ -73,6 +73,7 @@ export function hybridFigure(rows: readonly HybridRow[]): Markup {
 }
 
 export function latencyFigure({ latency, users }: Report): Markup {
+  if (latency.length === 0) return NOTHING;
   const answers = latency.reduce((sum, { box }) => sum + (box.count ?? 0), 0);
   const boxes = latency.some(({ box }) => box.lower !== null);
   const summaries = latency.some(({ box }) => box.lower === null);

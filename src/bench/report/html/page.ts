@@ -6,7 +6,7 @@
 import { isCrayon } from '../../strategies/names.js';
 import { type Comparison, compareTables } from '../compare.js';
 import type { Report } from '../report.js';
-import type { ReportTable } from '../table.js';
+import { type ReportTable, when } from '../table.js';
 import * as tables from '../tables.js';
 import { hybridGroups, hybridSummaryTables, hybridTables } from '../tables-hybrid.js';
 import { visible, withMethod } from '../words.js';
@@ -14,12 +14,6 @@ import * as figures from './figures.js';
 import { html, type Markup, NOTHING } from './markup.js';
 import { STYLE } from './style.js';
 import { tiles } from './tiles.js';
-
-interface Section {
-  id: string;
-  title: string;
-  content: Markup;
-}
 
 /** @param comparison with another run, put after the strategies */
 export function reportHtml(report: Report, comparison: Comparison | null = null): string {
@@ -32,98 +26,93 @@ export function reportHtml(report: Report, comparison: Comparison | null = null)
   return `<!doctype html>\n<html lang="en"><head>${head.text}<style>${STYLE}</style></head><body>${body.text}</body></html>\n`;
 }
 
-function lead({ manifest }: Report): Markup {
-  const { base, server, pool, machine } = manifest;
-  const parts = [base.name];
-  if (pool !== null) parts.push(`pool of ${pool.N} base LoRAs`);
-  if (server !== null) parts.push(`server ${server.name}`);
+function lead({ manifest: { base, server, pool, machine } }: Report): Markup {
+  const parts = [
+    base.name,
+    ...when(pool !== null, `pool of ${pool?.N} base LoRAs`),
+    ...when(server !== null, `server ${server?.name}`),
+  ];
   return html`<p class="lead">${parts.join(' · ')}<br>${machine}</p>`;
 }
 
-function sectionsOf(report: Report, comparison: Comparison | null): Section[] {
-  const sections: Section[] = [];
-  const add = (id: string, title: string, ...content: Array<Markup | null>) => {
-    const parts = content.filter((part) => part !== null && part.text !== '');
-    if (parts.length > 0) sections.push({ id, title, content: html`${parts as Markup[]}` });
-  };
-  const { strategies, users, hybrid, latency, coefficients } = report;
-  add('strategies', 'Accuracy by strategy', ...strategyContent(report));
-  if (comparison !== null) add('comparison', 'Comparison', ...comparedContent(comparison));
-  if (hybrid !== null) add('hybrid', 'Hybrid: accuracy against server share', ...hybridContent(report));
-  add('routed', 'Hybrid as it was routed', tableHtml(tables.routedTable(report)));
-  if (users.length > 1 && strategies.length > 0) {
-    const full = html`<details><summary>The same as a table, with kinds and tasks</summary>${tableHtml(tables.userTable(report))}</details>`;
-    add('users', 'Each user', figures.userFigure(report), full);
-  }
-  add('costs', 'What it costs', tableHtml(tables.costTable(report)));
-  if (latency.length > 0) add('latency', 'Latency', figures.latencyFigure(report));
-  add('ablation', 'Ablation, one option at a time', tableHtml(tables.ablationTable(report)));
-  add('conditions', 'Devices and networks', tableHtml(tables.conditionsTable(report)));
-  add('load', 'Load', tableHtml(tables.loadTable(report)), captioned(tables.loadTimesTable(report)));
-  if (coefficients.length > 0) {
-    add('coefficients', 'Coefficients of the blends', ...coefficientContent(report));
-  }
-  if (report.clusters !== null) add('clusters', "Map of the pool's clusters", figures.clusterFigure(report));
-  add('run', 'The run', aboutRun(report));
-  return sections;
+/** In reading order; one without content is left out. */
+function sectionsOf(report: Report, comparison: Comparison | null) {
+  const section = (id: string, title: string, ...content: Markup[]) => ({ id, title, content });
+  return [
+    section('strategies', 'Accuracy by strategy', ...strategyContent(report)),
+    section('comparison', 'Comparison', ...comparedContent(comparison)),
+    section('hybrid', 'Hybrid: accuracy against server share', ...hybridContent(report)),
+    section('routed', 'Hybrid as it was routed', tableHtml(tables.routedTable(report))),
+    section('users', 'Each user', ...userContent(report)),
+    section('costs', 'What it costs', tableHtml(tables.costTable(report))),
+    section('latency', 'Latency', figures.latencyFigure(report)),
+    section('ablation', 'Ablation, one option at a time', tableHtml(tables.ablationTable(report))),
+    section('conditions', 'Devices and networks', tableHtml(tables.conditionsTable(report))),
+    section('load', 'Load', tableHtml(tables.loadTable(report)), captioned(tables.loadTimesTable(report))),
+    section('coefficients', 'Coefficients of the blends', ...coefficientContent(report)),
+    section('clusters', "Map of the pool's clusters", figures.clusterFigure(report)),
+    section('run', 'The run', ...aboutRun(report)),
+  ].filter(({ content }) => content.some(({ text }) => text !== ''));
+}
+
+function folded(summary: string, ...content: Markup[]): Markup {
+  return html`<details><summary>${summary}</summary>${content}</details>`;
 }
 
 /** A picture and its tables for each method of scoring. */
 function strategyContent(report: Report): Markup[] {
-  const all = tables.accuracyTables(report);
   return report.methods.flatMap((method) => {
     const rows = report.strategies.filter((row) => row.method === method);
-    if (rows.length === 0) return [];
-    const own = all.filter(({ id }) => id.endsWith(`-${method}`));
-    const several = report.methods.length > 1;
-    const [first, ...rest] = own;
-    return [
-      several ? html`<h3>${first!.title}</h3>` : NOTHING,
-      figures.accuracyFigure(rows),
-      tableHtml(first!),
-      ...rest.map(captioned),
-    ];
+    const [accuracy, ...others] = tables.accuracyTables(report).filter(({ id }) => id.endsWith(`-${method}`));
+    if (accuracy === undefined) return [];
+    const title = report.methods.length > 1 ? html`<h3>${accuracy.title}</h3>` : NOTHING;
+    return [title, figures.accuracyFigure(rows), tableHtml(accuracy), ...others.map(captioned)];
   });
 }
 
-function comparedContent(comparison: Comparison): Markup[] {
+function comparedContent(comparison: Comparison | null): Markup[] {
+  if (comparison === null) return [];
   const [strategies, users] = compareTables(comparison).map(captioned);
-  return [strategies!, html`<details><summary>User by user</summary>${users!}</details>`];
+  return [strategies!, folded('User by user', users!)];
+}
+
+function userContent(report: Report): Markup[] {
+  if (report.users.length < 2 || report.strategies.length === 0) return [];
+  const table = tableHtml(tables.userTable(report));
+  return [figures.userFigure(report), folded('The same as a table, with kinds and tasks', table)];
 }
 
 /** Crayon's in full, those of the strategies beside it folded. */
 function coefficientContent({ coefficients, clusterTasks }: Report): Markup[] {
-  const own = coefficients.filter(({ strategy }) => isCrayon(strategy));
-  const others = coefficients.filter((map) => !own.includes(map));
   const draw = (maps: typeof coefficients) => maps.map((map) => figures.coefficientFigure(map, clusterTasks));
-  if (own.length === 0 || others.length === 0) return draw(coefficients);
-  return [...draw(own), html`<details><summary>Other strategies</summary>${draw(others)}</details>`];
+  const crayons = coefficients.filter(({ strategy }) => isCrayon(strategy));
+  const others = coefficients.filter(({ strategy }) => !isCrayon(strategy));
+  if (crayons.length === 0 || others.length === 0) return draw(coefficients);
+  return [...draw(crayons), folded('Other strategies', ...draw(others))];
 }
 
 /** The summaries, then Crayon's fixed blend and its per-query gate by the main method; what is beside them is folded. */
 function hybridContent(report: Report): Markup[] {
   const groups = hybridGroups(report);
-  const all = hybridTables(report);
-  if (groups.length === 0) return report.hybrid!.remarks.map((remark) => html`<p class="what">${remark}</p>`);
+  if (groups.length === 0) return (report.hybrid?.remarks ?? []).map((remark) => html`<p class="what">${remark}</p>`);
+  const numbers = hybridTables(report).map((ofGroup) => ofGroup.map(captioned));
   const drawn = groups.map((rows, i) => {
     const { edgeStrategy, method } = rows[0]!;
-    const name = html`${withMethod(rows[0]!, report.methods)} on the device`;
+    const name = `${withMethod(rows[0]!, report.methods)} on the device`;
     const picture = figures.hybridFigure(rows);
-    const numbers = html`${all[i]!.map(captioned)}`;
     const isOpen = i === 0 || (isCrayon(edgeStrategy) && method === report.methods[0]);
-    return isOpen
-      ? html`<h3>${name}</h3>${picture}<details><summary>The same as tables, at other shares too</summary>${numbers}</details>`
-      : html`<details><summary>${name}</summary>${picture}${numbers}</details>`;
+    if (!isOpen) return folded(name, picture, ...numbers[i]!);
+    return html`<h3>${name}</h3>${picture}${folded('The same as tables, at other shares too', ...numbers[i]!)}`;
   });
   return [...hybridSummaryTables(report).map(captioned), ...drawn];
 }
 
-function aboutRun(report: Report): Markup {
+function aboutRun(report: Report): Markup[] {
   const rows = tables.facts(report).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`);
   const config = JSON.stringify(report.manifest.config, null, 2) ?? '';
   // Line by line: a line break is the one control character that belongs here.
   const lines = config.split('\n').map((line, i) => html`${i === 0 ? '' : NEWLINE}${visible(line)}`);
-  return html`<dl>${rows}</dl><details><summary>Configuration</summary><pre>${lines}</pre></details>`;
+  return [html`<dl>${rows}</dl>`, folded('Configuration', html`<pre>${lines}</pre>`)];
 }
 
 const NEWLINE: Markup = html`

@@ -71,27 +71,21 @@ svg text { font-family: inherit; font-size: 13px; fill: var(--ink); }
 svg .value { font-weight: 600; font-variant-numeric: tabular-nums; text-anchor: end; transform: translate(54px, 4.5px); }
 .rows .label { text-anchor: end; transform: translate(-14px, 4.5px); }
 .row .interval { stroke-width: 3; stroke-linecap: round; opacity: .55; }
-.row.other .interval { stroke: var(--other); } .row.other .dot { fill: var(--other); }
-.row.reference .interval { stroke: var(--reference); } .row.reference .dot { fill: var(--reference); }
-.row.crayon .interval { stroke: var(--accent); } .row.crayon .dot { fill: var(--accent); }
-.row.server .interval { stroke: var(--server); } .row.server .dot { fill: var(--server); }
+.other, .random { --hue: var(--other); } .reference, .oracle, .box { --hue: var(--reference); } .crayon, .confidence { --hue: var(--accent); }
+.server, .calibrated, .in_cloud { --hue: var(--server); } .scope { --hue: var(--scope); } .both { --hue: var(--both); } .calibrated-user { --hue: var(--t5); }
+.interval, .curve, .mark line, .box line { stroke: var(--hue); } .dot, .mark circle, .box circle { fill: var(--hue); }
 .row.crayon .label, .row.crayon .value { fill: var(--accent); font-weight: 650; }
-.row .part { fill: var(--card); stroke: var(--other); stroke-width: 1.3; }
-.row.crayon .part { stroke: var(--accent); } .row.server .part { stroke: var(--server); } .row.reference .part { stroke: var(--reference); }
+.row .part { fill: var(--card); stroke: var(--hue); stroke-width: 1.3; }
 .marks .part { fill: none; stroke: var(--muted); stroke-width: 1.3; }
 .curve { fill: none; stroke-width: 2; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
-.curve.confidence, .mark.confidence line { stroke: var(--accent); } .curve.scope, .mark.scope line { stroke: var(--scope); }
-.curve.both, .mark.both line { stroke: var(--both); }
-.curve.calibrated, .mark.calibrated line { stroke: var(--server); } .curve.calibrated-user { stroke: var(--t5); stroke-dasharray: 12 4; }
-.curve.confidence { stroke-width: 2.2; } .curve.calibrated { stroke-width: 3; }
-.curve.scope { stroke-dasharray: 7 3; } .curve.both { stroke-dasharray: 10 3 2 3; }
-.curve.oracle { stroke: var(--reference); stroke-dasharray: 2 4; stroke-linecap: round; } .curve.random { stroke: var(--other); stroke-width: 1.6; }
+.curve.confidence { stroke-width: 2.2; } .curve.calibrated { stroke-width: 3; } .curve.random { stroke-width: 1.6; }
+.curve.scope { stroke-dasharray: 7 3; } .curve.both { stroke-dasharray: 10 3 2 3; } .curve.calibrated-user { stroke-dasharray: 12 4; }
+.curve.oracle { stroke-dasharray: 2 4; stroke-linecap: round; }
 .band { fill: var(--other); opacity: .2; }
 .level { stroke: var(--muted); stroke-width: 1; stroke-dasharray: 3 4; } svg .end { fill: var(--muted); font-size: 12px; }
 .mark line { stroke-width: 2; } .mark circle { stroke: var(--card); stroke-width: 1.5; }
-.mark.confidence circle { fill: var(--accent); } .mark.scope circle { fill: var(--scope); } .mark.both circle { fill: var(--both); } .mark.calibrated circle { fill: var(--server); }
-.box line { stroke: var(--reference); stroke-width: 1.3; } .box rect { fill: var(--other); } .box circle { fill: var(--reference); }
-.box line.median { stroke: var(--card); stroke-width: 2; } .box line.alone { stroke-width: 3; } .box.in_cloud rect { fill: var(--server); } .box.in_cloud line { stroke: var(--server); } .box.in_cloud circle { fill: var(--server); } .box.in_cloud line.median { stroke: var(--card); }
+.box line { stroke-width: 1.3; } .box rect { fill: var(--other); } .box.in_cloud rect { fill: var(--server); }
+.box line.median { stroke: var(--card); stroke-width: 2; } .box line.alone { stroke-width: 3; }
 .heat rect { stroke: var(--card); stroke-width: 2; } .heat .column { transform: rotate(-36deg); } .heat .label { overflow: hidden; }
 .heat .none, .heat .ground { fill: var(--faint); } .heat .positive { fill: var(--accent); } .heat .negative { fill: var(--server); }
 .heat .high { fill: var(--on); } .heat .middle { fill: var(--on-middle); } .heat .figure { font-size: 11.5px; font-variant-numeric: tabular-nums; }

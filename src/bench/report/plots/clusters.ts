@@ -1,5 +1,6 @@
 /** The pool's clusters in two dimensions: training examples coloured by task, centroids numbered. */
 
+import { groupBy } from '../../../core/group-by.js';
 import { createRandom } from '../../../core/random.js';
 import type { ClusterMap } from '../../types.js';
 import { html, type Markup } from '../html/markup.js';
@@ -20,11 +21,10 @@ export interface TaskMark {
 
 /** Every task with its mark, the most frequent first. */
 export function taskMarks({ points }: ClusterMap): TaskMark[] {
-  const counts = new Map<string, number>();
-  for (const { task } of points) counts.set(task, (counts.get(task) ?? 0) + 1);
-  return [...counts]
-    .sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1))
-    .map(([task, n], index) => ({ task, points: n, index }));
+  return [...groupBy(points, ({ task }) => task)]
+    .map(([task, { length }]) => ({ task, points: length }))
+    .sort((a, b) => b.points - a.points || (a.task < b.task ? -1 : 1))
+    .map((mark, index) => ({ ...mark, index }));
 }
 
 /** The same points every time: a seeded draw where there are too many. */
