@@ -1,12 +1,12 @@
 /** Everything that a report says, computed once; the terminal, Markdown and HTML only arrange it. */
 
 import { groupBy } from '../../core/group-by.js';
+import { DEFAULT_RESAMPLES } from '../../core/stats.js';
 import { latencyBox, meanOfSummaries } from '../latency.js';
 import { strategyTitle } from '../strategies/names.js';
 import type { Cell, ClusterMap, ScoringMethod } from '../types.js';
 import { hybridSection } from './hybrid.js';
 import type { AnsweredCell, BenchRun } from './read.js';
-import { DEFAULT_RESAMPLES } from '../../core/stats.js';
 import { optionRows, type StrategyRow, strategyRows } from './strategies.js';
 import { type Unit, unitsOf } from './units.js';
 import { withMethod } from './words.js';

@@ -1,10 +1,10 @@
 /** The tables of hybrid inference: what each way of routing recovers, at one share and at all of them. */
 
 import { groupBy } from '../../core/group-by.js';
+import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
 import { isCrayon, strategyTitle } from '../strategies/names.js';
 import { FOLDS } from './calibrated-rule.js';
 import { type HybridRow, oracleRecovered, ROUTING_SIGNALS, signalTitle } from './hybrid.js';
-import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
 import type { Report } from './report.js';
 import { difference, figure, type ReportTable, table, text } from './table.js';
 import * as words from './words.js';
