@@ -1,4 +1,4 @@
-/** Two runs side by side: the same strategy on the same examples of the same user, differences paired by example; and as tables. */
+/** Two runs side by side, and as tables: the same strategy on the same examples of the same user, paired by example. */
 
 import { CrayonError } from '../../core/errors.js';
 import { groupBy } from '../../core/group-by.js';

@@ -1,4 +1,4 @@
-/** Hybrid curves of a run: edge and server answers paired by user and example, sorted by the routing signals they carry. */
+/** Hybrid curves of a run: the device's and the server's answers, paired by example and sorted by a routing signal. */
 
 import type { BootstrapOptions } from '../../core/stats.js';
 import {
@@ -48,7 +48,7 @@ function scoresBy(signal: RoutingSignal, of: UserAnswers, seed: number): Float64
 }
 
 /**
- * The edge's routing scores, larger where the device should answer, or null where an answer lacks the signal.
+ * Routing scores of the device's answers, larger where the device should answer, or null where an answer lacks the signal.
  *
  * `both` is the rule "to the server when scope or confidence is below its cut", with the two cuts at equal ranks: the smaller
  * of an answer's two ranks.

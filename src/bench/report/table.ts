@@ -73,7 +73,7 @@ export function table<Row>(
   return { id, title, head: columns.map(({ head }) => head), align: columns.map((c) => c.align), rows: drawn, notes };
 }
 
-/** Columns, or none where `condition` does not hold. */
-export function when<T>(condition: boolean, ...columns: T[]): T[] {
-  return condition ? columns : [];
+/** Columns, notes or whatever else a list may hold; nothing where `condition` does not hold. */
+export function when<T>(condition: boolean, ...items: T[]): T[] {
+  return condition ? items : [];
 }

@@ -4,7 +4,7 @@ import { groupBy } from '../../core/group-by.js';
 import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
 import { isCrayon, strategyTitle } from '../strategies/names.js';
 import { FOLDS } from './calibrated-rule.js';
-import { type HybridRow, oracleRecovered, ROUTING_SIGNALS, signalTitle } from './hybrid.js';
+import { type HybridRow, oracleRecovered, ROUTING_SIGNALS, type RoutingSignal, signalTitle } from './hybrid.js';
 import type { Report } from './report.js';
 import { difference, figure, type ReportTable, table, text } from './table.js';
 import * as words from './words.js';
@@ -30,15 +30,17 @@ export function hybridSummaryTables({ hybrid, methods }: Report): ReportTable[] 
   return [...groupBy(crayons, (row) => row.method)].flatMap(([method, all], i) => {
     const signals = ROUTING_SIGNALS.filter((signal) => all.some((row) => row.signal === signal));
     const columns = [...groupBy(all, (row) => row.edgeStrategy).values()].flatMap((ofEdge) => {
-      const point = (signal: string) => ofEdge.filter((row) => row.signal === signal).map(atHeadlineShare)[0];
+      const point = (signal: RoutingSignal) => ofEdge.filter((row) => row.signal === signal).map(atHeadlineShare)[0];
       const oracle = oracleRecovered(ofEdge[0]!.intervals, atHeadlineShare(ofEdge[0]!));
       return [
-        figure(`${ofEdge[0]!.title}: gap recovered`, (signal: string) => {
+        figure(`${ofEdge[0]!.title}: gap recovered`, (signal: RoutingSignal | 'oracle') => {
           if (signal === 'oracle') return percentOrDash(oracle);
           const at = point(signal);
           return at === undefined ? '-' : words.percentInterval(at.recovered);
         }),
-        figure('over random', (signal: string) => (signal === 'oracle' ? '' : difference(point(signal)?.overRandom))),
+        figure('over random', (signal: RoutingSignal | 'oracle') =>
+          signal === 'oracle' ? '' : difference(point(signal)?.overRandom),
+        ),
       ];
     });
     const summary = table(
@@ -47,11 +49,8 @@ export function hybridSummaryTables({ hybrid, methods }: Report): ReportTable[] 
         title: `Hybrid at ${words.percent(HEADLINE_SHARE)} server share${methods.length > 1 ? ` (${method})` : ''}`,
         notes: i > 0 ? [] : [SUMMARY_NOTE, ...calibrationNotes(all)],
       },
-      [...signals, 'oracle'],
-      [
-        text('routed by', (signal) => (signal === 'oracle' ? signal : signalTitle(signal as HybridRow['signal']))),
-        ...columns,
-      ],
+      [...signals, 'oracle' as const],
+      [text('routed by', (signal) => (signal === 'oracle' ? signal : signalTitle(signal))), ...columns],
     );
     return summary === null ? [] : [summary];
   });
@@ -89,7 +88,7 @@ export function hybridTables(report: Report): ReportTable[][] {
           notes: [
             curve.apgr === null ? `${alone} There is no gap to recover.` : alone,
             'Points of accuracy with 95 % intervals by bootstrap, paired by example; every query counts alike, and one threshold serves all users. What beats random routing stands out.',
-            'APGR is the mean over all shares of the recovered part of the gap between edge and server: 0.5 is what random routing has. The shares are exact: a threshold that was set on other examples meets its share only nearly.',
+            'APGR is the mean over all shares of the recovered part of the gap between device and server: 0.5 is what random routing has. The shares are exact: a threshold that was set on other examples meets its share only nearly.',
             ...calibrationNotes(rows),
             ...(i === 0 ? report.hybrid!.remarks : []),
           ],
@@ -111,7 +110,7 @@ export function hybridTables(report: Report): ReportTable[][] {
           id: `recovered-${id}`,
           title: `Hybrid, ${name} on the device: over random routing, and part of the gap recovered`,
           notes: [
-            'Points over random routing, paired by example; the gap is server less edge. No router recovers more than the oracle.',
+            'Points over random routing, paired by example; the gap is server less device. No router recovers more than the oracle.',
           ],
         },
         [
