@@ -29,7 +29,7 @@ import { type EdgeEngine, type GenerateEvent, type GenerateRequest, Query } from
 import { cachedModelGguf, defaultCacheDir } from '../src/gguf/cache.js';
 import { HfModel } from '../src/hf/model.js';
 import { loadTokenizer } from '../src/hf/tokenizer.js';
-import { firstAttentionEmbedder } from '../src/pool/embed/first-attention.js';
+import { firstAttentionEmbedder } from '../src/pool/embed/kinds/first-attention.js';
 import { Router } from '../src/routing/router.js';
 import { buildScopeProfile, type ScopeFunction, scopeScore } from '../src/routing/signals/scope.js';
 import type { RoutingConfig } from '../src/routing/types.js';

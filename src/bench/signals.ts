@@ -3,8 +3,8 @@
 import { createRandom } from '../core/random.js';
 import { row } from '../core/vector.js';
 import { type Example, loadDataset } from '../data/dataset.js';
+import { leadingBos } from '../hf/tokenizer.js';
 import { embedInSpace, poolSpace } from '../pool/embed/space.js';
-import { hiddenEmbedder } from '../pool/gate.js';
 import type { Pool } from '../pool/pool.js';
 import { prepareExamples } from '../pool/prepare.js';
 import { buildScopeProfile, scopeScore } from '../routing/signals/scope.js';
@@ -27,7 +27,6 @@ export interface ScopeSpace {
 
 export function scopeSpace(pool: Pool, { source, model, tokenizer }: LoadedModel): ScopeSpace {
   const space = poolSpace(pool);
-  const hidden = hiddenEmbedder(model, space.kind, tokenizer);
   const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
   const embed = async (examples: readonly Example[]) => {
     const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
@@ -35,7 +34,7 @@ export function scopeSpace(pool: Pool, { source, model, tokenizer }: LoadedModel
       space,
       source,
       prepared.examples.map((example) => example.promptIds),
-      hidden,
+      { model, bosId: leadingBos(tokenizer) },
     );
   };
   return {

@@ -6,26 +6,36 @@
 import { isAbsolute, relative, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { row } from '../core/vector.js';
-import { loadDataset } from '../data/dataset.js';
+import { type Example, loadDataset } from '../data/dataset.js';
+import { plainExample, whyInvalid } from '../data/example.js';
 import { sha256 } from '../files/digest.js';
-import { HfModel, isModelDirectory } from '../hf/model.js';
-import { loadTokenizer, type Tokenizer } from '../hf/tokenizer.js';
+import { isModelDirectory } from '../hf/model.js';
+import { leadingBos } from '../hf/tokenizer.js';
 import type { CombineKind } from '../lora/factors.js';
-import type { EmbeddingKind } from '../pool/embed/kinds.js';
-import { embedInSpace, type HiddenStateEmbedder, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
+import { openEmbeddingBase } from '../pool/embed/base.js';
+import type { ForwardPass } from '../pool/embed/kind.js';
+import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import { openPool, type Pool } from '../pool/pool.js';
 import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
 import { type BlendResult, blendAdapters } from './blend.js';
 import type { Estimator, Rows } from './coefficients.js';
 import { type BlendEstimate, EXAMPLE_LIMITS, estimateBlend } from './estimate.js';
 
+/** How errors name examples that come from no file. */
+const GIVEN = 'examples';
+
+export interface ShownExample {
+  prompt: string;
+  completion: string;
+}
+
 export interface BlendPoolOptions {
   pool: string;
-  /** JSONL, JSON, CSV or YAML; not needed for `uniform` and `given` */
-  examples?: string | undefined;
+  /** a JSONL, JSON, CSV or YAML file, or the examples themselves; not needed for `uniform` and `given` */
+  examples?: string | readonly ShownExample[] | undefined;
   dataDir?: string | undefined;
   split?: string | undefined;
-  /** the base model's directory, where it is not where the pool's manifest says */
+  /** the base model's directory or GGUF file, where it is not where the pool's manifest says */
   model?: string | undefined;
   out: string;
   estimator: Estimator;
@@ -41,10 +51,8 @@ export interface BlendPoolOptions {
   force: boolean;
   threads?: number | undefined;
   onProgress?: ((done: number, total: number, module: string) => void) | undefined;
-  /** called for the embedding kinds that need a forward pass, which this module does not bring */
-  openHiddenEmbedder?:
-    | ((model: HfModel, kind: EmbeddingKind, tokenizer: Tokenizer) => Promise<HiddenStateEmbedder>)
-    | undefined;
+  /** for the embedding kinds that need a forward pass: the tensor back end, or a model that is open already */
+  forward?: ForwardPass | undefined;
 }
 
 export interface BlendPoolResult extends BlendEstimate {
@@ -110,27 +118,28 @@ function refuseInside(out: string, pool: string): void {
   });
 }
 
-async function embedExamples(options: BlendPoolOptions, path: string, pool: Pool): Promise<Rows> {
-  const { dataDir, split, long } = options;
-  const { examples } = loadDataset(path, { dataDir, split });
-  refuseCount(`${path} has ${examples.length} examples`, examples.length);
-  const model = HfModel.open(options.model ?? findBase(pool));
+async function embedExamples(
+  options: BlendPoolOptions,
+  shown: string | readonly ShownExample[],
+  pool: Pool,
+): Promise<Rows> {
+  const { dataDir, split, long, forward } = options;
+  const isPath = typeof shown === 'string';
+  const examples = isPath ? loadDataset(shown, { dataDir, split }).examples : givenExamples(shown);
+  const where = isPath ? shown : GIVEN;
+  refuseCount(`${where} has ${examples.length} examples`, examples.length);
+  const { source, tokenizer, maxLength, vocabSize } = openEmbeddingBase(options.model ?? findBase(pool));
   try {
-    refuseOtherBase(pool, model);
-    const tokenizer = loadTokenizer(model.dir);
-    const maxLength = model.config.maxPositionEmbeddings;
-    const { vocabSize } = model.config;
+    refuseOtherBase(pool, source);
     const prepared = prepareExamples(examples, tokenizer, { maxLength, long, addEos: false, vocabSize });
     const { length } = prepared.examples;
     refuseCount(
-      `${path} has ${length} examples of at most ${maxLength} tokens, ${prepared.skipped} were skipped`,
+      `${where} has ${length} examples of at most ${maxLength} tokens, ${prepared.skipped} were skipped`,
       length,
     );
     const space = poolSpace(pool);
-    const needsForward = space.kind !== 'first-attention' && space.kind !== 'tfidf';
-    const hidden = needsForward ? await options.openHiddenEmbedder?.(model, space.kind, tokenizer) : undefined;
     const sequences = prepared.examples.map((e) => e.promptIds);
-    const data = await embedInSpace(space, model, sequences, hidden);
+    const data = await embedInSpace(space, source, sequences, { ...forward, bosId: leadingBos(tokenizer) });
     refuseEmpty(
       data,
       space.d,
@@ -138,8 +147,18 @@ async function embedExamples(options: BlendPoolOptions, path: string, pool: Pool
     );
     return { data, n: sequences.length, d: space.d };
   } finally {
-    model.close();
+    source.close();
   }
+}
+
+/** Examples from no file, held to what a file's records are held to. */
+function givenExamples(shown: readonly ShownExample[]): Example[] {
+  return shown.map(({ prompt, completion }, i) => {
+    const id = `${GIVEN}:${i}`;
+    const why = whyInvalid(plainExample({ prompt, completion }));
+    if (why !== undefined) throw new CrayonError('example-invalid', `${id}: ${why}`);
+    return { id, dataset: GIVEN, prompt, completion };
+  });
 }
 
 function refuseCount(found: string, count: number): void {
@@ -156,7 +175,7 @@ function findBase(pool: Pool): string {
   const found = [name, `${pool.dir}/${name}`].find(isModelDirectory);
   if (found !== undefined) return found;
   throw new CrayonError('file-not-found', `the pool's base model "${name}" is not there`, {
-    hint: 'Name its directory with --model: a few rows of it are read to embed the examples.',
+    hint: 'Name its directory or its GGUF file with --model: a few rows of it are read to embed the examples.',
   });
 }
 

@@ -48,7 +48,7 @@ export function blendCommand(terminal: Terminal): Command {
     .option('--examples <file>', "the user's examples: JSONL, JSON, CSV or YAML")
     .option('--data-dir <dir>', 'where the paths inside a YAML start')
     .option('--split <name>', 'split to read where a YAML names several (default: train)')
-    .option('--model <dir>', "the base model (default: where the pool's manifest says)")
+    .option('--model <path>', "the base model, a directory or a GGUF file (default: where the pool's manifest says)")
     .requiredOption('--out <dir>', 'adapter directory to write')
     .addOption(
       new Option('--estimator <name>', 'how similarities become coefficients')
@@ -96,7 +96,7 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
       hint: 'Give a JSONL file of 3 to 50 examples, or --coefficients, or --estimator uniform.',
     });
   }
-  let release = () => {};
+  let isLoaded = false;
   const progress = terminal.progress();
   try {
     const result = await blendPool({
@@ -105,15 +105,12 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
       tau: temperature,
       coefficients,
       onProgress: (done, total) => progress.update('blend', done, total),
-      openHiddenEmbedder: async (source, kind, tokenizer) => {
-        // Only these kinds pay for a tensor library and the whole model.
-        const { chooseBackend, releaseBackend } = await import('../model/backend.js');
-        const { LlamaModel } = await import('../model/llama.js');
-        const { hiddenEmbedder } = await import('../pool/gate.js');
-        const choice = await chooseBackend(backend);
-        release = releaseBackend;
-        terminal.note(`Back end: ${choice.name} (${choice.detail})`);
-        return hiddenEmbedder(new LlamaModel(source), kind, tokenizer);
+      forward: {
+        backend,
+        onBackend: (name) => {
+          isLoaded = true;
+          terminal.note(`Back end: ${name}`);
+        },
       },
     });
     progress.end();
@@ -122,7 +119,7 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
     progress.end(true);
     throw error;
   } finally {
-    release();
+    if (isLoaded) (await import('../model/backend.js')).releaseBackend();
   }
 }
 

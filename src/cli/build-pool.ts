@@ -3,6 +3,7 @@
 import { Command, Option } from 'commander';
 import type { BackendName } from '../model/backend-names.js';
 import { PROJECTIONS, type Projection } from '../model/projections.js';
+import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/options.js';
 import type { LongPolicy } from '../pool/prepare.js';
 import { backendOption, collect, decimal, wholeNumber } from './options.js';
@@ -67,7 +68,7 @@ export function buildPoolCommand(terminal: Terminal): Command {
     .option('--clusters <n|auto>', 'number of base LoRAs, or auto for the best silhouette', clusters, defaults.clusters)
     .option(
       '--embedding <kind>',
-      'first-attention, last-hidden, hidden:<layer> or tfidf; the first and the last need no model on the device',
+      `${EMBEDDING_NAMES}; ${INSTANT_NAMES.join(' and ')} need no forward pass on the device`,
       defaults.embedding,
     )
     .option('--no-centred', "do not subtract the training set's mean embedding")

@@ -137,6 +137,11 @@ function checkIds({ model, added_tokens: added }: TokenizerFiles['tokenizer']): 
   }
 }
 
+/** What a forward pass starts every text with; null for models without BOS. */
+export function leadingBos({ addsBos, bosId }: Tokenizer): number | null {
+  return addsBos ? bosId : null;
+}
+
 /** @throws CrayonError `tokenizer-unsupported` when there is no BOS */
 export function requireBos(bosId: number | null, where: string): number {
   if (bosId !== null) return bosId;

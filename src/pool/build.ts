@@ -16,7 +16,7 @@ import { createLoraLayout, type LoraLayout } from '../train/lora-layout.js';
 import { type ClusterResult, clusterPoints, refuseFewExamples } from './cluster/cluster.js';
 import { describeClusters } from './cluster/report.js';
 import { embedTrainingSet } from './embed/embed.js';
-import { hiddenLayerOf, parseEmbeddingKind } from './embed/kinds.js';
+import { parseEmbeddingKind } from './embed/kinds.js';
 import { readInputs } from './inputs.js';
 import type { BuildHooks, BuildPoolOptions, BuildProgress } from './options.js';
 import type { Points } from './points.js';
@@ -58,7 +58,6 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
       centred: options.centred,
       source,
       model,
-      layer: hiddenLayerOf(kind, source.config.numLayers),
       examples,
       bosId: inputs.bosId,
       work,

@@ -4,25 +4,14 @@ import { softmax } from '../core/softmax.js';
 import { dot, row } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
 import type { HfModel } from '../hf/model.js';
-import type { Tokenizer } from '../hf/tokenizer.js';
+import { leadingBos, type Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
 import { stackAdapters } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import type { LoraLayout } from '../train/lora-layout.js';
-import { withBos } from './embed/embed.js';
-import { hiddenStateEmbeddings } from './embed/hidden-states.js';
-import { type EmbeddingKind, hiddenLayerOf } from './embed/kinds.js';
-import { embedInSpace, type HiddenStateEmbedder, poolSpace, refuseOtherBase } from './embed/space.js';
+import { embedInSpace, poolSpace, refuseOtherBase } from './embed/space.js';
 import { openPool } from './pool.js';
 import { prepareExamples } from './prepare.js';
-
-/** A forward pass for the embedding kinds that need one. */
-export function hiddenEmbedder(model: LlamaModel, kind: EmbeddingKind, tokenizer: Tokenizer): HiddenStateEmbedder {
-  const layer = hiddenLayerOf(kind, model.config.numLayers);
-  const bosId = tokenizer.addsBos ? tokenizer.bosId : null;
-  return (sequences) =>
-    hiddenStateEmbeddings(model, withBos(sequences, bosId), { layer: layer!, skip: bosId === null ? 0 : 1 });
-}
 
 /** A pool's adapters, loaded once, for any number of prompts. */
 export interface PoolGates {
@@ -50,7 +39,7 @@ export function loadPoolGates(
   } finally {
     for (const adapter of adapters) adapter.close();
   }
-  const hidden = hiddenEmbedder(model, space.kind, tokenizer);
+  const forward = { model, bosId: leadingBos(tokenizer) };
   const maxLength = source.config.maxPositionEmbeddings;
   const { vocabSize } = source.config;
   return {
@@ -58,7 +47,7 @@ export function loadPoolGates(
     loraFor: async (examples) => {
       const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
       const sequences = prepared.examples.map((e) => e.promptIds);
-      const rows = await embedInSpace(space, source, sequences, hidden);
+      const rows = await embedInSpace(space, source, sequences, forward);
       const gates = examples.map((_, i) => {
         const q = row(rows, i, space.d);
         return softmax(

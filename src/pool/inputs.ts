@@ -3,7 +3,7 @@
 import { CrayonError } from '../core/errors.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
 import { HfModel } from '../hf/model.js';
-import { loadTokenizer } from '../hf/tokenizer.js';
+import { leadingBos, loadTokenizer } from '../hf/tokenizer.js';
 import type { BuildPoolOptions, BuildProgress } from './options.js';
 import { type PreparedExample, prepareExamples } from './prepare.js';
 
@@ -72,7 +72,7 @@ function readWith(model: HfModel, options: BuildPoolOptions, progress: (p: Build
     sources,
     modelDigest,
     tokenizerDigest,
-    bosId: tokenizer.addsBos ? tokenizer.bosId : null,
+    bosId: leadingBos(tokenizer),
     maxLength,
     skipped: prepared.skipped,
     truncated: prepared.truncated,

@@ -5,7 +5,8 @@
 import * as z from 'zod';
 import { CrayonError } from '../core/errors.js';
 import { readJson } from '../files/json.js';
-import { checked, matching, positive, sha256Text, text, whole } from '../files/schema.js';
+import { checked, positive, sha256Text, text, whole } from '../files/schema.js';
+import { findEmbeddingKind } from './embed/kinds.js';
 
 export const POOL_MANIFEST = 'pool.json';
 const MAX_MANIFEST_BYTES = 64 * 2 ** 20;
@@ -56,7 +57,7 @@ const MANIFEST = z.object({
     hiddenSize: whole(1),
   }),
   embedding: z.object({
-    kind: matching(/^(first-attention|last-hidden|hidden:\d+|tfidf)$/, 'an embedding kind'),
+    kind: z.string().refine((name) => findEmbeddingKind(name) !== undefined, 'an embedding kind'),
     /** The training set's mean is subtracted. */
     centred: z.boolean(),
     /** d */

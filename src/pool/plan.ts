@@ -3,7 +3,7 @@
 import type { ModelConfig } from '../hf/model.js';
 import { poolLayout } from './build.js';
 import { AUTO_CANDIDATES, refuseFewExamples } from './cluster/cluster.js';
-import { hiddenLayerOf, parseEmbeddingKind } from './embed/kinds.js';
+import { parseEmbeddingKind } from './embed/kinds.js';
 import { readInputs } from './inputs.js';
 import type { BuildPoolOptions } from './options.js';
 import { refuseExistingPool } from './write.js';
@@ -30,7 +30,7 @@ export function planBuild(options: BuildPoolOptions): BuildPlan {
   refuseExistingPool(options);
   const { model, examples, skipped, truncated } = readInputs(options, () => {});
   try {
-    const kind = parseEmbeddingKind(options.embedding, model.config.numLayers);
+    const { kind } = parseEmbeddingKind(options.embedding, model.config.numLayers);
     const n = examples.length;
     refuseFewExamples(n, options.clusters);
     const fitting = AUTO_CANDIDATES.filter((k) => k * 8 <= n);
@@ -39,8 +39,8 @@ export function planBuild(options: BuildPoolOptions): BuildPlan {
     const { batchSize, gradientAccumulation, epochs } = options.training;
     const longest = Math.max(...examples.map((e) => e.ids.length));
     const weights = model.tensorNames().reduce((sum, name) => sum + size(model.info(name).shape), 0);
-    const { hiddenSize, numHeads, headDim, vocabSize } = model.config;
-    const d = kind === 'tfidf' ? 0 : hiddenLayerOf(kind, 0) === undefined ? numHeads * headDim : hiddenSize;
+    const { vocabSize } = model.config;
+    const d = 'sparse' in kind ? 0 : kind.size(model.config);
     const activations = activationFloats(model.config, batchSize, longest, N * options.r);
     const logits = 3 * batchSize * longest * vocabSize; // an upper bound: completion tokens only
     return {

@@ -6,7 +6,7 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-import type { SparseRows } from './embed/tfidf.js';
+import type { SparseRows } from './embed/kind.js';
 
 export interface Points {
   /** number of points */

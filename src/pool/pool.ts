@@ -12,6 +12,7 @@ import { exists, realPath } from '../files/paths.js';
 import { ADAPTER_WEIGHTS, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
+import { embeddingKind } from './embed/kinds.js';
 import { checkManifest, POOL_MANIFEST, type PoolManifest, readManifest } from './manifest.js';
 
 export { POOL_MANIFEST, type PoolCluster, type PoolManifest, SIMILARITY_QUANTILES } from './manifest.js';
@@ -93,7 +94,7 @@ export function adapterDigest(dir: string): string {
 }
 
 function usesIdf({ embedding }: PoolManifest): boolean {
-  return embedding.kind === 'tfidf' || embedding.idfWeighted === true;
+  return 'fit' in embeddingKind(embedding.kind).kind || embedding.idfWeighted === true;
 }
 
 function readTensors(path: string, manifest: PoolManifest): PoolTensors {

@@ -2,17 +2,14 @@
 
 import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { norm } from '../core/vector.js';
 import { type LlamaCppEngine, openLlamaCppEngine } from '../engine/llama/engine.js';
 import { type AdapterScale, type EdgeEngine, Query } from '../engine/types.js';
 import { cachedModelGguf } from '../gguf/cache.js';
 import type { GgufWriteType } from '../gguf/quantise.js';
 import { GgufFile } from '../gguf/read.js';
 import { HfModel, isModelDirectory } from '../hf/model.js';
-import { firstAttentionEmbedder } from '../pool/embed/first-attention.js';
-import { firstAttentionSource } from '../pool/embed/first-attention-source.js';
-import { centreRows, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
-import { tfidfDense } from '../pool/embed/tfidf.js';
+import { INSTANT_NAMES } from '../pool/embed/kinds.js';
+import { firstAttentionSpace, instantEmbedder, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import type { Pool } from '../pool/pool.js';
 import type { EdgeConfig } from './config.js';
 import type { TextEmbedder } from './embedder.js';
@@ -52,73 +49,28 @@ export function openBaseModel(path: string, options: { cacheDir: string | null; 
  * @throws CrayonError `pool-mismatch` when the pool is another base model's, `config-invalid` for an embedding that needs a
  *   forward pass of the whole model
  */
-export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: (text: string) => Int32Array): TextEmbedder {
-  const rows = pool === null ? firstAttention(base) : inPoolSpace(base, pool);
-  return {
-    d: rows.d,
-    kind: rows.kind,
-    embed(text) {
-      const ids = tokens(text.trimEnd());
-      if (ids.length === 0) return { vector: new Float32Array(rows.d), tokens: 0 };
-      return { vector: rows.embed(ids), tokens: ids.length };
-    },
-  };
-}
-
-interface Embedder {
-  kind: string;
-  d: number;
-  embed(ids: Int32Array): Float32Array;
-}
-
-function firstAttention({ source }: BaseModel): Embedder {
-  const { d, embed } = firstAttentionEmbedder(source);
-  return { kind: 'first-attention', d, embed: (ids) => embed([ids]) };
-}
-
-function inPoolSpace(base: BaseModel, pool: Pool): Embedder {
-  refuseOtherModel(base, pool);
-  const { kind, d, mean, idf } = poolSpace(pool);
-  if (kind === 'tfidf') return { kind, d, embed: (ids) => tfidfDense([ids], idf!) };
-  if (kind !== 'first-attention') {
-    throw new CrayonError('config-invalid', `${pool.dir}: embedding ${kind} needs a forward pass of the whole model`, {
-      hint: 'Serve a pool built with --embedding first-attention or tfidf.',
+export function openEmbedder(
+  { source }: BaseModel,
+  pool: Pool | null,
+  tokens: (text: string) => Int32Array,
+): TextEmbedder {
+  if (pool !== null) refuseOtherBase(pool, source);
+  const space = pool === null ? firstAttentionSpace(source) : poolSpace(pool);
+  const { kind, d } = space;
+  const embed = instantEmbedder(space, source);
+  if (embed === null) {
+    throw new CrayonError('config-invalid', `${pool?.dir}: embedding ${kind} needs a forward pass of the whole model`, {
+      hint: `Serve a pool built with --embedding ${INSTANT_NAMES.join(' or ')}.`,
     });
   }
-  const plain = firstAttention(base);
   return {
-    ...plain,
-    embed: (ids) => {
-      const vector = plain.embed(ids);
-      if (mean !== null && norm(vector) > 0) centreRows(vector, mean);
-      return vector;
+    d,
+    kind,
+    embed(text) {
+      const ids = tokens(text.trimEnd());
+      return { vector: ids.length === 0 ? new Float32Array(d) : embed([ids]), tokens: ids.length };
     },
   };
-}
-
-/** A Hugging Face directory is known by its digest; of a GGUF only the sizes can be compared. */
-function refuseOtherModel({ source }: BaseModel, pool: Pool): void {
-  if (source instanceof HfModel) {
-    refuseOtherBase(pool, source);
-    return;
-  }
-  const { manifest, idf, dir } = pool;
-  const { hiddenSize, heads, headDim, vocabSize } = firstAttentionSource(source);
-  const isLexical = manifest.embedding.kind === 'tfidf';
-  const pairs: Array<[string, number, number]> = [
-    ['hidden size', hiddenSize, manifest.base.hiddenSize],
-    isLexical ? ['vocabulary', vocabSize, idf!.length] : ['embedding', heads * headDim, manifest.embedding.dim],
-  ];
-  for (const [what, found, expected] of pairs) {
-    if (found === expected) continue;
-    throw new CrayonError(
-      'pool-mismatch',
-      `${dir}: built on a model of ${what} ${expected}, ${source.path} has ${found}`,
-      {
-        hint: `Serve the model that the pool was built on ("${manifest.base.name}").`,
-      },
-    );
-  }
 }
 
 export interface OpenEdgeOptions {

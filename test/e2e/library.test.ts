@@ -128,20 +128,18 @@ describe('blend', () => {
     expect(Array.from(byParts.similarities!)).toEqual(similarities);
   });
 
-  it('refuses a hidden-state pool where nobody brings a forward pass', async () => {
+  it('reads the whole model for a hidden-state pool, its own or one that is open', async () => {
     const out = at('hidden-pool');
     await crayon.buildPool({ ...options, out, embedding: 'last-hidden' });
-    await expect(blend(at('hidden'), { pool: out })).rejects.toThrow('needs a forward pass');
-    expect(existsSync(at('hidden'))).toBe(false);
-
-    const model = formats.HfModel.open(LLAMA);
-    const result = await blend(at('hidden'), {
-      pool: out,
-      openHiddenEmbedder: async (source, kind, tokenizer) =>
-        crayon.hiddenEmbedder(new crayon.LlamaModel(source), kind, tokenizer),
-    });
-    model.close();
+    const result = await blend(at('hidden'), { pool: out, forward: { backend: 'auto' } });
     expect(result.coefficients).toHaveLength(3);
+
+    const source = formats.HfModel.open(LLAMA);
+    const model = new crayon.LlamaModel(source);
+    const again = await blend(at('hidden-again'), { pool: out, forward: { model } });
+    expect(again.coefficients).toEqual(result.coefficients);
+    model.dispose();
+    source.close();
   });
 });
 

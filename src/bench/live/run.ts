@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { ensureDirectory } from '../../files/atomic.js';
+import { embeddingKind } from '../../pool/embed/kinds.js';
 import { openPool } from '../../pool/pool.js';
 import type { Thresholds } from '../../routing/types.js';
 import { findBenchPath } from '../paths.js';
@@ -98,7 +99,7 @@ export async function withUpstream<T>(
   const cacheDir = join(directory.work, 'live');
   ensureDirectory(cacheDir);
   const { kind } = openPool(pool).manifest.embedding;
-  const scopePool = kind === 'tfidf' || kind === 'first-attention' ? pool : null;
+  const scopePool = embeddingKind(kind).kind.needs === 'forward pass' ? null : pool;
   const withServer = (upstream: LiveUpstream) =>
     work({ ...shared, base: findBenchPath(config.model), scopePool, upstream, cacheDir });
   const endpoint = config.live?.endpoint;

@@ -49,7 +49,7 @@ export async function prepareUser(
   const adapter = join(dir, 'adapter');
   const { coefficients, totalMs, blend } = await blendPool({
     pool,
-    examples,
+    examples: user.shown,
     model: base,
     out: adapter,
     estimator: 'similarity',

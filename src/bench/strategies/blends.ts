@@ -5,10 +5,10 @@ import type { Estimator } from '../../blend/coefficients.js';
 import { createRandom } from '../../core/random.js';
 import { openPool } from '../../pool/pool.js';
 import { loadAdapterLora } from '../../train/adapter-lora.js';
-import { type UserWithExamples, writeShown } from '../users.js';
+import type { UserWithExamples } from '../users.js';
 import { adapted, type BenchContext, type Customised, type PlannedCell, type Strategy } from './strategy.js';
 
-/** As a user would do it: from a file of examples to an adapter directory. */
+/** As a user would do it: from examples to an adapter directory. */
 async function blend(
   cell: PlannedCell,
   user: UserWithExamples,
@@ -16,7 +16,6 @@ async function blend(
   estimator: Estimator,
 ): Promise<Customised> {
   const { blendPool } = await import('../../blend/blend-pool.js');
-  const { hiddenEmbedder } = await import('../../pool/gate.js');
   const pool = pools.path(cell.pool);
   const { N } = openPool(pool).manifest;
   const scratch = directory.scratch(cell.key);
@@ -25,7 +24,7 @@ async function blend(
   try {
     const { coefficients, totalMs } = await blendPool({
       pool,
-      examples: writeShown(user, scratch),
+      examples: user.shown,
       model: base.source.dir,
       out,
       estimator,
@@ -37,7 +36,7 @@ async function blend(
       topK,
       rank,
       coefficients: estimator === 'given' ? randomCoefficients(N, cell.seed) : undefined,
-      openHiddenEmbedder: async (_source, kind, tokenizer) => hiddenEmbedder(base.model, kind, tokenizer),
+      forward: { model: base.model },
     });
     return {
       ...adapted(base, loadAdapterLora(out, base.source)),

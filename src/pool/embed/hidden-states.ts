@@ -1,11 +1,34 @@
 /**
- * Embedding kinds `last-hidden` and `hidden:<layer>`: the mean over the prompt's tokens of the base LLM's hidden states,
- * L2-normalised. A forward pass per example, so they need a tensor back end.
+ * The forward pass of the embedding kinds `last-hidden` and `hidden:<layer>`: the mean over the prompt's tokens of the base
+ * LLM's hidden states, L2-normalised. It needs a tensor back end, so the kinds import this file when they embed.
  */
 
 import * as tf from '@tensorflow/tfjs-core';
 import { eventLoopTurn } from '../../core/event-loop.js';
-import type { LlamaModel } from '../../model/llama.js';
+import type { HfModel } from '../../hf/model.js';
+import { chooseBackend } from '../../model/backend.js';
+import { LlamaModel } from '../../model/llama.js';
+import type { ForwardPass, Sequences } from './kind.js';
+
+/** Unit embeddings (n, C) of prompts, by the model that is given or one that is loaded for these prompts alone. */
+export async function embedByForwardPass(
+  source: HfModel,
+  prompts: Sequences,
+  { model: given, bosId, backend = 'auto', onBackend }: ForwardPass & { bosId: number | null },
+  options: { layer: number; onProgress?: HiddenStateOptions['onProgress'] },
+): Promise<Float32Array> {
+  const sequences = prompts.map((ids) => (bosId === null ? ids : Int32Array.of(bosId, ...ids)));
+  const skip = bosId === null ? 0 : 1;
+  if (given !== undefined) return hiddenStateEmbeddings(given, sequences, { ...options, skip });
+  const { name, detail } = await chooseBackend(backend);
+  onBackend?.(`${name} (${detail})`);
+  const model = new LlamaModel(source);
+  try {
+    return await hiddenStateEmbeddings(model, sequences, { ...options, skip });
+  } finally {
+    model.dispose();
+  }
+}
 
 export interface HiddenStateOptions {
   /** hidden state as transformers numbers them: 0 the embeddings, `numLayers` the last one after the final norm */

@@ -1,26 +1,63 @@
-/** The kinds of embedding a pool can be built on. */
+/** The kinds of embedding a pool can be built on: a new one is a file of `kinds/` and a line here. */
 
 import { CrayonError } from '../../core/errors.js';
+import type { EmbeddingKind } from './kind.js';
+import { firstAttention } from './kinds/first-attention.js';
+import { hidden } from './kinds/hidden.js';
+import { lastHidden } from './kinds/last-hidden.js';
+import { tfidf } from './kinds/tfidf.js';
 
-export type EmbeddingKind = 'first-attention' | 'last-hidden' | 'tfidf' | `hidden:${number}`;
+const KINDS: readonly EmbeddingKind[] = [firstAttention, lastHidden, hidden, tfidf];
+
+/** For help and hints. */
+export const EMBEDDING_NAMES = `${KINDS.slice(0, -1).map(nameOf).join(', ')} or ${nameOf(KINDS.at(-1)!)}`;
+
+/** The kinds that a device embeds with at once, without the whole model. */
+export const INSTANT_NAMES = KINDS.filter((kind) => kind.needs !== 'forward pass').map(nameOf);
+
+/** A kind as a pool names it, and the number in its name. */
+export interface NamedKind {
+  kind: EmbeddingKind;
+  /** the name with its number written plainly: `hidden:2` */
+  name: string;
+  given: number;
+}
+
+/** The kind of that name, or undefined. */
+export function findEmbeddingKind(text: string): NamedKind | undefined {
+  for (const kind of KINDS) {
+    const found = new RegExp(`^${kind.name.replace('<layer>', '(\\d{1,4})')}$`).exec(text);
+    if (found === null) continue;
+    const given = Number(found[1] ?? 0);
+    return { kind, name: kind.name.replace('<layer>', String(given)), given };
+  }
+  return undefined;
+}
+
+/** The kind that a checked manifest names. */
+export function embeddingKind(name: string): NamedKind {
+  const found = findEmbeddingKind(name);
+  if (found === undefined) throw new CrayonError('pool-invalid', `embedding "${name}", expected ${EMBEDDING_NAMES}`);
+  return found;
+}
 
 /** @throws CrayonError `bad-option` for an unknown kind or a layer that the model does not have */
-export function parseEmbeddingKind(text: string, numLayers: number): EmbeddingKind {
-  if (text === 'first-attention' || text === 'last-hidden' || text === 'tfidf') return text;
-  const layer = /^hidden:(\d{1,4})$/.exec(text)?.[1];
-  if (layer === undefined) {
-    throw new CrayonError('bad-option', `unknown embedding "${text}"`, {
-      hint: 'Use first-attention, last-hidden, hidden:<layer> or tfidf.',
-    });
+export function parseEmbeddingKind(text: string, numLayers: number): NamedKind {
+  const found = findEmbeddingKind(text);
+  if (found === undefined) {
+    throw new CrayonError('bad-option', `unknown embedding "${text}"`, { hint: `Use ${EMBEDDING_NAMES}.` });
   }
-  if (Number(layer) > numLayers) {
+  if ((hiddenLayerOf(found, numLayers) ?? 0) > numLayers) {
     throw new CrayonError('bad-option', `embedding "${text}", but the base model has hidden states 0 to ${numLayers}`);
   }
-  return `hidden:${Number(layer)}`;
+  return found;
 }
 
 /** The hidden state that the kind reads, or undefined where no forward pass is needed. */
-export function hiddenLayerOf(kind: EmbeddingKind, numLayers: number): number | undefined {
-  if (kind === 'last-hidden') return numLayers;
-  return kind.startsWith('hidden:') ? Number(kind.slice('hidden:'.length)) : undefined;
+export function hiddenLayerOf({ kind, given }: NamedKind, numLayers: number): number | undefined {
+  return kind.needs === 'forward pass' ? kind.layer(numLayers, given) : undefined;
+}
+
+function nameOf({ name }: EmbeddingKind): string {
+  return name;
 }

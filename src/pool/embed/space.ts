@@ -3,17 +3,19 @@
  * Free of any tensor library, so that `blend` can use it on a device.
  */
 
-import assert from 'node:assert/strict';
 import { CrayonError } from '../../core/errors.js';
-import type { HfModel } from '../../hf/model.js';
+import { norm, row } from '../../core/vector.js';
+import { GgufFile } from '../../gguf/read.js';
+import { HfModel } from '../../hf/model.js';
 import type { Pool } from '../pool.js';
-import { firstAttentionEmbedder } from './first-attention.js';
-import type { EmbeddingBase } from './first-attention-source.js';
-import { type EmbeddingKind, hiddenLayerOf } from './kinds.js';
-import { tfidfDense } from './tfidf.js';
+import { type EmbeddingBase, firstAttentionSource } from './first-attention-source.js';
+import type { ForwardPass, Sequences } from './kind.js';
+import { firstAttention } from './kinds/first-attention.js';
+import { embeddingKind, hiddenLayerOf, INSTANT_NAMES } from './kinds.js';
 
 export interface EmbeddingSpace {
-  kind: EmbeddingKind;
+  /** the kind's name */
+  kind: string;
   /** embedding size */
   d: number;
   /** (d) mean of the training set's unit embeddings, subtracted before renormalising; null when not centred */
@@ -22,32 +24,62 @@ export interface EmbeddingSpace {
   idf: Float32Array | null;
 }
 
-/** A forward pass for the kinds that need one: token sequences without BOS -> (n, d) unit embeddings, not centred. */
-export type HiddenStateEmbedder = (sequences: ReadonlyArray<Int32Array>) => Promise<Float32Array>;
+/**
+ * Places prompts in a pool's space at once, on a device without a tensor library.
+ *
+ * @returns a function from prompts to unit rows (n, d); null for the kinds that need a forward pass
+ */
+export function instantEmbedder(
+  space: EmbeddingSpace,
+  base: EmbeddingBase,
+): ((prompts: Sequences) => Float32Array) | null {
+  const { kind } = embeddingKind(space.kind);
+  if (kind.needs === 'forward pass') return null;
+  const embed = kind.open(base, space.idf);
+  const { d, mean } = space;
+  return (prompts) => {
+    const rows = embed(prompts);
+    if (mean === null) return rows;
+    // A prompt without a direction of its own stays zero, instead of taking the mean's.
+    prompts.forEach((_, i) => {
+      const one = row(rows, i, d);
+      if (norm(one) > 0) centreRows(one, mean);
+    });
+    return rows;
+  };
+}
+
+/** The base model's own space, where there is no pool. @throws CrayonError see `firstAttentionSource` */
+export function firstAttentionSpace(base: EmbeddingBase): EmbeddingSpace {
+  const { heads, headDim } = firstAttentionSource(base);
+  return { kind: firstAttention.name, d: heads * headDim, mean: null, idf: null };
+}
 
 /**
  * Places prompts in a pool's space.
  *
- * @param sequences prompt token ids without BOS
- * @param hidden needed for `last-hidden` and `hidden:<layer>` only
+ * @param prompts token ids without BOS
+ * @param forward for the kinds that need a forward pass; `bosId` is put before every prompt there
  * @returns (n, d) unit rows
+ * @throws CrayonError `model-unsupported` where a forward pass is needed and the base is not a Hugging Face directory
  */
 export async function embedInSpace(
   space: EmbeddingSpace,
-  model: EmbeddingBase,
-  sequences: ReadonlyArray<Int32Array>,
-  hidden?: HiddenStateEmbedder,
+  base: EmbeddingBase,
+  prompts: Sequences,
+  forward: ForwardPass & { bosId?: number | null } = {},
 ): Promise<Float32Array> {
-  let rows: Float32Array;
-  if (space.kind === 'tfidf') {
-    assert(space.idf !== null, 'a tfidf space has document frequencies');
-    rows = tfidfDense(sequences, space.idf);
-  } else if (space.kind === 'first-attention') {
-    rows = firstAttentionEmbedder(model).embed(sequences);
-  } else {
-    assert(hidden !== undefined, `embedding kind ${space.kind} needs a forward pass`);
-    rows = await hidden(sequences);
+  const instant = instantEmbedder(space, base);
+  if (instant !== null) return instant(prompts);
+  if (!(base instanceof HfModel)) {
+    throw new CrayonError('model-unsupported', `embedding ${space.kind} needs a forward pass of the whole model`, {
+      hint: `Name the model's Hugging Face directory, or use a pool built with --embedding ${INSTANT_NAMES.join(' or ')}.`,
+    });
   }
+  const layer = hiddenLayerOf(embeddingKind(space.kind), base.config.numLayers)!;
+  // Only these kinds pay for a tensor library and the whole model.
+  const { embedByForwardPass } = await import('./hidden-states.js');
+  const rows = await embedByForwardPass(base, prompts, { bosId: null, ...forward }, { layer });
   if (space.mean !== null) centreRows(rows, space.mean);
   return rows;
 }
@@ -55,14 +87,20 @@ export async function embedInSpace(
 /** The embedding space that a pool was built in. */
 export function poolSpace({ manifest, mean, idf }: Pool): EmbeddingSpace {
   const { kind, dim } = manifest.embedding;
-  return { kind: kind as EmbeddingKind, d: dim, mean, idf };
+  return { kind, d: dim, mean, idf };
 }
 
 /**
+ * A Hugging Face directory is known by its digest; of a GGUF only the sizes can be compared.
+ *
  * @throws CrayonError `pool-mismatch` when the pool was built on another base model or tokenizer, `pool-invalid` when its
  *   embedding is none that this base model has
  */
-export function refuseOtherBase(pool: Pool, model: HfModel): void {
+export function refuseOtherBase(pool: Pool, model: HfModel | GgufFile): void {
+  if (model instanceof GgufFile) {
+    refuseOtherSizes(pool, model);
+    return;
+  }
   const { base } = pool.manifest;
   const found = model.digest();
   if (found === base.digest && model.tokenizerDigest() === base.tokenizerDigest) {
@@ -75,23 +113,42 @@ export function refuseOtherBase(pool: Pool, model: HfModel): void {
   });
 }
 
-/** Only a manifest that was edited says of its own base model what cannot be. */
-function refuseImpossibleEmbedding({ dir, manifest, idf }: Pool, { config }: HfModel): void {
-  const { kind, dim } = manifest.embedding;
-  const layer = hiddenLayerOf(kind as EmbeddingKind, config.numLayers);
-  if (layer !== undefined && layer > config.numLayers) {
+function refuseOtherSizes({ dir, manifest, idf }: Pool, file: GgufFile): void {
+  const { hiddenSize, heads: numHeads, headDim, vocabSize } = firstAttentionSource(file);
+  const { kind } = embeddingKind(manifest.embedding.kind);
+  const size = kind.size({ hiddenSize, numHeads, headDim, vocabSize });
+  const pairs: Array<[string, number, number]> = [
+    ['hidden size', hiddenSize, manifest.base.hiddenSize],
+    idf === null ? ['embedding', size, manifest.embedding.dim] : ['vocabulary', vocabSize, idf.length],
+  ];
+  for (const [what, found, expected] of pairs) {
+    if (found === expected) continue;
     throw new CrayonError(
-      'pool-invalid',
-      `${dir}: embedding ${kind}, but the base model has hidden states 0 to ${config.numLayers}`,
+      'pool-mismatch',
+      `${dir}: built on a model of ${what} ${expected}, ${file.path} has ${found}`,
+      {
+        hint: `Use the model that the pool was built on ("${manifest.base.name}").`,
+      },
     );
   }
-  const attention = config.numHeads * config.headDim;
-  const size = kind === 'tfidf' ? config.vocabSize : layer === undefined ? attention : config.hiddenSize;
+}
+
+/** Only a manifest that was edited says of its own base model what cannot be. */
+function refuseImpossibleEmbedding({ dir, manifest, idf }: Pool, { config }: HfModel): void {
+  const { kind: name, dim } = manifest.embedding;
+  const named = embeddingKind(name);
+  if ((hiddenLayerOf(named, config.numLayers) ?? 0) > config.numLayers) {
+    throw new CrayonError(
+      'pool-invalid',
+      `${dir}: embedding ${name}, but the base model has hidden states 0 to ${config.numLayers}`,
+    );
+  }
+  const size = named.kind.size(config);
   const found = idf === null || idf.length === dim ? dim : idf.length;
   if (found === size) return;
   throw new CrayonError(
     'pool-invalid',
-    `${dir}: embedding ${kind} of ${found} numbers, expected ${size} on this base model`,
+    `${dir}: embedding ${name} of ${found} numbers, expected ${size} on this base model`,
   );
 }
 

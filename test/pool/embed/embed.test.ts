@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { meanRows } from '../../../src/core/vector.js';
 import { HfModel } from '../../../src/hf/model.js';
-import { firstAttentionEmbedder } from '../../../src/pool/embed/first-attention.js';
+import { firstAttentionEmbedder } from '../../../src/pool/embed/kinds/first-attention.js';
+import { inverseDocumentFrequencies, tfidfDense, tfidfRows } from '../../../src/pool/embed/kinds/tfidf.js';
 import { hiddenLayerOf, parseEmbeddingKind } from '../../../src/pool/embed/kinds.js';
 import { centreRows } from '../../../src/pool/embed/space.js';
-import { inverseDocumentFrequencies, tfidfDense, tfidfRows } from '../../../src/pool/embed/tfidf.js';
 import { fixture, fixtureJson, fixtureTensors, relativeDifference } from '../../helpers/fixtures.js';
 
 describe('firstAttentionEmbedder', () => {
@@ -65,9 +65,10 @@ describe('centring', () => {
 
 describe('parseEmbeddingKind', () => {
   it('knows the kinds and the layers of the model', () => {
-    expect(parseEmbeddingKind('hidden:2', 5)).toBe('hidden:2');
-    expect(hiddenLayerOf('last-hidden', 5)).toBe(5);
-    expect(hiddenLayerOf('tfidf', 5)).toBeUndefined();
+    expect(parseEmbeddingKind('hidden:02', 5)).toMatchObject({ name: 'hidden:2', given: 2 });
+    expect(hiddenLayerOf(parseEmbeddingKind('hidden:2', 5), 5)).toBe(2);
+    expect(hiddenLayerOf(parseEmbeddingKind('last-hidden', 5), 5)).toBe(5);
+    expect(hiddenLayerOf(parseEmbeddingKind('tfidf', 5), 5)).toBeUndefined();
   });
 
   it.each(['hidden:6', 'hidden:', 'hidden:-1', 'bert', ''])('refuses "%s"', (text) => {

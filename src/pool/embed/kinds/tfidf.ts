@@ -6,14 +6,16 @@
  * tf = 1 + ln(count), idf = ln((1 + n) / (1 + df)) + 1.
  */
 
-/** n sparse rows of size d: row i holds `columns` and `values` from offsets[i] to offsets[i+1]. */
-export interface SparseRows {
-  n: number;
-  d: number;
-  offsets: Int32Array;
-  columns: Int32Array;
-  values: Float32Array;
-}
+import type { InstantKind, SparseRows } from '../kind.js';
+
+export const tfidf: InstantKind = {
+  name: 'tfidf',
+  needs: 'tokenizer',
+  size: ({ vocabSize }) => vocabSize,
+  fit: inverseDocumentFrequencies,
+  sparse: tfidfRows,
+  open: (_base, idf) => (prompts) => tfidfDense(prompts, idf!),
+};
 
 /** Inverse document frequencies of a training set. documents: token ids -> (vocabSize) */
 export function inverseDocumentFrequencies(documents: ReadonlyArray<Int32Array>, vocabSize: number): Float32Array {
