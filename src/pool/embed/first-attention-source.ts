@@ -94,7 +94,9 @@ export function ggufFirstAttention(file: GgufFile): FirstAttentionSource {
   const heads = required('attention.head_count', count('attention.head_count'));
   const headDim = count('attention.key_length') ?? hiddenSize / heads;
   const epsKey = 'attention.layer_norm_rms_epsilon';
-  const rmsNormEps = required(epsKey, ggufNumber(file.metadata, `${architecture}.${epsKey}`, path));
+  // The float32 that is stored stands for config.json's decimal: rounded to that, both give the same numbers.
+  const storedEps = required(epsKey, ggufNumber(file.metadata, `${architecture}.${epsKey}`, path));
+  const rmsNormEps = Number(storedEps.toPrecision(7));
   const vocabSize = file.info(TABLE).shape[0] ?? 0;
   const d = heads * headDim;
   checkShapes(file, { [TABLE]: [vocabSize, hiddenSize], [NORM]: [hiddenSize], [QUERY]: [d, hiddenSize] });
