@@ -1,6 +1,7 @@
 /** `crayon build-pool`: a pool of base LoRA adapters from a base model and a training set. */
 
 import { Command, Option } from 'commander';
+import { MODEL_TYPES } from '../hf/families.js';
 import type { BackendName } from '../model/backend-names.js';
 import { PROJECTIONS, type Projection } from '../model/projections.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
@@ -55,7 +56,7 @@ export function buildPoolCommand(terminal: Terminal): Command {
   const { training, ...defaults } = BUILD_DEFAULTS;
   return new Command('build-pool')
     .description('Embed a training set, cluster it, and train a pool of base LoRA adapters.')
-    .requiredOption('--model <dir>', 'base model, a Hugging Face directory (llama, mistral, qwen2, qwen3)')
+    .requiredOption('--model <dir>', `base model, a Hugging Face directory (${MODEL_TYPES.join(', ')})`)
     .requiredOption(
       '--data <file>',
       'JSONL, JSON or CSV of examples, or a YAML describing them; may be repeated',

@@ -1,9 +1,11 @@
 /** What an adapter's export must know about its base model, from a Hugging Face directory or from a GGUF file. */
 
 import { CrayonError } from '../core/errors.js';
+import type { GgufArchitecture } from '../hf/families/family.js';
+import { findArchitecture, GGUF_ARCHITECTURES, ggufArchitecture } from '../hf/families.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { ggufCount } from './metadata.js';
-import { type AttentionShape, type GgufArchitecture, ggufArchitecture, ggufModuleName } from './names.js';
+import { type AttentionShape, ggufModuleName } from './names.js';
 import { GgufFile, isGgufPath } from './read.js';
 
 export interface AdapterBase extends AttentionShape {
@@ -14,8 +16,6 @@ export interface AdapterBase extends AttentionShape {
   /** Shape (out, in) of a weight by llama.cpp's name. */
   shapes: ReadonlyMap<string, readonly number[]>;
 }
-
-const ARCHITECTURES: readonly GgufArchitecture[] = ['llama', 'qwen2', 'qwen3'];
 
 /**
  * Reads headers only.
@@ -41,20 +41,21 @@ function fromDirectory(path: string): AdapterBase {
 function fromGguf(path: string): AdapterBase {
   const file = GgufFile.open(path);
   file.close();
-  const architecture = file.architecture as GgufArchitecture;
+  const { architecture: name } = file;
+  const architecture = findArchitecture(name);
   const isAdapter = file.metadata.get('general.type')?.value === 'adapter';
-  if (isAdapter || !ARCHITECTURES.includes(architecture)) {
-    const found = isAdapter ? 'an adapter' : `architecture ${architecture}`;
+  if (isAdapter || architecture === undefined) {
+    const found = isAdapter ? 'an adapter' : `architecture ${name}`;
     throw new CrayonError(
       'gguf-unsupported',
-      `${path}: ${found}, expected a base model of ${ARCHITECTURES.join(', ')}`,
+      `${path}: ${found}, expected a base model of ${GGUF_ARCHITECTURES.join(', ')}`,
     );
   }
-  const count = (key: string): number | undefined => ggufCount(file.metadata, `${architecture}.${key}`, path);
+  const count = (key: string): number | undefined => ggufCount(file.metadata, `${name}.${key}`, path);
   const numHeads = count('attention.head_count');
   const hiddenSize = count('embedding_length');
   if (numHeads === undefined || hiddenSize === undefined) {
-    throw new CrayonError('gguf-invalid', `${path}: has no ${architecture}.attention.head_count or .embedding_length`);
+    throw new CrayonError('gguf-invalid', `${path}: has no ${name}.attention.head_count or .embedding_length`);
   }
   return {
     path,

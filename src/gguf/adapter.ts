@@ -89,7 +89,7 @@ export function writeAdapterGguf(
   const { alpha, factors } = chooseAlpha(adapter.modules);
   const placed = adapter.modules.map((module, i): Placed => ({ module, name: names[i]!, factor: factors[i]! }));
   const metadata = new Map<string, GgufValue>([
-    ['general.architecture', { type: 'string', value: base.architecture }],
+    ['general.architecture', { type: 'string', value: base.architecture.name }],
     ['general.type', { type: 'string', value: 'adapter' }],
     ['general.name', { type: 'string', value: basename(resolve(adapter.dir)) }],
     ['adapter.type', { type: 'string', value: 'lora' }],
@@ -98,7 +98,7 @@ export function writeAdapterGguf(
   const tensors = placed.flatMap((one) => loraTensors(adapter, base, one, type));
   const { bytes } = writeGguf(out, metadata, tensors, { force });
   const rescaled = factors.filter((factor) => factor !== 1).length;
-  return { bytes, modules: placed.length, alpha, rescaled, architecture: base.architecture };
+  return { bytes, modules: placed.length, alpha, rescaled, architecture: base.architecture.name };
 }
 
 /** llama.cpp's name of each module's weight. */

@@ -97,7 +97,7 @@ function modelId(dir: string): string {
 function adapterId(dir: string, { architecture, numHeads, numKvHeads, headDim }: AdapterBase): string {
   const weights = join(dir, ADAPTER_WEIGHTS);
   const parts = exists(weights) ? [sha256File(weights), sha256File(join(dir, ADAPTER_CONFIG))] : [dir];
-  return shortDigest(['adapter', ...parts, architecture, `${numHeads} ${numKvHeads} ${headDim}`]);
+  return shortDigest(['adapter', ...parts, architecture.name, `${numHeads} ${numKvHeads} ${headDim}`]);
 }
 
 function shortDigest(parts: readonly string[]): string {

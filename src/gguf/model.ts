@@ -6,9 +6,10 @@
 import { basename, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import type { ModelConfig } from '../hf/config.js';
+import { ggufArchitecture } from '../hf/families.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer-files.js';
-import { ggufArchitecture, ggufModuleName, permutedHeads, permuteRows } from './names.js';
+import { ggufModuleName, permutedHeads, permuteRows } from './names.js';
 import type { GgufWriteType } from './quantise.js';
 import { ropeFrequencyFactors } from './rope.js';
 import { GGML_TYPES, type GgufValue } from './types.js';
@@ -16,7 +17,7 @@ import { ggufVocabulary } from './vocabulary/write.js';
 import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './write.js';
 
 export interface ExportModelOptions {
-  /** a Hugging Face directory of type llama, mistral, qwen2 or qwen3 */
+  /** a Hugging Face directory of a family in hf/families.ts */
   model: string;
   /** the GGUF file to write */
   out: string;
@@ -67,7 +68,7 @@ export function* exportModelGgufSteps(options: ExportModelOptions): Generator<Gg
     const { bytes } = yield* writeGgufSteps(out, metadata, tensors, { force });
     const types: ExportedGguf['types'] = {};
     for (const tensor of tensors) types[tensor.type] = (types[tensor.type] ?? 0) + 1;
-    return { bytes, tensors: tensors.length, types, architecture: ggufArchitecture(config.modelType) };
+    return { bytes, tensors: tensors.length, types, architecture: ggufArchitecture(config.modelType).name };
   } finally {
     model.close();
   }
@@ -76,10 +77,9 @@ export function* exportModelGgufSteps(options: ExportModelOptions): Generator<Gg
 /** What transformers can do and llama.cpp cannot, for these architectures. */
 function refuseUnsupported(config: ModelConfig, where: string): void {
   const found: string[] = [];
-  if (ggufArchitecture(config.modelType) !== 'llama') {
-    if (config.attentionOutBias) found.push('a bias on the o projection');
-    if (config.ropeScaling?.type === 'llama3') found.push('rope type llama3');
-  }
+  const { hasOutBias, hasRopeFactors } = ggufArchitecture(config.modelType);
+  if (config.attentionOutBias && !hasOutBias) found.push('a bias on the o projection');
+  if (config.ropeScaling?.type === 'llama3' && !hasRopeFactors) found.push('rope type llama3');
   if (found.length === 0) return;
   throw new CrayonError('model-unsupported', `${where}: ${config.modelType} with ${found.join(' and ')}`, {
     hint: 'llama.cpp does not run such a model.',
@@ -87,7 +87,7 @@ function refuseUnsupported(config: ModelConfig, where: string): void {
 }
 
 function modelMetadata(config: ModelConfig, name: string, type: GgufWriteType): Map<string, GgufValue> {
-  const architecture = ggufArchitecture(config.modelType);
+  const architecture = ggufArchitecture(config.modelType).name;
   const metadata = new Map<string, GgufValue>();
   const text = (key: string, value: string): unknown => metadata.set(key, { type: 'string', value });
   const whole = (key: string, value: number): unknown => metadata.set(key, { type: 'uint32', value });

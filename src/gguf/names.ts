@@ -3,14 +3,7 @@
  * `gguf-py/gguf/tensor_mapping.py`).
  */
 
-import type { ModelType } from '../hf/config.js';
-
-export type GgufArchitecture = 'llama' | 'qwen2' | 'qwen3';
-
-/** What llama.cpp calls a model of this type: it runs Mistral as Llama. */
-export function ggufArchitecture(modelType: ModelType): GgufArchitecture {
-  return modelType === 'mistral' ? 'llama' : modelType;
-}
+import type { GgufArchitecture } from '../hf/families/family.js';
 
 const MODULES: Record<string, string> = {
   'self_attn.q_proj': 'attn_q',
@@ -45,13 +38,12 @@ export interface AttentionShape {
 }
 
 /**
- * How many heads' rows of this tensor llama.cpp wants in its own order, or 0 when they stay: Llama's rotary embedding
- * turns neighbouring rows (2j, 2j + 1) there, and rows (j, j + D/2) in transformers; Qwen is the same in both.
+ * How many heads' rows of this tensor llama.cpp wants in its own order, or 0 when they stay.
  *
  * @param name llama.cpp's name, of a weight, a bias or a LoRA factor B
  */
-export function permutedHeads(architecture: GgufArchitecture, name: string, shape: AttentionShape): number {
-  if (architecture !== 'llama') return 0;
+export function permutedHeads({ reordersHeads }: GgufArchitecture, name: string, shape: AttentionShape): number {
+  if (!reordersHeads) return 0;
   if (/^blk\.\d+\.attn_q\./.test(name)) return shape.numHeads;
   if (/^blk\.\d+\.attn_k\./.test(name)) return shape.numKvHeads;
   return 0;

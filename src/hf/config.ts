@@ -1,15 +1,16 @@
 /**
  * config.json of the Llama family, in the styles of transformers 4 and 5, turned into one strict type.
  *
- * Defaults are those of the transformers configuration classes (`configuration_llama.py` and its siblings); an option
+ * Defaults are those of the transformers configuration classes (`configuration_llama.py` and its siblings), kept with each
+ * family in families/; an option
  * that our forward pass would silently ignore is refused by name.
  */
 
 import { CrayonError } from '../core/errors.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
-
-export const MODEL_TYPES = ['llama', 'mistral', 'qwen2', 'qwen3'] as const;
-export type ModelType = (typeof MODEL_TYPES)[number];
+import { ConfigReader } from './config-reader.js';
+import { MAX_LAYERS } from './families/family.js';
+import { findFamily, MODEL_TYPES } from './families.js';
 
 export type RopeScaling =
   | { type: 'linear'; factor: number }
@@ -22,7 +23,8 @@ export type RopeScaling =
     };
 
 export interface ModelConfig {
-  modelType: ModelType;
+  /** see families.ts */
+  modelType: string;
   /** C */
   hiddenSize: number;
   intermediateSize: number;
@@ -54,9 +56,6 @@ export interface ModelConfig {
   eosTokenIds: number[];
 }
 
-/** A sane bound on the number of layers, so that a bad file cannot make us check millions of names. */
-const MAX_LAYERS = 10_000;
-
 /**
  * Checks and converts a parsed config.json.
  *
@@ -64,23 +63,19 @@ const MAX_LAYERS = 10_000;
  *   bad value
  */
 export function parseModelConfig(json: JsonObject, path: string): ModelConfig {
-  const modelType = json.model_type as ModelType;
-  if (!MODEL_TYPES.includes(modelType)) {
-    const found = JSON.stringify(modelType) ?? 'missing';
+  const family = findFamily(json.model_type);
+  if (family === undefined) {
+    const found = JSON.stringify(json.model_type) ?? 'missing';
     throw new CrayonError('model-unsupported', `${path}: model_type ${found}, expected ${MODEL_TYPES.join(', ')}`, {
       hint: 'Only these dense decoder models are supported.',
     });
   }
+  const { modelType, defaults, qkNorm } = family;
   const read = new ConfigReader(json);
   const hiddenSize = read.size('hidden_size');
   const numHeads = read.size('num_attention_heads');
-  const isQwen = modelType === 'qwen2' || modelType === 'qwen3';
-  const kvFallback =
-    json.num_key_value_heads === null ? numHeads : { llama: numHeads, mistral: 8, qwen2: 32, qwen3: 32 }[modelType];
-  const headFallback = modelType === 'qwen3' ? 128 : hiddenSize / numHeads;
-  // qwen2 always has q/k/v biases and never an o bias; mistral has none; the others say it.
-  const bias = modelType === 'llama' || modelType === 'qwen3' ? read.flag('attention_bias') : false;
-  const rope = readRope(read, path);
+  const kvFallback = json.num_key_value_heads === null ? numHeads : (defaults.numKvHeads ?? numHeads);
+  const biases = family.biases(read);
   const config: ModelConfig = {
     modelType,
     hiddenSize,
@@ -88,21 +83,15 @@ export function parseModelConfig(json: JsonObject, path: string): ModelConfig {
     numLayers: read.size('num_hidden_layers'),
     numHeads,
     numKvHeads: read.size('num_key_value_heads', kvFallback),
-    headDim: read.size('head_dim', headFallback),
+    headDim: read.size('head_dim', defaults.headDim ?? hiddenSize / numHeads),
     vocabSize: read.size('vocab_size'),
     rmsNormEps: read.positive('rms_norm_eps', 1e-6),
-    ...rope,
-    maxPositionEmbeddings: read.size('max_position_embeddings', modelType === 'llama' ? 2048 : 32768),
-    slidingWindow: isQwen
-      ? qwenWindow(read, path)
-      : modelType === 'mistral'
-        ? read.optionalSize('sliding_window', 4096)
-        : null,
+    ...readRope(read, path),
+    maxPositionEmbeddings: read.size('max_position_embeddings', defaults.maxPositionEmbeddings),
+    slidingWindow: family.slidingWindow(read, path),
     tieWordEmbeddings: read.flag('tie_word_embeddings'),
-    attentionBias: bias || modelType === 'qwen2',
-    attentionOutBias: bias,
-    mlpBias: modelType === 'llama' ? read.flag('mlp_bias') : false,
-    qkNorm: modelType === 'qwen3',
+    ...biases,
+    qkNorm,
     bosTokenId: read.tokenIds('bos_token_id')[0] ?? null,
     eosTokenIds: read.tokenIds('eos_token_id'),
   };
@@ -117,48 +106,6 @@ export function parseModelConfig(json: JsonObject, path: string): ModelConfig {
   if (read.bad.length > 0) throw new CrayonError('model-invalid', `${path}: ${read.bad.join('; ')}`);
   refuseUnsupported(json, path);
   return config;
-}
-
-/** Reads values with defaults and collects what is wrong. */
-class ConfigReader {
-  readonly bad: string[] = [];
-  readonly json: JsonObject;
-
-  constructor(json: JsonObject) {
-    this.json = json;
-  }
-
-  /** A whole number from 1. A fallback is checked like a value that was given. */
-  size(key: string, fallback?: number): number {
-    return this.#take(key, fallback, (x) => Number.isSafeInteger(x) && (x as number) >= 1, 'a whole number from 1');
-  }
-
-  optionalSize(key: string, fallback: number): number | null {
-    return this.json[key] === null ? null : this.size(key, fallback);
-  }
-
-  positive(key: string, fallback?: number): number {
-    return this.#take(key, fallback, (x) => Number.isFinite(x) && (x as number) > 0, 'a number above 0');
-  }
-
-  flag(key: string): boolean {
-    return this.#take(key, false, (x) => typeof x === 'boolean', 'true or false');
-  }
-
-  tokenIds(key: string): number[] {
-    const value = this.json[key];
-    if (value === undefined || value === null) return [];
-    const ids = Array.isArray(value) ? value : [value];
-    if (ids.every((id) => Number.isSafeInteger(id) && id >= 0)) return ids;
-    this.bad.push(`${key} is ${JSON.stringify(value)}, expected a token id or a list of them`);
-    return [];
-  }
-
-  #take<T>(key: string, fallback: T | undefined, isValid: (value: unknown) => boolean, expected: string): T {
-    const value = this.json[key] ?? fallback;
-    if (!isValid(value)) this.bad.push(`${key} is ${JSON.stringify(value) ?? 'missing'}, expected ${expected}`);
-    return value as T;
-  }
 }
 
 /** `rope_theta` + `rope_scaling` (transformers 4) or `rope_parameters` (transformers 5). */
@@ -189,24 +136,6 @@ function readRope(read: ConfigReader, path: string): Pick<ModelConfig, 'ropeThet
   const ropeTheta = rope.positive('rope_theta', 10_000);
   read.bad.push(...rope.bad);
   return { ropeTheta, ropeScaling };
-}
-
-/** Qwen can give a window to some layers only; then it is neither null nor one number. */
-function qwenWindow(read: ConfigReader, path: string): number | null {
-  const { layer_types: types, use_sliding_window: isUsed } = read.json;
-  if (isUsed !== true) return null;
-  const window = read.optionalSize('sliding_window', 4096);
-  const firstLayer = (read.json.max_window_layers ?? 28) as number;
-  const layers = Array.isArray(types)
-    ? types
-    : Array.from({ length: Math.min(read.size('num_hidden_layers'), MAX_LAYERS) }, (_, i) => {
-        return i >= firstLayer ? 'sliding_attention' : 'full_attention';
-      });
-  if (window === null || layers.every((type) => type === 'full_attention')) return null;
-  if (layers.every((type) => type === 'sliding_attention')) return window;
-  throw new CrayonError('model-unsupported', `${path}: a sliding window on some layers only (max_window_layers)`, {
-    hint: 'Set use_sliding_window to false if prompts stay shorter than the window.',
-  });
 }
 
 function refuseUnsupported(json: JsonObject, path: string): void {

@@ -17,7 +17,7 @@ import type { TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type ModelConfig, parseModelConfig } from './config.js';
 
-export type { ModelConfig, ModelType, RopeScaling } from './config.js';
+export type { ModelConfig, RopeScaling } from './config.js';
 
 const CONFIG = 'config.json';
 const WEIGHTS = 'model.safetensors';

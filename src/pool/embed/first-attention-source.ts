@@ -6,6 +6,7 @@ import { CrayonError } from '../../core/errors.js';
 import { firstNonFinite } from '../../core/finite.js';
 import { ggufCount, ggufNumber } from '../../gguf/metadata.js';
 import { GgufFile } from '../../gguf/read.js';
+import { findArchitecture, GGUF_ARCHITECTURES } from '../../hf/families.js';
 import { HfModel } from '../../hf/model.js';
 
 /** C hidden size, d query heads x head size. Arrays are row-major; all numbers are finite. */
@@ -54,17 +55,6 @@ export function hfFirstAttention(model: HfModel): FirstAttentionSource {
   };
 }
 
-/**
- * GGUF architectures whose first block is RMSNorm and one query matrix, and whether llama.cpp's converter reorders its rows:
- * Llama's rotary pairs are neighbours there and halves of a head in Hugging Face (`permute` of its LlamaModel, which writes
- * Mistral too).
- */
-const PERMUTES_QUERY = new Map([
-  ['llama', true],
-  ['qwen2', false],
-  ['qwen3', false],
-]);
-
 const [TABLE, NORM, QUERY, BIAS] = [
   'token_embd.weight',
   'blk.0.attn_norm.weight',
@@ -78,11 +68,10 @@ const [TABLE, NORM, QUERY, BIAS] = [
  */
 export function ggufFirstAttention(file: GgufFile): FirstAttentionSource {
   const { architecture, path } = file;
-  const isPermuted = PERMUTES_QUERY.get(architecture);
+  const isPermuted = findArchitecture(architecture)?.reordersHeads;
   if (isPermuted === undefined) {
-    const known = [...PERMUTES_QUERY.keys()].join(', ');
     throw new CrayonError('gguf-unsupported', `${path}: first-attention of architecture "${architecture}"`, {
-      hint: `It can be read from ${known}.`,
+      hint: `It can be read from ${GGUF_ARCHITECTURES.join(', ')}.`,
     });
   }
   const required = (name: string, value: number | undefined): number => {

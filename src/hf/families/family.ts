@@ -1,0 +1,43 @@
+/**
+ * What is known of a family of models beyond the block they share: RMSNorm, rotary attention, gated SiLU feed-forward.
+ * Each family is one object in a file here, listed in families.ts.
+ */
+
+import type { ConfigReader } from '../config-reader.js';
+
+/** A sane bound on the number of layers, so that a bad file cannot make us check millions of names. */
+export const MAX_LAYERS = 10_000;
+
+export interface ModelFamily {
+  /** `model_type` of config.json */
+  readonly modelType: string;
+  /** Of transformers' configuration class, for keys that a config.json leaves out. */
+  readonly defaults: {
+    /** null: as many as query heads */
+    numKvHeads: number | null;
+    /** null: hidden size / query heads */
+    headDim: number | null;
+    maxPositionEmbeddings: number;
+  };
+  /** RMSNorm on each query and key head. */
+  readonly qkNorm: boolean;
+  /** Which projections have a bias: q, k and v; o; the feed-forward ones. */
+  biases(read: ConfigReader): { attentionBias: boolean; attentionOutBias: boolean; mlpBias: boolean };
+  /** Tokens that every layer sees back, itself included; null for all of them. @throws CrayonError `model-unsupported` */
+  slidingWindow(read: ConfigReader, path: string): number | null;
+  readonly gguf: GgufArchitecture;
+}
+
+/** How llama.cpp runs a family. */
+export interface GgufArchitecture {
+  /** `general.architecture`; families may share one */
+  readonly name: string;
+  /**
+   * llama.cpp's rotary embedding turns neighbouring rows (2j, 2j + 1) of a head, transformers' rows (j, j + D/2): the rows
+   * of q and k are reordered (`permute` of its converter's LlamaModel). Else both are the same.
+   */
+  readonly reordersHeads: boolean;
+  /** It reads a bias of the o projection, and `rope_freqs.weight` of rope type llama3. */
+  readonly hasOutBias: boolean;
+  readonly hasRopeFactors: boolean;
+}
