@@ -69,7 +69,7 @@ export function buildPoolCommand(terminal: Terminal): Command {
     .option('--clusters <n|auto>', 'number of base LoRAs, or auto for the best silhouette', clusters, defaults.clusters)
     .option(
       '--embedding <kind>',
-      `${EMBEDDING_NAMES}; ${INSTANT_NAMES.join(' and ')} need no forward pass on the device`,
+      `${EMBEDDING_NAMES}; ${INSTANT_NAMES.join(', ')} need no forward pass on the device`,
       defaults.embedding,
     )
     .option('--no-centred', "do not subtract the training set's mean embedding")
