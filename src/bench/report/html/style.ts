@@ -63,7 +63,7 @@ footer { color: var(--muted); font-size: 13px; padding: 4px 0 44px; overflow-wra
 .marks li { overflow-wrap: anywhere; } .marks li > svg { display: inline-block; width: 26px; height: 14px; vertical-align: -2px; margin-right: 6px; }
 .picture { --top: 0px; --right: 0px; --bottom: 46px; --left: 0px; display: block; box-sizing: content-box;
   width: calc(100% - var(--left) - var(--right)); padding: var(--top) var(--right) var(--bottom) var(--left); }
-.rows { --left: 214px; --right: 62px; } .plane { --top: 30px; --right: 14px; --left: 42px; height: 330px; }
+.rows { --left: 222px; --right: 62px; } .plane { --top: 30px; --right: 14px; --left: 42px; height: 330px; }
 .map { height: auto; aspect-ratio: 8 / 5; } .heat { --right: 62px; --bottom: 0px; }
 svg { overflow: visible; }
 svg text { font-family: inherit; font-size: 13px; fill: var(--ink); }

@@ -21,7 +21,7 @@ interface Row {
 function rowPlot(label: string, axis: Markup, rows: readonly Row[], step = STEP): Markup {
   const drawn = rows.map((row, i) => {
     const y = (i + 0.6) * step;
-    return html`<g class="${row.className}"><title>${row.says}</title><text class="label" y="${y}">${words.short(row.label, 32)}</text><text class="value" x="100%" y="${y}">${row.figure}</text>${row.marks(y)}</g>`;
+    return html`<g class="${row.className}"><title>${row.says}</title><text class="label" y="${y}">${words.short(row.label, 30)}</text><text class="value" x="100%" y="${y}">${row.figure}</text>${row.marks(y)}</g>`;
   });
   return picture('rows', label, html`${axis}${drawn}`, rows.length * step + 4);
 }
