@@ -69,7 +69,7 @@ export function planCells(config: BenchConfig, users: readonly PlannedUser[]): P
 
 function ablationSettings({ ablation, pool }: BenchConfig): Setting[] {
   if (ablation === null) return [];
-  const { embedding, centred, tau, mode, clusters, blend_tau: blendTau, top_k: topK, estimator, combine } = ablation;
+  const { embedding, centred, tau, mode, clusters, blend_tau: blendTau, top_k: topK, combine } = ablation;
   const varied = <T extends Setting['value']>(option: string, values: T[] | undefined, change: (value: T) => object) =>
     (values ?? []).map((value): Setting => ({ option, value, ...change(value) }));
   const settings = [
@@ -83,7 +83,6 @@ function ablationSettings({ ablation, pool }: BenchConfig): Setting[] {
     ...varied('clusters', clusters, (value) => ({ pool: { clusters: value } })),
     ...varied('blend_tau', blendTau, (value) => ({ blend: { tau: value } })),
     ...varied('top_k', topK, (value) => ({ blend: { topK: value } })),
-    ...varied('estimator', estimator, (value) => ({ blend: { estimator: value } })),
     ...varied('combine', combine, (value) => {
       const [kind, rank] = value.split(':') as [string, string?];
       return { blend: { combine: kind, ...(rank !== undefined && { rank: Number(rank) }) } };

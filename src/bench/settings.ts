@@ -65,10 +65,6 @@ const ABLATION = z.strictObject({
   mode: z.array(mode).optional().describe('of the training'),
   clusters: z.array(whole(1)).optional().describe('numbers of base LoRAs'),
   top_k: z.array(whole(1)).optional().describe('base LoRAs that are blended at most'),
-  estimator: z
-    .array(z.enum(['histogram', 'nnls']))
-    .optional()
-    .describe('of the coefficients'),
   combine: z
     .array(z.string().regex(/^(svd:[1-9]\d*|linear)$/, 'svd:<rank> or linear'))
     .optional()

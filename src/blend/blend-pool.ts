@@ -5,6 +5,7 @@
 
 import { isAbsolute, relative, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
+import type { Rows } from '../core/gate.js';
 import { row } from '../core/vector.js';
 import { type Example, loadDataset } from '../data/dataset.js';
 import { plainExample, whyInvalid } from '../data/example.js';
@@ -18,7 +19,7 @@ import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js
 import { openPool, type Pool } from '../pool/pool.js';
 import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
 import { type BlendResult, blendAdapters } from './blend.js';
-import type { Estimator, Rows } from './coefficients.js';
+import type { Estimator } from './coefficients.js';
 import { type BlendEstimate, EXAMPLE_LIMITS, estimateBlend } from './estimate.js';
 
 /** How errors name examples that come from no file. */

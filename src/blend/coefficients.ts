@@ -5,33 +5,20 @@
  * Only N numbers come out, and they are all that ever needs to leave the device.
  */
 import { CrayonError } from '../core/errors.js';
-import { nonNegativeLeastSquares } from '../core/linalg/nnls.js';
-import { gram } from '../core/linalg/products.js';
-import { softmax } from '../core/softmax.js';
-import { argmax, cosine, dot, type Floats, meanRows, norm, normalise, row } from '../core/vector.js';
+import { gate, type Rows, similaritiesTo } from '../core/gate.js';
+import { argmax, meanRows, norm, normalise, oneHot } from '../core/vector.js';
 import { checkCoefficients } from './plan.js';
 
 /** The estimators, in the order of the documentation. */
-export const ESTIMATORS = ['similarity', 'histogram', 'nnls', 'nearest', 'uniform', 'given'] as const;
+export const ESTIMATORS = ['similarity', 'nearest', 'uniform', 'given'] as const;
 
 /**
  * - `similarity`: softmax_n( cos(q_c, c_n) / tau ), the paper's.
- * - `histogram`: share of the examples whose nearest centroid is n.
- * - `nnls`: non-negative least squares of q_c on the unit centroids, normalised to sum 1.
  * - `nearest`: 1 for the centroid nearest to q_c.
  * - `uniform`: 1 / N.
  * - `given`: the caller's own numbers, as they are.
  */
 export type Estimator = (typeof ESTIMATORS)[number];
-
-/** A row-major matrix of embeddings or centroids. */
-export interface Rows {
-  data: Floats;
-  /** number of rows */
-  n: number;
-  /** embedding size */
-  d: number;
-}
 
 export interface EstimateOptions {
   /** Temperature of `similarity`; the pool's manifest has the one it was trained with. */
@@ -80,37 +67,9 @@ export function estimateCoefficients(
       hint: 'Give a file with examples, or use the uniform or given coefficients.',
     });
   }
-  const query = queryEmbedding(examples);
-  const similarities = similaritiesTo(query, centroids);
-  const coefficients = estimateFrom(estimator, examples, query, similarities, centroids, tau);
+  const similarities = similaritiesTo(queryEmbedding(examples), centroids);
+  const coefficients = estimator === 'similarity' ? gate(similarities, tau) : oneHot(argmax(similarities), centroids.n);
   return { coefficients: topK === undefined ? coefficients : keepLargest(coefficients, topK), similarities };
-}
-
-function estimateFrom(
-  estimator: Exclude<Estimator, 'given' | 'uniform'>,
-  examples: Rows,
-  query: Float64Array,
-  similarities: Float64Array,
-  centroids: Rows,
-  tau: number,
-): Float64Array {
-  switch (estimator) {
-    case 'similarity':
-      return softmax(similarities, tau);
-    case 'nearest':
-      return oneHot(argmax(similarities), centroids.n);
-    case 'histogram': {
-      const shares = new Float64Array(centroids.n);
-      for (let i = 0; i < examples.n; i++) {
-        shares[argmax(similaritiesTo(row(examples.data, i, examples.d), centroids))]! += 1 / examples.n;
-      }
-      return shares;
-    }
-    case 'nnls':
-      return nnlsCoefficients(query, similarities, centroids);
-    default:
-      throw estimator satisfies never;
-  }
 }
 
 /**
@@ -124,20 +83,6 @@ export function queryEmbedding({ data, n, d }: Rows): Float64Array {
   throw new CrayonError('coefficients-invalid', 'the examples’ mean embedding is zero: it is similar to no centroid', {
     hint: 'Give more examples, in the language and of the kind of the task.',
   });
-}
-
-/** cos(x, c_n) for every centroid (N). */
-export function similaritiesTo(x: Floats, { data, n, d }: Rows): Float64Array {
-  return Float64Array.from({ length: n }, (_, i) => cosine(x, row(data, i, d)));
-}
-
-/**
- * The per-query gate alpha(x): the coefficients of a single embedding, by the softmax that joint training used. An embedding of
- * zero (a text with no known word) is similar to nothing and gets equal coefficients.
- */
-export function gate(embedding: Floats, centroids: Rows, tau: number, topK?: number): Float64Array {
-  const coefficients = softmax(similaritiesTo(embedding, centroids), tau);
-  return topK === undefined ? coefficients : keepLargest(coefficients, topK);
 }
 
 /**
@@ -158,24 +103,6 @@ export function keepLargest(coefficients: Float64Array, k: number): Float64Array
   const factor = sum(coefficients) / sum(result);
   // numbers given with both signs may cancel: then there is nothing sensible to scale by
   return Number.isFinite(factor) && factor > 0 ? result.map((value) => value * factor) : result;
-}
-
-function nnlsCoefficients(query: Float64Array, similarities: Float64Array, centroids: Rows): Float64Array {
-  const { n, d } = centroids;
-  const units = new Float64Array(n * d);
-  for (let i = 0; i < n; i++) units.set(normalise(row(centroids.data, i, d)), i * d);
-  const inner = Float64Array.from({ length: n }, (_, i) => dot(query, row(units, i, d)));
-  const solution = nonNegativeLeastSquares(gram(units, n, d), inner);
-  const total = sum(solution);
-  // no centroid points the query's way: the nearest is the limit of what a shrinking positive weight would choose
-  if (total === 0) return oneHot(argmax(similarities), n);
-  return solution.map((value) => value / total);
-}
-
-function oneHot(index: number, length: number): Float64Array {
-  const coefficients = new Float64Array(length);
-  coefficients[index] = 1;
-  return coefficients;
 }
 
 function sum(x: Float64Array): number {

@@ -6,10 +6,10 @@
  * examples is near 50. A median in the lowest percentiles means texts unlike anything the base LoRAs were trained on.
  */
 import { CrayonError } from '../core/errors.js';
+import { type Rows, similaritiesTo } from '../core/gate.js';
 import { mean } from '../core/stats.js';
 import { argmax, row } from '../core/vector.js';
 import { type PoolCluster, SIMILARITY_QUANTILES } from '../pool/manifest.js';
-import { type Rows, similaritiesTo } from './coefficients.js';
 
 /** Median percentile below which the pool does not cover the examples, and below which it is in doubt. */
 export const NOT_COVERED_BELOW = 5;

@@ -1,7 +1,8 @@
 /** What a user's examples say about a pool: in which shares its adapters are blended, and how well they cover the task. */
 
+import type { Rows } from '../core/gate.js';
 import type { Pool } from '../pool/pool.js';
-import { type EstimateOptions, type Estimator, estimateCoefficients, type Rows } from './coefficients.js';
+import { type EstimateOptions, type Estimator, estimateCoefficients } from './coefficients.js';
 import { type Coverage, checkCoverage } from './coverage.js';
 
 /** How many examples a user shows. */

@@ -13,8 +13,6 @@ export interface Random {
   normal(): number;
   /** Shuffles in place (Fisher-Yates) and returns the array. */
   shuffle<T>(items: T[]): T[];
-  /** The generator's state, for checkpoints: four unsigned 32-bit integers. */
-  state(): [number, number, number, number];
 }
 
 /** FNV-1a over UTF-16 code units: turns a stream's label into 32 bits. */
@@ -41,14 +39,14 @@ function splitmix32(seed: number): () => number {
  */
 export function createRandom(seed: number, label = ''): Random {
   const mix = splitmix32((seed ^ hashLabel(label)) >>> 0);
-  const random = randomFromState([mix(), mix(), mix(), 1]);
+  const random = sfc32(mix(), mix(), mix());
   for (let i = 0; i < 12; i++) random.uniform(); // the author's warm-up
   return random;
 }
 
-/** Continues a generator from a state taken with `state()`. */
-export function randomFromState(state: readonly [number, number, number, number]): Random {
-  let [a, b, c, d] = state.map((x) => x | 0) as [number, number, number, number];
+function sfc32(...seeds: [number, number, number]): Random {
+  let [a, b, c] = seeds.map((x) => x | 0) as [number, number, number];
+  let d = 1;
 
   const next = (): number => {
     const t = (((a + b) | 0) + d) | 0;
@@ -74,6 +72,5 @@ export function randomFromState(state: readonly [number, number, number, number]
       }
       return items;
     },
-    state: () => [a >>> 0, b >>> 0, c >>> 0, d >>> 0],
   };
 }

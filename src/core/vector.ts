@@ -54,3 +54,10 @@ export function argmax(x: ArrayLike<number>): number {
   for (let i = 1; i < x.length; i++) if (x[i]! > x[best]!) best = i;
   return best;
 }
+
+/** 1 at one place of (length), 0 elsewhere. */
+export function oneHot(index: number, length: number): Float64Array {
+  const vector = new Float64Array(length);
+  vector[index] = 1;
+  return vector;
+}

@@ -7,7 +7,8 @@
 
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
-import { softmax } from '../core/softmax.js';
+import { gate } from '../core/gate.js';
+import { oneHot } from '../core/vector.js';
 import type { HfModel } from '../hf/model.js';
 import { LlamaModel } from '../model/llama.js';
 import { PROJECTIONS } from '../model/projections.js';
@@ -73,7 +74,7 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
     points.dispose();
     const gates = examples.map((_, i) => {
       const row = similarities.subarray(i * N, (i + 1) * N);
-      return options.mode === 'joint' ? softmax(row, options.tau) : oneHot(clustering.assignment[i]!, N);
+      return options.mode === 'joint' ? gate(row, options.tau) : oneHot(clustering.assignment[i]!, N);
     });
 
     await stopIfAsked(hooks, 'clustering');
@@ -197,10 +198,4 @@ function restoreClusters(saved: NonNullable<ReturnType<WorkDirectory['load']>>):
     silhouette: silhouette!,
     tried: [],
   };
-}
-
-function oneHot(index: number, N: number): Float64Array {
-  const row = new Float64Array(N);
-  row[index] = 1;
-  return row;
 }

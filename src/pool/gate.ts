@@ -1,7 +1,7 @@
 /** The per-query gate: each prompt through its own mixture of a pool's adapters. */
 
-import { softmax } from '../core/softmax.js';
-import { dot, row } from '../core/vector.js';
+import { gate, similaritiesTo } from '../core/gate.js';
+import { row } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
 import type { HfModel } from '../hf/model.js';
 import { leadingBos, type Tokenizer } from '../hf/tokenizer.js';
@@ -30,7 +30,7 @@ export function loadPoolGates(
 ): PoolGates {
   const pool = openPool(dir);
   refuseOtherBase(pool, source);
-  const { N, tau: own } = pool.manifest;
+  const { N, tau: trainedTau } = pool.manifest;
   const space = poolSpace(pool);
   const adapters = Array.from({ length: N }, (_, n) => pool.openAdapter(n));
   let stack: EvaluationLora;
@@ -48,13 +48,8 @@ export function loadPoolGates(
       const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
       const sequences = prepared.examples.map((e) => e.promptIds);
       const rows = await embedInSpace(space, source, sequences, forward);
-      const gates = examples.map((_, i) => {
-        const q = row(rows, i, space.d);
-        return softmax(
-          Array.from({ length: N }, (_, n) => dot(q, row(pool.centroids, n, space.d))),
-          tau ?? own,
-        );
-      });
+      const centroids = { data: pool.centroids, n: N, d: space.d };
+      const gates = examples.map((_, i) => gate(similaritiesTo(row(rows, i, space.d), centroids), tau ?? trainedTau));
       return { ...stack, gates };
     },
   };

@@ -1,6 +1,7 @@
 /** Writes a finished pool: manifest, centroids, and each base LoRA as a PEFT directory of its own. */
 
 import { join } from 'node:path';
+import { mean } from '../core/stats.js';
 import { CRAYON_VERSION } from '../core/version.js';
 import { AtomicDirectory, writeDirectoryAtomic } from '../files/atomic.js';
 import { writePeftAdapter } from '../peft/write.js';
@@ -64,8 +65,8 @@ export function writePool({
       long: options.long,
       examples: inputs.examples.length,
       steps: trained.losses.length,
-      firstLoss: mean(trained.losses.slice(0, 10)),
-      lastLoss: mean(trained.losses.slice(-10)),
+      firstLoss: roundedMean(trained.losses.slice(0, 10)),
+      lastLoss: roundedMean(trained.losses.slice(-10)),
     },
     data: inputs.sources,
     clusters,
@@ -97,6 +98,6 @@ export function writePool({
 }
 
 /** Rounded to what float32 sums of losses are good for. */
-function mean(values: Float32Array): number {
-  return Number((values.reduce((a, b) => a + b, 0) / Math.max(1, values.length)).toFixed(4));
+function roundedMean(losses: Float32Array): number {
+  return Number(mean(losses).toFixed(4));
 }

@@ -1,7 +1,7 @@
 /** Texts to unit vectors: the space in which scope, gate and customisation compare. */
 
-import type { Rows } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
+import type { Rows } from '../core/gate.js';
 import { buildScopeProfile, type ScopeFunction, scopeScore } from '../routing/signals/scope.js';
 
 export interface Embedded {

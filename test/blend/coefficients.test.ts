@@ -1,13 +1,7 @@
 // npx vitest run test/blend/coefficients.test.ts
 import { describe, expect, it } from 'vitest';
-import {
-  ESTIMATORS,
-  type Estimator,
-  estimateCoefficients,
-  gate,
-  keepLargest,
-  type Rows,
-} from '../../src/blend/coefficients.js';
+import { ESTIMATORS, type Estimator, estimateCoefficients, keepLargest } from '../../src/blend/coefficients.js';
+import { gate, type Rows, similaritiesTo } from '../../src/core/gate.js';
 
 const rows = (...list: number[][]): Rows => ({
   data: Float32Array.from(list.flat()),
@@ -46,22 +40,6 @@ describe('estimateCoefficients', () => {
   it('similarity is stable for a tiny tau and flat for a huge one', () => {
     expect([...estimate('similarity', { tau: 1e-12 }).coefficients]).toEqual([1, 0, 0, 0]);
     for (const value of estimate('similarity', { tau: 1e9 }).coefficients) expect(value).toBeCloseTo(0.25, 8);
-  });
-
-  it('histogram counts nearest centroids', () => {
-    expect([...estimate('histogram').coefficients].map((v) => Math.round(3 * v))).toEqual([2, 0, 1, 0]);
-  });
-
-  it('nnls finds the mixture that the query is made of', () => {
-    const { coefficients } = estimateCoefficients('nnls', rows([2, 0, 1]), centroids, { tau: 0.1 });
-    expect(coefficients[0]).toBeCloseTo(2 / 3, 6);
-    expect(coefficients[2]).toBeCloseTo(1 / 3, 6);
-    expect(coefficients[1]! + coefficients[3]!).toBeCloseTo(0, 6);
-  });
-
-  it('nnls falls on the nearest centroid when all point away', () => {
-    const { coefficients } = estimateCoefficients('nnls', rows([-1, -2, -0.5]), centroids, { tau: 0.1 });
-    expect([...coefficients]).toEqual([0, 0, 1, 0]);
   });
 
   it('nearest, uniform and given', () => {
@@ -108,12 +86,12 @@ describe('gate', () => {
   it('equals the similarity coefficients of a single example', () => {
     const one = rows([0.3, 0.9, 0.2]);
     const { coefficients } = estimateCoefficients('similarity', one, centroids, { tau: 0.2 });
-    const gated = gate(one.data, centroids, 0.2);
+    const gated = gate(similaritiesTo(one.data, centroids), 0.2);
     for (let n = 0; n < 4; n++) expect(gated[n]).toBeCloseTo(coefficients[n]!, 12);
   });
 
   it('is uniform for an embedding of zero', () => {
-    expect([...gate(new Float32Array(3), centroids, 0.1)]).toEqual([0.25, 0.25, 0.25, 0.25]);
+    expect([...gate(similaritiesTo(new Float32Array(3), centroids), 0.1)]).toEqual([0.25, 0.25, 0.25, 0.25]);
   });
 });
 

@@ -1,7 +1,7 @@
 // npx vitest run test/blend/coverage.test.ts
 import { describe, expect, it } from 'vitest';
-import type { Rows } from '../../src/blend/coefficients.js';
 import { checkCoverage, percentileOf } from '../../src/blend/coverage.js';
+import type { Rows } from '../../src/core/gate.js';
 import { createRandom } from '../../src/core/random.js';
 import { cosine } from '../../src/core/vector.js';
 

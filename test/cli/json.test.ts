@@ -5,7 +5,7 @@ import { crayon, refusal } from '../e2e/helpers.js';
 
 describe('a wrong command line', () => {
   it.each([
-    [['blend', '--pool', 'x', '--out', 'y', '--estimater', 'nnls'], '--estimater', 'Did you mean --estimator?'],
+    [['blend', '--pool', 'x', '--out', 'y', '--estimater', 'uniform'], '--estimater', 'Did you mean --estimator?'],
     [['blnd'], 'blnd', 'Did you mean blend?'],
     [['blend', '--out', 'y'], '--pool', 'not specified'],
     [['blend', '--pool', 'x', '--out', 'y', '--combine', 'ties'], 'ties', 'cat, svd, linear'],

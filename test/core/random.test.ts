@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createRandom, randomFromState } from '../../src/core/random.js';
+import { createRandom } from '../../src/core/random.js';
 
 const draw = (random: { uniform(): number }, n: number) => Array.from({ length: n }, () => random.uniform());
 
@@ -8,14 +8,6 @@ describe('createRandom', () => {
     expect(draw(createRandom(7, 'a'), 5)).toEqual(draw(createRandom(7, 'a'), 5));
     expect(draw(createRandom(7, 'a'), 5)).not.toEqual(draw(createRandom(8, 'a'), 5));
     expect(draw(createRandom(7, 'a'), 5)).not.toEqual(draw(createRandom(7, 'b'), 5));
-  });
-
-  it('continues from a saved state', () => {
-    const random = createRandom(1);
-    draw(random, 100);
-    const state = random.state();
-    const rest = draw(random, 10);
-    expect(draw(randomFromState(state), 10)).toEqual(rest);
   });
 
   it('is uniform in [0, 1) and normal with variance 1', () => {

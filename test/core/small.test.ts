@@ -1,4 +1,4 @@
-/** The small pure modules of core: statistics, softmax, text of numbers, version, exit codes. */
+/** The small pure modules of core: statistics, the gate, text of numbers, version, exit codes. */
 
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -13,21 +13,21 @@ import {
   formatDuration,
   formatRate,
 } from '../../src/core/format.js';
-import { softmax } from '../../src/core/softmax.js';
+import { gate } from '../../src/core/gate.js';
 import { quantile, standardError } from '../../src/core/stats.js';
 import { CRAYON_VERSION } from '../../src/core/version.js';
 
-describe('softmax', () => {
+describe('gate', () => {
   it('gives the textbook values at tau 1', () => {
     const e = [Math.exp(1), Math.exp(2), Math.exp(3)];
     const sum = e.reduce((a, b) => a + b);
-    softmax([1, 2, 3], 1).forEach((p, i) => {
+    gate([1, 2, 3], 1).forEach((p, i) => {
       expect(p).toBeCloseTo(e[i]! / sum, 12);
     });
   });
 
   it('neither overflows nor loses its sum at a small tau', () => {
-    expect([...softmax([0.9, 0.1, -1], 1e-4)]).toEqual([1, 0, 0]);
+    expect([...gate([0.9, 0.1, -1], 1e-4)]).toEqual([1, 0, 0]);
   });
 });
 

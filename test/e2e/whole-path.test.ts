@@ -132,7 +132,7 @@ describe('blend', () => {
     expect(await document(args)).toMatchObject({ coefficients: [-0.5, 2, 0], similarities: null, coverage: null });
   });
 
-  it.each(['histogram', 'nnls', 'nearest', 'uniform'])('estimates by %s', async (estimator) => {
+  it.each(['nearest', 'uniform'])('estimates by %s', async (estimator) => {
     const { coefficients } = await blend(`by-${estimator}`, '--estimator', estimator);
     expect(coefficients.reduce((a, b) => a + b)).toBeCloseTo(1, 9);
   });

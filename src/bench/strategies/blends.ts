@@ -50,13 +50,12 @@ async function blend(
   }
 }
 
-/** @param estimator where the cell's own setting does not say */
 function blendBy(estimator: Estimator, rest: Pick<Strategy, 'name' | 'title' | 'role' | 'looksAtExamples' | 'draws'>) {
   return {
     ...rest,
     pools: ({ pool }: PlannedCell) => [pool],
     customise: (cell: PlannedCell, user: UserWithExamples, context: BenchContext) =>
-      blend(cell, user, context, cell.blend.estimator ?? estimator),
+      blend(cell, user, context, estimator),
   };
 }
 

@@ -32,7 +32,6 @@ export interface Strategy {
 export interface BlendVariant {
   tau?: number;
   topK?: number;
-  estimator?: 'histogram' | 'nnls';
   combine?: 'svd' | 'linear';
   rank?: number;
 }

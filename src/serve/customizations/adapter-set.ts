@@ -1,7 +1,6 @@
 /** Which adapters a request of the base name gets: the one that the server was started with, or a pool's by the prompt. */
 
-import { softmax } from '../../core/softmax.js';
-import { cosine, row } from '../../core/vector.js';
+import { gate, similaritiesTo } from '../../core/gate.js';
 import type { AdapterScale, Query } from '../../engine/types.js';
 import type { TextEmbedder } from '../embedder.js';
 
@@ -45,7 +44,7 @@ export interface GateOptions {
 /** Coefficients are rounded to multiples of this, so that prompts alike share a context of the engine. */
 export const GATE_STEP = 1 / 50;
 
-/** The per-query gate alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md, section 2). */
+/** The per-query gate alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md). */
 export function gatedAdapters({ adapters, centroids, tau, embedder }: GateOptions): AdapterSet {
   return adapterSet(adapters, (query) => gateCoefficients(query.vector(embedder), centroids, tau));
 }
@@ -54,10 +53,7 @@ export function gatedAdapters({ adapters, centroids, tau, embedder }: GateOption
 export function gateCoefficients(q: Float32Array, centroids: Float32Array, tau: number): number[] {
   const d = q.length;
   const N = centroids.length / d;
-  const alpha = softmax(
-    Array.from({ length: N }, (_, n) => cosine(q, row(centroids, n, d))),
-    tau,
-  );
+  const alpha = gate(similaritiesTo(q, { data: centroids, n: N, d }), tau);
   const steps = Array.from(alpha, (a) => Math.floor(a / GATE_STEP));
   const order = steps
     .map((_, n) => n)

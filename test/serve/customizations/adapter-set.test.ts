@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { softmax } from '../../../src/core/softmax.js';
+import { gate } from '../../../src/core/gate.js';
 import {
   fixedAdapters,
   GATE_STEP,
@@ -17,7 +17,7 @@ describe('gateCoefficients', () => {
       const q = Float32Array.of(Math.cos(angle), Math.sin(angle));
       const alpha = gateCoefficients(q, centroids, 0.3);
       const cosines = [q[0]!, q[1]!, -q[0]!, 0.6 * q[0]! + 0.8 * q[1]!];
-      const exact = softmax(cosines, 0.3);
+      const exact = gate(cosines, 0.3);
       expect(alpha.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 9);
       for (const [n, value] of alpha.entries()) {
         expect(Math.abs(value - exact[n]!)).toBeLessThanOrEqual(GATE_STEP + 1e-6);
