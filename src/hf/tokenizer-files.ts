@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { readSmallFile } from '../files/io.js';
-import { decodeUtf8, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
+import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
 import { exists } from '../files/paths.js';
 
 const TOKENIZER = 'tokenizer.json';
@@ -35,6 +35,26 @@ export function readTokenizerFiles(dir: string): TokenizerFiles {
     specialTokens: readOptionalJson(join(dir, 'special_tokens_map.json')) ?? {},
     chatTemplate: readChatTemplate(dir),
   };
+}
+
+/** The text of a special token such as `eos_token`, or null where none is named. */
+export function specialToken({ config, specialTokens }: TokenizerFiles, name: string): string | null {
+  return tokenText(config[name]) ?? tokenText(specialTokens[name]);
+}
+
+/** A special token is written as text or as an object with its text as `content`. */
+function tokenText(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  return isJsonObject(value) && typeof value.content === 'string' ? value.content : null;
+}
+
+/** The chat template: a file of its own, or in tokenizer_config.json one template or a list of named ones. */
+export function chatTemplate({ chatTemplate: file, config }: TokenizerFiles): string | null {
+  const value = file ?? config.chat_template;
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) return null;
+  const named = value.find((item) => item?.name === 'default') ?? value[0];
+  return typeof named?.template === 'string' ? named.template : null;
 }
 
 function readChatTemplate(dir: string): string | null {

@@ -7,7 +7,7 @@ import { Template } from '@huggingface/jinja';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { CrayonError } from '../core/errors.js';
 import { isJsonObject } from '../files/json.js';
-import { readTokenizerFiles, type TokenizerFiles } from './tokenizer-files.js';
+import { chatTemplate, readTokenizerFiles, specialToken, type TokenizerFiles } from './tokenizer-files.js';
 
 export interface ChatMessage {
   role: string;
@@ -60,11 +60,8 @@ export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer
   const { tokenizer: json, config } = files;
   const backend = createBackend(json, config, where);
   const vocabulary = backend.get_vocab(true);
-  const specialToken = (name: string): string | null => {
-    return tokenText(config[name]) ?? tokenText(files.specialTokens[name]);
-  };
   const idOf = (name: string): number | null => {
-    const token = specialToken(name);
+    const token = specialToken(files, name);
     if (token === null) return null;
     const id = backend.token_to_id(token);
     if (id === undefined) {
@@ -78,7 +75,7 @@ export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer
     text === '' ? [] : backend.encode(text, { add_special_tokens: false }).ids;
   // The post-processor alone decides; add_bos_token in tokenizer_config.json is only its author's wish.
   const addsBos = bosId !== null && backend.encode('a').ids[0] === bosId && plain('a')[0] !== bosId;
-  const template = files.chatTemplate ?? defaultTemplate(config.chat_template);
+  const template = chatTemplate(files);
   let vocabSize = 0;
   for (const id of vocabulary.values()) vocabSize = Math.max(vocabSize, id + 1);
 
@@ -100,7 +97,7 @@ export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer
       });
     },
     tokenOf: (id) => backend.id_to_token(id),
-    renderChat: template === null ? null : chatRenderer(template, specialToken, where),
+    renderChat: template === null ? null : chatRenderer(template, (name) => specialToken(files, name), where),
   };
 }
 
@@ -168,21 +165,6 @@ export function chatRenderer(source: string, specialToken: (name: string) => str
       });
     }
   };
-}
-
-/** tokenizer_config.json has one template, or a list of named ones. */
-function defaultTemplate(value: unknown): string | null {
-  if (typeof value === 'string') return value;
-  if (!Array.isArray(value)) return null;
-  const named = value.find((item) => item?.name === 'default') ?? value[0];
-  return typeof named?.template === 'string' ? named.template : null;
-}
-
-/** A special token is written as text or as an object with its text as `content`. */
-function tokenText(value: unknown): string | null {
-  if (typeof value === 'string') return value;
-  if (typeof value !== 'object' || value === null || !('content' in value)) return null;
-  return typeof value.content === 'string' ? value.content : null;
 }
 
 function reasonOf(error: unknown): string {

@@ -9,11 +9,9 @@ import { CrayonError, isCrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
 import { gate } from '../core/gate.js';
 import { oneHot } from '../core/vector.js';
-import type { HfModel } from '../hf/model.js';
 import { LlamaModel } from '../model/llama.js';
-import { PROJECTIONS } from '../model/projections.js';
 import { meanLoss, scoreCompletions } from '../train/evaluate.js';
-import { createLoraLayout, type LoraLayout } from '../train/lora-layout.js';
+import { poolLayout } from '../train/lora-layout.js';
 import { type ClusterResult, clusterPoints, refuseFewExamples } from './cluster/cluster.js';
 import { describeClusters } from './cluster/report.js';
 import { embedTrainingSet } from './embed/embed.js';
@@ -131,23 +129,6 @@ async function stopIfAsked({ signal }: BuildHooks, stage: string): Promise<void>
   await eventLoopTurn();
   if (!signal?.aborted) return;
   throw new CrayonError('interrupted', `stopped after the ${stage}`, { hint: 'The same command continues from here.' });
-}
-
-/** The factors of N adapters on the targeted projections of every block. */
-export function poolLayout(
-  source: HfModel,
-  { targets, r }: Pick<BuildPoolOptions, 'targets' | 'r'>,
-  N: number,
-): LoraLayout {
-  const modules = [];
-  for (let layer = 0; layer < source.config.numLayers; layer++) {
-    for (const projection of PROJECTIONS.filter((p) => targets.includes(p))) {
-      const name = `model.layers.${layer}.${projection}`;
-      const [out, inSize] = source.info(`${name}.weight`).shape as [number, number];
-      modules.push({ name, in: inSize, out });
-    }
-  }
-  return createLoraLayout(modules, N, r);
 }
 
 function cluster(

@@ -64,8 +64,6 @@ function readWith(model: HfModel, options: BuildPoolOptions, progress: (p: Build
   }
   const modelDigest = model.digest();
   const tokenizerDigest = model.tokenizerDigest();
-  const { model: _model, data: _data, dataDir: _dataDir, out: _out, force: _force, ...rest } = options;
-  const { fresh: _fresh, checkpointSeconds: _seconds, ...settings } = rest;
   return {
     model,
     examples: prepared.examples,
@@ -76,7 +74,34 @@ function readWith(model: HfModel, options: BuildPoolOptions, progress: (p: Build
     maxLength,
     skipped: prepared.skipped,
     truncated: prepared.truncated,
-    fingerprint: { modelDigest, tokenizerDigest, data: sources.map(({ sha256 }) => sha256), ...settings },
+    fingerprint: { modelDigest, tokenizerDigest, data: sources.map(({ sha256 }) => sha256), ...settingsOf(options) },
+  };
+}
+
+/** Options that a pool's bytes do not depend on, or do through the digests of what they name. */
+type Elsewhere = 'model' | 'data' | 'dataDir' | 'out' | 'force' | 'fresh' | 'checkpointSeconds';
+type Settings = Omit<BuildPoolOptions, Elsewhere>;
+type Every<T> = { [K in keyof Required<T>]: T[K] };
+
+/** The options that a pool's bytes depend on; one that is not thought of here does not compile. */
+export function settingsOf(options: BuildPoolOptions): Every<Settings> {
+  const { clusters, embedding, centred, tau, mode, r, targets, long, training } = options;
+  const { evaluationExamples, seed, split, limit, maxLength } = options;
+  return {
+    clusters,
+    embedding,
+    centred,
+    tau,
+    mode,
+    r,
+    targets,
+    long,
+    training,
+    evaluationExamples,
+    seed,
+    split,
+    limit,
+    maxLength,
   };
 }
 

@@ -1,7 +1,7 @@
 /** What a build would do and how much memory it takes, without doing it. */
 
 import type { ModelConfig } from '../hf/model.js';
-import { poolLayout } from './build.js';
+import { poolLayout } from '../train/lora-layout.js';
 import { AUTO_CANDIDATES, refuseFewExamples } from './cluster/cluster.js';
 import { parseEmbeddingKind } from './embed/kinds.js';
 import { readInputs } from './inputs.js';

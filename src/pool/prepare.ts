@@ -1,10 +1,11 @@
 /** Examples to token sequences, with every example checked against the model's context. */
 
+import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import type { Example } from '../data/dataset.js';
 import { encodeExample } from '../hf/encode-example.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import { completionsTooLong, cutFront, refuseUnknownTokens, some } from '../train/fit-context.js';
+import { completionsTooLong, cutFront, refuseUnknownTokens } from '../train/fit-context.js';
 
 /** What happens to an example that is longer than the limit. */
 export type LongPolicy = 'error' | 'skip' | 'truncate';
@@ -80,15 +81,19 @@ export function prepareExamples(
     });
   }
   if (empty.length > 0) {
-    throw new CrayonError('example-invalid', `the prompt of ${some(empty)} has no tokens, so nothing to embed`, {
-      hint: 'The tokenizer drops all its characters: leave these examples out.',
-    });
+    throw new CrayonError(
+      'example-invalid',
+      `the prompt of ${abridge(empty, 3, ', ')} has no tokens, so nothing to embed`,
+      {
+        hint: 'The tokenizer drops all its characters: leave these examples out.',
+      },
+    );
   }
   if (tooLong.length > 0 && long === 'truncate') throw completionsTooLong(tooLong, examples.length, maxLength);
   if (tooLong.length > 0) {
     throw new CrayonError(
       'example-too-long',
-      `${tooLong.length} of ${examples.length} examples exceed ${maxLength} tokens: ${some(tooLong)}`,
+      `${tooLong.length} of ${examples.length} examples exceed ${maxLength} tokens: ${abridge(tooLong, 3, ', ')}`,
       { hint: 'Use --long truncate to cut the front of their prompts, or --long skip to leave them out.' },
     );
   }

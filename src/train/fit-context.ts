@@ -1,5 +1,6 @@
 /** Sequences that fit the model: its context, and its vocabulary. Free of any tensor library. */
 
+import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import type { TrainingExample } from './batches.js';
 
@@ -21,7 +22,7 @@ export function cutFront(example: TrainingExample, maxLength: number, bos: numbe
 export function completionsTooLong(tooLong: readonly string[], examples: number, maxLength: number): CrayonError {
   return new CrayonError(
     'example-too-long',
-    `${tooLong.length} of ${examples} examples have a completion that leaves no room for a prompt in ${maxLength} tokens: ${some(tooLong)}`,
+    `${tooLong.length} of ${examples} examples have a completion that leaves no room for a prompt in ${maxLength} tokens: ${abridge(tooLong, 3, ', ')}`,
     { hint: 'Shorten these completions or leave the examples out; only prompts are cut.' },
   );
 }
@@ -33,9 +34,4 @@ export function refuseUnknownTokens(id: string, ids: Int32Array, vocabSize: numb
   throw new CrayonError('tokenizer-invalid', `${id}: token ${unknown}, but the model has rows 0 to ${vocabSize! - 1}`, {
     hint: 'The tokenizer.json beside the model belongs to another model, or was extended without the model.',
   });
-}
-
-/** The first three, and that there are more. */
-export function some(items: readonly string[]): string {
-  return items.slice(0, 3).join(', ') + (items.length > 3 ? ', ...' : '');
 }

@@ -7,6 +7,8 @@
 
 import assert from 'node:assert/strict';
 import { createRandom } from '../core/random.js';
+import type { HfModel } from '../hf/model.js';
+import { PROJECTIONS, type Projection } from '../model/projections.js';
 
 export interface LayoutModule {
   /** HF module path, `model.layers.0.self_attn.q_proj` */
@@ -41,6 +43,23 @@ export function createLoraLayout(
     return { name, in: inSize, out, aOffset, bOffset };
   });
   return { adapters, r, modules: laid, size: offset };
+}
+
+/** The factors of N adapters on the targeted projections of every block. */
+export function poolLayout(
+  source: HfModel,
+  { targets, r }: { targets: readonly Projection[]; r: number },
+  N: number,
+): LoraLayout {
+  const modules = [];
+  for (let layer = 0; layer < source.config.numLayers; layer++) {
+    for (const projection of PROJECTIONS.filter((p) => targets.includes(p))) {
+      const name = `model.layers.${layer}.${projection}`;
+      const [out, inSize] = source.info(`${name}.weight`).shape as [number, number];
+      modules.push({ name, in: inSize, out });
+    }
+  }
+  return createLoraLayout(modules, N, r);
 }
 
 /**

@@ -14,7 +14,7 @@ export const fewShotLora: Strategy = {
   looksAtExamples: true,
   pools: () => [],
   async customise(_cell, user, { config, base, signal }) {
-    const { poolLayout } = await import('../../pool/build.js');
+    const { poolLayout } = await import('../../train/lora-layout.js');
     const { Trainer } = await import('../../train/trainer.js');
     const started = performance.now();
     const { steps, batch_size: batchSize, learning_rate: learningRate } = config.few_shot;

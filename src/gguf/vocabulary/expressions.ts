@@ -9,17 +9,21 @@ const CONTRACTIONS = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 const REST = '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)";
-const LLAMA3 = `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}${REST}`;
-const QWEN2 = `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}${REST}`;
+/** What Qwen 2 and Llama 3 share; they differ in how many digits make a word. Also as a tokenizer.json has it. */
+export const modern = (contractions: string, digits: string): string =>
+  `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}${REST}`;
+const LLAMA3 = modern(CONTRACTIONS, '\\p{N}{1,3}');
+const QWEN2 = modern(CONTRACTIONS, '\\p{N}');
 const QWEN35 =
   `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*` +
   '|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 const BLOOM = ' ?[^(\\s|.,!?…。，、।۔،)]+';
-/** Letters that are not a to z, and letters that are not A to Z: llama.cpp's stand-in for upper and lower case. */
-const [UPPER, LOWER] = ['(?:(?=\\p{L})[^a-z])', '(?:(?=\\p{L})[^A-Z])'];
-const cased = (suffix: string, digits: string): string =>
-  `[^\\r\\n\\p{L}\\p{N}]?${UPPER}*${LOWER}+${suffix}|[^\\r\\n\\p{L}\\p{N}]?${UPPER}+${LOWER}*${suffix}|${digits}` +
+/** Words that begin with upper case; also as a tokenizer.json has it. */
+export const cased = ([upper, lower]: readonly [string, string], suffix: string, digits: string): string =>
+  `[^\\r\\n\\p{L}\\p{N}]?${upper}*${lower}+${suffix}|[^\\r\\n\\p{L}\\p{N}]?${upper}+${lower}*${suffix}|${digits}` +
   '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
+/** Letters that are not a to z, and letters that are not A to Z: llama.cpp's stand-in for upper and lower case. */
+const CASES = ['(?:(?=\\p{L})[^a-z])', '(?:(?=\\p{L})[^A-Z])'] as const;
 
 export interface PreTokenizer {
   expressions: readonly string[];
@@ -46,8 +50,8 @@ const FAMILIES: ReadonlyArray<[names: string, PreTokenizer]> = [
   ['deepseek-coder', plain('[\\r\\n]', '\\s?\\p{L}+', '\\s?\\p{P}+', '[一-龥ࠀ-一가-퟿]+', '\\p{N}')],
   ['poro-chat bloom gpt3-finnish', plain(BLOOM)],
   ['viking', plain(BLOOM, '\\p{N}')],
-  ['tekken', { expressions: [cased('', '\\p{N}')], ignoreMerges: true, addsBos: true }],
-  ['gpt-4o llama4 kanana2 minimax-m2', plain(cased(`${CONTRACTIONS}?`, '\\p{N}{1,3}'))],
+  ['tekken', { expressions: [cased(CASES, '', '\\p{N}')], ignoreMerges: true, addsBos: true }],
+  ['gpt-4o llama4 kanana2 minimax-m2', plain(cased(CASES, `${CONTRACTIONS}?`, '\\p{N}{1,3}'))],
   [
     'seed-coder',
     plain(

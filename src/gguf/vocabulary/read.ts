@@ -6,12 +6,8 @@
 import { CrayonError } from '../../core/errors.js';
 import { ggufBool, ggufNumber, ggufNumbers, ggufString, ggufStrings } from '../metadata.js';
 import type { GgufMetadata } from '../types.js';
+import { TOKEN_TYPE } from './bpe.js';
 import { PRE_TOKENIZERS, type PreTokenizer, preTokenizer } from './expressions.js';
-
-/** llama.h: llama_token_type. */
-const UNKNOWN = 2;
-const CONTROL = 3;
-const USER_DEFINED = 4;
 
 export interface GgufVocabulary {
   /** `llama`: SentencePiece pieces with scores; `gpt2`: byte-level BPE with merges */
@@ -58,9 +54,11 @@ export function readGgufVocabulary(metadata: GgufMetadata, path: string): GgufVo
     throw invalid(path, 'tokenizer.ggml.add_bos_token is true, but there is no bos_token_id');
   }
   // Some files call every token a normal one, the end of a text too.
-  const control = new Set([...tokens.keys()].filter((i) => types[i] === CONTROL || types[i] === UNKNOWN));
+  const control = new Set(
+    [...tokens.keys()].filter((i) => types[i] === TOKEN_TYPE.control || types[i] === TOKEN_TYPE.unknown),
+  );
   for (const known of [bosId, eosId, unknownId]) if (known !== null) control.add(known);
-  const special = [...tokens.keys()].filter((i) => control.has(i) || types[i] === USER_DEFINED);
+  const special = [...tokens.keys()].filter((i) => control.has(i) || types[i] === TOKEN_TYPE.userDefined);
   return {
     model,
     tokens,

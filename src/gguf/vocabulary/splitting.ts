@@ -8,6 +8,7 @@
 
 import { CrayonError } from '../../core/errors.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
+import { cased, modern } from './expressions.js';
 
 interface KnownRules {
   /** The steps, as `describe` writes them. */
@@ -19,23 +20,15 @@ interface KnownRules {
 
 const isolated = (regex: string): string => `split ${regex}`;
 const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-/** What Qwen 2 and Llama 3 share; they differ in how many digits make a word. */
-const modern = (digits: string): string =>
-  isolated(
-    `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
-  );
-const LETTERS = { upper: '[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]', lower: '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]' };
-const TEKKEN = isolated(
-  `[^\\r\\n\\p{L}\\p{N}]?${LETTERS.upper}*${LETTERS.lower}+|[^\\r\\n\\p{L}\\p{N}]?${LETTERS.upper}+${LETTERS.lower}*` +
-    '|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+',
-);
+const wordsOf = (digits: string): string => isolated(modern(CONTRACTIONS, digits));
+const TEKKEN = isolated(cased(['[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]', '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]'], '', '\\p{N}'));
 
 const KNOWN: readonly KnownRules[] = [
   { steps: ['words'], pre: 'gpt-2' },
   { steps: [isolated('\\p{N}'), 'words'], pre: 'smollm' },
-  { steps: [modern('\\p{N}'), 'bytes'], pre: 'qwen2' },
-  { steps: [modern('\\p{N}{1,3}'), 'bytes'], pre: 'llama-bpe', ignoreMerges: true },
-  { steps: [modern('\\p{N}{1,3}'), 'bytes'], pre: 'smaug-bpe' },
+  { steps: [wordsOf('\\p{N}'), 'bytes'], pre: 'qwen2' },
+  { steps: [wordsOf('\\p{N}{1,3}'), 'bytes'], pre: 'llama-bpe', ignoreMerges: true },
+  { steps: [wordsOf('\\p{N}{1,3}'), 'bytes'], pre: 'smaug-bpe' },
   // llama.cpp tells upper from lower case in a to z only: words like "éÉ" may be cut elsewhere than in Mistral's own.
   { steps: [TEKKEN, 'bytes'], pre: 'tekken', ignoreMerges: true },
 ];

@@ -4,9 +4,9 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
-import { isJsonObject, type JsonObject } from '../../files/json.js';
+import type { JsonObject } from '../../files/json.js';
 import type { ModelConfig } from '../../hf/config.js';
-import type { TokenizerFiles } from '../../hf/tokenizer-files.js';
+import { chatTemplate, specialToken, type TokenizerFiles } from '../../hf/tokenizer-files.js';
 import type { GgufValue } from '../types.js';
 import { type BpeModel, bpeModel, TOKEN_TYPE } from './bpe.js';
 import { sentencePieceScores, spacePrefix } from './sentencepiece.js';
@@ -57,7 +57,7 @@ export function ggufVocabulary(
   if (isSentencePiece) {
     put('add_space_prefix', { type: 'bool', value: spacePrefix(files.tokenizer, where) });
   }
-  const template = files.chatTemplate ?? defaultTemplate(files.config.chat_template);
+  const template = chatTemplate(files);
   if (template !== null) metadata.set('tokenizer.chat_template', { type: 'string', value: template });
   return metadata;
 }
@@ -142,9 +142,7 @@ function specialIds(
     if (text === null) return null;
     return added.find(({ content }) => content === text)?.id ?? model.vocab[text] ?? null;
   };
-  const named = (name: string): number | null => {
-    return idOf(tokenText(files.config[name]) ?? tokenText(files.specialTokens[name]));
-  };
+  const named = (name: string): number | null => idOf(specialToken(files, name));
   const eos = named('eos_token') ?? config.eosTokenIds[0] ?? null;
   if (eos === null) {
     // Left out, llama.cpp would take token 11, or 2, for the end of the answer.
@@ -177,17 +175,4 @@ function leadingToken({ tokenizer }: TokenizerFiles, added: AddedToken[]): numbe
     if (token !== undefined) return token.id;
   }
   return null;
-}
-
-function tokenText(value: unknown): string | null {
-  if (typeof value === 'string') return value;
-  return isJsonObject(value) && typeof value.content === 'string' ? value.content : null;
-}
-
-/** tokenizer_config.json has one template, or a list of named ones. */
-function defaultTemplate(value: unknown): string | null {
-  if (typeof value === 'string') return value;
-  if (!Array.isArray(value)) return null;
-  const named = value.find((item) => item?.name === 'default') ?? value[0];
-  return typeof named?.template === 'string' ? named.template : null;
 }
