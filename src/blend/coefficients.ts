@@ -77,7 +77,7 @@ export function estimateCoefficients(
  *
  * @throws CrayonError `coefficients-invalid` when the mean has no direction
  */
-export function queryEmbedding({ data, n, d }: Rows): Float64Array {
+function queryEmbedding({ data, n, d }: Rows): Float64Array {
   const query = normalise(meanRows(data, n, d));
   if (norm(query) > 0) return query;
   throw new CrayonError('coefficients-invalid', 'the examples’ mean embedding is zero: it is similar to no centroid', {

@@ -12,11 +12,11 @@ import { argmax, row } from '../core/vector.js';
 import { type PoolCluster, SIMILARITY_QUANTILES } from '../pool/manifest.js';
 
 /** Median percentile below which the pool does not cover the examples, and below which it is in doubt. */
-export const NOT_COVERED_BELOW = 5;
-export const BORDERLINE_BELOW = 20;
+const NOT_COVERED_BELOW = 5;
+const BORDERLINE_BELOW = 20;
 
 /** Share of examples below the 5th percentile of their cluster above which coverage is in doubt whatever the median. */
-export const STRAY_SHARE = 0.3;
+const STRAY_SHARE = 0.3;
 
 /** Quantiles of fewer training examples than this say little: the pool's average ones are used instead. */
 const MIN_CLUSTER_SIZE = 10;

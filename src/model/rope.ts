@@ -7,7 +7,7 @@
 import type { ModelConfig } from '../hf/model.js';
 
 /** (headDim/2) inverse frequencies in radians per position. */
-export function inverseFrequencies(config: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling'>): Float64Array {
+function inverseFrequencies(config: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling'>): Float64Array {
   const { headDim, ropeTheta, ropeScaling } = config;
   const plain = Float64Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim));
   if (ropeScaling === null) return plain;

@@ -39,7 +39,7 @@ export function firstAttentionSource(base: EmbeddingBase): FirstAttentionSource 
   return base;
 }
 
-export function hfFirstAttention(model: HfModel): FirstAttentionSource {
+function hfFirstAttention(model: HfModel): FirstAttentionSource {
   const { hiddenSize, rmsNormEps, numHeads, headDim, vocabSize, attentionBias } = model.config;
   const layer = 'model.layers.0';
   return {
@@ -66,7 +66,7 @@ const [TABLE, NORM, QUERY, BIAS] = [
  * @throws CrayonError `gguf-unsupported` for another architecture or a tensor type that is not read, `gguf-invalid` where
  *   sizes and tensors disagree
  */
-export function ggufFirstAttention(file: GgufFile): FirstAttentionSource {
+function ggufFirstAttention(file: GgufFile): FirstAttentionSource {
   const { architecture, path } = file;
   const isPermuted = findArchitecture(architecture)?.reordersHeads;
   if (isPermuted === undefined) {
