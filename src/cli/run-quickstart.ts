@@ -1,26 +1,29 @@
-/** The work and the words of `crayon quickstart`; loaded only when it runs, because it loads tfjs. */
+/**
+ * The work and the words of `crayon quickstart`; loaded only when it runs, because it loads tfjs. What it builds and whom it
+ * plays was chosen by the experiments in docs/experiments.md.
+ */
 
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { blendPool } from '../blend/blend-pool.js';
 import type { Estimator } from '../blend/coefficients.js';
 import { ellipsis, formatDuration } from '../core/format.js';
-import { type Example, loadDataset } from '../data/dataset.js';
+import { loadDataset } from '../data/dataset.js';
 import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
 import { shippedPath } from '../files/package-root.js';
 import { HfModel } from '../hf/model.js';
-import { loadTokenizer, type Tokenizer } from '../hf/tokenizer.js';
+import { loadTokenizer } from '../hf/tokenizer.js';
 import { chooseBackend, measureMatMul, releaseBackend } from '../model/backend.js';
 import type { BackendName } from '../model/backend-names.js';
 import { LlamaModel } from '../model/llama.js';
 import { buildPool } from '../pool/build.js';
 import { poolGates } from '../pool/gate.js';
+import { BUILD_DEFAULTS } from '../pool/options.js';
+import { isPoolDirectory } from '../pool/pool.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import { answerPrompt } from '../train/answer.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { scoreExamples } from '../train/score.js';
-import { recognisePath } from './inspect/recognise.js';
-import { POOL_SETTINGS, TRAIN_FILE, USERS, type User } from './quickstart-plan.js';
 import type { ProgressDisplay, Terminal } from './terminal.js';
 
 export interface QuickstartFlags {
@@ -32,13 +35,28 @@ export interface QuickstartFlags {
   backend: BackendName | 'auto';
 }
 
-/** A loaded base model with what is needed to score on it. */
-interface Base {
-  dir: string;
-  source: HfModel;
-  model: LlamaModel;
-  tokenizer: Tokenizer;
-}
+const MODEL = shippedPath('models', 'crayon-edge');
+
+const POOL_SETTINGS = {
+  ...BUILD_DEFAULTS,
+  model: MODEL,
+  data: [shippedPath('suite', 'quickstart.yaml')],
+  embedding: 'tfidf',
+  r: 4,
+  checkpointSeconds: 15,
+  training: { ...BUILD_DEFAULTS.training, epochs: 2, batchSize: 32, learningRate: 1e-2, loraAlpha: 8 },
+  force: true,
+};
+
+/** Each with the tasks of the suite that its examples and test come from, in equal parts. */
+const USERS = [
+  { name: 'seen', title: 'A task the pool has seen', tasks: ['route-bank'] },
+  { name: 'mixed', title: 'A mixture of two of its tasks', tasks: ['route-farm', 'intent'] },
+  { name: 'unseen', title: 'An unseen task of a kind it has', tasks: ['route-clinic'] },
+];
+type User = (typeof USERS)[number];
+
+type Base = ReturnType<typeof openBase>;
 
 interface UserResult {
   user: User;
@@ -57,12 +75,12 @@ export async function runQuickstart(flags: QuickstartFlags, terminal: Terminal):
   const machine = `${cpus()[0]?.model.trim()}, ${cpus().length} threads, Node ${process.version}, back end ${backend.name}`;
   terminal.note(`Back end: ${backend.name} (${backend.detail}), ${gigaflops.toFixed(0)} GFLOP/s`);
   const progress = terminal.progress();
-  const base = openBase(shippedPath('models', 'crayon-edge'));
+  const base = openBase();
   try {
     // 2) two pools: N base LoRAs, and one LoRA on everything as the control
     const pool = join(flags.work, 'pool');
     const single = join(flags.work, 'one-lora');
-    await ensurePool(pool, POOL_SETTINGS.clusters, flags, progress, 'pool');
+    await ensurePool(pool, 6, flags, progress, 'pool');
     await ensurePool(single, 1, flags, progress, 'one LoRA');
 
     // 3) three users
@@ -71,14 +89,14 @@ export async function runQuickstart(flags: QuickstartFlags, terminal: Terminal):
     progress.end();
 
     // 4) one prompt
-    const demo = await answerOne(base, join(flags.work, USERS[0]!.name, 'similarity'), USERS[0]!, flags);
+    const [first] = USERS as [User];
+    const demo = await answerOne(base, loadAdapterLora(join(flags.work, first.name, 'similarity'), base.source), flags);
     const ms = performance.now() - started;
     terminal.document({ machine, ms, work: flags.work, results, demo });
     showResults(results, demo, terminal);
     terminal.print(`\n${machine}; ${formatDuration(ms)} in all.`);
-    terminal.print(
-      `Try it: crayon blend --pool ${pool} --examples ${join(flags.work, USERS[0]!.name, 'examples.jsonl')} --out mine`,
-    );
+    const shown = join(flags.work, first.name, 'examples.jsonl');
+    terminal.print(`Try it: crayon blend --pool ${pool} --examples ${shown} --out mine`);
   } catch (error) {
     progress.end(true);
     throw error;
@@ -89,125 +107,81 @@ export async function runQuickstart(flags: QuickstartFlags, terminal: Terminal):
   }
 }
 
-function openBase(dir: string): Base {
-  const source = HfModel.open(dir);
-  return { dir, source, model: new LlamaModel(source), tokenizer: loadTokenizer(dir) };
+function openBase() {
+  const source = HfModel.open(MODEL);
+  return { source, model: new LlamaModel(source), tokenizer: loadTokenizer(MODEL) };
 }
 
 async function ensurePool(
   out: string,
   clusters: number,
-  flags: QuickstartFlags,
+  { fresh, perTask: limit, seed }: QuickstartFlags,
   progress: ProgressDisplay,
   name: string,
 ): Promise<void> {
-  if (!flags.fresh && exists(out)) {
+  if (!fresh && isPoolDirectory(out)) {
     progress.update(`${name}: found in ${out}`, 1, 1);
     return;
   }
   await buildPool(
-    {
-      ...POOL_SETTINGS,
-      model: shippedPath('models', 'crayon-edge'),
-      data: [shippedPath('suite', TRAIN_FILE)],
-      limit: flags.perTask,
-      out,
-      clusters,
-      seed: flags.seed,
-      force: true,
-      fresh: flags.fresh,
-    },
+    { ...POOL_SETTINGS, limit, out, clusters, seed, fresh },
     { onProgress: ({ stage, done, total, note }) => progress.update(`${name}: ${stage}`, done, total, note) },
   );
 }
 
-function exists(dir: string): boolean {
-  try {
-    return recognisePath(dir) === 'pool';
-  } catch {
-    return false;
-  }
+function examplesOf({ tasks }: User, split: string, count: number, seed: number) {
+  const limit = Math.floor(count / tasks.length);
+  return tasks.flatMap((task) => loadDataset(shippedPath('suite', `${task}.yaml`), { split, limit, seed }).examples);
 }
 
 async function playUser(
   user: User,
-  base: Base,
+  { source, model, tokenizer }: Base,
   pool: string,
   single: string,
   flags: QuickstartFlags,
   progress: ProgressDisplay,
 ): Promise<UserResult> {
-  const { source, model, tokenizer } = base;
   const dir = join(flags.work, user.name);
-  const load = (split: string, count: number) =>
-    user.tasks.flatMap(
-      (task) =>
-        loadDataset(shippedPath('suite', `${task}.yaml`), {
-          split,
-          limit: Math.floor(count / user.tasks.length),
-          seed: flags.seed,
-        }).examples,
-    );
-  const shown = load('heldout', 10);
-  const test = load('test', flags.test);
-  const file = join(dir, 'examples.jsonl');
+  const shown = examplesOf(user, 'heldout', 10, flags.seed);
+  const test = examplesOf(user, 'test', flags.test, flags.seed);
   ensureDirectory(dir);
-  writeFileAtomic(file, shown.map(({ prompt, completion }) => `${JSON.stringify({ prompt, completion })}\n`).join(''));
+  const lines = shown.map(({ prompt, completion }) => `${JSON.stringify({ prompt, completion })}\n`);
+  writeFileAtomic(join(dir, 'examples.jsonl'), lines.join('')); // for the user to blend with
 
   const scores: UserResult['scores'] = [];
   const score = async (strategy: string, lora?: EvaluationLora) => {
     const maxLength = source.config.maxPositionEmbeddings;
-    const report = await scoreExamples({
-      model,
-      tokenizer,
-      examples: test,
-      maxLength,
-      lora,
-      onProgress: (done, total) => progress.update(`${user.name}: score ${strategy}`, done, total),
-    });
-    scores.push({ strategy, accuracy: report.correct });
+    const onProgress = (done: number, total: number) => progress.update(`${user.name}: score ${strategy}`, done, total);
+    const { correct } = await scoreExamples({ model, tokenizer, examples: test, maxLength, lora, onProgress });
+    scores.push({ strategy, accuracy: correct });
   };
-  const blend = (estimator: Estimator) =>
-    blendPool({
-      pool,
-      examples: file,
-      model: base.dir,
-      out: join(dir, estimator),
-      estimator,
-      combine: 'cat',
-      dtype: 'F32',
-      long: 'truncate',
-      force: true,
-    });
+  const blended = async (strategy: string, estimator: Estimator) => {
+    const out = join(dir, estimator);
+    const how = { combine: 'cat', dtype: 'F32', long: 'truncate', force: true } as const;
+    const result = await blendPool({ pool, examples: shown, model: MODEL, out, estimator, ...how });
+    await score(strategy, loadAdapterLora(out, source));
+    return result;
+  };
 
   await score('base');
-  await blend('uniform');
-  await score('uniform', loadAdapterLora(join(dir, 'uniform'), source));
-  await blend('nearest');
-  await score('nearest', loadAdapterLora(join(dir, 'nearest'), source));
+  await blended('uniform', 'uniform');
+  await blended('nearest', 'nearest');
   await score('one LoRA', loadAdapterLora(join(single, 'adapters', '0'), source));
-  const { coefficients, totalMs } = await blend('similarity');
-  await score('Crayon', loadAdapterLora(join(dir, 'similarity'), source));
+  const { coefficients, totalMs } = await blended('Crayon', 'similarity');
   await score('per query', await poolGates(pool, source, model, tokenizer, test));
   return { user, scores, blendMs: totalMs, coefficients };
 }
 
-interface Demo {
-  prompt: string;
-  expected: string;
-  base: string;
-  blend: string;
-}
+type Demo = Record<'prompt' | 'expected' | 'base' | 'blend', string>;
 
-async function answerOne(base: Base, adapter: string, user: User, { seed }: QuickstartFlags): Promise<Demo> {
-  const [example] = loadDataset(shippedPath('suite', `${user.tasks[0]}.yaml`), { split: 'test', limit: 1, seed })
-    .examples as [Example];
-  const { model, tokenizer, source } = base;
+async function answerOne({ model, tokenizer }: Base, lora: EvaluationLora, { seed }: QuickstartFlags): Promise<Demo> {
+  const { prompt, completion } = examplesOf(USERS[0]!, 'test', 1, seed)[0]!;
   return {
-    prompt: example.prompt,
-    expected: example.completion,
-    base: await answerPrompt(model, tokenizer, example.prompt),
-    blend: await answerPrompt(model, tokenizer, example.prompt, { lora: loadAdapterLora(adapter, source) }),
+    prompt,
+    expected: completion,
+    base: await answerPrompt(model, tokenizer, prompt),
+    blend: await answerPrompt(model, tokenizer, prompt, { lora }),
   };
 }
 
