@@ -47,8 +47,6 @@ export interface BlendOptions {
   baseModel: string;
   /** Goes into crayon.json as it is: the pool's digest, the embedding kind, the number of examples. No user text. */
   provenance?: { [key: string]: Json };
-  /** Text of the model card. */
-  readme?: string;
   /** Threads that compute `svd`, this one included; the number of cores when not given. Never changes the result. */
   threads?: number;
   /** Called after each module. */
@@ -110,7 +108,6 @@ export function blendAdapters(options: BlendOptions): BlendResult {
         },
       })),
       extraFiles: { [BLEND_FILE]: provenanceJson(options, plan, dtype) },
-      ...(options.readme === undefined ? {} : { readme: options.readme }),
       force: options.force ?? false,
     });
     const digest = hash?.digest() ?? sha256File(join(out, ADAPTER_WEIGHTS));

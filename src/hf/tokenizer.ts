@@ -29,8 +29,6 @@ export interface Tokenizer {
   encode(text: string, options?: { addBos?: boolean }): number[];
   /** Text of token ids; special tokens are left out unless asked for. */
   decode(ids: ArrayLike<number>, options?: { keepSpecial?: boolean }): string;
-  /** The token's own text, e.g. `▁the`, or undefined for an unknown id. */
-  tokenOf(id: number): string | undefined;
   /** Renders a conversation as the model was trained to see it, or null when the model has no chat template. */
   readonly renderChat: RenderChat | null;
 }
@@ -96,7 +94,6 @@ export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer
         clean_up_tokenization_spaces: config.clean_up_tokenization_spaces === true,
       });
     },
-    tokenOf: (id) => backend.id_to_token(id),
     renderChat: template === null ? null : chatRenderer(template, (name) => specialToken(files, name), where),
   };
 }

@@ -140,43 +140,20 @@ function cluster(
   const { clusters, seed } = options;
   const onProgress = (done: number, total: number) => progress({ stage: 'cluster', done, total });
   // Cheap and deterministic for a given back end, but kept all the same: a run may be continued on another machine.
-  const saved = work.load('clusters');
+  const saved = work.load<SavedClusters>('clusters');
   if (saved !== undefined) {
-    const result = restoreClusters(saved);
     onProgress(1, 1);
-    return result;
+    const { centroids, assignment, numbers } = saved;
+    const k = centroids.length / points.d;
+    const [objective, iterations, silhouette] = numbers as unknown as [number, number, number];
+    const sizes = new Array<number>(k).fill(0);
+    for (const c of assignment) sizes[c]!++;
+    return { k, centroids, assignment, sizes, objective, iterations, silhouette, tried: [] };
   }
   const result = clusterPoints(points, { clusters, seed, onProgress });
-  const { k, centroids, assignment } = result;
-  work.save('clusters', [
-    { name: 'centroids', dtype: 'F32', shape: [k, points.d], data: centroids },
-    { name: 'assignment', dtype: 'I32', shape: [points.n], data: assignment },
-    {
-      name: 'numbers',
-      dtype: 'F64',
-      shape: [3],
-      data: Float64Array.of(result.objective, result.iterations, result.silhouette),
-    },
-  ]);
+  const { centroids, assignment, objective, iterations, silhouette } = result;
+  work.save('clusters', { centroids, assignment, numbers: Float64Array.of(objective, iterations, silhouette) });
   return result;
 }
 
-function restoreClusters(saved: NonNullable<ReturnType<WorkDirectory['load']>>): ClusterResult {
-  const [k] = saved.info('centroids').shape as [number, number];
-  const centroids = saved.readF32('centroids');
-  const assignment = new Int32Array(saved.readBytes('assignment').slice().buffer);
-  const [objective, iterations, silhouette] = new Float64Array(saved.readBytes('numbers').slice().buffer);
-  saved.close();
-  const sizes = new Array<number>(k).fill(0);
-  for (const c of assignment) sizes[c]!++;
-  return {
-    k,
-    centroids,
-    assignment,
-    sizes,
-    objective: objective!,
-    iterations: iterations!,
-    silhouette: silhouette!,
-    tried: [],
-  };
-}
+type SavedClusters = { centroids: Float32Array; assignment: Int32Array; numbers: Float64Array };

@@ -36,25 +36,13 @@ export async function trainAdapters({
   work,
   hooks,
 }: TrainStage): Promise<Trained> {
-  const saved = work.load('training');
-  const resume = saved && {
-    step: saved.readF32('losses').length,
-    parameters: saved.readF32('parameters'),
-    m: saved.readF32('m'),
-    v: saved.readF32('v'),
-  };
-  const losses = saved ? [...saved.readF32('losses')] : [];
-  saved?.close();
+  const saved = work.load<Record<'parameters' | 'm' | 'v' | 'losses', Float32Array>>('training');
+  const resume = saved && { ...saved, step: saved.losses.length };
+  const losses = saved ? [...saved.losses] : [];
   const trainer = new Trainer({ model, layout, examples, gates }, { ...options.training, seed: options.seed }, resume);
   const checkpoint = async () => {
     const { parameters, m, v } = await trainer.state();
-    const vector = (name: string, data: Float32Array) => ({ name, dtype: 'F32' as const, shape: [data.length], data });
-    work.save('training', [
-      vector('parameters', parameters),
-      vector('m', m),
-      vector('v', v),
-      vector('losses', Float32Array.from(losses)),
-    ]);
+    work.save('training', { parameters, m, v, losses: Float32Array.from(losses) });
     return parameters;
   };
 

@@ -17,6 +17,9 @@ import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
 const FINGERPRINT = 'run.json';
 const STAGE_EXTENSION = '.safetensors';
 
+/** What a stage keeps: flat arrays, whose shapes it knows. */
+type Arrays = Record<string, Float32Array | Float64Array | Int32Array>;
+
 export class WorkDirectory {
   /** True when an earlier run of the same fingerprint left a stage to continue from. */
   readonly resumed: boolean;
@@ -57,13 +60,25 @@ export class WorkDirectory {
     lock(path);
   }
 
-  /** The tensors of a finished stage, or undefined where it has not been reached. */
-  load(stage: string): SafetensorsFile | undefined {
-    const file = this.#file(stage);
-    return exists(file) ? orStartOver(() => SafetensorsFile.open(file)) : undefined;
+  /** The arrays of a finished stage by their names, or undefined where it has not been reached. */
+  load<T extends Arrays>(stage: string): T | undefined {
+    const path = this.#file(stage);
+    if (!exists(path)) return undefined;
+    return orStartOver(() => {
+      const file = SafetensorsFile.open(path);
+      try {
+        return Object.fromEntries([...file.tensors.keys()].map((name) => [name, arrayOf(file, name)])) as T;
+      } finally {
+        file.close();
+      }
+    });
   }
 
-  save(stage: string, tensors: TensorToWrite[]): void {
+  save(stage: string, arrays: Arrays): void {
+    const tensors = Object.entries(arrays).map(([name, data]): TensorToWrite => {
+      const dtype = data instanceof Float32Array ? 'F32' : data instanceof Float64Array ? 'F64' : 'I32';
+      return { name, dtype, shape: [data.length], data };
+    });
     writeSafetensors(this.#file(stage), tensors);
   }
 
@@ -89,6 +104,13 @@ export class WorkDirectory {
   #file(stage: string): string {
     return join(this.path, stage + STAGE_EXTENSION);
   }
+}
+
+function arrayOf(file: SafetensorsFile, name: string): Arrays[string] {
+  const { dtype } = file.info(name);
+  if (dtype === 'F32') return file.readF32(name);
+  const { buffer } = file.readBytes(name).slice();
+  return dtype === 'F64' ? new Float64Array(buffer) : new Int32Array(buffer);
 }
 
 /** A damaged checkpoint is the run's own file, so the way out is another than for the user's files. */

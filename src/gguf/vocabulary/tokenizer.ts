@@ -44,7 +44,6 @@ function spmTokenizer(vocabulary: GgufVocabulary, where: string): Tokenizer {
       return addBos ? [requireBos(bosId, where), ...ids] : ids;
     },
     decode: (ids, { keepSpecial = false } = {}) => codec.decode(ids, keepSpecial),
-    tokenOf: (id) => tokens[id],
     renderChat: chatTemplate === null ? null : chatRenderer(chatTemplate, (name) => names[name] ?? null, where),
   };
 }

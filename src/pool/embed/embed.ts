@@ -64,16 +64,14 @@ function instantRows(
 async function hiddenStates(prompts: Sequences, job: EmbedTrainingSet): Promise<Float32Array> {
   const { kind, source, model, bosId, work, onProgress } = job;
   const n = prompts.length;
-  const saved = work.load('embeddings');
+  const saved = work.load<{ rows: Float32Array }>('embeddings');
   if (saved !== undefined) {
-    const rows = saved.readF32('rows');
-    saved.close();
     onProgress(n, n);
-    return rows;
+    return saved.rows;
   }
   const layer = hiddenLayerOf(kind, source.config.numLayers)!;
   const { embedByForwardPass } = await import('./hidden-states.js');
   const rows = await embedByForwardPass(source, prompts, { model, bosId }, { layer, onProgress });
-  work.save('embeddings', [{ name: 'rows', dtype: 'F32', shape: [n, rows.length / n], data: rows }]);
+  work.save('embeddings', { rows });
   return rows;
 }
