@@ -257,7 +257,7 @@ const RECORD = z.object({
 /** JSON has no infinities: an answer without a token has the confidence "-Infinity". */
 function toLine(record: CollectedRecord): object {
   const plain = (x: number | null) => (x === null || Number.isFinite(x) ? x : String(x));
-  return { ...record, ...recordedSignals((name) => plain(record[name])) };
+  return { ...record, ...recordedSignals((name) => plain(record[name] ?? null)) };
 }
 
 function show(found: Calibration, out: string, records: string, currency: string, terminal: Terminal): void {

@@ -16,8 +16,8 @@ import {
 } from '../signals/index.js';
 import type { ConfidenceMeasure } from '../signals/signal.js';
 
-/** One held-out query, answered by both. Plain JSON. A signal is null where the query has none. */
-export interface CalibrationRecord extends Record<RecordedSignal, number | null> {
+/** One held-out query, answered by both. Plain JSON. A signal is null or absent where the query has none. */
+export interface CalibrationRecord extends Partial<Record<RecordedSignal, number | null>> {
   id: string;
   /** 1 right, 0 wrong; scores between are understood */
   edgeCorrect: number;
@@ -68,7 +68,7 @@ export function calibrationData(
   }
   const bad = records.filter((record) =>
     [...RECORDED_SIGNALS.map((name) => record[name]), record.edgeCorrect, record.serverCorrect, record.serverCost].some(
-      (value) => value !== null && Number.isNaN(value),
+      (value) => Number.isNaN(value ?? 0),
     ),
   );
   if (bad.length > 0) {
@@ -81,7 +81,7 @@ export function calibrationData(
   const column = (of: (record: CalibrationRecord) => number) => Float64Array.from(records, of);
   return {
     n: records.length,
-    available: RECORDED_SIGNALS.filter((name) => records.every((record) => record[name] !== null)),
+    available: RECORDED_SIGNALS.filter((name) => records.every((record) => (record[name] ?? null) !== null)),
     measure,
     suspicion: Object.fromEntries(
       SIGNALS.map(({ name, recorded }) => [
