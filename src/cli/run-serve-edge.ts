@@ -1,5 +1,6 @@
 /** The work and the words of `crayon serve-edge`; loaded only when it runs. */
 
+import { once } from 'node:events';
 import { CRAYON_VERSION } from '../core/version.js';
 import { APP_DEFAULTS, EdgeApp } from '../serve/app.js';
 import { assembleEdge, type EdgeAssembly } from '../serve/assemble.js';
@@ -10,6 +11,7 @@ import { clientKey } from '../serve/keys.js';
 import { createLog, type Logger } from '../serve/log.js';
 import { createMetrics } from '../serve/metrics.js';
 import { configOf, type ServeEdgeFlags } from './edge-flags.js';
+import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
 export async function runServeEdge(flags: ServeEdgeFlags, terminal: Terminal): Promise<void> {
@@ -23,7 +25,9 @@ export async function runServeEdge(flags: ServeEdgeFlags, terminal: Terminal): P
   const { limits, routing } = config;
   const app = new EdgeApp({ ...APP_DEFAULTS, guard, limits, routing, log, logPrompts: config.log.prompts, metrics });
 
-  const signal = nextSignal();
+  // The first SIGINT or SIGTERM asks for a graceful stop; the next one ends the process as it always does.
+  const { signal, release } = stopSignal();
+  const stopped = once(signal, 'abort');
   let parts: EdgeAssembly | undefined;
   let server: Listening | undefined;
   try {
@@ -37,19 +41,19 @@ export async function runServeEdge(flags: ServeEdgeFlags, terminal: Terminal): P
         if (event.type !== 'usage') log.warn({ ...event }, 'server LLM');
       },
     });
-    const first = await Promise.race([loading, signal.received]);
-    if (typeof first === 'string') {
+    const first = await Promise.race([loading, stopped]);
+    if (Array.isArray(first)) {
       void loading.then((late) => late.close()).catch(() => {});
     } else {
       parts = first;
       app.ready(parts);
       announce(config, parts, server, apiKey !== null, terminal);
-      await signal.received;
+      await stopped;
     }
     await stop(server, app, flags.stopSeconds, terminal, log);
     server = undefined;
   } finally {
-    signal.ignore();
+    release();
     await server?.stop(0);
     await parts?.close();
   }
@@ -66,25 +70,6 @@ async function stop(server: Listening, app: EdgeApp, seconds: number, terminal: 
   terminal.note(running === 0 ? 'Stopping' : `Stopping once ${running} requests are done, at most ${seconds} s`);
   const ended = await server.stop(seconds * 1000);
   if (ended > 0) log.warn({ ended }, 'requests ended before they were done');
-}
-
-/** The first SIGINT or SIGTERM asks for a graceful stop; the next one ends the process as it always does. */
-function nextSignal(): { received: Promise<NodeJS.Signals>; ignore(): void } {
-  const names = ['SIGINT', 'SIGTERM'] as const;
-  let stopListening = () => {};
-  const received = new Promise<NodeJS.Signals>((resolve) => {
-    const onSignal = (name: NodeJS.Signals) => {
-      // Not at once: a library that looks after the terminal's cursor listens too, and ends the process when it finds
-      // itself alone.
-      setImmediate(stopListening);
-      resolve(name);
-    };
-    stopListening = () => {
-      for (const name of names) process.removeListener(name, onSignal);
-    };
-    for (const name of names) process.on(name, onSignal);
-  });
-  return { received, ignore: () => stopListening() };
 }
 
 function announce(
