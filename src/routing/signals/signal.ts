@@ -10,7 +10,7 @@ import type * as z from 'zod';
 export const STAGES = ['before-work', 'after-prompt', 'after-tokens'] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** How token probabilities become one confidence; larger is surer (docs/architecture.md, Routing). */
+/** How token probabilities become one confidence; larger is surer. */
 export const CONFIDENCE_MEASURES = ['mean-logprob', 'min-probability', 'margin', 'negative-entropy'] as const;
 export type ConfidenceMeasure = (typeof CONFIDENCE_MEASURES)[number];
 

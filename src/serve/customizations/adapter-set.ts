@@ -44,7 +44,10 @@ export interface GateOptions {
 /** Coefficients are rounded to multiples of this, so that prompts alike share a context of the engine. */
 export const GATE_STEP = 1 / 50;
 
-/** The per-query gate alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md). */
+/**
+ * The per-query gate alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md, Blend). The scales of /lora-adapters
+ * multiply it.
+ */
 export function gatedAdapters({ adapters, centroids, tau, embedder }: GateOptions): AdapterSet {
   return adapterSet(adapters, (query) => gateCoefficients(query.vector(embedder), centroids, tau));
 }
