@@ -1,7 +1,7 @@
 /** The per-query gate: each prompt through its own mixture of a pool's adapters. */
 
-import { gate, similaritiesTo } from '../core/gate.js';
-import { row } from '../core/vector.js';
+import { gate } from '../core/gate.js';
+import { dot, row } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
 import type { HfModel } from '../hf/model.js';
 import { leadingBos, type Tokenizer } from '../hf/tokenizer.js';
@@ -48,8 +48,12 @@ export function loadPoolGates(
       const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
       const sequences = prepared.examples.map((e) => e.promptIds);
       const rows = await embedInSpace(space, source, sequences, forward);
-      const centroids = { data: pool.centroids, n: N, d: space.d };
-      const gates = examples.map((_, i) => gate(similaritiesTo(row(rows, i, space.d), centroids), tau ?? trainedTau));
+      // Embeddings and centroids have length 1: their products are the cosines.
+      const gates = examples.map((_, i) => {
+        const q = row(rows, i, space.d);
+        const cosines = Float64Array.from({ length: N }, (_, n) => dot(q, row(pool.centroids, n, space.d)));
+        return gate(cosines, tau ?? trainedTau);
+      });
       return { ...stack, gates };
     },
   };

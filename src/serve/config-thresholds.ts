@@ -46,21 +46,25 @@ export function writeThresholds(
     const kept = (node.commentBefore ?? '').split('\n').filter((line) => line !== '' && !line.startsWith(MARK));
     node.commentBefore = [...remarks.map((remark) => MARK + remark), ...kept].join('\n');
   }
-  moveRelativePaths(dirname(from), dirname(out));
-  writeFileAtomic(out, document.toString({ lineWidth: 0 }));
+  for (const key of PATH_KEYS) {
+    const value = document.get(key);
+    if (typeof value === 'string' && value !== '' && !isAbsolute(value)) document.set(key, moved(value));
+  }
+  // The line by which an editor finds the schema holds a path too.
+  const text = document
+    .toString({ lineWidth: 0 })
+    .replace(/^(# yaml-language-server: \$schema=)(?!\/|\w+:)(.+)$/m, (_, head, path) => head + moved(path));
+  writeFileAtomic(out, text);
 
   /** A key that stands without a value is no map that a key could be set in. */
   function ensureMap(path: string[]): void {
     if (!isMap(document.getIn(path, true))) document.setIn(path, document.createNode({}));
   }
 
-  function moveRelativePaths(before: string, after: string): void {
-    if (resolve(before) === resolve(after)) return;
-    for (const key of PATH_KEYS) {
-      const value = document.get(key);
-      if (typeof value !== 'string' || value === '' || isAbsolute(value)) continue;
-      document.set(key, relative(after, resolve(before, value)).split(sep).join('/') || '.');
-    }
+  /** A path that started at the folder of `from`, from that of `out`. */
+  function moved(path: string): string {
+    const [before, after] = [resolve(dirname(from)), resolve(dirname(out))];
+    return before === after ? path : relative(after, resolve(before, path)).split(sep).join('/') || '.';
   }
 }
 

@@ -116,8 +116,11 @@ describe('writeThresholds', () => {
 
   it('lets relative paths start at the new folder', () => {
     mkdirSync(at('a/b'), { recursive: true });
-    writeFileSync(at('a/edge.yaml'), YAML);
+    writeFileSync(at('a/edge.yaml'), `# yaml-language-server: $schema=schema/edge.json\n${YAML}`);
     writeThresholds(at('a/edge.yaml'), at('a/b/out.yaml'), { thresholds, remarks: [], force: false });
+    expect(readFileSync(at('a/b/out.yaml'), 'utf8')).toMatch(
+      /^# yaml-language-server: \$schema=\.\.\/schema\/edge\.json$/m,
+    );
     const [before, after] = [loadEdgeConfig(at('a/edge.yaml')), loadEdgeConfig(at('a/b/out.yaml'))];
     expect(after.model).toBe(before.model);
     expect(after.examples).toBe(before.examples);
