@@ -22,73 +22,52 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
-export type ErrorCode =
-  // usage
-  | 'bad-option'
-  | 'output-exists'
-  // input: files
-  | 'file-not-found'
-  | 'file-unreadable'
-  | 'safetensors-invalid'
-  | 'json-invalid'
-  | 'yaml-invalid'
-  | 'csv-invalid'
-  | 'config-invalid'
-  | 'path-not-recognised'
-  // input: models, adapters, pools
-  | 'model-unsupported'
-  | 'model-invalid'
-  | 'tokenizer-invalid'
-  | 'tokenizer-unsupported'
-  | 'adapter-invalid'
-  | 'adapter-unsupported'
-  | 'adapter-mismatch'
-  | 'pool-invalid'
-  | 'pool-mismatch'
-  | 'checkpoint-mismatch'
-  | 'tensor-not-finite'
-  | 'gguf-invalid'
-  | 'gguf-unsupported'
-  // input: data
-  | 'dataset-invalid'
-  | 'dataset-too-small'
-  | 'example-invalid'
-  | 'example-too-long'
-  | 'examples-count'
-  | 'coefficients-invalid'
-  | 'bench-invalid'
-  // environment
-  | 'backend-unavailable'
-  | 'disk-full'
-  | 'write-failed'
-  | 'out-of-memory'
-  | 'engine-unavailable'
-  | 'address-unavailable'
-  // requests to an engine or to the server LLM
-  | 'request-invalid'
-  | 'context-exceeded'
-  | 'engine-busy'
-  | 'server-unreachable'
-  | 'server-timeout'
-  | 'server-refused'
-  | 'server-failed'
-  | 'server-invalid'
-  | 'server-circuit-open'
-  | 'server-budget'
-  // numeric
-  | 'loss-not-finite'
-  // interruption
-  | 'interrupted';
-
-const EXIT_OF: Partial<Record<ErrorCode, number>> = {
+/** Every code, with the exit code that it ends the process with. */
+const EXIT_OF = {
   'bad-option': EXIT.usage,
   'output-exists': EXIT.usage,
+  // files
+  'file-not-found': EXIT.input,
+  'file-unreadable': EXIT.input,
+  'safetensors-invalid': EXIT.input,
+  'json-invalid': EXIT.input,
+  'yaml-invalid': EXIT.input,
+  'csv-invalid': EXIT.input,
+  'config-invalid': EXIT.input,
+  'path-not-recognised': EXIT.input,
+  // models, adapters, pools
+  'model-unsupported': EXIT.input,
+  'model-invalid': EXIT.input,
+  'tokenizer-invalid': EXIT.input,
+  'tokenizer-unsupported': EXIT.input,
+  'adapter-invalid': EXIT.input,
+  'adapter-unsupported': EXIT.input,
+  'adapter-mismatch': EXIT.input,
+  'pool-invalid': EXIT.input,
+  'pool-mismatch': EXIT.input,
+  'checkpoint-mismatch': EXIT.input,
+  'tensor-not-finite': EXIT.input,
+  'gguf-invalid': EXIT.input,
+  'gguf-unsupported': EXIT.input,
+  // data
+  'dataset-invalid': EXIT.input,
+  'dataset-too-small': EXIT.input,
+  'example-invalid': EXIT.input,
+  'example-too-long': EXIT.input,
+  'examples-count': EXIT.input,
+  'coefficients-invalid': EXIT.input,
+  'bench-invalid': EXIT.input,
+  // the machine
   'backend-unavailable': EXIT.environment,
   'disk-full': EXIT.environment,
   'write-failed': EXIT.environment,
   'out-of-memory': EXIT.environment,
   'engine-unavailable': EXIT.environment,
   'address-unavailable': EXIT.environment,
+  // requests to an engine or to the server LLM
+  'request-invalid': EXIT.input,
+  'context-exceeded': EXIT.input,
+  'engine-busy': EXIT.input,
   'server-unreachable': EXIT.environment,
   'server-timeout': EXIT.environment,
   'server-refused': EXIT.environment,
@@ -96,9 +75,12 @@ const EXIT_OF: Partial<Record<ErrorCode, number>> = {
   'server-invalid': EXIT.environment,
   'server-circuit-open': EXIT.environment,
   'server-budget': EXIT.environment,
+
   'loss-not-finite': EXIT.numeric,
   interrupted: EXIT.interrupted,
 };
+
+export type ErrorCode = keyof typeof EXIT_OF;
 
 export interface CrayonErrorOptions {
   /** What the user can do about it, as one sentence. */
@@ -120,11 +102,21 @@ export class CrayonError extends Error {
 
   /** The process exit code that belongs to this error's code. */
   get exitCode(): number {
-    return EXIT_OF[this.code] ?? EXIT.input;
+    return EXIT_OF[this.code];
   }
 }
 
 /** True when `error` is a CrayonError, of the given code if one is named. */
 export function isCrayonError(error: unknown, code?: ErrorCode): error is CrayonError {
   return error instanceof CrayonError && (code === undefined || error.code === code);
+}
+
+/** What an error says, whatever was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Its first line: those below are often a stack or a piece of the input. */
+export function reasonOf(error: unknown): string {
+  return messageOf(error).split('\n')[0]!;
 }

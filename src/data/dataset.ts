@@ -5,7 +5,7 @@
 
 import { basename, dirname, join, resolve } from 'node:path';
 import { abridge } from '../core/abridge.js';
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, reasonOf } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
 import { sha256 } from '../files/digest.js';
 import { entriesOf, exists } from '../files/paths.js';
@@ -13,7 +13,7 @@ import { readYaml } from '../files/yaml.js';
 import { type GroupConfig, parseDatasetConfig, type SplitFile, type TaskConfig } from './config.js';
 import { plainExample, type RawExample, taskExample, whyInvalid } from './example.js';
 import { type DataFormat, formatOf, type LocatedRecord, readRecords } from './records.js';
-import { type DataRecord, type RecordFunction, reasonOf, textTemplate } from './template.js';
+import { type DataRecord, type RecordFunction, textTemplate } from './template.js';
 
 export interface Example {
   /** '<dataset>:<index>', the index being the record's in its file, from 0. */

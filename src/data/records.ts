@@ -3,7 +3,7 @@
  */
 
 import { parse as parseCsv } from 'csv-parse/sync';
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, messageOf } from '../core/errors.js';
 import { sha256 } from '../files/digest.js';
 import { readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, parseJson } from '../files/json.js';
@@ -72,7 +72,7 @@ function readJsonLines(text: string): Records {
     try {
       add(result, index, place, JSON.parse(line));
     } catch (error) {
-      result.bad.push(`${place}: not valid JSON (${error instanceof Error ? error.message : error})`);
+      result.bad.push(`${place}: not valid JSON (${messageOf(error)})`);
     }
     index++;
   }
@@ -85,7 +85,7 @@ function readCsvRecords(text: string, path: string, columns?: readonly string[])
   try {
     rows = parseCsv(text, { columns: columns === undefined ? true : [...columns], info: true, skip_empty_lines: true });
   } catch (error) {
-    throw new CrayonError('csv-invalid', `${path}: ${error instanceof Error ? error.message : error}`, {
+    throw new CrayonError('csv-invalid', `${path}: ${messageOf(error)}`, {
       hint: 'Fields with commas, quotes or line breaks must stand in double quotes.',
       cause: error,
     });

@@ -4,7 +4,7 @@
  */
 
 import { Template } from '@huggingface/jinja';
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, reasonOf } from '../core/errors.js';
 
 export type DataRecord = Readonly<Record<string, unknown>>;
 
@@ -63,10 +63,6 @@ function compile(source: string, where: string): RecordFunction<string> {
     }
     return template.render({ ...record });
   };
-}
-
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message.split('\n')[0]! : String(error);
 }
 
 /** Names that a parsed template takes from its surroundings: those it neither sets nor loops over. */

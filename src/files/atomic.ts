@@ -13,10 +13,12 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readSync,
   realpathSync,
   renameSync,
   rmdirSync,
   rmSync,
+  statfsSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
 import { basename, dirname, join, parse, resolve, sep } from 'node:path';
@@ -25,7 +27,7 @@ import { errnoOf, writeError } from './errors.js';
 import { writeFully } from './io.js';
 
 /** Where `path` is written before it is renamed into place. */
-export function temporarySibling(path: string): string {
+function temporarySibling(path: string): string {
   const full = resolve(path);
   return join(dirname(full), `.${basename(full)}.tmp-${process.pid}`);
 }
@@ -64,14 +66,14 @@ export function removeStaleSiblings(path: string): void {
  * Removes a temporary sibling after a failure. Its own failure must not hide the first one: what stays is recognised by
  * the next run.
  */
-export function discard(temporary: string): void {
+function discard(temporary: string): void {
   try {
     rmSync(temporary, { recursive: true, force: true });
   } catch {}
 }
 
 /** Asks the system to put a file or directory on the disk itself. */
-export function syncPath(path: string): void {
+function syncPath(path: string): void {
   const fd = openSync(path, 'r');
   try {
     fsyncSync(fd);
@@ -85,27 +87,82 @@ export function syncPath(path: string): void {
 }
 
 /**
+ * A file written piece by piece: `write()` as often as needed, then `finish()`. Any failure removes the temporary file;
+ * `abort()` does so on purpose.
+ */
+export class AtomicFileStream {
+  readonly #path: string;
+  readonly #temporary: string;
+  readonly #fd: number;
+  #isOpen = true;
+
+  /**
+   * @param sizeBytes size of the complete file, if known: a disk that is known to be too small is refused before any work
+   * @throws CrayonError `disk-full` or `write-failed`
+   */
+  constructor(path: string, sizeBytes = 0) {
+    this.#path = path;
+    this.#temporary = temporarySibling(path);
+    try {
+      removeStaleSiblings(path);
+      refuseWhenTooLarge(path, sizeBytes);
+      this.#fd = openSync(this.#temporary, 'wx');
+    } catch (error) {
+      throw writeError(path, error);
+    }
+  }
+
+  write(bytes: Uint8Array): void {
+    this.#attempt(() => writeFully(this.#fd, bytes));
+  }
+
+  /** Syncs and renames into place. */
+  finish(): void {
+    this.#attempt(() => {
+      fsyncSync(this.#fd);
+      this.#isOpen = false;
+      closeSync(this.#fd);
+      renameSync(this.#temporary, this.#path);
+      syncPath(dirname(resolve(this.#path)));
+    });
+  }
+
+  /** Gives up and removes the temporary file. */
+  abort(): void {
+    if (this.#isOpen) closeSync(this.#fd);
+    this.#isOpen = false;
+    discard(this.#temporary);
+  }
+
+  #attempt(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.abort();
+      throw writeError(this.#path, error);
+    }
+  }
+}
+
+function refuseWhenTooLarge(path: string, sizeBytes: number): void {
+  const folder = dirname(resolve(path));
+  if (sizeBytes === 0 || !existsSync(folder)) return; // opening it says so
+  const { bavail, bsize, blocks } = statfsSync(folder);
+  if (blocks === 0 || bavail * bsize >= sizeBytes) return; // some network file systems do not tell
+  throw new CrayonError('disk-full', `${path}: needs ${sizeBytes} bytes, ${bavail * bsize} are free`, {
+    hint: 'Free some space or write to another disk.',
+  });
+}
+
+/**
  * Writes a file by way of a temporary sibling: readers see the old content or the new one, never a part.
  *
  * @throws CrayonError `disk-full` or `write-failed`; the temporary file is removed
  */
 export function writeFileAtomic(path: string, data: string | Uint8Array): void {
-  const temporary = temporarySibling(path);
-  try {
-    removeStaleSiblings(path);
-    const fd = openSync(temporary, 'wx');
-    try {
-      writeFully(fd, typeof data === 'string' ? Buffer.from(data, 'utf8') : data);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(temporary, path);
-    syncPath(dirname(resolve(path)));
-  } catch (error) {
-    discard(temporary);
-    throw writeError(path, error);
-  }
+  const file = new AtomicFileStream(path);
+  file.write(typeof data === 'string' ? Buffer.from(data, 'utf8') : data);
+  file.finish();
 }
 
 /** Makes a directory and the ones above it, where they are missing. */
@@ -195,7 +252,7 @@ function makeFolders(path: string): string | undefined {
 function withFinalPath(error: unknown, { dir, path }: AtomicDirectory): unknown {
   if (!(error instanceof CrayonError) || !error.message.includes(dir)) return error;
   const { code, message, hint, cause } = error;
-  return new CrayonError(code, message.replaceAll(dir, path), { ...(hint === undefined ? {} : { hint }), cause });
+  return new CrayonError(code, message.replaceAll(dir, path), { hint, cause });
 }
 
 /** Fills a directory in one go; when `fill` throws, nothing is left behind. */
@@ -213,29 +270,53 @@ export function writeDirectoryAtomic(path: string, options: DirectoryOptions, fi
 function refuseUnlessReplaceable(path: string, { force, marker }: DirectoryOptions): void {
   const stats = lstatSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return;
-  if (!stats.isDirectory()) {
-    throw new CrayonError('output-exists', `${path}: exists and is not a directory`, {
-      hint: 'Choose another output path.',
-    });
-  }
+  if (!stats.isDirectory()) throw outputExists(path, 'exists and is not a directory');
   const entries = readdirSync(path);
   if (!force) {
     if (entries.length === 0) return;
-    throw new CrayonError('output-exists', `${path}: already exists`, {
-      hint: 'Choose another output path, or pass --force to replace it.',
-    });
+    throw outputExists(path, 'already exists', OR_FORCE);
   }
   const real = realpathSync(path);
   const isAncestor = (other: string): boolean => `${realpathSync(other)}${sep}`.startsWith(`${real}${sep}`);
   if (real === parse(real).root || isAncestor(process.cwd()) || isAncestor(homedir())) {
-    throw new CrayonError('output-exists', `${path}: will not be replaced, it holds the working or home directory`, {
-      hint: 'Choose another output path.',
-    });
+    throw outputExists(path, 'will not be replaced, it holds the working or home directory');
   }
   if (entries.length > 0 && marker !== undefined && !entries.includes(marker)) {
-    throw new CrayonError('output-exists', `${path}: will not be replaced, it has no ${marker}`, {
-      hint: 'It does not look like an earlier output of this command. Choose another output path.',
-    });
+    const hint = 'It does not look like an earlier output of this command. Choose another output path.';
+    throw outputExists(path, `will not be replaced, it has no ${marker}`, hint);
+  }
+}
+
+/**
+ * Refuses an output file that exists. With `force` it may be replaced, but only by its own kind: a mistyped path must not
+ * cost somebody another file.
+ *
+ * @param magic bytes that every earlier output of this kind starts with
+ * @throws CrayonError `output-exists`
+ */
+export function refuseUnlessReplaceableFile(path: string, options: { force?: boolean; magic: Uint8Array }): void {
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return;
+  if (!options.force) throw outputExists(path, 'already exists', OR_FORCE);
+  if (!stats.isFile() || (stats.size > 0 && !startsWith(path, options.magic))) {
+    throw outputExists(path, 'will not be replaced, it does not look like an earlier output');
+  }
+}
+
+const OR_FORCE = 'Choose another output path, or pass --force to replace it.';
+
+function outputExists(path: string, problem: string, hint = 'Choose another output path.'): CrayonError {
+  return new CrayonError('output-exists', `${path}: ${problem}`, { hint });
+}
+
+function startsWith(path: string, magic: Uint8Array): boolean {
+  const fd = openSync(path, 'r');
+  try {
+    const start = new Uint8Array(magic.length);
+    readSync(fd, start, 0, start.length, 0);
+    return magic.every((byte, i) => byte === start[i]);
+  } finally {
+    closeSync(fd);
   }
 }
 

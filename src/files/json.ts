@@ -3,7 +3,7 @@
  */
 
 import { existsSync } from 'node:fs';
-import { CrayonError, type ErrorCode } from '../core/errors.js';
+import { CrayonError, type ErrorCode, messageOf } from '../core/errors.js';
 import { writeFileAtomic } from './atomic.js';
 import { readSmallFile } from './io.js';
 
@@ -26,7 +26,7 @@ export function parseJson(text: string, path: string, code: ErrorCode = 'json-in
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new CrayonError(code, `${path}: not valid JSON (${error instanceof Error ? error.message : error})`, {
+    throw new CrayonError(code, `${path}: not valid JSON (${messageOf(error)})`, {
       cause: error,
     });
   }

@@ -107,7 +107,7 @@ function refusal(problems: readonly Problem[], { where, code, hint, lineOf }: So
     const line = lineOf?.(path);
     return line === undefined ? message : `${message} (line ${line})`;
   });
-  return new CrayonError(code, `${where}: ${abridge(sentences, MAX_SHOWN)}`, hint === undefined ? {} : { hint });
+  return new CrayonError(code, `${where}: ${abridge(sentences, MAX_SHOWN)}`, { hint });
 }
 
 function problemsOf(issue: Issue, schema: Schema, root: unknown, base: Path = []): Problem[] {

@@ -1,7 +1,7 @@
 /** YAML files: bounded, strict UTF-8, and the line of every key for whoever has something to say about it. */
 
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, messageOf, reasonOf } from '../core/errors.js';
 import { readSmallFile } from './io.js';
 import { decodeUtf8 } from './json.js';
 
@@ -30,7 +30,7 @@ export function readYaml(path: string): YamlFile {
   const document = parseDocument(decodeUtf8(bytes, path, 'yaml-invalid'), { lineCounter: lines });
   const [error] = document.errors;
   if (error !== undefined) {
-    throw new CrayonError('yaml-invalid', `${path}: ${error.message.split('\n')[0]}`, { cause: error });
+    throw new CrayonError('yaml-invalid', `${path}: ${reasonOf(error)}`, { cause: error });
   }
   const lineOf = (path: readonly PropertyKey[]) => {
     let node: unknown = document.contents;
@@ -50,8 +50,6 @@ export function readYaml(path: string): YamlFile {
   try {
     return { value: document.toJS({ maxAliasCount: 100 }), bytes, lineOf };
   } catch (error) {
-    throw new CrayonError('yaml-invalid', `${path}: ${error instanceof Error ? error.message : error}`, {
-      cause: error,
-    });
+    throw new CrayonError('yaml-invalid', `${path}: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert';
-import { AtomicFileStream, refuseUnlessReplaceableFile } from '../files/stream.js';
+import { AtomicFileStream, refuseUnlessReplaceableFile } from '../files/atomic.js';
 import { encodeGgufTensor, type GgufWriteType, ggufTensorBytes } from './quantise.js';
 import {
   GGML_TYPES,

@@ -5,8 +5,8 @@
 
 import assert from 'node:assert';
 import { CrayonError } from '../core/errors.js';
+import { AtomicFileStream } from '../files/atomic.js';
 import { bytesOf } from '../files/io.js';
-import { AtomicFileStream } from '../files/stream.js';
 import { float32ToBfloat16, float32ToFloat16 } from './half-floats.js';
 import { type Dtype, layOut, type TensorPlace } from './header.js';
 
