@@ -5,35 +5,38 @@
  * initialisation is ignored.
  */
 
+import * as z from 'zod';
 import { CrayonError } from '../core/errors.js';
-import { isJsonObject, type JsonObject, readJsonObject } from '../files/json.js';
+import { type JsonObject, readJsonObject } from '../files/json.js';
+import { checked, whole } from '../files/schema.js';
 import { fullMatches, suffixMatches } from './python-regex.js';
 
 export const ADAPTER_CONFIG = 'adapter_config.json';
 
-export interface PeftConfig {
-  /** Name or path of the base model, as its trainer wrote it. */
-  baseModel: string | null;
-  taskType: string | null;
-  r: number;
-  loraAlpha: number;
-  /** Scale is loraAlpha / sqrt(r) instead of loraAlpha / r. */
-  useRslora: boolean;
-  /** Ranks of modules whose name matches the key; the first match counts. */
-  rankPattern: Record<string, number>;
-  /** The same for loraAlpha. */
-  alphaPattern: Record<string, number>;
-  /** Names (or ends of names) of the adapted modules, or one regular expression, or null when not said. */
-  targetModules: string[] | string | null;
-  excludeModules: string[] | string | null;
-  layersToTransform: number[] | null;
-  layersPattern: string[];
-  /**
-   * The base model stores these weights as (in, out), like GPT-2's Conv1D. lora_A is (r, in) and lora_B (out, r) all
-   * the same; only the delta must be transposed before it is added to such a weight.
-   */
-  fanInFanOut: boolean;
-}
+/** A value that may be absent or null, as PEFT writes what it takes its default for. */
+const or = <T extends z.ZodType, F>(schema: T, fallback: F) => schema.nullish().transform((value) => value ?? fallback);
+
+const layer = whole(0);
+const names = z.union(
+  [z.string('text'), z.array(z.string('text'))],
+  'a list of module names or one regular expression',
+);
+
+/** What is read of the file; other keys are about training and initialisation. */
+const FILE = z.object({
+  base_model_name_or_path: or(z.string('text'), null),
+  task_type: or(z.string('text'), null),
+  r: or(whole(1), 8),
+  lora_alpha: or(z.number('a number'), 8),
+  use_rslora: or(z.boolean(), false),
+  rank_pattern: or(z.record(z.string(), whole(1)), {}),
+  alpha_pattern: or(z.record(z.string(), z.number('a number')), {}),
+  target_modules: or(names, null),
+  exclude_modules: or(names, null),
+  layers_to_transform: or(z.union([layer, z.array(layer)], 'a layer number or a list of them'), null),
+  layers_pattern: or(z.union([z.string('text'), z.array(z.string('text'))], 'a name or a list of names'), []),
+  fan_in_fan_out: or(z.boolean(), false),
+});
 
 /** Options that make an adapter more, or other, than base + scale * B A; each with the values that are harmless. */
 const REFUSED: Record<string, string> = {
@@ -63,41 +66,35 @@ export function readPeftConfig(path: string): PeftConfig {
   return parsePeftConfig(readJsonObject(path), path);
 }
 
-export function parsePeftConfig(json: JsonObject, path: string): PeftConfig {
+export function parsePeftConfig(json: JsonObject, path: string) {
   refuseUnsupported(json, path);
-  const bad: string[] = [];
-  const take = <T>(key: string, fallback: T, isValid: (value: unknown) => boolean, expected: string): T => {
-    const value = json[key];
-    if (value === undefined || value === null) return fallback;
-    if (isValid(value)) return value as T;
-    bad.push(`${key} is ${JSON.stringify(value)}, expected ${expected}`);
-    return fallback;
+  const file = checked(FILE, json, { where: path, code: 'adapter-invalid' });
+  return {
+    /** Name or path of the base model, as its trainer wrote it. */
+    baseModel: file.base_model_name_or_path,
+    taskType: file.task_type,
+    r: file.r,
+    loraAlpha: file.lora_alpha,
+    /** Scale is loraAlpha / sqrt(r) instead of loraAlpha / r. */
+    useRslora: file.use_rslora,
+    /** Ranks of modules whose name matches the key; the first match counts. */
+    rankPattern: file.rank_pattern,
+    /** The same for loraAlpha. */
+    alphaPattern: file.alpha_pattern,
+    /** Names (or ends of names) of the adapted modules, or one regular expression, or null when not said. */
+    targetModules: file.target_modules,
+    excludeModules: file.exclude_modules,
+    layersToTransform:
+      typeof file.layers_to_transform === 'number' ? [file.layers_to_transform] : file.layers_to_transform,
+    layersPattern: typeof file.layers_pattern === 'string' ? [file.layers_pattern] : file.layers_pattern,
+    /**
+     * The base model stores these weights as (in, out), like GPT-2's Conv1D. lora_A is (r, in) and lora_B (out, r) all
+     * the same; only the delta must be transposed before it is added to such a weight.
+     */
+    fanInFanOut: file.fan_in_fan_out,
   };
-  const modules = 'a list of module names or one regular expression';
-  const layers = take<number[] | number | null>(
-    'layers_to_transform',
-    null,
-    isLayers,
-    'a layer number or a list of them',
-  );
-  const pattern = take<string[] | string>('layers_pattern', [], isNames, 'a name or a list of names');
-  const config: PeftConfig = {
-    baseModel: take<string | null>('base_model_name_or_path', null, isString, 'text'),
-    taskType: take<string | null>('task_type', null, isString, 'text'),
-    r: take('r', 8, isRank, 'a whole number from 1'),
-    loraAlpha: take('lora_alpha', 8, Number.isFinite, 'a number'),
-    useRslora: take('use_rslora', false, isBoolean, 'true or false'),
-    rankPattern: take('rank_pattern', {}, (x) => isRecordOf(x, isRank), 'an object of whole numbers from 1'),
-    alphaPattern: take('alpha_pattern', {}, (x) => isRecordOf(x, Number.isFinite), 'an object of numbers'),
-    targetModules: take<string[] | string | null>('target_modules', null, isNames, modules),
-    excludeModules: take<string[] | string | null>('exclude_modules', null, isNames, modules),
-    layersToTransform: typeof layers === 'number' ? [layers] : layers,
-    layersPattern: typeof pattern === 'string' ? [pattern] : pattern,
-    fanInFanOut: take('fan_in_fan_out', false, isBoolean, 'true or false'),
-  };
-  if (bad.length > 0) throw new CrayonError('adapter-invalid', `${path}: ${bad.join('; ')}`);
-  return config;
 }
+export type PeftConfig = ReturnType<typeof parsePeftConfig>;
 
 function refuseUnsupported(json: JsonObject, path: string): void {
   const found: string[] = [];
@@ -172,15 +169,6 @@ function resolvePattern(pattern: Record<string, number>, fallback: number, names
 export function loraScale(r: number, loraAlpha: number, useRslora: boolean): number {
   return loraAlpha / (useRslora ? Math.sqrt(r) : r);
 }
-
-const isString = (value: unknown): boolean => typeof value === 'string';
-const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
-const isRank = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
-const isLayer = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
-const isLayers = (value: unknown): boolean => isLayer(value) || (Array.isArray(value) && value.every(isLayer));
-const isNames = (value: unknown): boolean => isString(value) || (Array.isArray(value) && value.every(isString));
-const isRecordOf = (value: unknown, isItem: (item: unknown) => boolean): boolean =>
-  isJsonObject(value) && Object.values(value).every(isItem);
 
 /** Absent, null, false, [] and {} all say that an option is not used. */
 function isOff(value: unknown): boolean {

@@ -10,7 +10,7 @@ import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/finite.js';
 import { exists, isDirectory } from '../files/paths.js';
-import type { TensorInfo } from '../safetensors/header.js';
+import { isFloat, type TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import {
   ADAPTER_CONFIG,
@@ -80,72 +80,40 @@ export function openPeftAdapter(dir: string): PeftAdapter {
   const weights = findWeights(dir);
   const config = readPeftConfig(join(dir, ADAPTER_CONFIG));
   const file = SafetensorsFile.open(weights);
+  let modules: LoraModule[];
   try {
-    return new OpenAdapter(dir, config, file);
+    modules = findModules(file, config, join(dir, ADAPTER_CONFIG));
   } catch (error) {
     file.close();
     throw error;
   }
+  const validate = () => refuseNotFinite(file, modules);
+  const read = (module: LoraModule, side: LoraSide, target: Float32Array) => {
+    file.readInto(loraTensorName(module.name, side), target);
+    if (firstNonFinite(target) !== -1) validate(); // throws, and names the others too
+    return target;
+  };
+  return {
+    dir,
+    config,
+    modules,
+    sizeBytes: file.sizeBytes,
+    readA: (module) => read(module, 'A', new Float32Array(module.r * module.in)),
+    readB: (module) => read(module, 'B', new Float32Array(module.out * module.r)),
+    readAInto: (module, target) => void read(module, 'A', target),
+    readBInto: (module, target) => void read(module, 'B', target),
+    validate,
+    close: () => file.close(),
+  };
 }
 
-class OpenAdapter implements PeftAdapter {
-  readonly dir: string;
-  readonly config: PeftConfig;
-  readonly modules: readonly LoraModule[];
-  readonly sizeBytes: number;
-  readonly #file: SafetensorsFile;
-
-  constructor(dir: string, config: PeftConfig, file: SafetensorsFile) {
-    this.dir = dir;
-    this.config = config;
-    this.#file = file;
-    this.sizeBytes = file.sizeBytes;
-    this.modules = findModules(file, config, join(dir, ADAPTER_CONFIG));
-  }
-
-  readA(module: LoraModule): Float32Array {
-    return this.#read(module, 'A', new Float32Array(module.r * module.in));
-  }
-
-  readB(module: LoraModule): Float32Array {
-    return this.#read(module, 'B', new Float32Array(module.out * module.r));
-  }
-
-  readAInto(module: LoraModule, target: Float32Array): void {
-    this.#read(module, 'A', target);
-  }
-
-  readBInto(module: LoraModule, target: Float32Array): void {
-    this.#read(module, 'B', target);
-  }
-
-  validate(): void {
-    const bad: string[] = [];
-    for (const module of this.modules) {
-      for (const side of ['A', 'B'] as const) {
-        const name = loraTensorName(module.name, side);
-        if (firstNonFinite(this.#file.readF32(name)) !== -1) bad.push(name);
-      }
-    }
-    if (bad.length > 0) throw this.#notFinite(bad);
-  }
-
-  close(): void {
-    this.#file.close();
-  }
-
-  #read(module: LoraModule, side: LoraSide, target: Float32Array): Float32Array {
-    const name = loraTensorName(module.name, side);
-    this.#file.readInto(name, target);
-    if (firstNonFinite(target) !== -1) this.validate(); // throws, and names the others too
-    return target;
-  }
-
-  #notFinite(names: string[]): CrayonError {
-    return new CrayonError('tensor-not-finite', `${this.#file.path}: NaN or infinity in ${names.join(', ')}`, {
-      hint: 'The adapter is broken, most likely by its training: it cannot be used.',
-    });
-  }
+function refuseNotFinite(file: SafetensorsFile, modules: readonly LoraModule[]): void {
+  const names = modules.flatMap(({ name }) => [loraTensorName(name, 'A'), loraTensorName(name, 'B')]);
+  const bad = names.filter((name) => firstNonFinite(file.readF32(name)) !== -1);
+  if (bad.length === 0) return;
+  throw new CrayonError('tensor-not-finite', `${file.path}: NaN or infinity in ${bad.join(', ')}`, {
+    hint: 'The adapter is broken, most likely by its training: it cannot be used.',
+  });
 }
 
 function findWeights(dir: string): string {
@@ -159,11 +127,12 @@ function findWeights(dir: string): string {
   const weights = join(dir, ADAPTER_WEIGHTS);
   if (exists(weights)) return weights;
   if (exists(join(dir, 'adapter_model.bin'))) {
+    const hint = `Convert it to ${ADAPTER_WEIGHTS}: load it with PEFT and save_pretrained() it again.`;
     throw new CrayonError(
       'adapter-unsupported',
       `${dir}: adapter_model.bin is a pickle, which can run code when read`,
       {
-        hint: `Convert it to ${ADAPTER_WEIGHTS}: load it with PEFT and save_pretrained() it again.`,
+        hint,
       },
     );
   }
@@ -187,13 +156,10 @@ function findModules(file: SafetensorsFile, config: PeftConfig, configPath: stri
     else pairs.set(module, { ...pairs.get(module), [side as LoraSide]: info });
   }
   if (unsupported.length > 0) {
-    throw new CrayonError(
-      'adapter-unsupported',
-      `${file.path}: unsupported tensors: ${abridge(unsupported, 20, ', ')}`,
-      {
-        hint: 'Only plain LoRA can be blended: lora_A and lora_B of linear layers.',
-      },
-    );
+    const named = abridge(unsupported, 20, ', ');
+    throw new CrayonError('adapter-unsupported', `${file.path}: unsupported tensors: ${named}`, {
+      hint: 'Only plain LoRA can be blended: lora_A and lora_B of linear layers.',
+    });
   }
   if (pairs.size === 0 && bad.length === 0) bad.push('no lora_A and lora_B tensors at all');
 
@@ -243,7 +209,7 @@ function checkPair(name: string, { A, B }: Halves, r: number): string[] {
     } else if (info.shape[axis] !== r) {
       problems.push(`${tensor}: shape [${info.shape}], expected ${shape} with r = ${r} from ${ADAPTER_CONFIG}`);
     }
-    if (!['F64', 'F32', 'F16', 'BF16'].includes(info.dtype)) {
+    if (!isFloat(info.dtype)) {
       problems.push(`${tensor}: dtype ${info.dtype}, expected a float type`);
     }
   }

@@ -8,14 +8,9 @@ import { writeDirectoryAtomic, writeFileAtomic } from '../files/atomic.js';
 import { writeJson } from '../files/json.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
 import { ADAPTER_CONFIG, parsePeftConfig, ranksAndAlphas, targetedModules } from './config.js';
-import { ADAPTER_WEIGHTS, loraTensorName } from './read.js';
+import { ADAPTER_WEIGHTS, type LoraModule, loraTensorName } from './read.js';
 
-export interface LoraModuleToWrite {
-  /** Module path in the base model, e.g. `model.layers.0.self_attn.q_proj`. */
-  name: string;
-  r: number;
-  in: number;
-  out: number;
+export interface LoraModuleToWrite extends Omit<LoraModule, 'scale'> {
   /** lora_A (r, in). Called once; modules come in order of their names, A before B. */
   a: () => Float32Array;
   /** lora_B (out, r). The array may be reused by the caller after the next call. */

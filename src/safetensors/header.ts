@@ -9,28 +9,37 @@ import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
 import { decodeUtf8, findDuplicateKey, isJsonObject, type JsonObject, parseJson } from '../files/json.js';
 
-/** Element types this project reads and writes, with bytes per element, in the reference's order (`enum Dtype`). */
-export const DTYPE_BYTES = {
-  BOOL: 1,
-  U8: 1,
-  I8: 1,
-  F8_E5M2: 1,
-  F8_E4M3: 1,
-  I16: 2,
-  U16: 2,
-  F16: 2,
-  BF16: 2,
-  I32: 4,
-  U32: 4,
-  F32: 4,
-  F64: 8,
-  I64: 8,
-  U64: 8,
-} as const;
+/**
+ * Element types this project reads and writes, in the reference's order (`enum Dtype`), with the typed array that holds a
+ * type's elements; 16- and 8-bit floats as their bits.
+ */
+export const ARRAY_OF = {
+  BOOL: Uint8Array,
+  U8: Uint8Array,
+  I8: Int8Array,
+  F8_E5M2: Uint8Array,
+  F8_E4M3: Uint8Array,
+  I16: Int16Array,
+  U16: Uint16Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  I32: Int32Array,
+  U32: Uint32Array,
+  F32: Float32Array,
+  F64: Float64Array,
+  I64: BigInt64Array,
+  U64: BigUint64Array,
+};
 
-export type Dtype = keyof typeof DTYPE_BYTES;
+export type Dtype = keyof typeof ARRAY_OF;
 
-const DTYPES = Object.keys(DTYPE_BYTES) as Dtype[];
+const DTYPES = Object.keys(ARRAY_OF) as Dtype[];
+
+/** Bytes of one element. */
+export const bytesPer = (dtype: Dtype) => ARRAY_OF[dtype].BYTES_PER_ELEMENT;
+
+/** Whether the elements can be read as float32. */
+export const isFloat = (dtype: Dtype) => ['F64', 'F32', 'F16', 'BF16'].includes(dtype);
 
 /** One tensor of a file. */
 export interface TensorInfo {
@@ -152,7 +161,7 @@ export function byteSize(dtype: Dtype, shape: number[]): number | undefined {
     elements *= size;
     if (!Number.isSafeInteger(elements)) return undefined;
   }
-  const bytes = elements * DTYPE_BYTES[dtype];
+  const bytes = elements * bytesPer(dtype);
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 

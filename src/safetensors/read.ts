@@ -7,7 +7,7 @@ import { endianness } from 'node:os';
 import { CrayonError } from '../core/errors.js';
 import { bytesOf, closeFile, openRegularFile, readFully } from '../files/io.js';
 import { bfloat16ToFloat32, float16ToFloat32 } from './half-floats.js';
-import { DTYPE_BYTES, LENGTH_BYTES, parseHeader, parseHeaderLength, type TensorInfo } from './header.js';
+import { bytesPer, isFloat, LENGTH_BYTES, parseHeader, parseHeaderLength, type TensorInfo } from './header.js';
 
 export type { Dtype, TensorInfo } from './header.js';
 
@@ -111,7 +111,7 @@ export class SafetensorsFile {
       throw new CrayonError('safetensors-invalid', `${this.path}: "${name}" has shape [${info.shape}], expected 2-D`);
     }
     const data = new Float32Array(rows.length * columns);
-    const rowBytes = columns * DTYPE_BYTES[info.dtype];
+    const rowBytes = columns * bytesPer(info.dtype);
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i]!;
       if (!Number.isInteger(row) || row < 0 || row >= rowCount) {
@@ -146,7 +146,7 @@ export class SafetensorsFile {
 
   #floatInfo(name: string): TensorInfo {
     const info = this.info(name);
-    if (!['F64', 'F32', 'F16', 'BF16'].includes(info.dtype)) {
+    if (!isFloat(info.dtype)) {
       throw new CrayonError('safetensors-invalid', `${this.path}: "${name}" is ${info.dtype}, expected a float type`, {
         hint: 'Quantised weights are not supported: use the float16, bfloat16 or float32 version.',
       });
@@ -161,7 +161,7 @@ export class SafetensorsFile {
       return;
     }
     scratch ??= new ArrayBuffer(SCRATCH_BYTES);
-    const width = DTYPE_BYTES[info.dtype];
+    const width = bytesPer(info.dtype);
     const step = SCRATCH_BYTES / width;
     for (let done = 0; done < target.length; done += step) {
       const count = Math.min(step, target.length - done);

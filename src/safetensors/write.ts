@@ -8,20 +8,10 @@ import { CrayonError } from '../core/errors.js';
 import { AtomicFileStream } from '../files/atomic.js';
 import { bytesOf } from '../files/io.js';
 import { float32ToBfloat16, float32ToFloat16 } from './half-floats.js';
-import { type Dtype, layOut, type TensorPlace } from './header.js';
+import { ARRAY_OF, type Dtype, layOut, type TensorPlace } from './header.js';
 
 /** What a tensor's elements may be given as; Float32Array also for F16 and BF16, which converts. */
-export type TensorData =
-  | Float64Array
-  | Float32Array
-  | BigInt64Array
-  | BigUint64Array
-  | Int32Array
-  | Uint32Array
-  | Int16Array
-  | Uint16Array
-  | Int8Array
-  | Uint8Array;
+export type TensorData = (typeof ARRAY_OF)[Dtype]['prototype'];
 
 export interface TensorDeclaration {
   name: string;
@@ -33,25 +23,6 @@ export interface TensorToWrite extends TensorDeclaration {
   /** The elements, or a function called when the tensor's turn comes, so that only one needs to be in memory. */
   data: TensorData | (() => TensorData);
 }
-
-/** The typed array that holds a dtype's elements; 16- and 8-bit floats as their bits. */
-export const ARRAY_OF: Record<Dtype, new (bytes: ArrayBufferLike) => TensorData> = {
-  F64: Float64Array,
-  F32: Float32Array,
-  F16: Uint16Array,
-  BF16: Uint16Array,
-  I64: BigInt64Array,
-  U64: BigUint64Array,
-  I32: Int32Array,
-  U32: Uint32Array,
-  I16: Int16Array,
-  U16: Uint16Array,
-  I8: Int8Array,
-  U8: Uint8Array,
-  F8_E4M3: Uint8Array,
-  F8_E5M2: Uint8Array,
-  BOOL: Uint8Array,
-};
 
 /**
  * A file being written: declare all tensors, write them in `order`, then `finish()`. Any failure removes the temporary

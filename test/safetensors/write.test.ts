@@ -2,9 +2,9 @@ import fs, { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { ARRAY_OF } from '../../src/safetensors/header.js';
 import { SafetensorsFile } from '../../src/safetensors/read.js';
 import {
-  ARRAY_OF,
   SafetensorsWriter,
   type TensorData,
   type TensorToWrite,
@@ -17,7 +17,12 @@ import { fixture } from '../helpers/fixtures.js';
 function contents(file: SafetensorsFile): TensorToWrite[] {
   return [...file.tensors]
     .map(([name, { dtype, shape }]): TensorToWrite => {
-      return { name, dtype, shape, data: new ARRAY_OF[dtype](file.readBytes(name).buffer) };
+      return {
+        name,
+        dtype,
+        shape,
+        data: new (ARRAY_OF[dtype] as new (bytes: ArrayBufferLike) => TensorData)(file.readBytes(name).buffer),
+      };
     })
     .reverse();
 }
