@@ -15,22 +15,10 @@ import { plainExample, type RawExample, taskExample, whyInvalid } from './exampl
 import { type DataFormat, formatOf, type LocatedRecord, readRecords } from './records.js';
 import { type DataRecord, type RecordFunction, textTemplate } from './template.js';
 
-export interface Example {
+export interface Example extends RawExample {
   /** '<dataset>:<index>', the index being the record's in its file, from 0. */
   id: string;
   dataset: string;
-  prompt: string;
-  /** The right answer as it continues the prompt, usually with a leading space. */
-  completion: string;
-  /** All answers of a multiple choice, as they continue the prompt. */
-  choices?: string[];
-  /** Index of the right one. */
-  answer?: number;
-  /**
-   * Length of a YAML description's `target_delimiter`, with which every choice begins. It is scored, but is no part of the
-   * choice's length that acc_norm divides by, as in lm-evaluation-harness. Absent for none.
-   */
-  delimiter?: number;
 }
 
 export interface DatasetOptions {
@@ -99,10 +87,11 @@ function loadGroup(config: GroupConfig, path: string, options: DatasetOptions, p
   for (const entry of config.task) {
     const { task, limit, split } = typeof entry === 'string' ? { task: entry } : entry;
     const member = join(dirname(path), task);
-    if (chain.includes(resolve(member)))
+    if (chain.includes(resolve(member))) {
       throw new CrayonError('config-invalid', `${path}: contains itself through ${task}`);
-    const own = { ...options, split: split ?? options.split, limit: smallest([limit, options.limit]) };
-    const { examples, sources, skipped } = loadYaml(member, own, chain);
+    }
+    const narrowed = { ...options, split: split ?? options.split, limit: smallest([limit, options.limit]) };
+    const { examples, sources, skipped } = loadYaml(member, narrowed, chain);
     for (const example of examples) whole.examples.push(example);
     whole.sources.push(...sources);
     whole.skipped += skipped;
@@ -115,7 +104,7 @@ interface DataFile {
   /** As the YAML file or the user wrote it: it goes into manifests, which should not depend on the machine. */
   shownPath: string;
   format: DataFormat;
-  range?: [number, number];
+  range?: SplitFile['range'];
   /** Fields added to every record. */
   extra: DataRecord;
   dataset: string;
@@ -154,16 +143,13 @@ function findFiles(entry: SplitFile, config: TaskConfig, yamlPath: string, dataD
     return found.map(({ path, match }): DataFile => {
       const extra = config.file_field === undefined ? {} : { [config.file_field]: match };
       const shownPath = entry.path.replace('*', () => match);
-      return { path, shownPath, format, extra, dataset: nameOf(extra), ...(entry.range && { range: entry.range }) };
+      return { path, shownPath, format, extra, dataset: nameOf(extra), range: entry.range };
     });
   }
-  throw new CrayonError(
-    'file-not-found',
-    `${folders.map((folder) => join(folder, entry.path)).join(' or ')}: no such file`,
-    {
-      hint: `${yamlPath} names it; pass --data-dir with the folder its paths start from.`,
-    },
-  );
+  const tried = folders.map((folder) => join(folder, entry.path)).join(' or ');
+  throw new CrayonError('file-not-found', `${tried}: no such file`, {
+    hint: `${yamlPath} names it; pass --data-dir with the folder its paths start from.`,
+  });
 }
 
 /** The files that a path with at most one `*` stands for, in name order, and what `*` is in each. */

@@ -8,10 +8,16 @@ import { type DataRecord, type RecordFunction, textTemplate, valueTemplate } fro
 /** An example without its name. */
 export interface RawExample {
   prompt: string;
+  /** The right answer as it continues the prompt, usually with a leading space. */
   completion: string;
+  /** All answers of a multiple choice, as they continue the prompt. */
   choices?: string[];
+  /** Index of the right one. */
   answer?: number;
-  /** characters at the start of each choice that stand between prompt and answer; absent for none */
+  /**
+   * Length of a YAML description's `target_delimiter`, with which every choice begins. It is scored, but is no part of the
+   * choice's length that acc_norm divides by, as in lm-evaluation-harness. Absent for none.
+   */
   delimiter?: number;
 }
 
@@ -47,19 +53,15 @@ export function taskExample(config: TaskConfig, path: string): RecordFunction<Ra
     const texts = asChoices(choicesOf(record));
     const answer = asIndex(targetOf(record), texts);
     const choices = texts.map((text) => delimiter + text);
-    const own = delimiter === '' ? {} : { delimiter: delimiter.length };
-    return { prompt: promptOf(record), completion: choices[answer]!, choices, answer, ...own };
+    const example = { prompt: promptOf(record), completion: choices[answer]!, choices, answer };
+    return delimiter === '' ? example : { ...example, delimiter: delimiter.length };
   };
 }
 
 /** Why an example cannot be trained or scored on, or undefined. */
 export function whyInvalid({ prompt, completion, choices = [] }: RawExample): string | undefined {
-  const texts: Array<[string, string]> = [
-    ['prompt', prompt],
-    ['completion', completion],
-  ];
-  texts.push(...choices.map((choice, i): [string, string] => [`choice ${i}`, choice]));
-  for (const [name, text] of texts) {
+  const texts = { prompt, completion, ...Object.fromEntries(choices.map((choice, i) => [`choice ${i}`, choice])) };
+  for (const [name, text] of Object.entries(texts)) {
     if (text.trim() === '') return `${name} is empty`;
     if (text.includes('\0')) return `${name} has a NUL character`;
     if (/\p{Surrogate}/u.test(text)) return `${name} has half a surrogate pair, which is no character`;

@@ -11,18 +11,7 @@ export type DataRecord = Readonly<Record<string, unknown>>;
 /** Turns a record into a value. Throws a plain Error whose message says what the record lacks. */
 export type RecordFunction<T> = (record: DataRecord) => T;
 
-const BUILT_IN = new Set([
-  'range',
-  'loop',
-  'true',
-  'false',
-  'none',
-  'True',
-  'False',
-  'None',
-  'namespace',
-  'raise_exception',
-]);
+const BUILT_IN = new Set('range loop true false none True False None namespace raise_exception'.split(' '));
 
 /**
  * A template that gives text. Like in lm-eval, a template that is just the name of a field gives that field.

@@ -37,13 +37,10 @@ export function stackAdapters(
     }
   }
   if (problems.length > 0) {
-    throw new CrayonError(
-      'adapter-mismatch',
-      `${adapters[0]!.dir} does not fit ${base.dir}: ${abridge(problems, 20)}`,
-      {
-        hint: 'Use the base model that the adapter was made for (base_model_name_or_path in its config).',
-      },
-    );
+    const misfit = `${adapters[0]!.dir} does not fit ${base.dir}: ${abridge(problems, 20)}`;
+    throw new CrayonError('adapter-mismatch', misfit, {
+      hint: 'Use the base model that the adapter was made for (base_model_name_or_path in its config).',
+    });
   }
   const layout = createLoraLayout([...shapes.values()], adapters.length, r);
   const parameters = new Float32Array(layout.size);

@@ -11,11 +11,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import type { LlamaModel } from '../model/llama.js';
-import { takeRows } from '../model/ops.js';
+import type { LlamaModel, LoraBinding } from '../model/llama.js';
 import { padBatch } from './batches.js';
-import type { EvaluationLora } from './evaluate.js';
-import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
+import { type EvaluateOptions, gateOf } from './evaluate.js';
+import { bindLora, factorSlices, targetLogits } from './lora-binding.js';
 
 export interface AnswerRequest {
   /** token ids of the prompt, with BOS where the model wants it */
@@ -33,14 +32,14 @@ export interface Answer {
   ended: boolean;
 }
 
-export interface AnswerOptions {
+export interface AnswerOptions extends EvaluateOptions {
   /** tokens to add at most */
   maxNewTokens: number;
-  /** coefficients are those of its `gates`: one entry for all prompts, or one per prompt */
-  lora?: EvaluationLora | undefined;
-  batchSize?: number | undefined;
-  onProgress?: ((done: number, total: number) => void) | undefined;
-  signal?: AbortSignal | undefined;
+}
+
+interface Prediction {
+  id: number;
+  logprob: number;
 }
 
 /** An answer on its way. */
@@ -76,16 +75,11 @@ export async function answerPrompts(
       open.sort((i, j) => readLength(drafts[i]!) - readLength(drafts[j]!) || i - j);
       for (let at = 0; at < open.length; at += batchSize) {
         const members = open.slice(at, at + batchSize);
-        const gates = lora && members.map((i) => lora.gates[lora.gates.length === 1 ? 0 : i]!);
-        const next = await predict(
-          model,
-          members.map((i) => drafts[i]!),
-          lora && { ...lora, gates: gates! },
-          slices,
-        );
-        members.forEach((i, m) => {
-          extend(drafts[i]!, next[m]!, maxNewTokens, model, tokenizer);
-        });
+        const gates = members.map((i) => gateOf(lora, i));
+        const bind = (T: number) => lora && bindLora(lora, gates, T, slices);
+        const batch = members.map((i) => drafts[i]!);
+        const next = await predict(model, batch, bind);
+        for (const [m, draft] of batch.entries()) extend(draft, next[m]!, maxNewTokens, model, tokenizer);
         await eventLoopTurn();
         if (signal?.aborted) throw new CrayonError('interrupted', 'stopped while answering');
       }
@@ -107,26 +101,19 @@ const readLength = ({ ids, guess }: Draft) => ids.length + guess.length;
 async function predict(
   model: LlamaModel,
   drafts: readonly Draft[],
-  lora: EvaluationLora | undefined,
-  slices: readonly tf.Tensor2D[],
-): Promise<Array<Array<{ id: number; logprob: number }>>> {
+  bind: (T: number) => LoraBinding | undefined,
+): Promise<Prediction[][]> {
   // padBatch takes the last token as a target only, so one of no meaning is put there
   const padded = padBatch(
     drafts.map(({ ids, guess }) => ({ ids: Int32Array.from([...ids, ...guess, 0]), promptLength: ids.length })),
   );
   const [best, logprobs] = tf.tidy(() => {
-    const binding = lora && {
-      factors: bindFactors(lora.layout, slices),
-      gate: gateTensor(lora.gates, padded.T, lora.layout.r, lora.loraAlpha / lora.layout.r),
-    };
-    const ids = tf.tensor2d(padded.ids, [padded.B, padded.T], 'int32');
-    const hidden = takeRows(model.forward(ids, { lora: binding }), tf.tensor1d(padded.rows, 'int32'));
-    const logits = model.logits(hidden); // (P, V)
+    const logits = targetLogits(model, padded, bind(padded.T)); // (P, V)
     return [tf.argMax(logits, 1), tf.sub(tf.max(logits, 1), tf.logSumExp(logits, 1))];
   });
   const [ids, values] = await Promise.all([best.data(), logprobs.data()]);
   tf.dispose([best, logprobs]);
-  const next = drafts.map((): Array<{ id: number; logprob: number }> => []);
+  const next = drafts.map((): Prediction[] => []);
   padded.owners.forEach((owner, p) => {
     next[owner]!.push({ id: ids[p]!, logprob: values[p]! });
   });
@@ -136,7 +123,7 @@ async function predict(
 /** Takes over the predictions as far as the guess was right, and one more. */
 function extend(
   draft: Draft,
-  next: ReadonlyArray<{ id: number; logprob: number }>,
+  next: readonly Prediction[],
   maxNewTokens: number,
   model: LlamaModel,
   tokenizer: Tokenizer,

@@ -5,7 +5,7 @@ import type { Tokenizer } from '../hf/tokenizer.js';
 import { generateGreedy } from '../model/generate.js';
 import type { LlamaModel } from '../model/llama.js';
 import type { EvaluationLora } from './evaluate.js';
-import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
+import { bindLora, factorSlices } from './lora-binding.js';
 
 /** @param lora its first gate is used */
 export async function answerPrompt(
@@ -17,11 +17,9 @@ export async function answerPrompt(
   const stopIds = model.config.eosTokenIds;
   const ids = tokenizer.encode(prompt);
   if (lora === undefined) return tokenizer.decode(await generateGreedy(model, ids, { maxNewTokens, stopIds }));
-  const { layout, loraAlpha, gates, parameters } = lora;
-  const slices = tf.tidy(() => factorSlices(layout, tf.tensor1d(parameters)));
+  const slices = tf.tidy(() => factorSlices(lora.layout, tf.tensor1d(lora.parameters)));
   try {
-    const factors = bindFactors(layout, slices);
-    const bind = (T: number) => ({ factors, gate: gateTensor([gates[0]!], T, layout.r, loraAlpha / layout.r) });
+    const bind = (T: number) => bindLora(lora, [lora.gates[0]!], T, slices);
     return tokenizer.decode(await generateGreedy(model, ids, { maxNewTokens, stopIds, lora: bind }));
   } finally {
     tf.dispose(slices);

@@ -19,7 +19,7 @@ export interface PaddedBatch {
   rows: Int32Array;
   /** (P) that next token */
   targets: Int32Array;
-  /** (P) which example of the batch each target belongs to */
+  /** (P) index of the example that each target belongs to */
   owners: Int32Array;
 }
 
@@ -43,30 +43,32 @@ export function epochBatches(lengths: ArrayLike<number>, batchSize: number, seed
   return random.shuffle(batches);
 }
 
-export function padBatch(examples: ReadonlyArray<TrainingExample>): PaddedBatch {
-  const B = examples.length;
-  const longest = Math.max(...examples.map((e) => e.ids.length));
+/**
+ * @param groups indices of the examples that each row of the batch stands for: those of a group may differ in their last
+ *   token alone, and each has its targets. One example a row when not given.
+ */
+export function padBatch(
+  examples: readonly TrainingExample[],
+  groups: ReadonlyArray<readonly number[]> = examples.map((_, i) => [i]),
+): PaddedBatch {
+  const B = groups.length;
+  const longest = Math.max(...groups.map(([first]) => examples[first!]!.ids.length));
   // The last token is only ever a target, so the model need not read it.
   const T = Math.ceil((longest - 1) / LENGTH_STEP) * LENGTH_STEP;
   const ids = new Int32Array(B * T);
   const rows: number[] = [];
   const targets: number[] = [];
   const owners: number[] = [];
-  examples.forEach((example, b) => {
-    const read = example.ids.length - 1;
-    ids.set(example.ids.subarray(0, read), b * T);
-    for (let t = example.promptLength - 1; t < read; t++) {
-      rows.push(b * T + t);
-      targets.push(example.ids[t + 1]!);
-      owners.push(b);
+  groups.forEach((group, b) => {
+    ids.set(examples[group[0]!]!.ids.subarray(0, -1), b * T);
+    for (const i of group) {
+      const example = examples[i]!;
+      for (let t = example.promptLength - 1; t < example.ids.length - 1; t++) {
+        rows.push(b * T + t);
+        targets.push(example.ids[t + 1]!);
+        owners.push(i);
+      }
     }
   });
-  return {
-    ids,
-    B,
-    T,
-    rows: Int32Array.from(rows),
-    targets: Int32Array.from(targets),
-    owners: Int32Array.from(owners),
-  };
+  return { ids, B, T, rows: Int32Array.from(rows), targets: Int32Array.from(targets), owners: Int32Array.from(owners) };
 }

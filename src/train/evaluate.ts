@@ -3,10 +3,11 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/event-loop.js';
-import type { LlamaModel, LoraBinding } from '../model/llama.js';
-import { takeRows, targetLogprobs } from '../model/ops.js';
-import { type PaddedBatch, padBatch, type TrainingExample } from './batches.js';
-import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
+import { groupBy } from '../core/group-by.js';
+import type { LlamaModel } from '../model/llama.js';
+import { targetLogprobs } from '../model/ops.js';
+import { padBatch, type TrainingExample } from './batches.js';
+import { bindLora, factorSlices, targetLogits } from './lora-binding.js';
 import type { LoraLayout } from './lora-layout.js';
 
 export interface CompletionScore {
@@ -24,13 +25,19 @@ export interface EvaluationLora {
   /** the flat vector of `layout` */
   parameters: Float32Array;
   loraAlpha: number;
-  /** N numbers each; one entry serves all examples */
+  /** coefficients, N numbers each; one entry serves all examples */
   gates: ReadonlyArray<ArrayLike<number>>;
+}
+
+/** The coefficients of one example; none without adapters. */
+export function gateOf(lora: EvaluationLora | undefined, example: number): ArrayLike<number> {
+  return lora?.gates[lora.gates.length === 1 ? 0 : example] ?? [];
 }
 
 export interface EvaluateOptions {
   lora?: EvaluationLora | undefined;
-  batchSize?: number;
+  /** sequences read at a time */
+  batchSize?: number | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -57,20 +64,11 @@ export async function scoreCompletions(
   try {
     for (let at = 0; at < byLength.length; at += batchSize) {
       const groups = byLength.slice(at, at + batchSize);
-      const padded = padGroups(groups, examples);
+      const padded = padBatch(examples, groups);
       const [logprobs, best] = tf.tidy(() => {
-        let binding: LoraBinding | undefined;
-        if (lora !== undefined) {
-          const { layout, gates, loraAlpha } = lora;
-          const coefficients = groups.map(([i]) => gates[gates.length === 1 ? 0 : i!]!);
-          binding = {
-            factors: bindFactors(layout, factorSlices(layout, flat!)),
-            gate: gateTensor(coefficients, padded.T, layout.r, loraAlpha / layout.r),
-          };
-        }
-        const ids = tf.tensor2d(padded.ids, [padded.B, padded.T], 'int32');
-        const hidden = takeRows(model.forward(ids, { lora: binding }), tf.tensor1d(padded.rows, 'int32'));
-        const logits = model.logits(hidden);
+        const gates = groups.map(([i]) => gateOf(lora, i!));
+        const binding = lora && bindLora(lora, gates, padded.T, factorSlices(lora.layout, flat!));
+        const logits = targetLogits(model, padded, binding);
         return [targetLogprobs(logits, tf.tensor1d(padded.targets, 'int32')), tf.argMax(logits, 1)];
       });
       const [values, greedy] = await Promise.all([logprobs.data(), best.data()]);
@@ -86,8 +84,9 @@ export async function scoreCompletions(
       });
       done += groups.reduce((n, group) => n + group.length, 0);
       onProgress?.(done, examples.length);
-      if (signal?.aborted)
+      if (signal?.aborted) {
         throw new CrayonError('interrupted', `stopped after ${done} of ${examples.length} sequences`);
+      }
     }
   } finally {
     flat?.dispose();
@@ -97,41 +96,14 @@ export async function scoreCompletions(
 
 /** Indices of the examples, those together that the model reads as the same tokens through the same mixture. */
 function readAlike(examples: ReadonlyArray<TrainingExample>, gates: EvaluationLora['gates'] = []): number[][] {
-  const groups = new Map<string, number[]>();
   const numbers = new Map<ArrayLike<number>, number>();
-  examples.forEach(({ ids }, i) => {
+  const key = (i: number) => {
     const gate = gates.length > 1 ? gates[i]! : undefined;
     if (gate !== undefined && !numbers.has(gate)) numbers.set(gate, numbers.size);
-    const key = `${gate === undefined ? '' : numbers.get(gate)}:${ids.subarray(0, ids.length - 1).join()}`;
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [i]);
-    else group.push(i);
-  });
-  return [...groups.values()];
-}
-
-/** A batch with one sequence per group; `owners` are indices of `examples`. */
-function padGroups(groups: number[][], examples: ReadonlyArray<TrainingExample>): PaddedBatch {
-  const padded = padBatch(groups.map(([first]) => examples[first!]!));
-  const rows: number[] = [];
-  const targets: number[] = [];
-  const owners: number[] = [];
-  groups.forEach((group, b) => {
-    for (const i of group) {
-      const { ids, promptLength } = examples[i]!;
-      for (let t = promptLength - 1; t < ids.length - 1; t++) {
-        rows.push(b * padded.T + t);
-        targets.push(ids[t + 1]!);
-        owners.push(i);
-      }
-    }
-  });
-  return {
-    ...padded,
-    rows: Int32Array.from(rows),
-    targets: Int32Array.from(targets),
-    owners: Int32Array.from(owners),
+    return `${gate === undefined ? '' : numbers.get(gate)}:${examples[i]!.ids.subarray(0, -1).join()}`;
   };
+  const indices = examples.map((_, i) => i);
+  return [...groupBy(indices, key).values()];
 }
 
 /** Mean negative log-likelihood per completion token, in nats. */

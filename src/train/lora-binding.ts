@@ -1,7 +1,9 @@
 /** Binds the flat vector of stacked LoRA parameters to the model's modules, and a batch's coefficients to its rows. */
 
 import * as tf from '@tensorflow/tfjs-core';
-import type { LoraBinding } from '../model/llama.js';
+import type { LlamaModel, LoraBinding } from '../model/llama.js';
+import { takeRows } from '../model/ops.js';
+import type { PaddedBatch } from './batches.js';
 import type { LoraLayout } from './lora-layout.js';
 
 /**
@@ -39,4 +41,21 @@ export function bindFactors(layout: LoraLayout, slices: ReadonlyArray<tf.Tensor>
   return new Map(
     layout.modules.map((m, i) => [m.name, { a: slices[2 * i] as tf.Tensor2D, b: slices[2 * i + 1] as tf.Tensor2D }]),
   );
+}
+
+/** A batch's adapters, with the coefficients of each of its rows, as the forward pass takes them. */
+export function bindLora(
+  { layout, loraAlpha }: { layout: LoraLayout; loraAlpha: number },
+  coefficients: ReadonlyArray<ArrayLike<number>>,
+  T: number,
+  slices: readonly tf.Tensor[],
+): LoraBinding {
+  const gate = gateTensor(coefficients, T, layout.r, loraAlpha / layout.r);
+  return { factors: bindFactors(layout, slices), gate };
+}
+
+/** (P, V) logits of the tokens that are to be predicted, without gradient. */
+export function targetLogits(model: LlamaModel, batch: PaddedBatch, lora: LoraBinding | undefined): tf.Tensor2D {
+  const ids = tf.tensor2d(batch.ids, [batch.B, batch.T], 'int32');
+  return model.logits(takeRows(model.forward(ids, { lora }), tf.tensor1d(batch.rows, 'int32')));
 }

@@ -13,15 +13,12 @@ import { encodeExample } from '../hf/encode-example.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
 import type { TrainingExample } from './batches.js';
-import { type CompletionScore, type EvaluationLora, meanLoss, scoreCompletions } from './evaluate.js';
+import { type CompletionScore, type EvaluateOptions, meanLoss, scoreCompletions } from './evaluate.js';
 import { completionsTooLong, cutFront, refuseUnknownTokens } from './fit-context.js';
 
-export interface ExampleScore {
+/** The score of the completion, and those of the choices. */
+export interface ExampleScore extends CompletionScore {
   id: string;
-  /** of the completion, summed, in nats */
-  logprob: number;
-  tokens: number;
-  isGreedy: boolean;
   /** summed log-probability of each choice, and its tokens */
   choices?: number[];
   choiceTokens?: number[];
@@ -54,18 +51,12 @@ export interface ScoreReport {
   perExample: ExampleScore[];
 }
 
-export interface ScoreOptions {
+export interface ScoreOptions extends EvaluateOptions {
   model: LlamaModel;
   tokenizer: Tokenizer;
   examples: readonly Example[];
   /** cut the front of a prompt that would exceed this many tokens */
   maxLength: number;
-  /** coefficients are those of its `gates`: one entry for all examples, or one per example */
-  lora?: EvaluationLora | undefined;
-  /** sequences read at a time */
-  batchSize?: number | undefined;
-  onProgress?: ((done: number, total: number) => void) | undefined;
-  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -73,7 +64,7 @@ export interface ScoreOptions {
  *   exceeds the context
  */
 export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport> {
-  const { model, tokenizer, examples, maxLength, lora, batchSize, onProgress, signal } = options;
+  const { model, tokenizer, examples, maxLength, lora } = options;
   if (examples.length === 0) throw new CrayonError('dataset-too-small', 'no examples to score');
   // 1) every completion and every choice becomes one sequence; a completion that is one of its choices is scored once
   const sequences: TrainingExample[] = [];
@@ -98,20 +89,19 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
   // 2) score
   const started = performance.now();
   const perSequence = lora && lora.gates.length > 1 ? { ...lora, gates: owners.map((i) => lora.gates[i]!) } : lora;
-  const batches = batchSize === undefined ? {} : { batchSize };
-  const scores = await scoreCompletions(model, sequences, { lora: perSequence, ...batches, onProgress, signal });
+  const scores = await scoreCompletions(model, sequences, { ...options, lora: perSequence });
   const seconds = (performance.now() - started) / 1000;
 
   // 3) report
   const completions = places.map(({ completion }) => scores[completion]!);
   const perExample = examples.map((example, i): ExampleScore => {
     const { choices } = places[i]!;
-    const own = { id: example.id, ...completions[i]! };
-    if (choices === undefined || example.answer === undefined) return own;
+    const score = { id: example.id, ...completions[i]! };
+    if (choices === undefined || example.answer === undefined) return score;
     const logprobs = choices.map((at) => scores[at]!.logprob);
     const perCharacter = logprobs.map((logprob, c) => logprob / characters(example, c));
     return {
-      ...own,
+      ...score,
       choices: logprobs,
       choiceTokens: choices.map((at) => scores[at]!.tokens),
       answer: example.answer,
@@ -129,7 +119,7 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
     loss,
     perplexity: Math.exp(loss),
     correct: mean(perExample.map((s) => ((s.choices ? s.predicted === s.answer : s.isGreedy) ? 1 : 0))),
-    exact: mean(completions.map((s: CompletionScore) => (s.isGreedy ? 1 : 0))),
+    exact: mean(completions.map((s) => (s.isGreedy ? 1 : 0))),
     choiceExamples: choiceScores.length,
     acc: hits.length > 0 ? mean(hits) : null,
     accStderr: hits.length > 1 ? standardError(hits) : null,

@@ -1,40 +1,43 @@
-/** How adapters are trained, and the defaults. Free of any tensor library. */
+/** How adapters are trained: the settings, their defaults, and the learning rates they make. Free of any tensor library. */
 
-export interface AdamWOptions {
-  beta1: number;
-  beta2: number;
-  epsilon: number;
-  weightDecay: number;
+export const ADAMW_DEFAULTS = {
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-8,
+  weightDecay: 0,
   /** largest L2 norm of the gradient; infinity for none */
-  clipNorm: number;
-}
+  clipNorm: 1,
+};
+export type AdamWOptions = typeof ADAMW_DEFAULTS;
 
-export const ADAMW_DEFAULTS: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0, clipNorm: 1 };
-
-export interface TrainSettings {
-  epochs: number;
-  /** examples per micro-batch */
-  batchSize: number;
-  /** micro-batches per update */
-  gradientAccumulation: number;
-  learningRate: number;
-  /** share of all steps spent warming up */
-  warmupShare: number;
-  /** last learning rate as a share of the highest */
-  finalShare: number;
-  loraAlpha: number;
-  seed: number;
-  adamw: AdamWOptions;
-}
-
-export const TRAIN_DEFAULTS: TrainSettings = {
+export const TRAIN_DEFAULTS = {
   epochs: 1,
+  /** examples per micro-batch */
   batchSize: 16,
+  /** micro-batches per update */
   gradientAccumulation: 1,
+  /** the highest one, reached at the end of the warm-up */
   learningRate: 2e-3,
+  /** share of all steps spent warming up */
   warmupShare: 0.05,
+  /** last learning rate as a share of the highest */
   finalShare: 0.1,
   loraAlpha: 16,
   seed: 0,
   adamw: ADAMW_DEFAULTS,
 };
+export type TrainSettings = typeof TRAIN_DEFAULTS;
+
+export interface Schedule extends Pick<TrainSettings, 'learningRate' | 'finalShare'> {
+  warmupSteps: number;
+  totalSteps: number;
+}
+
+/** The learning rate of step 0, 1, ..., totalSteps-1: linear warm-up, then half a cosine down to a floor. */
+export function learningRateAt(step: number, { learningRate, warmupSteps, totalSteps, finalShare }: Schedule): number {
+  if (step < warmupSteps) return (learningRate * (step + 1)) / warmupSteps;
+  const span = Math.max(1, totalSteps - warmupSteps);
+  const progress = Math.min(1, (step - warmupSteps) / span);
+  const cosine = 0.5 * (1 + Math.cos(Math.PI * progress));
+  return learningRate * (finalShare + (1 - finalShare) * cosine);
+}

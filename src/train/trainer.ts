@@ -13,8 +13,7 @@ import { AdamW, type AdamWState } from './adamw.js';
 import { epochBatches, padBatch, type TrainingExample } from './batches.js';
 import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
 import { initialParameters, type LoraLayout } from './lora-layout.js';
-import { learningRateAt } from './schedule.js';
-import type { TrainSettings } from './settings.js';
+import { learningRateAt, type TrainSettings } from './settings.js';
 
 export interface TrainerInput {
   model: LlamaModel;
@@ -81,13 +80,8 @@ export class Trainer {
     }
 
     // 2) update
-    const schedule = {
-      learningRate: settings.learningRate,
-      warmupSteps: Math.ceil(this.totalSteps * settings.warmupShare),
-      totalSteps: this.totalSteps,
-      finalShare: settings.finalShare,
-    };
-    const learningRate = learningRateAt(index, schedule);
+    const warmupSteps = Math.ceil(this.totalSteps * settings.warmupShare);
+    const learningRate = learningRateAt(index, { ...settings, warmupSteps, totalSteps: this.totalSteps });
     const norm = this.#optimizer.update(gradient!, learningRate);
 
     // 3) read back two numbers
