@@ -21,7 +21,7 @@ import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { createRandom } from '../src/core/random.js';
 import { chooseBackend, releaseBackend } from '../src/model/backend.js';
-import type { BackendName } from '../src/model/backend-names.js';
+import type { BackendName } from '../src/model/names.js';
 import { sphericalKMeans } from '../src/pool/cluster/kmeans.js';
 import { densePoints } from '../src/pool/points.js';
 

@@ -6,7 +6,7 @@ import { ESTIMATORS, type Estimator } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { bar, formatBytes, formatDuration } from '../core/format.js';
 import type { CombineKind } from '../lora/factors.js';
-import type { BackendName } from '../model/backend-names.js';
+import type { BackendName } from '../model/names.js';
 import { openPool } from '../pool/pool.js';
 import type { LongPolicy } from '../pool/prepare.js';
 import { backendOption, decimal, numberList, wholeNumber } from './options.js';

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { formatBytes } from '../core/format.js';
 import { CRAYON_VERSION } from '../core/version.js';
-import { BACKENDS, type BackendName } from '../model/backend-names.js';
+import { BACKENDS, type BackendName } from '../model/names.js';
 import type { Terminal } from './terminal.js';
 
 interface Probe {

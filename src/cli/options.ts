@@ -1,7 +1,7 @@
 /** Option parsers shared by the commands. Each turns a flag's text into a checked value or names what it expected. */
 
 import { InvalidArgumentError, Option } from 'commander';
-import { BACKENDS } from '../model/backend-names.js';
+import { BACKENDS } from '../model/names.js';
 
 /** A whole number within bounds. */
 export const wholeNumber =

@@ -1,7 +1,7 @@
 /** Run by `crayon doctor` in a child process: loads one back end and prints one line of JSON. */
 
 import { chooseBackend, measureMatMul, releaseBackend } from '../model/backend.js';
-import type { BackendName } from '../model/backend-names.js';
+import type { BackendName } from '../model/names.js';
 
 const name = process.argv[2] as BackendName;
 try {

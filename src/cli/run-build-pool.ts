@@ -2,7 +2,7 @@
 
 import { ellipsisFront, formatBytes, formatCount, formatDuration } from '../core/format.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
-import type { BackendName } from '../model/backend-names.js';
+import type { BackendName } from '../model/names.js';
 import { type BuildResult, buildPool } from '../pool/build.js';
 import type { BuildPoolOptions } from '../pool/options.js';
 import { planBuild } from '../pool/plan.js';

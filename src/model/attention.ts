@@ -10,8 +10,7 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import type { LoraLinears } from './lora-linears.js';
-import { operation, sumOf, type T1, type T2, type T3, type T4 } from './operation.js';
-import { normalise, normaliseBackward } from './rms-norm.js';
+import { normalise, normaliseBackward, operation, sumOf, type T1, type T2, type T3, type T4 } from './ops.js';
 
 export interface AttentionShape {
   B: number;

@@ -10,9 +10,8 @@ import { dirname, join } from 'node:path';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
-import { withQuietStderr } from '../files/quiet-stderr.js';
-import { BACKENDS, type BackendName } from './backend-names.js';
-import { hasLinuxLibrary, hasTfjsBinding } from './native-libraries.js';
+import { hasLinuxLibrary, hasTfjsBinding, withQuietStderr } from '../files/native-libraries.js';
+import { BACKENDS, type BackendName } from './names.js';
 import { registerWasmMatMul } from './wasm-matmul.js';
 
 export interface BackendChoice {

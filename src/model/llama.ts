@@ -11,10 +11,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { HfModel, ModelConfig } from '../hf/model.js';
 import { type HeadNorms, type Positions, selfAttention } from './attention.js';
 import { type Linear, LoraLinears, loraLinear, swiGlu } from './lora-linears.js';
-import { completionLoss, project } from './ops.js';
-import { PROJECTIONS, type Projection } from './projections.js';
-import { rmsNorm } from './rms-norm.js';
-import { rotaryAngles } from './rope.js';
+import { PROJECTIONS, type Projection } from './names.js';
+import { completionLoss, project, rmsNorm } from './ops.js';
 
 /** LoRA factors by module path (`model.layers.0.self_attn.q_proj`), and the gate of this batch. */
 export interface LoraBinding {
@@ -202,4 +200,41 @@ function rotateHalfMatrix(D: number): tf.Tensor2D {
     values[i * D + i + half] = 1;
   }
   return tf.tensor2d(values, [D, D]);
+}
+
+/** (headDim/2) inverse frequencies in radians per position. */
+function inverseFrequencies(config: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling'>): Float64Array {
+  const { headDim, ropeTheta, ropeScaling } = config;
+  const plain = Float64Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim));
+  if (ropeScaling === null) return plain;
+  if (ropeScaling.type === 'linear') return plain.map((f) => f / ropeScaling.factor);
+
+  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings: oldLength } = ropeScaling;
+  return plain.map((f) => {
+    const wavelength = (2 * Math.PI) / f;
+    if (wavelength < oldLength / highFreqFactor) return f;
+    if (wavelength > oldLength / lowFreqFactor) return f / factor;
+    const smooth = (oldLength / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
+    return ((1 - smooth) * f) / factor + smooth * f;
+  });
+}
+
+/** cos and sin of position x frequency, each (length, headDim): both halves of a head hold the same angles. */
+export function rotaryAngles(
+  config: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling'>,
+  length: number,
+): { cos: Float32Array; sin: Float32Array } {
+  const frequencies = inverseFrequencies(config);
+  const half = frequencies.length;
+  const cos = new Float32Array(length * half * 2);
+  const sin = new Float32Array(length * half * 2);
+  for (let t = 0; t < length; t++) {
+    for (let i = 0; i < half; i++) {
+      const angle = t * frequencies[i]!;
+      const at = t * half * 2 + i;
+      cos[at] = cos[at + half] = Math.cos(angle);
+      sin[at] = sin[at + half] = Math.sin(angle);
+    }
+  }
+  return { cos, sin };
 }

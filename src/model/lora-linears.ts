@@ -11,7 +11,7 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-import { operation, sumOf, type T1, type T2 } from './operation.js';
+import { operation, sumOf, type T1, type T2 } from './ops.js';
 
 /** A frozen linear layer as Hugging Face stores it: y = x W^T + b. */
 export interface Linear {

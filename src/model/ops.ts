@@ -1,16 +1,88 @@
 /**
- * What stands before and after the blocks of a Llama, as tfjs operations with analytic gradients.
+ * Operations with hand-written gradients, each one `tf.customGrad`: those that the blocks share, and what stands before and
+ * after the blocks of a Llama.
  *
- * These and the blocks' own (rms-norm.ts, lora-linears.ts, attention.ts) are each one `tf.customGrad`, for two reasons:
- * the tape then keeps only what the backward pass needs, and frozen base weights, which are captured and not inputs,
- * get no gradient at all. Products are written in two dimensions wherever possible, the form that every back end runs
- * fast.
+ * These and the blocks' own (lora-linears.ts, attention.ts) are single operations for two reasons: the tape then keeps only
+ * what the backward pass needs, and frozen base weights, which are captured and not inputs, get no gradient at all. Products
+ * are written in two dimensions wherever possible, the form that every back end runs fast.
  *
  * Letters: M rows (batch x tokens), C hidden size, P predicted tokens, V vocabulary.
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-import { operation, type T1, type T2 } from './operation.js';
+
+export type T1 = tf.Tensor1D;
+export type T2 = tf.Tensor2D;
+export type T3 = tf.Tensor3D;
+export type T4 = tf.Tensor4D;
+
+type Saved = Record<string, tf.Tensor | undefined>;
+
+export interface Evaluated<Y extends tf.Tensor, S extends Saved> {
+  value: Y;
+  /** what the backward pass needs of the forward pass; everything else is freed */
+  saved: S;
+  /** dy -> gradients of the inputs, in their order */
+  backward: (dy: Y, saved: S) => tf.Tensor[];
+}
+
+/**
+ * Evaluates one differentiable operation.
+ *
+ * `forward` may capture frozen weights and the inputs' own shapes, but no other tensor that the forward pass makes: only
+ * what is in `saved` outlives it.
+ *
+ * @param inputs the tensors that get a gradient
+ */
+export function operation<Y extends tf.Tensor, S extends Saved>(
+  inputs: tf.Tensor[],
+  forward: (...inputs: never[]) => Evaluated<Y, S>,
+): Y {
+  const run = tf.customGrad((...args) => {
+    const save = args.pop() as unknown as (tensors: tf.Tensor[]) => void;
+    const { value, saved, backward } = (forward as (...inputs: tf.Tensor[]) => Evaluated<Y, S>)(
+      ...(args as tf.Tensor[]),
+    );
+    const names = Object.keys(saved).filter((name) => saved[name] !== undefined);
+    save(names.map((name) => saved[name]!));
+    const gradFunc = (dy: tf.Tensor, tensors: tf.Tensor[]) => {
+      const byName = Object.fromEntries(names.map((name, i) => [name, tensors[i]!]));
+      return backward(dy as Y, byName as S);
+    };
+    return { value, gradFunc: gradFunc as (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[] };
+  });
+  return run(...inputs) as Y;
+}
+
+/** x, or the sum of several tensors of one shape in one pass. */
+export function sumOf<T extends tf.Tensor>(terms: T[]): T {
+  return terms.length === 1 ? terms[0]! : tf.addN(terms);
+}
+
+/** x (..., C), weight (C) */
+export function rmsNorm<T extends tf.Tensor>(x: T, weight: T1, eps: number): T {
+  return operation([x], (x: T) => {
+    const { value, inverse } = normalise(x, weight, eps);
+    return {
+      value,
+      saved: { x, inverse },
+      backward: (dy: T, { x, inverse }) => [normaliseBackward(dy, x, inverse, weight)],
+    };
+  });
+}
+
+/** The norm itself, and (..., 1) one over the root of the mean square, which its gradient needs. */
+export function normalise<T extends tf.Tensor>(x: T, weight: T1, eps: number): { value: T; inverse: tf.Tensor } {
+  const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), eps));
+  return { value: tf.mul(tf.mul(x, inverse), weight) as T, inverse };
+}
+
+export function normaliseBackward<T extends tf.Tensor>(dy: T, x: T, inverse: tf.Tensor, weight: T1): T {
+  const g = tf.mul(dy, weight);
+  // d/dx (x * inv) = inv * (g - x * inv^2 * mean(g * x))
+  const along = tf.mul(tf.mean(tf.mul(g, x), -1, true), tf.square(inverse));
+  return tf.mul(inverse, tf.sub(g, tf.mul(x, along)));
+}
 
 // Outside the operations below, a forward pass only adds and reshapes. tfjs-core alone brings no gradients, and the
 // package that does pulls in four more; these two are all that is needed.

@@ -1,7 +1,7 @@
 /** What a pool build is told, and its defaults. */
 
 import type { Progress } from '../core/progress.js';
-import { PROJECTIONS, type Projection } from '../model/projections.js';
+import { PROJECTIONS, type Projection } from '../model/names.js';
 import { TRAIN_DEFAULTS, type TrainSettings } from '../train/settings.js';
 import type { LongPolicy } from './prepare.js';
 

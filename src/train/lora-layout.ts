@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import { createRandom } from '../core/random.js';
 import type { HfModel } from '../hf/model.js';
-import { PROJECTIONS, type Projection } from '../model/projections.js';
+import { PROJECTIONS, type Projection } from '../model/names.js';
 
 export interface LayoutModule {
   /** HF module path, `model.layers.0.self_attn.q_proj` */

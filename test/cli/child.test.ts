@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { BACKENDS } from '../../src/model/backend-names.js';
+import { BACKENDS } from '../../src/model/names.js';
 import { LLAMA, records, scratch, start, writeJsonl } from '../e2e/helpers.js';
 
 const dir = scratch();

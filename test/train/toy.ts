@@ -5,7 +5,7 @@ import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer, type Tokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
-import { PROJECTIONS } from '../../src/model/projections.js';
+import { PROJECTIONS } from '../../src/model/names.js';
 import type { TrainingExample } from '../../src/train/batches.js';
 import { type LoraLayout, poolLayout } from '../../src/train/lora-layout.js';
 import { fixture } from '../helpers/fixtures.js';

@@ -1,7 +1,7 @@
 /** One LoRA of the base LoRAs' rank, trained on the user's k examples alone. */
 
 import { CrayonError } from '../../core/errors.js';
-import { PROJECTIONS } from '../../model/projections.js';
+import { PROJECTIONS } from '../../model/names.js';
 import { type PreparedExample, prepareExamples } from '../../pool/prepare.js';
 import { TRAIN_DEFAULTS } from '../../train/settings.js';
 import type { LoadedModel } from '../answers.js';

@@ -13,7 +13,7 @@ import { formatDuration } from '../../core/format.js';
 import { groupBy } from '../../core/group-by.js';
 import { mean } from '../../core/stats.js';
 import { chooseBackend, releaseBackend } from '../../model/backend.js';
-import type { BackendName } from '../../model/backend-names.js';
+import type { BackendName } from '../../model/names.js';
 import { stopSignal } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
 import { showLive, showLoad } from './live-tables.js';

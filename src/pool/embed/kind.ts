@@ -6,8 +6,8 @@
  */
 
 import type { ModelConfig } from '../../hf/model.js';
-import type { BackendName } from '../../model/backend-names.js';
 import type { LlamaModel } from '../../model/llama.js';
+import type { BackendName } from '../../model/names.js';
 import type { EmbeddingBase } from './first-attention-source.js';
 
 /** Prompts as token ids, without BOS. */
