@@ -12,7 +12,7 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { parse } from 'yaml';
-import { shippedPath } from '../src/files/package-root.js';
+import { shippedPath } from '../src/files/package.js';
 
 interface Source {
   repository: string;

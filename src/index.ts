@@ -2,17 +2,16 @@
  * The library behind the command line: run a model, build a pool, blend, score, serve. docs/api.md has every name, with
  * examples; what is not named there is not exported. Files and their formats are in formats.ts.
  */
-
 export { blendAdapters } from './blend/blend.js';
 export { type BlendPoolOptions, type BlendPoolResult, blendPool } from './blend/blend-pool.js';
 export { estimateCoefficients } from './blend/coefficients.js';
 export { checkCoverage } from './blend/coverage.js';
 export { CrayonError, type ErrorCode, EXIT, isCrayonError } from './core/errors.js';
-export { CRAYON_VERSION } from './core/version.js';
 export { type Example, loadDataset } from './data/dataset.js';
 export { openLlamaCppEngine } from './engine/llama/engine.js';
 export { openOpenAiEngine } from './engine/server/engine.js';
 export { type Engine, type GenerateEvent, type GenerateRequest, Query } from './engine/types.js';
+export { CRAYON_VERSION } from './files/package.js';
 export { combineCat, combineLinear, combineSvd } from './lora/combine.js';
 export { chooseBackend, releaseBackend } from './model/backend.js';
 export { LlamaModel } from './model/llama.js';

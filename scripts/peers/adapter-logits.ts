@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { blendAdapters } from '../../src/blend/blend.js';
 import { HfModel } from '../../src/hf/model.js';
-import type { CombineKind } from '../../src/lora/factors.js';
+import type { CombineKind } from '../../src/lora/combine.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
 import { openPeftAdapter, type PeftAdapter } from '../../src/peft/read.js';

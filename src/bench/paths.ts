@@ -5,8 +5,8 @@
 
 import { isAbsolute } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { shippedPath } from '../files/package-root.js';
-import { exists } from '../files/paths.js';
+import { exists } from '../files/io.js';
+import { shippedPath } from '../files/package.js';
 
 /**
  * A path of the configuration as it is on this machine.

@@ -7,11 +7,9 @@ import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
 import { sha256 } from '../files/digest.js';
-import { writeError } from '../files/errors.js';
-import { readText } from '../files/io.js';
+import { entriesOf, exists, readText, removeIfEmpty, removePath, writeError } from '../files/io.js';
 import { parseJson, readJson, readOptionalJson, writeJson } from '../files/json.js';
-import { LOCK_FILE, lock, refuseLocked, unlock } from '../files/lock.js';
-import { entriesOf, exists, removeIfEmpty, removePath } from '../files/paths.js';
+import { LOCK_FILE, lock, refuseLocked, unlock } from '../files/resume.js';
 import type { AnswerRecord, Cell, LoadCell, RunManifest } from './types.js';
 
 /** Names the files of a cell: of its user, its strategy, and the options by which it differs. */

@@ -12,7 +12,7 @@ import { plainExample, whyInvalid } from '../data/example.js';
 import { sha256 } from '../files/digest.js';
 import { isModelDirectory } from '../hf/model.js';
 import { leadingBos } from '../hf/tokenizer.js';
-import type { CombineKind } from '../lora/factors.js';
+import type { CombineKind } from '../lora/combine.js';
 import { openEmbeddingBase } from '../pool/embed/base.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';

@@ -3,9 +3,8 @@
  * `cat` has a file of its own.
  */
 import { availableParallelism } from 'node:os';
-import { firstNonFinite } from '../core/finite.js';
-import { combineLinear } from '../lora/combine.js';
-import type { CombinedFactors, CombineKind, LoraFactors } from '../lora/factors.js';
+import { firstNonFinite } from '../core/vector.js';
+import { type CombinedFactors, type CombineKind, combineLinear, type LoraFactors } from '../lora/combine.js';
 import type { LoraModule, PeftAdapter } from '../peft/read.js';
 import { type BlendSource, catSource, overflow } from './cat-source.js';
 import { type BlendPlan, type PlannedModule, planBlend } from './plan.js';

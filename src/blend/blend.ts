@@ -9,7 +9,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { sha256File } from '../files/digest.js';
-import type { CombineKind } from '../lora/factors.js';
+import type { CombineKind } from '../lora/combine.js';
 import { ADAPTER_WEIGHTS, loraTensorName, type PeftAdapter } from '../peft/read.js';
 import { writePeftAdapter } from '../peft/write.js';
 import { layOut } from '../safetensors/header.js';
@@ -24,7 +24,7 @@ export const BLEND_FILE = 'crayon.json';
 /** Below this size hashing the finished file takes less time than starting a thread for it. */
 const HASH_THREAD_BYTES = 32 * 2 ** 20;
 
-export type { CombineKind } from '../lora/factors.js';
+export type { CombineKind } from '../lora/combine.js';
 
 /** What a JSON file can hold. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };

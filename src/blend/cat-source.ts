@@ -5,7 +5,7 @@
  * while the coefficient and the scale are folded in. A few buffers of the largest module's size serve all modules.
  */
 import { CrayonError } from '../core/errors.js';
-import { placeColumns } from '../lora/factors.js';
+import { placeColumns } from '../lora/combine.js';
 import type { BlendPlan, PlannedModule } from './plan.js';
 
 /** Factors of the output's modules, asked for in file order: A, then B of each. */

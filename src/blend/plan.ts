@@ -1,9 +1,10 @@
 /**
  * What a blend will do, decided before anything is written: which adapters take part, which modules it has, at what rank.
  */
-import { abridge } from '../core/abridge.js';
+
 import { CrayonError } from '../core/errors.js';
-import type { CombineKind } from '../lora/factors.js';
+import { abridge } from '../core/format.js';
+import type { CombineKind } from '../lora/combine.js';
 import { type LoraModule, loraTensorName, type PeftAdapter } from '../peft/read.js';
 
 /** vLLM's `--max-lora-rank` goes to 64 in its usual builds; a blend above it loads in PEFT and llama.cpp, not there. */

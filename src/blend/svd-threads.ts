@@ -7,9 +7,8 @@
  */
 import assert from 'node:assert/strict';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { threadScript } from '../core/thread-script.js';
-import { combineSvd } from '../lora/combine.js';
-import type { CombinedFactors, LoraFactors, ModuleShape } from '../lora/factors.js';
+import { threadScript } from '../core/long-work.js';
+import { type CombinedFactors, combineSvd, type LoraFactors, type ModuleShape } from '../lora/combine.js';
 
 /** One module to decompose. */
 export interface SvdJob {

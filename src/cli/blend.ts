@@ -5,7 +5,7 @@ import { type BlendPoolResult, blendPool } from '../blend/blend-pool.js';
 import { ESTIMATORS, type Estimator } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { bar, formatBytes, formatDuration } from '../core/format.js';
-import type { CombineKind } from '../lora/factors.js';
+import type { CombineKind } from '../lora/combine.js';
 import type { BackendName } from '../model/names.js';
 import { openPool } from '../pool/pool.js';
 import type { LongPolicy } from '../pool/prepare.js';

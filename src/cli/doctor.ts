@@ -5,7 +5,7 @@ import { cpus, freemem, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { formatBytes } from '../core/format.js';
-import { CRAYON_VERSION } from '../core/version.js';
+import { CRAYON_VERSION } from '../files/package.js';
 import { BACKENDS, type BackendName } from '../model/names.js';
 import type { Terminal } from './terminal.js';
 

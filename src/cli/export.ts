@@ -2,8 +2,8 @@
 
 import { Command, Option } from 'commander';
 import { CrayonError } from '../core/errors.js';
-import { eventLoopTurn } from '../core/event-loop.js';
 import { formatBytes, formatDuration } from '../core/format.js';
+import { eventLoopTurn } from '../core/long-work.js';
 import { exportAdapterGguf } from '../gguf/adapter.js';
 import { type ExportedGguf, exportModelGgufSteps } from '../gguf/model.js';
 import { GGUF_WRITE_TYPES, type GgufWriteType } from '../gguf/quantise.js';

@@ -2,7 +2,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { CrayonError, EXIT } from '../core/errors.js';
-import { CRAYON_VERSION } from '../core/version.js';
+import { CRAYON_VERSION } from '../files/package.js';
 import { benchCommand } from './bench/bench.js';
 import { blendCommand } from './blend.js';
 import { buildPoolCommand } from './build-pool.js';

@@ -10,7 +10,7 @@ import type { Estimator } from '../blend/coefficients.js';
 import { ellipsis, formatDuration } from '../core/format.js';
 import { loadDataset } from '../data/dataset.js';
 import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
-import { shippedPath } from '../files/package-root.js';
+import { shippedPath } from '../files/package.js';
 import { HfModel } from '../hf/model.js';
 import { loadTokenizer } from '../hf/tokenizer.js';
 import { chooseBackend, measureMatMul, releaseBackend } from '../model/backend.js';

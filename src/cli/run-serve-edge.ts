@@ -1,7 +1,7 @@
 /** The work and the words of `crayon serve-edge`; loaded only when it runs. */
 
 import { once } from 'node:events';
-import { CRAYON_VERSION } from '../core/version.js';
+import { CRAYON_VERSION } from '../files/package.js';
 import { APP_DEFAULTS, EdgeApp } from '../serve/app.js';
 import { assembleEdge, type EdgeAssembly } from '../serve/assemble.js';
 import type { EdgeConfig } from '../serve/config.js';

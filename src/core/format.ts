@@ -1,4 +1,4 @@
-/** Numbers as text for people. The only place where milliseconds and bytes become words. */
+/** Text for people: numbers, milliseconds and bytes as words, long texts and long lists cut short. */
 
 /** 1536 -> "1.5 kB" (powers of 1000, as disks and PEFT users count them). */
 export function formatBytes(bytes: number): string {
@@ -49,4 +49,13 @@ export function ellipsis(text: string, width: number): string {
 export function ellipsisFront(text: string, width: number): string {
   const line = text.replace(/\s+/g, ' ').trim();
   return line.length <= width ? line : `…${line.slice(line.length - width + 1)}`;
+}
+
+/**
+ * @example
+ * abridge(['a', 'b', 'c'], 2); // 'a; b; and 1 more'
+ */
+export function abridge(items: readonly string[], most: number, separator = '; '): string {
+  const shown = items.slice(0, most).join(separator);
+  return items.length > most ? `${shown}${separator}and ${items.length - most} more` : shown;
 }

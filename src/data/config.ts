@@ -6,7 +6,9 @@
 import * as z from 'zod';
 import { isJsonObject } from '../files/json.js';
 import { checked, refuseProblems, type Source, text, whole } from '../files/schema.js';
-import { DATA_FORMATS } from './records.js';
+
+export const DATA_FORMATS = ['json', 'jsonl', 'csv'] as const;
+export type DataFormat = (typeof DATA_FORMATS)[number];
 
 const RANGE = 'two whole numbers [from, to), from 0 and ascending';
 const SPLIT_FILE = z.strictObject({

@@ -4,15 +4,22 @@
  */
 
 import { basename, dirname, join, resolve } from 'node:path';
-import { abridge } from '../core/abridge.js';
 import { CrayonError, reasonOf } from '../core/errors.js';
+import { abridge } from '../core/format.js';
 import { createRandom } from '../core/random.js';
 import { sha256 } from '../files/digest.js';
-import { entriesOf, exists } from '../files/paths.js';
+import { entriesOf, exists } from '../files/io.js';
 import { readYaml } from '../files/yaml.js';
-import { type GroupConfig, parseDatasetConfig, type SplitFile, type TaskConfig } from './config.js';
-import { plainExample, type RawExample, taskExample, whyInvalid } from './example.js';
-import { type DataFormat, formatOf, type LocatedRecord, readRecords } from './records.js';
+import { type DataFormat, type GroupConfig, parseDatasetConfig, type SplitFile, type TaskConfig } from './config.js';
+import {
+  formatOf,
+  type LocatedRecord,
+  plainExample,
+  type RawExample,
+  readRecords,
+  taskExample,
+  whyInvalid,
+} from './example.js';
 import { type DataRecord, type RecordFunction, textTemplate } from './template.js';
 
 export interface Example extends RawExample {

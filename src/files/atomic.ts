@@ -23,8 +23,7 @@ import {
 import { homedir } from 'node:os';
 import { basename, dirname, join, parse, resolve, sep } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { errnoOf, writeError } from './errors.js';
-import { writeFully } from './io.js';
+import { errnoOf, writeError, writeFully } from './io.js';
 
 /** Where `path` is written before it is renamed into place. */
 function temporarySibling(path: string): string {

@@ -1,10 +1,71 @@
 /**
- * Reading and writing by position, complete or an error: `readSync` and `writeSync` may both stop short.
+ * The file system below the formats: what lies at a path and small changes to it; reading and writing by position, complete or
+ * an error, as `readSync` and `writeSync` may both stop short; and which errno means what to a user.
  */
 
-import { appendFileSync, closeSync, fstatSync, openSync, readFileSync, readSync, statSync, writeSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  realpathSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs';
 import { CrayonError } from '../core/errors.js';
-import { readError, writeError } from './errors.js';
+
+/** Whether something is there, a link's target included. */
+export function exists(path: string): boolean {
+  return existsSync(path);
+}
+
+export function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+export function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+/**
+ * Names in a directory, in the system's order.
+ *
+ * @throws CrayonError `file-not-found`, `file-unreadable`
+ */
+export function entriesOf(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch (error) {
+    throw readError(dir, error);
+  }
+}
+
+/** The path without links; it must exist. */
+export function realPath(path: string): string {
+  return realpathSync(path);
+}
+
+/** Marks a file as used just now. */
+export function touch(path: string): void {
+  const now = new Date();
+  utimesSync(path, now, now);
+}
+
+/** Removes a file or a whole directory; what is not there is no failure. */
+export function removePath(path: string): void {
+  rmSync(path, { recursive: true, force: true });
+}
+
+export function removeIfEmpty(dir: string): void {
+  if (existsSync(dir) && readdirSync(dir).length === 0) rmdirSync(dir);
+}
 
 /** One system call moves at most 2 GiB; a round number below it. */
 const MAX_CALL_BYTES = 2 ** 30;
@@ -92,4 +153,48 @@ export function appendText(path: string, text: string): void {
 /** A typed array's bytes without a copy. */
 export function bytesOf(data: ArrayBufferView): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** The name of a system error, e.g. 'ENOENT', or undefined for other errors. */
+export function errnoOf(error: unknown): string | undefined {
+  const isSystemError = error instanceof Error && 'syscall' in error && 'code' in error;
+  return isSystemError && typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** For a failed open, stat or read of `path`. What is no system error passes unchanged. */
+export function readError(path: string, error: unknown): unknown {
+  const errno = errnoOf(error);
+  if (errno === undefined) return error;
+  if (errno === 'ENOENT' || errno === 'ENOTDIR') {
+    return new CrayonError('file-not-found', `${path}: no such file or directory`, { cause: error });
+  }
+  if (errno === 'EISDIR') {
+    return new CrayonError('file-unreadable', `${path}: expected a file, found a directory`, { cause: error });
+  }
+  if (errno === 'EACCES' || errno === 'EPERM') {
+    return new CrayonError('file-unreadable', `${path}: permission to read denied`, { cause: error });
+  }
+  return new CrayonError('file-unreadable', `${path}: cannot be read (${errno})`, { cause: error });
+}
+
+/** For a failed create, write, sync or rename of `path`. What is no system error passes unchanged. */
+export function writeError(path: string, error: unknown): unknown {
+  const errno = errnoOf(error);
+  if (errno === undefined) return error;
+  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
+    return new CrayonError('disk-full', `${path}: no space left while writing`, {
+      hint: 'Free some space or write to another disk; nothing partial was left behind.',
+      cause: error,
+    });
+  }
+  if (errno === 'ENOENT') {
+    return new CrayonError('write-failed', `${path}: the folder to write into does not exist`, { cause: error });
+  }
+  if (errno === 'ENOTDIR') {
+    return new CrayonError('write-failed', `${path}: a part of this path is a file, not a directory`, { cause: error });
+  }
+  if (errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS') {
+    return new CrayonError('write-failed', `${path}: permission to write denied (${errno})`, { cause: error });
+  }
+  return new CrayonError('write-failed', `${path}: cannot be written (${errno})`, { cause: error });
 }

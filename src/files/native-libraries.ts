@@ -2,7 +2,7 @@
 
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
-import { entriesOf, exists } from './paths.js';
+import { entriesOf, exists } from './io.js';
 
 /** Whether a tfjs-node package directory holds its compiled binding (`lib/napi-v*\/tfjs_binding.node`). */
 export function hasTfjsBinding(packageDir: string): boolean {

@@ -6,8 +6,8 @@
  */
 
 import * as z from 'zod';
-import { abridge } from '../core/abridge.js';
 import { CrayonError, type ErrorCode } from '../core/errors.js';
+import { abridge } from '../core/format.js';
 import { nearestName } from '../core/nearest-name.js';
 
 const MAX_SHOWN = 20;

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isAlive } from './atomic.js';
-import { writeError } from './errors.js';
+import { writeError } from './io.js';
 import { isJsonObject, readJson, writeJson } from './json.js';
 
 const PREFIX = 'crayon-scratch-';

@@ -8,8 +8,8 @@
  */
 
 import { basename, resolve } from 'node:path';
-import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
+import { abridge } from '../core/format.js';
 import { type LoraModule, openPeftAdapter } from '../peft/read.js';
 import { type AdapterBase, readAdapterBase } from './adapter-base.js';
 import { ggufModuleName, permutedHeads, permuteRows } from './names.js';

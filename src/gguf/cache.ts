@@ -9,7 +9,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256File } from '../files/digest.js';
-import { exists, touch } from '../files/paths.js';
+import { exists, touch } from '../files/io.js';
 import { HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer-files.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';

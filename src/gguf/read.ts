@@ -4,8 +4,7 @@
 
 import assert from 'node:assert';
 import { CrayonError } from '../core/errors.js';
-import { closeFile, openRegularFile, readFully } from '../files/io.js';
-import { isFile } from '../files/paths.js';
+import { closeFile, isFile, openRegularFile, readFully } from '../files/io.js';
 import { canDequantise, dequantise, encodedBytes } from './dequantise.js';
 import { ggufInvalid, ggufUnsupported } from './errors.js';
 import { type GgufHeader, readGgufHeader } from './header.js';

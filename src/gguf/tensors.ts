@@ -1,6 +1,6 @@
 /** The tensor table of a GGUF header: names, shapes, types and places, checked against each other and the file's size. */
 
-import { abridge } from '../core/abridge.js';
+import { abridge } from '../core/format.js';
 import type { ByteCursor } from './byte-cursor.js';
 import { ggufInvalid } from './errors.js';
 import { GGML_OPAQUE_TYPES, GGML_TYPES, type GgufTensorInfo } from './types.js';

@@ -6,13 +6,12 @@
 
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
-import { firstNonFinite } from '../core/finite.js';
+import { abridge } from '../core/format.js';
+import { firstNonFinite } from '../core/vector.js';
 import { sha256File } from '../files/digest.js';
-import { readSmallFile } from '../files/io.js';
+import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, parseJson, readJsonObject } from '../files/json.js';
-import { exists } from '../files/paths.js';
 import type { TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type ModelConfig, parseModelConfig } from './config.js';

@@ -4,9 +4,8 @@
 
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { readSmallFile } from '../files/io.js';
+import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
-import { exists } from '../files/paths.js';
 
 const TOKENIZER = 'tokenizer.json';
 const MAX_TEMPLATE_BYTES = 2 ** 20;

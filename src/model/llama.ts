@@ -202,7 +202,11 @@ function rotateHalfMatrix(D: number): tf.Tensor2D {
   return tf.tensor2d(values, [D, D]);
 }
 
-/** (headDim/2) inverse frequencies in radians per position. */
+/**
+ * (headDim/2) inverse frequencies of the rotary embedding in radians per position, with the scalings that the Llama family uses.
+ *
+ * Source: transformers `modeling_rope_utils.py` (`_compute_linear_scaling_rope_parameters`, `_compute_llama3_parameters`).
+ */
 function inverseFrequencies(config: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling'>): Float64Array {
   const { headDim, ropeTheta, ropeScaling } = config;
   const plain = Float64Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim));

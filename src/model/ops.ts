@@ -27,7 +27,7 @@ export interface Evaluated<Y extends tf.Tensor, S extends Saved> {
 }
 
 /**
- * Evaluates one differentiable operation.
+ * Evaluates one differentiable operation: the one place that meets tf.customGrad and its types.
  *
  * `forward` may capture frozen weights and the inputs' own shapes, but no other tensor that the forward pass makes: only
  * what is in `saved` outlives it.
@@ -59,7 +59,7 @@ export function sumOf<T extends tf.Tensor>(terms: T[]): T {
   return terms.length === 1 ? terms[0]! : tf.addN(terms);
 }
 
-/** x (..., C), weight (C) */
+/** RMSNorm over the last axis with a frozen weight (Zhang and Sennrich, arXiv 1910.07467). x (..., C), weight (C) */
 export function rmsNorm<T extends tf.Tensor>(x: T, weight: T1, eps: number): T {
   return operation([x], (x: T) => {
     const { value, inverse } = normalise(x, weight, eps);

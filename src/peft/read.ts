@@ -6,10 +6,10 @@
  */
 
 import { join } from 'node:path';
-import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
-import { firstNonFinite } from '../core/finite.js';
-import { exists, isDirectory } from '../files/paths.js';
+import { abridge } from '../core/format.js';
+import { firstNonFinite } from '../core/vector.js';
+import { exists, isDirectory } from '../files/io.js';
 import { isFloat, type TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import {

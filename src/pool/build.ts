@@ -6,8 +6,8 @@
  */
 
 import { CrayonError, isCrayonError } from '../core/errors.js';
-import { eventLoopTurn } from '../core/event-loop.js';
 import { gate } from '../core/gate.js';
+import { eventLoopTurn } from '../core/long-work.js';
 import { oneHot } from '../core/vector.js';
 import { LlamaModel } from '../model/llama.js';
 import { meanLoss, scoreCompletions } from '../train/evaluate.js';

@@ -1,6 +1,6 @@
 /** What a pool build is told, and its defaults. */
 
-import type { Progress } from '../core/progress.js';
+import type { Progress } from '../core/long-work.js';
 import { PROJECTIONS, type Projection } from '../model/names.js';
 import { TRAIN_DEFAULTS, type TrainSettings } from '../train/settings.js';
 import type { LongPolicy } from './prepare.js';

@@ -5,10 +5,10 @@
 import assert from 'node:assert';
 import { join, sep } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import { firstNonFinite } from '../core/finite.js';
+import { firstNonFinite } from '../core/vector.js';
 import { sha256File } from '../files/digest.js';
+import { exists, realPath } from '../files/io.js';
 import { writeJson } from '../files/json.js';
-import { exists, realPath } from '../files/paths.js';
 import { ADAPTER_WEIGHTS, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';

@@ -1,11 +1,11 @@
 /** Examples to token sequences, with every example checked against the model's context. */
 
-import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
+import { abridge } from '../core/format.js';
 import type { Example } from '../data/dataset.js';
 import { encodeExample } from '../hf/encode-example.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import { completionsTooLong, cutFront, refuseUnknownTokens } from '../train/fit-context.js';
+import { completionsTooLong, cutFront, refuseUnknownTokens } from '../train/batches.js';
 
 /** What happens to an example that is longer than the limit. */
 export type LongPolicy = 'error' | 'skip' | 'truncate';

@@ -1,7 +1,7 @@
 /** The training stage of a pool build: the trainer's loop, with checkpoints and interruption. */
 
 import { CrayonError } from '../core/errors.js';
-import { eventLoopTurn } from '../core/event-loop.js';
+import { eventLoopTurn } from '../core/long-work.js';
 import type { LlamaModel } from '../model/llama.js';
 import type { LoraLayout } from '../train/lora-layout.js';
 import { type StepReport, Trainer } from '../train/trainer.js';

@@ -6,11 +6,9 @@
 import { join } from 'node:path';
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { ensureDirectory } from '../files/atomic.js';
-import { writeError } from '../files/errors.js';
-import { refuseOtherRun } from '../files/fingerprint.js';
+import { entriesOf, exists, removePath, writeError } from '../files/io.js';
 import { readJsonObject, writeJson } from '../files/json.js';
-import { lock, refuseLocked, unlock } from '../files/lock.js';
-import { entriesOf, exists, removePath } from '../files/paths.js';
+import { lock, refuseLocked, refuseOtherRun, unlock } from '../files/resume.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
 

@@ -2,8 +2,8 @@
 
 import { join } from 'node:path';
 import { mean } from '../core/stats.js';
-import { CRAYON_VERSION } from '../core/version.js';
 import { AtomicDirectory, writeDirectoryAtomic } from '../files/atomic.js';
+import { CRAYON_VERSION } from '../files/package.js';
 import { writePeftAdapter } from '../peft/write.js';
 import { adapterFactors, type LoraLayout } from '../train/lora-layout.js';
 import type { ClusterResult } from './cluster/cluster.js';

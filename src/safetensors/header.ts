@@ -5,8 +5,8 @@
  * text's rule against duplicate keys, which the reference leaves to its JSON library.
  */
 
-import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
+import { abridge } from '../core/format.js';
 import { decodeUtf8, findDuplicateKey, isJsonObject, type JsonObject, parseJson } from '../files/json.js';
 
 /**

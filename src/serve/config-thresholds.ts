@@ -4,9 +4,8 @@ import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { isMap, isNode, parseDocument } from 'yaml';
 import { CrayonError } from '../core/errors.js';
 import { writeFileAtomic } from '../files/atomic.js';
-import { readSmallFile } from '../files/io.js';
+import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8 } from '../files/json.js';
-import { exists } from '../files/paths.js';
 import { PATH_KEYS } from './config.js';
 
 const MAX_BYTES = 2 ** 20;

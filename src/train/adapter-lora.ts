@@ -1,7 +1,7 @@
 /** A PEFT adapter, as read from its directory, in the form that the model's forward pass takes. */
 
-import { abridge } from '../core/abridge.js';
 import { CrayonError } from '../core/errors.js';
+import { abridge } from '../core/format.js';
 import type { HfModel } from '../hf/model.js';
 import { openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import type { EvaluationLora } from './evaluate.js';

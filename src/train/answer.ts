@@ -1,13 +1,161 @@
-/** The model's own answer to a prompt, greedily decoded, with or without an adapter. */
+/**
+ * The model's own answers to prompts, greedily decoded: to one, with or without an adapter, or to many, several at a time.
+ *
+ * Every step reads the whole texts again, as generateGreedy does, but a step may yield more than one token: where the
+ * caller has a guess of the answer, the model reads prompt and guess at once, and the tokens of the guess that greedy
+ * decoding would have chosen too are taken over. That is speculative decoding with a given draft (arXiv 2211.17192, at
+ * temperature 0): the answers are the same with any guess, a right one only makes them faster.
+ */
 
 import * as tf from '@tensorflow/tfjs-core';
+import { CrayonError } from '../core/errors.js';
+import { eventLoopTurn } from '../core/long-work.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import { generateGreedy } from '../model/generate.js';
-import type { LlamaModel } from '../model/llama.js';
-import type { EvaluationLora } from './evaluate.js';
-import { bindLora, factorSlices } from './lora-binding.js';
+import type { LlamaModel, LoraBinding } from '../model/llama.js';
+import { padBatch } from './batches.js';
+import { type EvaluateOptions, type EvaluationLora, gateOf } from './evaluate.js';
+import { bindLora, factorSlices, targetLogits } from './lora-binding.js';
 
-/** @param lora its first gate is used */
+export interface AnswerRequest {
+  /** token ids of the prompt, with BOS where the model wants it */
+  prompt: ArrayLike<number>;
+  /** what the answer may be */
+  guess?: ArrayLike<number>;
+}
+
+export interface Answer {
+  /** up to the first line break or EOS, without either */
+  text: string;
+  /** log p of each token chosen, in nats; the one that ended the answer is the last, unless it reached its limit */
+  logprobs: number[];
+  /** whether a line break or EOS ended it */
+  ended: boolean;
+}
+
+export interface AnswerOptions extends EvaluateOptions {
+  /** tokens to add at most */
+  maxNewTokens: number;
+}
+
+interface Prediction {
+  id: number;
+  logprob: number;
+}
+
+/** An answer on its way. */
+interface Draft {
+  ids: number[];
+  promptLength: number;
+  guess: number[];
+  answer: Answer;
+}
+
+/** @throws CrayonError `interrupted` when the signal fires */
+export async function answerPrompts(
+  model: LlamaModel,
+  tokenizer: Tokenizer,
+  requests: ReadonlyArray<AnswerRequest>,
+  { maxNewTokens, lora, batchSize = 16, onProgress, signal }: AnswerOptions,
+): Promise<Answer[]> {
+  const limit = model.config.maxPositionEmbeddings;
+  const drafts = requests.map(
+    ({ prompt, guess }): Draft => ({
+      ids: Array.from(prompt),
+      promptLength: prompt.length,
+      guess: Array.from(guess ?? []).slice(0, Math.max(0, limit - prompt.length)),
+      answer: { text: '', logprobs: [], ended: false },
+    }),
+  );
+  const slices = lora === undefined ? [] : tf.tidy(() => factorSlices(lora.layout, tf.tensor1d(lora.parameters)));
+  const isOpen = ({ ids, promptLength, answer }: Draft) =>
+    !answer.ended && ids.length - promptLength < maxNewTokens && ids.length < limit;
+  try {
+    let open = drafts.map((_, i) => i).filter((i) => isOpen(drafts[i]!));
+    while (open.length > 0) {
+      open.sort((i, j) => readLength(drafts[i]!) - readLength(drafts[j]!) || i - j);
+      for (let at = 0; at < open.length; at += batchSize) {
+        const members = open.slice(at, at + batchSize);
+        const gates = members.map((i) => gateOf(lora, i));
+        const bind = (T: number) => lora && bindLora(lora, gates, T, slices);
+        const batch = members.map((i) => drafts[i]!);
+        const next = await predict(model, batch, bind);
+        for (const [m, draft] of batch.entries()) extend(draft, next[m]!, maxNewTokens, model, tokenizer);
+        await eventLoopTurn();
+        if (signal?.aborted) throw new CrayonError('interrupted', 'stopped while answering');
+      }
+      open = open.filter((i) => isOpen(drafts[i]!));
+      onProgress?.(drafts.length - open.length, drafts.length);
+    }
+  } finally {
+    tf.dispose(slices);
+  }
+  for (const draft of drafts) {
+    if (!draft.answer.ended) draft.answer.text = textOf(draft, tokenizer);
+  }
+  return drafts.map((draft) => draft.answer);
+}
+
+const readLength = ({ ids, guess }: Draft) => ids.length + guess.length;
+
+/** The greedy next token after the text, and after the text with each longer part of its guess. */
+async function predict(
+  model: LlamaModel,
+  drafts: readonly Draft[],
+  bind: (T: number) => LoraBinding | undefined,
+): Promise<Prediction[][]> {
+  // padBatch takes the last token as a target only, so one of no meaning is put there
+  const padded = padBatch(
+    drafts.map(({ ids, guess }) => ({ ids: Int32Array.from([...ids, ...guess, 0]), promptLength: ids.length })),
+  );
+  const [best, logprobs] = tf.tidy(() => {
+    const logits = targetLogits(model, padded, bind(padded.T)); // (P, V)
+    return [tf.argMax(logits, 1), tf.sub(tf.max(logits, 1), tf.logSumExp(logits, 1))];
+  });
+  const [ids, values] = await Promise.all([best.data(), logprobs.data()]);
+  tf.dispose([best, logprobs]);
+  const next = drafts.map((): Prediction[] => []);
+  padded.owners.forEach((owner, p) => {
+    next[owner]!.push({ id: ids[p]!, logprob: values[p]! });
+  });
+  return next;
+}
+
+/** Takes over the predictions as far as the guess was right, and one more. */
+function extend(
+  draft: Draft,
+  next: readonly Prediction[],
+  maxNewTokens: number,
+  model: LlamaModel,
+  tokenizer: Tokenizer,
+): void {
+  const { ids, promptLength, guess, answer } = draft;
+  draft.guess = [];
+  for (const [at, { id, logprob }] of next.entries()) {
+    if (ids.length - promptLength >= maxNewTokens) return;
+    answer.logprobs.push(logprob);
+    if (model.config.eosTokenIds.includes(id) || id === tokenizer.eosId) {
+      answer.ended = true;
+      answer.text = textOf(draft, tokenizer);
+      return;
+    }
+    ids.push(id);
+    const text = textOf(draft, tokenizer);
+    const line = text.indexOf('\n');
+    if (line >= 0) {
+      answer.ended = true;
+      answer.text = text.slice(0, line);
+      return;
+    }
+    if (guess[at] !== id) return;
+  }
+}
+
+function textOf({ ids, promptLength }: Draft, tokenizer: Tokenizer): string {
+  return tokenizer.decode(ids.slice(promptLength));
+}
+
+/** The answer to one prompt, beyond a line break too. @param lora its first gate is used */
 export async function answerPrompt(
   model: LlamaModel,
   tokenizer: Tokenizer,

@@ -2,8 +2,8 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
-import { eventLoopTurn } from '../core/event-loop.js';
-import { groupBy } from '../core/group-by.js';
+import { eventLoopTurn } from '../core/long-work.js';
+import { groupBy } from '../core/stats.js';
 import type { LlamaModel } from '../model/llama.js';
 import { targetLogprobs } from '../model/ops.js';
 import { padBatch, type TrainingExample } from './batches.js';

@@ -12,9 +12,8 @@ import type { Example } from '../data/dataset.js';
 import { encodeExample } from '../hf/encode-example.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
-import type { TrainingExample } from './batches.js';
+import { completionsTooLong, cutFront, refuseUnknownTokens, type TrainingExample } from './batches.js';
 import { type CompletionScore, type EvaluateOptions, meanLoss, scoreCompletions } from './evaluate.js';
-import { completionsTooLong, cutFront, refuseUnknownTokens } from './fit-context.js';
 
 /** The score of the completion, and those of the choices. */
 export interface ExampleScore extends CompletionScore {

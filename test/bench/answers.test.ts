@@ -13,7 +13,7 @@ import { generateGreedy } from '../../src/model/generate.js';
 import { LlamaModel } from '../../src/model/llama.js';
 import type { Pool } from '../../src/pool/pool.js';
 import { loadAdapterLora } from '../../src/train/adapter-lora.js';
-import { answerPrompts } from '../../src/train/answer-batch.js';
+import { answerPrompts } from '../../src/train/answer.js';
 import { scoreCompletions } from '../../src/train/evaluate.js';
 import { fixture } from '../helpers/fixtures.js';
 

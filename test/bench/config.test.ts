@@ -10,7 +10,7 @@ import { findBenchPath } from '../../src/bench/paths.js';
 import { STRATEGIES } from '../../src/bench/strategies/index.js';
 import { strategyTitle } from '../../src/bench/strategies/names.js';
 import { planUsers } from '../../src/bench/users.js';
-import { shippedPath } from '../../src/files/package-root.js';
+import { shippedPath } from '../../src/files/package.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 
 const LEAST = {

@@ -9,7 +9,7 @@ import { answerExamples, type LoadedModel } from '../../src/bench/answers.js';
 import { inContext } from '../../src/bench/strategies/in-context.js';
 import { type Example, loadDataset } from '../../src/data/dataset.js';
 import { writeFileAtomic } from '../../src/files/atomic.js';
-import { shippedPath } from '../../src/files/package-root.js';
+import { shippedPath } from '../../src/files/package.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';

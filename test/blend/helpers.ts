@@ -1,7 +1,7 @@
 /** Adapters for tests: written to disk, or made up in memory. */
 import { join } from 'node:path';
 import { createRandom } from '../../src/core/random.js';
-import type { LoraFactors } from '../../src/lora/factors.js';
+import type { LoraFactors } from '../../src/lora/combine.js';
 import { parsePeftConfig } from '../../src/peft/config.js';
 import type { LoraModule, PeftAdapter } from '../../src/peft/read.js';
 import { writePeftAdapter } from '../../src/peft/write.js';

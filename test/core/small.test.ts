@@ -1,7 +1,5 @@
-/** The small pure modules of core: statistics, the gate, text of numbers, version, exit codes. */
+/** The small pure modules of core: statistics, the gate, text of numbers, exit codes. */
 
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { CrayonError, EXIT } from '../../src/core/errors.js';
 import {
@@ -15,7 +13,6 @@ import {
 } from '../../src/core/format.js';
 import { gate } from '../../src/core/gate.js';
 import { quantile, standardError } from '../../src/core/stats.js';
-import { CRAYON_VERSION } from '../../src/core/version.js';
 
 describe('gate', () => {
   it('gives the textbook values at tau 1', () => {
@@ -62,13 +59,6 @@ describe('text of numbers', () => {
     [ellipsisFront('abcdefgh', 4), '…fgh'],
   ])('%s is %s', (text, expected) => {
     expect(text).toBe(expected);
-  });
-});
-
-describe('CRAYON_VERSION', () => {
-  it('is the version in package.json', () => {
-    const path = fileURLToPath(new URL('../../package.json', import.meta.url));
-    expect(CRAYON_VERSION).toBe((JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version);
   });
 });
 

@@ -3,7 +3,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { shippedPath } from '../../src/files/package-root.js';
+import { shippedPath } from '../../src/files/package.js';
 import * as formats from '../../src/formats.js';
 import * as crayon from '../../src/index.js';
 import { temporaryDir } from '../helpers/files.js';

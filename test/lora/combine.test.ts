@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest';
 import { topSvd } from '../../src/core/linalg/svd.js';
 import { createRandom } from '../../src/core/random.js';
+import type { LoraFactors, ModuleShape } from '../../src/lora/combine.js';
 import { combineCat, combineLinear, combineSvd, deltaNorm } from '../../src/lora/combine.js';
-import type { LoraFactors, ModuleShape } from '../../src/lora/factors.js';
 
 const random = createRandom(3, 'combine');
 

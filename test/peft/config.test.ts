@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { loraScale, parsePeftConfig, ranksAndAlphas, targetedModules } from '../../src/peft/config.js';
+import {
+  fullMatches,
+  loraScale,
+  parsePeftConfig,
+  ranksAndAlphas,
+  suffixMatches,
+  targetedModules,
+} from '../../src/peft/config.js';
 import { errorOf } from '../helpers/files.js';
 
 const plain = { peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: ['q_proj', 'v_proj'] };
@@ -136,5 +143,52 @@ describe('targeted modules', () => {
     expect(
       which({ layers_to_transform: [1], target_modules: ['w'] }, ['m.layers.1.experts.0.w', 'm.layers.0.experts.1.w']),
     ).toEqual(['m.layers.1.experts.0.w']);
+  });
+});
+
+const regexNames = ['model.layers.0.self_attn.q_proj', 'model.layers.1.mlp.up_proj', 'lm_head', 'a-b.c d'];
+const matched = (matches: boolean[]): string[] => regexNames.filter((_, i) => matches[i]);
+
+describe('suffixMatches, as PEFT matches rank_pattern', () => {
+  // expected: [n for n in names if re.match(rf"(.*\.)?({key})$", n)] in Python 3.11
+  it.each([
+    ['q_proj', [regexNames[0]]],
+    ['proj', []],
+    ['_proj', []],
+    ['.*_proj', [regexNames[0], regexNames[1]]],
+    ['layers\\.0\\..*', [regexNames[0]]],
+    ['^model\\.layers\\.1.*', [regexNames[1]]],
+    ['layers.0.self_attn.q_proj', [regexNames[0]]],
+    ['(?P<x>lm)_head', [regexNames[2]]],
+    ['lm_head|up_proj', [regexNames[1], regexNames[2]]],
+    ['a\\-b\\.c\\ d', [regexNames[3]]],
+    ['[\\w\\-]+\\.c d', [regexNames[3]]],
+  ])('%s', (key, expected) => {
+    expect(matched(suffixMatches(key, regexNames, 'adapter_config.json'))).toEqual(expected);
+  });
+});
+
+describe('fullMatches, as PEFT matches target_modules', () => {
+  it.each([
+    ['.*self_attn\\.(q|k)_proj', [regexNames[0]]],
+    ['q_proj', []],
+    ['lm_head|.*up_proj', [regexNames[1], regexNames[2]]],
+  ])('%s', (pattern, expected) => {
+    expect(matched(fullMatches(pattern, regexNames, 'adapter_config.json'))).toEqual(expected);
+  });
+});
+
+describe('a pattern is refused', () => {
+  it.each(['(', '(?i)q_proj', 'q_proj\\Z', '(?P=x)'])('that JavaScript does not have: %s', (pattern) => {
+    const error = errorOf(() => suffixMatches(pattern, regexNames, 'adapter_config.json'));
+    expect(error.code).toBe('adapter-unsupported');
+    expect(error.message).toContain(JSON.stringify(pattern));
+  });
+
+  it('that would match for ever', { tags: 'slow' }, () => {
+    const start = performance.now();
+    const error = errorOf(() => fullMatches('(a+)+', [`${'a'.repeat(60)}!`], 'adapter_config.json'));
+    expect(error.code).toBe('adapter-unsupported');
+    expect(performance.now() - start).toBeLessThan(10_000);
   });
 });

@@ -1,7 +1,7 @@
 /** One device's server of the live run: of a class, behind a network, with or without the user's adapter and thresholds. */
 
 import { CrayonError, isCrayonError } from '../../core/errors.js';
-import type { Progress } from '../../core/progress.js';
+import type { Progress } from '../../core/long-work.js';
 import { type ChatClient, openChatClient } from '../../engine/server/chat-client.js';
 import { HfModel } from '../../hf/model.js';
 import type { Thresholds } from '../../routing/signals/index.js';

@@ -5,7 +5,7 @@
  */
 
 import { join } from 'node:path';
-import { groupBy } from '../../core/group-by.js';
+import { groupBy } from '../../core/stats.js';
 import { preciseClock } from '../../engine/clock.js';
 import type { ChatClient } from '../../engine/server/chat-client.js';
 import { ensureDirectory } from '../../files/atomic.js';

@@ -7,10 +7,8 @@ import { join } from 'node:path';
 import type * as z from 'zod';
 import { CrayonError } from '../../core/errors.js';
 import { mean } from '../../core/stats.js';
-import { readError } from '../../files/errors.js';
-import { readSmallFile } from '../../files/io.js';
+import { entriesOf, exists, isDirectory, readError, readSmallFile } from '../../files/io.js';
 import { decodeUtf8 } from '../../files/json.js';
-import { entriesOf, exists, isDirectory } from '../../files/paths.js';
 import { checked } from '../../files/schema.js';
 import * as types from '../types.js';
 

@@ -1,7 +1,6 @@
 /** Everything that a report says, computed once; the terminal, Markdown and HTML only arrange it. */
 
-import { groupBy } from '../../core/group-by.js';
-import { DEFAULT_RESAMPLES } from '../../core/stats.js';
+import { DEFAULT_RESAMPLES, groupBy } from '../../core/stats.js';
 import { latencyBox, meanOfSummaries } from '../latency.js';
 import { strategyTitle } from '../strategies/names.js';
 import type { Cell, ClusterMap, ScoringMethod } from '../types.js';

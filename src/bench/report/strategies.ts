@@ -1,7 +1,6 @@
 /** The rows of the tables of strategies and of the ablation: accuracy by kind of user, paired differences, what it costs. */
 
-import { groupBy } from '../../core/group-by.js';
-import { type BootstrapOptions, mean } from '../../core/stats.js';
+import { type BootstrapOptions, groupBy, mean } from '../../core/stats.js';
 import { meanOfSummaries } from '../latency.js';
 import { isReference, strategyTitle } from '../strategies/names.js';
 import { type Cell, type ScoringMethod, USER_KINDS, type UserKind } from '../types.js';

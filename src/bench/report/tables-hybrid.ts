@@ -1,6 +1,6 @@
 /** The tables of hybrid inference: what each way of routing recovers, at one share and at all of them. */
 
-import { groupBy } from '../../core/group-by.js';
+import { groupBy } from '../../core/stats.js';
 import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
 import { isCrayon, strategyTitle } from '../strategies/names.js';
 import { FOLDS } from './calibrated-rule.js';

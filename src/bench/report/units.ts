@@ -4,8 +4,7 @@
  * more seeds make a steadier score and not more examples.
  */
 
-import { groupBy } from '../../core/group-by.js';
-import { type BootstrapOptions, type Interval, mean, meanOverStrata } from '../../core/stats.js';
+import { type BootstrapOptions, groupBy, type Interval, mean, meanOverStrata } from '../../core/stats.js';
 import { type AnswerRecord, type ScoringMethod, USER_KINDS, type UserInfo } from '../types.js';
 import type { AnsweredCell } from './read.js';
 

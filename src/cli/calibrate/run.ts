@@ -5,7 +5,7 @@ import { CrayonError } from '../../core/errors.js';
 import { type Example, loadDataset, noExamples } from '../../data/dataset.js';
 import { isRight, type Match } from '../../data/judge.js';
 import type { JsonObject } from '../../files/json.js';
-import { RecordLog } from '../../files/jsonl-log.js';
+import { RecordLog } from '../../files/resume.js';
 import { checked, text } from '../../files/schema.js';
 import { type Calibration, calibrate } from '../../routing/calibrate/calibrate.js';
 import {

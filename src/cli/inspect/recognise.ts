@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { CrayonError } from '../../core/errors.js';
-import { exists, isFile } from '../../files/paths.js';
+import { exists, isFile } from '../../files/io.js';
 import { isGguf } from '../../gguf/read.js';
 import { ADAPTER_CONFIG } from '../../peft/config.js';
 import { POOL_MANIFEST } from '../../pool/pool.js';

@@ -1,6 +1,6 @@
 /** One generation pass: token by token from the distributions that a sequence gives, to the events of an answer. */
 
-import { eventLoopTurn } from '../../core/event-loop.js';
+import { eventLoopTurn } from '../../core/long-work.js';
 import type { Random } from '../../core/random.js';
 import type { FinishReason, GenerateEvent, GenerateRequest, TokenDetail, TokenProbability } from '../types.js';
 import { bestLogprob, drawToken, logprobOf, type NextToken, spread } from './next-token.js';

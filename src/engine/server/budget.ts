@@ -8,8 +8,8 @@
 import * as z from 'zod';
 import { CrayonError } from '../../core/errors.js';
 import { formatCount } from '../../core/format.js';
+import { exists } from '../../files/io.js';
 import { readJsonObject, writeJson } from '../../files/json.js';
-import { exists } from '../../files/paths.js';
 import { notNegative } from '../../files/schema.js';
 import { serverError } from './error.js';
 import type { BudgetRecord, BudgetStore, ServerBudget, ServerContext, ServerState, Settings } from './options.js';

@@ -3,7 +3,7 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
-import { firstNonFinite } from '../../core/finite.js';
+import { firstNonFinite } from '../../core/vector.js';
 import { ggufCount, ggufNumber } from '../../gguf/metadata.js';
 import { GgufFile } from '../../gguf/read.js';
 import { findArchitecture, GGUF_ARCHITECTURES } from '../../hf/families.js';

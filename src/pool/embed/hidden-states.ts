@@ -4,7 +4,7 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-import { eventLoopTurn } from '../../core/event-loop.js';
+import { eventLoopTurn } from '../../core/long-work.js';
 import type { HfModel } from '../../hf/model.js';
 import { chooseBackend } from '../../model/backend.js';
 import { LlamaModel } from '../../model/llama.js';

@@ -10,8 +10,13 @@
  */
 
 import assert from 'node:assert/strict';
-import { type GainCounts, randomGain } from '../../core/random-gain.js';
-import { type BootstrapOptions, bootstrapStrata, type Interval } from '../../core/stats.js';
+import {
+  type BootstrapOptions,
+  bootstrapStrata,
+  type GainCounts,
+  type Interval,
+  randomGain,
+} from '../../core/stats.js';
 
 /** Both sources' judgement of one example: 1 right, 0 wrong. */
 export interface Judged {

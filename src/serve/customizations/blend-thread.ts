@@ -3,7 +3,7 @@
 import { Worker } from 'node:worker_threads';
 import type { CombineKind } from '../../blend/blend.js';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
-import { threadScript } from '../../core/thread-script.js';
+import { threadScript } from '../../core/long-work.js';
 
 /** What all jobs of a thread have in common. */
 export interface BlendPlace {

@@ -5,7 +5,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { openBlend } from '../../blend/blend-source.js';
 import { isCrayonError } from '../../core/errors.js';
 import { sha256 } from '../../files/digest.js';
-import { exists } from '../../files/paths.js';
+import { exists } from '../../files/io.js';
 import { writeAdapterGguf } from '../../gguf/adapter.js';
 import { readAdapterBase } from '../../gguf/adapter-base.js';
 import { openPool } from '../../pool/pool.js';

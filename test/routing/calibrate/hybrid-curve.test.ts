@@ -2,8 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../../../src/core/random.js';
-import { randomGain } from '../../../src/core/random-gain.js';
-import { mean } from '../../../src/core/stats.js';
+import { mean, randomGain } from '../../../src/core/stats.js';
 import { hybridCurve, hybridIntervals, type Routable } from '../../../src/routing/calibrate/hybrid-curve.js';
 
 const items = (edge: number[], server: number[], scores: number[]): Routable[] =>

@@ -1,7 +1,7 @@
 /** The pool's clusters in two dimensions: training examples coloured by task, centroids numbered. */
 
-import { groupBy } from '../../../core/group-by.js';
 import { createRandom } from '../../../core/random.js';
+import { groupBy } from '../../../core/stats.js';
 import type { ClusterMap } from '../../types.js';
 import { html, type Markup } from '../html/markup.js';
 import { linearScale, picture, placed, shape, xAxis, yAxis } from './axis.js';

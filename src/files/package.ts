@@ -1,9 +1,12 @@
-/** Where the package lies: the models and the suite that it ships are found from there. */
+/** The package itself: its version, and where it lies with the models and the suite that it ships. */
 
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CrayonError } from '../core/errors.js';
+
+/** The version in package.json; a test keeps the two equal. */
+export const CRAYON_VERSION = '0.1.0';
 
 /**
  * A directory or file that the package ships, such as `models/crayon-edge`.

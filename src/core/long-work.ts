@@ -1,7 +1,23 @@
-/** What a worker thread runs. */
+/** Long work: how far it has come, and how it shares the process with timers, signals and other threads. */
 
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+
+export interface Progress<Stage extends string = string> {
+  /** what is under way; a new stage ends the one before */
+  stage: Stage;
+  /** of `total` units */
+  done: number;
+  total: number;
+  /** for example the training loss */
+  note?: string | undefined;
+}
+
+/**
+ * Lets what waits have its turn: Ctrl-C, a progress display. Promises alone do not: the wasm and cpu back ends answer at
+ * once, so a loop of awaits on them never gets as far as the next signal.
+ */
+export { setImmediate as eventLoopTurn } from 'node:timers/promises';
 
 /**
  * The first two arguments of a `Worker`: the compiled file beside the module that starts it. From source (tests, tsx) it is

@@ -1,2 +1,0 @@
-/** The version in package.json; a test keeps the two equal. */
-export const CRAYON_VERSION = '0.1.0';
