@@ -1,6 +1,4 @@
-/**
- * Vectors as plain typed arrays: sums in float64 whatever the array's own precision.
- */
+/** Vectors as plain typed arrays: sums in float64 whatever the array's own precision. */
 
 import assert from 'node:assert/strict';
 

@@ -75,7 +75,7 @@ export function loadDataset(path: string, options: DatasetOptions = {}): Dataset
   return loadFiles([file], {
     toExample: plainExample,
     skipInvalid: false,
-    limits: [options.limit],
+    limit: options.limit,
     seed: options.seed,
   });
 }
@@ -97,7 +97,7 @@ function loadGroup(config: GroupConfig, path: string, options: DatasetOptions, p
     if (chain.includes(resolve(member))) {
       throw new CrayonError('config-invalid', `${path}: contains itself through ${task}`);
     }
-    const narrowed = { ...options, split: split ?? options.split, limit: smallest([limit, options.limit]) };
+    const narrowed = { ...options, split: split ?? options.split, limit: smallest(limit, options.limit) };
     const { examples, sources, skipped } = loadYaml(member, narrowed, chain);
     for (const example of examples) whole.examples.push(example);
     whole.sources.push(...sources);
@@ -124,7 +124,7 @@ function loadTask(config: TaskConfig, path: string, options: DatasetOptions): Da
   return loadFiles(files, {
     toExample: taskExample(config, path),
     skipInvalid: config.skip_invalid ?? false,
-    limits: [config.limit, options.limit],
+    limit: smallest(config.limit, options.limit),
     seed: options.seed,
     columns: config.columns,
   });
@@ -179,7 +179,7 @@ function expand(folder: string, pattern: string): Array<{ path: string; match: s
 interface LoadSettings {
   toExample: RecordFunction<RawExample>;
   skipInvalid: boolean;
-  limits: ReadonlyArray<number | undefined>;
+  limit: number | undefined;
   seed: number | undefined;
   columns?: readonly string[] | undefined;
 }
@@ -197,7 +197,7 @@ function loadFiles(files: readonly DataFile[], settings: LoadSettings): Dataset 
     }
     bad.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })); // by line, whoever found it
     for (const problem of bad) problems.push(`${file.path}: ${problem}`);
-    const kept = sample(examples, smallest(settings.limits), settings.seed);
+    const kept = sample(examples, settings.limit, settings.seed);
     for (const example of kept) result.examples.push(example);
     result.sources.push({ path: file.shownPath, sha256: digest, examples: kept.length });
   }
@@ -235,13 +235,11 @@ function convert(
 function sample(examples: Example[], limit: number | undefined, seed: number | undefined): Example[] {
   if (limit === undefined || limit >= examples.length) return examples;
   if (seed === undefined) return examples.slice(0, limit);
-  const order = examples.map((_, i) => i);
-  const random = createRandom(seed, `examples of ${examples[0]!.dataset}`);
-  const chosen = random.shuffle(order).slice(0, limit);
-  return chosen.sort((a, b) => a - b).map((i) => examples[i]!);
+  const order = createRandom(seed, `examples of ${examples[0]!.dataset}`).shuffle([...examples.keys()]);
+  const chosen = new Set(order.slice(0, limit));
+  return examples.filter((_, i) => chosen.has(i));
 }
 
-function smallest(limits: ReadonlyArray<number | undefined>): number | undefined {
-  const given = limits.filter((limit) => limit !== undefined);
-  return given.length === 0 ? undefined : Math.min(...given);
+function smallest(limit: number | undefined, other: number | undefined): number | undefined {
+  return limit === undefined || other === undefined ? (limit ?? other) : Math.min(limit, other);
 }

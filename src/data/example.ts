@@ -44,58 +44,55 @@ export function formatOf(path: string): DataFormat | undefined {
 export function readRecords(path: string, format: DataFormat, columns?: readonly string[]): RecordFile {
   const bytes = readSmallFile(path, MAX_DATA_BYTES);
   const text = decodeUtf8(bytes, path, format === 'csv' ? 'csv-invalid' : 'json-invalid');
-  const readers = { json: readJsonRecords, jsonl: readJsonLines, csv: readCsvRecords };
-  return { ...readers[format](text, path, columns), sha256: sha256(bytes) };
+  const rows = { json: jsonRows, jsonl: jsonLineRows, csv: csvRows }[format](text, path, columns);
+  const result: RecordFile = { records: [], bad: [], sha256: sha256(bytes) };
+  for (const [index, { place, value, problem }] of rows.entries()) {
+    if (problem === undefined && isJsonObject(value)) result.records.push({ index, place, record: value });
+    else result.bad.push(`${place}: ${problem ?? `${JSON.stringify(value)?.slice(0, 40)} is not an object`}`);
+  }
+  return result;
 }
 
-type Records = Omit<RecordFile, 'sha256'>;
+/** What stands where a record should be, or why nothing could be read there. */
+interface Row {
+  place: string;
+  value?: unknown;
+  problem?: string;
+}
 
-function readJsonRecords(text: string, path: string): Records {
+function jsonRows(text: string, path: string): Row[] {
   const list = parseJson(text, path);
   if (!Array.isArray(list)) {
     throw new CrayonError('json-invalid', `${path}: expected a JSON list of records`, {
       hint: 'For one JSON object on each line, name the file .jsonl or set format: jsonl.',
     });
   }
-  const result: Records = { records: [], bad: [] };
-  for (const [index, record] of list.entries()) add(result, index, `record ${index}`, record);
-  return result;
+  return list.map((value, index) => ({ place: `record ${index}`, value }));
 }
 
-function readJsonLines(text: string): Records {
-  const result: Records = { records: [], bad: [] };
-  let index = 0;
-  for (const [i, line] of text.split('\n').entries()) {
-    if (line.trim() === '') continue;
+function jsonLineRows(text: string): Row[] {
+  return text.split('\n').flatMap((line, i): Row[] => {
+    if (line.trim() === '') return [];
     const place = `line ${i + 1}`;
     try {
-      add(result, index, place, JSON.parse(line));
+      return [{ place, value: JSON.parse(line) }];
     } catch (error) {
-      result.bad.push(`${place}: not valid JSON (${messageOf(error)})`);
+      return [{ place, problem: `not valid JSON (${messageOf(error)})` }];
     }
-    index++;
-  }
-  return result;
+  });
 }
 
-function readCsvRecords(text: string, path: string, columns?: readonly string[]): Records {
-  const result: Records = { records: [], bad: [] };
-  let rows: Array<{ info: { lines: number }; record: DataRecord }>;
+function csvRows(text: string, path: string, columns?: readonly string[]): Row[] {
+  const options = { columns: columns === undefined ? true : [...columns], info: true, skip_empty_lines: true };
   try {
-    rows = parseCsv(text, { columns: columns === undefined ? true : [...columns], info: true, skip_empty_lines: true });
+    const rows = parseCsv(text, options) as unknown as Array<{ info: { lines: number }; record: DataRecord }>;
+    return rows.map(({ info, record }) => ({ place: `line ${info.lines}`, value: record }));
   } catch (error) {
     throw new CrayonError('csv-invalid', `${path}: ${messageOf(error)}`, {
       hint: 'Fields with commas, quotes or line breaks must stand in double quotes.',
       cause: error,
     });
   }
-  for (const [index, { info, record }] of rows.entries()) add(result, index, `line ${info.lines}`, record);
-  return result;
-}
-
-function add(result: Records, index: number, place: string, record: unknown): void {
-  if (isJsonObject(record)) result.records.push({ index, place, record });
-  else result.bad.push(`${place}: ${JSON.stringify(record)?.slice(0, 40)} is not an object`);
 }
 
 /** An example without its name. */

@@ -1,6 +1,4 @@
-/**
- * SHA-256 of files and bytes, as lower-case hexadecimal text.
- */
+/** SHA-256 of files and bytes, as lower-case hexadecimal text. */
 
 import { createHash } from 'node:crypto';
 import { closeSync } from 'node:fs';

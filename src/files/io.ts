@@ -19,7 +19,7 @@ import {
   utimesSync,
   writeSync,
 } from 'node:fs';
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, type ErrorCode } from '../core/errors.js';
 
 /** Whether something is there, a link's target included. */
 export function exists(path: string): boolean {
@@ -161,40 +161,40 @@ export function errnoOf(error: unknown): string | undefined {
   return isSystemError && typeof error.code === 'string' ? error.code : undefined;
 }
 
+type Meaning = [code: ErrorCode, words: string, hint?: string];
+
+const READ_ERRORS: Record<string, Meaning> = {
+  ENOENT: ['file-not-found', 'no such file or directory'],
+  ENOTDIR: ['file-not-found', 'no such file or directory'],
+  EISDIR: ['file-unreadable', 'expected a file, found a directory'],
+  EACCES: ['file-unreadable', 'permission to read denied'],
+  EPERM: ['file-unreadable', 'permission to read denied'],
+};
+
+const FREE_SPACE = 'Free some space or write to another disk; nothing partial was left behind.';
+const WRITE_ERRORS: Record<string, Meaning> = {
+  ENOSPC: ['disk-full', 'no space left while writing', FREE_SPACE],
+  EDQUOT: ['disk-full', 'no space left while writing', FREE_SPACE],
+  ENOENT: ['write-failed', 'the folder to write into does not exist'],
+  ENOTDIR: ['write-failed', 'a part of this path is a file, not a directory'],
+  EACCES: ['write-failed', 'permission to write denied (EACCES)'],
+  EPERM: ['write-failed', 'permission to write denied (EPERM)'],
+  EROFS: ['write-failed', 'permission to write denied (EROFS)'],
+};
+
 /** For a failed open, stat or read of `path`. What is no system error passes unchanged. */
 export function readError(path: string, error: unknown): unknown {
-  const errno = errnoOf(error);
-  if (errno === undefined) return error;
-  if (errno === 'ENOENT' || errno === 'ENOTDIR') {
-    return new CrayonError('file-not-found', `${path}: no such file or directory`, { cause: error });
-  }
-  if (errno === 'EISDIR') {
-    return new CrayonError('file-unreadable', `${path}: expected a file, found a directory`, { cause: error });
-  }
-  if (errno === 'EACCES' || errno === 'EPERM') {
-    return new CrayonError('file-unreadable', `${path}: permission to read denied`, { cause: error });
-  }
-  return new CrayonError('file-unreadable', `${path}: cannot be read (${errno})`, { cause: error });
+  return explained(path, error, READ_ERRORS, ['file-unreadable', 'cannot be read']);
 }
 
 /** For a failed create, write, sync or rename of `path`. What is no system error passes unchanged. */
 export function writeError(path: string, error: unknown): unknown {
+  return explained(path, error, WRITE_ERRORS, ['write-failed', 'cannot be written']);
+}
+
+function explained(path: string, error: unknown, meanings: Record<string, Meaning>, other: Meaning): unknown {
   const errno = errnoOf(error);
   if (errno === undefined) return error;
-  if (errno === 'ENOSPC' || errno === 'EDQUOT') {
-    return new CrayonError('disk-full', `${path}: no space left while writing`, {
-      hint: 'Free some space or write to another disk; nothing partial was left behind.',
-      cause: error,
-    });
-  }
-  if (errno === 'ENOENT') {
-    return new CrayonError('write-failed', `${path}: the folder to write into does not exist`, { cause: error });
-  }
-  if (errno === 'ENOTDIR') {
-    return new CrayonError('write-failed', `${path}: a part of this path is a file, not a directory`, { cause: error });
-  }
-  if (errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS') {
-    return new CrayonError('write-failed', `${path}: permission to write denied (${errno})`, { cause: error });
-  }
-  return new CrayonError('write-failed', `${path}: cannot be written (${errno})`, { cause: error });
+  const [code, words, hint] = meanings[errno] ?? [other[0], `${other[1]} (${errno})`];
+  return new CrayonError(code, `${path}: ${words}`, { hint, cause: error });
 }

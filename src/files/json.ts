@@ -1,6 +1,4 @@
-/**
- * JSON files: bounded, strict UTF-8, and errors that name the file.
- */
+/** JSON files: bounded, strict UTF-8, and errors that name the file. */
 
 import { existsSync } from 'node:fs';
 import { CrayonError, type ErrorCode, messageOf } from '../core/errors.js';

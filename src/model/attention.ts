@@ -10,7 +10,17 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import type { LoraLinears } from './lora-linears.js';
-import { normalise, normaliseBackward, operation, sumOf, type T1, type T2, type T3, type T4 } from './ops.js';
+import {
+  normalise,
+  normaliseBackward,
+  operation,
+  type Saved,
+  sumOf,
+  type T1,
+  type T2,
+  type T3,
+  type T4,
+} from './ops.js';
 
 export interface AttentionShape {
   B: number;
@@ -58,39 +68,36 @@ export function selfAttention(
 ): T2 {
   const { H, K } = shape;
   const core = new CausalAttention(shape, positions.mask);
+  // Queries or keys: split into heads, normalised where the model does, turned by their positions; and back.
+  const toHeads = (y: T2, heads: number, norm: T1 | undefined) => {
+    const raw = asHeads(y, shape, heads);
+    if (norm === undefined) return { turned: rotate(raw, positions, 1) };
+    const { value, inverse } = normalise(raw, norm, norms!.eps);
+    return { turned: rotate(value, positions, 1), raw, inverse };
+  };
+  const fromHeads = (d: T4, heads: number, norm: T1 | undefined, raw?: tf.Tensor, inverse?: tf.Tensor) => {
+    const back = rotate(d, positions, -1);
+    return asRows(norm === undefined ? back : normaliseBackward(back, raw as T4, inverse!, norm), shape, heads);
+  };
   const forward = (x: T2) => {
-    // 1) project, split into heads, turn
     const { ys, hidden } = linears.forward(x);
-    const [rawQ, rawK] = [asHeads(ys[0]!, shape, H), asHeads(ys[1]!, shape, K)];
-    const query = norms === null ? undefined : normalise(rawQ, norms.query, norms.eps);
-    const key = norms === null ? undefined : normalise(rawK, norms.key, norms.eps);
-    const q = rotate(query?.value ?? rawQ, positions, 1);
-    const k = rotate(key?.value ?? rawK, positions, 1);
+    const { turned: q, raw: rawQ, inverse: inverseQ } = toHeads(ys[0]!, H, norms?.query);
+    const { turned: k, raw: rawK, inverse: inverseK } = toHeads(ys[1]!, K, norms?.key);
     const v = asHeads(ys[2]!, shape, K);
-    // 2) attend
     const { value, probabilities } = core.forward(q, k, v);
     const y = asRows(value, shape, H);
-    const normSaved = norms === null ? {} : { rawQ, rawK, inverseQ: query!.inverse, inverseK: key!.inverse };
-    return {
-      value: y,
-      saved: { x, hidden, q, k, v, y, ...normSaved, ...probabilities } as Record<string, tf.Tensor | undefined>,
-      backward: (dy: T2, saved: Record<string, tf.Tensor | undefined>) => {
-        const { dq, dk, dv } = core.backward(dy, saved as { q: T4; k: T4; v: T4; y: T2 });
-        let [dQuery, dKey] = [rotate(dq, positions, -1), rotate(dk, positions, -1)];
-        if (norms !== null) {
-          dQuery = normaliseBackward(dQuery, saved.rawQ as T4, saved.inverseQ!, norms.query);
-          dKey = normaliseBackward(dKey, saved.rawK as T4, saved.inverseK!, norms.key);
-        }
-        const dys = [asRows(dQuery, shape, H), asRows(dKey, shape, K), asRows(dv, shape, K)];
-        const { dx, factors } = linears.backward(
-          dys,
-          saved.x as T2,
-          saved.hidden as T2 | undefined,
-          needsInputGradient,
-        );
-        return needsInputGradient ? [dx!, ...factors] : factors;
-      },
+    const saved: Saved = { x, hidden, q, k, v, y, rawQ, inverseQ, rawK, inverseK, ...probabilities };
+    const backward = (dy: T2, saved: Saved) => {
+      const { dq, dk, dv } = core.backward(dy, saved as { q: T4; k: T4; v: T4; y: T2 });
+      const dys = [
+        fromHeads(dq, H, norms?.query, saved.rawQ, saved.inverseQ),
+        fromHeads(dk, K, norms?.key, saved.rawK, saved.inverseK),
+        asRows(dv, shape, K),
+      ];
+      const { dx, factors } = linears.backward(dys, saved.x as T2, saved.hidden as T2, needsInputGradient);
+      return needsInputGradient ? [dx!, ...factors] : factors;
     };
+    return { value: y, saved, backward };
   };
   return needsInputGradient
     ? operation([x, ...linears.factors], forward)

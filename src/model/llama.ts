@@ -10,15 +10,15 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { HfModel, ModelConfig } from '../hf/model.js';
 import { type HeadNorms, type Positions, selfAttention } from './attention.js';
-import { type Linear, LoraLinears, loraLinear, swiGlu } from './lora-linears.js';
+import { type Linear, LoraLinears, loraLinear, type StackedFactors, swiGlu } from './lora-linears.js';
 import { PROJECTIONS, type Projection } from './names.js';
-import { completionLoss, project, rmsNorm } from './ops.js';
+import { completionLoss, project, rmsNorm, type T1, type T2 } from './ops.js';
 
 /** LoRA factors by module path (`model.layers.0.self_attn.q_proj`), and the gate of this batch. */
 export interface LoraBinding {
-  factors: ReadonlyMap<string, { a: tf.Tensor2D; b: tf.Tensor2D }>;
+  factors: ReadonlyMap<string, StackedFactors>;
   /** (M, R): see LoraLinears */
-  gate: tf.Tensor2D;
+  gate: T2;
 }
 
 export interface ForwardOptions {
@@ -26,13 +26,13 @@ export interface ForwardOptions {
   /** Stop after this many blocks and skip the final norm; all blocks and the final norm when absent. */
   blocks?: number;
   /** Called with every hidden state as transformers numbers them: 0 the embeddings, L the normalised last one. */
-  onHidden?: (index: number, x: tf.Tensor2D) => void;
+  onHidden?: (index: number, x: T2) => void;
 }
 
 interface Block {
   name: string;
-  inputNorm: tf.Tensor1D;
-  postAttentionNorm: tf.Tensor1D;
+  inputNorm: T1;
+  postAttentionNorm: T1;
   headNorms: HeadNorms | null;
   projections: Record<Projection, Linear>;
 }
@@ -42,25 +42,26 @@ export type WeightSource = Pick<HfModel, 'config' | 'info' | 'readF32'>;
 
 export class LlamaModel {
   readonly config: ModelConfig;
-  readonly #embedding: tf.Tensor2D; // (V, C)
-  readonly #head: tf.Tensor2D; // (V, C), the embedding itself when tied
-  readonly #finalNorm: tf.Tensor1D;
+  readonly #embedding: T2; // (V, C)
+  readonly #head: T2; // (V, C), the embedding itself when tied
+  readonly #finalNorm: T1;
   readonly #blocks: Block[];
-  readonly #rotateHalf: tf.Tensor2D;
+  readonly #rotateHalf: T2;
   readonly #positionsByLength = new Map<number, Positions>();
-  readonly #owned: tf.Tensor[] = [];
+  readonly #held: tf.Tensor[] = [];
 
   /** Reads all weights, converts them to float32 and hands them to the active back end. */
   constructor(source: WeightSource) {
     const { config } = source;
     this.config = config;
-    const own = <T extends tf.Tensor>(tensor: T): T => {
-      this.#owned.push(tensor);
+    const held = <T extends tf.Tensor>(tensor: T): T => {
+      this.#held.push(tensor);
       return tensor;
     };
-    const vector = (name: string) => own(tf.tensor1d(source.readF32(name)));
-    const matrix = (name: string) =>
-      own(tf.tensor2d(source.readF32(name), source.info(name).shape as [number, number]));
+    const vector = (name: string) => held(tf.tensor1d(source.readF32(name)));
+    const matrix = (name: string) => {
+      return held(tf.tensor2d(source.readF32(name), source.info(name).shape as [number, number]));
+    };
 
     this.#embedding = matrix('model.embed_tokens.weight');
     this.#head = config.tieWordEmbeddings ? this.#embedding : matrix('lm_head.weight');
@@ -85,7 +86,7 @@ export class LlamaModel {
         projections: Object.fromEntries(PROJECTIONS.map((p) => [p, project(p)])) as Record<Projection, Linear>,
       };
     });
-    this.#rotateHalf = own(rotateHalfMatrix(config.headDim));
+    this.#rotateHalf = held(rotateHalfMatrix(config.headDim));
   }
 
   /**
@@ -96,10 +97,10 @@ export class LlamaModel {
    * @param ids (B, T) int32
    * @returns (M, C)
    */
-  forward(ids: tf.Tensor2D, { lora, blocks = this.#blocks.length, onHidden }: ForwardOptions = {}): tf.Tensor2D {
+  forward(ids: T2, { lora, blocks = this.#blocks.length, onHidden }: ForwardOptions = {}): T2 {
     const [B, T] = ids.shape;
     const { rmsNormEps } = this.config;
-    let x = tf.gather(this.#embedding, tf.reshape(ids, [B * T])) as tf.Tensor2D;
+    let x = tf.gather(this.#embedding, tf.reshape(ids, [B * T])) as T2;
     onHidden?.(0, x);
     for (let i = 0; i < blocks; i++) {
       x = this.#block(i, x, B, T, lora);
@@ -112,22 +113,22 @@ export class LlamaModel {
   }
 
   /** Logits of the given final hidden states, without gradient. (P, C) -> (P, V) */
-  logits(hidden: tf.Tensor2D): tf.Tensor2D {
+  logits(hidden: T2): T2 {
     return project(hidden, this.#head);
   }
 
   /** Weighted sum of the targets' cross-entropies given the final hidden states; see completionLoss. */
-  loss(hidden: tf.Tensor2D, targets: tf.Tensor1D, weights: tf.Tensor1D): tf.Scalar {
+  loss(hidden: T2, targets: T1, weights: T1): tf.Scalar {
     return completionLoss(hidden, this.#head, targets, weights);
   }
 
   dispose(): void {
-    tf.dispose(this.#owned);
+    tf.dispose(this.#held);
     for (const { cos, sin, mask } of this.#positionsByLength.values()) tf.dispose([cos, sin, mask]);
     this.#positionsByLength.clear();
   }
 
-  #block(index: number, x: tf.Tensor2D, B: number, T: number, lora: LoraBinding | undefined): tf.Tensor2D {
+  #block(index: number, x: T2, B: number, T: number, lora: LoraBinding | undefined): T2 {
     const { numHeads: H, numKvHeads: K, headDim: D, rmsNormEps: eps } = this.config;
     const block = this.#blocks[index]!;
     const linears = (...projections: Projection[]) =>
@@ -142,7 +143,7 @@ export class LlamaModel {
     const beforeAnyLora = index === 0 && qkv.factors.length > 0;
     const h = rmsNorm(x, block.inputNorm, eps);
     const heads = selfAttention(h, qkv, block.headNorms, this.#positions(T), { B, T, H, K, D }, !beforeAnyLora);
-    const attended = tf.add(x, loraLinear(heads, linears('self_attn.o_proj'))) as tf.Tensor2D;
+    const attended = tf.add(x, loraLinear(heads, linears('self_attn.o_proj'))) as T2;
 
     // 2) SwiGLU on the normalised sum
     const h2 = rmsNorm(attended, block.postAttentionNorm, eps);
@@ -152,27 +153,12 @@ export class LlamaModel {
 
   /** Rotary tables and attention mask for T positions, made once per length. */
   #positions(T: number): Positions {
-    let entry = this.#positionsByLength.get(T);
-    if (entry === undefined) {
-      const { headDim, slidingWindow } = this.config;
-      const { cos, sin } = rotaryAngles(this.config, T);
-      const share = headDim ** -0.25; // see Positions.cos
-      const table = (values: Float32Array) =>
-        tf.keep(
-          tf.tensor2d(
-            values.map((x) => x * share),
-            [T, headDim],
-          ),
-        );
-      entry = {
-        cos: table(cos),
-        sin: table(sin),
-        rotateHalf: this.#rotateHalf,
-        mask: tf.keep(tf.tensor2d(causalMask(T, slidingWindow), [T, T])),
-      };
-      this.#positionsByLength.set(T, entry);
-    }
-    return entry;
+    const known = this.#positionsByLength.get(T);
+    if (known !== undefined) return known;
+    const mask = tf.keep(tf.tensor2d(causalMask(T, this.config.slidingWindow), [T, T]));
+    const positions = { ...rotaryTables(this.config, T), rotateHalf: this.#rotateHalf, mask };
+    this.#positionsByLength.set(T, positions);
+    return positions;
   }
 }
 
@@ -192,7 +178,7 @@ function causalMask(T: number, window: number | null): Float32Array {
 }
 
 /** (D, D) matrix R with [x1, x2] R = [-x2, x1]. */
-function rotateHalfMatrix(D: number): tf.Tensor2D {
+function rotateHalfMatrix(D: number): T2 {
   const half = D / 2;
   const values = new Float32Array(D * D);
   for (let i = 0; i < half; i++) {
@@ -207,8 +193,7 @@ function rotateHalfMatrix(D: number): tf.Tensor2D {
  *
  * Source: transformers `modeling_rope_utils.py` (`_compute_linear_scaling_rope_parameters`, `_compute_llama3_parameters`).
  */
-function inverseFrequencies(config: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling'>): Float64Array {
-  const { headDim, ropeTheta, ropeScaling } = config;
+function inverseFrequencies({ headDim, ropeTheta, ropeScaling }: ModelConfig): Float64Array {
   const plain = Float64Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim));
   if (ropeScaling === null) return plain;
   if (ropeScaling.type === 'linear') return plain.map((f) => f / ropeScaling.factor);
@@ -223,22 +208,19 @@ function inverseFrequencies(config: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 
   });
 }
 
-/** cos and sin of position x frequency, each (length, headDim): both halves of a head hold the same angles. */
-export function rotaryAngles(
-  config: Pick<ModelConfig, 'headDim' | 'ropeTheta' | 'ropeScaling'>,
-  length: number,
-): { cos: Float32Array; sin: Float32Array } {
+/** The tables of Positions: both halves of a head hold the same angles. */
+function rotaryTables(config: ModelConfig, T: number): Pick<Positions, 'cos' | 'sin'> {
+  const D = config.headDim;
+  const half = D / 2;
+  const share = D ** -0.25; // see Positions.cos
   const frequencies = inverseFrequencies(config);
-  const half = frequencies.length;
-  const cos = new Float32Array(length * half * 2);
-  const sin = new Float32Array(length * half * 2);
-  for (let t = 0; t < length; t++) {
-    for (let i = 0; i < half; i++) {
-      const angle = t * frequencies[i]!;
-      const at = t * half * 2 + i;
-      cos[at] = cos[at + half] = Math.cos(angle);
-      sin[at] = sin[at + half] = Math.sin(angle);
+  const table = (of: (angle: number) => number) => {
+    const values = new Float32Array(T * D);
+    for (let t = 0; t < T; t++) {
+      for (let i = 0; i < half; i++) values[t * D + i] = values[t * D + half + i] = of(t * frequencies[i]!);
     }
-  }
-  return { cos, sin };
+    const scaled = values.map((x) => x * share);
+    return tf.keep(tf.tensor2d(scaled, [T, D]));
+  };
+  return { cos: table(Math.cos), sin: table(Math.sin) };
 }

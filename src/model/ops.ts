@@ -16,9 +16,10 @@ export type T2 = tf.Tensor2D;
 export type T3 = tf.Tensor3D;
 export type T4 = tf.Tensor4D;
 
-type Saved = Record<string, tf.Tensor | undefined>;
+/** By name; what is undefined is not there. */
+export type Saved = Record<string, tf.Tensor | undefined>;
 
-export interface Evaluated<Y extends tf.Tensor, S extends Saved> {
+interface Evaluated<Y extends tf.Tensor, S extends Saved> {
   value: Y;
   /** what the backward pass needs of the forward pass; everything else is freed */
   saved: S;

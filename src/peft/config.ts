@@ -8,7 +8,7 @@
 import vm from 'node:vm';
 import * as z from 'zod';
 import { CrayonError } from '../core/errors.js';
-import { type JsonObject, readJsonObject } from '../files/json.js';
+import type { JsonObject } from '../files/json.js';
 import { checked, whole } from '../files/schema.js';
 
 export const ADAPTER_CONFIG = 'adapter_config.json';
@@ -58,14 +58,10 @@ const REFUSED: Record<string, string> = {
 const PLAIN_INITS = [undefined, null, true, false, 'gaussian', 'eva', 'orthogonal'];
 
 /**
- * Reads and checks an adapter_config.json.
+ * Checks what an adapter_config.json holds.
  *
  * @throws CrayonError `adapter-unsupported` naming every unsupported option, `adapter-invalid` naming every bad value
  */
-export function readPeftConfig(path: string): PeftConfig {
-  return parsePeftConfig(readJsonObject(path), path);
-}
-
 export function parsePeftConfig(json: JsonObject, path: string) {
   refuseUnsupported(json, path);
   const file = checked(FILE, json, { where: path, code: 'adapter-invalid' });

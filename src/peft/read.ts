@@ -10,14 +10,15 @@ import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import { firstNonFinite } from '../core/vector.js';
 import { exists, isDirectory } from '../files/io.js';
+import { readJsonObject } from '../files/json.js';
 import { isFloat, type TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import {
   ADAPTER_CONFIG,
   loraScale,
   type PeftConfig,
+  parsePeftConfig,
   ranksAndAlphas,
-  readPeftConfig,
   targetedModules,
 } from './config.js';
 
@@ -78,11 +79,12 @@ export function loraTensorName(module: string, side: LoraSide): string {
  */
 export function openPeftAdapter(dir: string): PeftAdapter {
   const weights = findWeights(dir);
-  const config = readPeftConfig(join(dir, ADAPTER_CONFIG));
+  const configPath = join(dir, ADAPTER_CONFIG);
+  const config = parsePeftConfig(readJsonObject(configPath), configPath);
   const file = SafetensorsFile.open(weights);
   let modules: LoraModule[];
   try {
-    modules = findModules(file, config, join(dir, ADAPTER_CONFIG));
+    modules = findModules(file, config, configPath);
   } catch (error) {
     file.close();
     throw error;

@@ -1,6 +1,4 @@
-/**
- * PEFT LoRA adapter directories, written: complete or not at all, tensor by tensor, the same bytes for the same input.
- */
+/** PEFT LoRA adapter directories, written: complete or not at all, tensor by tensor, the same bytes for the same input. */
 
 import assert from 'node:assert';
 import { join } from 'node:path';

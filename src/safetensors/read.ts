@@ -1,6 +1,4 @@
-/**
- * Reading safetensors files by position: opening costs the header alone, each tensor is read when asked for.
- */
+/** Reading safetensors files by position: opening costs the header alone, each tensor is read when asked for. */
 
 import assert from 'node:assert';
 import { endianness } from 'node:os';
