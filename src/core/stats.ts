@@ -127,25 +127,18 @@ export function meanAt(values: ArrayLike<number>, indices: ArrayLike<number>): n
  */
 export function meanOverStrata(strata: ReadonlyArray<readonly number[]>, options: BootstrapOptions): Interval {
   const values = strata.flat();
-  assert.ok(
-    strata.every((s) => s.length > 0),
-    'meanOverStrata: a stratum is empty',
-  );
-  const statistic = (weights: Int32Array): number[] => {
-    let total = 0;
+  const sizes = strata.map(({ length }) => length);
+  assert.ok(!sizes.includes(0), 'meanOverStrata: a stratum is empty');
+  const statistic = (weights: Int32Array) => {
     let at = 0;
-    for (const { length } of strata) {
+    const means = sizes.map((size) => {
       let sum = 0;
-      for (let i = 0; i < length; i++, at++) sum += weights[at]! * values[at]!;
-      total += sum / length;
-    }
-    return [total / strata.length];
+      for (const end = at + size; at < end; at++) sum += weights[at]! * values[at]!;
+      return sum / size;
+    });
+    return [mean(means)];
   };
-  return bootstrapStrata(
-    strata.map((s) => s.length),
-    statistic,
-    options,
-  )[0]!;
+  return bootstrapStrata(sizes, statistic, options)[0]!;
 }
 
 /** How many examples change for the better, for the worse, and not at all, when the server answers. */
@@ -156,8 +149,10 @@ export interface GainCounts {
 }
 
 /**
- * Of n examples m are drawn without replacement, so the numbers of better and worse ones
- * among them follow the multivariate hypergeometric distribution. A fraction of a query is the next one with that chance.
+ * What is gained by changing a random few of many things, some for the better and some for the worse: the exact spread.
+ *
+ * Of n examples m are drawn without replacement, so the numbers of better and worse ones among them follow the multivariate
+ * hypergeometric distribution. A fraction of a query is the next one with that chance.
  *
  * @returns the quantiles (1 - level) / 2 and (1 + level) / 2 of the gain in answers, and its mean
  */

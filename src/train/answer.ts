@@ -45,9 +45,12 @@ interface Prediction {
 
 /** An answer on its way. */
 interface Draft {
+  number: number;
   ids: number[];
   promptLength: number;
   guess: number[];
+  /** coefficients of the adapters, none without any */
+  gate: ArrayLike<number>;
   answer: Answer;
 }
 
@@ -60,10 +63,12 @@ export async function answerPrompts(
 ): Promise<Answer[]> {
   const limit = model.config.maxPositionEmbeddings;
   const drafts = requests.map(
-    ({ prompt, guess }): Draft => ({
+    ({ prompt, guess }, number): Draft => ({
+      number,
       ids: Array.from(prompt),
       promptLength: prompt.length,
       guess: Array.from(guess ?? []).slice(0, Math.max(0, limit - prompt.length)),
+      gate: gateOf(lora, number),
       answer: { text: '', logprobs: [], ended: false },
     }),
   );
@@ -71,29 +76,24 @@ export async function answerPrompts(
   const isOpen = ({ ids, promptLength, answer }: Draft) =>
     !answer.ended && ids.length - promptLength < maxNewTokens && ids.length < limit;
   try {
-    let open = drafts.map((_, i) => i).filter((i) => isOpen(drafts[i]!));
+    let open = drafts.filter(isOpen);
     while (open.length > 0) {
-      open.sort((i, j) => readLength(drafts[i]!) - readLength(drafts[j]!) || i - j);
+      open.sort((a, b) => readLength(a) - readLength(b) || a.number - b.number);
       for (let at = 0; at < open.length; at += batchSize) {
-        const members = open.slice(at, at + batchSize);
-        const gates = members.map((i) => gateOf(lora, i));
-        const bind = (T: number) => lora && bindLora(lora, gates, T, slices);
-        const batch = members.map((i) => drafts[i]!);
-        const next = await predict(model, batch, bind);
+        const batch = open.slice(at, at + batchSize);
+        const gates = batch.map(({ gate }) => gate);
+        const next = await predict(model, batch, (T) => lora && bindLora(lora, gates, T, slices));
         for (const [m, draft] of batch.entries()) extend(draft, next[m]!, maxNewTokens, model, tokenizer);
         await eventLoopTurn();
         if (signal?.aborted) throw new CrayonError('interrupted', 'stopped while answering');
       }
-      open = open.filter((i) => isOpen(drafts[i]!));
+      open = open.filter(isOpen);
       onProgress?.(drafts.length - open.length, drafts.length);
     }
   } finally {
     tf.dispose(slices);
   }
-  for (const draft of drafts) {
-    if (!draft.answer.ended) draft.answer.text = textOf(draft, tokenizer);
-  }
-  return drafts.map((draft) => draft.answer);
+  return drafts.map(({ answer }) => answer);
 }
 
 const readLength = ({ ids, guess }: Draft) => ids.length + guess.length;
@@ -136,23 +136,14 @@ function extend(
     answer.logprobs.push(logprob);
     if (model.config.eosTokenIds.includes(id) || id === tokenizer.eosId) {
       answer.ended = true;
-      answer.text = textOf(draft, tokenizer);
       return;
     }
     ids.push(id);
-    const text = textOf(draft, tokenizer);
-    const line = text.indexOf('\n');
-    if (line >= 0) {
-      answer.ended = true;
-      answer.text = text.slice(0, line);
-      return;
-    }
-    if (guess[at] !== id) return;
+    const [line, rest] = tokenizer.decode(ids.slice(promptLength)).split('\n', 2);
+    answer.text = line!;
+    answer.ended = rest !== undefined;
+    if (answer.ended || guess[at] !== id) return;
   }
-}
-
-function textOf({ ids, promptLength }: Draft, tokenizer: Tokenizer): string {
-  return tokenizer.decode(ids.slice(promptLength));
 }
 
 /** The answer to one prompt, beyond a line break too. @param lora its first gate is used */
