@@ -15,7 +15,7 @@ export const CRAYON_VERSION = '0.1.0';
  */
 export function shippedPath(...parts: string[]): string {
   let root = dirname(fileURLToPath(import.meta.url));
-  // src/formats in a clone, dist/src/formats when built: the package's own package.json is the nearest one above.
+  // src/files in a clone, dist/src/files when built: the package's own package.json is the nearest one above.
   while (!existsSync(join(root, 'package.json')) && dirname(root) !== root) root = dirname(root);
   const path = join(root, ...parts);
   if (existsSync(path)) return path;

@@ -7,8 +7,7 @@
 
 import * as z from 'zod';
 import { CrayonError, type ErrorCode } from '../core/errors.js';
-import { abridge } from '../core/format.js';
-import { nearestName } from '../core/nearest-name.js';
+import { abridge, nearestName } from '../core/format.js';
 
 const MAX_SHOWN = 20;
 

@@ -11,7 +11,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import { generateGreedy } from '../model/generate.js';
 import type { LlamaModel, LoraBinding } from '../model/llama.js';
 import { padBatch } from './batches.js';
 import { type EvaluateOptions, type EvaluationLora, gateOf } from './evaluate.js';
@@ -72,7 +71,7 @@ export async function answerPrompts(
       answer: { text: '', logprobs: [], ended: false },
     }),
   );
-  const slices = lora === undefined ? [] : tf.tidy(() => factorSlices(lora.layout, tf.tensor1d(lora.parameters)));
+  const slices = slicesOf(lora);
   const isOpen = ({ ids, promptLength, answer }: Draft) =>
     !answer.ended && ids.length - promptLength < maxNewTokens && ids.length < limit;
   try {
@@ -94,6 +93,11 @@ export async function answerPrompts(
     tf.dispose(slices);
   }
   return drafts.map(({ answer }) => answer);
+}
+
+/** Disposed by the caller. */
+function slicesOf(lora: EvaluationLora | undefined): tf.Tensor2D[] {
+  return lora === undefined ? [] : tf.tidy(() => factorSlices(lora.layout, tf.tensor1d(lora.parameters)));
 }
 
 const readLength = ({ ids, guess }: Draft) => ids.length + guess.length;
@@ -154,13 +158,50 @@ export async function answerPrompt(
   { maxNewTokens = 24, lora }: { maxNewTokens?: number; lora?: EvaluationLora } = {},
 ): Promise<string> {
   const stopIds = model.config.eosTokenIds;
-  const ids = tokenizer.encode(prompt);
-  if (lora === undefined) return tokenizer.decode(await generateGreedy(model, ids, { maxNewTokens, stopIds }));
-  const slices = tf.tidy(() => factorSlices(lora.layout, tf.tensor1d(lora.parameters)));
+  const slices = slicesOf(lora);
+  const bind = lora && ((T: number) => bindLora(lora, [lora.gates[0]!], T, slices));
   try {
-    const bind = (T: number) => bindLora(lora, [lora.gates[0]!], T, slices);
-    return tokenizer.decode(await generateGreedy(model, ids, { maxNewTokens, stopIds, lora: bind }));
+    const ids = await generateGreedy(model, tokenizer.encode(prompt), { maxNewTokens, stopIds, lora: bind });
+    return tokenizer.decode(ids);
   } finally {
     tf.dispose(slices);
   }
+}
+
+export interface GenerateOptions {
+  /** tokens to add at most */
+  maxNewTokens: number;
+  /** ids that end the text; not returned */
+  stopIds?: readonly number[];
+  /** binds a LoRA for a text of T tokens; the caller's factors outlive the call, the gate does not */
+  lora?: ((T: number) => LoraBinding) | undefined;
+}
+
+/**
+ * The most probable continuation of the ids, one token at a time and without a cache: every step reads the whole text again.
+ * For demonstrations and tests on small models; serving is the llama.cpp engine's work.
+ *
+ * @returns the new ids alone
+ */
+export async function generateGreedy(
+  model: LlamaModel,
+  prompt: ArrayLike<number>,
+  { maxNewTokens, stopIds = [], lora }: GenerateOptions,
+): Promise<number[]> {
+  const ids = Array.from(prompt);
+  const context = model.config.maxPositionEmbeddings;
+  while (ids.length - prompt.length < maxNewTokens && ids.length < context) {
+    const best = tf.tidy(() => {
+      // Padded on the right to few different lengths: the mask and the rotary tables are kept per length.
+      const T = Math.min(context, Math.ceil(ids.length / 16) * 16);
+      const padded = Int32Array.from({ length: T }, (_, i) => ids[i] ?? 0);
+      const hidden = model.forward(tf.tensor2d(padded, [1, T], 'int32'), { lora: lora?.(T) });
+      return tf.argMax(model.logits(tf.slice(hidden, [ids.length - 1, 0], [1, -1])), 1);
+    });
+    const id = (await best.data())[0]!;
+    best.dispose();
+    if (stopIds.includes(id)) break;
+    ids.push(id);
+  }
+  return ids.slice(prompt.length);
 }

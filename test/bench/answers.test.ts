@@ -9,11 +9,10 @@ import type { Example } from '../../src/data/dataset.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { generateGreedy } from '../../src/model/generate.js';
 import { LlamaModel } from '../../src/model/llama.js';
 import type { Pool } from '../../src/pool/pool.js';
 import { loadAdapterLora } from '../../src/train/adapter-lora.js';
-import { answerPrompts } from '../../src/train/answer.js';
+import { answerPrompts, generateGreedy } from '../../src/train/answer.js';
 import { scoreCompletions } from '../../src/train/evaluate.js';
 import { fixture } from '../helpers/fixtures.js';
 

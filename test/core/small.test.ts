@@ -1,16 +1,7 @@
-/** The small pure modules of core: statistics, the gate, text of numbers, exit codes. */
+/** The small pure modules of core: statistics, the gate, exit codes. */
 
 import { describe, expect, it } from 'vitest';
 import { CrayonError, EXIT } from '../../src/core/errors.js';
-import {
-  bar,
-  ellipsis,
-  ellipsisFront,
-  formatBytes,
-  formatCount,
-  formatDuration,
-  formatRate,
-} from '../../src/core/format.js';
 import { gate } from '../../src/core/gate.js';
 import { quantile, standardError } from '../../src/core/stats.js';
 
@@ -37,28 +28,6 @@ describe('statistics', () => {
 
   it('has the standard error of a sample', () => {
     expect(standardError([1, 2, 3, 4])).toBeCloseTo(0.6454972, 6); // scipy.stats.sem
-  });
-});
-
-describe('text of numbers', () => {
-  it.each([
-    [formatBytes(999), '999 B'],
-    [formatBytes(1536), '1.5 kB'],
-    [formatBytes(281_000_000), '281 MB'],
-    [formatDuration(830), '830 ms'],
-    [formatDuration(9_500), '9.5 s'],
-    [formatDuration(61_500), '1 min 2 s'],
-    [formatDuration(3_700_000), '1 h 1 min'],
-    [formatCount(1234567), '1,234,567'],
-    [formatRate(1234.5), '1,230'],
-    [formatRate(0.12345), '0.123'],
-    [bar(0.5, 4), '██░░'],
-    [bar(-1, 4), '░░░░'],
-    [ellipsis('two\n lines', 20), 'two lines'],
-    [ellipsis('abcdefgh', 4), 'abc…'],
-    [ellipsisFront('abcdefgh', 4), '…fgh'],
-  ])('%s is %s', (text, expected) => {
-    expect(text).toBe(expected);
   });
 });
 

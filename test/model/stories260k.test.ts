@@ -7,8 +7,8 @@ import { convertLlama2c } from '../../scripts/convert-llama2c.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { generateGreedy } from '../../src/model/generate.js';
 import { LlamaModel } from '../../src/model/llama.js';
+import { generateGreedy } from '../../src/train/answer.js';
 import { temporaryDir } from '../helpers/files.js';
 import { hasShared, shared } from '../helpers/fixtures.js';
 

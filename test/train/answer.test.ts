@@ -1,7 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import { generateGreedy } from '../../src/model/generate.js';
-import { answerPrompts } from '../../src/train/answer.js';
+import { answerPrompts, generateGreedy } from '../../src/train/answer.js';
 import { sequences, toyModel } from './toy.js';
 
 const toy = toyModel();

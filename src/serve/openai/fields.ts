@@ -3,7 +3,7 @@
  * no parameter is silently ignored. `null` is as good as absent, as in OpenAI's API.
  */
 
-import { nearestName } from '../../core/nearest-name.js';
+import { nearestName } from '../../core/format.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { badField } from '../http/error.js';
 
