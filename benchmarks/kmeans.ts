@@ -22,7 +22,7 @@ import Table from 'cli-table3';
 import { createRandom } from '../src/core/random.js';
 import { chooseBackend, releaseBackend } from '../src/model/backend.js';
 import type { BackendName } from '../src/model/names.js';
-import { sphericalKMeans } from '../src/pool/cluster/kmeans.js';
+import { sphericalKMeans } from '../src/pool/cluster.js';
 import { densePoints } from '../src/pool/points.js';
 
 const { values: options } = parseArgs({

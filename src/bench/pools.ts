@@ -5,7 +5,7 @@
 
 import { join } from 'node:path';
 import { buildPool } from '../pool/build.js';
-import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions } from '../pool/options.js';
+import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions } from '../pool/inputs.js';
 import { isPoolDirectory } from '../pool/pool.js';
 import { findBenchPath } from './paths.js';
 import { nameOfSettings } from './run-directory.js';

@@ -4,9 +4,9 @@
  */
 
 import * as z from 'zod';
-import { EXAMPLE_LIMITS } from '../blend/estimate.js';
+import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { filled, notNegative, positive, text, whole } from '../files/schema.js';
-import { TRAINING_MODES } from '../pool/options.js';
+import { TRAINING_MODES } from '../pool/inputs.js';
 import { DEVICES_SCHEMA, LIVE_SCHEMA, LOAD_SCHEMA } from './live/settings.js';
 import { USER_KINDS } from './types.js';
 

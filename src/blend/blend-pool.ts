@@ -12,15 +12,19 @@ import { plainExample, whyInvalid } from '../data/example.js';
 import { sha256 } from '../files/digest.js';
 import { isModelDirectory } from '../hf/model.js';
 import { leadingBos } from '../hf/tokenizer.js';
-import type { CombineKind } from '../lora/combine.js';
 import { openEmbeddingBase } from '../pool/embed/base.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import { openPool, type Pool } from '../pool/pool.js';
 import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
-import { type BlendResult, blendAdapters } from './blend.js';
-import type { Estimator } from './coefficients.js';
-import { type BlendEstimate, EXAMPLE_LIMITS, estimateBlend } from './estimate.js';
+import { type BlendOptions, type BlendResult, blendAdapters } from './blend.js';
+import {
+  type BlendEstimate,
+  type EstimateOptions,
+  type Estimator,
+  EXAMPLE_LIMITS,
+  estimateBlend,
+} from './coefficients.js';
 
 /** How errors name examples that come from no file. */
 const GIVEN = 'examples';
@@ -30,7 +34,9 @@ export interface ShownExample {
   completion: string;
 }
 
-export interface BlendPoolOptions {
+export interface BlendPoolOptions
+  extends Pick<BlendOptions, 'out' | 'combine' | 'rank' | 'dtype' | 'force' | 'threads' | 'onProgress'>,
+    Partial<EstimateOptions> {
   pool: string;
   /** a JSONL, JSON, CSV or YAML file, or the examples themselves; not needed for `uniform` and `given` */
   examples?: string | readonly ShownExample[] | undefined;
@@ -38,20 +44,9 @@ export interface BlendPoolOptions {
   split?: string | undefined;
   /** the base model's directory or GGUF file, where it is not where the pool's manifest says */
   model?: string | undefined;
-  out: string;
+  /** `tau` is the pool's own when absent */
   estimator: Estimator;
-  /** the pool's own temperature when absent */
-  tau?: number | undefined;
-  topK?: number | undefined;
-  /** for estimator `given` */
-  coefficients?: readonly number[] | undefined;
-  combine: CombineKind;
-  rank?: number | undefined;
-  dtype: 'F32' | 'F16' | 'BF16';
   long: LongPolicy;
-  force: boolean;
-  threads?: number | undefined;
-  onProgress?: ((done: number, total: number, module: string) => void) | undefined;
   /** for the embedding kinds that need a forward pass: the tensor back end, or a model that is open already */
   forward?: ForwardPass | undefined;
 }
@@ -68,7 +63,7 @@ export interface BlendPoolResult extends BlendEstimate {
  *
  * @example
  * await blendPool({ pool: 'pool', examples: 'mine.jsonl', out: 'my-adapter', estimator: 'similarity', combine: 'cat',
- *   dtype: 'F32', long: 'error', force: false });
+ *   long: 'error' });
  */
 export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolResult> {
   const started = performance.now();
@@ -78,19 +73,15 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   const rows = options.examples === undefined ? null : await embedExamples(options, options.examples, pool);
   const embedMs = performance.now() - started;
 
-  const { estimator, tau, topK } = options;
-  const estimate = estimateBlend(pool, estimator, rows, { tau, topK, coefficients: options.coefficients });
+  const { estimator, tau } = options;
+  const estimate = estimateBlend(pool, estimator, rows, options);
 
   const adapters = manifest.adapters.map((_, n) => pool.openAdapter(n));
   try {
-    const { combine, rank, dtype, out, force, threads, onProgress } = options;
     const blend = blendAdapters({
+      ...options,
       adapters,
       coefficients: estimate.coefficients,
-      combine,
-      dtype,
-      out,
-      force,
       baseModel: manifest.base.name,
       provenance: {
         pool: sha256(JSON.stringify(manifest)),
@@ -100,9 +91,6 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
         examples: estimate.examples,
         coverage: estimate.coverage?.verdict ?? null,
       },
-      rank,
-      threads,
-      onProgress,
     });
     return { ...estimate, blend, embedMs, totalMs: performance.now() - started };
   } finally {
@@ -132,20 +120,22 @@ async function embedExamples(
   const { source, tokenizer, maxLength, vocabSize } = openEmbeddingBase(options.model ?? findBase(pool));
   try {
     refuseOtherBase(pool, source);
-    const prepared = prepareExamples(examples, tokenizer, { maxLength, long, addEos: false, vocabSize });
-    const { length } = prepared.examples;
-    refuseCount(
-      `${where} has ${length} examples of at most ${maxLength} tokens, ${prepared.skipped} were skipped`,
-      length,
-    );
+    const { examples: prepared, skipped } = prepareExamples(examples, tokenizer, {
+      maxLength,
+      long,
+      addEos: false,
+      vocabSize,
+    });
+    const found = `${where} has ${prepared.length} examples of at most ${maxLength} tokens, ${skipped} were skipped`;
+    refuseCount(found, prepared.length);
     const space = poolSpace(pool);
-    const sequences = prepared.examples.map((e) => e.promptIds);
+    const sequences = prepared.map(({ promptIds }) => promptIds);
     const data = await embedInSpace(space, source, sequences, { ...forward, bosId: leadingBos(tokenizer) });
-    refuseEmpty(
-      data,
-      space.d,
-      prepared.examples.map((e) => e.id),
-    );
+    const empty = prepared.filter((_, i) => row(data, i, space.d).every((x) => x === 0)).map(({ id }) => id);
+    if (empty.length > 0) {
+      const problem = `no embedding for ${empty.join(', ')}: the prompt has no tokens of its own`;
+      throw new CrayonError('example-invalid', problem);
+    }
     return { data, n: sequences.length, d: space.d };
   } finally {
     source.close();
@@ -178,10 +168,4 @@ function findBase(pool: Pool): string {
   throw new CrayonError('file-not-found', `the pool's base model "${name}" is not there`, {
     hint: 'Name its directory or its GGUF file with --model: a few rows of it are read to embed the examples.',
   });
-}
-
-function refuseEmpty(data: Float32Array, d: number, ids: readonly string[]): void {
-  const empty = ids.filter((_, i) => row(data, i, d).every((x) => x === 0));
-  if (empty.length === 0) return;
-  throw new CrayonError('example-invalid', `no embedding for ${empty.join(', ')}: the prompt has no tokens of its own`);
 }

@@ -13,10 +13,9 @@ import type { CombineKind } from '../lora/combine.js';
 import { ADAPTER_WEIGHTS, loraTensorName, type PeftAdapter } from '../peft/read.js';
 import { writePeftAdapter } from '../peft/write.js';
 import { layOut } from '../safetensors/header.js';
-import { openSource } from './blend-source.js';
-import type { BlendSource } from './cat-source.js';
 import { HashThread } from './hash-thread.js';
 import { type BlendPlan, planBlend } from './plan.js';
+import { type BlendSource, openSource } from './sources.js';
 
 /** The file beside the adapter that says where it comes from. */
 export const BLEND_FILE = 'crayon.json';
@@ -79,7 +78,7 @@ export interface BlendResult {
  */
 export function blendAdapters(options: BlendOptions): BlendResult {
   const start = performance.now();
-  const { adapters, coefficients, combine, dtype = 'F32', out, baseModel, onProgress } = options;
+  const { adapters, coefficients, combine, dtype = 'F32', out, force, baseModel, onProgress } = options;
   const plan = planBlend(adapters, coefficients, combine, options.rank);
   const { modules, rank, targetModules, notices } = plan;
 
@@ -95,20 +94,18 @@ export function blendAdapters(options: BlendOptions): BlendResult {
       loraAlpha: rank,
       dtype,
       targetModules,
-      modules: modules.map(({ name, in: inputs, out: outputs }, index) => ({
-        name,
+      modules: modules.map((module, index) => ({
+        ...module,
         r: rank,
-        in: inputs,
-        out: outputs,
         a: () => hashed(opened.a(index), hash),
         b: () => {
           const b = hashed(opened.b(index), hash);
-          onProgress?.(index + 1, modules.length, name);
+          onProgress?.(index + 1, modules.length, module.name);
           return b;
         },
       })),
       extraFiles: { [BLEND_FILE]: provenanceJson(options, plan, dtype) },
-      force: options.force ?? false,
+      force,
     });
     const digest = hash?.digest() ?? sha256File(join(out, ADAPTER_WEIGHTS));
     const results = modules.map(({ name }, index) => {

@@ -4,9 +4,12 @@
  * Every estimator looks at the user's examples through their embeddings (n, d) and at the pool through its centroids (N, d).
  * Only N numbers come out, and they are all that ever needs to leave the device.
  */
+
 import { CrayonError } from '../core/errors.js';
 import { gate, type Rows, similaritiesTo } from '../core/gate.js';
 import { argmax, meanRows, norm, normalise, oneHot } from '../core/vector.js';
+import type { Pool } from '../pool/pool.js';
+import { type Coverage, checkCoverage } from './coverage.js';
 import { checkCoefficients } from './plan.js';
 
 /** The estimators, in the order of the documentation. */
@@ -107,4 +110,40 @@ export function keepLargest(coefficients: Float64Array, k: number): Float64Array
 
 function sum(x: Float64Array): number {
   return x.reduce((total, value) => total + value, 0);
+}
+
+/** How many examples a user shows. */
+export const EXAMPLE_LIMITS = { min: 3, max: 50 };
+
+export interface BlendEstimate {
+  coefficients: number[];
+  /** Cosine of the examples' mean with each centroid; null when no examples were given. */
+  similarities: number[] | null;
+  coverage: Coverage | null;
+  /** Number of examples that were embedded. */
+  examples: number;
+}
+
+/**
+ * What a user's examples say about a pool: in which shares its adapters are blended, and how well they cover the task.
+ *
+ * @param rows embeddings of the examples in the pool's space; null is enough for `uniform` and `given`
+ * @param options tau is the pool's own when absent
+ * @throws CrayonError what estimateCoefficients throws
+ */
+export function estimateBlend(
+  { manifest, centroids }: Pool,
+  estimator: Estimator,
+  rows: Rows | null,
+  options: Partial<EstimateOptions>,
+): BlendEstimate {
+  const space: Rows = { data: centroids, n: manifest.N, d: manifest.embedding.dim };
+  const tau = options.tau ?? manifest.tau;
+  const { coefficients, similarities } = estimateCoefficients(estimator, rows, space, { ...options, tau });
+  return {
+    coefficients: [...coefficients],
+    similarities: similarities === null ? null : [...similarities],
+    coverage: rows === null ? null : checkCoverage(rows, space, manifest.clusters),
+    examples: rows?.n ?? 0,
+  };
 }

@@ -7,9 +7,9 @@
  */
 import { CrayonError } from '../core/errors.js';
 import { type Rows, similaritiesTo } from '../core/gate.js';
-import { mean } from '../core/stats.js';
+import { mean, quantile } from '../core/stats.js';
 import { argmax, row } from '../core/vector.js';
-import { type PoolCluster, SIMILARITY_QUANTILES } from '../pool/manifest.js';
+import { type PoolCluster, SIMILARITY_QUANTILES } from '../pool/pool.js';
 
 /** Median percentile below which the pool does not cover the examples, and below which it is in doubt. */
 const NOT_COVERED_BELOW = 5;
@@ -57,7 +57,8 @@ export function checkCoverage(examples: Rows, centroids: Rows, clusters: readonl
     return { cluster, similarity: similarities[cluster]!, percentile: percentileOf(similarities[cluster]!, quantiles) };
   });
 
-  const percentile = median(placed.map((example) => example.percentile));
+  const percentiles = placed.map((example) => example.percentile).sort((a, b) => a - b);
+  const percentile = quantile(percentiles, 0.5);
   const strays = placed.filter((example) => example.percentile < SIMILARITY_QUANTILES[1]).length;
   const strayShare = strays / placed.length;
   const verdict = judge(percentile, strayShare);
@@ -84,17 +85,21 @@ function judge(percentile: number, strayShare: number): CoverageVerdict {
   return percentile < BORDERLINE_BELOW || strayShare > STRAY_SHARE ? 'borderline' : 'covered';
 }
 
+/** How each verdict's sentence begins, and what follows from it. */
+const WORDS: Record<CoverageVerdict, [opening: string, consequence: string]> = {
+  covered: ['The pool covers these examples', ''],
+  borderline: [
+    'The pool covers these examples only in part',
+    ' Expect less from the blend than on the pool’s own tasks.',
+  ],
+  'not-covered': [
+    'The pool does not cover these examples',
+    ' The blend may do no better than the base model: train a LoRA, or build a pool with such data.',
+  ],
+};
+
 function describe(verdict: CoverageVerdict, percentile: number, strays: number, count: number): string {
-  const opening = {
-    covered: 'The pool covers these examples',
-    borderline: 'The pool covers these examples only in part',
-    'not-covered': 'The pool does not cover these examples',
-  }[verdict];
-  const consequence = {
-    covered: '',
-    borderline: ' Expect less from the blend than on the pool’s own tasks.',
-    'not-covered': ' The blend may do no better than the base model: train a LoRA, or build a pool with such data.',
-  }[verdict];
+  const [opening, consequence] = WORDS[verdict];
   const place = `at percentile ${Math.round(percentile)} of the training examples’ similarity to their cluster (50 would be typical)`;
   return `${opening}: their median is ${place}, and ${strays} of ${count} are below the 5th.${consequence}`;
 }
@@ -105,10 +110,4 @@ function averageQuantiles(clusters: readonly ClusterSimilarity[]): number[] {
   return SIMILARITY_QUANTILES.map((_, i) =>
     clusters.reduce((sum, { size, similarity }) => sum + (size / total) * similarity.quantiles[i]!, 0),
   );
-}
-
-function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }

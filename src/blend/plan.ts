@@ -68,17 +68,17 @@ export function planBlend(
   if (rank !== undefined && !(Number.isSafeInteger(rank) && rank >= 1)) {
     throw new CrayonError('bad-option', `rank ${rank}, expected a whole number from 1`);
   }
-  const notices: string[] = [];
   const modules = collectModules(adapters, coefficients);
-  noteMissing(adapters, modules, coefficients, notices);
-  noteUnusual(adapters, coefficients, combine, notices);
-  return {
-    combine,
-    rank: chooseRank(modules, combine, rank, notices),
-    modules,
-    targetModules: targetModules(adapters, modules),
-    notices,
-  };
+  const chosen = chooseRank(modules, combine, rank);
+  const used = adapters.filter((_, n) => coefficients[n] !== 0);
+  const notices = [...missingModules(used, modules), ...unusual(used, combine)];
+  // A wide `cat` that was not asked for.
+  if (combine === 'cat' && rank === undefined && chosen > USUAL_MAX_RANK) {
+    notices.push(
+      `The blend has rank ${chosen}. vLLM usually takes at most ${USUAL_MAX_RANK}: for it, combine with svd and a rank.`,
+    );
+  }
+  return { combine, rank: chosen, modules, targetModules: targetModules(adapters, modules), notices };
 }
 
 /** The union of the adapters' modules, also of those with coefficient zero, so that the output's modules do not depend on it. */
@@ -100,25 +100,16 @@ function collectModules(adapters: readonly PeftAdapter[], coefficients: ArrayLik
     }
   }
   if (mismatches.length > 0) {
-    throw new CrayonError(
-      'adapter-mismatch',
-      `the adapters do not fit one base model: ${abridge(mismatches, NAMES_SHOWN)}`,
-      {
-        hint: 'Blend only adapters that were trained on the same base model.',
-      },
-    );
+    const problem = `the adapters do not fit one base model: ${abridge(mismatches, NAMES_SHOWN)}`;
+    const hint = 'Blend only adapters that were trained on the same base model.';
+    throw new CrayonError('adapter-mismatch', problem, { hint });
   }
   // the file is ordered by the bytes of whole tensor names
   const key = ({ name }: PlannedModule): Buffer => Buffer.from(loraTensorName(name, 'A'), 'utf8');
   return [...byName.values()].sort((x, y) => Buffer.compare(key(x), key(y)));
 }
 
-function chooseRank(
-  modules: readonly PlannedModule[],
-  combine: CombineKind,
-  wanted: number | undefined,
-  notices: string[],
-): number {
+function chooseRank(modules: readonly PlannedModule[], combine: CombineKind, wanted: number | undefined): number {
   const ranks = modules.flatMap(({ parts }) => parts.map(({ module }) => module.r));
   const largest = Math.max(1, ...ranks);
   if (combine === 'svd') return wanted ?? largest;
@@ -137,11 +128,6 @@ function chooseRank(
 
   const sum = Math.max(1, ...modules.map(({ parts }) => parts.reduce((total, { module }) => total + module.r, 0)));
   refuseAbove(sum, wanted, 'cat adds up the ranks of all adapters');
-  if (wanted === undefined && sum > USUAL_MAX_RANK) {
-    notices.push(
-      `The blend has rank ${sum}. vLLM usually takes at most ${USUAL_MAX_RANK}: for it, combine with svd and a rank.`,
-    );
-  }
   return sum;
 }
 
@@ -152,30 +138,19 @@ function refuseAbove(needed: number, wanted: number | undefined, why: string): v
   });
 }
 
-function noteMissing(
-  adapters: readonly PeftAdapter[],
-  modules: readonly PlannedModule[],
-  coefficients: ArrayLike<number>,
-  notices: string[],
-): void {
-  for (const [n, adapter] of adapters.entries()) {
-    if (coefficients[n] === 0) continue;
-    const own = new Set(adapter.modules.map(({ name }) => name));
-    const missing = modules.map(({ name }) => name).filter((name) => !own.has(name));
-    if (missing.length === 0) continue;
-    notices.push(
-      `${adapter.dir} has no LoRA on ${abridge(missing, NAMES_SHOWN, ', ')}: it counts as zero there (${missing.length} of ${modules.length} modules).`,
-    );
-  }
+function missingModules(used: readonly PeftAdapter[], modules: readonly PlannedModule[]): string[] {
+  return used.flatMap((adapter) => {
+    const present = new Set(adapter.modules.map(({ name }) => name));
+    const missing = modules.map(({ name }) => name).filter((name) => !present.has(name));
+    if (missing.length === 0) return [];
+    const names = abridge(missing, NAMES_SHOWN, ', ');
+    const share = `${missing.length} of ${modules.length} modules`;
+    return [`${adapter.dir} has no LoRA on ${names}: it counts as zero there (${share}).`];
+  });
 }
 
-function noteUnusual(
-  adapters: readonly PeftAdapter[],
-  coefficients: ArrayLike<number>,
-  combine: CombineKind,
-  notices: string[],
-): void {
-  const used = adapters.filter((_, n) => coefficients[n] !== 0);
+function unusual(used: readonly PeftAdapter[], combine: CombineKind): string[] {
+  const notices: string[] = [];
   if (used.length === 0) notices.push('All coefficients are zero: the blend leaves the base model as it is.');
   if (combine === 'linear') {
     notices.push(
@@ -187,6 +162,7 @@ function noteUnusual(
       'The base model stores weights as (in, out) (fan_in_fan_out): PEFT sets that by itself when it loads the blend.',
     );
   }
+  return notices;
 }
 
 /**

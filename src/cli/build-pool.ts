@@ -4,7 +4,7 @@ import { Command, Option } from 'commander';
 import { MODEL_TYPES } from '../hf/families.js';
 import { type BackendName, PROJECTIONS, type Projection } from '../model/names.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
-import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/options.js';
+import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/inputs.js';
 import type { LongPolicy } from '../pool/prepare.js';
 import { backendOption, collect, decimal, wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';

@@ -4,8 +4,7 @@ import { ellipsisFront, formatBytes, formatCount, formatDuration } from '../core
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import type { BackendName } from '../model/names.js';
 import { type BuildResult, buildPool } from '../pool/build.js';
-import type { BuildPoolOptions } from '../pool/options.js';
-import { planBuild } from '../pool/plan.js';
+import { type BuildPoolOptions, planBuild } from '../pool/inputs.js';
 import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 

@@ -18,7 +18,7 @@ import { LlamaModel } from '../model/llama.js';
 import type { BackendName } from '../model/names.js';
 import { buildPool } from '../pool/build.js';
 import { poolGates } from '../pool/gate.js';
-import { BUILD_DEFAULTS } from '../pool/options.js';
+import { BUILD_DEFAULTS } from '../pool/inputs.js';
 import { isPoolDirectory } from '../pool/pool.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import { answerPrompt } from '../train/answer.js';

@@ -10,11 +10,14 @@
 import { basename, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
-import { type LoraModule, openPeftAdapter } from '../peft/read.js';
-import { type AdapterBase, readAdapterBase } from './adapter-base.js';
-import { ggufModuleName, permutedHeads, permuteRows } from './names.js';
+import type { GgufArchitecture } from '../hf/families/family.js';
+import { findArchitecture, GGUF_ARCHITECTURES, ggufArchitecture } from '../hf/families.js';
+import { expectedShapes, HfModel } from '../hf/model.js';
+import { type LoraModule, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
+import { type GgufValue, ggufCount, ggufUnsupported } from './format.js';
+import { type AttentionShape, ggufModuleName, ggufSizes, inGgufOrder } from './names.js';
 import type { GgufWriteType } from './quantise.js';
-import type { GgufValue } from './types.js';
+import { GgufFile, isGgufPath } from './read.js';
 import { type GgufTensorToWrite, writeGguf } from './write.js';
 
 export interface WriteAdapterOptions {
@@ -31,15 +34,11 @@ export interface ExportAdapterOptions extends WriteAdapterOptions {
   base: string;
 }
 
-/** What is written: an adapter read from its directory, or a blend that is computed as it is asked for. */
-export interface AdapterSource {
-  /** Where it comes from, for errors; the file's `general.name` is the last part of it. */
-  readonly dir: string;
-  readonly modules: readonly LoraModule[];
-  /** (r, in) and (out, r); asked for once for each module in order, A before B, and used before the next is asked for. */
-  readA(module: LoraModule): Float32Array;
-  readB(module: LoraModule): Float32Array;
-}
+/**
+ * What is written: an adapter read from its directory, or a blend that is computed as it is asked for. The last part of `dir`
+ * becomes `general.name`; factors are asked for once for each module in order, A before B, and used before the next one.
+ */
+export type AdapterSource = Pick<PeftAdapter, 'dir' | 'modules' | 'readA' | 'readB'>;
 
 export interface ExportedAdapter {
   bytes: number;
@@ -49,15 +48,6 @@ export interface ExportedAdapter {
   /** modules whose B was rescaled, because one alpha could not be right for all */
   rescaled: number;
   architecture: string;
-}
-
-/** An adapted module under llama.cpp's name. */
-interface Placed {
-  module: LoraModule;
-  /** e.g. `blk.0.attn_q.weight` */
-  name: string;
-  /** B is multiplied by this */
-  factor: number;
 }
 
 /**
@@ -87,7 +77,6 @@ export function writeAdapterGguf(
 ): ExportedAdapter {
   const names = placeModules(adapter, base);
   const { alpha, factors } = chooseAlpha(adapter.modules);
-  const placed = adapter.modules.map((module, i): Placed => ({ module, name: names[i]!, factor: factors[i]! }));
   const metadata = new Map<string, GgufValue>([
     ['general.architecture', { type: 'string', value: base.architecture.name }],
     ['general.type', { type: 'string', value: 'adapter' }],
@@ -95,10 +84,18 @@ export function writeAdapterGguf(
     ['adapter.type', { type: 'string', value: 'lora' }],
     ['adapter.lora.alpha', { type: 'float32', value: alpha }],
   ]);
-  const tensors = placed.flatMap((one) => loraTensors(adapter, base, one, type));
+  const tensors = adapter.modules.flatMap((module, i): GgufTensorToWrite[] => {
+    const name = names[i]!;
+    // The rows of B are the rows of the weight.
+    const b = () => inGgufOrder(base.architecture, name, base, scaled(adapter.readB(module), factors[i]!));
+    return [
+      { name: `${name}.lora_a`, shape: [module.r, module.in], type, data: () => adapter.readA(module) },
+      { name: `${name}.lora_b`, shape: [module.out, module.r], type, data: b },
+    ];
+  });
   const { bytes } = writeGguf(out, metadata, tensors, { force });
   const rescaled = factors.filter((factor) => factor !== 1).length;
-  return { bytes, modules: placed.length, alpha, rescaled, architecture: base.architecture.name };
+  return { bytes, modules: names.length, alpha, rescaled, architecture: base.architecture.name };
 }
 
 /** llama.cpp's name of each module's weight. */
@@ -106,13 +103,9 @@ function placeModules({ dir, modules }: AdapterSource, base: AdapterBase): strin
   const bad: string[] = [];
   const names = modules.map((module) => {
     if (module.name === 'lm_head' && base.isTied) {
-      throw new CrayonError(
-        'adapter-unsupported',
-        `${dir}: adapts lm_head, which is the embedding table of ${base.path}`,
-        {
-          hint: 'llama.cpp would change the embeddings too. Train the adapter without lm_head.',
-        },
-      );
+      const problem = `${dir}: adapts lm_head, which is the embedding table of ${base.path}`;
+      const hint = 'llama.cpp would change the embeddings too. Train the adapter without lm_head.';
+      throw new CrayonError('adapter-unsupported', problem, { hint });
     }
     const name = `${ggufModuleName(module.name)}.weight`;
     const shape = base.shapes.get(name);
@@ -140,21 +133,61 @@ export function chooseAlpha(modules: readonly Pick<LoraModule, 'r' | 'scale'>[])
   return { alpha, factors: wanted.map((one) => (Math.abs(one - first) <= 1e-9 * Math.abs(first) ? 1 : one / alpha)) };
 }
 
-function loraTensors(
-  adapter: AdapterSource,
-  base: AdapterBase,
-  { module, name, factor }: Placed,
-  type: GgufWriteType,
-): GgufTensorToWrite[] {
-  const readB = (): Float32Array => {
-    const b = adapter.readB(module);
-    if (factor !== 1) for (let i = 0; i < b.length; i++) b[i]! *= factor;
-    // The rows of B are the rows of the weight, which llama.cpp keeps in another order.
-    const heads = permutedHeads(base.architecture, name, base);
-    return heads === 0 ? b : permuteRows(b, heads, base.headDim);
+function scaled(b: Float32Array, factor: number): Float32Array {
+  if (factor !== 1) for (let i = 0; i < b.length; i++) b[i]! *= factor;
+  return b;
+}
+
+/** What an adapter's export must know about its base model, from a Hugging Face directory or from a GGUF file. */
+
+export interface AdapterBase extends AttentionShape {
+  path: string;
+  architecture: GgufArchitecture;
+  /** The output matrix is the embedding table. */
+  isTied: boolean;
+  /** Shape (out, in) of a weight by llama.cpp's name. */
+  shapes: ReadonlyMap<string, readonly number[]>;
+}
+
+/**
+ * Reads headers only.
+ *
+ * @throws CrayonError what opening the model or the file throws; `gguf-unsupported` for another architecture
+ */
+export function readAdapterBase(path: string): AdapterBase {
+  return isGgufPath(path) ? fromGguf(path) : fromDirectory(path);
+}
+
+function fromDirectory(path: string): AdapterBase {
+  const model = HfModel.open(path);
+  model.close();
+  const { config } = model;
+  const shapes = new Map<string, readonly number[]>();
+  for (const [name, shape] of expectedShapes(config)) {
+    if (name.endsWith('.weight')) shapes.set(`${ggufModuleName(name.slice(0, -'.weight'.length))!}.weight`, shape);
+  }
+  const { numHeads, numKvHeads, headDim, tieWordEmbeddings: isTied } = config;
+  return { path, architecture: ggufArchitecture(config.modelType), numHeads, numKvHeads, headDim, isTied, shapes };
+}
+
+function fromGguf(path: string): AdapterBase {
+  const file = GgufFile.open(path);
+  file.close();
+  const { architecture: name } = file;
+  const architecture = findArchitecture(name);
+  const isAdapter = file.metadata.get('general.type')?.value === 'adapter';
+  if (isAdapter || architecture === undefined) {
+    const found = isAdapter ? 'an adapter' : `architecture ${name}`;
+    throw ggufUnsupported(path, `${found}, expected a base model of ${GGUF_ARCHITECTURES.join(', ')}`);
+  }
+  const { numHeads, headDim } = ggufSizes(file);
+  return {
+    path,
+    architecture,
+    numHeads,
+    numKvHeads: ggufCount(file, `${name}.attention.head_count_kv`) ?? numHeads,
+    headDim,
+    isTied: !file.tensors.has('output.weight'),
+    shapes: new Map([...file.tensors].map(([name, { shape }]) => [name, shape])),
   };
-  return [
-    { name: `${name}.lora_a`, shape: [module.r, module.in], type, data: () => adapter.readA(module) },
-    { name: `${name}.lora_b`, shape: [module.out, module.r], type, data: readB },
-  ];
 }

@@ -11,11 +11,10 @@ import { ensureDirectory } from '../files/atomic.js';
 import { sha256File } from '../files/digest.js';
 import { exists, touch } from '../files/io.js';
 import { HfModel } from '../hf/model.js';
-import { readTokenizerFiles } from '../hf/tokenizer-files.js';
+import { readTokenizerFiles } from '../hf/tokenizer.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
 import { ADAPTER_WEIGHTS } from '../peft/read.js';
-import { exportAdapterGguf } from './adapter.js';
-import { type AdapterBase, readAdapterBase } from './adapter-base.js';
+import { type AdapterBase, exportAdapterGguf, readAdapterBase } from './adapter.js';
 import { exportModelGguf } from './model.js';
 import type { GgufWriteType } from './quantise.js';
 
@@ -68,20 +67,15 @@ export function cachedAdapterGguf(
 }
 
 function made(out: string, cacheDir: string, make: () => unknown): string {
-  if (exists(out)) {
-    markUsed(out);
+  if (!exists(out)) {
+    ensureDirectory(cacheDir);
+    make();
     return out;
   }
-  ensureDirectory(cacheDir);
-  make();
-  return out;
-}
-
-/** The modification time says when a file was last of use, for whoever clears the cache by age. */
-function markUsed(path: string): void {
   try {
-    touch(path);
+    touch(out); // the modification time says when a file was last of use, for whoever clears the cache by age
   } catch {} // another user's file, or a read-only cache
+  return out;
 }
 
 function modelId(dir: string): string {

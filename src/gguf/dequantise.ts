@@ -6,8 +6,7 @@
  */
 
 import { bfloat16ToFloat32, float16ToFloat32, float16Value } from '../safetensors/half-floats.js';
-import { dequantiseQ4K, dequantiseQ5K, dequantiseQ6K } from './k-quants.js';
-import { GGML_TYPES, type GgmlType } from './types.js';
+import { GGML_TYPES, type GgmlType } from './format.js';
 
 /** `bytes` holds `target.length` elements, a whole number of blocks. */
 type Dequantise = (bytes: Uint8Array, target: Float32Array) => void;
@@ -17,12 +16,12 @@ const DECODERS: Record<GgmlType, Dequantise> = {
   F16: (bytes, target) => float16ToFloat32(words(bytes), target),
   BF16: (bytes, target) => bfloat16ToFloat32(words(bytes), target),
   Q8_0: dequantiseQ80,
-  Q4_0: (bytes, target) => dequantise4Bit(bytes, target, false),
-  Q4_1: (bytes, target) => dequantise4Bit(bytes, target, true),
-  Q5_0: (bytes, target) => dequantise5Bit(bytes, target, false),
-  Q5_1: (bytes, target) => dequantise5Bit(bytes, target, true),
-  Q4_K: dequantiseQ4K,
-  Q5_K: dequantiseQ5K,
+  Q4_0: (bytes, target) => dequantiseNibbles(bytes, target, false, false),
+  Q4_1: (bytes, target) => dequantiseNibbles(bytes, target, true, false),
+  Q5_0: (bytes, target) => dequantiseNibbles(bytes, target, false, true),
+  Q5_1: (bytes, target) => dequantiseNibbles(bytes, target, true, true),
+  Q4_K: (bytes, target) => dequantiseNibblesK(bytes, target, false),
+  Q5_K: (bytes, target) => dequantiseNibblesK(bytes, target, true),
   Q6_K: dequantiseQ6K,
 };
 
@@ -56,32 +55,102 @@ function dequantiseQ80(bytes: Uint8Array, target: Float32Array): void {
   }
 }
 
-/** A block: float16 scale, with `hasMin` also a float16 minimum, 16 bytes of two nibbles (elements j and j + 16). */
-function dequantise4Bit(bytes: Uint8Array, target: Float32Array, hasMin: boolean): void {
+/**
+ * A block: float16 scale, with `hasMin` also a float16 minimum, with `hasFifth` 32 bits of each element's fifth bit, and 16
+ * bytes of two nibbles (elements j and j + 16).
+ */
+function dequantiseNibbles(bytes: Uint8Array, target: Float32Array, hasMin: boolean, hasFifth: boolean): void {
   const head = hasMin ? 4 : 2;
-  for (let at = 0, out = 0; out < target.length; at += head + 16, out += 32) {
+  const nibbles = hasFifth ? head + 4 : head;
+  const zero = hasFifth ? -16 : -8;
+  for (let at = 0, out = 0; out < target.length; at += nibbles + 16, out += 32) {
     const d = float16Value(bytes[at]! | (bytes[at + 1]! << 8));
-    const m = hasMin ? float16Value(bytes[at + 2]! | (bytes[at + 3]! << 8)) : -8 * d;
-    for (let j = 0; j < 16; j++) {
-      const q = bytes[at + head + j]!;
-      target[out + j] = d * (q & 15) + m;
-      target[out + j + 16] = d * (q >> 4) + m;
-    }
-  }
-}
-
-/** As four bits, and 32 bits with the fifth bit of each element before the nibbles. */
-function dequantise5Bit(bytes: Uint8Array, target: Float32Array, hasMin: boolean): void {
-  const head = hasMin ? 4 : 2;
-  for (let at = 0, out = 0; out < target.length; at += head + 20, out += 32) {
-    const d = float16Value(bytes[at]! | (bytes[at + 1]! << 8));
-    const m = hasMin ? float16Value(bytes[at + 2]! | (bytes[at + 3]! << 8)) : -16 * d;
+    const m = hasMin ? float16Value(bytes[at + 2]! | (bytes[at + 3]! << 8)) : zero * d;
     const bits = at + head;
-    const high = bytes[bits]! | (bytes[bits + 1]! << 8) | (bytes[bits + 2]! << 16) | (bytes[bits + 3]! << 24);
+    const high = hasFifth
+      ? bytes[bits]! | (bytes[bits + 1]! << 8) | (bytes[bits + 2]! << 16) | (bytes[bits + 3]! << 24)
+      : 0;
     for (let j = 0; j < 16; j++) {
-      const q = bytes[bits + 4 + j]!;
+      const q = bytes[at + nibbles + j]!;
       target[out + j] = d * ((q & 15) | (((high >>> j) & 1) << 4)) + m;
       target[out + j + 16] = d * ((q >> 4) | (((high >>> (j + 16)) & 1) << 4)) + m;
     }
   }
+}
+
+/**
+ * ggml's K-quants (ggml-quants.c, ggml-common.h): super-blocks of 256 elements. Q4_K and Q5_K hold eight groups of 32 with
+ * a 6-bit scale and a 6-bit minimum each, under one float16 scale and one float16 minimum; Q6_K holds sixteen groups of 16
+ * with an int8 scale each, under one float16 scale.
+ */
+
+const GROUPS = 8;
+/** Scale and minimum of each group of the super-block being read. */
+const scales = new Float64Array(GROUPS);
+const minima = new Float64Array(GROUPS);
+
+/** Unpacks d (float16), dmin (float16) and the 12 bytes of 6-bit pairs at `at` into `scales` and `minima`. */
+function readScales(bytes: Uint8Array, at: number): void {
+  const d = float16Value(bytes[at]! | (bytes[at + 1]! << 8));
+  const dmin = float16Value(bytes[at + 2]! | (bytes[at + 3]! << 8));
+  const packed = at + 4;
+  for (let j = 0; j < 4; j++) {
+    const [a, b, c] = [bytes[packed + j]!, bytes[packed + 4 + j]!, bytes[packed + 8 + j]!];
+    // Groups 0 to 3 lie in the lower 6 bits; groups 4 to 7 in nibbles, with their upper bits above those of 0 to 3.
+    scales[j] = d * (a & 63);
+    minima[j] = dmin * (b & 63);
+    scales[j + 4] = d * ((c & 15) | ((a >> 6) << 4));
+    minima[j + 4] = dmin * ((c >> 4) | ((b >> 6) << 4));
+  }
+}
+
+/**
+ * A super-block: d, dmin, 12 bytes of scales, with `hasFifth` 32 bytes of fifth bits (bit g of byte l belongs to element l of
+ * group g), 128 bytes of nibbles: 32 bytes for each pair of groups.
+ */
+function dequantiseNibblesK(bytes: Uint8Array, target: Float32Array, hasFifth: boolean): void {
+  const nibbles = hasFifth ? 48 : 16;
+  for (let at = 0, out = 0; out < target.length; at += nibbles + 128, out += 256) {
+    readScales(bytes, at);
+    const high = at + 16;
+    for (let pair = 0; pair < 4; pair++) {
+      const [d1, m1, d2, m2] = [scales[2 * pair]!, minima[2 * pair]!, scales[2 * pair + 1]!, minima[2 * pair + 1]!];
+      const from = at + nibbles + pair * 32;
+      const to = out + pair * 64;
+      for (let l = 0; l < 32; l++) {
+        const q = bytes[from + l]!;
+        const fifth = hasFifth ? bytes[high + l]! >> (2 * pair) : 0;
+        target[to + l] = d1 * ((q & 15) | ((fifth & 1) << 4)) - m1;
+        target[to + 32 + l] = d2 * ((q >> 4) | ((fifth & 2) << 3)) - m2;
+      }
+    }
+  }
+}
+
+/**
+ * A super-block: 128 bytes of lower nibbles, 64 bytes of upper bit pairs, 16 int8 scales, d. Each half of 128 elements takes
+ * 64 bytes of nibbles and 32 of bit pairs; bit pair p of byte l belongs to element 32 p + l of the half.
+ */
+function dequantiseQ6K(bytes: Uint8Array, target: Float32Array): void {
+  for (let at = 0, out = 0; out < target.length; at += 210, out += 256) {
+    const d = float16Value(bytes[at + 208]! | (bytes[at + 209]! << 8));
+    for (let half = 0; half < 2; half++) {
+      const low = at + half * 64;
+      const high = at + 128 + half * 32;
+      const scale = at + 192 + half * 8;
+      const to = out + half * 128;
+      for (let l = 0; l < 32; l++) {
+        const [a, b, h] = [bytes[low + l]!, bytes[low + 32 + l]!, bytes[high + l]!];
+        const group = scale + (l >> 4);
+        target[to + l] = d * int8(bytes[group]!) * (((a & 15) | ((h & 3) << 4)) - 32);
+        target[to + 32 + l] = d * int8(bytes[group + 2]!) * (((b & 15) | (((h >> 2) & 3) << 4)) - 32);
+        target[to + 64 + l] = d * int8(bytes[group + 4]!) * (((a >> 4) | (((h >> 4) & 3) << 4)) - 32);
+        target[to + 96 + l] = d * int8(bytes[group + 6]!) * (((b >> 4) | ((h >> 6) << 4)) - 32);
+      }
+    }
+  }
+}
+
+function int8(byte: number): number {
+  return (byte << 24) >> 24;
 }

@@ -5,18 +5,24 @@
  * least, a length by what is left of the file, the header as a whole by constants far above real models'.
  */
 
-import { ByteCursor } from './byte-cursor.js';
-import { ggufInvalid, ggufUnsupported } from './errors.js';
-import { readGgufTensors } from './tensors.js';
+import { abridge } from '../core/format.js';
+import { readFully } from '../files/io.js';
 import {
+  GGML_OPAQUE_TYPES,
+  GGML_TYPES,
   GGUF_DEFAULT_ALIGNMENT,
   GGUF_MAGIC,
+  GGUF_NUMBERS,
   GGUF_VALUE_TYPES,
   type GgufMetadata,
+  type GgufNumber,
+  type GgufNumberType,
   type GgufTensorInfo,
   type GgufValue,
   type GgufValueType,
-} from './types.js';
+  ggufInvalid,
+  ggufUnsupported,
+} from './format.js';
 
 export interface GgufHeader {
   version: number;
@@ -42,6 +48,8 @@ const MAX_HEADER_BYTES = 2 ** 27;
 const FIXED_BYTES = 24;
 /** A key of one byte, a type and a value of one byte. */
 const MIN_METADATA_BYTES = 8 + 1 + 4 + 1;
+/** Read from the file at a time. */
+const WINDOW_BYTES = 2 ** 20;
 /** The formats of llama.cpp before GGUF, by their magic. */
 const OLD_MAGICS = new Map([
   [0x67676d6c, 'ggml'],
@@ -50,20 +58,24 @@ const OLD_MAGICS = new Map([
   [0x67676c61, 'ggla'],
 ]);
 
-const MIN_BYTES: Record<Exclude<GgufValueType, 'array'>, number> = {
-  uint8: 1,
-  int8: 1,
-  bool: 1,
-  uint16: 2,
-  int16: 2,
-  uint32: 4,
-  int32: 4,
-  float32: 4,
-  string: 8,
-  uint64: 8,
-  int64: 8,
-  float64: 8,
-};
+const CONVERT_AGAIN = 'Convert the model again with a newer llama.cpp.';
+
+/** ggml's own: GGML_MAX_DIMS, GGML_MAX_NAME. */
+const MAX_DIMS = 4;
+const MAX_NAME_BYTES = 64;
+const MAX_TENSORS = 131_072;
+/** A name of one byte, dimension count, type, offset. */
+const MIN_TENSOR_BYTES = 8 + 1 + 4 + 4 + 8;
+/** Bad tensors named in one message. */
+const SHOWN = 10;
+
+/** What a tensor's type says of its size, by the type's number in the file. */
+const ENCODINGS = new Map(
+  Object.entries({ ...GGML_TYPES, ...GGML_OPAQUE_TYPES }).map(([name, { id, ...sizes }]) => [
+    id as number,
+    { name: name as GgufTensorInfo['type'], ...sizes },
+  ]),
+);
 
 /** Reads and validates a whole header. @throws CrayonError `gguf-invalid`, `gguf-unsupported` */
 export function readGgufHeader(fd: number, sizeBytes: number, path: string): GgufHeader {
@@ -79,36 +91,18 @@ class HeaderReader {
   constructor(fd: number, sizeBytes: number, path: string) {
     this.#sizeBytes = sizeBytes;
     this.#path = path;
-    this.#cursor = new ByteCursor(fd, sizeBytes, path, (position, needed) =>
-      ggufInvalid(path, `ends at byte ${sizeBytes}, within the header: ${needed} bytes expected at byte ${position}`),
-    );
+    this.#cursor = new ByteCursor(fd, sizeBytes, path);
   }
 
   read(): GgufHeader {
-    const cursor = this.#cursor;
-    const path = this.#path;
     const version = this.#readVersion();
-    const tensorCount = cursor.u64();
-    const metadataCount = this.#readCount(cursor.u64(), 'metadata entries', MIN_METADATA_BYTES, MAX_METADATA);
-
-    const metadata = new Map<string, GgufValue>();
-    for (let i = 0; i < metadataCount; i++) {
-      const key = this.#readText(`key of metadata entry ${i}`, MAX_KEY_BYTES);
-      if (key === '') throw ggufInvalid(path, `metadata entry ${i} has an empty key`);
-      if (metadata.has(key)) throw ggufInvalid(path, `metadata key "${key}" occurs twice`);
-      metadata.set(key, this.#readValue(key));
-    }
+    const tensorCount = this.#cursor.number('uint64');
+    const metadata = this.#readMetadata();
     const alignment = this.#alignmentOf(metadata);
-    const tensors = readGgufTensors({
-      cursor,
-      path,
-      sizeBytes: this.#sizeBytes,
-      alignment,
-      count: tensorCount,
-      readCount: (count, what, minBytes, most) => this.#readCount(count, what, minBytes, most),
-      readText: (what, most) => this.#readText(what, most),
-    });
-    return { version, metadata, alignment, ...tensors };
+    const tensors = this.#readTensors(tensorCount, alignment);
+    const dataStart = Math.ceil(this.#cursor.position / alignment) * alignment;
+    this.#refuse(misplaced([...tensors.values()], Math.max(0, this.#sizeBytes - dataStart)));
+    return { version, metadata, alignment, tensors, dataStart };
   }
 
   #readVersion(): number {
@@ -117,34 +111,36 @@ class HeaderReader {
     if (this.#sizeBytes < FIXED_BYTES) {
       throw ggufInvalid(path, `${this.#sizeBytes} bytes long, expected at least ${FIXED_BYTES}`);
     }
-    const magic = cursor.u32();
+    const magic = cursor.number('uint32');
     const old = OLD_MAGICS.get(magic);
     if (old !== undefined) {
-      throw ggufUnsupported(
-        path,
-        `a "${old}" file, a format before GGUF`,
-        'Convert the model again with a newer llama.cpp.',
-      );
+      throw ggufUnsupported(path, `a "${old}" file, a format before GGUF`, CONVERT_AGAIN);
     }
     if (magic !== GGUF_MAGIC) {
       throw ggufInvalid(path, `starts with 0x${magic.toString(16).padStart(8, '0')}, expected the letters GGUF`);
     }
-    const version = cursor.u32();
+    const version = cursor.number('uint32');
     if ((version & 0xffff) === 0 && version !== 0) {
-      throw ggufUnsupported(
-        path,
-        'a big-endian GGUF file, expected little-endian',
-        'Convert it with gguf_convert_endian.py.',
-      );
+      const hint = 'Convert it with gguf_convert_endian.py.';
+      throw ggufUnsupported(path, 'a big-endian GGUF file, expected little-endian', hint);
     }
     if (version !== 2 && version !== 3) {
-      throw ggufUnsupported(
-        path,
-        `GGUF version ${version}, expected 2 or 3`,
-        'Convert the model again with a newer llama.cpp.',
-      );
+      throw ggufUnsupported(path, `GGUF version ${version}, expected 2 or 3`, CONVERT_AGAIN);
     }
     return version;
+  }
+
+  #readMetadata(): GgufMetadata {
+    const path = this.#path;
+    const count = this.#readCount('metadata entries', MIN_METADATA_BYTES, MAX_METADATA);
+    const metadata = new Map<string, GgufValue>();
+    for (let i = 0; i < count; i++) {
+      const key = this.#readText(`key of metadata entry ${i}`, MAX_KEY_BYTES);
+      if (key === '') throw ggufInvalid(path, `metadata entry ${i} has an empty key`);
+      if (metadata.has(key)) throw ggufInvalid(path, `metadata key "${key}" occurs twice`);
+      metadata.set(key, this.#readValue(key));
+    }
+    return metadata;
   }
 
   #readValue(key: string): GgufValue {
@@ -153,7 +149,8 @@ class HeaderReader {
     const of = this.#readType(`elements of metadata "${key}"`);
     if (of === 'array') throw ggufUnsupported(this.#path, `metadata "${key}" is an array of arrays`);
     const most = MAX_ARRAY_ELEMENTS - this.#arrayElements;
-    const count = this.#readCount(this.#cursor.u64(), `elements of metadata "${key}"`, MIN_BYTES[of], most);
+    const least = of === 'string' ? 8 : of === 'bool' ? 1 : GGUF_NUMBERS[of].bytes;
+    const count = this.#readCount(`elements of metadata "${key}"`, least, most);
     this.#arrayElements += count;
     const value: unknown[] = new Array(count);
     for (let i = 0; i < count; i++) value[i] = this.#readScalar(of, key);
@@ -161,47 +158,22 @@ class HeaderReader {
   }
 
   #readType(what: string): GgufValueType {
-    const id = this.#cursor.u32();
+    const id = this.#cursor.number('uint32');
     const type = GGUF_VALUE_TYPES[id];
     if (type === undefined) throw ggufInvalid(this.#path, `${what} has value type ${id}, expected 0 to 12`);
     return type;
   }
 
   #readScalar(type: Exclude<GgufValueType, 'array'>, key: string): number | bigint | boolean | string {
-    const cursor = this.#cursor;
-    switch (type) {
-      case 'uint8':
-        return cursor.u8();
-      case 'int8':
-        return cursor.i8();
-      case 'uint16':
-        return cursor.u16();
-      case 'int16':
-        return cursor.i16();
-      case 'uint32':
-        return cursor.u32();
-      case 'int32':
-        return cursor.i32();
-      case 'float32':
-        return cursor.f32();
-      case 'uint64':
-        return cursor.u64();
-      case 'int64':
-        return cursor.i64();
-      case 'float64':
-        return cursor.f64();
-      case 'string':
-        return this.#readText(`metadata "${key}"`, MAX_STRING_BYTES);
-      case 'bool': {
-        const byte = cursor.u8();
-        if (byte > 1) throw ggufInvalid(this.#path, `metadata "${key}" is the truth value ${byte}, expected 0 or 1`);
-        return byte === 1;
-      }
-    }
+    if (type === 'string') return this.#readText(`metadata "${key}"`, MAX_STRING_BYTES);
+    if (type !== 'bool') return this.#cursor.number(type);
+    const byte = this.#cursor.number('uint8');
+    if (byte > 1) throw ggufInvalid(this.#path, `metadata "${key}" is the truth value ${byte}, expected 0 or 1`);
+    return byte === 1;
   }
 
   #readText(what: string, mostBytes: number): string {
-    const length = this.#readCount(this.#cursor.u64(), `bytes in ${what}`, 1, mostBytes);
+    const length = this.#readCount(`bytes in ${what}`, 1, mostBytes);
     try {
       return UTF8.decode(this.#cursor.bytes(length));
     } catch (error) {
@@ -210,8 +182,12 @@ class HeaderReader {
     }
   }
 
-  /** A count from the file as a number, when so many items can be in what is left of it. */
-  #readCount(count: bigint, what: string, minBytes: number, most: number): number {
+  /** The next count, when so many items can be in what is left of the file. */
+  #readCount(what: string, minBytes: number, most: number): number {
+    return this.#counted(this.#cursor.number('uint64'), what, minBytes, most);
+  }
+
+  #counted(count: bigint, what: string, minBytes: number, most: number): number {
     if (this.#cursor.position > MAX_HEADER_BYTES) {
       throw ggufInvalid(this.#path, `its header is longer than ${MAX_HEADER_BYTES} bytes`);
     }
@@ -233,7 +209,132 @@ class HeaderReader {
     }
     return value;
   }
+
+  /** The tensor table. @throws CrayonError `gguf-invalid` naming all tensors that are bad on their own */
+  #readTensors(given: bigint, alignment: number): ReadonlyMap<string, GgufTensorInfo> {
+    const cursor = this.#cursor;
+    const path = this.#path;
+    const count = this.#counted(given, 'tensors', MIN_TENSOR_BYTES, MAX_TENSORS);
+    const tensors = new Map<string, GgufTensorInfo>();
+    const bad: string[] = [];
+    for (let i = 0; i < count; i++) {
+      const name = this.#readText(`name of tensor ${i}`, MAX_NAME_BYTES);
+      if (tensors.has(name)) throw ggufInvalid(path, `tensor "${name}" occurs twice`);
+      const dims = cursor.number('uint32');
+      if (dims > MAX_DIMS) {
+        throw ggufInvalid(path, `tensor "${name}" has ${dims} dimensions, expected at most ${MAX_DIMS}`);
+      }
+      const sizes = Array.from({ length: dims }, () => cursor.number('uint64'));
+      const info = describe(name, sizes, cursor.number('uint32'), cursor.number('uint64'), alignment);
+      if (typeof info === 'string') bad.push(`tensor "${name}" ${info}`);
+      // A bad one keeps its name, so that a second of the same name is seen.
+      tensors.set(name, typeof info === 'string' ? { name, shape: [], type: 'F32', offset: 0, bytes: 0 } : info);
+    }
+    this.#refuse(bad);
+    return tensors;
+  }
+
+  #refuse(bad: readonly string[]): void {
+    if (bad.length > 0) throw ggufInvalid(this.#path, abridge(bad, SHOWN));
+  }
 }
 
 /** Keeps a byte order mark, which is a token of real vocabularies. */
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * A forward reader over an open file: little-endian numbers and texts, through a window that moves with it, so that what is
+ * held in memory does not depend on the file's size.
+ */
+class ByteCursor {
+  readonly #fd: number;
+  readonly #sizeBytes: number;
+  readonly #path: string;
+  /** Byte of the file that the next read starts at. */
+  position = 0;
+  #window = Buffer.alloc(0);
+  #windowStart = 0;
+
+  constructor(fd: number, sizeBytes: number, path: string) {
+    this.#fd = fd;
+    this.#sizeBytes = sizeBytes;
+    this.#path = path;
+  }
+
+  get remaining(): number {
+    return this.#sizeBytes - this.position;
+  }
+
+  number<T extends GgufNumberType>(type: T): GgufNumber<T> {
+    const { bytes, read } = GGUF_NUMBERS[type];
+    const at = this.#take(bytes); // before the window is named: it may move
+    return read(this.#window, at) as GgufNumber<T>;
+  }
+
+  /** The next `count` bytes; they stay valid until the next read only. */
+  bytes(count: number): Uint8Array {
+    const at = this.#take(count);
+    return this.#window.subarray(at, at + count);
+  }
+
+  /** Makes the next `count` bytes part of the window; returns where they start in it. */
+  #take(count: number): number {
+    if (count > this.remaining) {
+      const needed = `${count} bytes expected at byte ${this.position}`;
+      throw ggufInvalid(this.#path, `ends at byte ${this.#sizeBytes}, within the header: ${needed}`);
+    }
+    const end = this.#windowStart + this.#window.byteLength;
+    if (this.position + count > end) {
+      const length = Math.min(Math.max(count, WINDOW_BYTES), this.remaining);
+      this.#window = Buffer.alloc(length);
+      this.#windowStart = this.position;
+      readFully(this.#fd, this.#window, this.position, this.#path);
+    }
+    const at = this.position - this.#windowStart;
+    this.position += count;
+    return at;
+  }
+}
+
+/** The tensor, or what is wrong with it. */
+function describe(
+  name: string,
+  sizes: bigint[],
+  typeId: number,
+  offset: bigint,
+  alignment: number,
+): GgufTensorInfo | string {
+  const encoding = ENCODINGS.get(typeId);
+  if (encoding === undefined) return `has type ${typeId}, which is unknown`;
+  if (sizes.some((size) => size === 0n)) return `has a size of 0 in [${sizes}]`;
+  const elements = sizes.reduce((product, size) => product * size, 1n);
+  if (elements > BigInt(Number.MAX_SAFE_INTEGER)) return `has ${elements} elements, too many to count`;
+  const row = sizes[0] ?? 1n; // GGUF's first size is the innermost: one row
+  if (row % BigInt(encoding.block) !== 0n) {
+    return `has rows of ${row} elements, expected a multiple of ${encoding.block} for ${encoding.name}`;
+  }
+  if (offset % BigInt(alignment) !== 0n)
+    return `starts at ${offset}, expected a multiple of the alignment ${alignment}`;
+  const bytes = (elements / BigInt(encoding.block)) * BigInt(encoding.bytes);
+  if (offset + bytes > BigInt(Number.MAX_SAFE_INTEGER)) return `ends at byte ${offset + bytes}, beyond any file`;
+  return {
+    name,
+    shape: sizes.map(Number).reverse(),
+    type: encoding.name,
+    offset: Number(offset),
+    bytes: Number(bytes),
+  };
+}
+
+/** Tensors that reach beyond the data section or into the next one. */
+function misplaced(tensors: GgufTensorInfo[], dataBytes: number): string[] {
+  const bad: string[] = [];
+  const sorted = tensors.toSorted((a, b) => a.offset - b.offset);
+  for (const [i, { name, offset, bytes }] of sorted.entries()) {
+    const end = offset + bytes;
+    if (end > dataBytes) bad.push(`tensor "${name}" ends at byte ${end} of a data section of ${dataBytes}: cut short`);
+    const next = sorted[i + 1];
+    if (next !== undefined && next.offset < end) bad.push(`tensors "${name}" and "${next.name}" overlap`);
+  }
+  return bad;
+}

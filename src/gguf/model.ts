@@ -5,14 +5,13 @@
 
 import { basename, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import type { ModelConfig } from '../hf/config.js';
+import type { ModelConfig, RopeScaling } from '../hf/config.js';
 import { ggufArchitecture } from '../hf/families.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
-import { readTokenizerFiles } from '../hf/tokenizer-files.js';
-import { ggufModuleName, permutedHeads, permuteRows } from './names.js';
+import { readTokenizerFiles } from '../hf/tokenizer.js';
+import { GGML_TYPES, type GgufValue } from './format.js';
+import { ggufModuleName, inGgufOrder } from './names.js';
 import type { GgufWriteType } from './quantise.js';
-import { ropeFrequencyFactors } from './rope.js';
-import { GGML_TYPES, type GgufValue } from './types.js';
 import { ggufVocabulary } from './vocabulary/write.js';
 import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './write.js';
 
@@ -135,16 +134,8 @@ function modelTensors(model: HfModel, type: GgufWriteType): GgufTensorToWrite[] 
   for (const [hfName, shape] of expectedShapes(config)) {
     const dot = hfName.lastIndexOf('.');
     const name = `${ggufModuleName(hfName.slice(0, dot))!}${hfName.slice(dot)}`;
-    const heads = permutedHeads(architecture, name, config);
-    tensors.push({
-      name,
-      shape,
-      type: storedType(type, shape),
-      data: () => {
-        const data = model.readF32(hfName);
-        return heads === 0 ? data : permuteRows(data, heads, config.headDim);
-      },
-    });
+    const data = () => inGgufOrder(architecture, name, config, model.readF32(hfName));
+    tensors.push({ name, shape, type: storedType(type, shape), data });
   }
   return tensors;
 }
@@ -153,4 +144,24 @@ function modelTensors(model: HfModel, type: GgufWriteType): GgufTensorToWrite[] 
 function storedType(type: GgufWriteType, shape: readonly number[]): GgufWriteType {
   if (shape.length === 1) return 'F32';
   return shape.at(-1)! % GGML_TYPES[type].block === 0 ? type : 'F16';
+}
+
+/** Llama 3's rescaled rotary frequencies in llama.cpp's form: a divisor for each frequency. */
+
+/**
+ * The tensor `rope_freqs.weight`, (D/2): llama.cpp divides the frequency theta^(-2j/D) by element j
+ * (`generate_extra_tensors` in conversion/llama.py).
+ */
+export function ropeFrequencyFactors(
+  { headDim, ropeTheta }: Pick<ModelConfig, 'headDim' | 'ropeTheta'>,
+  scaling: Extract<RopeScaling, { type: 'llama3' }>,
+): Float32Array {
+  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings: context } = scaling;
+  return Float32Array.from({ length: headDim / 2 }, (_, j) => {
+    const wavelength = 2 * Math.PI * ropeTheta ** ((2 * j) / headDim);
+    if (wavelength < context / highFreqFactor) return 1;
+    if (wavelength > context / lowFreqFactor) return factor;
+    const smooth = (context / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
+    return 1 / ((1 - smooth) / factor + smooth);
+  });
 }

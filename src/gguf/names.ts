@@ -4,6 +4,8 @@
  */
 
 import type { GgufArchitecture } from '../hf/families/family.js';
+import { ggufCount, ggufInvalid } from './format.js';
+import type { GgufFile } from './read.js';
 
 const MODULES: Record<string, string> = {
   'self_attn.q_proj': 'attn_q',
@@ -37,20 +39,37 @@ export interface AttentionShape {
   headDim: number;
 }
 
+/** The sizes that a base model's file gives. @throws CrayonError `gguf-invalid` naming the one that is missing or bad */
+export function ggufSizes(file: GgufFile): Omit<AttentionShape, 'numKvHeads'> & { hiddenSize: number } {
+  const required = (key: string): number => {
+    const value = ggufCount(file, `${file.architecture}.${key}`);
+    if (value === undefined) throw ggufInvalid(file.path, `has no ${file.architecture}.${key}`);
+    return value;
+  };
+  const hiddenSize = required('embedding_length');
+  const numHeads = required('attention.head_count');
+  const headDim = ggufCount(file, `${file.architecture}.attention.key_length`) ?? hiddenSize / numHeads;
+  return { hiddenSize, numHeads, headDim };
+}
+
 /**
- * How many heads' rows of this tensor llama.cpp wants in its own order, or 0 when they stay.
+ * A tensor in llama.cpp's order: where the architecture reorders heads, the rows of q and k are moved.
  *
  * @param name llama.cpp's name, of a weight, a bias or a LoRA factor B
  */
-export function permutedHeads({ reordersHeads }: GgufArchitecture, name: string, shape: AttentionShape): number {
-  if (!reordersHeads) return 0;
-  if (/^blk\.\d+\.attn_q\./.test(name)) return shape.numHeads;
-  if (/^blk\.\d+\.attn_k\./.test(name)) return shape.numKvHeads;
-  return 0;
+export function inGgufOrder(
+  { reordersHeads }: GgufArchitecture,
+  name: string,
+  { numHeads, numKvHeads, headDim }: AttentionShape,
+  data: Float32Array,
+): Float32Array {
+  const [, projection] = /^blk\.\d+\.attn_([qk])\./.exec(name) ?? [];
+  if (!reordersHeads || projection === undefined) return data;
+  return permuteRows(data, projection === 'q' ? numHeads : numKvHeads, headDim);
 }
 
 /** Rows (heads x D, columns) from transformers' order to llama.cpp's. */
-export function permuteRows(data: Float32Array, heads: number, headDim: number): Float32Array {
+function permuteRows(data: Float32Array, heads: number, headDim: number): Float32Array {
   const columns = data.length / (heads * headDim);
   const half = headDim / 2;
   const out = new Float32Array(data.length);

@@ -6,7 +6,8 @@ import assert from 'node:assert';
 import { CrayonError } from '../core/errors.js';
 import { bytesOf } from '../files/io.js';
 import { float32ToFloat16 } from '../safetensors/half-floats.js';
-import { GGML_TYPES, type GgmlType } from './types.js';
+import { elementCount } from '../safetensors/read.js';
+import { GGML_TYPES, type GgmlType } from './format.js';
 
 /** Encodings that crayon writes. */
 export const GGUF_WRITE_TYPES = ['F32', 'F16', 'Q8_0'] as const satisfies readonly GgmlType[];
@@ -19,7 +20,7 @@ export function ggufTensorBytes(type: GgmlType, shape: readonly number[]): numbe
     shape.at(-1)! % block === 0,
     `a row of ${shape.at(-1)} elements is no multiple of ${type}'s block of ${block}`,
   );
-  return (shape.reduce((a, b) => a * b, 1) / block) * bytes;
+  return (elementCount(shape) / block) * bytes;
 }
 
 /**

@@ -5,13 +5,21 @@
 import assert from 'node:assert';
 import { CrayonError } from '../core/errors.js';
 import { closeFile, isFile, openRegularFile, readFully } from '../files/io.js';
+import { allocate, elementCount } from '../safetensors/read.js';
 import { canDequantise, dequantise, encodedBytes } from './dequantise.js';
-import { ggufInvalid, ggufUnsupported } from './errors.js';
+import {
+  GGML_TYPES,
+  GGUF_MAGIC,
+  type GgmlType,
+  type GgufMetadata,
+  type GgufTensorInfo,
+  ggufInvalid,
+  ggufString,
+  ggufUnsupported,
+} from './format.js';
 import { type GgufHeader, readGgufHeader } from './header.js';
-import { ggufString } from './metadata.js';
-import { GGML_TYPES, GGUF_MAGIC, type GgmlType, type GgufMetadata, type GgufTensorInfo } from './types.js';
 
-export type { GgufMetadata, GgufTensorInfo, GgufValue } from './types.js';
+export type { GgufMetadata, GgufTensorInfo, GgufValue } from './format.js';
 
 /** Elements decoded at a time: a multiple of every block size. */
 const STEP = 2 ** 18;
@@ -64,7 +72,7 @@ export class GgufFile {
 
   /** `general.architecture`, e.g. `llama`. @throws CrayonError `gguf-invalid` when it is missing */
   get architecture(): string {
-    const architecture = ggufString(this.metadata, 'general.architecture', this.path);
+    const architecture = ggufString(this, 'general.architecture');
     if (architecture === undefined) throw ggufInvalid(this.path, 'has no general.architecture');
     return architecture;
   }
@@ -79,7 +87,7 @@ export class GgufFile {
   /** A tensor's bytes as they are stored. */
   readBytes(name: string): Uint8Array {
     const { offset, bytes } = this.info(name);
-    const data = this.#allocate(name, () => new Uint8Array(bytes));
+    const data = allocate(this.path, name, () => new Uint8Array(bytes));
     this.#readAt(data, offset);
     return data;
   }
@@ -87,7 +95,7 @@ export class GgufFile {
   /** A tensor of any readable type as float32, row-major. @throws CrayonError `gguf-unsupported` for another type */
   readF32(name: string): Float32Array {
     const { type, shape, offset } = this.#readable(name);
-    const data = this.#allocate(name, () => new Float32Array(shape.reduce((product, size) => product * size, 1)));
+    const data = allocate(this.path, name, () => new Float32Array(elementCount(shape)));
     this.#decode(type, offset, data);
     return data;
   }
@@ -103,7 +111,7 @@ export class GgufFile {
     if (shape.length !== 2 || rowCount === undefined || columns === undefined) {
       throw new CrayonError('gguf-invalid', `${this.path}: "${name}" has shape [${shape}], expected 2-D`);
     }
-    const data = this.#allocate(name, () => new Float32Array(rows.length * columns));
+    const data = allocate(this.path, name, () => new Float32Array(rows.length * columns));
     const rowBytes = encodedBytes(type, columns);
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i]!;
@@ -145,15 +153,6 @@ export class GgufFile {
   #readAt(target: Uint8Array, offset: number): void {
     assert(this.#isOpen, `${this.path} has been closed`);
     readFully(this.#fd, target, this.#dataStart + offset, this.path);
-  }
-
-  #allocate<T>(name: string, make: () => T): T {
-    try {
-      return make();
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      throw new CrayonError('out-of-memory', `${this.path}: not enough memory for ${name}`, { cause: error });
-    }
   }
 }
 

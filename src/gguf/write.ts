@@ -5,17 +5,20 @@
 
 import assert from 'node:assert';
 import { AtomicFileStream, refuseUnlessReplaceableFile } from '../files/atomic.js';
-import { encodeGgufTensor, type GgufWriteType, ggufTensorBytes } from './quantise.js';
 import {
   GGML_TYPES,
   GGUF_DEFAULT_ALIGNMENT,
   GGUF_MAGIC,
+  GGUF_NUMBERS,
   GGUF_VALUE_TYPES,
   GGUF_VERSION,
   type GgufMetadata,
+  type GgufNumber,
+  type GgufNumberType,
   type GgufValue,
   type GgufValueType,
-} from './types.js';
+} from './format.js';
+import { encodeGgufTensor, type GgufWriteType, ggufTensorBytes } from './quantise.js';
 
 export interface GgufTensorToWrite {
   /** at most 63 bytes */
@@ -38,13 +41,8 @@ const MAGIC = Uint8Array.from(Buffer.from('GGUF'));
  * @throws CrayonError `output-exists`, `disk-full`, `write-failed`, `tensor-not-finite`, or what a `data` function throws;
  *   no file is left behind
  */
-export function writeGguf(
-  path: string,
-  metadata: GgufMetadata,
-  tensors: readonly GgufTensorToWrite[],
-  options: { force?: boolean } = {},
-): { bytes: number } {
-  return runToEnd(writeGgufSteps(path, metadata, tensors, options));
+export function writeGguf(...file: Parameters<typeof writeGgufSteps>): { bytes: number } {
+  return runToEnd(writeGgufSteps(...file));
 }
 
 /**
@@ -137,12 +135,17 @@ class ByteWriter {
     return this.#buffer.subarray(0, this.length);
   }
 
-  uint32(x: number): void {
-    this.length = this.#room(4).writeUInt32LE(x, this.length);
+  number<T extends GgufNumberType>(type: T, x: GgufNumber<T>): void {
+    const { bytes, write } = GGUF_NUMBERS[type];
+    this.length = write(this.#room(bytes), this.length, x);
   }
 
-  uint64(x: number | bigint): void {
-    this.length = this.#room(8).writeBigUInt64LE(BigInt(x), this.length);
+  uint32(x: number): void {
+    this.number('uint32', x);
+  }
+
+  uint64(x: number): void {
+    this.number('uint64', BigInt(x));
   }
 
   string(text: string): void {
@@ -158,34 +161,17 @@ class ByteWriter {
   }
 
   value(value: GgufValue): void {
-    if (value.type !== 'array') {
-      this.#scalar(value.type, value.value);
-      return;
-    }
-    this.uint32(GGUF_VALUE_TYPES.indexOf(value.of));
-    this.uint64(value.value.length);
-    for (const item of value.value) this.#scalar(value.of, item);
+    if (value.type === 'array') {
+      this.uint32(GGUF_VALUE_TYPES.indexOf(value.of));
+      this.uint64(value.value.length);
+      for (const item of value.value) this.#scalar(value.of, item);
+    } else this.#scalar(value.type, value.value);
   }
 
-  #scalar(type: GgufValueType, value: number | bigint | boolean | string): void {
-    if (type === 'string') {
-      this.string(value as string);
-      return;
-    }
-    const buffer = this.#room(8);
-    const at = this.length;
-    if (type === 'bool') this.length = buffer.writeUInt8(value ? 1 : 0, at);
-    else if (type === 'uint64') this.length = buffer.writeBigUInt64LE(value as bigint, at);
-    else if (type === 'int64') this.length = buffer.writeBigInt64LE(value as bigint, at);
-    else if (type === 'uint8') this.length = buffer.writeUInt8(value as number, at);
-    else if (type === 'int8') this.length = buffer.writeInt8(value as number, at);
-    else if (type === 'uint16') this.length = buffer.writeUInt16LE(value as number, at);
-    else if (type === 'int16') this.length = buffer.writeInt16LE(value as number, at);
-    else if (type === 'uint32') this.length = buffer.writeUInt32LE(value as number, at);
-    else if (type === 'int32') this.length = buffer.writeInt32LE(value as number, at);
-    else if (type === 'float32') this.length = buffer.writeFloatLE(value as number, at);
-    else if (type === 'float64') this.length = buffer.writeDoubleLE(value as number, at);
-    else assert.fail(`metadata of type ${type} inside an array`);
+  #scalar(type: Exclude<GgufValueType, 'array'>, value: unknown): void {
+    if (type === 'string') this.string(value as string);
+    else if (type === 'bool') this.number('uint8', value ? 1 : 0);
+    else this.number(type, value as number & bigint);
   }
 
   #room(bytes: number): Buffer {

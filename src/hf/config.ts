@@ -8,8 +8,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
-import { ConfigReader } from './config-reader.js';
-import { MAX_LAYERS } from './families/family.js';
+import { ConfigReader, MAX_LAYERS } from './families/family.js';
 import { findFamily, MODEL_TYPES } from './families.js';
 
 export type RopeScaling =

@@ -23,6 +23,9 @@ const WEIGHTS = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';
 const TOKENIZER = 'tokenizer.json';
 
+/** Types of weights. */
+const FLOATS: readonly string[] = ['F64', 'F32', 'F16', 'BF16'];
+
 /** Bounds of files that are read whole. */
 const MAX_CONFIG_BYTES = 2 ** 20;
 const MAX_INDEX_BYTES = 64 * 2 ** 20;
@@ -142,7 +145,7 @@ export class HfModel {
 
   /** Names of all weights with NaN or infinity: reads everything, so only once one is known to be bad. */
   #nonFinite(): string[] {
-    const isFloat = (name: string) => ['F64', 'F32', 'F16', 'BF16'].includes(this.info(name).dtype);
+    const isFloat = (name: string) => FLOATS.includes(this.info(name).dtype);
     const isBad = (name: string) => firstNonFinite(this.#shardOf(name).readF32(name)) !== -1;
     return this.tensorNames().filter((name) => isFloat(name) && isBad(name));
   }
@@ -248,7 +251,7 @@ function checkTensors(dir: string, config: ModelConfig, places: ReadonlyMap<stri
       bad.push(`"${name}" is missing${hint}, expected [${shape}]`);
     } else if (info.shape.length !== shape.length || info.shape.some((size, i) => size !== shape[i])) {
       bad.push(`"${name}" has shape [${info.shape}], expected [${shape}]`);
-    } else if (!['F64', 'F32', 'F16', 'BF16'].includes(info.dtype)) {
+    } else if (!FLOATS.includes(info.dtype)) {
       bad.push(`"${name}" is ${info.dtype}, expected a float type`);
     }
   }

@@ -3,11 +3,12 @@
  * through @huggingface/jinja.
  */
 
+import { join } from 'node:path';
 import { Template } from '@huggingface/jinja';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { CrayonError } from '../core/errors.js';
-import { isJsonObject } from '../files/json.js';
-import { chatTemplate, readTokenizerFiles, specialToken, type TokenizerFiles } from './tokenizer-files.js';
+import { exists, readSmallFile } from '../files/io.js';
+import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
 
 export interface ChatMessage {
   role: string;
@@ -36,6 +37,8 @@ export interface Tokenizer {
 /** Well beyond the largest vocabularies, of a few hundred thousand tokens. */
 const MAX_VOCABULARY = 2 ** 24;
 const MODEL_TYPES = ['BPE', 'Unigram', 'WordPiece'];
+/** The special tokens that a chat template may write. */
+const SPECIAL_NAMES = ['bos_token', 'eos_token', 'unk_token', 'pad_token'];
 
 /** The text already has BOS where the model wants it: encode it with `addBos: false`. */
 export type RenderChat = (messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }) => string;
@@ -53,8 +56,14 @@ export function loadTokenizer(dir: string): Tokenizer {
   return createTokenizer(readTokenizerFiles(dir), dir);
 }
 
-/** A tokenizer from the content of its files; `where` names them in errors. */
-export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer {
+/**
+ * A tokenizer from the content of its files.
+ *
+ * @param where names them in errors
+ * @param knownAddsBos where it is known otherwise whether every text starts with BOS: BOS may also be a text's last token, as
+ *   in GPT-2, so that a trial text says less
+ */
+export function createTokenizer(files: TokenizerFiles, where: string, knownAddsBos?: boolean): Tokenizer {
   const { tokenizer: json, config } = files;
   const backend = createBackend(json, config, where);
   const vocabulary = backend.get_vocab(true);
@@ -72,7 +81,7 @@ export function createTokenizer(files: TokenizerFiles, where: string): Tokenizer
   const plain = (text: string): number[] =>
     text === '' ? [] : backend.encode(text, { add_special_tokens: false }).ids;
   // The post-processor alone decides; add_bos_token in tokenizer_config.json is only its author's wish.
-  const addsBos = bosId !== null && backend.encode('a').ids[0] === bosId && plain('a')[0] !== bosId;
+  const addsBos = knownAddsBos ?? (bosId !== null && backend.encode('a').ids[0] === bosId && plain('a')[0] !== bosId);
   const template = chatTemplate(files);
   let vocabSize = 0;
   for (const id of vocabulary.values()) vocabSize = Math.max(vocabSize, id + 1);
@@ -151,10 +160,7 @@ export function chatRenderer(source: string, specialToken: (name: string) => str
       return template.render({
         messages: messages.map((message) => ({ ...message })),
         add_generation_prompt: addGenerationPrompt,
-        bos_token: specialToken('bos_token') ?? '',
-        eos_token: specialToken('eos_token') ?? '',
-        unk_token: specialToken('unk_token') ?? '',
-        pad_token: specialToken('pad_token') ?? '',
+        ...Object.fromEntries(SPECIAL_NAMES.map((name) => [name, specialToken(name) ?? ''])),
       });
     } catch (error) {
       throw new CrayonError('tokenizer-unsupported', `${where}: the chat template refuses (${reasonOf(error)})`, {
@@ -166,4 +172,75 @@ export function chatRenderer(source: string, specialToken: (name: string) => str
 
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message.split('\n')[0]! : String(error);
+}
+
+/**
+ * The tokenizer files of a Hugging Face directory, read and bounded but not interpreted.
+ */
+
+const TOKENIZER = 'tokenizer.json';
+const MAX_TEMPLATE_BYTES = 2 ** 20;
+
+export interface TokenizerFiles {
+  /** tokenizer.json: vocabulary, merges and the steps around them. */
+  tokenizer: JsonObject;
+  /** tokenizer_config.json: names of the special tokens, chat template; empty when there is no such file. */
+  config: JsonObject;
+  /** special_tokens_map.json, or empty. */
+  specialTokens: JsonObject;
+  /** The template kept in a file of its own, if any. */
+  chatTemplate: string | null;
+}
+
+/**
+ * Reads a directory's tokenizer files.
+ *
+ * @throws CrayonError `tokenizer-unsupported` when there is only a SentencePiece or vocabulary file, `file-not-found`
+ */
+export function readTokenizerFiles(dir: string): TokenizerFiles {
+  if (!exists(join(dir, TOKENIZER))) throw missingTokenizer(dir);
+  return {
+    tokenizer: readJsonObject(join(dir, TOKENIZER)),
+    config: readOptionalJson(join(dir, 'tokenizer_config.json')) ?? {},
+    specialTokens: readOptionalJson(join(dir, 'special_tokens_map.json')) ?? {},
+    chatTemplate: readChatTemplate(dir),
+  };
+}
+
+/** The text of a special token such as `eos_token`, or null where none is named. */
+export function specialToken({ config, specialTokens }: TokenizerFiles, name: string): string | null {
+  return tokenText(config[name]) ?? tokenText(specialTokens[name]);
+}
+
+/** A special token is written as text or as an object with its text as `content`. */
+function tokenText(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  return isJsonObject(value) && typeof value.content === 'string' ? value.content : null;
+}
+
+/** The chat template: a file of its own, or in tokenizer_config.json one template or a list of named ones. */
+export function chatTemplate({ chatTemplate: file, config }: TokenizerFiles): string | null {
+  const value = file ?? config.chat_template;
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) return null;
+  const named = value.find((item) => item?.name === 'default') ?? value[0];
+  return typeof named?.template === 'string' ? named.template : null;
+}
+
+function readChatTemplate(dir: string): string | null {
+  const jinja = join(dir, 'chat_template.jinja');
+  if (exists(jinja)) return decodeUtf8(readSmallFile(jinja, MAX_TEMPLATE_BYTES), jinja, 'tokenizer-invalid');
+  const json = join(dir, 'chat_template.json');
+  if (!exists(json)) return null;
+  const { chat_template: template } = readJsonObject(json);
+  if (typeof template !== 'string') throw new CrayonError('tokenizer-invalid', `${json}: chat_template is not text`);
+  return template;
+}
+
+function missingTokenizer(dir: string): CrayonError {
+  const other = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'spiece.model'].find((name) => exists(join(dir, name)));
+  if (other === undefined) return new CrayonError('file-not-found', `${join(dir, TOKENIZER)}: no such file`);
+  return new CrayonError('tokenizer-unsupported', `${dir}: has ${other} but no ${TOKENIZER}`, {
+    hint: `Make one: load the tokenizer with transformers' AutoTokenizer and save_pretrained() it into the directory.`,
+  });
 }

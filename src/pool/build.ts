@@ -12,24 +12,21 @@ import { oneHot } from '../core/vector.js';
 import { LlamaModel } from '../model/llama.js';
 import { meanLoss, scoreCompletions } from '../train/evaluate.js';
 import { poolLayout } from '../train/lora-layout.js';
-import { type ClusterResult, clusterPoints, refuseFewExamples } from './cluster/cluster.js';
-import { describeClusters } from './cluster/report.js';
+import { candidateCounts, clusterPoints, describeClusters, type PoolClusters } from './cluster.js';
 import { embedTrainingSet } from './embed/embed.js';
 import { parseEmbeddingKind } from './embed/kinds.js';
-import { readInputs } from './inputs.js';
-import type { BuildHooks, BuildPoolOptions, BuildProgress } from './options.js';
+import { type BuildHooks, type BuildPoolOptions, type BuildStage, readInputs } from './inputs.js';
 import type { Points } from './points.js';
 import type { PoolManifest } from './pool.js';
+import type { Prepared } from './prepare.js';
 import { trainAdapters } from './train.js';
 import { WorkDirectory } from './work-directory.js';
-import { refuseExistingPool, writePool } from './write.js';
+import { writePool } from './write.js';
 
-export interface BuildResult {
+export interface BuildResult extends Pick<Prepared, 'skipped' | 'truncated'> {
   manifest: PoolManifest;
   /** prompts of the examples nearest to each centroid, for display; they are not stored in the pool */
   nearestPrompts: string[][];
-  skipped: number;
-  truncated: number;
   resumed: boolean;
   /** tokens per second of the training, padding excluded; 0 when it was finished before */
   trainedTokensPerSecond: number;
@@ -38,35 +35,34 @@ export interface BuildResult {
 /** @throws CrayonError for every fault of the inputs, `interrupted` when the signal fires */
 export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {}): Promise<BuildResult> {
   const progress = hooks.onProgress ?? (() => {});
+  const during = (stage: BuildStage) => (done: number, total: number) => progress({ stage, done, total });
   // 1) read and check everything before any work
-  refuseExistingPool(options);
   const inputs = readInputs(options, progress);
   const { model: source, examples } = inputs;
   let work: WorkDirectory | undefined;
   let model: LlamaModel | undefined;
   try {
     const kind = parseEmbeddingKind(options.embedding, source.config.numLayers);
-    refuseFewExamples(examples.length, options.clusters);
+    candidateCounts(examples.length, options.clusters); // refuses too few
     model = new LlamaModel(source);
     work = new WorkDirectory(`${options.out}.building`, inputs.fingerprint, options.fresh);
 
     // 2) embed
     const llama = model;
+    const { centred } = options;
     const { points, space } = await embedTrainingSet({
       kind,
-      centred: options.centred,
-      source,
-      model,
-      examples,
-      bosId: inputs.bosId,
+      centred,
+      inputs,
+      llama,
       work,
-      onProgress: (done, total) => progress({ stage: 'embed', done, total }),
+      onProgress: during('embed'),
     });
 
     await stopIfAsked(hooks, 'embedding');
 
     // 3) cluster
-    const clustering = cluster(points, options, work, progress);
+    const clustering = cluster(points, options, work, during('cluster'));
     const { k: N, centroids } = clustering;
     const similarities = points.similarities(centroids, N);
     points.dispose();
@@ -94,7 +90,7 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
         const sample = members.map((i) => examples[i]!);
         return meanLoss(await scoreCompletions(llama, sample, adapted ? { lora: { ...lora, gates: gatesOf } } : {}));
       },
-      onProgress: (done, total) => progress({ stage: 'evaluate', done, total }),
+      onProgress: during('evaluate'),
     });
 
     await stopIfAsked(hooks, 'evaluation');
@@ -131,29 +127,21 @@ async function stopIfAsked({ signal }: BuildHooks, stage: string): Promise<void>
   throw new CrayonError('interrupted', `stopped after the ${stage}`, { hint: 'The same command continues from here.' });
 }
 
+/** Cheap and deterministic for a given back end, but kept all the same: a run may be continued on another machine. */
 function cluster(
   points: Points,
   options: BuildPoolOptions,
   work: WorkDirectory,
-  progress: (p: BuildProgress) => void,
-): ClusterResult {
+  onProgress: (done: number, total: number) => void,
+): PoolClusters {
   const { clusters, seed } = options;
-  const onProgress = (done: number, total: number) => progress({ stage: 'cluster', done, total });
-  // Cheap and deterministic for a given back end, but kept all the same: a run may be continued on another machine.
-  const saved = work.load<SavedClusters>('clusters');
+  const saved = work.load('clusters', { centroids: 'F32', assignment: 'I32', silhouette: 'F64' });
   if (saved !== undefined) {
     onProgress(1, 1);
-    const { centroids, assignment, numbers } = saved;
-    const k = centroids.length / points.d;
-    const [objective, iterations, silhouette] = numbers as unknown as [number, number, number];
-    const sizes = new Array<number>(k).fill(0);
-    for (const c of assignment) sizes[c]!++;
-    return { k, centroids, assignment, sizes, objective, iterations, silhouette, tried: [] };
+    return { ...saved, k: saved.centroids.length / points.d, silhouette: saved.silhouette[0]! };
   }
   const result = clusterPoints(points, { clusters, seed, onProgress });
-  const { centroids, assignment, objective, iterations, silhouette } = result;
-  work.save('clusters', { centroids, assignment, numbers: Float64Array.of(objective, iterations, silhouette) });
+  const { centroids, assignment, silhouette } = result;
+  work.save('clusters', { centroids, assignment, silhouette: Float64Array.of(silhouette) });
   return result;
 }
-
-type SavedClusters = { centroids: Float32Array; assignment: Int32Array; numbers: Float64Array };

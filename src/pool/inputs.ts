@@ -1,15 +1,92 @@
-/** Reads and checks all inputs of a pool build, before any work is done. */
+/** What a pool build is told, with its defaults; the inputs it reads and checks before any work; and what it would then do. */
 
 import { CrayonError } from '../core/errors.js';
+import type { Progress } from '../core/long-work.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
-import { HfModel } from '../hf/model.js';
+import { AtomicDirectory } from '../files/atomic.js';
+import { HfModel, type ModelConfig } from '../hf/model.js';
 import { leadingBos, loadTokenizer } from '../hf/tokenizer.js';
-import type { BuildPoolOptions, BuildProgress } from './options.js';
-import { type PreparedExample, prepareExamples } from './prepare.js';
+import { PROJECTIONS, type Projection } from '../model/names.js';
+import { elementCount } from '../safetensors/read.js';
+import { poolLayout } from '../train/lora-layout.js';
+import { TRAIN_DEFAULTS, type TrainSettings } from '../train/settings.js';
+import { candidateCounts } from './cluster.js';
+import { parseEmbeddingKind } from './embed/kinds.js';
+import { POOL_MANIFEST } from './pool.js';
+import { type LongPolicy, type Prepared, prepareExamples } from './prepare.js';
 
-export interface BuildInputs {
+/** `joint`: every example trains the mixture that blending will use; `independent`: only its own cluster's LoRA. */
+export const TRAINING_MODES = ['joint', 'independent'] as const;
+
+export interface BuildPoolOptions {
+  /** Hugging Face directory of the base model */
+  model: string;
+  /** dataset files or YAML configurations */
+  data: string[];
+  /** where relative paths inside YAML configurations start, when not at the YAML itself */
+  dataDir?: string | undefined;
+  split?: string | undefined;
+  /** at most this many examples of each dataset, drawn with the seed */
+  limit?: number | undefined;
+  /** the pool directory to write */
+  out: string;
+  /** number of base LoRAs, or `auto` for the best silhouette */
+  clusters: number | 'auto';
+  /** see parseEmbeddingKind */
+  embedding: string;
+  /** subtract the training set's mean embedding (dense kinds only) */
+  centred: boolean;
+  /** temperature of the gate softmax(cos / tau) */
+  tau: number;
+  mode: (typeof TRAINING_MODES)[number];
+  /** rank of each base LoRA */
+  r: number;
+  targets: readonly Projection[];
+  /** longest sequence in tokens; the model's context when absent */
+  maxLength?: number | undefined;
+  long: LongPolicy;
+  training: TrainSettings;
+  /** examples per cluster on which the losses before and after are measured */
+  evaluationExamples: number;
+  seed: number;
+  /** replace an existing pool */
+  force: boolean;
+  /** ignore what an interrupted run left, instead of continuing it */
+  fresh: boolean;
+  /** seconds between checkpoints */
+  checkpointSeconds: number;
+}
+
+export const BUILD_DEFAULTS: Omit<BuildPoolOptions, 'model' | 'data' | 'out'> = {
+  clusters: 8,
+  embedding: 'first-attention',
+  centred: true,
+  tau: 0.1,
+  mode: 'joint',
+  r: 8,
+  targets: PROJECTIONS,
+  long: 'error',
+  training: TRAIN_DEFAULTS,
+  evaluationExamples: 64,
+  seed: 0,
+  force: false,
+  fresh: false,
+  checkpointSeconds: 60,
+};
+
+/** A stage of the build, for progress displays. */
+export type BuildStage = 'read' | 'embed' | 'cluster' | 'train' | 'evaluate' | 'write';
+
+export type BuildProgress = Progress<BuildStage>;
+
+export interface BuildHooks {
+  onProgress?: (progress: BuildProgress) => void;
+  /** Ends the training after the current step, with a checkpoint. */
+  signal?: AbortSignal;
+}
+
+export interface BuildInputs extends Prepared {
   model: HfModel;
-  examples: PreparedExample[];
   sources: Array<{ path: string; sha256: string; examples: number }>;
   modelDigest: string;
   tokenizerDigest: string;
@@ -17,13 +94,13 @@ export interface BuildInputs {
   bosId: number | null;
   /** longest sequence in tokens */
   maxLength: number;
-  skipped: number;
-  truncated: number;
   /** everything that the pool's bytes depend on */
   fingerprint: Record<string, unknown>;
 }
 
-export function readInputs(options: BuildPoolOptions, progress: (p: BuildProgress) => void): BuildInputs {
+/** @throws CrayonError for every fault of the inputs, `output-exists` when the pool may not be written */
+export function readInputs(options: BuildPoolOptions, progress: (p: BuildProgress) => void = () => {}): BuildInputs {
+  new AtomicDirectory(options.out, { force: options.force, marker: POOL_MANIFEST }).abort();
   checkNumbers(options);
   const model = HfModel.open(options.model);
   try {
@@ -36,25 +113,20 @@ export function readInputs(options: BuildPoolOptions, progress: (p: BuildProgres
 
 function readWith(model: HfModel, options: BuildPoolOptions, progress: (p: BuildProgress) => void): BuildInputs {
   const tokenizer = loadTokenizer(options.model);
+  const { dataDir, split, limit, seed, data } = options;
   const examples = [];
   const sources: BuildInputs['sources'] = [];
-  for (const [i, path] of options.data.entries()) {
-    progress({ stage: 'read', done: i, total: options.data.length });
-    const { dataDir, split, limit, seed } = options;
+  for (const [i, path] of data.entries()) {
+    progress({ stage: 'read', done: i, total: data.length });
     const dataset = loadDataset(path, { dataDir, split, limit, seed });
     examples.push(...dataset.examples);
     sources.push(...dataset.sources);
   }
-  progress({ stage: 'read', done: options.data.length, total: options.data.length });
-  if (examples.length === 0) throw noExamples(options.data);
-  const context = model.config.maxPositionEmbeddings;
+  progress({ stage: 'read', done: data.length, total: data.length });
+  if (examples.length === 0) throw noExamples(data);
+  const { maxPositionEmbeddings: context, vocabSize } = model.config;
   const maxLength = Math.min(options.maxLength ?? context, context);
-  const prepared = prepareExamples(examples, tokenizer, {
-    maxLength,
-    long: options.long,
-    addEos: true,
-    vocabSize: model.config.vocabSize,
-  });
+  const prepared = prepareExamples(examples, tokenizer, { maxLength, long: options.long, addEos: true, vocabSize });
   if (prepared.examples.length === 0) {
     throw new CrayonError(
       'dataset-too-small',
@@ -65,44 +137,21 @@ function readWith(model: HfModel, options: BuildPoolOptions, progress: (p: Build
   const modelDigest = model.digest();
   const tokenizerDigest = model.tokenizerDigest();
   return {
+    ...prepared,
     model,
-    examples: prepared.examples,
     sources,
     modelDigest,
     tokenizerDigest,
     bosId: leadingBos(tokenizer),
     maxLength,
-    skipped: prepared.skipped,
-    truncated: prepared.truncated,
     fingerprint: { modelDigest, tokenizerDigest, data: sources.map(({ sha256 }) => sha256), ...settingsOf(options) },
   };
 }
 
-/** Options that a pool's bytes do not depend on, or do through the digests of what they name. */
-type Elsewhere = 'model' | 'data' | 'dataDir' | 'out' | 'force' | 'fresh' | 'checkpointSeconds';
-type Settings = Omit<BuildPoolOptions, Elsewhere>;
-type Every<T> = { [K in keyof Required<T>]: T[K] };
-
-/** The options that a pool's bytes depend on; one that is not thought of here does not compile. */
-export function settingsOf(options: BuildPoolOptions): Every<Settings> {
-  const { clusters, embedding, centred, tau, mode, r, targets, long, training } = options;
-  const { evaluationExamples, seed, split, limit, maxLength } = options;
-  return {
-    clusters,
-    embedding,
-    centred,
-    tau,
-    mode,
-    r,
-    targets,
-    long,
-    training,
-    evaluationExamples,
-    seed,
-    split,
-    limit,
-    maxLength,
-  };
+/** The options that a pool's bytes depend on, but for those that they depend on through the digests of what is named. */
+export function settingsOf(options: BuildPoolOptions) {
+  const { model, data, dataDir, out, force, fresh, checkpointSeconds, ...settings } = options;
+  return settings;
 }
 
 function checkNumbers(options: BuildPoolOptions): void {
@@ -111,13 +160,68 @@ function checkNumbers(options: BuildPoolOptions): void {
     new CrayonError('bad-option', `${name} is ${value}, expected ${expected}`);
   const isCount = (x: number) => Number.isSafeInteger(x) && x >= 1;
   if (clusters !== 'auto' && !isCount(clusters)) throw wrong('clusters', clusters, 'a whole number from 1, or auto');
-  if (!(tau > 0)) throw wrong('tau', tau, 'a number above 0');
-  if (!isCount(r)) throw wrong('rank', r, 'a whole number from 1');
-  if (!isCount(evaluationExamples)) throw wrong('evaluation examples', evaluationExamples, 'a whole number from 1');
-  if (!(training.epochs > 0)) throw wrong('epochs', training.epochs, 'a number above 0');
-  if (!(training.learningRate > 0)) throw wrong('learning rate', training.learningRate, 'a number above 0');
-  if (!isCount(training.batchSize)) throw wrong('batch size', training.batchSize, 'a whole number from 1');
-  if (!isCount(training.gradientAccumulation)) {
-    throw wrong('gradient accumulation', training.gradientAccumulation, 'a whole number from 1');
+  const counts = {
+    rank: r,
+    'evaluation examples': evaluationExamples,
+    'batch size': training.batchSize,
+    'gradient accumulation': training.gradientAccumulation,
+  };
+  for (const [name, x] of Object.entries(counts)) if (!isCount(x)) throw wrong(name, x, 'a whole number from 1');
+  const numbers = { tau, epochs: training.epochs, 'learning rate': training.learningRate };
+  for (const [name, x] of Object.entries(numbers)) if (!(x > 0)) throw wrong(name, x, 'a number above 0');
+}
+
+export interface BuildPlan extends Pick<Prepared, 'skipped' | 'truncated'> {
+  examples: number;
+  tokens: number;
+  /** tokens of the longest example */
+  longest: number;
+  /** N, or the largest N that `auto` would try */
+  maxClusters: number;
+  /** trainable LoRA parameters */
+  parameters: number;
+  steps: number;
+  poolBytes: number;
+  /** estimated peak: weights, optimizer, and the activations of the longest batch */
+  memoryBytes: number;
+}
+
+/** What a build would do and how much memory it takes. @throws CrayonError for every fault that a build would refuse */
+export function planBuild(options: BuildPoolOptions): BuildPlan {
+  const { model, examples, skipped, truncated } = readInputs(options);
+  try {
+    const { kind } = parseEmbeddingKind(options.embedding, model.config.numLayers);
+    const n = examples.length;
+    const N = Math.max(...candidateCounts(n, options.clusters));
+    const layout = poolLayout(model, options, N);
+    const { batchSize, gradientAccumulation, epochs } = options.training;
+    const longest = Math.max(...examples.map((e) => e.ids.length));
+    const weights = model.tensorNames().reduce((sum, name) => sum + elementCount(model.info(name).shape), 0);
+    const { vocabSize } = model.config;
+    const d = 'sparse' in kind ? 0 : kind.size(model.config);
+    const activations = activationFloats(model.config, batchSize, longest, N * options.r);
+    const logits = 3 * batchSize * longest * vocabSize; // an upper bound: completion tokens only
+    return {
+      examples: n,
+      tokens: examples.reduce((sum, e) => sum + e.ids.length, 0),
+      longest,
+      skipped,
+      truncated,
+      maxClusters: N,
+      parameters: layout.size,
+      steps: Math.ceil((Math.ceil(n / batchSize) * epochs) / gradientAccumulation),
+      poolBytes: 4 * layout.size,
+      // parameters, two moments, the gradient and one temporary of each
+      memoryBytes: 4 * (weights + 7 * layout.size + 2 * n * d + activations + logits),
+    };
+  } finally {
+    model.close();
   }
+}
+
+/** Numbers that the backward pass keeps: about this many per token and block, and the attention weights. */
+function activationFloats(config: ModelConfig, B: number, T: number, R: number): number {
+  const { hiddenSize: C, intermediateSize: I, numHeads: H, numKvHeads: K, headDim: D, numLayers } = config;
+  const perToken = 6 * C + 4 * H * D + 4 * K * D + 5 * I + 7 * R;
+  return numLayers * (B * T * perToken + 2 * B * H * T * T);
 }

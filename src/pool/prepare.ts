@@ -81,13 +81,9 @@ export function prepareExamples(
     });
   }
   if (empty.length > 0) {
-    throw new CrayonError(
-      'example-invalid',
-      `the prompt of ${abridge(empty, 3, ', ')} has no tokens, so nothing to embed`,
-      {
-        hint: 'The tokenizer drops all its characters: leave these examples out.',
-      },
-    );
+    const problem = `the prompt of ${abridge(empty, 3, ', ')} has no tokens, so nothing to embed`;
+    const hint = 'The tokenizer drops all its characters: leave these examples out.';
+    throw new CrayonError('example-invalid', problem, { hint });
   }
   if (tooLong.length > 0 && long === 'truncate') throw completionsTooLong(tooLong, examples.length, maxLength);
   if (tooLong.length > 0) {

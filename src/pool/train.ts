@@ -5,7 +5,7 @@ import { eventLoopTurn } from '../core/long-work.js';
 import type { LlamaModel } from '../model/llama.js';
 import type { LoraLayout } from '../train/lora-layout.js';
 import { type StepReport, Trainer } from '../train/trainer.js';
-import type { BuildHooks, BuildPoolOptions } from './options.js';
+import type { BuildHooks, BuildPoolOptions } from './inputs.js';
 import type { PreparedExample } from './prepare.js';
 import type { WorkDirectory } from './work-directory.js';
 
@@ -27,16 +27,9 @@ interface TrainStage {
 }
 
 /** Trains all adapters of a pool, from the beginning or from a checkpoint. @throws CrayonError `interrupted` */
-export async function trainAdapters({
-  model,
-  layout,
-  examples,
-  gates,
-  options,
-  work,
-  hooks,
-}: TrainStage): Promise<Trained> {
-  const saved = work.load<Record<'parameters' | 'm' | 'v' | 'losses', Float32Array>>('training');
+export async function trainAdapters(stage: TrainStage): Promise<Trained> {
+  const { model, layout, examples, gates, options, work, hooks } = stage;
+  const saved = work.load('training', { parameters: 'F32', m: 'F32', v: 'F32', losses: 'F32' });
   const resume = saved && { ...saved, step: saved.losses.length };
   const losses = saved ? [...saved.losses] : [];
   const trainer = new Trainer({ model, layout, examples, gates }, { ...options.training, seed: options.seed }, resume);
@@ -74,11 +67,7 @@ export async function trainAdapters({
       }
     }
     const seconds = (performance.now() - started) / 1000;
-    return {
-      parameters: await checkpoint(),
-      losses: Float32Array.from(losses),
-      tokensPerSecond: tokens / seconds,
-    };
+    return { parameters: await checkpoint(), losses: Float32Array.from(losses), tokensPerSecond: tokens / seconds };
   } finally {
     trainer.dispose();
   }

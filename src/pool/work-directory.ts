@@ -15,8 +15,14 @@ import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
 const FINGERPRINT = 'run.json';
 const STAGE_EXTENSION = '.safetensors';
 
-/** What a stage keeps: flat arrays, whose shapes it knows. */
-type Arrays = Record<string, Float32Array | Float64Array | Int32Array>;
+/** What a stage keeps: flat arrays of these types, whose shapes it knows. */
+interface Arrays {
+  F32: Float32Array;
+  F64: Float64Array;
+  I32: Int32Array;
+}
+type ArraysOf<S extends Record<string, keyof Arrays>> = { [K in keyof S]: Arrays[S[K]] };
+const ARRAYS = { F32: Float32Array, F64: Float64Array, I32: Int32Array };
 
 export class WorkDirectory {
   /** True when an earlier run of the same fingerprint left a stage to continue from. */
@@ -49,30 +55,32 @@ export class WorkDirectory {
       throw writeError(path, error);
     }
     const hint = 'Repeat that run with its own options to continue it, or give --fresh to start over.';
-    refuseOtherRun(
-      path,
-      orStartOver(() => readJsonObject(file)),
-      fingerprint,
-      hint,
-    );
+    const earlier = orStartOver(() => readJsonObject(file));
+    refuseOtherRun(path, earlier, fingerprint, hint);
     lock(path);
   }
 
-  /** The arrays of a finished stage by their names, or undefined where it has not been reached. */
-  load<T extends Arrays>(stage: string): T | undefined {
+  /**
+   * The arrays of a finished stage, or undefined where it has not been reached.
+   *
+   * @param dtypes of the arrays, by their names
+   * @throws CrayonError `safetensors-invalid` where the file is damaged or has other arrays
+   */
+  load<const S extends Record<string, keyof Arrays>>(stage: string, dtypes: S): ArraysOf<S> | undefined {
     const path = this.#file(stage);
     if (!exists(path)) return undefined;
     return orStartOver(() => {
       const file = SafetensorsFile.open(path);
       try {
-        return Object.fromEntries([...file.tensors.keys()].map((name) => [name, arrayOf(file, name)])) as T;
+        const arrays = Object.entries(dtypes).map(([name, dtype]) => [name, arrayOf(file, name, dtype)]);
+        return Object.fromEntries(arrays) as ArraysOf<S>;
       } finally {
         file.close();
       }
     });
   }
 
-  save(stage: string, arrays: Arrays): void {
+  save(stage: string, arrays: Record<string, Arrays[keyof Arrays]>): void {
     const tensors = Object.entries(arrays).map(([name, data]): TensorToWrite => {
       const dtype = data instanceof Float32Array ? 'F32' : data instanceof Float64Array ? 'F64' : 'I32';
       return { name, dtype, shape: [data.length], data };
@@ -104,11 +112,10 @@ export class WorkDirectory {
   }
 }
 
-function arrayOf(file: SafetensorsFile, name: string): Arrays[string] {
-  const { dtype } = file.info(name);
-  if (dtype === 'F32') return file.readF32(name);
-  const { buffer } = file.readBytes(name).slice();
-  return dtype === 'F64' ? new Float64Array(buffer) : new Int32Array(buffer);
+function arrayOf(file: SafetensorsFile, name: string, dtype: keyof Arrays) {
+  const { dtype: found } = file.info(name);
+  if (found === dtype) return new ARRAYS[dtype](file.readBytes(name).slice().buffer);
+  throw new CrayonError('safetensors-invalid', `${file.path}: "${name}" is ${found}, expected ${dtype}`);
 }
 
 /** A damaged checkpoint is the run's own file, so the way out is another than for the user's files. */

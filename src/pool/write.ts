@@ -2,14 +2,13 @@
 
 import { join } from 'node:path';
 import { mean } from '../core/stats.js';
-import { AtomicDirectory, writeDirectoryAtomic } from '../files/atomic.js';
+import { writeDirectoryAtomic } from '../files/atomic.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { writePeftAdapter } from '../peft/write.js';
 import { adapterFactors, type LoraLayout } from '../train/lora-layout.js';
-import type { ClusterResult } from './cluster/cluster.js';
+import type { PoolClusters } from './cluster.js';
 import type { EmbeddingSpace } from './embed/space.js';
-import type { BuildInputs } from './inputs.js';
-import type { BuildPoolOptions } from './options.js';
+import type { BuildInputs, BuildPoolOptions } from './inputs.js';
 import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
 import type { Trained } from './train.js';
 
@@ -17,26 +16,14 @@ export interface PoolToWrite {
   options: BuildPoolOptions;
   inputs: BuildInputs;
   space: EmbeddingSpace;
-  clustering: ClusterResult;
+  clustering: PoolClusters;
   layout: LoraLayout;
   trained: Trained;
   clusters: PoolManifest['clusters'];
 }
 
-/** @throws CrayonError `output-exists` when the pool may not be written there: to be called before any work */
-export function refuseExistingPool({ out, force }: Pick<BuildPoolOptions, 'out' | 'force'>): void {
-  new AtomicDirectory(out, { force, marker: POOL_MANIFEST }).abort();
-}
-
-export function writePool({
-  options,
-  inputs,
-  space,
-  clustering,
-  layout,
-  trained,
-  clusters,
-}: PoolToWrite): PoolManifest {
+export function writePool(pool: PoolToWrite): PoolManifest {
+  const { options, inputs, space, clustering, layout, trained, clusters } = pool;
   const { r, targets, force, out } = options;
   const { loraAlpha } = options.training;
   const { config } = inputs.model;
@@ -82,10 +69,8 @@ export function writePool({
         loraAlpha,
         targetModules: targets.map((target) => target.split('.').at(-1)!).sort(),
         modules: layout.modules.map((module) => ({
-          name: module.name,
+          ...module,
           r,
-          in: module.in,
-          out: module.out,
           a: () => adapterFactors(layout, trained.parameters, module, n).a,
           b: () => adapterFactors(layout, trained.parameters, module, n).b,
         })),

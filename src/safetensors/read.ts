@@ -183,7 +183,7 @@ export class SafetensorsFile {
   }
 }
 
-function allocate<T>(path: string, name: string, make: () => T): T {
+export function allocate<T>(path: string, name: string, make: () => T): T {
   try {
     return make();
   } catch (error) {

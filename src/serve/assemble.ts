@@ -1,7 +1,7 @@
 /** A configuration to the parts of a server: engines, adapters, scope, router. `calibrate` and `route` use it too. */
 
 import { basename, join } from 'node:path';
-import { EXAMPLE_LIMITS } from '../blend/estimate.js';
+import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
 import { budgetFile } from '../engine/server/budget.js';

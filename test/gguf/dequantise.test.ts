@@ -2,8 +2,8 @@
 
 import { describe, expect, it } from 'vitest';
 import { canDequantise, dequantise, encodedBytes } from '../../src/gguf/dequantise.js';
+import { GGML_TYPES, type GgmlType } from '../../src/gguf/format.js';
 import { GgufFile } from '../../src/gguf/read.js';
-import { GGML_TYPES, type GgmlType } from '../../src/gguf/types.js';
 import { fixtureJson } from '../helpers/fixtures.js';
 import { ggufModel, ggufPath } from '../helpers/gguf.js';
 

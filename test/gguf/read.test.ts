@@ -3,9 +3,17 @@
 import { writeFileSync } from 'node:fs';
 import { gguf } from '@huggingface/gguf';
 import { describe, expect, it } from 'vitest';
-import { ggufBool, ggufCount, ggufNumber, ggufNumbers, ggufString, ggufStrings } from '../../src/gguf/metadata.js';
+import {
+  GGML_OPAQUE_TYPES,
+  GGML_TYPES,
+  ggufBool,
+  ggufCount,
+  ggufNumber,
+  ggufNumbers,
+  ggufString,
+  ggufStrings,
+} from '../../src/gguf/format.js';
 import { GgufFile } from '../../src/gguf/read.js';
-import { GGML_OPAQUE_TYPES, GGML_TYPES } from '../../src/gguf/types.js';
 import { errorOf } from '../helpers/files.js';
 import { hasShared, shared } from '../helpers/fixtures.js';
 import {
@@ -82,25 +90,25 @@ describe('metadata', () => {
 
   it('is asked for by type, and a value of another type is an error', () => {
     const { metadata } = GgufFile.open(ggufPath(ggufBytes({ metadata: METADATA })));
-    expect(ggufString(metadata, 'text', 'p')).toMatch(/^naïve/);
-    expect(ggufNumber(metadata, 'i64', 'p')).toBe(-1);
-    expect(ggufCount(metadata, 'u8', 'p')).toBe(200);
-    expect(ggufBool(metadata, 'yes', 'p')).toBe(true);
-    expect(ggufNumbers(metadata, 'numbers', 'p')).toEqual([1, -1]);
-    expect(ggufStrings(metadata, 'texts', 'p')).toHaveLength(3);
+    expect(ggufString({ metadata, path: 'p' }, 'text')).toMatch(/^naïve/);
+    expect(ggufNumber({ metadata, path: 'p' }, 'i64')).toBe(-1);
+    expect(ggufCount({ metadata, path: 'p' }, 'u8')).toBe(200);
+    expect(ggufBool({ metadata, path: 'p' }, 'yes')).toBe(true);
+    expect(ggufNumbers({ metadata, path: 'p' }, 'numbers')).toEqual([1, -1]);
+    expect(ggufStrings({ metadata, path: 'p' }, 'texts')).toHaveLength(3);
     for (const get of [ggufString, ggufNumber, ggufCount, ggufBool, ggufNumbers, ggufStrings]) {
-      expect(get(metadata, 'absent', 'p')).toBeUndefined();
+      expect(get({ metadata, path: 'p' }, 'absent')).toBeUndefined();
     }
     for (const wrong of [
-      () => ggufString(metadata, 'u8', 'p'),
-      () => ggufNumber(metadata, 'text', 'p'),
-      () => ggufCount(metadata, 'i8', 'p'),
-      () => ggufCount(metadata, 'f64', 'p'),
-      () => ggufCount(metadata, 'u64', 'p'),
-      () => ggufBool(metadata, 'u8', 'p'),
-      () => ggufNumbers(metadata, 'texts', 'p'),
-      () => ggufNumbers(metadata, 'longs', 'p'),
-      () => ggufStrings(metadata, 'text', 'p'),
+      () => ggufString({ metadata, path: 'p' }, 'u8'),
+      () => ggufNumber({ metadata, path: 'p' }, 'text'),
+      () => ggufCount({ metadata, path: 'p' }, 'i8'),
+      () => ggufCount({ metadata, path: 'p' }, 'f64'),
+      () => ggufCount({ metadata, path: 'p' }, 'u64'),
+      () => ggufBool({ metadata, path: 'p' }, 'u8'),
+      () => ggufNumbers({ metadata, path: 'p' }, 'texts'),
+      () => ggufNumbers({ metadata, path: 'p' }, 'longs'),
+      () => ggufStrings({ metadata, path: 'p' }, 'text'),
     ]) {
       expect(errorOf(wrong).code).toBe('gguf-invalid');
     }
@@ -112,8 +120,8 @@ describe('metadata', () => {
       ggufPath(ggufBytes({ metadata: [stringsEntry('tokens', tokens), uintEntry('after', 7)] })),
     );
     file.close();
-    expect(ggufStrings(file.metadata, 'tokens', '')).toEqual(tokens);
-    expect(ggufNumber(file.metadata, 'after', '')).toBe(7);
+    expect(ggufStrings(file, 'tokens')).toEqual(tokens);
+    expect(ggufNumber(file, 'after')).toBe(7);
   });
 });
 

@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert';
-import { GGML_TYPES, type GgmlType } from '../../src/gguf/types.js';
+import { GGML_TYPES, type GgmlType } from '../../src/gguf/format.js';
 import { float16Value, float32ToFloat16 } from '../../src/safetensors/half-floats.js';
 
 /** `data` holds whole blocks. */

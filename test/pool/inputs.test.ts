@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { settingsOf } from '../../src/pool/inputs.js';
-import { BUILD_DEFAULTS } from '../../src/pool/options.js';
+import { BUILD_DEFAULTS, settingsOf } from '../../src/pool/inputs.js';
 
 const options = { ...BUILD_DEFAULTS, model: 'm', data: ['d'], dataDir: 'x', split: 'train', limit: 9, out: 'pool' };
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BUILD_DEFAULTS } from '../../src/pool/options.js';
+import { BUILD_DEFAULTS } from '../../src/pool/inputs.js';
 import { ADAMW_DEFAULTS, learningRateAt, TRAIN_DEFAULTS } from '../../src/train/settings.js';
 
 describe('the settings of training', () => {

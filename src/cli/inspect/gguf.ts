@@ -2,9 +2,15 @@
 
 import { isCrayonError } from '../../core/errors.js';
 import { formatBytes, formatCount } from '../../core/format.js';
-import { ggufCount, ggufNumber, ggufString, ggufStrings } from '../../gguf/metadata.js';
+import {
+  type GgufTensorInfo,
+  type GgufValue,
+  ggufCount,
+  ggufNumber,
+  ggufString,
+  ggufStrings,
+} from '../../gguf/format.js';
 import { GgufFile } from '../../gguf/read.js';
-import type { GgufTensorInfo, GgufValue } from '../../gguf/types.js';
 import { readGgufVocabulary } from '../../gguf/vocabulary/read.js';
 import type { Terminal } from '../terminal.js';
 
@@ -18,7 +24,7 @@ export function inspectGguf(path: string, terminal: Terminal): Facts {
   const file = GgufFile.open(path);
   file.close();
   const tensors = [...file.tensors.values()];
-  const type = ggufString(file.metadata, 'general.type', path) ?? 'model';
+  const type = ggufString(file, 'general.type') ?? 'model';
   const tokenizer = tokenizerFacts(file);
   terminal.document({
     kind: 'gguf',
@@ -43,14 +49,12 @@ export function inspectGguf(path: string, terminal: Terminal): Facts {
 }
 
 function modelFacts(file: GgufFile): Facts {
-  const { architecture, metadata, path } = file;
-  const name = ggufString(metadata, 'general.name', path);
+  const { architecture, metadata } = file;
+  const name = ggufString(file, 'general.name');
   // Some architectures give a list, one number for each layer.
   const get = (key: string): number | undefined => {
     const entry = metadata.get(`${architecture}.${key}`);
-    return entry === undefined || entry.type === 'array'
-      ? undefined
-      : ggufNumber(metadata, `${architecture}.${key}`, path);
+    return entry === undefined || entry.type === 'array' ? undefined : ggufNumber(file, `${architecture}.${key}`);
   };
   const sizes = [
     part('', get('block_count'), ' layers'),
@@ -67,9 +71,9 @@ function modelFacts(file: GgufFile): Facts {
 }
 
 function adapterFacts(file: GgufFile, tensors: readonly GgufTensorInfo[]): Facts {
-  const { architecture, metadata, path } = file;
-  const kind = ggufString(metadata, 'adapter.type', path) ?? 'unknown';
-  const alpha = ggufNumber(metadata, 'adapter.lora.alpha', path);
+  const { architecture } = file;
+  const kind = ggufString(file, 'adapter.type') ?? 'unknown';
+  const alpha = ggufNumber(file, 'adapter.lora.alpha');
   // lora_a is (r, in).
   const downs = tensors.filter(({ name }) => name.endsWith('.lora_a'));
   const ranks = [...new Set(downs.map(({ shape }) => shape[0]!))].sort((a, b) => a - b);
@@ -81,32 +85,32 @@ function adapterFacts(file: GgufFile, tensors: readonly GgufTensorInfo[]): Facts
   ];
 }
 
-function tokenizerFacts({ metadata, path }: GgufFile): Facts {
-  const model = ggufString(metadata, 'tokenizer.ggml.model', path);
+function tokenizerFacts(file: GgufFile): Facts {
+  const model = ggufString(file, 'tokenizer.ggml.model');
   if (model === undefined) return [];
-  const pre = ggufString(metadata, 'tokenizer.ggml.pre', path);
-  const tokens = ggufStrings(metadata, 'tokenizer.ggml.tokens', path) ?? [];
+  const pre = ggufString(file, 'tokenizer.ggml.pre');
+  const tokens = ggufStrings(file, 'tokenizer.ggml.tokens') ?? [];
   const named = (key: string): string => {
-    const id = ggufCount(metadata, `tokenizer.ggml.${key}_token_id`, path, 0);
+    const id = ggufCount(file, `tokenizer.ggml.${key}_token_id`, 0);
     return id === undefined ? 'none' : `${id} ${JSON.stringify(tokens[id] ?? '?')}`;
   };
-  const template = ggufString(metadata, 'tokenizer.chat_template', path);
+  const template = ggufString(file, 'tokenizer.chat_template');
   return [
     ['tokenizer', `${model}${pre === undefined ? '' : ` (${pre})`}, ${formatCount(tokens.length)} tokens`],
     ['special', `BOS ${named('bos')}, EOS ${named('eos')}`],
     ['chat', template === undefined ? 'no template' : 'has a template'],
-    ...unreadable(metadata, path),
+    ...unreadable(file),
   ];
 }
 
 /** llama.cpp may well read a vocabulary that crayon does not: said, not refused. */
-function unreadable(metadata: GgufFile['metadata'], path: string): Facts {
+function unreadable(file: GgufFile): Facts {
   try {
-    readGgufVocabulary(metadata, path);
+    readGgufVocabulary(file);
     return [];
   } catch (error) {
     if (!isCrayonError(error)) throw error;
-    return [['note', `crayon does not read this tokenizer: ${error.message.replace(`${path}: `, '')}`]];
+    return [['note', `crayon does not read this tokenizer: ${error.message.replace(`${file.path}: `, '')}`]];
   }
 }
 

@@ -4,15 +4,13 @@
  */
 
 import type { LlamaModel, Token } from 'node-llama-cpp';
-import { ggufNumbers, ggufString, ggufStrings } from '../../gguf/metadata.js';
+import { ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../../gguf/format.js';
 import type { GgufFile } from '../../gguf/read.js';
 import { type ChatMessage, chatRenderer, type RenderChat } from '../../hf/tokenizer.js';
 import type { Prompt } from '../types.js';
 import { type SpecialText, specialText, unusedCharacter } from './special-text.js';
 import { type TokenKind, type TokenPieces, tokenPieces } from './token-pieces.js';
 
-/** llama.h: llama_token_type. */
-const BYTE = 6;
 const SPACE = 0x20;
 
 export interface PromptTokens {
@@ -34,22 +32,22 @@ export interface PromptTokens {
  * @param template source of a Jinja template, `plain`, or undefined for the one in the GGUF file (plain where it has none)
  */
 export function promptTokens(model: LlamaModel, file: GgufFile, template: string | undefined): PromptTokens {
-  const { metadata, path } = file;
-  const texts = ggufStrings(metadata, 'tokenizer.ggml.tokens', path) ?? [];
-  const types = ggufNumbers(metadata, 'tokenizer.ggml.token_type', path);
-  const vocabulary = ggufString(metadata, 'tokenizer.ggml.model', path) ?? 'llama';
+  const texts = ggufStrings(file, 'tokenizer.ggml.tokens') ?? [];
+  const types = ggufNumbers(file, 'tokenizer.ggml.token_type');
+  const vocabulary = ggufString(file, 'tokenizer.ggml.model') ?? 'llama';
   // llama.cpp makes some tokens control tokens that their file calls normal, such as <|eot_id|>: it is the one to ask.
   const kinds = texts.map((_, id): TokenKind => {
     const attributes = model.getTokenAttributes(id as Token);
     if (attributes.control || attributes.unknown) return 'control';
     if (attributes.userDefined) return 'user-defined';
-    if (attributes.byte || types?.[id] === BYTE) return 'byte';
+    if (attributes.byte || types?.[id] === TOKEN_TYPE.byte) return 'byte';
     return attributes.unused ? 'unused' : 'normal';
   });
   const control = new Map(texts.flatMap((text, id) => (kinds[id] === 'control' ? [[text, id] as const] : [])));
   const special = specialText([...control.keys()]);
-  const source = template ?? ggufString(metadata, 'tokenizer.chat_template', path);
-  const render = source === undefined || source === 'plain' ? null : chatRenderer(source, specialName(model), path);
+  const source = template ?? ggufString(file, 'tokenizer.chat_template');
+  const render =
+    source === undefined || source === 'plain' ? null : chatRenderer(source, specialName(model), file.path);
   const { bos, shouldPrependBosToken } = model.tokens;
 
   const textTokens = (text: string): number[] => model.tokenize(text, false);

@@ -4,10 +4,8 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
-import { ggufBool, ggufNumber, ggufNumbers, ggufString, ggufStrings } from '../metadata.js';
-import type { GgufMetadata } from '../types.js';
-import { TOKEN_TYPE } from './bpe.js';
-import { PRE_TOKENIZERS, type PreTokenizer, preTokenizer } from './expressions.js';
+import { type GgufFields, ggufBool, ggufNumber, ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../format.js';
+import { PRE_TOKENIZERS, type PreTokenizer } from './pre-tokenizers.js';
 
 export interface GgufVocabulary {
   /** `llama`: SentencePiece pieces with scores; `gpt2`: byte-level BPE with merges */
@@ -37,21 +35,20 @@ export interface GgufVocabulary {
 }
 
 /** @throws CrayonError `tokenizer-unsupported` naming the model or pre-tokenizer, `tokenizer-invalid`, `gguf-invalid` */
-export function readGgufVocabulary(metadata: GgufMetadata, path: string): GgufVocabulary {
-  const model = vocabularyModel(metadata, path);
-  const tokens = tokenTexts(metadata, path);
-  const pre = model === 'gpt2' ? readPreTokenizer(metadata, path) : null;
+export function readGgufVocabulary(file: GgufFields): GgufVocabulary {
+  const model = vocabularyModel(file);
+  const tokens = tokenTexts(file);
+  const pre = model === 'gpt2' ? readPreTokenizer(file) : null;
   const isSpm = model === 'llama';
-  const id = (name: string, fallback: number | null): number | null =>
-    readId(metadata, name, tokens.length, fallback, path);
+  const id = (name: string, fallback: number | null = null) => readId(file, name, tokens.length, fallback);
 
   const bosId = id('bos', isSpm ? 1 : null);
   const eosId = id('eos', isSpm ? 2 : null);
   const unknownId = id('unknown', isSpm ? 0 : null);
-  const types = perToken(metadata, 'token_type', tokens.length, path) ?? [];
-  const addsBos = ggufBool(metadata, 'tokenizer.ggml.add_bos_token', path) ?? pre?.addsBos ?? true;
+  const types = perToken(file, 'token_type', tokens.length) ?? [];
+  const addsBos = ggufBool(file, 'tokenizer.ggml.add_bos_token') ?? pre?.addsBos ?? true;
   if (addsBos && bosId === null) {
-    throw invalid(path, 'tokenizer.ggml.add_bos_token is true, but there is no bos_token_id');
+    throw invalid(file, 'tokenizer.ggml.add_bos_token is true, but there is no bos_token_id');
   }
   // Some files call every token a normal one, the end of a text too.
   const control = new Set(
@@ -62,101 +59,89 @@ export function readGgufVocabulary(metadata: GgufMetadata, path: string): GgufVo
   return {
     model,
     tokens,
-    scores: isSpm ? pieceScores(metadata, tokens.length, path) : [],
-    merges: isSpm ? [] : readMerges(metadata, path),
+    scores: isSpm ? pieceScores(file, tokens.length) : [],
+    merges: isSpm ? [] : readMerges(file),
     pre,
     control,
     special,
-    stripsRight: rightStripping(metadata, tokens, special, path),
+    stripsRight: new Set(swallowsSpaces(file) ? special.filter((i) => !KEEPS_SPACES.includes(tokens[i]!)) : []),
     bosId,
     eosId,
     unknownId,
-    padId: id('padding', null),
+    padId: id('padding'),
     addsBos,
-    addSpacePrefix: isSpm && (ggufBool(metadata, 'tokenizer.ggml.add_space_prefix', path) ?? true),
-    chatTemplate: ggufString(metadata, 'tokenizer.chat_template', path) ?? null,
+    addSpacePrefix: isSpm && (ggufBool(file, 'tokenizer.ggml.add_space_prefix') ?? true),
+    chatTemplate: ggufString(file, 'tokenizer.chat_template') ?? null,
   };
 }
 
-function vocabularyModel(metadata: GgufMetadata, path: string): 'llama' | 'gpt2' {
-  const model = ggufString(metadata, 'tokenizer.ggml.model', path);
+function vocabularyModel(file: GgufFields): 'llama' | 'gpt2' {
+  const model = ggufString(file, 'tokenizer.ggml.model');
   if (model === 'llama' || model === 'gpt2') return model;
   const found = model === undefined ? 'has no tokenizer.ggml.model' : `tokenizer model "${model}"`;
-  throw new CrayonError('tokenizer-unsupported', `${path}: ${found}, expected llama or gpt2`, {
+  throw new CrayonError('tokenizer-unsupported', `${file.path}: ${found}, expected llama or gpt2`, {
     hint: 'SentencePiece BPE (llama) and byte-level BPE (gpt2) vocabularies are read.',
   });
 }
 
-function tokenTexts(metadata: GgufMetadata, path: string): readonly string[] {
-  const given = ggufStrings(metadata, 'tokenizer.ggml.tokens', path);
-  if (given === undefined || given.length === 0) throw invalid(path, 'tokenizer.ggml.tokens is missing or empty');
+function tokenTexts(file: GgufFields): readonly string[] {
+  const given = ggufStrings(file, 'tokenizer.ggml.tokens');
+  if (given === undefined || given.length === 0) throw invalid(file, 'tokenizer.ggml.tokens is missing or empty');
   const tokens = given.map((text, i) => (text === '' ? `[EMPTY_${i}]` : text)); // llama.cpp's own name for it
   const seen = new Set<string>();
   for (const [i, text] of tokens.entries()) {
-    if (seen.has(text)) throw invalid(path, `token ${JSON.stringify(text)} occurs twice, the second time as ${i}`);
+    if (seen.has(text)) throw invalid(file, `token ${JSON.stringify(text)} occurs twice, the second time as ${i}`);
     seen.add(text);
   }
   return tokens;
 }
 
-function readPreTokenizer(metadata: GgufMetadata, path: string): PreTokenizer {
-  const name = ggufString(metadata, 'tokenizer.ggml.pre', path) ?? 'default';
-  const pre = preTokenizer(name);
+function readPreTokenizer(file: GgufFields): PreTokenizer {
+  const name = ggufString(file, 'tokenizer.ggml.pre') ?? 'default';
+  const pre = PRE_TOKENIZERS.get(name);
   if (pre !== undefined) return pre;
-  throw new CrayonError('tokenizer-unsupported', `${path}: pre-tokenizer ${JSON.stringify(name)} is unknown`, {
-    hint: `Known are ${PRE_TOKENIZERS.join(', ')}.`,
+  throw new CrayonError('tokenizer-unsupported', `${file.path}: pre-tokenizer ${JSON.stringify(name)} is unknown`, {
+    hint: `Known are ${[...PRE_TOKENIZERS.keys()].join(', ')}.`,
   });
 }
 
-function readId(
-  metadata: GgufMetadata,
-  name: string,
-  size: number,
-  fallback: number | null,
-  path: string,
-): number | null {
+function readId(file: GgufFields, name: string, size: number, fallback: number | null): number | null {
   const key = `tokenizer.ggml.${name}_token_id`;
-  const id = ggufNumber(metadata, key, path);
+  const id = ggufNumber(file, key);
   if (id === undefined) return fallback !== null && fallback < size ? fallback : null;
   if (Number.isInteger(id) && id >= 0 && id < size) return id;
-  throw invalid(path, `${key} is ${id}, expected 0 to ${size - 1}`);
+  throw invalid(file, `${key} is ${id}, expected 0 to ${size - 1}`);
 }
 
-function perToken(metadata: GgufMetadata, name: string, size: number, path: string): readonly number[] | undefined {
-  const values = ggufNumbers(metadata, `tokenizer.ggml.${name}`, path);
+function perToken(file: GgufFields, name: string, size: number): readonly number[] | undefined {
+  const values = ggufNumbers(file, `tokenizer.ggml.${name}`);
   if (values === undefined || values.length === size) return values;
-  throw invalid(path, `tokenizer.ggml.${name} has ${values.length} entries, expected ${size}, one for each token`);
+  throw invalid(file, `tokenizer.ggml.${name} has ${values.length} entries, expected ${size}, one for each token`);
 }
 
-function pieceScores(metadata: GgufMetadata, size: number, path: string): readonly number[] {
-  const scores = perToken(metadata, 'scores', size, path);
-  if (scores === undefined) throw invalid(path, 'tokenizer.ggml.scores is missing');
-  if (scores.some((score) => Number.isNaN(score))) throw invalid(path, 'tokenizer.ggml.scores has NaN');
+function pieceScores(file: GgufFields, size: number): readonly number[] {
+  const scores = perToken(file, 'scores', size);
+  if (scores === undefined) throw invalid(file, 'tokenizer.ggml.scores is missing');
+  if (scores.some((score) => Number.isNaN(score))) throw invalid(file, 'tokenizer.ggml.scores has NaN');
   return scores;
 }
 
-function readMerges(metadata: GgufMetadata, path: string): Array<[string, string]> {
-  const merges = ggufStrings(metadata, 'tokenizer.ggml.merges', path);
-  if (merges === undefined) throw invalid(path, 'tokenizer.ggml.merges is missing');
+function readMerges(file: GgufFields): Array<[string, string]> {
+  const merges = ggufStrings(file, 'tokenizer.ggml.merges');
+  if (merges === undefined) throw invalid(file, 'tokenizer.ggml.merges is missing');
   return merges.map((merge) => {
     const space = merge.indexOf(' ', 1);
-    if (space === -1) throw invalid(path, `merge ${JSON.stringify(merge)}, expected two tokens and a space`);
+    if (space === -1) throw invalid(file, `merge ${JSON.stringify(merge)}, expected two tokens and a space`);
     return [merge.slice(0, space), merge.slice(space + 1)];
   });
 }
 
-/** llama.cpp knows by the model's name that Phi-3's special tokens swallow the spaces after them. */
-function rightStripping(
-  metadata: GgufMetadata,
-  tokens: readonly string[],
-  special: readonly number[],
-  path: string,
-): ReadonlySet<number> {
-  const name = (ggufString(metadata, 'general.name', path) ?? '').toLowerCase();
-  if (!name.includes('phi-3') && !name.includes('phi3')) return new Set();
-  return new Set(special.filter((id) => !['<unk>', '<s>', '<|endoftext|>'].includes(tokens[id]!)));
+/** llama.cpp knows by the model's name that Phi-3's special tokens, but for these, swallow the spaces after them. */
+function swallowsSpaces(file: GgufFields): boolean {
+  return /phi-?3/i.test(ggufString(file, 'general.name') ?? '');
 }
+const KEEPS_SPACES = ['<unk>', '<s>', '<|endoftext|>'];
 
-function invalid(path: string, problem: string): CrayonError {
+function invalid({ path }: GgufFields, problem: string): CrayonError {
   return new CrayonError('tokenizer-invalid', `${path}: ${problem}`);
 }

@@ -6,13 +6,6 @@
 
 import type { GgufVocabulary } from './read.js';
 
-export interface SpmCodec {
-  /** Ids of a text without BOS; names of special tokens in it become those tokens. */
-  encode(text: string): number[];
-  /** Text of ids; unknown ids are left out. */
-  decode(ids: ArrayLike<number>, keepSpecial: boolean): string;
-}
-
 const SPACE = '▁';
 const BYTE_TOKEN = /^<0x([0-9A-F]{2})>$/;
 
@@ -25,7 +18,7 @@ interface Bigram {
 }
 
 /** Bytes without a token of their own become the unknown token, or nothing where there is none. */
-export function spmCodec(vocabulary: GgufVocabulary): SpmCodec {
+export function spmCodec(vocabulary: GgufVocabulary) {
   const { tokens, scores, control, unknownId, stripsRight, addSpacePrefix } = vocabulary;
   const ids = new Map(tokens.map((text, id) => [text, id]));
   const byteIds = Array.from({ length: 256 }, (_, byte) => {
@@ -51,7 +44,8 @@ export function spmCodec(vocabulary: GgufVocabulary): SpmCodec {
   };
 
   return {
-    encode(text) {
+    /** Ids of a text without BOS; names of special tokens in it become those tokens. */
+    encode(text: string): number[] {
       const out: number[] = [];
       // Half a surrogate pair has no bytes: it arrives at llama.cpp as the replacement character.
       const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
@@ -61,7 +55,8 @@ export function spmCodec(vocabulary: GgufVocabulary): SpmCodec {
       }
       return out;
     },
-    decode(sequence, keepSpecial) {
+    /** Text of ids; unknown ids are left out. */
+    decode(sequence: ArrayLike<number>, keepSpecial: boolean): string {
       const pieces: Uint8Array[] = [];
       for (const id of Array.from(sequence)) {
         if (tokens[id] !== undefined && (keepSpecial || !control.has(id))) pieces.push(pieceBytes(id));

@@ -5,13 +5,12 @@
 
 import type { JsonObject } from '../../files/json.js';
 import { chatRenderer, createTokenizer, requireBos, type Tokenizer } from '../../hf/tokenizer.js';
-import type { GgufFile } from '../read.js';
-import type { GgufMetadata } from '../types.js';
+import type { GgufFields } from '../format.js';
 import { type GgufVocabulary, readGgufVocabulary } from './read.js';
 import { spmCodec } from './spm.js';
 
 /**
- * The tokenizer of an open GGUF file.
+ * The tokenizer of an open GGUF file, or of a header's metadata alone; `path` names it in errors.
  *
  * @throws CrayonError `tokenizer-unsupported` naming the model or pre-tokenizer, `tokenizer-invalid`
  *
@@ -20,14 +19,9 @@ import { spmCodec } from './spm.js';
  * const tokenizer = ggufTokenizer(file);
  * tokenizer.encode('Once upon a time', { addBos: false });
  */
-export function ggufTokenizer(file: GgufFile): Tokenizer {
-  return tokenizerFromMetadata(file.metadata, file.path);
-}
-
-/** A tokenizer from a header's metadata alone; `where` names it in errors. */
-export function tokenizerFromMetadata(metadata: GgufMetadata, where: string): Tokenizer {
-  const vocabulary = readGgufVocabulary(metadata, where);
-  return vocabulary.model === 'llama' ? spmTokenizer(vocabulary, where) : bpeTokenizer(vocabulary, where);
+export function ggufTokenizer(file: GgufFields): Tokenizer {
+  const vocabulary = readGgufVocabulary(file);
+  return vocabulary.model === 'llama' ? spmTokenizer(vocabulary, file.path) : bpeTokenizer(vocabulary, file.path);
 }
 
 function spmTokenizer(vocabulary: GgufVocabulary, where: string): Tokenizer {
@@ -49,17 +43,10 @@ function spmTokenizer(vocabulary: GgufVocabulary, where: string): Tokenizer {
 }
 
 function bpeTokenizer(vocabulary: GgufVocabulary, where: string): Tokenizer {
-  const { tokens, addsBos, chatTemplate } = vocabulary;
+  const { addsBos, chatTemplate } = vocabulary;
   const config = { ...specialNames(vocabulary), clean_up_tokenization_spaces: false };
   const files = { tokenizer: bpeJson(vocabulary), config, specialTokens: {}, chatTemplate };
-  // BOS may also be a text's last token, as in GPT-2, so the file's flag says more than a trial text.
-  const tokenizer = createTokenizer(files, where);
-  return {
-    ...tokenizer,
-    vocabSize: tokens.length,
-    addsBos,
-    encode: (text, { addBos = addsBos } = {}) => tokenizer.encode(text, { addBos }),
-  };
+  return createTokenizer(files, where, addsBos);
 }
 
 /** tokenizer.json of a byte-level BPE vocabulary. */

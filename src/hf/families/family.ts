@@ -3,7 +3,7 @@
  * Each family is one object in a file here, listed in families.ts.
  */
 
-import type { ConfigReader } from '../config-reader.js';
+import type { JsonObject } from '../../files/json.js';
 
 /** A sane bound on the number of layers, so that a bad file cannot make us check millions of names. */
 export const MAX_LAYERS = 10_000;
@@ -40,4 +40,47 @@ export interface GgufArchitecture {
   /** It reads a bias of the o projection, and `rope_freqs.weight` of rope type llama3. */
   readonly hasOutBias: boolean;
   readonly hasRopeFactors: boolean;
+}
+
+/** Values of a config.json with transformers' defaults; what is wrong is collected and refused at once. */
+
+export class ConfigReader {
+  readonly bad: string[] = [];
+  readonly json: JsonObject;
+
+  constructor(json: JsonObject) {
+    this.json = json;
+  }
+
+  /** A whole number from 1. A fallback is checked like a value that was given. */
+  size(key: string, fallback?: number): number {
+    return this.#take(key, fallback, (x) => Number.isSafeInteger(x) && (x as number) >= 1, 'a whole number from 1');
+  }
+
+  optionalSize(key: string, fallback: number): number | null {
+    return this.json[key] === null ? null : this.size(key, fallback);
+  }
+
+  positive(key: string, fallback?: number): number {
+    return this.#take(key, fallback, (x) => Number.isFinite(x) && (x as number) > 0, 'a number above 0');
+  }
+
+  flag(key: string): boolean {
+    return this.#take(key, false, (x) => typeof x === 'boolean', 'true or false');
+  }
+
+  tokenIds(key: string): number[] {
+    const value = this.json[key];
+    if (value === undefined || value === null) return [];
+    const ids = Array.isArray(value) ? value : [value];
+    if (ids.every((id) => Number.isSafeInteger(id) && id >= 0)) return ids;
+    this.bad.push(`${key} is ${JSON.stringify(value)}, expected a token id or a list of them`);
+    return [];
+  }
+
+  #take<T>(key: string, fallback: T | undefined, isValid: (value: unknown) => boolean, expected: string): T {
+    const value = this.json[key] ?? fallback;
+    if (!isValid(value)) this.bad.push(`${key} is ${JSON.stringify(value) ?? 'missing'}, expected ${expected}`);
+    return value as T;
+  }
 }

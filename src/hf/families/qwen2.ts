@@ -1,8 +1,7 @@
 /** Qwen 2 and 2.5: `configuration_qwen2.py`. q, k and v always have a bias, o never. */
 
 import { CrayonError } from '../../core/errors.js';
-import type { ConfigReader } from '../config-reader.js';
-import { MAX_LAYERS, type ModelFamily } from './family.js';
+import { type ConfigReader, MAX_LAYERS, type ModelFamily } from './family.js';
 
 export const qwen2: ModelFamily = {
   modelType: 'qwen2',

@@ -1,8 +1,8 @@
 /** Embeds the training set, and fixes the space in which users' prompts will be placed. */
 
 import { meanRows } from '../../core/vector.js';
-import type { HfModel } from '../../hf/model.js';
 import type { LlamaModel } from '../../model/llama.js';
+import type { BuildInputs } from '../inputs.js';
 import { densePoints, type Points, sparsePoints } from '../points.js';
 import type { WorkDirectory } from '../work-directory.js';
 import type { InstantKind, Sequences } from './kind.js';
@@ -12,11 +12,9 @@ import { centreRows, type EmbeddingSpace } from './space.js';
 export interface EmbedTrainingSet {
   kind: NamedKind;
   centred: boolean;
-  source: HfModel;
-  model: LlamaModel;
-  examples: ReadonlyArray<{ promptIds: Int32Array }>;
-  /** put before every prompt in a forward pass; null for none */
-  bosId: number | null;
+  inputs: Pick<BuildInputs, 'model' | 'examples' | 'bosId'>;
+  /** the same model, open for forward passes */
+  llama: LlamaModel;
   work: WorkDirectory;
   onProgress: (done: number, total: number) => void;
 }
@@ -25,12 +23,12 @@ export interface EmbedTrainingSet {
 const CHUNK = 256;
 
 export async function embedTrainingSet(job: EmbedTrainingSet): Promise<{ points: Points; space: EmbeddingSpace }> {
-  const { source, onProgress } = job;
+  const { inputs, onProgress } = job;
   const { kind, name } = job.kind;
-  const prompts = job.examples.map((example) => example.promptIds);
+  const prompts = inputs.examples.map((example) => example.promptIds);
   const n = prompts.length;
   const isInstant = kind.needs !== 'forward pass';
-  const idf = isInstant ? (kind.fit?.(prompts, source.config.vocabSize) ?? null) : null;
+  const idf = isInstant ? (kind.fit?.(prompts, inputs.model.config.vocabSize) ?? null) : null;
   if (isInstant && kind.sparse !== undefined) {
     const points = sparsePoints(kind.sparse(prompts, idf!));
     onProgress(n, n);
@@ -47,11 +45,11 @@ function instantRows(
   kind: InstantKind,
   idf: Float32Array | null,
   prompts: Sequences,
-  { source, onProgress }: EmbedTrainingSet,
+  { inputs: { model }, onProgress }: EmbedTrainingSet,
 ): Float32Array {
-  const embed = kind.open(source, idf);
+  const embed = kind.open(model, idf);
   const n = prompts.length;
-  const d = kind.size(source.config);
+  const d = kind.size(model.config);
   const rows = new Float32Array(n * d);
   for (let at = 0; at < n; at += CHUNK) {
     rows.set(embed(prompts.slice(at, at + CHUNK)), at * d);
@@ -62,16 +60,17 @@ function instantRows(
 
 /** A forward pass over the whole training set takes minutes, so its result is kept for a continued run. */
 async function hiddenStates(prompts: Sequences, job: EmbedTrainingSet): Promise<Float32Array> {
-  const { kind, source, model, bosId, work, onProgress } = job;
+  const { kind, llama, work, onProgress } = job;
+  const { model, bosId } = job.inputs;
   const n = prompts.length;
-  const saved = work.load<{ rows: Float32Array }>('embeddings');
+  const saved = work.load('embeddings', { rows: 'F32' });
   if (saved !== undefined) {
     onProgress(n, n);
     return saved.rows;
   }
-  const layer = hiddenLayerOf(kind, source.config.numLayers)!;
+  const layer = hiddenLayerOf(kind, model.config.numLayers)!;
   const { embedByForwardPass } = await import('./hidden-states.js');
-  const rows = await embedByForwardPass(source, prompts, { model, bosId }, { layer, onProgress });
+  const rows = await embedByForwardPass(model, prompts, { model: llama, bosId }, { layer, onProgress });
   work.save('embeddings', { rows });
   return rows;
 }

@@ -1,5 +1,5 @@
 /**
- * What a kind of embedding is. Each kind is one object in a file of `kinds/`, listed in `kinds.ts`; help, checks, building,
+ * What a kind of embedding is. Each kind is an object in a file of `kinds/`, listed in `kinds.ts`; help, checks, building,
  * blending and serving go by what it says of itself.
  *
  * Shapes: n prompts, d numbers of an embedding, V vocabulary.
@@ -8,7 +8,7 @@
 import type { ModelConfig } from '../../hf/model.js';
 import type { LlamaModel } from '../../model/llama.js';
 import type { BackendName } from '../../model/names.js';
-import type { EmbeddingBase } from './first-attention-source.js';
+import type { EmbeddingBase } from './base.js';
 
 /** Prompts as token ids, without BOS. */
 export type Sequences = ReadonlyArray<Int32Array>;

@@ -3,17 +3,18 @@
 import { CrayonError } from '../../core/errors.js';
 import type { EmbeddingKind } from './kind.js';
 import { firstAttention } from './kinds/first-attention.js';
-import { hidden } from './kinds/hidden.js';
-import { lastHidden } from './kinds/last-hidden.js';
+import { hidden, lastHidden } from './kinds/hidden.js';
 import { tfidf } from './kinds/tfidf.js';
 
 const KINDS: readonly EmbeddingKind[] = [firstAttention, lastHidden, hidden, tfidf];
 
+const NAMES = KINDS.map(({ name }) => name);
+
 /** For help and hints. */
-export const EMBEDDING_NAMES = `${KINDS.slice(0, -1).map(nameOf).join(', ')} or ${nameOf(KINDS.at(-1)!)}`;
+export const EMBEDDING_NAMES = `${NAMES.slice(0, -1).join(', ')} or ${NAMES.at(-1)}`;
 
 /** The kinds that a device embeds with at once, without the whole model. */
-export const INSTANT_NAMES = KINDS.filter((kind) => kind.needs !== 'forward pass').map(nameOf);
+export const INSTANT_NAMES = KINDS.filter((kind) => kind.needs !== 'forward pass').map(({ name }) => name);
 
 /** A kind as a pool names it, and the number in its name. */
 export interface NamedKind {
@@ -56,8 +57,4 @@ export function parseEmbeddingKind(text: string, numLayers: number): NamedKind {
 /** The hidden state that the kind reads, or undefined where no forward pass is needed. */
 export function hiddenLayerOf({ kind, given }: NamedKind, numLayers: number): number | undefined {
   return kind.needs === 'forward pass' ? kind.layer(numLayers, given) : undefined;
-}
-
-function nameOf({ name }: EmbeddingKind): string {
-  return name;
 }

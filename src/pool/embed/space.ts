@@ -8,7 +8,7 @@ import { norm, row } from '../../core/vector.js';
 import { GgufFile } from '../../gguf/read.js';
 import { HfModel } from '../../hf/model.js';
 import type { Pool } from '../pool.js';
-import { type EmbeddingBase, firstAttentionSource } from './first-attention-source.js';
+import { type EmbeddingBase, firstAttentionSource } from './base.js';
 import type { ForwardPass, Sequences } from './kind.js';
 import { firstAttention } from './kinds/first-attention.js';
 import { embeddingKind, hiddenLayerOf, INSTANT_NAMES } from './kinds.js';
@@ -51,8 +51,7 @@ export function instantEmbedder(
 
 /** The base model's own space, where there is no pool. @throws CrayonError see `firstAttentionSource` */
 export function firstAttentionSpace(base: EmbeddingBase): EmbeddingSpace {
-  const { heads, headDim } = firstAttentionSource(base);
-  return { kind: firstAttention.name, d: heads * headDim, mean: null, idf: null };
+  return { kind: firstAttention.name, d: firstAttention.size(firstAttentionSource(base)), mean: null, idf: null };
 }
 
 /**
@@ -114,22 +113,19 @@ export function refuseOtherBase(pool: Pool, model: HfModel | GgufFile): void {
 }
 
 function refuseOtherSizes({ dir, manifest, idf }: Pool, file: GgufFile): void {
-  const { hiddenSize, heads: numHeads, headDim, vocabSize } = firstAttentionSource(file);
   const { kind } = embeddingKind(manifest.embedding.kind);
-  const size = kind.size({ hiddenSize, numHeads, headDim, vocabSize });
+  const sizes = firstAttentionSource(file);
   const pairs: Array<[string, number, number]> = [
-    ['hidden size', hiddenSize, manifest.base.hiddenSize],
-    idf === null ? ['embedding', size, manifest.embedding.dim] : ['vocabulary', vocabSize, idf.length],
+    ['hidden size', sizes.hiddenSize, manifest.base.hiddenSize],
+    idf === null
+      ? ['embedding', kind.size(sizes), manifest.embedding.dim]
+      : ['vocabulary', sizes.vocabSize, idf.length],
   ];
   for (const [what, found, expected] of pairs) {
     if (found === expected) continue;
-    throw new CrayonError(
-      'pool-mismatch',
-      `${dir}: built on a model of ${what} ${expected}, ${file.path} has ${found}`,
-      {
-        hint: `Use the model that the pool was built on ("${manifest.base.name}").`,
-      },
-    );
+    const problem = `${dir}: built on a model of ${what} ${expected}, ${file.path} has ${found}`;
+    const hint = `Use the model that the pool was built on ("${manifest.base.name}").`;
+    throw new CrayonError('pool-mismatch', problem, { hint });
   }
 }
 
@@ -137,19 +133,14 @@ function refuseOtherSizes({ dir, manifest, idf }: Pool, file: GgufFile): void {
 function refuseImpossibleEmbedding({ dir, manifest, idf }: Pool, { config }: HfModel): void {
   const { kind: name, dim } = manifest.embedding;
   const named = embeddingKind(name);
-  if ((hiddenLayerOf(named, config.numLayers) ?? 0) > config.numLayers) {
-    throw new CrayonError(
-      'pool-invalid',
-      `${dir}: embedding ${name}, but the base model has hidden states 0 to ${config.numLayers}`,
-    );
+  const { numLayers } = config;
+  const impossible = (why: string) => new CrayonError('pool-invalid', `${dir}: embedding ${name}${why}`);
+  if ((hiddenLayerOf(named, numLayers) ?? 0) > numLayers) {
+    throw impossible(`, but the base model has hidden states 0 to ${numLayers}`);
   }
   const size = named.kind.size(config);
   const found = idf === null || idf.length === dim ? dim : idf.length;
-  if (found === size) return;
-  throw new CrayonError(
-    'pool-invalid',
-    `${dir}: embedding ${name} of ${found} numbers, expected ${size} on this base model`,
-  );
+  if (found !== size) throw impossible(` of ${found} numbers, expected ${size} on this base model`);
 }
 
 /** Subtracts the mean from every row and makes it a unit vector again, in place. */

@@ -1,6 +1,6 @@
 /** A user's examples, or coefficients, to an adapter that the engine can load: embedded here, blended on a thread. */
 
-import { estimateBlend } from '../../blend/estimate.js';
+import { estimateBlend } from '../../blend/coefficients.js';
 import { ScratchDirectory } from '../../files/scratch-directory.js';
 import type { Pool } from '../../pool/pool.js';
 import { embedPrompts, scopeOf, type TextEmbedder } from '../embedder.js';

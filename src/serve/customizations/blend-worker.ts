@@ -2,12 +2,11 @@
 
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import { openBlend } from '../../blend/blend-source.js';
+import { openBlend } from '../../blend/sources.js';
 import { isCrayonError } from '../../core/errors.js';
 import { sha256 } from '../../files/digest.js';
 import { exists } from '../../files/io.js';
-import { writeAdapterGguf } from '../../gguf/adapter.js';
-import { readAdapterBase } from '../../gguf/adapter-base.js';
+import { readAdapterBase, writeAdapterGguf } from '../../gguf/adapter.js';
 import { openPool } from '../../pool/pool.js';
 import type { BlendJob, BlendPlace, BlendReply } from './blend-thread.js';
 

@@ -5,7 +5,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { CombineKind } from '../../blend/blend.js';
-import type { BlendEstimate } from '../../blend/estimate.js';
+import type { BlendEstimate } from '../../blend/coefficients.js';
 import { CrayonError } from '../../core/errors.js';
 import type { AdapterScale } from '../../engine/types.js';
 import type { ScopeFunction } from '../../routing/signals/scope.js';

@@ -3,7 +3,7 @@
  * started with, GET and POST of /lora-adapters in llama-server's shape.
  */
 
-import { EXAMPLE_LIMITS } from '../../blend/estimate.js';
+import { EXAMPLE_LIMITS } from '../../blend/coefficients.js';
 import type { JsonObject } from '../../files/json.js';
 import type { Call } from '../http/call.js';
 import { badField, HttpError } from '../http/error.js';

@@ -8,7 +8,7 @@
  * does not grow with the model's depth, and no tensor library is loaded. W_q is linear, so the mean is taken first.
  */
 
-import { type EmbeddingBase, firstAttentionSource } from '../first-attention-source.js';
+import { type EmbeddingBase, firstAttentionSource } from '../base.js';
 import type { InstantKind } from '../kind.js';
 
 export const firstAttention: InstantKind = {

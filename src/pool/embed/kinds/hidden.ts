@@ -8,3 +8,12 @@ export const hidden: ForwardKind = {
   layer: (_numLayers, given) => given,
   size: ({ hiddenSize }) => hiddenSize,
 };
+
+/** Embedding kind `last-hidden`: the mean over the prompt's tokens of the base LLM's last hidden states, L2-normalised. */
+
+export const lastHidden: ForwardKind = {
+  name: 'last-hidden',
+  needs: 'forward pass',
+  layer: (numLayers) => numLayers,
+  size: ({ hiddenSize }) => hiddenSize,
+};

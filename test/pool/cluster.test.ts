@@ -1,12 +1,10 @@
 /** Spherical k-means and the silhouette on points whose clusters are known, and against slow definitions. */
 
 import { beforeAll, describe, expect, it } from 'vitest';
-import { createRandom } from '../../../src/core/random.js';
-import { chooseBackend } from '../../../src/model/backend.js';
-import { clusterPoints } from '../../../src/pool/cluster/cluster.js';
-import { sphericalKMeans } from '../../../src/pool/cluster/kmeans.js';
-import { cosineSilhouette } from '../../../src/pool/cluster/silhouette.js';
-import { densePoints, type Points, sparsePoints } from '../../../src/pool/points.js';
+import { createRandom } from '../../src/core/random.js';
+import { chooseBackend } from '../../src/model/backend.js';
+import { clusterPoints, cosineSilhouette, sphericalKMeans } from '../../src/pool/cluster.js';
+import { densePoints, type Points, sparsePoints } from '../../src/pool/points.js';
 
 beforeAll(async () => {
   await chooseBackend('wasm');

@@ -3,14 +3,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { GGML_TYPES, type GgmlType } from '../../../src/gguf/format.js';
 import { exportModelGguf } from '../../../src/gguf/model.js';
 import type { GgufWriteType } from '../../../src/gguf/quantise.js';
 import { GgufFile } from '../../../src/gguf/read.js';
-import { GGML_TYPES, type GgmlType } from '../../../src/gguf/types.js';
 import { ggufTokenizer } from '../../../src/gguf/vocabulary/tokenizer.js';
 import { HfModel } from '../../../src/hf/model.js';
 import { loadTokenizer, type Tokenizer } from '../../../src/hf/tokenizer.js';
-import { type FirstAttentionSource, firstAttentionSource } from '../../../src/pool/embed/first-attention-source.js';
+import { type FirstAttentionSource, firstAttentionSource } from '../../../src/pool/embed/base.js';
 import { firstAttentionEmbedder } from '../../../src/pool/embed/kinds/first-attention.js';
 import { float32ToBfloat16, float32ToFloat16 } from '../../../src/safetensors/half-floats.js';
 import { errorOf, temporaryDir } from '../../helpers/files.js';
@@ -33,7 +33,7 @@ type Change = { architecture?: string; metadata?: Buffer[]; weights?: Partial<Re
 
 /** A GGUF of the three tensors (four with a bias), matrices in `type`, vectors in F32 as llama.cpp keeps them. */
 function ggufOf(source: FirstAttentionSource, type: GgmlType, architecture: string, change: Change = {}): string {
-  const { hiddenSize: C, heads, headDim, rmsNormEps, vocabSize } = source;
+  const { hiddenSize: C, numHeads: heads, headDim, rmsNormEps, vocabSize } = source;
   const inFileOrder = (data: Float32Array, columns: number): Float32Array =>
     architecture === 'llama' ? permute(data, headDim, columns) : data;
   const all = Int32Array.from({ length: vocabSize }, (_, i) => i);
@@ -245,7 +245,7 @@ describe('a GGUF without such an embedding is refused', () => {
     const wrong = [
       ...bare,
       uintEntry('llama.embedding_length', source.hiddenSize),
-      uintEntry('llama.attention.head_count', source.heads + 1),
+      uintEntry('llama.attention.head_count', source.numHeads + 1),
       uintEntry('llama.attention.key_length', source.headDim),
       floatEntry('llama.attention.layer_norm_rms_epsilon', 1e-5),
     ];

@@ -1,0 +1,193 @@
+/**
+ * The blend's factors, module by module, as a writer asks for them: of a PEFT directory (blend.ts), or of any other file.
+ */
+
+import { availableParallelism } from 'node:os';
+import { CrayonError } from '../core/errors.js';
+import { firstNonFinite } from '../core/vector.js';
+import { type CombinedFactors, type CombineKind, combineLinear, placeColumns } from '../lora/combine.js';
+import type { LoraModule, PeftAdapter } from '../peft/read.js';
+import { type BlendPlan, type PlannedModule, planBlend } from './plan.js';
+import { type SvdJob, SvdThreads } from './svd-threads.js';
+
+/** Factors of the output's modules, asked for in file order: A, then B of each. */
+export interface BlendSource {
+  /** (rank, in); valid until the next call. */
+  a(index: number): Float32Array;
+  /** (out, rank); valid until the next call. */
+  b(index: number): Float32Array;
+  /** Known once the module's A has been asked for. */
+  result(index: number): { effectiveRank: number; relativeError: number };
+  close(): void;
+}
+
+/**
+ * @param threads that compute `svd`, this one included
+ * @param buffer for `cat`: gives the array to fill with one tensor, valid until the next call; one array of the largest
+ *   module's size serves all when it is not given
+ */
+export function openSource(plan: BlendPlan, threads: number, buffer?: (length: number) => Float32Array): BlendSource {
+  switch (plan.combine) {
+    case 'cat':
+      return catSource(plan, buffer);
+    case 'svd':
+      return svdSource(plan, threads);
+    case 'linear':
+      return linearSource(plan);
+    default:
+      throw plan.combine satisfies never;
+  }
+}
+
+/**
+ * A blend in the shape of an opened adapter, with the tensors that `blendAdapters` would write. They are computed when they are
+ * asked for, which is to be in order, A before B, and are valid until the next call.
+ *
+ * @param adapters stay open, and must until the blend is closed
+ * @param dir what stands for a directory's name
+ * @throws CrayonError as blendAdapters
+ */
+export function openBlend(
+  adapters: readonly PeftAdapter[],
+  coefficients: ArrayLike<number>,
+  combine: CombineKind,
+  dir: string,
+) {
+  const plan = planBlend(adapters, coefficients, combine, undefined);
+  const source = openSource(plan, availableParallelism());
+  const modules = plan.modules.map(({ name, in: inputs, out }) => ({ name, r: plan.rank, in: inputs, out, scale: 1 }));
+  return {
+    dir,
+    modules,
+    readA: (module: LoraModule) => source.a(modules.indexOf(module)),
+    readB: (module: LoraModule) => source.b(modules.indexOf(module)),
+    close: () => source.close(),
+  };
+}
+
+/** Rows of B interleaved at a time: 64 rows of rank 128 are 32 KiB, which stay in the L1 cache while all adapters fill them. */
+const ROW_BLOCK = 64;
+
+/**
+ * The stacked factors of `cat`, module by module, at about the speed of a file copy.
+ *
+ * A's stack is a plain concatenation, so each adapter's A is read straight into its place; B's columns are interleaved
+ * while the coefficient and the scale are folded in. A few buffers of the largest module's size serve all modules.
+ */
+function catSource(plan: BlendPlan, buffer?: (length: number) => Float32Array): BlendSource {
+  const { modules, rank } = plan;
+  const largest = (size: (module: PlannedModule) => number): number => Math.max(0, ...modules.map(size));
+  const ranks = modules.map(({ parts }) => parts.reduce((sum, { module }) => sum + module.r, 0));
+  const next = buffer ?? reused(rank * largest((module) => Math.max(module.in, module.out)));
+  const parts = new Float32Array(rank * largest((module) => module.out)); // all adapters' B, one after another
+
+  return {
+    a: (index) => {
+      const planned = modules[index]!;
+      const stack = next(rank * planned.in);
+      let row = 0;
+      for (const { adapter, module } of planned.parts) {
+        adapter.readAInto(module, stack.subarray(row * module.in, (row + module.r) * module.in));
+        row += module.r;
+      }
+      return stack.fill(0, row * planned.in);
+    },
+    b: (index) => {
+      const planned = modules[index]!;
+      const { out } = planned;
+      let column = 0;
+      const placed = planned.parts.map(({ adapter, module, coefficient }) => {
+        const { r } = module;
+        const b = parts.subarray(out * column, out * (column + r));
+        adapter.readBInto(module, b);
+        column += r;
+        return { b, r, column: column - r, weight: coefficient * module.scale };
+      });
+      const stack = next(out * rank);
+      if (ranks[index]! < rank) stack.fill(0);
+      for (let start = 0; start < out; start += ROW_BLOCK) {
+        const end = Math.min(out, start + ROW_BLOCK);
+        for (const { b, r, column, weight } of placed) {
+          if (!placeColumns(stack, rank, column, b, r, weight, start, end)) throw overflow(planned.name, 'B');
+        }
+      }
+      return stack;
+    },
+    result: (index) => ({ effectiveRank: ranks[index]!, relativeError: 0 }),
+    close: () => {},
+  };
+}
+
+function reused(largest: number): (length: number) => Float32Array {
+  const buffer = new Float32Array(largest);
+  return (length) => buffer.subarray(0, length);
+}
+
+/** Reads one module's factors from all adapters that have it, into one fresh buffer. */
+function readFactors({ in: inputs, out, parts }: PlannedModule): Pick<SvdJob, 'factors' | 'coefficients' | 'shape'> {
+  const size = parts.reduce((sum, { module }) => sum + module.r * (inputs + out), 0);
+  const buffer = new Float32Array(size);
+  let at = 0;
+  const take = (length: number): Float32Array => {
+    at += length;
+    return buffer.subarray(at - length, at);
+  };
+  const factors = parts.map(({ adapter, module }) => {
+    const { r, scale } = module;
+    const a = take(r * inputs);
+    const b = take(out * r);
+    adapter.readAInto(module, a);
+    adapter.readBInto(module, b);
+    return { r, a, b, scale };
+  });
+  return { factors, coefficients: parts.map(({ coefficient }) => coefficient), shape: { in: inputs, out } };
+}
+
+/** A source that computes a whole module when its A is asked for, and keeps it for its B. */
+function sourceOf(plan: BlendPlan, compute: (index: number) => CombinedFactors, close: () => void): BlendSource {
+  const results = new Map<number, { effectiveRank: number; relativeError: number }>();
+  let current: CombinedFactors | undefined;
+  return {
+    a: (index) => {
+      current = compute(index);
+      const { name } = plan.modules[index]!;
+      if (firstNonFinite(current.a) !== -1) throw overflow(name, 'A');
+      if (firstNonFinite(current.b) !== -1) throw overflow(name, 'B');
+      results.set(index, { effectiveRank: current.effectiveRank, relativeError: current.relativeError });
+      return current.a;
+    },
+    b: () => current!.b,
+    result: (index) => results.get(index)!,
+    close,
+  };
+}
+
+function svdSource(plan: BlendPlan, threads: number): BlendSource {
+  const { modules, rank } = plan;
+  const load = (index: number): SvdJob => ({ index, rank, ...readFactors(modules[index]!) });
+  const pool = new SvdThreads(modules.length, load, threads);
+  return sourceOf(
+    plan,
+    (index) => pool.take(index),
+    () => pool.close(),
+  );
+}
+
+function linearSource(plan: BlendPlan): BlendSource {
+  const compute = (index: number): CombinedFactors => {
+    const { factors, coefficients, shape } = readFactors(plan.modules[index]!);
+    const combined = combineLinear(factors, coefficients, shape);
+    if (combined.r === plan.rank) return combined;
+    // None of the adapters has this module: zeros.
+    const { rank: r } = plan;
+    return { ...combined, r, a: new Float32Array(r * shape.in), b: new Float32Array(shape.out * r) };
+  };
+  return sourceOf(plan, compute, () => {});
+}
+
+/** The inputs were finite, so a value that is not has left float32's range on the way. */
+function overflow(module: string, side: 'A' | 'B'): CrayonError {
+  return new CrayonError('tensor-not-finite', `lora_${side} of ${module} leaves the range of float32 in the blend`, {
+    hint: 'The coefficients or the adapters’ scales are far too large.',
+  });
+}
