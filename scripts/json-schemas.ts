@@ -14,7 +14,7 @@ import { BENCH_CONFIG_SCHEMA } from '../src/bench/config.js';
 import { TRAFFIC_SCHEMA } from '../src/bench/load/config.js';
 import { GROUP_SCHEMA, TASK_SCHEMA } from '../src/data/config.js';
 import { jsonSchemaOf } from '../src/files/schema.js';
-import { EDGE_SCHEMA } from '../src/serve/config-schema.js';
+import { EDGE_SCHEMA } from '../src/serve/config.js';
 
 /** What each file of configs/schema/ is made of, and which of the shipped YAML files it describes. */
 export const JSON_SCHEMAS: Record<string, { schema: z.ZodType; title: string; files: RegExp }> = {

@@ -5,8 +5,7 @@ import { CrayonError } from '../core/errors.js';
 import { GPUS, type Gpu } from '../engine/llama/runtime.js';
 import { GGUF_WRITE_TYPES, type GgufWriteType } from '../gguf/quantise.js';
 import { MODES, type Mode } from '../routing/types.js';
-import { type EdgeConfig, type EdgeOverrides, loadEdgeConfig } from '../serve/config.js';
-import { GATES, type LOG_LEVELS } from '../serve/config-schema.js';
+import { type EdgeConfig, type EdgeOverrides, GATES, type LOG_LEVELS, loadEdgeConfig } from '../serve/config.js';
 import { wholeNumber } from './options.js';
 
 export interface ServeEdgeFlags {

@@ -1,7 +1,7 @@
 /** `crayon serve-edge`: the customised model behind an OpenAI-compatible API, with the server LLM for what it is not sure of. */
 
 import { Command, Option } from 'commander';
-import { LOG_LEVELS } from '../serve/config-schema.js';
+import { LOG_LEVELS } from '../serve/config.js';
 import { edgeOptions, type ServeEdgeFlags } from './edge-flags.js';
 import { wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';

@@ -38,3 +38,12 @@ export function threadScript(
   const source = fileURLToPath(new URL(`./${name}.ts`, beside));
   return [`require(${JSON.stringify(loader)}); require(${JSON.stringify(source)});`, options];
 }
+
+/** The promise's result, or `late` where it takes longer. */
+export async function orLate<T>(promise: Promise<T>, ms: number): Promise<T | 'late'> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(resolve, ms, 'late');
+  });
+  return await Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}

@@ -21,6 +21,7 @@ export function promptFor(question: string, form: Prompt['kind']): Prompt {
 
 /** What a query's tokens are asked of. */
 export interface Tokenizing {
+  /** as the model sees it, BOS included */
   tokenize(prompt: Prompt): Int32Array;
 }
 
@@ -152,8 +153,6 @@ export interface Engine {
 export interface EdgeEngine extends Engine, Tokenizing {
   /** tokens of prompt and answer together */
   readonly contextTokens: number;
-  /** the prompt as the model sees it, BOS included */
-  tokenize(prompt: Prompt): Int32Array;
   /** tokens of a plain text, without BOS: the form in which build-pool embeds a prompt */
   textTokens(text: string): Int32Array;
   /**

@@ -179,7 +179,7 @@ export function valueAt(root: unknown, path: Path): unknown {
   return value;
 }
 
-function pathText(path: Path): string {
+export function pathText(path: Path): string {
   if (path.length === 0) return 'top level';
   return path.reduce<string>(
     (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? String(key) : `${text}.${String(key)}`),

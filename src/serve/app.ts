@@ -4,6 +4,7 @@
  */
 
 import { randomUUID } from 'node:crypto';
+import { orLate } from '../core/long-work.js';
 import { Call, compose, type Handler, type Middleware, timeLimit, unavailable } from './http/call.js';
 import { logAnswer } from './log.js';
 import type { AppSettings, ServeParts } from './parts.js';
@@ -47,11 +48,8 @@ export class EdgeApp {
   ready(parts: ServeParts): void {
     this.#parts = parts;
     const { edge, server, customizations } = parts;
-    this.#settings.metrics.watch({
-      edge,
-      server: server?.state === undefined ? null : () => server.state!(),
-      customizations: () => customizations?.size ?? 0,
-    });
+    const state = server?.state?.bind(server) ?? null;
+    this.#settings.metrics.watch(edge, state, () => customizations?.size ?? 0);
   }
 
   /** Requests under way. */
@@ -78,16 +76,11 @@ export class EdgeApp {
    */
   async stop(patienceMs: number): Promise<number> {
     this.#isStopping = true;
+    if (this.#calls.size === 0) return 0;
     const idle = new Promise<void>((resolve) => {
       this.#whenIdle = resolve;
     });
-    if (this.#calls.size === 0) return 0;
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<'late'>((resolve) => {
-      timer = setTimeout(resolve, patienceMs, 'late');
-    });
-    const outcome = await Promise.race([idle, patience]);
-    clearTimeout(timer);
+    const outcome = await orLate(idle, patienceMs);
     const left = this.#calls.size;
     if (outcome === 'late') for (const call of this.#calls) call.cancel('stop');
     return left;

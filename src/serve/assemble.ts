@@ -4,8 +4,8 @@ import { basename, join } from 'node:path';
 import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
-import { budgetFile } from '../engine/server/budget.js';
 import { openOpenAiEngine, type ServerEvent } from '../engine/server/engine.js';
+import { budgetFile } from '../engine/server/limits.js';
 import type { ServerConfig } from '../engine/server/options.js';
 import type { EdgeEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
@@ -17,18 +17,19 @@ import type { ScopeFunction } from '../routing/signals/scope.js';
 import type { RoutingConfig } from '../routing/types.js';
 import {
   type BaseModel,
+  embedPrompts,
   type OpenEdgeOptions,
   openBaseModel,
   openEdgeEngine,
   openEmbedder,
+  scopeOf,
+  type TextEmbedder,
   warmUp,
 } from './base-model.js';
-import type { EdgeConfig } from './config.js';
-import { type AdapterSet, fixedAdapters, gatedAdapters, type NamedAdapter } from './customizations/adapter-set.js';
-import { createBlendMaker } from './customizations/blend-maker.js';
-import { Customizations } from './customizations/customizations.js';
-import { embedPrompts, scopeOf, type TextEmbedder } from './embedder.js';
-import { type Environment, serverKey } from './keys.js';
+
+import { type EdgeConfig, type Environment, serverKey } from './config.js';
+import { fixedAdapters, gatedAdapters, type NamedAdapter } from './customizations/adapter-set.js';
+import { Customizations, createBlendMaker } from './customizations/customizations.js';
 import type { ServeParts, ServerEngine } from './parts.js';
 
 export interface AssembleOptions {
@@ -66,14 +67,15 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     for (const one of open.splice(0).reverse()) await one();
   };
   try {
-    const server = config.server === null ? null : openServer(config, config.server, env, options.onServerEvent);
+    const cacheDir = config.cacheDir ?? defaultCacheDir();
+    const server = config.server && openServer(config.server, cacheDir, env, options.onServerEvent);
     if (server !== null) open.push(() => server.close());
     onStep('model');
-    const base = openBaseModel(config.model, { cacheDir: config.cacheDir, type: config.engine.type });
+    const base = openBaseModel(config.model, { cacheDir, type: config.engine.type });
     open.push(() => base.close());
     const pool = config.pool === null ? null : openPool(config.pool);
     onStep('adapters');
-    const named = namedAdapters(config, pool);
+    const named = namedAdapters(config, pool, cacheDir);
     onStep('engine');
     const name = config.name ?? base.name;
     const edge = await openEdge({ gguf: base.gguf, name, config });
@@ -83,12 +85,15 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
       named.map(({ id, path }) => ({ id, path, scale: 1 / named.length })),
     );
     const embedder = embedderFor(config, base, pool, edge);
-    const adapters = adapterSet(config, named, pool, embedder);
+    const isGated = config.gate === 'per-query' && pool !== null && embedder !== null;
+    const adapters = isGated
+      ? gatedAdapters(named, { centroids: pool.centroids, tau: pool.manifest.tau }, embedder)
+      : fixedAdapters(named);
     const scope = examplesScope(config, embedder);
     const routing: RoutingConfig = config.routing;
     const withBlends = pool !== null && embedder !== null && options.withoutCustomizations !== true;
     const customizations = withBlends
-      ? new Customizations(createBlendMaker({ pool, embedder, base: base.path }), config.limits.customizations)
+      ? new Customizations(createBlendMaker(pool, embedder, base.path), config.limits.customizations)
       : null;
     open.push(() => customizations?.close());
     return {
@@ -120,42 +125,34 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
 }
 
 function openServer(
-  { cacheDir }: EdgeConfig,
   server: ServerConfig,
+  folder: string,
   env: Environment,
   onEvent?: (event: ServerEvent) => void,
 ): ServerEngine {
-  const { apiKeyEnv: _, ...rest } = server;
-  const apiKey = serverKey(server, env);
-  return openOpenAiEngine({
-    ...rest,
-    apiKey,
-    budgetStore: budgetStore(server, cacheDir ?? defaultCacheDir()),
-    onEvent,
-  });
-}
-
-/** Only a budget needs a memory; its file is the endpoint's and model's own. */
-function budgetStore({ budget, baseUrl, model }: ServerConfig, folder: string) {
-  if (budget.tokensPerDay === null && budget.moneyPerDay === null) return null;
-  ensureDirectory(folder);
-  return budgetFile(join(folder, `budget-${sha256(`${baseUrl} ${model}`).slice(0, 16)}.json`));
+  const { apiKeyEnv: _, ...options } = server;
+  const { budget, baseUrl, model } = options;
+  let budgetStore = null;
+  // Only a budget needs a memory; its file is the endpoint's and model's own.
+  if (budget.tokensPerDay !== null || budget.moneyPerDay !== null) {
+    ensureDirectory(folder);
+    budgetStore = budgetFile(join(folder, `budget-${sha256(`${baseUrl} ${model}`).slice(0, 16)}.json`));
+  }
+  return openOpenAiEngine({ ...options, apiKey: serverKey(server, env), budgetStore, onEvent });
 }
 
 /** The adapters as files that llama.cpp reads, each known by its digest. */
-function namedAdapters(config: EdgeConfig, pool: Pool | null): NamedAdapter[] {
-  const { gate, adapter, model, cacheDir } = config;
-  const cache = { cacheDir: cacheDir ?? undefined };
+function namedAdapters({ gate, adapter, model }: EdgeConfig, pool: Pool | null, cacheDir: string): NamedAdapter[] {
   if (gate === 'per-query' && pool !== null) {
     return pool.manifest.adapters.map(({ dir }) => ({
-      ...cachedAdapterGguf(join(pool.dir, dir), model, cache),
+      ...cachedAdapterGguf(join(pool.dir, dir), model, { cacheDir }),
       name: `${basename(pool.dir)}/${dir}`,
     }));
   }
   if (adapter === null) return [];
   const name = basename(adapter);
   if (/\.gguf$/i.test(adapter)) return [{ id: sha256File(adapter).slice(0, 16), path: adapter, name }];
-  return [{ ...cachedAdapterGguf(adapter, model, cache), name }];
+  return [{ ...cachedAdapterGguf(adapter, model, { cacheDir }), name }];
 }
 
 /** The embedding is needed by some parts only; where none of them is used, a model that has none may still be served. */
@@ -166,16 +163,6 @@ function embedderFor(config: EdgeConfig, base: BaseModel, pool: Pool | null, edg
     if (pool !== null || config.examples !== null || !(error instanceof CrayonError)) throw error;
     return null;
   }
-}
-
-function adapterSet(
-  { gate }: EdgeConfig,
-  adapters: readonly NamedAdapter[],
-  pool: Pool | null,
-  embedder: TextEmbedder | null,
-): AdapterSet {
-  if (gate === 'fixed' || pool === null || embedder === null) return fixedAdapters(adapters);
-  return gatedAdapters({ adapters, centroids: pool.centroids, tau: pool.manifest.tau, embedder });
 }
 
 function examplesScope({ examples: path }: EdgeConfig, embedder: TextEmbedder | null): ScopeFunction | null {

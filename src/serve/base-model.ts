@@ -1,7 +1,11 @@
-/** The base model as the server needs it: a GGUF file, the engine that runs it, and its embedding to read. */
+/**
+ * The base model as the server needs it: a GGUF file, the engine that runs it, and its embedding, the space in which scope, gate
+ * and customisation compare texts.
+ */
 
 import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
+import type { Rows } from '../core/gate.js';
 import { type LlamaCppEngine, openLlamaCppEngine } from '../engine/llama/engine.js';
 import { type AdapterScale, type EdgeEngine, Query } from '../engine/types.js';
 import { cachedModelGguf } from '../gguf/cache.js';
@@ -11,8 +15,8 @@ import { HfModel, isModelDirectory } from '../hf/model.js';
 import { INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { firstAttentionSpace, instantEmbedder, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import type { Pool } from '../pool/pool.js';
+import { buildScopeProfile, type ScopeFunction, scopeScore } from '../routing/signals/scope.js';
 import type { EdgeConfig } from './config.js';
-import type { TextEmbedder } from './embedder.js';
 
 export interface BaseModel {
   /** As the configuration names it. */
@@ -26,12 +30,11 @@ export interface BaseModel {
 }
 
 /** @throws CrayonError what opening or exporting the model throws */
-export function openBaseModel(path: string, options: { cacheDir: string | null; type: GgufWriteType }): BaseModel {
-  const { cacheDir, type } = options;
+export function openBaseModel(path: string, options: { cacheDir: string; type: GgufWriteType }): BaseModel {
   const isDirectory = isModelDirectory(path);
   const source = isDirectory ? HfModel.open(path) : GgufFile.open(path);
   try {
-    const gguf = isDirectory ? cachedModelGguf(path, { type, cacheDir: cacheDir ?? undefined }) : path;
+    const gguf = isDirectory ? cachedModelGguf(path, options) : path;
     const name = basename(path)
       .replace(/\.gguf$/i, '')
       .replaceAll(/[^\w.@+-]/g, '-');
@@ -82,16 +85,9 @@ export interface OpenEdgeOptions {
 
 /** @throws CrayonError what opening the engine throws */
 export function openEdgeEngine({ gguf, name, config }: OpenEdgeOptions): Promise<LlamaCppEngine> {
-  const { engine, limits } = config;
-  return openLlamaCppEngine({
-    model: gguf,
-    name,
-    contextTokens: engine.context,
-    sequences: engine.sequences,
-    threads: engine.threads,
-    gpu: engine.gpu,
-    queue: limits.queue,
-  });
+  const { context: contextTokens, sequences, threads, gpu } = config.engine;
+  const { queue } = config.limits;
+  return openLlamaCppEngine({ model: gguf, name, contextTokens, sequences, threads, gpu, queue });
 }
 
 /**
@@ -100,13 +96,48 @@ export function openEdgeEngine({ gguf, name, config }: OpenEdgeOptions): Promise
  */
 export async function warmUp(edge: EdgeEngine, adapters: readonly AdapterScale[]): Promise<void> {
   const query = new Query({ kind: 'text', text: 'a' });
-  const request = {
-    temperature: 0,
-    topP: 1,
-    seed: 0,
-    stop: [],
-    topLogprobs: null,
-    signal: new AbortController().signal,
-  };
-  for await (const _ of edge.generate({ ...request, adapters, query, maxTokens: 1 }));
+  const { signal } = new AbortController();
+  const greedy = { temperature: 0, topP: 1, seed: 0, stop: [], topLogprobs: null };
+  for await (const _ of edge.generate({ ...greedy, adapters, query, maxTokens: 1, signal }));
+}
+
+export interface Embedded {
+  /** (d), of length 1. */
+  vector: Float32Array;
+  /** How many tokens were embedded. */
+  tokens: number;
+}
+
+export interface TextEmbedder {
+  /** Embedding size. */
+  readonly d: number;
+  /** E.g. `first-attention`. */
+  readonly kind: string;
+  /**
+   * Embeds a text as build-pool embeds a prompt: white space at its end dropped, no BOS.
+   *
+   * A text without any known token has no direction: its vector is zero.
+   */
+  embed(text: string): Embedded;
+}
+
+/** @throws CrayonError `example-invalid` for prompts without any token that the embedding knows */
+export function embedPrompts(examples: ReadonlyArray<{ prompt: string }>, embedder: TextEmbedder): Rows {
+  const { d } = embedder;
+  const data = new Float32Array(examples.length * d);
+  const empty: number[] = [];
+  for (const [i, { prompt }] of examples.entries()) {
+    const { vector } = embedder.embed(prompt);
+    if (vector.every((x) => x === 0)) empty.push(i);
+    data.set(vector, i * d);
+  }
+  if (empty.length === 0) return { data, n: examples.length, d };
+  const names = empty.map((i) => `examples[${i}]`).join(', ');
+  throw new CrayonError('example-invalid', `no embedding for ${names}: the prompt has no tokens that the pool knows`);
+}
+
+/** A user's examples as a scope function: how near a query is to them. */
+export function scopeOf({ data, n, d }: Rows, embedder: TextEmbedder): ScopeFunction {
+  const profile = buildScopeProfile(data, n, d);
+  return (query) => scopeScore(profile, query.vector(embedder));
 }

@@ -1,15 +1,161 @@
 /**
- * The configuration of `serve-edge`: YAML (configs/edge.yaml shows every key) and the command line's flags over it, checked
- * and with all defaults filled in.
+ * The configuration of `serve-edge`: YAML (configs/edge.yaml shows every key, configs/schema/edge.json is made of EDGE_SCHEMA for
+ * editors) and the command line's flags over it, checked and with all defaults filled in; and the keys that it says where to find.
  */
 
 import { dirname, resolve } from 'node:path';
-import type * as z from 'zod';
-import { serverOptions } from '../engine/server/options.js';
-import { isJsonObject, type JsonObject } from '../files/json.js';
-import { camelCased, checked, type Problem, refuseProblems, type Source, valueAt } from '../files/schema.js';
+import * as z from 'zod';
+import { CrayonError } from '../core/errors.js';
+import { GPUS } from '../engine/llama/runtime.js';
+import { SERVER_SECTION, type ServerConfig, seconds, serverOptions } from '../engine/server/options.js';
+import { readSmallFile } from '../files/io.js';
+import { decodeUtf8, isJsonObject, type JsonObject } from '../files/json.js';
+import {
+  camelCased,
+  checked,
+  matching,
+  type Problem,
+  refuseProblems,
+  type Source,
+  text,
+  valueAt,
+  variableName,
+  whole,
+} from '../files/schema.js';
 import { readYaml } from '../files/yaml.js';
-import { EDGE_SCHEMA } from './config-schema.js';
+import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
+import { THRESHOLD_SHAPE } from '../routing/signals/index.js';
+import { CONFIDENCE_MEASURES, MODES } from '../routing/types.js';
+import { isLoopback } from './http/guard.js';
+
+/** One adapter for all requests, or the pool's weighed anew for each prompt. */
+export const GATES = ['fixed', 'per-query'] as const;
+export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+
+const weight = z.number().optional();
+const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
+
+const limits = z.strictObject({
+  body_bytes: whole(1024)
+    .default(2 ** 20)
+    .describe('The largest body of a request.'),
+  messages: whole(1).default(256).describe('The most messages in one request.'),
+  max_tokens: whole(1)
+    .default(1024)
+    .describe('The most tokens of one answer; a request for more gets this many, and finish_reason "length".'),
+  request_seconds: seconds.default(300).describe("From the request's arrival to the end of its answer."),
+  queue: whole(0)
+    .default(64)
+    .describe(
+      'Requests that may wait for the device; the next gets 429 with Retry-After, or the server where the mode allows.',
+    ),
+  customizations: whole(0).default(16).describe('Customisations kept at a time.'),
+});
+
+const engine = z.strictObject({
+  threads: z
+    .union([z.literal('auto'), whole(1)])
+    .default('auto')
+    .describe('auto: measured once at start.'),
+  context: orNull(whole(16)).describe("Tokens of prompt and answer together. null: the model's own, at most 4096."),
+  sequences: whole(1).default(4).describe('Requests generated at a time.'),
+  type: z.enum(GGUF_WRITE_TYPES).default('F16').describe('How a Hugging Face directory is exported.'),
+  gpu: z.literal(GPUS).default('auto').describe('What llama.cpp runs on; false is the processor alone.'),
+});
+
+const correctness = z.strictObject({
+  intercept: z.number().default(0).describe('Added to the weighed values.'),
+  confidence: weight.describe('Of the confidence as measured.'),
+  probability: weight.describe('Of the confidence as a number from 0 to 1.'),
+  scope: weight.describe('Of the scope, percentile / 100.'),
+  log_scope: weight.describe('Of ln(1 + percentile) of the scope.'),
+  complexity: weight.describe('Of the complexity, nats a token.'),
+});
+
+const confidence = z.strictObject({
+  measure: z
+    .enum(CONFIDENCE_MEASURES)
+    .default('mean-logprob')
+    .describe('How token probabilities become one confidence; larger is surer.'),
+  tokens: whole(1)
+    .nullable()
+    .default(16)
+    .describe("The answer's first tokens that are looked at, and held back when streaming. null: the whole answer."),
+});
+
+const routing = z.strictObject({
+  mode: z.enum(MODES).default('prefer_on_device').describe('Who answers.'),
+  mode_per_request: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether a request may name another mode (header x-crayon-mode, or "crayon": {"mode": ...} in the body).',
+    ),
+  thresholds: z
+    .strictObject(THRESHOLD_SHAPE)
+    .prefault({})
+    .describe('null switches a signal off. `crayon calibrate` writes these.'),
+  correctness: orNull(correctness).describe(
+    'What the probability of a right answer is made of: sigmoid(intercept + weight * value, summed). Weights left out are 0.',
+  ),
+  confidence: confidence.prefault({}).describe('How sure the device is of its own answer.'),
+  load: z.boolean().default(true).describe("Send to the server when the device's queue is full."),
+  min_free_mb: whole(0)
+    .default(0)
+    .describe('With load: also while the machine can give less memory than this, in MiB. 0: memory has no say.'),
+});
+
+/** Keys, defaults and descriptions stand here and nowhere else. */
+export const EDGE_SCHEMA = z.strictObject({
+  model: text.describe(
+    'The base model: a Hugging Face directory (exported once to a GGUF in the cache) or a GGUF file.',
+  ),
+  // It stands in `<base>:<customisation>`, in headers and in logs.
+  name: orNull(matching(/^[\w.@/+-]{1,128}$/, 'letters, digits and . _ @ / + - only')).describe(
+    "What /v1/models calls it. null: the model's file name.",
+  ),
+  adapter: orNull(text).describe(
+    "The adapter of the user's task: a PEFT directory from `crayon blend`, or a GGUF LoRA.",
+  ),
+  pool: orNull(text).describe(
+    'A pool from `crayon build-pool`: needed for `gate: per-query` and POST /v1/customizations.',
+  ),
+  gate: z
+    .enum(GATES)
+    .default('fixed')
+    .describe("fixed: the adapter above, for every request. per-query: the pool's adapters, weighed for each prompt."),
+  examples: orNull(text).describe(
+    'The examples that the adapter was blended from, any data set: what "in scope" is measured against.',
+  ),
+  cache_dir: orNull(text).describe(
+    'Where exported GGUF files are kept. null: $XDG_CACHE_HOME/crayon or ~/.cache/crayon.',
+  ),
+  host: text.default('127.0.0.1').describe('Any other host than a loopback address needs an API key.'),
+  port: whole(0, 65_535).default(8080).describe('0 takes any free port and says which.'),
+  api_key_env: variableName.describe(
+    'The name of an environment variable that holds the key clients must send. Never the key itself.',
+  ),
+  api_key_file: orNull(text).describe('A file that holds it.'),
+  allowed_hosts: z
+    .array(text)
+    .default([])
+    .describe(
+      'Host headers to accept on loopback beside localhost, 127.0.0.1 and [::1]; others are refused (DNS rebinding).',
+    ),
+  limits: limits.prefault({}).describe('What one client may ask for.'),
+  engine: engine.prefault({}).describe('How the device runs the model.'),
+  routing: routing.prefault({}).describe('Who answers which query.'),
+  server: orNull(SERVER_SECTION).describe(
+    'The larger LLM: any OpenAI-compatible endpoint. null: none, the device answers everything.',
+  ),
+  log: z
+    .strictObject({
+      level: z.enum(LOG_LEVELS).default('info').describe('Of the log on stderr.'),
+      prompts: z.boolean().default(false).describe('Whether prompts are logged. Those under only_on_device never are.'),
+    })
+    .prefault({})
+    .describe('What the log holds.'),
+});
 
 /** A checked configuration in the program's own names and units: camelCase, milliseconds and bytes. */
 export type EdgeConfig = ReturnType<typeof inOurUnits>;
@@ -126,4 +272,50 @@ function contradictions(config: EdgeConfig): Problem[] {
   }
   if (apiKeyEnv !== null && apiKeyFile !== null) refuse('api_key_env', 'and api_key_file are both given');
   return problems;
+}
+
+/** Printable ASCII without spaces: what a header can carry. No error shows any part of a key. */
+const KEY = /^[\x21-\x7e]+$/;
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * The key that clients must send; null for none.
+ *
+ * @param given by a flag, before anything in the configuration
+ * @throws CrayonError `config-invalid` for an empty variable, and where a host that others reach has no key
+ */
+export function clientKey(config: EdgeConfig, env: Environment, given: string | null = null): string | null {
+  const { apiKeyEnv, apiKeyFile, host } = config;
+  const key =
+    given ??
+    (apiKeyEnv === null ? null : fromEnvironment(apiKeyEnv, env, 'api_key_env')) ??
+    (apiKeyFile === null ? null : readKeyFile(apiKeyFile));
+  if (key !== null && !KEY.test(key)) {
+    throw new CrayonError('config-invalid', 'the API key is empty, or has a space or a character outside ASCII');
+  }
+  if (key !== null || isLoopback(host)) return key;
+  throw new CrayonError('config-invalid', `host ${host} can be reached by others, so an API key is required`, {
+    hint: 'Give --api-key-env or --api-key-file, or bind to 127.0.0.1.',
+  });
+}
+
+/** The key for the server LLM; null for none. @throws CrayonError `config-invalid` for an empty variable */
+export function serverKey({ apiKeyEnv }: ServerConfig, env: Environment): string | null {
+  return apiKeyEnv === null ? null : fromEnvironment(apiKeyEnv, env, 'server.api_key_env');
+}
+
+function fromEnvironment(name: string, env: Environment, key: string): string {
+  const value = env[name]?.trim();
+  if (value !== undefined && value !== '') return value;
+  throw new CrayonError('config-invalid', `${key} names the environment variable ${name}, which is not set`, {
+    hint: `Set it: export ${name}=...`,
+  });
+}
+
+/** The file's one line. @throws CrayonError `config-invalid` for an empty file or one of several lines, `file-not-found` */
+function readKeyFile(path: string): string {
+  const key = decodeUtf8(readSmallFile(path, 4096), path, 'config-invalid').trim();
+  if (KEY.test(key)) return key;
+  throw new CrayonError('config-invalid', `${path}: expected one line with a key of printable ASCII without spaces`);
 }

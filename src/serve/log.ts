@@ -4,7 +4,7 @@ import { Writable } from 'node:stream';
 import { Chalk } from 'chalk';
 import { type Logger, pino } from 'pino';
 import type { FinishReason } from '../engine/types.js';
-import type { Mode, Reason, Signals, Source } from '../routing/types.js';
+import type { Decision, Mode, Signals, Source } from '../routing/types.js';
 
 export type { Logger } from 'pino';
 
@@ -16,14 +16,10 @@ export interface LogOptions {
 }
 
 /** What a handler adds to the line of its request: numbers and names, and no text of the request but for `prompt`. */
-export interface AnswerRecord extends Partial<Signals> {
+export interface AnswerRecord extends Partial<Signals & Pick<Decision, 'source' | 'reason' | 'score' | 'threshold'>> {
   mode?: Mode;
   /** Only where the configuration wants prompts logged and the mode allows it. */
   prompt?: string;
-  source?: Source;
-  reason?: Reason;
-  score?: number | null;
-  threshold?: number | null;
   fallbackFrom?: Source;
   /** Code of what failed at `fallbackFrom`. */
   failure?: string | undefined;

@@ -59,7 +59,7 @@ export function createMetrics() {
       if (event.type === 'usage') money.inc(event.money);
     },
     /** From now on each scrape looks at these. */
-    watch: ({ edge, server, customizations }: Watched): void => {
+    watch: (edge: EdgeEngine, server: (() => ServerState) | null, customizations: () => number): void => {
       const up = gauge('up', '1 once the model is loaded');
       const kept = gauge('customizations', 'Customisations kept');
       const load = {
@@ -78,13 +78,6 @@ export function createMetrics() {
       };
     },
   };
-}
-
-/** What the gauges are read from. */
-interface Watched {
-  edge: EdgeEngine;
-  server: (() => ServerState) | null;
-  customizations: () => number;
 }
 
 function upstreamGauges(gauge: (name: string, help: string, labelNames?: string[]) => Gauge) {

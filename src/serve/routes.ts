@@ -25,15 +25,15 @@ export interface RoutesOptions {
   whileRunning: Middleware;
 }
 
-interface Route {
+interface Route extends Partial<Record<(typeof METHODS)[number], Handler>> {
   /** For the metrics. */
   name: string;
   /** Answered without the key. */
   isPublic?: boolean;
   /** Answered while the model is loading too. */
   always?: boolean;
-  methods: Record<string, Handler>;
 }
+const METHODS = ['GET', 'POST', 'DELETE'] as const;
 
 /**
  * The handler of all routes.
@@ -65,70 +65,54 @@ export function routes(options: RoutesOptions): Handler {
 function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Route> {
   const { guard, metrics } = settings;
   const { bodyBytes } = settings.limits;
-  const health: Route = { name: 'health', isPublic: true, methods: { GET: () => Response.json({ status: 'ok' }) } };
+  const health: Route = { name: 'health', isPublic: true, GET: () => Response.json({ status: 'ok' }) };
+  const completion = (kind: typeof CHAT): Handler =>
+    withJson(bodyBytes, (call, body) => generate(kind, body, call, parts(), settings));
   return {
     '/health': health,
     '/v1/health': health,
     '/v1/models': {
       name: 'models',
       isPublic: true,
-      methods: {
-        GET: ({ request }) =>
-          Response.json({ object: 'list', data: modelCards(parts(), created, guard.isAuthorised(request)) }),
-      },
+      GET: ({ request }) =>
+        Response.json({ object: 'list', data: modelCards(parts(), created, guard.isAuthorised(request)) }),
     },
     '/v1/models/*': {
       name: 'models',
-      methods: {
-        GET: ({ param }) => {
-          const card = modelCards(parts(), created, true).find(({ id }) => id === param);
-          if (card === undefined) throw unknownModel(param);
-          return Response.json(card);
-        },
+      GET: ({ param }) => {
+        const card = modelCards(parts(), created, true).find(({ id }) => id === param);
+        if (card === undefined) throw unknownModel(param);
+        return Response.json(card);
       },
     },
-    '/v1/chat/completions': {
-      name: 'chat',
-      methods: { POST: withJson(bodyBytes, (call, body) => generate(CHAT, body, call, parts(), settings)) },
-    },
-    '/v1/completions': {
-      name: 'completions',
-      methods: { POST: withJson(bodyBytes, (call, body) => generate(COMPLETION, body, call, parts(), settings)) },
-    },
+    '/v1/chat/completions': { name: 'chat', POST: completion(CHAT) },
+    '/v1/completions': { name: 'completions', POST: completion(COMPLETION) },
     '/v1/embeddings': {
       name: 'embeddings',
-      methods: { POST: withJson(bodyBytes, (call, body) => embed(body, call, parts())) },
+      POST: withJson(bodyBytes, (call, body) => embed(body, call, parts())),
     },
     '/metrics': {
       name: 'metrics',
       always: true,
-      methods: {
-        GET: async () => new Response(await metrics.text(), { headers: { 'content-type': metrics.contentType } }),
-      },
+      GET: async () => new Response(await metrics.text(), { headers: { 'content-type': metrics.contentType } }),
     },
     '/lora-adapters': {
       name: 'lora-adapters',
-      methods: {
-        GET: () => Response.json(parts().adapters.list()),
-        POST: withJsonList(bodyBytes, (_, list) => {
-          setAdapterScales(list, parts().adapters);
-          return Response.json({ success: true });
-        }),
-      },
+      GET: () => Response.json(parts().adapters.list()),
+      POST: withJsonList(bodyBytes, (_, list) => {
+        setAdapterScales(list, parts().adapters);
+        return Response.json({ success: true });
+      }),
     },
     '/v1/customizations': {
       name: 'customizations',
-      methods: {
-        GET: () => listCustomizations(parts()),
-        POST: withJson(bodyBytes, (call, body) => createCustomization(body, call, parts())),
-      },
+      GET: () => listCustomizations(parts()),
+      POST: withJson(bodyBytes, (call, body) => createCustomization(body, call, parts())),
     },
     '/v1/customizations/*': {
       name: 'customizations',
-      methods: {
-        GET: (call) => showCustomization(call.param, parts()),
-        DELETE: (call) => deleteCustomization(call.param, parts()),
-      },
+      GET: ({ param }) => showCustomization(param, parts()),
+      DELETE: ({ param }) => deleteCustomization(param, parts()),
     },
   };
 }
@@ -146,11 +130,12 @@ function find(table: Record<string, Route>, pathname: string): { route: Route; p
   }
 }
 
-function handlerOf({ methods }: Route, method: string): Handler {
-  const asked = method === 'HEAD' ? 'GET' : method;
-  if (Object.hasOwn(methods, asked)) return methods[asked]!;
-  const allow = Object.keys(methods)
-    .flatMap((name) => (name === 'GET' ? ['GET', 'HEAD'] : [name]))
+function handlerOf(route: Route, method: string): Handler {
+  const asked = METHODS.find((known) => known === (method === 'HEAD' ? 'GET' : method));
+  const handler = asked && route[asked];
+  if (handler !== undefined) return handler;
+  const allow = METHODS.filter((known) => route[known] !== undefined)
+    .map((known) => (known === 'GET' ? 'GET, HEAD' : known))
     .join(', ');
   throw new HttpError(405, `${method.slice(0, 16)} is not allowed here, only ${allow}.`, {
     code: 'method_not_allowed',

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { Slots } from '../../src/engine/slots.js';
+import { createSlots } from '../../src/engine/slots.js';
 
 const never = new AbortController().signal;
 
 describe('slots', () => {
   it('serves first come first served and refuses what does not fit the queue', async () => {
-    const slots = new Slots('device', 1, 2);
+    const slots = createSlots('device', 1, 2);
     const giveBack = await slots.take(never);
     const order: number[] = [];
     const waiters = [1, 2].map(async (n) => {
@@ -23,7 +23,7 @@ describe('slots', () => {
   });
 
   it('lets an aborted waiter go at once, making room for another', async () => {
-    const slots = new Slots('device', 1, 1);
+    const slots = createSlots('device', 1, 1);
     const giveBack = await slots.take(never);
     const controller = new AbortController();
     const gone = slots.take(controller.signal);

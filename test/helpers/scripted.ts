@@ -6,7 +6,7 @@
 import assert from 'node:assert';
 import { CrayonError, type ErrorCode } from '../../src/core/errors.js';
 import { interrupted, throwIfAborted, untilAborted } from '../../src/engine/clock.js';
-import { Slots } from '../../src/engine/slots.js';
+import { createSlots } from '../../src/engine/slots.js';
 import {
   type AdapterScale,
   type EdgeEngine,
@@ -89,7 +89,7 @@ const asError = (error: ErrorCode | Error): Error =>
  */
 export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
   const { name = 'scripted', contextTokens = 2048, promptNll = 1 } = options;
-  const slots = new Slots(name, options.capacity ?? 4, options.queue ?? 16);
+  const slots = createSlots(name, options.capacity ?? 4, options.queue ?? 16);
   const requests: ScriptedRecord[] = [];
   const nllRequests: Prompt[] = [];
   const tokenized: string[] = [];

@@ -1,8 +1,8 @@
 /** What a prompt costs before it is answered: it is tokenised once and embedded once, however many ask. */
 
 import { describe, expect, it } from 'vitest';
+import { scopeOf } from '../../src/serve/base-model.js';
 import { gatedAdapters } from '../../src/serve/customizations/adapter-set.js';
-import { scopeOf } from '../../src/serve/embedder.js';
 import { SERVER, testApp, user } from './helpers.js';
 
 const CHAT = '/v1/chat/completions';
@@ -19,7 +19,7 @@ function countingApp() {
     },
   };
   const named = ['a', 'b'].map((id) => ({ id, path: `/x/${id}`, name: id }));
-  const adapters = gatedAdapters({ adapters: named, centroids: Float32Array.of(1, 0, 0, 1), tau: 0.5, embedder });
+  const adapters = gatedAdapters(named, { centroids: Float32Array.of(1, 0, 0, 1), tau: 0.5 }, embedder);
   const scope = scopeOf(ROWS, embedder);
   const routing = { thresholds: { scope: 1, complexity: 9, confidence: -5 } };
   const app = testApp({

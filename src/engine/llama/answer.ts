@@ -4,9 +4,8 @@ import { eventLoopTurn } from '../../core/long-work.js';
 import type { Random } from '../../core/random.js';
 import type { FinishReason, GenerateEvent, GenerateRequest, TokenDetail, TokenProbability } from '../types.js';
 import { bestLogprob, drawToken, logprobOf, type NextToken, spread } from './next-token.js';
-import type { PromptTokens } from './prompt.js';
+import type { PromptTokens, TokenPieces } from './prompt.js';
 import type { Listed, SequenceReader } from './reader.js';
-import type { TokenPieces } from './token-pieces.js';
 
 export interface AnswerOptions {
   reader: SequenceReader;
@@ -29,10 +28,8 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   const { reader, ids, request, prompts } = options;
   const { pieces } = prompts;
   let listed = listing(request, prompts.vocabularySize);
-  const text = new AnswerText({
-    stop: request.stop,
-    dropLeadingSpace: prompts.startsText(ids) || (prompts.isPlain && request.query.prompt.kind === 'chat'),
-  });
+  const dropLeadingSpace = prompts.startsText(ids) || (prompts.isPlain && request.query.prompt.kind === 'chat');
+  const text = new AnswerText(request.stop, dropLeadingSpace);
   const read = await reader.prompt(ids, listed);
   const { cachedTokens } = read;
   yield { type: 'start', promptTokens: ids.length, cachedTokens };
@@ -120,17 +117,11 @@ function detail(id: number, logprob: number, next: NextToken, n: number, pieces:
   return { ...named(id, logprob), top };
 }
 
-interface AnswerTextOptions {
-  stop: readonly string[];
-  /** the answer's very first character is left out if it is a space */
-  dropLeadingSpace: boolean;
-}
-
 /**
  * An answer's bytes as text that can be shown: whole characters, nothing of a stop text, not even its beginning.
  *
  * @example
- * const answer = new AnswerText({ stop: ['END'], dropLeadingSpace: false });
+ * const answer = new AnswerText(['END'], false);
  * answer.push(bytesOf('a EN')); // 'a ': EN may be the beginning of END
  * answer.push(bytesOf('VY')); // 'ENVY'
  * answer.end(); // ''
@@ -143,7 +134,8 @@ export class AnswerText {
   #dropSpace: boolean;
   #held = '';
 
-  constructor({ stop, dropLeadingSpace }: AnswerTextOptions) {
+  /** @param dropLeadingSpace the answer's very first character is left out if it is a space */
+  constructor(stop: readonly string[], dropLeadingSpace: boolean) {
     this.#stop = stop.filter((text) => text !== '');
     this.#dropSpace = dropLeadingSpace;
   }

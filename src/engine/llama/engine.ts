@@ -6,10 +6,10 @@ import type { LlamaModel } from 'node-llama-cpp';
 import { CrayonError, isCrayonError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { GgufFile } from '../../gguf/read.js';
-import { Slots } from '../slots.js';
-import type { AdapterScale, EdgeEngine, GenerateEvent, GenerateRequest, Prompt, Query } from '../types.js';
+import { createSlots } from '../slots.js';
+import type { AdapterScale, EdgeEngine, Query } from '../types.js';
 import { answer } from './answer.js';
-import { adapterSet, ContextPool, type Lease } from './contexts.js';
+import { adapterSet, ContextPool } from './contexts.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
 import { SequenceReader } from './reader.js';
 import { contextError, fastestThreads, type Gpu, loadLlama, loadLlamaModel, reason } from './runtime.js';
@@ -62,7 +62,7 @@ const MAX_SEED = 2 ** 32;
  * await engine.close();
  */
 export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<LlamaCppEngine> {
-  const { sequences = 4 } = options;
+  const { sequences = 4, threads = 'auto', name } = options;
   if (!Number.isInteger(sequences) || sequences < 1 || sequences > MAX_SEQUENCES) {
     throw new CrayonError('bad-option', `${sequences} sequences, expected 1 to ${MAX_SEQUENCES}`);
   }
@@ -70,11 +70,17 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
   file.close();
   const model = await loadLlamaModel(await loadLlama(options.gpu ?? 'auto'), options.model);
   try {
-    const contextTokens = contextLength(model, options);
-    const { threads: wanted = 'auto' } = options;
-    const threads = wanted === 'auto' ? await fastestThreads(model) : wanted;
-    const prompts = promptTokens(model, file, options.chatTemplate);
-    return new Engine(model, prompts, { ...options, sequences, contextTokens, threads });
+    const settings = {
+      name,
+      sequences,
+      contextTokens: contextLength(model, options),
+      threads: threads === 'auto' ? await fastestThreads(model) : threads,
+      queue: options.queue ?? 64,
+      maxContexts: Math.max(options.maxContexts ?? 4, sequences),
+      cacheType: options.cacheType ?? 'F16',
+      closeTimeoutMs: options.closeTimeoutMs ?? 10_000,
+    };
+    return engineOver(model, promptTokens(model, file, options.chatTemplate), settings);
   } catch (error) {
     await model.dispose();
     throw error;
@@ -90,140 +96,110 @@ function contextLength(model: LlamaModel, { model: path, contextTokens }: LlamaC
   });
 }
 
-class Engine implements LlamaCppEngine {
-  readonly name: string;
-  readonly contextTokens: number;
-  readonly threads: number;
-  readonly #model: LlamaModel;
-  readonly #prompts: PromptTokens;
-  readonly #slots: Slots;
-  readonly #pool: ContextPool;
-  readonly #closeTimeoutMs: number;
-  #closing: Promise<void> | null = null;
+type Settings = Required<Omit<LlamaCppOptions, 'model' | 'gpu' | 'chatTemplate' | 'contextTokens' | 'threads'>> &
+  Pick<LlamaCppEngine, 'contextTokens' | 'threads'>;
 
-  constructor(
-    model: LlamaModel,
-    prompts: PromptTokens,
-    options: LlamaCppOptions & { sequences: number; contextTokens: number; threads: number },
-  ) {
-    const { sequences } = options;
-    this.name = options.name;
-    this.contextTokens = options.contextTokens;
-    this.threads = options.threads;
-    this.#model = model;
-    this.#prompts = prompts;
-    this.#closeTimeoutMs = options.closeTimeoutMs ?? 10_000;
-    this.#slots = new Slots(options.name, sequences, options.queue ?? 64);
-    this.#pool = new ContextPool({
-      create: (adapters) => this.#createContext(adapters, sequences, options.cacheType ?? 'F16'),
-      sequences,
-      maxContexts: Math.max(options.maxContexts ?? 4, sequences),
-    });
-  }
-
-  tokenize(prompt: Prompt): Int32Array {
-    return Int32Array.from(this.#prompts.tokenize(prompt));
-  }
-
-  textTokens(text: string): Int32Array {
-    return Int32Array.from(this.#prompts.textTokens(text));
-  }
-
-  load(): ReturnType<EdgeEngine['load']> {
-    return this.#slots.load();
-  }
-
-  freeBytes(): number {
-    // Newer than the types of Node 20; it knows a container's limit, which freemem does not.
-    const { availableMemory } = process as { availableMemory?: () => number };
-    return availableMemory?.call(process) ?? freemem();
-  }
-
-  contexts(): number {
-    return this.#pool.size;
-  }
-
-  async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
-    const ids = this.#fitting(request.query, request.maxTokens);
-    const lease = await this.#lease(request.adapters ?? [], ids, request.signal);
-    try {
-      const reader = new SequenceReader(lease, this.#prompts.vocabularySize);
-      const random = createRandom(request.seed ?? randomInt(MAX_SEED), 'sampling');
-      yield* answer({ reader, ids, request, random, prompts: this.#prompts });
-    } finally {
-      lease.cancel();
-    }
-  }
-
-  async promptNll(query: Query, adapters: readonly AdapterScale[], signal: AbortSignal): Promise<number> {
-    const ids = this.#fitting(query, 1);
-    const lease = await this.#lease(adapters, ids, signal);
-    try {
-      return await new SequenceReader(lease, this.#prompts.vocabularySize).promptNll(ids);
-    } finally {
-      lease.cancel();
-    }
-  }
-
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
-  }
-
-  async #close(): Promise<void> {
-    const timer = setTimeout(() => this.#pool.cancelAll(), this.#closeTimeoutMs);
-    await this.#slots.idle();
-    clearTimeout(timer);
-    await this.#model.dispose(); // its contexts too
-  }
-
-  /** The query's tokens. @throws CrayonError `context-exceeded` when they leave no room for the answer */
-  #fitting(query: Query, maxTokens: number): readonly number[] {
-    const ids = Array.from(query.tokens(this));
-    if (ids.length === 0) throw new CrayonError('request-invalid', 'the prompt is empty, expected at least one token');
-    if (ids.length + maxTokens <= this.contextTokens) return ids;
-    throw new CrayonError(
-      'context-exceeded',
-      `${ids.length} tokens of prompt and ${maxTokens} of answer, expected at most ${this.contextTokens} together`,
-      { hint: 'Shorten the prompt, or ask for fewer tokens.' },
-    );
-  }
-
-  async #lease(adapters: readonly AdapterScale[], ids: readonly number[], signal: AbortSignal): Promise<Lease> {
-    this.#refuseWhenClosing();
-    const release = await this.#slots.take(signal);
-    if (this.#closing !== null) release();
-    this.#refuseWhenClosing();
-    return this.#pool.lease(adapterSet(adapters), ids, signal, release);
-  }
+function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings): LlamaCppEngine {
+  const { name, contextTokens, threads, sequences, maxContexts, closeTimeoutMs } = settings;
+  const slots = createSlots(name, sequences, settings.queue);
+  const create = (adapters: readonly AdapterScale[]) => createContext(model, adapters, settings);
+  const pool = new ContextPool({ create, sequences, maxContexts });
+  let closing: Promise<void> | null = null;
 
   /** Requests that still waited when the engine closed are refused too. */
-  #refuseWhenClosing(): void {
-    if (this.#closing !== null) throw new CrayonError('engine-unavailable', `${this.name}: is being closed`);
-  }
+  const refuseWhenClosing = (): void => {
+    if (closing !== null) throw new CrayonError('engine-unavailable', `${name}: is being closed`);
+  };
 
-  async #createContext(adapters: readonly AdapterScale[], sequences: number, cacheType: 'F16' | 'F32') {
-    for (const { path } of adapters) GgufFile.open(path).close();
-    try {
-      return await this.#model.createContext({
-        contextSize: this.contextTokens,
-        sequences,
-        threads: this.threads,
-        experimentalKvCacheKeyType: cacheType,
-        experimentalKvCacheValueType: cacheType,
-        // Flash attention would round them to half precision again.
-        flashAttention: cacheType === 'F32' ? false : 'auto',
-        lora: { adapters: adapters.map(({ path, scale }) => ({ filePath: path, scale })) },
-      });
-    } catch (error) {
-      const known = await contextError(error, this.name);
-      if (isCrayonError(known) || adapters.length === 0) throw known;
-      const paths = adapters.map(({ path }) => path).join(', ');
-      const problem = `${paths}: llama.cpp cannot apply it to ${this.name} (${reason(error)})`;
-      throw new CrayonError('adapter-mismatch', problem, {
-        hint: 'Export the adapter for this very model.',
-        cause: error,
-      });
-    }
+  /** The query's tokens. @throws CrayonError `context-exceeded` when they leave no room for the answer */
+  const fitting = (query: Query, maxTokens: number): readonly number[] => {
+    const ids = Array.from(query.tokens(engine));
+    if (ids.length === 0) throw new CrayonError('request-invalid', 'the prompt is empty, expected at least one token');
+    if (ids.length + maxTokens <= contextTokens) return ids;
+    throw new CrayonError(
+      'context-exceeded',
+      `${ids.length} tokens of prompt and ${maxTokens} of answer, expected at most ${contextTokens} together`,
+      { hint: 'Shorten the prompt, or ask for fewer tokens.' },
+    );
+  };
+
+  const leased = async (adapters: readonly AdapterScale[], ids: readonly number[], signal: AbortSignal) => {
+    refuseWhenClosing();
+    const release = await slots.take(signal);
+    if (closing !== null) release();
+    refuseWhenClosing();
+    const lease = await pool.lease(adapterSet(adapters), ids, signal, release);
+    return { reader: new SequenceReader(lease, prompts.vocabularySize), cancel: lease.cancel };
+  };
+
+  const close = async (): Promise<void> => {
+    const timer = setTimeout(() => pool.cancelAll(), closeTimeoutMs);
+    await slots.idle();
+    clearTimeout(timer);
+    await model.dispose(); // its contexts too
+  };
+
+  const engine: LlamaCppEngine = {
+    name,
+    contextTokens,
+    threads,
+    tokenize: (prompt) => Int32Array.from(prompts.tokenize(prompt)),
+    textTokens: (text) => Int32Array.from(prompts.textTokens(text)),
+    load: () => slots.load(),
+    freeBytes: () => {
+      // Newer than the types of Node 20; it knows a container's limit, which freemem does not.
+      const { availableMemory } = process as { availableMemory?: () => number };
+      return availableMemory?.call(process) ?? freemem();
+    },
+    contexts: () => pool.size,
+    async *generate(request) {
+      const ids = fitting(request.query, request.maxTokens);
+      const { reader, cancel } = await leased(request.adapters ?? [], ids, request.signal);
+      try {
+        const random = createRandom(request.seed ?? randomInt(MAX_SEED), 'sampling');
+        yield* answer({ reader, ids, request, random, prompts });
+      } finally {
+        cancel();
+      }
+    },
+    promptNll: async (query, adapters, signal) => {
+      const ids = fitting(query, 1);
+      const { reader, cancel } = await leased(adapters, ids, signal);
+      try {
+        return await reader.promptNll(ids);
+      } finally {
+        cancel();
+      }
+    },
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+  return engine;
+}
+
+async function createContext(model: LlamaModel, adapters: readonly AdapterScale[], settings: Settings) {
+  const { name, contextTokens, threads, sequences, cacheType } = settings;
+  for (const { path } of adapters) GgufFile.open(path).close();
+  try {
+    return await model.createContext({
+      contextSize: contextTokens,
+      sequences,
+      threads,
+      experimentalKvCacheKeyType: cacheType,
+      experimentalKvCacheValueType: cacheType,
+      // Flash attention would round them to half precision again.
+      flashAttention: cacheType === 'F32' ? false : 'auto',
+      lora: { adapters: adapters.map(({ path, scale }) => ({ filePath: path, scale })) },
+    });
+  } catch (error) {
+    const known = await contextError(error, name);
+    if (isCrayonError(known) || adapters.length === 0) throw known;
+    const paths = adapters.map(({ path }) => path).join(', ');
+    throw new CrayonError('adapter-mismatch', `${paths}: llama.cpp cannot apply it to ${name} (${reason(error)})`, {
+      hint: 'Export the adapter for this very model.',
+      cause: error,
+    });
   }
 }

@@ -1,18 +1,16 @@
 /**
- * The documents of an answer, streamed chunks or one whole completion, as engine events.
+ * The bytes of an answer as events of a stream, and its documents, streamed chunks or one whole completion, as engine events.
  *
  * Servers differ, and all of this is met in the wild: chunks that hold only a role, empty `choices`, usage in every chunk, in
  * a chunk of its own or never, log-probabilities of several tokens in one chunk, an `error` object after a good start.
  */
 
+import { createParser } from 'eventsource-parser';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import type { FinishReason, GenerateEvent, GenerateRequest, TokenDetail, TokenProbability, Usage } from '../types.js';
-import { serverError } from './error.js';
+import type { ServerContext } from './options.js';
 
 export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
-
-/** Longest part of a server's message that is passed on, in characters. */
-const MAX_MESSAGE = 400;
 
 const count = (value: unknown): number | null =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : null;
@@ -30,12 +28,6 @@ export function errorMessage(document: unknown): string | null {
   return typeof message === 'string' && document.choices === undefined ? message : null;
 }
 
-/** A server's message as part of ours: one line, no key, bounded. */
-export function quote(message: string, redact: (text: string) => string): string {
-  const line = redact(message).replace(/\s+/g, ' ').trim();
-  return line.length <= MAX_MESSAGE ? line : `${line.slice(0, MAX_MESSAGE - 1)}…`;
-}
-
 /** Reads one answer, document by document. */
 export class AnswerReader {
   /** token events so far */
@@ -45,15 +37,12 @@ export class AnswerReader {
   /** null while the server has not counted */
   usage: Usage | null = null;
   #sawChoice = false;
-  readonly #server: string;
-  readonly #redact: (text: string) => string;
+  readonly #server: ServerContext;
   readonly #request: GenerateRequest;
 
-  /** @param server how messages name the server */
-  constructor(server: string, request: GenerateRequest, redact: (text: string) => string) {
+  constructor(server: ServerContext, request: GenerateRequest) {
     this.#server = server;
     this.#request = request;
-    this.#redact = redact;
   }
 
   /**
@@ -63,10 +52,10 @@ export class AnswerReader {
   read(document: unknown): TokenEvent[] {
     const message = errorMessage(document);
     if (message !== null) {
-      throw serverError('server-failed', `${this.#server}: failed: ${quote(message, this.#redact)}`);
+      throw this.#server.failure('server-failed', `failed: ${this.#server.quote(message)}`);
     }
     if (!isJsonObject(document) || !Array.isArray(document.choices ?? [])) {
-      throw serverError('server-invalid', `${this.#server}: sent something that is no completion`);
+      throw this.#server.failure('server-invalid', `sent something that is no completion`);
     }
     this.#readUsage(document.usage);
     const choice = ((document.choices ?? []) as unknown[]).filter(isJsonObject).find((c) => (c.index ?? 0) === 0);
@@ -76,9 +65,9 @@ export class AnswerReader {
     this.tokens += events.length;
     // What is generated is bounded by max_tokens; a piece of text may be smaller than a token, but not by this much.
     if (this.tokens > 16 * this.#request.maxTokens + 256) {
-      throw serverError(
+      throw this.#server.failure(
         'server-invalid',
-        `${this.#server}: sent ${this.tokens} pieces of text for max_tokens ${this.#request.maxTokens}`,
+        `sent ${this.tokens} pieces of text for max_tokens ${this.#request.maxTokens}`,
       );
     }
     this.#readFinish(choice.finish_reason);
@@ -87,7 +76,7 @@ export class AnswerReader {
 
   /** After the last document. @throws CrayonError `server-invalid` where none held a choice: that is no answer */
   end(): void {
-    if (!this.#sawChoice) throw serverError('server-invalid', `${this.#server}: sent an answer without any choice`);
+    if (!this.#sawChoice) throw this.#server.failure('server-invalid', `sent an answer without any choice`);
   }
 
   #readUsage(usage: unknown): void {
@@ -102,10 +91,10 @@ export class AnswerReader {
   #readFinish(reason: unknown): void {
     if (typeof reason !== 'string') return;
     if (reason === 'content_filter') {
-      throw serverError('server-refused', `${this.#server}: its content filter ended the answer`);
+      throw this.#server.failure('server-refused', `its content filter ended the answer`);
     }
     if (reason === 'tool_calls' || reason === 'function_call') {
-      throw serverError('server-invalid', `${this.#server}: answered with a tool call, but no tool was offered`);
+      throw this.#server.failure('server-invalid', `answered with a tool call, but no tool was offered`);
     }
     // Others that are in use (eos, eos_token, end_turn, abort) all say that the model, not a limit, ended it.
     this.finishReason = reason === 'length' || reason === 'max_tokens' ? 'length' : 'stop';
@@ -193,4 +182,38 @@ function readCompletionForm(logprobs: {
     top.sort((a, b) => b.logprob - a.logprob);
     return [{ token, logprob: chosen.logprob, detail: { ...chosen, top } }];
   });
+}
+
+/** Fed with the body as it comes, within bounds; characters and lines may be cut anywhere. */
+export function eventStream({ failure, settings }: ServerContext) {
+  const { maxEventBytes } = settings;
+  const decoder = new TextDecoder();
+  let events: string[] = [];
+  let isTooLong = false;
+  const parser = createParser({
+    maxBufferSize: maxEventBytes, // of an event or an unfinished line
+    onEvent: ({ data }) => events.push(data),
+    // Fields and comments that are not known are no reason to give up an answer; a line without end is.
+    onError: ({ type }) => {
+      if (type === 'max-buffer-size-exceeded') isTooLong = true;
+    },
+  });
+  const parse = (text: string): string[] => {
+    if (text !== '') parser.feed(text);
+    const complete = events;
+    events = [];
+    if (isTooLong || complete.some((data) => data.length > maxEventBytes)) {
+      throw failure('server-invalid', `sent an event of more than ${maxEventBytes} bytes`);
+    }
+    return complete;
+  };
+  return {
+    /**
+     * @returns the data of the events that are complete now
+     * @throws CrayonError `server-invalid` for an event beyond the bound
+     */
+    feed: (bytes: Uint8Array): string[] => parse(decoder.decode(bytes, { stream: true })),
+    /** At the end of the body: the event that only lacks its empty line, as some servers leave it. */
+    end: (): string[] => parse(`${decoder.decode()}\n\n`),
+  };
 }

@@ -3,12 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { isCrayonError } from '../../core/errors.js';
 import type { Clock } from '../clock.js';
-import { errorMessage, quote } from './answer.js';
-import { type Deadline, timeoutError } from './deadline.js';
+import { errorMessage, eventStream } from './answer.js';
+import { type Deadline, onHeadersSent, REQUEST_ID_HEADER, timeoutError } from './deadline.js';
 import { parseRetryAfter, serverError, type TimeoutPhase } from './error.js';
 import type { ServerContext } from './options.js';
-import { onHeadersSent, REQUEST_ID_HEADER } from './sent-headers.js';
-import { EventStream } from './sse.js';
 
 /** How much of an error's body is read. */
 const MAX_ERROR_BYTES = 64 * 1024;
@@ -44,7 +42,7 @@ export class Attempt {
    * @throws CrayonError `server-unreachable`, `server-timeout`, `server-refused`, `server-failed`, `server-invalid`
    */
   async send(path: string, body: Record<string, unknown>): Promise<void> {
-    const { settings, server } = this.#context;
+    const { settings, quote, failure } = this.#context;
     const { apiKey, timeouts } = settings;
     const requestId = randomUUID(); // only a name: no choice of crayon's depends on it
     const url = new URL(settings.url);
@@ -84,11 +82,10 @@ export class Attempt {
     const type = response.headers.get('content-type')?.split(';')[0]?.trim().toLowerCase() ?? '';
     this.#isStream = type === 'text/event-stream';
     if (!this.#isStream && type !== 'application/json') {
-      throw serverError(
-        'server-invalid',
-        `${server}: answered with content type "${quote(type, this.#context.redact)}", expected text/event-stream`,
-        { status: response.status, hint: 'Check that the base URL is that of an OpenAI-compatible API, up to /v1.' },
-      );
+      throw failure('server-invalid', `answered with content type "${quote(type)}", expected text/event-stream`, {
+        status: response.status,
+        hint: 'Check that the base URL is that of an OpenAI-compatible API, up to /v1.',
+      });
     }
   }
 
@@ -105,8 +102,7 @@ export class Attempt {
       yield this.#parse(text);
       return;
     }
-    const { settings, server } = this.#context;
-    const stream = new EventStream(server, settings.maxEventBytes);
+    const stream = eventStream(this.#context);
     for (;;) {
       const bytes = await this.#next(isComplete);
       const events = bytes === null ? stream.end() : stream.feed(bytes);
@@ -122,7 +118,7 @@ export class Attempt {
       }
       if (bytes === null) {
         if (isComplete()) return;
-        throw serverError('server-failed', `${server}: the answer broke off before its end`);
+        throw this.#context.failure('server-failed', 'the answer broke off before its end');
       }
     }
   }
@@ -140,7 +136,7 @@ export class Attempt {
 
   /** The body's next bytes, null at its end. */
   async #next(isComplete: () => boolean): Promise<Uint8Array | null> {
-    const { settings, server } = this.#context;
+    const { settings, failure } = this.#context;
     if (this.#body === null) return null;
     const complete = isComplete();
     // The time-out for the first byte has been running since the request was sent.
@@ -155,7 +151,7 @@ export class Attempt {
       }
       this.#bytes += value.length;
       if (this.#bytes > settings.maxAnswerBytes) {
-        throw serverError('server-invalid', `${server}: sent more than ${settings.maxAnswerBytes} bytes`);
+        throw failure('server-invalid', `sent more than ${settings.maxAnswerBytes} bytes`);
       }
       return value;
     } catch (error) {
@@ -176,8 +172,8 @@ export class Attempt {
   #parse(data: string): unknown {
     const document = jsonOf(data);
     if (document !== undefined) return document;
-    const shown = quote(data.slice(0, 80), this.#context.redact);
-    throw serverError('server-invalid', `${this.#context.server}: sent something that is no JSON: ${shown}`);
+    const { quote, failure } = this.#context;
+    throw failure('server-invalid', `sent something that is no JSON: ${quote(data.slice(0, 80))}`);
   }
 
   /** Reads what follows the end, so that the connection can serve the next request. */
@@ -195,22 +191,22 @@ export class Attempt {
 
   async #statusError(response: Response): Promise<Error> {
     const { status, headers } = response;
-    const { server, redact } = this.#context;
+    const { quote, failure } = this.#context;
     if (status >= 300 && status < 400) {
       const target = headers.get('location') ?? '';
       const where = URL.canParse(target, response.url) ? new URL(target, response.url).origin : 'another place';
-      return serverError('server-refused', `${server}: redirects to ${redact(where)}, which is not followed`, {
+      return failure('server-refused', `redirects to ${quote(where)}, which is not followed`, {
         status,
         hint: 'Give the address that it redirects to as base URL, if you trust it with the key.',
       });
     }
     const said = await this.#errorText();
-    const message = `${server}: answered ${status}${said === '' ? '' : `: ${said}`}`;
+    const message = `answered ${status}${said === '' ? '' : `: ${said}`}`;
     const retryAfterMs = parseRetryAfter(headers, this.#clock.now());
     if (status === 408 || status === 429 || status >= 500) {
-      return serverError('server-failed', message, { status, retryAfterMs, retryable: true });
+      return failure('server-failed', message, { status, retryAfterMs, retryable: true });
     }
-    return serverError('server-refused', message, { status, retryAfterMs, hint: STATUS_HINTS[status] });
+    return failure('server-refused', message, { status, retryAfterMs, hint: STATUS_HINTS[status] });
   }
 
   /** What the server says about its refusal, bounded; of a body that breaks off, what there is. */
@@ -224,30 +220,30 @@ export class Attempt {
     } catch (error) {
       if (isCrayonError(error, 'interrupted')) throw error;
     }
-    return quote(errorMessage(jsonOf(text)) ?? text, this.#context.redact);
+    return this.#context.quote(errorMessage(jsonOf(text)) ?? text);
   }
 
   /** What fetch or its body throws, in our terms. */
   #networkError(error: unknown): unknown {
     if (isCrayonError(error)) return error;
-    const { server } = this.#context;
+    const { server, failure } = this.#context;
     const systemCode = codeOf(error);
     const limit = FETCH_LIMITS[systemCode];
     if (limit !== undefined) return timeoutError(server, ...limit);
     if (this.#body !== null) {
-      return serverError('server-failed', `${server}: the connection broke in the answer (${systemCode})`, {
+      return failure('server-failed', `the connection broke in the answer (${systemCode})`, {
         systemCode,
       });
     }
     // The connection stood, and broke before an answer.
     if (systemCode === 'ECONNRESET' || systemCode === 'EPIPE' || systemCode === 'UND_ERR_SOCKET') {
-      return serverError('server-failed', `${server}: closed the connection without an answer (${systemCode})`, {
+      return failure('server-failed', `closed the connection without an answer (${systemCode})`, {
         systemCode,
         retryable: true,
       });
     }
     const certificate = /CERT|SSL|TLS|SELF_SIGNED|UNABLE_TO/.test(systemCode);
-    return serverError('server-unreachable', `${server}: cannot be reached (${systemCode})`, {
+    return failure('server-unreachable', `cannot be reached (${systemCode})`, {
       systemCode,
       retryable: !certificate,
       hint: certificate

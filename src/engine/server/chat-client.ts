@@ -66,7 +66,7 @@ export function openChatClient(options: ChatClientOptions): ChatClient {
   async function ask({ prompt, fields, ...plain }: ChatQuestion, signal: AbortSignal): Promise<TimedAnswer> {
     const call = client.call(signal);
     const request: GenerateRequest = { ...plain, query: new Query(prompt), signal: call.signal };
-    const reader = new AnswerReader(client.server, request, client.redact);
+    const reader = new AnswerReader(client, request);
     const found = { text: '', piecesMs: [] as number[], details: [] as TokenDetail[] };
     let attempt: Attempt | null = null;
     try {

@@ -6,7 +6,7 @@
 import type { GenerateRequest, Query } from '../types.js';
 import { Attempt } from './attempt.js';
 import { Deadline, timeoutError } from './deadline.js';
-import { createRedactor, serverErrorOf } from './error.js';
+import { quoter, serverError, serverErrorOf } from './error.js';
 import { type OpenAiOptions, resolveOptions, type ServerContext, type Settings } from './options.js';
 
 /** What this server has turned out not to take. */
@@ -22,7 +22,7 @@ export const FIRST_DIALECT: Dialect = { streamOptions: true, maxTokensKey: 'max_
 export class ServerClient implements ServerContext {
   readonly settings: Settings;
   readonly server: string;
-  readonly redact: (text: string) => string;
+  readonly quote: ServerContext['quote'];
   #dialect = FIRST_DIALECT;
 
   /** @throws CrayonError `config-invalid` */
@@ -30,13 +30,17 @@ export class ServerClient implements ServerContext {
     this.settings = resolveOptions(options);
     const { name, url, apiKey } = this.settings;
     this.server = `server ${name} at ${url.origin}${url.pathname}`;
-    this.redact = createRedactor(apiKey);
+    this.quote = quoter(apiKey);
   }
+
+  readonly failure: ServerContext['failure'] = (code, what, details) => {
+    return serverError(code, `${this.server}: ${what}`, details);
+  };
 
   /** The time that a whole call has: it ends with the signal too. To be disposed of. */
   call(signal: AbortSignal): Deadline {
     const { clock, timeouts } = this.settings;
-    const call = Deadline.forCall(signal);
+    const call = new Deadline(signal);
     call.limit(clock, timeouts.totalMs, () => timeoutError(this.server, 'total', timeouts.totalMs));
     return call;
   }

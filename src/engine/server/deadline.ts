@@ -1,5 +1,6 @@
-/** Signals that fire with the CrayonError that a call then throws, and the time-outs that make them fire. */
+/** Signals that fire with the CrayonError that a call then throws, the time-outs that make them fire, and when fetch is connected. */
 
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { type Clock, interrupted, untilAborted } from '../clock.js';
 import { serverError, type TimeoutPhase } from './error.js';
 
@@ -27,22 +28,17 @@ export class Deadline {
   /** when its timer fires, in the clock's time */
   endsAt = Number.POSITIVE_INFINITY;
 
-  /** @param reasonOf the error for an end that came from the parent */
-  constructor(parent: AbortSignal, reasonOf: (parent: AbortSignal) => unknown) {
+  /** @param reasonOf the error for an end that came from the parent: a caller's signal means `interrupted` */
+  constructor(parent: AbortSignal, reasonOf: () => unknown = interrupted) {
     this.#parent = parent;
-    this.#onParent = () => this.end(reasonOf(parent));
+    this.#onParent = () => this.end(reasonOf());
     if (parent.aborted) this.#onParent();
     else parent.addEventListener('abort', this.#onParent, { once: true });
   }
 
-  /** For a whole call: the caller's signal means `interrupted`. */
-  static forCall(signal: AbortSignal): Deadline {
-    return new Deadline(signal, interrupted);
-  }
-
   /** For a part of this one: ends with it, for the same reason. */
   part(): Deadline {
-    return new Deadline(this.signal, (parent) => parent.reason);
+    return new Deadline(this.signal, () => this.signal.reason);
   }
 
   get signal(): AbortSignal {
@@ -80,4 +76,32 @@ export class Deadline {
     this.#cancelTimer();
     this.#parent.removeEventListener('abort', this.#onParent);
   }
+}
+
+export const REQUEST_ID_HEADER = 'x-request-id';
+
+/**
+ * The moment at which undici, node's fetch, writes a request's headers: fetch has its connection.
+ *
+ * fetch itself does not say, and a time-out for connecting that also covers a long prefill is none. undici publishes it on
+ * node's diagnostics channel (undici docs, "Diagnostics Channel Support"); the request is recognised by its x-request-id.
+ */
+const CHANNEL = 'undici:client:sendHeaders';
+const waiting = new Map<string, () => void>();
+
+/** HTTP/1.1 gives the header block as text, HTTP/2 and other versions of undici give lists or objects. */
+function onSendHeaders(message: unknown): void {
+  const { headers, request } = message as { headers?: unknown; request?: { headers?: unknown } };
+  const text = [headers, request?.headers].map((h) => (typeof h === 'string' ? h : JSON.stringify(h))).join('\n');
+  const id = new RegExp(`${REQUEST_ID_HEADER}["':,\\s]+([0-9a-f-]{36})`, 'i').exec(text)?.[1];
+  if (id !== undefined) waiting.get(id)?.();
+}
+
+/** Calls back once the request with this id is being sent. @returns a function that forgets it */
+export function onHeadersSent(requestId: string, callback: () => void): () => void {
+  if (waiting.size === 0) subscribe(CHANNEL, onSendHeaders);
+  waiting.set(requestId, callback);
+  return () => {
+    if (waiting.delete(requestId) && waiting.size === 0) unsubscribe(CHANNEL, onSendHeaders);
+  };
 }

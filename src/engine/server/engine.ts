@@ -4,20 +4,19 @@
  */
 
 import assert from 'node:assert';
-import { type ErrorCode, isCrayonError } from '../../core/errors.js';
-import { createRandom } from '../../core/random.js';
-import { interrupted } from '../clock.js';
-import { Slots } from '../slots.js';
+import { CrayonError, type ErrorCode, isCrayonError } from '../../core/errors.js';
+import { orLate } from '../../core/long-work.js';
+import { createRandom, type Random } from '../../core/random.js';
+import { interrupted, sleep } from '../clock.js';
+import { createSlots } from '../slots.js';
 import type { Engine, GenerateEvent, GenerateRequest, Usage } from '../types.js';
 import { AnswerReader } from './answer.js';
 import type { Attempt } from './attempt.js';
-import { Budget, type Reservation } from './budget.js';
-import { Circuit } from './circuit.js';
 import { estimatePromptTokens, ServerClient } from './client.js';
 import type { Deadline } from './deadline.js';
 import { serverErrorOf } from './error.js';
-import type { OpenAiOptions, ServerState } from './options.js';
-import { withRetries } from './retry.js';
+import { createCircuit, openBudget, type Reservation } from './limits.js';
+import type { BackoffOptions, OpenAiOptions, ServerState, Settings } from './options.js';
 
 export type { OpenAiOptions, ServerEvent, ServerState } from './options.js';
 
@@ -38,11 +37,11 @@ export interface OpenAiEngine extends Engine {
  */
 export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
   const client = new ServerClient(options);
-  const { settings, server, redact } = client;
+  const { settings, server } = client;
   const { onEvent } = settings;
-  const slots = new Slots(server, settings.concurrency, settings.queue);
-  const circuit = new Circuit(client);
-  const budget = new Budget(client);
+  const slots = createSlots(server, settings.concurrency, settings.queue);
+  const circuit = createCircuit(client);
+  const budget = openBudget(client);
   const random = createRandom(settings.seed, 'server-retry');
   const errors: Partial<Record<ErrorCode, number>> = {};
   const running = new Set<Deadline>();
@@ -53,8 +52,8 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     call: Deadline,
     reservation: Reservation,
   ): AsyncGenerator<GenerateEvent> {
-    const pass = circuit.enter();
-    const reader = new AnswerReader(server, request, redact);
+    const leaveCircuit = circuit.enter();
+    const reader = new AnswerReader(client, request);
     const promptTokens = estimatePromptTokens(request.query);
     // A reader that left before anything came proves nothing about the server.
     let outcome: unknown = interrupted();
@@ -62,7 +61,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     let started = false;
     // While the reader deals with what it got, the call's time may run out: that proves nothing against the server.
     let isReaderBusy = false;
-    const onEnd = (): void => pass.settle(isReaderBusy ? null : call.signal.reason);
+    const onEnd = (): void => leaveCircuit(isReaderBusy ? null : call.signal.reason);
     call.signal.addEventListener('abort', onEnd, { once: true });
     const start = (): GenerateEvent => {
       started = true;
@@ -91,7 +90,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
       throw outcome;
     } finally {
       call.signal.removeEventListener('abort', onEnd);
-      pass.settle(outcome);
+      leaveCircuit(outcome);
       attempt?.abandon();
       // A server that began to answer has read the prompt, whatever became of the answer.
       const used = attempt === null ? null : usage();
@@ -135,14 +134,59 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     generate,
     state: () => {
       const { running, waiting } = slots.load();
-      return { circuit: circuit.state, running, waiting, budget: budget.state(), errors: { ...errors } };
+      return { circuit: circuit.state(), running, waiting, budget: budget.state(), errors: { ...errors } };
     },
     close: async () => {
       isClosed = true;
       for (const call of running) call.end(interrupted());
       // A reader that stopped reading for good must not keep the process.
-      await Promise.race([slots.idle(), new Promise((resolve) => setTimeout(resolve, CLOSE_MS).unref())]);
+      await orLate(slots.idle(), CLOSE_MS);
       budget.flush();
     },
   };
+}
+
+/**
+ * How long to wait before attempt number `attempt` (from 1), in milliseconds; null: no further attempt.
+ *
+ * The server's own wish comes first. Else the waits double, less a random part of up to a half, so that many clients that failed
+ * together do not come back together.
+ */
+export function waitBefore(attempt: number, error: unknown, backoff: BackoffOptions, random: Random): number | null {
+  const details = serverErrorOf(error);
+  if (details === null || !details.retryable) return null;
+  const { baseMs, maxMs, maxRetryAfterMs } = backoff;
+  if (details.retryAfterMs !== null) return details.retryAfterMs <= maxRetryAfterMs ? details.retryAfterMs : null;
+  return Math.round(Math.min(maxMs, baseMs * 2 ** (attempt - 1)) * (1 - random.uniform() / 2));
+}
+
+/**
+ * Runs `attempt` until it succeeds, fails for good, or there are no retries left.
+ *
+ * @param call the whole call: no wait goes beyond its end
+ * @throws CrayonError the last attempt's, which says how many there were; `interrupted` when the signal fires in a wait
+ */
+export async function withRetries<T>(
+  { retries, backoff, clock, onEvent }: Settings,
+  random: Random,
+  { signal, endsAt }: Deadline,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  for (let attempts = 1; ; attempts++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      const waitMs = signal.aborted || attempts > retries ? null : waitBefore(attempts, error, backoff, random);
+      if (waitMs === null || clock.now() + waitMs >= endsAt) throw withAttempts(error, attempts);
+      const { code } = error as CrayonError;
+      onEvent({ type: 'retry', attempt: attempts, waitMs, code, status: serverErrorOf(error)?.status ?? null });
+      await sleep(clock, waitMs, signal);
+    }
+  }
+}
+
+function withAttempts(error: unknown, attempts: number): unknown {
+  if (attempts === 1 || !(error instanceof CrayonError) || serverErrorOf(error) === null) return error;
+  const { code, message, hint, cause } = error;
+  return new CrayonError(code, `${message} (after ${attempts} attempts)`, { hint, cause });
 }

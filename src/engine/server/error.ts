@@ -5,36 +5,26 @@ import { CrayonError, type ErrorCode } from '../../core/errors.js';
 /** Which time-out ended a call. */
 export type TimeoutPhase = 'connect' | 'first-byte' | 'idle' | 'total';
 
-export interface ServerErrorDetails {
-  /** the answer's HTTP status, where there was an answer */
-  status?: number | null;
-  /** how long the server, or the budget, asks to wait */
-  retryAfterMs?: number | null;
-  phase?: TimeoutPhase;
-  /** the system's or fetch's own code, e.g. ECONNREFUSED */
-  systemCode?: string;
-  /** another attempt may help, and nothing of the answer has been passed on */
-  retryable?: boolean;
-}
-
 /** Holds no request, no header and no raw error, so nothing in it can hold the key. */
 export class ServerError extends Error {
-  readonly status: number | null;
-  readonly retryAfterMs: number | null;
-  readonly phase: TimeoutPhase | null;
-  readonly systemCode: string | null;
-  readonly retryable: boolean;
+  /** the answer's HTTP status, where there was an answer */
+  readonly status: number | null = null;
+  /** how long the server, or the budget, asks to wait */
+  readonly retryAfterMs: number | null = null;
+  readonly phase: TimeoutPhase | null = null;
+  /** the system's or fetch's own code, e.g. ECONNREFUSED */
+  readonly systemCode: string | null = null;
+  /** another attempt may help, and nothing of the answer has been passed on */
+  readonly retryable: boolean = false;
 
   constructor(message: string, details: ServerErrorDetails) {
     super(message);
     this.name = 'ServerError';
-    this.status = details.status ?? null;
-    this.retryAfterMs = details.retryAfterMs ?? null;
-    this.phase = details.phase ?? null;
-    this.systemCode = details.systemCode ?? null;
-    this.retryable = details.retryable ?? false;
+    Object.assign(this, details);
   }
 }
+
+export type ServerErrorDetails = Partial<Omit<ServerError, keyof Error>>;
 
 /** The details of a CrayonError that came from the server's side, or null. */
 export function serverErrorOf(error: unknown): ServerError | null {
@@ -56,12 +46,20 @@ export function serverError(
   return new CrayonError(code, message, { hint, cause: new ServerError(message, details) });
 }
 
-/** Takes the key out of text that came from the server, in every form in which it could be echoed. */
-export function createRedactor(apiKey: string | null): (text: string) => string {
-  if (apiKey === null) return (text) => text;
-  const forms = new Set([apiKey, encodeURIComponent(apiKey), JSON.stringify(apiKey).slice(1, -1)]);
-  const longestFirst = [...forms].sort((a, b) => b.length - a.length);
-  return (text) => longestFirst.reduce((rest, form) => rest.replaceAll(form, '[key]'), text);
+/** Longest part of a server's message that is passed on, in characters. */
+const MAX_MESSAGE = 400;
+
+/** A server's words as part of ours: one line, bounded, the key taken out in every form in which it could be echoed. */
+export function quoter(apiKey: string | null): (said: string) => string {
+  const forms = apiKey === null ? [] : [apiKey, encodeURIComponent(apiKey), JSON.stringify(apiKey).slice(1, -1)];
+  const longestFirst = forms.sort((a, b) => b.length - a.length);
+  return (said) => {
+    const line = longestFirst
+      .reduce((rest, form) => rest.replaceAll(form, '[key]'), said)
+      .replace(/\s+/g, ' ')
+      .trim();
+    return line.length <= MAX_MESSAGE ? line : `${line.slice(0, MAX_MESSAGE - 1)}…`;
+  };
 }
 
 /**

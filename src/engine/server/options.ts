@@ -8,6 +8,7 @@ import { CrayonError, type ErrorCode } from '../../core/errors.js';
 import { isJsonObject } from '../../files/json.js';
 import { camelCased, checked, notNegative, text, unshown, variableName, whole } from '../../files/schema.js';
 import { type Clock, systemClock } from '../clock.js';
+import type { ServerErrorDetails } from './error.js';
 
 const SPAN = 'seconds from 0.001 to 86400';
 export const seconds = z.number(SPAN).min(0.001, SPAN).max(86_400, SPAN);
@@ -94,30 +95,32 @@ const LIBRARY_OPTIONS = z.object({
 });
 
 export type ServerConfig = ReturnType<typeof serverOptions>;
-export type ServerPrices = NonNullable<ServerConfig['prices']>;
 export type ServerTimeouts = ServerConfig['timeouts'];
 export type ServerBudget = ServerConfig['budget'];
-export type CircuitOptions = ServerConfig['circuit'];
-export type BackoffOptions = z.output<typeof LIBRARY_OPTIONS>['backoff'];
+type LibraryOptions = z.output<typeof LIBRARY_OPTIONS>;
+export type BackoffOptions = LibraryOptions['backoff'];
 
 /** What has been spent on one day. */
-export interface BudgetRecord {
+export const BUDGET_RECORD = z.object({
   /** the day in UTC, as 2030-01-15 */
-  day: string;
-  inputTokens: number;
-  outputTokens: number;
-  money: number;
-}
+  day: z.string().regex(/^\d{4}-\d{2}-\d{2}$/),
+  inputTokens: notNegative,
+  outputTokens: notNegative,
+  money: notNegative,
+});
+export type BudgetRecord = z.output<typeof BUDGET_RECORD>;
 
-/** Where spending is kept, so that a restart does not forget it: `budgetFile` of budget.ts writes it to a file. */
+/** Where spending is kept, so that a restart does not forget it: `budgetFile` of limits.ts writes it to a file. */
 export interface BudgetStore {
   /** null where nothing has been kept yet */
   load(): BudgetRecord | null;
   save(record: BudgetRecord): void;
 }
 
+type Plain = Omit<ServerConfig & LibraryOptions, 'apiKeyEnv' | 'timeouts' | 'budget' | 'circuit' | 'backoff'>;
+
 /** See the schemas above for what each key means and for its default. */
-export interface OpenAiOptions {
+export interface OpenAiOptions extends Partial<Plain> {
   /** e.g. http://127.0.0.1:8000/v1 */
   baseUrl: string;
   /** as the server calls it */
@@ -126,18 +129,11 @@ export interface OpenAiOptions {
   name?: string;
   /** sent as a bearer token; null: none is sent */
   apiKey?: string | null;
-  prices?: ServerPrices | null;
   timeouts?: Partial<ServerTimeouts>;
-  retries?: number;
   backoff?: Partial<BackoffOptions>;
-  concurrency?: number;
-  queue?: number;
   budget?: Partial<ServerBudget>;
   budgetStore?: BudgetStore | null;
-  circuit?: Partial<CircuitOptions>;
-  maxAnswerBytes?: number;
-  maxEventBytes?: number;
-  seed?: number;
+  circuit?: Partial<ServerConfig['circuit']>;
   fetch?: typeof globalThis.fetch;
   clock?: Clock;
   onEvent?: (event: ServerEvent) => void;
@@ -210,8 +206,10 @@ export interface ServerContext {
   settings: Settings;
   /** how messages name it */
   server: string;
-  /** Takes the key out of what it says. */
-  redact: (text: string) => string;
+  /** Part of what it says, for a message: one line, no key, bounded. */
+  quote: (said: string) => string;
+  /** A CrayonError that names it; `details` stay with the error (error.ts). */
+  failure: (code: ErrorCode, what: string, details?: ServerErrorDetails & { hint?: string }) => CrayonError;
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { gate, similaritiesTo } from '../../core/gate.js';
 import type { AdapterScale, Query } from '../../engine/types.js';
-import type { TextEmbedder } from '../embedder.js';
+import type { TextEmbedder } from '../base-model.js';
 
 /** An adapter as /lora-adapters shows it. */
 export interface ListedAdapter {
@@ -33,22 +33,20 @@ export function fixedAdapters(adapters: readonly NamedAdapter[]): AdapterSet {
   return adapterSet(adapters, () => adapters.map(() => 1));
 }
 
-export interface GateOptions {
-  adapters: readonly NamedAdapter[];
-  /** (N, d) row-major. */
-  centroids: Float32Array;
-  tau: number;
-  embedder: TextEmbedder;
-}
-
 /** Coefficients are rounded to multiples of this, so that prompts alike share a context of the engine. */
 export const GATE_STEP = 1 / 50;
 
 /**
  * The per-query gate alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md, Blend). The scales of /lora-adapters
  * multiply it.
+ *
+ * @param centroids (N, d) row-major
  */
-export function gatedAdapters({ adapters, centroids, tau, embedder }: GateOptions): AdapterSet {
+export function gatedAdapters(
+  adapters: readonly NamedAdapter[],
+  { centroids, tau }: { centroids: Float32Array; tau: number },
+  embedder: TextEmbedder,
+): AdapterSet {
   return adapterSet(adapters, (query) => gateCoefficients(query.vector(embedder), centroids, tau));
 }
 

@@ -1,4 +1,4 @@
-/** The thread behind blend-thread.ts: coefficients to a GGUF LoRA. It is given numbers and paths, never a user's text. */
+/** The thread behind customizations.ts: coefficients to a GGUF LoRA. It is given numbers and paths, never a user's text. */
 
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -8,7 +8,7 @@ import { sha256 } from '../../files/digest.js';
 import { exists } from '../../files/io.js';
 import { readAdapterBase, writeAdapterGguf } from '../../gguf/adapter.js';
 import { openPool } from '../../pool/pool.js';
-import type { BlendJob, BlendPlace, BlendReply } from './blend-thread.js';
+import type { BlendJob, BlendPlace, BlendReply } from './customizations.js';
 
 const port = parentPort!;
 const { pool: poolDir, base: basePath, dir } = workerData as BlendPlace;

@@ -1,8 +1,14 @@
-/** A request's JSON body, bounded while it is read. */
+/**
+ * A request's JSON body: bounded while it is read, and checked by a zod schema. Every field must be in the schema: what is not is
+ * refused by name, so that no parameter is silently ignored. `null` is as good as absent, as in OpenAI's API.
+ */
 
+import * as z from 'zod';
+import { nearestName } from '../../core/format.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
+import { pathText, valueAt } from '../../files/schema.js';
 import type { Call, Handler } from './call.js';
-import { HttpError } from './error.js';
+import { badField, HttpError } from './error.js';
 
 /**
  * A handler that is given the request's body, a JSON object.
@@ -14,30 +20,30 @@ export function withJson(
   maxBytes: number,
   handler: (call: Call, body: JsonObject) => Response | Promise<Response>,
 ): Handler {
-  return async (call) => {
-    const body = await readJson(call.request, maxBytes);
-    if (!isJsonObject(body)) throw invalidJson('The request body is not a JSON object.');
-    return handler(call, body);
-  };
+  return async (call) => handler(call, await readJson(call.request, maxBytes, isJsonObject, 'object'));
 }
 
 /** The same for the one route that takes a list. */
 export function withJsonList(maxBytes: number, handler: (call: Call, body: unknown[]) => Response): Handler {
-  return async (call) => {
-    const body = await readJson(call.request, maxBytes);
-    if (!Array.isArray(body)) throw invalidJson('The request body is not a JSON list.');
-    return handler(call, body);
-  };
+  return async (call) => handler(call, await readJson(call.request, maxBytes, Array.isArray, 'list'));
 }
 
-async function readJson(request: Request, maxBytes: number): Promise<unknown> {
+async function readJson<T>(
+  request: Request,
+  maxBytes: number,
+  isRight: (body: unknown) => body is T,
+  what: string,
+): Promise<T> {
   const bytes = await readBody(request, maxBytes);
+  let body: unknown;
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch {
     // The parser's message would quote the body, which may be a prompt.
     throw invalidJson('The request body is not valid JSON in UTF-8.');
   }
+  if (isRight(body)) return body;
+  throw invalidJson(`The request body is not a JSON ${what}.`);
 }
 
 const invalidJson = (message: string) => new HttpError(400, message, { code: 'invalid_json' });
@@ -64,9 +70,7 @@ async function readBody(request: Request, maxBytes: number): Promise<Uint8Array>
   }
 }
 
-/**
- * Only JSON: a web page of another origin can send text or a form here without asking, but not this type.
- */
+/** Only JSON: a web page of another origin can send text or a form here without asking, but not this type. */
 function refuseOtherTypes({ headers }: Request): void {
   const type = headers.get('content-type')?.split(';')[0]?.trim().toLowerCase();
   if (type !== 'application/json') {
@@ -82,4 +86,101 @@ function refuseOtherTypes({ headers }: Request): void {
 
 function tooLarge(maxBytes: number): HttpError {
   return new HttpError(413, `The request body is larger than ${maxBytes} bytes.`, { code: 'request_too_large' });
+}
+
+/** A JSON object with these fields and no others. A field's `error` is what is expected, as in files/schema.ts, or `says`. */
+export function fields<T extends z.ZodRawShape>(shape: T, expected = 'an object') {
+  const error = (issue: { code?: string }) => (issue.code === 'unrecognized_keys' ? known : expected);
+  const known = Object.keys(shape).join(' ');
+  return z.preprocess(withoutNulls, z.strictObject(shape, { error }));
+}
+
+function withoutNulls(value: unknown): unknown {
+  if (!isJsonObject(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== null));
+}
+
+/** For a refinement: the rest of a sentence about the field, in place of what was found and what is expected. */
+export function says(error: string | ((issue: { input?: unknown }) => string), code = 'invalid_value') {
+  return { error, params: { code } };
+}
+
+/** Text that a tokenizer can take. */
+export function plainText(expected = 'text') {
+  return z
+    .string(expected)
+    .refine((text) => !text.includes('\0'), says('has a NUL character'))
+    .refine((text) => !/\p{Surrogate}/u.test(text), says('has half a surrogate pair, which is no character'));
+}
+
+export const flag = z.boolean('true or false');
+
+export function number(min: number, max: number) {
+  const phrase = `a number from ${min} to ${max}`;
+  return z.number(phrase).min(min, phrase).max(max, phrase);
+}
+
+export function oneOf<const T extends readonly [string, ...string[]]>(names: T) {
+  return z.enum(names, names.join(', '));
+}
+
+/** One text or a list, each by its own schema: what is wrong is said of the form that was meant. */
+export function textOrList<T>(text: z.ZodType<T>, list: z.ZodType<T>) {
+  return z.unknown().transform((value, context): T => {
+    const { data, error } = (Array.isArray(value) ? list : text).safeParse(value);
+    if (error === undefined) return data;
+    for (const issue of error.issues) context.issues.push({ ...issue, input: value } as z.core.$ZodRawIssue);
+    return z.NEVER;
+  });
+}
+
+/** A field that may be sent only with a value that means "not used". */
+export function only(isUnused: (value: unknown) => boolean, expected: string) {
+  const sentence = `is not supported by this server: leave it out, or send ${expected}`;
+  return z.unknown().refine(isUnused, says(sentence, 'unsupported_parameter')).optional();
+}
+
+const NOT_SUPPORTED = says('is not supported by this server', 'unsupported_parameter');
+export const unsupported = z.unknown().refine(() => false, NOT_SUPPORTED);
+
+/** Fields of one schema that need not be there: `unsupported` ones, or by default those that change nothing about the answer. */
+export function each<K extends string>(names: readonly K[], schema: z.ZodType<unknown> = z.unknown()) {
+  return Object.fromEntries(names.map((name) => [name, schema.optional()])) as Record<
+    K,
+    z.ZodOptional<z.ZodType<unknown>>
+  >;
+}
+
+/** @throws HttpError naming the first field that is wrong */
+export function checkedFields<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
+  const { data, error } = schema.safeParse(body);
+  if (error === undefined) return data!;
+  const issue = error.issues[0]!;
+  const { path, message } = issue;
+  if (issue.code === 'unrecognized_keys') {
+    const key = issue.keys[0]!;
+    const near = nearestName(key, message.split(' '));
+    const param = pathText([...path, key.slice(0, 64)]);
+    const help = near === undefined ? '' : ` Did you mean ${near}?`;
+    throw badField(param, `Unrecognized request argument supplied: ${param}.${help}`, 'unknown_parameter');
+  }
+  const param = pathText(path);
+  if (issue.code === 'custom' && issue.params !== undefined) {
+    throw badField(param, `${param} ${message}.`, issue.params.code);
+  }
+  const found = valueAt(body, path);
+  const isMissing = found === undefined || (found === null && typeof path.at(-1) === 'string');
+  // A text in place of an object may be a prompt.
+  const isText = typeof found === 'string' && issue.code === 'invalid_type' && issue.expected === 'object';
+  const what = isMissing ? 'missing' : isText ? 'text' : kindOf(found);
+  const code = isMissing ? 'missing_required_parameter' : 'invalid_value';
+  throw badField(param, `${param} is ${what}, expected ${message}.`, code);
+}
+
+/** Short and without content: a prompt must not come back in an error that is logged. */
+export function kindOf(found: unknown): string {
+  if (typeof found === 'number' || typeof found === 'boolean') return String(found);
+  if (Array.isArray(found)) return `a list of ${found.length}`;
+  if (typeof found !== 'string') return found === null ? 'null' : found === undefined ? 'missing' : 'an object';
+  return found.length <= 24 ? JSON.stringify(found) : `a text of ${found.length} characters`;
 }

@@ -91,7 +91,7 @@ export class Call {
   /** A failure as the client is told it, an interruption by its cause; the record notes its code. */
   explain(error: unknown): HttpError {
     const failure = this.#explained(error);
-    this.note({ code: failure.code });
+    this.record.code = failure.code;
     return failure;
   }
 

@@ -2,35 +2,27 @@
 
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
 
-export interface HttpErrorOptions {
-  /** OpenAI's `error.type`. */
-  type?: string;
-  /** OpenAI's `error.code`, for programs. */
-  code?: string | null;
-  /** The request field at fault. */
-  param?: string | null;
-  headers?: Record<string, string>;
-  cause?: unknown;
-}
-
 /** An answer other than 200. The message is shown to the client: no path and no key may stand in it. */
 export class HttpError extends Error {
+  /** OpenAI's `error.type`. */
   readonly type: string;
+  /** OpenAI's `error.code`, for programs. */
   readonly code: string | null;
+  /** The request field at fault. */
   readonly param: string | null;
   readonly headers: Record<string, string>;
 
   constructor(
     readonly status: number,
     message: string,
-    options: HttpErrorOptions = {},
+    { type, code = null, param = null, headers = {}, cause }: HttpErrorOptions = {},
   ) {
-    super(message, { cause: options.cause });
+    super(message, { cause });
     this.name = 'HttpError';
-    this.type = options.type ?? (status >= 500 ? 'server_error' : 'invalid_request_error');
-    this.code = options.code ?? null;
-    this.param = options.param ?? null;
-    this.headers = options.headers ?? {};
+    this.type = type ?? (status >= 500 ? 'server_error' : 'invalid_request_error');
+    this.code = code;
+    this.param = param;
+    this.headers = headers;
   }
 
   /** `{"error": {"message", "type", "param", "code"}}`. */
@@ -38,6 +30,8 @@ export class HttpError extends Error {
     return { error: { message: this.message, type: this.type, param: this.param, code: this.code } };
   }
 }
+
+export type HttpErrorOptions = Partial<Pick<HttpError, 'type' | 'code' | 'param' | 'headers'>> & { cause?: unknown };
 
 /** A bad request field. */
 export function badField(param: string, message: string, code: string | null = 'invalid_value'): HttpError {

@@ -17,21 +17,19 @@ export interface ListenOptions {
   host: string;
   /** 0 is any free one. */
   port: number;
-  timeouts?: Partial<ListenTimeouts>;
+  timeouts?: Partial<typeof TIMEOUTS>;
 }
 
-export interface ListenTimeouts {
+const TIMEOUTS = {
   /** Until a request's headers are complete. */
-  headersMs: number;
+  headersMs: 10_000,
   /** Until its body is. */
-  bodyMs: number;
+  bodyMs: 60_000,
   /** An idle connection is closed after this. */
-  keepAliveMs: number;
+  keepAliveMs: 65_000,
   /** How long what a refused client still sends is read, so that it sees the answer. */
-  drainMs: number;
-}
-
-const TIMEOUTS: ListenTimeouts = { headersMs: 10_000, bodyMs: 60_000, keepAliveMs: 65_000, drainMs: 1_000 };
+  drainMs: 1_000,
+};
 const MAX_HEADER_BYTES = 16_384;
 const MAX_CONNECTIONS = 1024;
 
@@ -115,7 +113,8 @@ async function serve(
   outgoing.on('error', () => gone.abort());
   incoming.on('error', () => gone.abort());
   const request = toRequest(incoming, gone.signal);
-  const response = request instanceof Request ? await app.handle(request) : refusal(request);
+  const response =
+    request instanceof Request ? await app.handle(request) : Response.json(request.body, { status: request.status });
   // What has not been read of the body: such a connection cannot be used again.
   const isUnread = !incoming.complete;
   if (isUnread) outgoing.setHeader('connection', 'close');
@@ -144,10 +143,6 @@ function toRequest(incoming: IncomingMessage, signal: AbortSignal): Request | Ht
   }
 }
 
-function refusal(error: HttpError): Response {
-  return Response.json(error.body, { status: error.status });
-}
-
 async function send(response: Response, outgoing: ServerResponse): Promise<void> {
   outgoing.writeHead(response.status, [...response.headers].flat());
   const reader = response.body?.getReader();
@@ -164,14 +159,12 @@ async function send(response: Response, outgoing: ServerResponse): Promise<void>
   for (;;) {
     const { done, value } = await reader.read();
     if (done || outgoing.destroyed) break;
-    if (!outgoing.write(value)) await Promise.race([drained(outgoing), closed]);
+    if (outgoing.write(value)) continue;
+    const drained = new Promise((resolve) => outgoing.once('drain', resolve));
+    await Promise.race([drained, closed]);
   }
   if (outgoing.destroyed) await left;
   else outgoing.end();
-}
-
-function drained(outgoing: ServerResponse): Promise<void> {
-  return new Promise((resolve) => outgoing.once('drain', resolve));
 }
 
 /**

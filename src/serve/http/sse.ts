@@ -1,5 +1,7 @@
 /** Server-sent events (WHATWG HTML, section 9.2), as OpenAI uses them: data lines only, and `[DONE]`. */
 
+import { orLate } from '../../core/long-work.js';
+
 export const SSE_HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache',
@@ -33,8 +35,8 @@ export function sseBody(
     {
       async pull(controller) {
         waiting ??= events.next();
-        const result = await orSilence(waiting, keepAliveMs);
-        if (result === null) {
+        const result = await orLate(waiting, keepAliveMs);
+        if (result === 'late') {
           controller.enqueue(encoder.encode(SSE_KEEP_ALIVE));
           return;
         }
@@ -49,17 +51,4 @@ export function sseBody(
     },
     { highWaterMark: 0 }, // the reader sets the pace; nothing is generated for nobody
   );
-}
-
-/** The promise's result, or null when it takes longer. */
-async function orSilence<T>(promise: Promise<T>, ms: number): Promise<T | null> {
-  let timer: NodeJS.Timeout | undefined;
-  const silence = new Promise<null>((resolve) => {
-    timer = setTimeout(resolve, ms, null);
-  });
-  try {
-    return await Promise.race([promise, silence]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -19,7 +19,7 @@ import {
   type TokenEvent,
 } from './answer.js';
 import { resolveModel } from './models.js';
-import { type CompletionRequest, checkMode, parseChatRequest, parseTextRequest } from './request.js';
+import { type CompletionRequest, modeOfHeader, parseChatRequest, parseTextRequest } from './request.js';
 
 /** A kind of completion: how it is asked for, and how it is answered. */
 interface Completion {
@@ -63,12 +63,15 @@ export async function generate(
   const first = await events.next();
   if (first.done || first.value.type !== 'decision') throw new Error('the router ended without a decision');
   const { decision } = first.value;
-  note(call, mode, decision, settings);
+  const { source, reason, score, threshold, signals, fallbackFrom, failure } = decision;
+  settings.metrics.route(mode, decision);
+  call.note({ source, reason, score, threshold, ...signals });
+  if (fallbackFrom !== null) call.note({ fallbackFrom, failure: failure?.code });
 
   const head = {
     id: idPrefix + call.id.replace(/^req_/, ''),
     created: Math.floor(settings.now() / 1000),
-    model: decision.source === 'in_cloud' ? parts.server!.name : model.name,
+    model: source === 'in_cloud' ? parts.server!.name : model.name,
     crayon: crayonField(decision),
   };
   const format = answerFormat(wire, head, topLogprobs !== null, includeUsage);
@@ -81,8 +84,7 @@ export async function generate(
 
 /** The body's field and the header say the same thing; the configuration may forbid both. */
 function modeOf(job: CompletionRequest, call: Call, { routing }: AppSettings): Mode {
-  const header = call.request.headers.get('x-crayon-mode');
-  const fromHeader = header === null ? null : checkMode(header, 'x-crayon-mode');
+  const fromHeader = modeOfHeader(call.request);
   if (job.mode !== null && fromHeader !== null && job.mode !== fromHeader) {
     throw badField('crayon.mode', `crayon.mode is ${job.mode}, but the header x-crayon-mode is ${fromHeader}.`);
   }
@@ -105,13 +107,6 @@ function maxTokensOf(
   const room = edge.contextTokens - query.tokens(edge).length;
   // A prompt that fills the context alone is for the server, which has room of its own.
   return room < 1 ? limits.maxTokens : Math.min(limits.maxTokens, room);
-}
-
-function note(call: Call, mode: Mode, decision: Decision, { metrics }: AppSettings): void {
-  const { source, reason, score, threshold, signals, fallbackFrom, failure } = decision;
-  metrics.route(mode, decision);
-  call.note({ source, reason, score, threshold, ...signals });
-  if (fallbackFrom !== null) call.note({ fallbackFrom, failure: failure?.code });
 }
 
 /** The events with their times and counts noted as they pass. */

@@ -37,30 +37,16 @@ export function unknownModel(name: string): HttpError {
   });
 }
 
-export interface ModelCard {
-  id: string;
-  object: 'model';
-  created: number;
-  owned_by: string;
-  /** The model underneath, as vLLM shows it for adapters. */
-  root: string;
-  parent: string | null;
-}
-
 /** @param created when the server started, seconds since 1970 @param all with the customisations: for those who have the key */
-export function modelCards({ base, server, customizations }: ServeParts, created: number, all: boolean): ModelCard[] {
-  const card = (id: string, owner: string, root: string, parent: string | null, at = created): ModelCard => ({
-    id,
-    object: 'model',
-    created: at,
-    owned_by: owner,
-    root,
-    parent,
-  });
-  const own = all ? (customizations?.list() ?? []) : [];
+export function modelCards({ base, server, customizations }: ServeParts, created: number, all: boolean) {
+  // `root` is the model underneath, as vLLM shows it for adapters.
+  const card = (id: string, owner: string, root: string, parent: string | null, at = created) => {
+    return { id, object: 'model', created: at, owned_by: owner, root, parent };
+  };
+  const kept = all ? (customizations?.list() ?? []) : [];
   return [
     card(base, 'crayon', base, null),
-    ...own.map((one) => card(`${base}:${one.id}`, 'crayon', base, base, one.created)),
+    ...kept.map((one) => card(`${base}:${one.id}`, 'crayon', base, base, one.created)),
     ...(server === null || server.name === base ? [] : [card(server.name, 'server', server.name, null)]),
   ];
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { AnswerText } from '../../../src/engine/llama/answer.js';
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
-const answer = (stop: string[] = [], dropLeadingSpace = false) => new AnswerText({ stop, dropLeadingSpace });
+const answer = (stop: string[] = [], dropLeadingSpace = false) => new AnswerText(stop, dropLeadingSpace);
 
 describe('AnswerText', () => {
   it('shows whole characters only', () => {

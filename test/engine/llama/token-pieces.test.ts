@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { renderPlain } from '../../../src/engine/llama/prompt.js';
-import { type TokenKind, tokenPieces } from '../../../src/engine/llama/token-pieces.js';
+import { renderPlain, type TokenKind, tokenPieces } from '../../../src/engine/llama/prompt.js';
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('latin1');
 

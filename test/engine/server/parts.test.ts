@@ -1,17 +1,17 @@
 /** The pure parts: options, Retry-After, documents, event streams. */
 
 import { describe, expect, it } from 'vitest';
-import { AnswerReader, errorMessage, readLogprobs } from '../../../src/engine/server/answer.js';
-import { adaptDialect, FIRST_DIALECT } from '../../../src/engine/server/client.js';
-import { createRedactor, parseRetryAfter, serverErrorOf } from '../../../src/engine/server/error.js';
+import { AnswerReader, errorMessage, eventStream, readLogprobs } from '../../../src/engine/server/answer.js';
+import { adaptDialect, FIRST_DIALECT, ServerClient } from '../../../src/engine/server/client.js';
+import { parseRetryAfter, quoter, serverErrorOf } from '../../../src/engine/server/error.js';
 import { type OpenAiOptions, resolveOptions } from '../../../src/engine/server/options.js';
-import { EventStream } from '../../../src/engine/server/sse.js';
 import { errorOf } from '../../helpers/files.js';
 import { generateRequest } from '../../helpers/generate.js';
 import { expectNoKey, KEY } from '../../helpers/openai-engine.js';
 
+const server = (maxEventBytes?: number) => new ServerClient({ baseUrl: 'http://server/v1', model: 'm', maxEventBytes });
 const read = (document: unknown, overrides = {}) =>
-  new AnswerReader('server', generateRequest(overrides), (text) => text).read(document);
+  new AnswerReader(server(), generateRequest(overrides)).read(document);
 
 describe('options', () => {
   const good: OpenAiOptions = { baseUrl: 'http://127.0.0.1:8000/v1/', model: 'big', apiKey: KEY };
@@ -103,7 +103,7 @@ describe('a document', () => {
     ['stop', 'stop'],
     ['eos_token', 'stop'],
   ])('that finished with %s ended with %s', (said, meant) => {
-    const reader = new AnswerReader('server', generateRequest(), (text) => text);
+    const reader = new AnswerReader(server(), generateRequest());
     reader.read({ choices: [{ text: '', finish_reason: said }] });
     expect(reader.finishReason).toBe(meant);
   });
@@ -140,7 +140,7 @@ describe('an event stream', () => {
       '\ufeff: hi\r\n\r\nevent: x\r\ndata: é\r\ndata: 🦀\r\n\r\nid: 5\nodd: field\ndata: b\n\ndata: c\n',
     );
     for (const size of [1, 2, 3, 7, bytes.length]) {
-      const stream = new EventStream('server', 1_000);
+      const stream = eventStream(server(1_000));
       const events: string[] = [];
       for (let at = 0; at < bytes.length; at += size) events.push(...stream.feed(bytes.subarray(at, at + size)));
       expect(events).toEqual(['é\n🦀', 'b']);
@@ -150,15 +150,13 @@ describe('an event stream', () => {
 
   it('bounds a line and an event', () => {
     const encode = (text: string) => new TextEncoder().encode(text);
-    expect(errorOf(() => new EventStream('server', 10).feed(encode(`data: ${'x'.repeat(20)}`))).code).toBe(
-      'server-invalid',
-    );
-    const stream = new EventStream('server', 10);
+    expect(errorOf(() => eventStream(server(10)).feed(encode(`data: ${'x'.repeat(20)}`))).code).toBe('server-invalid');
+    const stream = eventStream(server(10));
     const lines = () => {
       for (let i = 0; i < 10; i++) stream.feed(encode('data: xx\n'));
     };
     expect(errorOf(lines).code).toBe('server-invalid');
-    expect(errorOf(() => new EventStream('server', 10).feed(encode(`data: ${'x'.repeat(20)}\n\n`))).code).toBe(
+    expect(errorOf(() => eventStream(server(10)).feed(encode(`data: ${'x'.repeat(20)}\n\n`))).code).toBe(
       'server-invalid',
     );
   });
@@ -175,9 +173,9 @@ describe('small things', () => {
   });
 
   it('redacts the key in every form', () => {
-    const redact = createRedactor(KEY);
+    const redact = quoter(KEY);
     for (const form of [KEY, encodeURIComponent(KEY), JSON.stringify(KEY)]) expectNoKey(redact(`<${form}>`));
-    expect(createRedactor(null)('text')).toBe('text');
+    expect(quoter(null)('text')).toBe('text');
   });
 
   it('finds details only where there are some', () => {

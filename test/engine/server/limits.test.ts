@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { budgetFile } from '../../../src/engine/server/budget.js';
 import { serverErrorOf } from '../../../src/engine/server/error.js';
+import { budgetFile } from '../../../src/engine/server/limits.js';
 import type { BudgetRecord, BudgetStore } from '../../../src/engine/server/options.js';
 import { errorOf, temporaryDir } from '../../helpers/files.js';
 import { manualClock } from '../../helpers/manual-clock.js';

@@ -2,9 +2,9 @@
 
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../../../src/core/random.js';
+import { waitBefore } from '../../../src/engine/server/engine.js';
 import { serverError, serverErrorOf } from '../../../src/engine/server/error.js';
 import type { OpenAiOptions } from '../../../src/engine/server/options.js';
-import { waitBefore } from '../../../src/engine/server/retry.js';
 import { generateRequest } from '../../helpers/generate.js';
 import { type ManualClock, manualClock } from '../../helpers/manual-clock.js';
 import { LONG, useEngine as useRawEngine } from '../../helpers/openai-engine.js';
