@@ -9,8 +9,8 @@ import { type Answer, type AnswerRequest, answerPrompts } from '../train/answer.
 import { cutFront } from '../train/batches.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { type ExampleScore, scoreExamples } from '../train/score.js';
-import { promptHash } from './tasks.js';
 import type { AnswerRecord, ScoringMethod } from './types.js';
+import { promptHash } from './users.js';
 
 export interface LoadedModel {
   source: HfModel;

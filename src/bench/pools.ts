@@ -7,10 +7,9 @@ import { join } from 'node:path';
 import { buildPool } from '../pool/build.js';
 import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions } from '../pool/inputs.js';
 import { isPoolDirectory } from '../pool/pool.js';
-import { findBenchPath } from './paths.js';
 import { nameOfSettings } from './run-directory.js';
-import type { BenchConfig, BenchPool } from './settings.js';
-import type { TrainingSet } from './tasks.js';
+import { type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
+import type { TrainingSet } from './users.js';
 
 export class PoolStore {
   readonly #config: BenchConfig;

@@ -15,19 +15,24 @@ import { openPool } from '../pool/pool.js';
 import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
 import { cellOf } from './cell.js';
 import { planRun } from './cells.js';
-import { type LiveRunOptions, runLive, summariseLive } from './live/run.js';
-import type { LiveSummary } from './live/summary.js';
+import { type LiveRunOptions, type LiveSummary, runLive, summariseLive } from './live/run.js';
 import { runLoadPart } from './load/run.js';
-import { findBenchPath } from './paths.js';
+import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './pool-space.js';
 import { PoolStore } from './pools.js';
 import type { BenchRunDirectory } from './run-directory.js';
-import type { BenchConfig } from './settings.js';
-import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './signals.js';
+import { type BenchConfig, findBenchPath } from './settings.js';
 import { strategyNamed } from './strategies/index.js';
 import type { BenchContext, PlannedCell } from './strategies/strategy.js';
-import { type BenchTask, loadBenchTask, readTrainingSet, type TrainingSet } from './tasks.js';
 import type { AnswerRecord, Cell, LoadCell, RunManifest } from './types.js';
-import { drawExamples, type PlannedUser, type UserWithExamples } from './users.js';
+import {
+  type BenchTask,
+  drawExamples,
+  loadBenchTask,
+  type PlannedUser,
+  readTrainingSet,
+  type TrainingSet,
+  type UserWithExamples,
+} from './users.js';
 
 export interface BenchRunOptions {
   config: BenchConfig;

@@ -1,10 +1,15 @@
 /**
  * The configuration of `crayon bench`, key by key (configs/bench shows it): which model, which pool, which users, and which
- * ways of customising are compared. src/bench/config.ts reads it; that strategies have a name of the registry is checked there.
+ * ways of customising are compared; and where its files are. src/bench/config.ts reads it; that strategies have a name of the
+ * registry is checked there.
  */
 
+import { isAbsolute } from 'node:path';
 import * as z from 'zod';
-import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
+import { EXAMPLE_LIMITS } from '../blend/estimate.js';
+import { CrayonError } from '../core/errors.js';
+import { shippedPath } from '../files/package-root.js';
+import { exists } from '../files/paths.js';
 import { filled, notNegative, positive, text, whole } from '../files/schema.js';
 import { TRAINING_MODES } from '../pool/inputs.js';
 import { DEVICES_SCHEMA, LIVE_SCHEMA, LOAD_SCHEMA } from './live/settings.js';
@@ -127,3 +132,18 @@ export const BENCH_SCHEMA = z.strictObject({
   devices: DEVICES_SCHEMA.optional().describe('device classes of your own, for live and load'),
 });
 export type BenchConfig = z.output<typeof BENCH_SCHEMA>;
+
+/**
+ * A path of the configuration as it is on this machine.
+ *
+ * @throws CrayonError `file-not-found`
+ */
+export function findBenchPath(path: string): string {
+  if (exists(path)) return path;
+  try {
+    if (!isAbsolute(path)) return shippedPath(path);
+  } catch {}
+  throw new CrayonError('file-not-found', `${path}: no such file or directory`, {
+    hint: 'Paths in a bench configuration start at the working directory.',
+  });
+}

@@ -2,8 +2,8 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { answerExamples, type LoadedModel, timeAnswers } from '../../src/bench/answers.js';
-import { clusterMap, principalDirections } from '../../src/bench/cluster-map.js';
-import { EXAMPLE_DELIMITER, inContext } from '../../src/bench/strategies/in-context.js';
+import { clusterMap, principalDirections } from '../../src/bench/pool-space.js';
+import { EXAMPLE_DELIMITER, inContext } from '../../src/bench/strategies/plain.js';
 import { meanRows } from '../../src/core/vector.js';
 import type { Example } from '../../src/data/dataset.js';
 import { HfModel } from '../../src/hf/model.js';

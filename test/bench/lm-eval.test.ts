@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { answerExamples, type LoadedModel } from '../../src/bench/answers.js';
-import { inContext } from '../../src/bench/strategies/in-context.js';
+import { inContext } from '../../src/bench/strategies/plain.js';
 import { type Example, loadDataset } from '../../src/data/dataset.js';
 import { writeFileAtomic } from '../../src/files/atomic.js';
 import { shippedPath } from '../../src/files/package.js';

@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { benchConfig } from '../../src/bench/config.js';
 import type { BenchConfig } from '../../src/bench/settings.js';
-import { loadBenchTask, promptHash, readTrainingSet } from '../../src/bench/tasks.js';
-import { drawExamples, planUsers } from '../../src/bench/users.js';
+import { drawExamples, loadBenchTask, planUsers, promptHash, readTrainingSet } from '../../src/bench/users.js';
 import { SUMS, WEATHER, writeSetup, writeTask } from '../helpers/bench-setup.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import type { LiveSummary } from '../../src/bench/live/summary.js';
+import type { LiveSummary } from '../../src/bench/live/run.js';
 import type { AnswerRecord, Cell, LoadCell, RunManifest } from '../../src/bench/types.js';
 import { scratch, start, succeed } from './helpers.js';
 

@@ -6,7 +6,7 @@ import { type ChatClient, openChatClient } from '../../engine/server/chat-client
 import { HfModel } from '../../hf/model.js';
 import type { Thresholds } from '../../routing/signals/index.js';
 import type { BenchConfig } from '../settings.js';
-import { deviceOf, deviceSettings } from './devices.js';
+import { deviceOf, deviceSettings } from './conditions.js';
 import { networkShape } from './network/networks.js';
 import { openShapingProxy, type ShapingProxy } from './network/proxy.js';
 import { HOME, type Place } from './plan.js';

@@ -12,8 +12,8 @@ import { type Prompt, promptFor } from '../../engine/types.js';
 import type { JsonObject } from '../../files/json.js';
 import { RECORDED_SIGNALS, type RecordedSignal } from '../../routing/signals/index.js';
 import type { Source } from '../../routing/types.js';
-import { promptHash } from '../tasks.js';
 import type { AnswerRecord } from '../types.js';
+import { promptHash } from '../users.js';
 
 export interface QuestionOptions {
   maxTokens: number;

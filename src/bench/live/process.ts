@@ -8,8 +8,8 @@ import { on } from 'node:events';
 import { join, resolve } from 'node:path';
 import { CrayonError } from '../../core/errors.js';
 import { writeFileAtomic } from '../../files/atomic.js';
+import { readText } from '../../files/io.js';
 import { PATH_KEYS } from '../../serve/config.js';
-import { processMemory } from './process-memory.js';
 
 export interface LiveServerOptions {
   /** what starts crayon: program and first arguments */
@@ -170,4 +170,24 @@ function tooLarge(name: string, bytes: number, limit: number): CrayonError {
       hint: 'Give the device more memory, a smaller context or a smaller quantisation of the base.',
     },
   );
+}
+
+export interface ProcessMemory {
+  /** in main memory now, and the most it ever was */
+  bytes: number;
+  peakBytes: number;
+}
+
+/** @returns null where the process is gone, or the system has no /proc */
+export function processMemory(pid: number): ProcessMemory | null {
+  let status: string;
+  try {
+    status = readText(`/proc/${pid}/status`);
+  } catch {
+    return null;
+  }
+  const of = (name: string) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? Number.NaN) * 1024;
+  const [bytes, peakBytes] = [of('VmRSS'), of('VmHWM')];
+  return Number.isNaN(bytes) || Number.isNaN(peakBytes) ? null : { bytes, peakBytes };
 }

@@ -1,16 +1,263 @@
-/** What the live run needs of one user: its files, its calibration examples, and what the server's answers cost. */
+/**
+ * One user's part of the live run: a server on the device with the user's blend and calibrated thresholds, a server LLM behind
+ * it, and the user's test put to it over HTTP.
+ *
+ * Calibration asks the held-out examples of the device (with cuts that send nothing) and of the server, and finds the
+ * thresholds for the wanted share. Conditions repeat the test without the adapter, over networks and on devices, with the
+ * thresholds as they are: they are what a user has set once.
+ */
 
 import { join } from 'node:path';
 import { blendPool } from '../../blend/blend-pool.js';
 import { CrayonError } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import type { Example } from '../../data/dataset.js';
+import { type ChatClient, openChatClient } from '../../engine/server/chat-client.js';
 import { ensureDirectory } from '../../files/atomic.js';
-import { MIN_RECORDS } from '../../routing/calibrate/data.js';
-import { type BenchTask, promptHash } from '../tasks.js';
-import { type UserWithExamples, writeShown } from '../users.js';
-import type { EndpointAnswers } from './endpoint.js';
+import { calibrate } from '../../routing/calibrate/calibrate.js';
+import { type CalibrationRecord, MIN_RECORDS } from '../../routing/calibrate/data.js';
+import { OPEN_THRESHOLDS, recordedSignals, type Thresholds } from '../../routing/signals/index.js';
+import type { Mode } from '../../routing/types.js';
+import { cellOf } from '../cell.js';
+import type { BenchConfig } from '../settings.js';
+import type { AnswerRecord, Cell } from '../types.js';
+import { type BenchTask, promptHash, type UserWithExamples, writeShown } from '../users.js';
+import { GATE, isTooSmall, type LiveContext, type LiveEdge, type LiveEdgeOptions, withEdge } from './edge.js';
+import { type EndpointAnswers, type EndpointOptions, scoreEndpoint, signalsTold } from './endpoint.js';
+import { ARMS, HOME, isHome, type LivePlan, type Place } from './plan.js';
 import type { BenchLive } from './settings.js';
+
+type OnCell = (cell: Cell, records: AnswerRecord[]) => void;
+
+interface Calibrated {
+  thresholds: Thresholds;
+  records: CalibrationRecord[];
+  /** the device's own answers to the test */
+  alone: EndpointAnswers;
+}
+
+/** Cells are handed out as soon as they are there; what several of them share is made once. */
+export class LiveRun {
+  readonly #user: LiveUser;
+  readonly #context: LiveContext;
+  readonly #wanted: readonly LivePlan[];
+  readonly #onCell: OnCell;
+  readonly #dir: string;
+  readonly #server: ChatClient;
+  readonly #made = new Map<string, Promise<unknown>>();
+  /** sentences that a reader should see: devices that are too small, answers that failed */
+  readonly notices: string[] = [];
+  #done = 0;
+
+  /** @param wanted the cells that are missing */
+  constructor(user: LiveUser, context: LiveContext, wanted: readonly LivePlan[], onCell: OnCell) {
+    this.#user = user;
+    this.#context = context;
+    this.#wanted = wanted;
+    this.#onCell = onCell;
+    this.#dir = join(context.cacheDir, user.id);
+    const { baseUrl, model, apiKeyEnv } = context.upstream;
+    const apiKey = apiKeyEnv === null ? null : ((context.env ?? process.env)[apiKeyEnv] ?? null);
+    this.#server = openChatClient({ baseUrl, model, apiKey });
+  }
+
+  /** Held-out queries of this user, answered by its customised device and by the server. */
+  async records(): Promise<CalibrationRecord[]> {
+    const { records } = await this.#calibrated(true);
+    return records.map((record) => ({ ...record, id: `${this.#user.id} ${record.id}` }));
+  }
+
+  /**
+   * @param pooled the thresholds that all users share
+   * @throws CrayonError what starting and asking throw
+   */
+  async play(pooled: () => Promise<Thresholds>): Promise<void> {
+    for (const plan of this.#wanted) {
+      const { device, place, table } = plan;
+      if (device === null) {
+        await this.#keep(plan, {}, await this.#askServer(this.#user.test, 'server'));
+        continue;
+      }
+      const { blended, cuts } = device;
+      const thresholds = cuts === 'pooled' ? await pooled() : cuts && (await this.#calibrated(blended)).thresholds;
+      const answered =
+        thresholds === null && isHome(place)
+          ? (await this.#calibrated(blended)).alone
+          : await this.#once(`${blended} ${cuts} ${place.network} ${place.device}`, () =>
+              this.#answersAt(place, blended, thresholds),
+            );
+      if (answered !== null)
+        await this.#keep(plan, table === 'conditions' ? { ...place } : cutsOf(thresholds), answered);
+    }
+  }
+
+  /** Of one device to the test; routed by thresholds, or alone. null for a device that is too small: that is a result. */
+  async #answersAt(place: Place, blended: boolean, thresholds: Thresholds | null): Promise<EndpointAnswers | null> {
+    const mode = thresholds === null ? 'only_on_device' : 'prefer_on_device';
+    const { name } = ARMS.find((arm) => arm.blended === blended && arm.routed === (thresholds !== null))!;
+    const title = `${name}, ${place.network}, ${place.device}`;
+    try {
+      return await this.#withEdge(blended, thresholds ?? OPEN_THRESHOLDS, place, (edge) =>
+        this.#askEdge(edge, this.#user.test, mode, title),
+      );
+    } catch (error) {
+      if (!isTooSmall(error, place.device)) throw error;
+      this.notices.push(`${this.#user.id} on ${place.device}: ${error.message}.`);
+      return null;
+    }
+  }
+
+  #calibrated(blended: boolean): Promise<Calibrated> {
+    return this.#once(`calibrated ${blended}`, async () => {
+      const { calibration, test } = this.#user;
+      const what = blended ? 'edge' : 'base';
+      const serverSide = await this.#once('server', () => this.#askServer(calibration, 'server, calibration'));
+      return this.#withEdge(blended, OPEN_THRESHOLDS, HOME, async (edge) => {
+        const signals = await this.#askEdge(edge, calibration, 'prefer_on_device', `${what}, calibration`);
+        const records = calibrationRecords(signals, serverSide);
+        const thresholds = thresholdsFor(records, this.#context.config);
+        const alone = await this.#askEdge(edge, test, 'only_on_device', `${what} alone`);
+        // Answered alone for the time; asked again for the signals, which a device alone does not compute.
+        const seen = await this.#askEdge(edge, test, 'prefer_on_device', `${what}, signals`);
+        const withSignals = alone.records.map((record, i) => ({ ...record, ...signalsTold({ ...seen.records[i]! }) }));
+        return { thresholds, records, alone: { ...alone, records: withSignals } };
+      });
+    });
+  }
+
+  async #withEdge<T>(
+    blended: boolean,
+    thresholds: Thresholds,
+    place: Place,
+    work: (edge: LiveEdge) => Promise<T>,
+  ): Promise<T> {
+    const { adapter, examples } = await this.#files();
+    const isGated = this.#context.config.live!.gate === 'per-query';
+    const { pool, scopePool } = this.#context;
+    const how: LiveEdgeOptions = {
+      dir: this.#dir,
+      adapter: !blended ? null : isGated ? GATE : adapter,
+      examples,
+      pool: isGated ? pool : scopePool,
+      thresholds,
+      place,
+    };
+    return withEdge(this.#context, how, work);
+  }
+
+  #files(): Promise<UserFiles> {
+    return this.#once('files', () => prepareUser(this.#user, this.#context, this.#dir));
+  }
+
+  #askEdge(edge: LiveEdge, examples: readonly Example[], mode: Mode, title: string): Promise<EndpointAnswers> {
+    return this.#ask(edge.client, examples, title, { fields: { crayon: { mode } }, signal: edge.signal });
+  }
+
+  #askServer(examples: readonly Example[], title: string): Promise<EndpointAnswers> {
+    return this.#ask(this.#server, examples, title, { source: 'in_cloud', signal: this.#context.signal });
+  }
+
+  async #ask(
+    client: ChatClient,
+    examples: readonly Example[],
+    title: string,
+    how: Pick<EndpointOptions, 'signal' | 'fields' | 'source'>,
+  ): Promise<EndpointAnswers> {
+    const { config, onProgress } = this.#context;
+    const { match, form } = config.live!;
+    const stage = `live: ${this.#user.id}`;
+    const answered = await scoreEndpoint(examples, {
+      client,
+      maxTokens: config.max_tokens,
+      match,
+      form,
+      ...how,
+      onProgress: (done, total) =>
+        onProgress({ stage, done: this.#done + done / total / 2, total: this.#wanted.length, note: title }),
+    });
+    this.notices.push(...answered.notices.map((notice) => `${this.#user.id}, ${title}: ${notice}`));
+    return answered;
+  }
+
+  async #keep({ key, strategy, table, device }: LivePlan, options: Cell['options'], answered: EndpointAnswers) {
+    const { info, seed, test } = this.#user;
+    const blend = device?.blended ? (await this.#files()).blend : null;
+    const { records } = answered;
+    const cell = cellOf({
+      key,
+      user: info,
+      strategy,
+      table,
+      options,
+      seed,
+      test,
+      records,
+      ...liveCosts(answered, blend, this.#context.config.live!.prices),
+    });
+    this.#onCell(cell, records);
+    this.#done++;
+  }
+
+  /** The same promise for every caller. */
+  #once<T>(name: string, make: () => Promise<T>): Promise<T> {
+    if (!this.#made.has(name)) this.#made.set(name, make());
+    return this.#made.get(name) as Promise<T>;
+  }
+}
+
+/** What a live cell cost. @param blend null for the base model or the server */
+export function liveCosts(
+  answered: EndpointAnswers,
+  blend: UserFiles['blend'] | null,
+  prices: Parameters<typeof costPer1000>[1],
+) {
+  const { ms: customisationMs = 0, bytes: adapterBytes = 0, coefficients } = blend ?? {};
+  return {
+    method: 'generation',
+    loss: null,
+    customisationMs,
+    bytesToServer: 0,
+    adapterBytes,
+    // stored as float32; the file's header is less than a parameter in a thousand
+    adapterParameters: Math.floor(adapterBytes / 4),
+    costPer1000: costPer1000(answered, prices),
+    coefficients,
+  } as const;
+}
+
+/** The thresholds that send the wanted share of these queries. */
+export function thresholdsFor(
+  records: readonly CalibrationRecord[],
+  { live, seed }: Pick<BenchConfig, 'live' | 'seed'>,
+): Thresholds {
+  const target = { kind: 'share', value: live!.share } as const;
+  return calibrate(records, { target, seed, resamples: 200 }).thresholds; // unused intervals: keep it cheap
+}
+
+/** The cuts of the hybrid's cell: what was calibrated. */
+function cutsOf(thresholds: Thresholds | null): Cell['options'] {
+  return thresholds === null ? {} : recordedSignals((name) => thresholds[name] ?? null);
+}
+
+/** Both sides' answers to the same examples, as `crayon calibrate` records them. */
+export function calibrationRecords(edge: EndpointAnswers, server: EndpointAnswers): CalibrationRecord[] {
+  return edge.records.flatMap((record, i): CalibrationRecord[] => {
+    const other = server.records[i]!;
+    const [onDevice, onServer] = [edge.answers[i]!, server.answers[i]!];
+    if (onDevice === null || onServer === null) return []; // an answer that failed says nothing about the query
+    if (other.id !== record.id) {
+      throw new CrayonError('dataset-invalid', `${record.id} and ${other.id} are not the same`);
+    }
+    const { id, correct: edgeCorrect } = record;
+    const signals = recordedSignals((name) => record[name] ?? null);
+    const tokens = {
+      edge: onDevice.usage?.completionTokens ?? 0,
+      serverPrompt: onServer.usage?.promptTokens ?? 0,
+      serverCompletion: onServer.usage?.completionTokens ?? 0,
+    };
+    return [{ id, ...signals, edgeCorrect, serverCorrect: other.correct, tokens, serverCost: 0 }];
+  });
+}
 
 export interface LiveUser extends UserWithExamples {
   /** held-out examples that are neither shown nor tested */

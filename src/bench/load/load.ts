@@ -1,16 +1,24 @@
 /**
  * Load on a running server. Closed loop: a number of clients, each with one request at a time. Open loop: requests arrive by
  * the clock, whether or not the server keeps up, which is what many users do (Schroeder et al., "Open versus closed", 2006).
+ *
+ * Its numbers are defined as vLLM's benchmark defines them:
+ *
+ * - TTFT: to the first piece with text, not the opening chunk that names the role
+ * - TPOT: from there to the last piece with text, by the tokens after the first as `usage` counts them
+ * - ITL: between two pieces with text
+ * - end to end: to the answer's end
+ * - goodput: requests a second that were within every limit
  */
 
+import assert from 'node:assert/strict';
 import { CrayonError, isCrayonError } from '../../core/errors.js';
-import { createRandom } from '../../core/random.js';
+import { createRandom, type Random } from '../../core/random.js';
 import { type Clock, sleep } from '../../engine/clock.js';
 import type { TimedAnswer } from '../../engine/server/chat-client.js';
 import { failureName } from '../../engine/server/error.js';
-import type { LoadCell } from '../types.js';
-import { nextGap } from './arrivals.js';
-import { type GoodputLimits, type LoadResult, summariseLoad } from './summary.js';
+import { summariseLatency } from '../latency.js';
+import type { LatencySummary, LoadCell } from '../types.js';
 
 export type LoadPattern =
   | { kind: 'closed'; clients: number }
@@ -134,5 +142,122 @@ function promptOrder(prompts: readonly string[], seed: number): () => string {
   return () => {
     if (left.length === 0) left = random.shuffle([...prompts]);
     return left.pop()!;
+  };
+}
+
+/**
+ * Seconds to the next request: gamma distributed with shape `burstiness` and mean 1 / rate. A burstiness of 1 is a Poisson
+ * process; below 1 requests come in bursts, above 1 more evenly. An infinite rate sends all at once.
+ *
+ * @param rate requests a second
+ */
+export function nextGap(random: Random, rate: number, burstiness: number): number {
+  assert.ok(rate > 0 && burstiness > 0, `nextGap: rate ${rate}, burstiness ${burstiness}`);
+  if (rate === Number.POSITIVE_INFINITY) return 0;
+  return gamma(random, burstiness) / (rate * burstiness);
+}
+
+/** Gamma with this shape and scale 1: Marsaglia and Tsang (2000); shape 1 is the exponential distribution, drawn directly. */
+function gamma(random: Random, shape: number): number {
+  if (shape === 1) return -Math.log(1 - random.uniform());
+  // Below 1: a draw of shape + 1, shrunk (section 6 of the paper).
+  if (shape < 1) return gamma(random, shape + 1) * (1 - random.uniform()) ** (1 / shape);
+  const d = shape - 1 / 3;
+  const c = 1 / Math.sqrt(9 * d);
+  for (;;) {
+    const x = random.normal();
+    const v = (1 + c * x) ** 3;
+    if (v <= 0) continue;
+    if (Math.log(1 - random.uniform()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return d * v;
+  }
+}
+
+export const GOODPUT_NAMES = ['ttft', 'tpot', 'e2e'] as const;
+/** milliseconds */
+export type GoodputLimits = Partial<Record<(typeof GOODPUT_NAMES)[number], number>>;
+
+export type LoadResult = { answer: TimedAnswer; failure?: undefined } | { failure: string; answer?: undefined };
+
+export interface AnswerLatencies {
+  /** null for an answer without text */
+  ttft: number | null;
+  /** null for less than two tokens, or where the server does not count */
+  tpot: number | null;
+  itl: number[];
+  e2e: number;
+}
+
+export function latenciesOf({ piecesMs, endMs, usage }: TimedAnswer): AnswerLatencies {
+  const ttft = piecesMs[0] ?? null;
+  const last = piecesMs.at(-1) ?? null;
+  const after = (usage?.completionTokens ?? 0) - 1;
+  return {
+    ttft,
+    tpot: ttft === null || last === null || after < 1 ? null : (last - ttft) / after,
+    itl: piecesMs.slice(1).map((at, i) => at - piecesMs[i]!),
+    e2e: endMs,
+  };
+}
+
+/** Whether an answer kept every limit. A time that does not exist (no second token) breaks none. */
+export function isGood(times: AnswerLatencies, limits: GoodputLimits): boolean {
+  const { ttft = Number.POSITIVE_INFINITY, tpot = Number.POSITIVE_INFINITY, e2e = Number.POSITIVE_INFINITY } = limits;
+  return (times.ttft ?? times.e2e) <= ttft && (times.tpot ?? 0) <= tpot && times.e2e <= e2e;
+}
+
+/** @param seconds from the first request to the end of the last answer */
+export function summariseLoad(
+  results: readonly LoadResult[],
+  seconds: number,
+  limits: GoodputLimits,
+): Omit<LoadCell, 'key' | 'pattern' | 'device' | 'network'> {
+  const answers = results.flatMap(({ answer }) => (answer === undefined ? [] : [answer]));
+  const failures: Record<string, number> = {};
+  for (const { failure } of results) if (failure !== undefined) failures[failure] = (failures[failure] ?? 0) + 1;
+  const perSecond = (count: number) => (seconds > 0 ? count / seconds : 0);
+  // Some answers counted and some not would make a sum of something unknown.
+  const counted = answers.length > 0 && answers.every(({ usage }) => usage !== null && usage.estimated !== true);
+  const tokens = (of: 'promptTokens' | 'completionTokens') =>
+    counted ? answers.reduce((sum, { usage }) => sum + usage![of], 0) : null;
+  const completionTokens = tokens('completionTokens');
+  const times = answers.map(latenciesOf);
+  // A limit on TPOT cannot be judged without counts.
+  const isJudged = Object.keys(limits).length > 0 && (limits.tpot === undefined || counted || answers.length === 0);
+  const good = times.filter((one) => isGood(one, limits)).length;
+  return {
+    completed: answers.length,
+    failed: results.length - answers.length,
+    failures,
+    seconds,
+    requestThroughput: perSecond(answers.length),
+    outputThroughput: completionTokens === null ? null : perSecond(completionTokens),
+    goodput: isJudged ? perSecond(good) : null,
+    goodputLimits: { ...limits },
+    ...percentiles(answers, times),
+    serverShare: answers.length === 0 ? 0 : answers.filter((a) => a.source === 'in_cloud').length / answers.length,
+    promptTokens: tokens('promptTokens'),
+    completionTokens,
+  };
+}
+
+/** Of all answers, and of each source's that is named. */
+function percentiles(
+  answers: readonly TimedAnswer[],
+  times: readonly AnswerLatencies[],
+): Pick<LoadCell, 'ttft' | 'tpot' | 'itl' | 'e2e'> {
+  const of = (take: (one: AnswerLatencies) => number[]) => {
+    const summaries: Record<string, LatencySummary> = {};
+    for (const group of ['all', 'on_device', 'in_cloud'] as const) {
+      const values = times.filter((_, i) => group === 'all' || answers[i]!.source === group).flatMap(take);
+      if (values.length > 0) summaries[group] = summariseLatency(values);
+    }
+    return summaries;
+  };
+  const some = (value: number | null) => (value === null ? [] : [value]);
+  return {
+    ttft: of((one) => some(one.ttft)),
+    tpot: of((one) => some(one.tpot)),
+    itl: of((one) => one.itl),
+    e2e: of((one) => [one.e2e]),
   };
 }

@@ -8,7 +8,7 @@ import {
   hybridIntervals,
   type SharePoint,
 } from '../../routing/calibrate/hybrid-curve.js';
-import { EDGES, SERVER, strategyTitle } from '../strategies/names.js';
+import { EDGES, SERVER, strategyTitle } from '../strategies/index.js';
 import type { AnswerRecord, ScoringMethod } from '../types.js';
 import { heldOutScores, type RuleKind, type UserAnswers } from './calibrated-rule.js';
 import type { AnsweredCell } from './read.js';

@@ -2,7 +2,7 @@
 
 import { DEFAULT_RESAMPLES, groupBy } from '../../core/stats.js';
 import { latencyBox, meanOfSummaries } from '../latency.js';
-import { strategyTitle } from '../strategies/names.js';
+import { strategyTitle } from '../strategies/index.js';
 import type { Cell, ClusterMap, ScoringMethod } from '../types.js';
 import { hybridSection } from './hybrid.js';
 import type { AnsweredCell, BenchRun } from './read.js';

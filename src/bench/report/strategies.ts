@@ -2,7 +2,7 @@
 
 import { type BootstrapOptions, groupBy, mean } from '../../core/stats.js';
 import { meanOfSummaries } from '../latency.js';
-import { isReference, strategyTitle } from '../strategies/names.js';
+import { isReference, strategyTitle } from '../strategies/index.js';
 import { type Cell, type ScoringMethod, USER_KINDS, type UserKind } from '../types.js';
 import type { AnsweredCell } from './read.js';
 import { accuracyOf, compareText, differenceOf, type Estimate, type Series, seriesOf, type Unit } from './units.js';

@@ -2,7 +2,7 @@
 
 import { groupBy } from '../../core/stats.js';
 import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
-import { isCrayon, strategyTitle } from '../strategies/names.js';
+import { isCrayon, strategyTitle } from '../strategies/index.js';
 import { FOLDS } from './calibrated-rule.js';
 import { type HybridRow, oracleRecovered, ROUTING_SIGNALS, type RoutingSignal, signalTitle } from './hybrid.js';
 import type { Report } from './report.js';

@@ -1,6 +1,6 @@
 /** What a report says in words: what was measured, then its tables in reading order. */
 
-import { compareReferences, isCrayon, strategyTitle } from '../strategies/names.js';
+import { compareReferences, isCrayon, strategyTitle } from '../strategies/index.js';
 import { type LatencySummary, type LoadCell, type ScoringMethod, USER_KINDS, type UserKind } from '../types.js';
 import type { Report } from './report.js';
 import type { OptionRow, StrategyRow } from './strategies.js';

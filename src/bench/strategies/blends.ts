@@ -1,4 +1,4 @@
-/** Blends of a pool's adapters, made without training: Crayon, with its options, and its controls. */
+/** Blends of a pool's adapters, made without training: Crayon, with its options, once or for every prompt, and its controls. */
 
 import { join } from 'node:path';
 import type { Estimator } from '../../blend/coefficients.js';
@@ -6,7 +6,7 @@ import { createRandom } from '../../core/random.js';
 import { openPool } from '../../pool/pool.js';
 import { loadAdapterLora } from '../../train/adapter-lora.js';
 import type { UserWithExamples } from '../users.js';
-import { adapted, type BenchContext, type Customised, type PlannedCell, type Strategy } from './strategy.js';
+import { adapted, type BenchContext, type Customised, type PlannedCell, plain, type Strategy } from './strategy.js';
 
 /** As a user would do it: from examples to an adapter directory. */
 async function blend(
@@ -92,3 +92,16 @@ export function randomCoefficients(N: number, seed: number): number[] {
   const total = draws.reduce((a, b) => a + b, 0);
   return draws.map((x) => x / total);
 }
+
+export const perQuery: Strategy = {
+  name: 'per-query',
+  title: 'Crayon, per query',
+  role: 'crayon',
+  looksAtExamples: false,
+  pools: ({ pool }) => [pool],
+  async customise(cell, _user, { base, pools }) {
+    const { loadPoolGates } = await import('../../pool/gate.js');
+    const gates = loadPoolGates(pools.path(cell.pool), base.source, base.model, base.tokenizer, cell.blend.tau);
+    return { ...plain({ ...base, loraFor: gates.loraFor }), parameters: gates.layout.size };
+  },
+};

@@ -1,13 +1,13 @@
-/** All ways of customising, in the order of the tables. A line here is all that a new one needs beside its file. */
+/**
+ * All ways of customising, in the order of the tables, and what tables say of them. A line in STRATEGIES is all that a new one
+ * needs beside its file.
+ */
 
-import { crayon, nearest, random, uniform } from './blends.js';
-import { fewShotLora } from './few-shot-lora.js';
-import { examplesInContext } from './in-context.js';
+import { crayon, nearest, perQuery, random, uniform } from './blends.js';
 import { loraHub, loraHubDelta } from './lorahub.js';
-import { oneLora, oneLoraTotal } from './one-lora.js';
-import { perQuery } from './per-query.js';
-import { base, server } from './plain.js';
+import { base, examplesInContext, server } from './plain.js';
 import type { Strategy } from './strategy.js';
+import { fewShotLora, oneLora, oneLoraTotal } from './trained.js';
 
 export const STRATEGIES: readonly Strategy[] = [
   base,
@@ -28,4 +28,39 @@ export const STRATEGIES: readonly Strategy[] = [
 /** @param name one that a checked configuration has */
 export function strategyNamed(name: string): Strategy {
   return STRATEGIES.find((strategy) => strategy.name === name)!;
+}
+
+const known = new Map(STRATEGIES.map((strategy) => [strategy.name, strategy]));
+const LIVE_TITLES = new Map([
+  ['edge-live', 'Device only, over HTTP'],
+  ['server-live', 'Server only, over HTTP'],
+]);
+
+export function strategyTitle(strategy: string): string {
+  return known.get(strategy)?.title ?? LIVE_TITLES.get(strategy) ?? strategy;
+}
+
+/** What Crayon is measured against; one LoRA trained on everything in any of its sizes, those of earlier runs too. */
+export function isReference(strategy: string): boolean {
+  return known.get(strategy)?.role === 'reference' || strategy.startsWith('one-lora-');
+}
+
+/** One LoRA before LoraHub, each in the order of its sizes. */
+export function compareReferences(a: string, b: string): number {
+  const place = (name: string) => {
+    const at = STRATEGIES.findIndex((strategy) => strategy.name === name);
+    return at === -1 ? STRATEGIES.length : at;
+  };
+  return place(a) - place(b) || (a < b ? -1 : 1);
+}
+
+/** The strategy of the larger model alone. */
+export const SERVER = 'server';
+
+/** Strategies whose hybrid curves are drawn when their answers carry routing signals, the first being the headline. */
+export const EDGES: readonly string[] = ['crayon', 'per-query', 'base'];
+
+/** Drawn with emphasis. */
+export function isCrayon(strategy: string): boolean {
+  return known.get(strategy)?.role === 'crayon';
 }

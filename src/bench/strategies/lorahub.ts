@@ -18,8 +18,8 @@ import { stackAdapters } from '../../train/adapter-lora.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import { adapterFactors, createLoraLayout, setAdapterFactors } from '../../train/lora-layout.js';
 import type { UserWithExamples } from '../users.js';
-import { stopIfAsked, trainingForm } from './few-shot-lora.js';
 import { adapted, type BenchContext, type Customised, type PlannedCell, type Strategy } from './strategy.js';
+import { stopIfAsked, trainingForm } from './trained.js';
 
 export interface SearchOptions {
   /** number of coefficients */

@@ -1,5 +1,8 @@
-/** Models as they are: the base model, and a larger one in its place. */
+/** Models as they are: the base model, without and with the user's examples before every prompt, and a larger one in its place. */
 
+import type { Example } from '../../data/dataset.js';
+import { encodeExample } from '../../hf/encode-example.js';
+import type { LoadedModel } from '../answers.js';
 import { plain, type Strategy } from './strategy.js';
 
 export const base: Strategy = {
@@ -16,4 +19,46 @@ export const server: Strategy = {
   looksAtExamples: false,
   pools: () => [],
   customise: async (_cell, _user, context) => plain(context.server()),
+};
+
+/** Between two examples, and before the question: lm-evaluation-harness's few-shot delimiter. */
+export const EXAMPLE_DELIMITER = '\n\n';
+
+/**
+ * Puts as many of the examples as fit before a prompt, the first ones first, as lm-evaluation-harness does: prompt and
+ * completion of each, then the question.
+ *
+ * @param room tokens to keep free for an answer that is generated
+ */
+export function inContext(
+  shown: readonly Example[],
+  { source, tokenizer }: Pick<LoadedModel, 'source' | 'tokenizer'>,
+  room: number,
+): (example: Example) => Example {
+  const maxLength = source.config.maxPositionEmbeddings;
+  const texts = shown.map(({ prompt, completion }) => prompt + completion + EXAMPLE_DELIMITER);
+  const fits = (example: Example) =>
+    [example.completion, ...(example.choices ?? [])].every((completion) => {
+      const { ids, promptLength } = encodeExample(tokenizer, { ...example, completion });
+      return example.choices === undefined
+        ? promptLength + Math.max(room, ids.length - promptLength) <= maxLength
+        : ids.length <= maxLength;
+    });
+  return (example) => {
+    // How many fit differs little from prompt to prompt, but a prompt that is cut would lose half an example.
+    for (let count = texts.length; count > 0; count--) {
+      const asked = { ...example, prompt: texts.slice(0, count).join('') + example.prompt };
+      if (fits(asked)) return asked;
+    }
+    return example;
+  };
+}
+
+export const examplesInContext: Strategy = {
+  name: 'in-context',
+  title: 'Base, examples in context',
+  looksAtExamples: true,
+  pools: () => [],
+  customise: async (_cell, { shown }, { base, config }) =>
+    plain({ ...base, withContext: inContext(shown, base, config.max_tokens) }),
 };

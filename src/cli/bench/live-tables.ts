@@ -1,6 +1,6 @@
 /** What a live run and load tests found, for the terminal. */
 
-import type { LiveSummary } from '../../bench/live/summary.js';
+import type { LiveSummary } from '../../bench/live/run.js';
 import type { LatencySummary, LoadCell } from '../../bench/types.js';
 import type { Interval } from '../../core/stats.js';
 import type { Terminal } from '../terminal.js';

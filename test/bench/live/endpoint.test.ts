@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type EndpointOptions, scoreEndpoint } from '../../../src/bench/live/endpoint.js';
-import { promptHash } from '../../../src/bench/tasks.js';
+import { promptHash } from '../../../src/bench/users.js';
 import type { Example } from '../../../src/data/dataset.js';
 import { openChatClient } from '../../../src/engine/server/chat-client.js';
 import { type Reply, reply, useUpstream } from '../../helpers/scripted-upstream.js';

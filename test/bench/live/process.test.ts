@@ -1,8 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type LiveServer, type LiveServerOptions, startServer } from '../../../src/bench/live/process.js';
-import { processMemory } from '../../../src/bench/live/process-memory.js';
+import {
+  type LiveServer,
+  type LiveServerOptions,
+  processMemory,
+  startServer,
+} from '../../../src/bench/live/process.js';
 import { temporaryDir } from '../../helpers/files.js';
 
 const READY = `console.log(JSON.stringify({ url: 'http://127.0.0.1:9', port: 9, model: 'm' }, null, 2));`;

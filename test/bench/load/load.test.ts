@@ -1,7 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { nextGap } from '../../../src/bench/load/arrivals.js';
-import { type LoadOptions, type LoadPlan, patternName, runLoad } from '../../../src/bench/load/load.js';
-import { isGood, latenciesOf, summariseLoad } from '../../../src/bench/load/summary.js';
+import {
+  isGood,
+  type LoadOptions,
+  type LoadPlan,
+  latenciesOf,
+  nextGap,
+  patternName,
+  runLoad,
+  summariseLoad,
+} from '../../../src/bench/load/load.js';
 import { CrayonError } from '../../../src/core/errors.js';
 import { createRandom } from '../../../src/core/random.js';
 import { sleep } from '../../../src/engine/clock.js';

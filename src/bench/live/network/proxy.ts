@@ -7,17 +7,7 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { createRandom } from '../../../core/random.js';
 import { type Clock, preciseClock } from '../../../engine/clock.js';
-import { type LinkShape, type OutageShape, Outages, ShapedLink } from './link.js';
-
-export interface NetworkShape {
-  /** from the client to the server */
-  up: LinkShape;
-  down: LinkShape;
-  /** null is none */
-  outages: OutageShape | null;
-  /** no network at all: every connection is reset */
-  offline: boolean;
-}
+import { type NetworkShape, Outages, ShapedLink } from './networks.js';
 
 export interface ShapingProxyOptions {
   /** where the server listens */

@@ -1,6 +1,6 @@
 /** The report's pictures with what they say in words. */
 
-import { isCrayon, isReference, SERVER } from '../../strategies/names.js';
+import { isCrayon, isReference, SERVER } from '../../strategies/index.js';
 import { type HybridRow, headline, signalTitle } from '../hybrid.js';
 import { shape } from '../plots/axis.js';
 import { clusterPlot, drawnPoints, taskMarks, taskShape } from '../plots/clusters.js';

@@ -3,7 +3,7 @@
  * or put beside the run. Its policy forbids scripts and requests, so that even a mistake here could not run anything.
  */
 
-import { isCrayon } from '../../strategies/names.js';
+import { isCrayon } from '../../strategies/index.js';
 import { type Comparison, compareTables } from '../compare.js';
 import type { Report } from '../report.js';
 import { type ReportTable, when } from '../table.js';

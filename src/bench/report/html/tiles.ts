@@ -1,7 +1,7 @@
 /** The figures that a reader wants first. */
 
 import type { Interval } from '../../../core/stats.js';
-import { compareReferences, isCrayon, strategyTitle } from '../../strategies/names.js';
+import { compareReferences, isCrayon, strategyTitle } from '../../strategies/index.js';
 import { headline, oracleRecovered, signalTitle } from '../hybrid.js';
 import type { Report } from '../report.js';
 import { atHeadlineShare, hybridGroups } from '../tables-hybrid.js';

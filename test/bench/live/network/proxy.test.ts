@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type NetworkShape, openShapingProxy } from '../../../../src/bench/live/network/proxy.js';
+import type { NetworkShape } from '../../../../src/bench/live/network/networks.js';
+import { openShapingProxy } from '../../../../src/bench/live/network/proxy.js';
 
 const LINK = { delayMs: 0, jitterMs: 0, bitsPerSecond: null };
 const OPEN: NetworkShape = { up: LINK, down: LINK, outages: null, offline: false };

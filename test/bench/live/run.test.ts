@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type LiveTriple, liveSummary } from '../../../src/bench/live/summary.js';
+import { type LiveTriple, liveSummary } from '../../../src/bench/live/run.js';
 import type { AnswerRecord } from '../../../src/bench/types.js';
 import { answer } from '../../helpers/bench-run.js';
 
