@@ -1,13 +1,17 @@
-/** Which cells a run consists of: users times strategies, the settings of the ablation one at a time, the router, load. */
+/**
+ * The cells of a run: which there are to be, users times strategies and the settings of the ablation one at a time; and what
+ * answers make of one.
+ */
 
-import { type LivePlan, liveUsers, planLiveCells } from './live/plan.js';
-import { type PlannedLoad, planLoad } from './load/run.js';
+import { mean, standardError } from '../core/stats.js';
+import type { Example } from '../data/dataset.js';
+import { summariseLatency } from './latency.js';
 import { cellKey } from './run-directory.js';
 import type { BenchConfig, BenchPool } from './settings.js';
 import { strategyNamed } from './strategies/index.js';
 import type { BlendVariant, PlannedCell } from './strategies/strategy.js';
-import type { Cell } from './types.js';
-import { type PlannedUser, planUsers } from './users.js';
+import { type AnswerRecord, CELL_SCHEMA, type Cell } from './types.js';
+import type { PlannedUser } from './users.js';
 
 /** One option at one value: what of the pool or of the blend it changes. */
 interface Setting {
@@ -15,24 +19,6 @@ interface Setting {
   value: string | number | boolean;
   pool?: Partial<BenchPool>;
   blend?: BlendVariant;
-}
-
-export interface RunPlan {
-  users: PlannedUser[];
-  cells: PlannedCell[];
-  /** on running servers */
-  live: LivePlan[];
-  load: PlannedLoad[];
-}
-
-export function planRun(config: BenchConfig): RunPlan {
-  const users = planUsers(config);
-  return {
-    users,
-    cells: planCells(config, users),
-    live: liveUsers(config, users).flatMap((user) => planLiveCells(user, config.live!)),
-    load: config.load === undefined ? [] : planLoad(config.load),
-  };
 }
 
 /** All cells, a user's together, in the order in which they are run. */
@@ -92,4 +78,33 @@ function ablationSettings({ ablation, pool }: BenchConfig): Setting[] {
   return settings.filter(
     (setting) => setting.blend || Object.entries(setting.pool!).some(([key, v]) => pool[key as keyof BenchPool] !== v),
   );
+}
+
+/** What answers alone do not say: whose they are, and what they cost. */
+type CellParts = Omit<
+  Cell,
+  'examples' | 'accuracy' | 'accuracyStderr' | 'accuracyNorm' | 'serverShare' | 'latencyMs'
+> & {
+  test: readonly Example[];
+  records: readonly AnswerRecord[];
+  /** milliseconds of answers; the records' own where there are none */
+  timed?: readonly number[];
+};
+
+/** @param parts of which `bytesToServer` is that of the customisation; prompts that leave the device come on top */
+export function cellOf({ test, records, timed = [], ...parts }: CellParts): Cell {
+  const hits = records.map(({ correct }) => correct);
+  const norm = records.flatMap(({ correctNorm }) => correctNorm ?? []);
+  const sent = test.filter((_, i) => records[i]!.source === 'in_cloud');
+  // The schema gives the keys their order, and leaves out what else the parts have.
+  return CELL_SCHEMA.parse({
+    ...parts,
+    examples: records.length,
+    accuracy: mean(hits),
+    accuracyStderr: hits.length > 1 ? standardError(hits) : 0,
+    accuracyNorm: norm.length === records.length ? mean(norm) : null,
+    bytesToServer: sent.reduce((sum, { prompt }) => sum + Buffer.byteLength(prompt), parts.bytesToServer),
+    serverShare: sent.length / records.length,
+    latencyMs: summariseLatency(timed.length > 0 ? timed : records.map(({ latencyMs }) => latencyMs)),
+  });
 }

@@ -3,20 +3,21 @@
  * it is done; a run that was stopped goes on with the cells that are missing, and ends with the same numbers.
  */
 
-import { CrayonError, isCrayonError } from '../core/errors.js';
+import { CrayonError } from '../core/errors.js';
 import { formatDuration } from '../core/format.js';
-import type { Progress } from '../core/long-work.js';
-import { CRAYON_VERSION } from '../files/package.js';
-import { refuseOtherRun } from '../files/resume.js';
+import { groupBy } from '../core/group-by.js';
+import type { Progress } from '../core/progress.js';
+import { CRAYON_VERSION } from '../core/version.js';
+import { refuseOtherRun } from '../files/fingerprint.js';
 import { HfModel } from '../hf/model.js';
 import { loadTokenizer } from '../hf/tokenizer.js';
 import { LlamaModel } from '../model/llama.js';
 import { openPool } from '../pool/pool.js';
 import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
-import { cellOf } from './cell.js';
-import { planRun } from './cells.js';
+import { cellOf, planCells } from './cells.js';
+import { type LivePlan, liveUsers, planLiveCells } from './live/plan.js';
 import { type LiveRunOptions, type LiveSummary, runLive, summariseLive } from './live/run.js';
-import { runLoadPart } from './load/run.js';
+import { type PlannedLoad, planLoad, runLoadPart } from './load/run.js';
 import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './pool-space.js';
 import { PoolStore } from './pools.js';
 import type { BenchRunDirectory } from './run-directory.js';
@@ -29,10 +30,29 @@ import {
   drawExamples,
   loadBenchTask,
   type PlannedUser,
+  planUsers,
   readTrainingSet,
   type TrainingSet,
   type UserWithExamples,
 } from './users.js';
+
+export interface RunPlan {
+  users: PlannedUser[];
+  cells: PlannedCell[];
+  /** on running servers */
+  live: LivePlan[];
+  load: PlannedLoad[];
+}
+
+export function planRun(config: BenchConfig): RunPlan {
+  const users = planUsers(config);
+  return {
+    users,
+    cells: planCells(config, users),
+    live: liveUsers(config, users).flatMap((user) => planLiveCells(user, config.live!)),
+    load: config.load === undefined ? [] : planLoad(config.load),
+  };
+}
 
 export interface BenchRunOptions {
   config: BenchConfig;
@@ -41,7 +61,7 @@ export interface BenchRunOptions {
   machine: string;
   commit: string | null;
   /** what starts crayon, for the servers of a live run: program and first arguments */
-  command?: readonly string[];
+  command: readonly string[];
   /** where the servers' keys are looked up */
   env?: NodeJS.ProcessEnv;
   /** `2026-11-22T20:00:00Z` */
@@ -66,25 +86,26 @@ export interface BenchResult {
 
 /** @throws CrayonError for every fault of the inputs; `checkpoint-mismatch`; `interrupted` when the signal fires */
 export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
-  const { config, directory, signal } = options;
-  const progress = options.onProgress ?? (() => {});
+  const { config, directory, command, env, signal = new AbortController().signal, onProgress = () => {} } = options;
   // 1) read and check everything before any work
-  const { users, cells, live, load } = planRun(config);
+  const { users: planned, cells, live, load } = planRun(config);
   const base = openModel(config.model);
   let server: LoadedModel | undefined;
   try {
     const training = readTrainingSet(config);
-    const tasks = loadTasks(config, training, progress);
-    const played = new Map(users.map((user) => [user.id, drawExamples(user, tasksOf(user, tasks), config)]));
+    const tasks = loadTasks(config, training, onProgress);
+    const tasksOf = ({ taskPaths }: PlannedUser) => taskPaths.map((path) => tasks.get(path)!);
+    const users = planned.map((user) => drawExamples(user, tasksOf(user), config));
     const pools = new PoolStore(config, training, base.source.digest(), directory.work);
     const manifest = startManifest(options, base, training, cells.length + live.length);
-    const keys = () => [...cells, ...live.filter(({ key }) => directory.hasCell(key))].map(({ key }) => key);
-    const missing = cells.filter((cell) => !directory.hasCell(cell.key));
-    const reused = keys().filter((key) => directory.hasCell(key)).length;
-    const notices = noticesOf(config, [...tasks.values()], [...played.values()]);
+    const isMade = ({ key }: Pick<Cell, 'key'>) => directory.hasCell(key);
+    const missing = cells.filter((cell) => !isMade(cell));
+    const made = () => [...cells, ...live].filter(isMade);
+    const reused = made().length;
+    const notices = noticesOf(config, [...tasks.values()], users);
     const result = (): BenchResult => ({
       manifest,
-      cells: keys().map((key) => directory.readCell(key)),
+      cells: made().map(({ key }) => directory.readCell(key)),
       live: summariseLive(config, directory, users),
       load: load.filter(({ key }) => directory.hasLoad(key)).map(({ key }) => directory.readLoad(key)),
       reused,
@@ -95,64 +116,33 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
     directory.writeManifest(manifest);
 
     // 2) pools, each once
-    await buildPools(missing, config, pools, progress, signal);
-    const space = await describePool(manifest, config, base, pools);
+    const openServer = () => {
+      server ??= openModel(config.server!.model);
+      return server;
+    };
+    const context: BenchContext = { config, base, server: openServer, pools, directory, signal, onProgress };
+    await buildPools(missing, context);
+    const space = await describePool(manifest, context);
     directory.writeManifest(manifest);
 
-    // 3) cells, a user's together
-    const context: BenchContext = {
-      config,
-      base,
-      pools,
-      directory,
-      signal,
-      server: () => {
-        server ??= openModel(config.server!.model);
-        return server;
-      },
-    };
-    const clock = new CellClock(missing.length);
-    for (const user of users) {
-      const ofUser = missing.filter((cell) => cell.user.id === user.id);
-      const scopes = ofUser.length === 0 ? undefined : await space.percentiles(played.get(user.id)!);
-      for (const [i, cell] of ofUser.entries()) {
-        const report = (share: number, left = clock.left(share)) =>
-          progress({
-            stage: user.id,
-            ...answersOf(i + share, ofUser.length, config),
-            note: `${cellTitle(cell)}${left}`,
-          });
-        report(0);
-        const result = await runCell(cell, played.get(user.id)!, context, scopes, report).catch((error: unknown) => {
-          throw isCrayonError(error, 'interrupted') ? stopped(directory, clock.done, missing.length) : error;
-        });
-        directory.writeCell(result.cell, result.records);
-        clock.tick();
-        report(1, clock.left(0));
-        if (signal?.aborted) throw stopped(directory, clock.done, missing.length);
-      }
-    }
-
-    // 4) the router and load, on running servers
-    const servers: LiveRunOptions = {
-      config,
-      directory,
-      signal: signal ?? new AbortController().signal,
-      pool: pools.path(config.pool),
-      command: options.command ?? [],
-      env: options.env,
-      users: users.map((user) => ({ user: played.get(user.id)!, tasks: tasksOf(user, tasks) })),
-      onProgress: progress,
-    };
     try {
+      // 3) cells, a user's together
+      await runCells(missing, users, space, context);
+      // 4) the router and load, on running servers
+      const pool = pools.path(config.pool);
+      const servers: LiveRunOptions = { config, directory, signal, pool, command, env, users, onProgress };
       if (config.live !== undefined) notices.push(...(await runLive(servers)));
       if (config.load !== undefined) notices.push(...(await runLoadPart(servers)));
     } catch (error) {
       // Ctrl-C reaches the servers too: that they have ended is then no failure.
-      throw signal?.aborted ? stopped(directory, keys().length, cells.length + live.length) : error;
+      if (!signal.aborted) throw error;
+      const share = `${made().length} of ${cells.length + live.length} cells`;
+      throw new CrayonError('interrupted', `${directory.path}: stopped after ${share}`, {
+        hint: 'The same command continues from here.',
+      });
     }
     // a device that is too small leaves its cells out, and is told
-    manifest.plannedCells = keys().length;
+    manifest.plannedCells = made().length;
     manifest.finished = options.now();
     directory.writeManifest(manifest);
     return result();
@@ -164,49 +154,76 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
   }
 }
 
+async function runCells(
+  cells: readonly PlannedCell[],
+  users: readonly UserWithExamples[],
+  space: ScopeSpace,
+  context: BenchContext,
+): Promise<void> {
+  const { config, directory, signal, onProgress } = context;
+  const each = config.test_examples; // progress is in answers, which are more even than cells
+  const left = countdown(cells.length);
+  let done = 0;
+  for (const [id, ofUser] of groupBy(cells, ({ user }) => user.id)) {
+    const user = users.find((one) => one.id === id)!;
+    const scopes = await space.percentiles(user);
+    for (const [i, cell] of ofUser.entries()) {
+      const report = (share: number) =>
+        onProgress({
+          stage: id,
+          done: Math.round((i + share) * each),
+          total: ofUser.length * each,
+          note: `${cellTitle(cell)}${left(done + share)}`,
+        });
+      report(0);
+      const { measured, records } = await runCell(cell, user, context, scopes, report);
+      directory.writeCell(measured, records);
+      report(1);
+      done++;
+      signal.throwIfAborted();
+    }
+  }
+}
+
 /** One user, one strategy: customise, answer, measure. */
 async function runCell(
   cell: PlannedCell,
   user: UserWithExamples,
   context: BenchContext,
-  scopes: readonly number[] | undefined,
+  scopes: readonly number[],
   report: (share: number) => void,
-): Promise<{ cell: Cell; records: AnswerRecord[] }> {
+): Promise<{ measured: Cell; records: AnswerRecord[] }> {
   const { config, signal } = context;
   const { answerer, ms, parameters, ...costs } = await strategyNamed(cell.strategy).customise(cell, user, context);
+  const { info, method, test } = user;
   const settings: AnswerSettings = {
-    method: user.method,
+    method,
     batchSize: config.batch_size,
     maxTokens: config.max_tokens,
     signal,
     onProgress: (done, total) => report(done / total),
   };
-  const { records: answered, loss } = await answerExamples(answerer, user.test, settings);
-  const timed = await timeAnswers(answerer, user.test.slice(0, config.latency_examples), settings);
-  const isServer = cell.strategy === 'server';
-  const records = answered.map(
-    (record, i): AnswerRecord => ({
-      ...record,
-      source: isServer ? 'in_cloud' : 'on_device',
-      scope: isServer ? undefined : scopes?.[i],
-    }),
-  );
+  const { records: answered, loss } = await answerExamples(answerer, test, settings);
+  const timed = await timeAnswers(answerer, test.slice(0, config.latency_examples), settings);
+  const records =
+    cell.strategy === 'server'
+      ? answered.map((record): AnswerRecord => ({ ...record, source: 'in_cloud' }))
+      : answered.map((record, i): AnswerRecord => ({ ...record, scope: scopes[i] }));
   const measured = cellOf({
     ...cell,
     ...costs,
-    user: user.info,
-    method: user.method,
+    user: info,
+    method,
     loss,
     customisationMs: ms,
-    // as float32; the files' headers aside
-    adapterBytes: 4 * parameters,
+    adapterBytes: 4 * parameters, // as float32; the files' headers aside
     adapterParameters: parameters,
     costPer1000: null,
-    test: user.test,
+    test,
     records,
     timed,
   });
-  return { cell: measured, records };
+  return { measured, records };
 }
 
 function openModel(path: string): LoadedModel {
@@ -229,9 +246,6 @@ function loadTasks(
     }),
   );
 }
-
-const tasksOf = ({ taskPaths }: PlannedUser, tasks: ReadonlyMap<string, BenchTask>) =>
-  taskPaths.map((path) => tasks.get(path)!);
 
 /** A new manifest, or that of the run which goes on. @throws CrayonError `checkpoint-mismatch` */
 function startManifest(
@@ -271,40 +285,27 @@ function parameterCount(source: HfModel): number {
   return source.tensorNames().reduce((sum, name) => sum + source.info(name).shape.reduce((a, b) => a * b, 1), 0);
 }
 
-async function buildPools(
-  cells: readonly PlannedCell[],
-  config: BenchConfig,
-  pools: PoolStore,
-  progress: (progress: Progress) => void,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+async function buildPools(cells: readonly PlannedCell[], context: BenchContext): Promise<void> {
+  const { config, pools, signal, onProgress } = context;
   // the pool itself is always needed: the scope of a query is measured in its space
   const wanted = [config.pool, ...cells.flatMap((cell) => strategyNamed(cell.strategy).pools(cell, pools))];
   const byPath = new Map(wanted.map((pool) => [pools.path(pool), pool]));
-  let number = 0;
-  for (const pool of byPath.values()) {
-    const name = byPath.size === 1 ? 'pool' : `pool ${++number} of ${byPath.size}`;
-    await pools.ensure(pool, {
-      onProgress: ({ stage, done, total, note }) => progress({ stage: `${name}: ${stage}`, done, total, note }),
-      ...(signal === undefined ? {} : { signal }),
-    });
+  for (const [i, pool] of [...byPath.values()].entries()) {
+    const name = byPath.size === 1 ? 'pool' : `pool ${i + 1} of ${byPath.size}`;
+    const report = ({ stage, ...rest }: Progress) => onProgress({ stage: `${name}: ${stage}`, ...rest });
+    await pools.ensure(pool, { onProgress: report, signal });
   }
 }
 
-async function describePool(
-  manifest: RunManifest,
-  config: BenchConfig,
-  base: LoadedModel,
-  pools: PoolStore,
-): Promise<ScopeSpace> {
+async function describePool(manifest: RunManifest, { config, base, pools }: BenchContext): Promise<ScopeSpace> {
   const pool = openPool(pools.path(config.pool));
   const { N, tau, embedding, adapters } = pool.manifest;
-  const parameters = Array.from({ length: N }, (_, n) => {
+  let parameters = 0;
+  for (let n = 0; n < N; n++) {
     const adapter = pool.openAdapter(n);
-    const count = adapter.modules.reduce((sum, m) => sum + m.r * (m.in + m.out), 0);
+    for (const { r, in: inputs, out } of adapter.modules) parameters += r * (inputs + out);
     adapter.close();
-    return count;
-  }).reduce((a, b) => a + b, 0);
+  }
   const { kind, centred } = embedding;
   manifest.pool = { N, r: Math.max(...adapters.map((a) => a.r)), embedding: kind, centred, tau, parameters };
   const space = scopeSpace(pool, base);
@@ -326,35 +327,13 @@ function noticesOf(config: BenchConfig, tasks: readonly BenchTask[], users: read
   return [...new Set(notices)];
 }
 
-/** Progress in answers, which are more even than cells. */
-function answersOf(cellsDone: number, cells: number, { test_examples: each }: BenchConfig) {
-  return { done: Math.round(cellsDone * each), total: cells * each };
-}
-
-function stopped(directory: BenchRunDirectory, done: number, total: number): CrayonError {
-  return new CrayonError('interrupted', `${directory.path}: stopped after ${done} of ${total} cells`, {
-    hint: 'The same command continues from here.',
-  });
-}
-
 /** How long the remaining cells will take, by those that are done. */
-class CellClock {
-  readonly #total: number;
-  done = 0;
-  readonly #started = performance.now();
-
-  constructor(total: number) {
-    this.#total = total;
-  }
-
-  tick(): void {
-    this.done++;
-  }
-
-  left(share: number): string {
-    const reached = this.done + share;
-    if (this.done === 0) return '';
-    const ms = ((performance.now() - this.#started) / reached) * (this.#total - reached);
-    return `; ${this.done}/${this.#total} cells, ${formatDuration(ms)} left in all`;
-  }
+function countdown(total: number): (reached: number) => string {
+  const started = performance.now();
+  return (reached) => {
+    const done = Math.floor(reached);
+    if (done === 0) return '';
+    const ms = ((performance.now() - started) / reached) * (total - reached);
+    return `; ${done}/${total} cells, ${formatDuration(ms)} left in all`;
+  };
 }

@@ -39,8 +39,12 @@ export function readTrainingSet({ pool, data_dir: dataDir }: BenchConfig): Train
   const digests: string[] = [];
   for (const path of pool.data) {
     // a pool that is given may have seen all of its data
-    const options = { dataDir, split, ...(pool.dir === undefined ? { limit } : {}), seed };
-    const { examples, sources } = loadDataset(findBenchPath(path), options);
+    const { examples, sources } = loadDataset(findBenchPath(path), {
+      dataDir,
+      split,
+      limit: pool.dir === undefined ? limit : undefined,
+      seed,
+    });
     for (const { prompt } of examples) prompts.add(promptHash(prompt));
     digests.push(...sources.map((source) => source.sha256));
   }
@@ -113,6 +117,8 @@ export interface PlannedUser {
 }
 
 export interface UserWithExamples extends PlannedUser {
+  /** that it takes its examples from, in its own order */
+  tasks: readonly BenchTask[];
   shown: Example[];
   test: Example[];
   method: ScoringMethod;
@@ -167,13 +173,11 @@ export function drawExamples(
     return draw(task.shown, count, user.seed, `shown of ${task.name}`);
   });
   const test = tasks.flatMap((task, i) => {
-    const chosen = draw(task.test, part(testExamples, tasks.length, i), seed, `test of ${task.name}`);
-    return chosen
-      .map((example) => task.test.indexOf(example))
-      .sort((a, b) => a - b)
-      .map((at) => task.test[at]!);
+    const chosen = new Set(draw(task.test, part(testExamples, tasks.length, i), seed, `test of ${task.name}`));
+    return task.test.filter((example) => chosen.has(example));
   });
-  return { ...user, shown: interleave(shown), test, method: tasks[0]!.generates ? 'generation' : 'loglikelihood' };
+  const method = tasks[0]!.generates ? 'generation' : 'loglikelihood';
+  return { ...user, tasks, shown: interleave(shown), test, method };
 }
 
 /** Writes what a user shows as a data set, as `crayon blend` reads it. @returns its path */

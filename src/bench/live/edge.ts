@@ -5,30 +5,30 @@ import type { Progress } from '../../core/long-work.js';
 import { type ChatClient, openChatClient } from '../../engine/server/chat-client.js';
 import { HfModel } from '../../hf/model.js';
 import type { Thresholds } from '../../routing/signals/index.js';
+import type { BenchRunDirectory } from '../run-directory.js';
 import type { BenchConfig } from '../settings.js';
 import { deviceOf, deviceSettings } from './conditions.js';
 import { networkShape } from './network/networks.js';
 import { openShapingProxy, type ShapingProxy } from './network/proxy.js';
 import { HOME, type Place } from './plan.js';
-import { startServer } from './process.js';
+import { withServer } from './process.js';
+import type { BenchLive } from './settings.js';
 
 /** The server LLM: crayon's own, running, or an endpoint of the configuration. */
-export interface LiveUpstream {
-  baseUrl: string;
-  model: string;
-  apiKeyEnv: string | null;
-}
+export type LiveUpstream = NonNullable<BenchLive['endpoint']>;
 
 /** What all servers of a run share. */
 export interface LiveContext {
   config: BenchConfig;
+  /** where cells go */
+  directory: BenchRunDirectory;
   /** what starts crayon: program and first arguments */
   command: readonly string[];
   /** the base model, and a pool of it */
   base: string;
   pool: string;
-  /** the pool where its embedding needs no forward pass, so that a device can measure scope by it; else null */
-  scopePool: string | null;
+  /** the pool where its embedding needs no forward pass, so that a device can measure scope by it */
+  scopePool: string | undefined;
   upstream: LiveUpstream;
   /** for exported models, which are used again, and the users' files */
   cacheDir: string;
@@ -37,17 +37,14 @@ export interface LiveContext {
   onProgress: (progress: Progress) => void;
 }
 
-/** In place of an adapter's path. */
-export const GATE = Symbol('per-query gate');
-
 export interface LiveEdgeOptions {
   /** an existing directory for its configuration */
   dir: string;
-  /** the user's blend; GATE: the pool's adapters, weighed for each prompt; null: the base model */
-  adapter: string | typeof GATE | null;
+  /** the user's blend, or the pool's adapters weighed for each prompt, or neither: the base model */
+  blend: { adapter?: string; gate?: 'per-query' };
   /** for the scope signal; the pool's embedding where the pool is given */
-  examples: string | null;
-  pool: string | null;
+  examples: string | undefined;
+  pool: string | undefined;
   thresholds: Thresholds;
   place: Place;
 }
@@ -66,51 +63,34 @@ export interface LiveEdge {
  */
 export async function withEdge<T>(
   context: LiveContext,
-  { dir, adapter, examples, pool, thresholds, place }: LiveEdgeOptions,
+  { dir, blend, examples, pool, thresholds, place }: LiveEdgeOptions,
   work: (edge: LiveEdge) => Promise<T>,
 ): Promise<T> {
   const { config, upstream, base, command, env, signal } = context;
   const device = deviceOf(place.device, config.devices);
-  const proxy = await proxyTo(upstream.baseUrl, place, config.seed);
+  const modelSettings = deviceSettings(device, base, contextOf(base));
+  const proxy = await proxyTo(upstream.base_url, place, config.seed);
+  const settings = {
+    ...modelSettings,
+    name: 'edge',
+    cache_dir: context.cacheDir,
+    ...blend,
+    examples,
+    pool,
+    routing: {
+      mode: 'prefer_on_device',
+      // without examples there is no scope
+      thresholds: { ...thresholds, ...(examples === undefined && { scope: null }) },
+      confidence: config.live?.confidence ?? { measure: 'mean-logprob', tokens: 16 },
+    },
+    server: { ...upstream, ...(proxy && { base_url: through(upstream.base_url, proxy.port) }) },
+  };
+  const memoryBytes = device.memoryMib === null ? null : device.memoryMib * 2 ** 20;
   try {
-    const { model, engine } = deviceSettings(device, base, contextOf(base));
-    const server = await startServer({
-      command,
-      dir,
-      name: 'edge',
-      signal,
-      env,
-      memoryBytes: device.memoryMib === null ? null : device.memoryMib * 2 ** 20,
-      config: {
-        model,
-        name: 'edge',
-        cache_dir: context.cacheDir,
-        engine,
-        ...(adapter === null ? {} : adapter === GATE ? { gate: 'per-query' } : { adapter }),
-        ...(examples !== null && { examples }),
-        ...(pool !== null && { pool }),
-        routing: {
-          mode: 'prefer_on_device',
-          // without examples there is no scope
-          thresholds: { ...thresholds, ...(examples === null && { scope: null }) },
-          confidence: config.live?.confidence ?? { measure: 'mean-logprob', tokens: 16 },
-        },
-        server: {
-          base_url: proxy === null ? upstream.baseUrl : through(upstream.baseUrl, proxy.port),
-          model: upstream.model,
-          api_key_env: upstream.apiKeyEnv,
-        },
-      },
-    });
-    try {
+    return await withServer({ command, dir, name: 'edge', signal, env, memoryBytes, config: settings }, (server) => {
       const client = openChatClient({ baseUrl: server.baseUrl, model: server.model });
-      return await work({ client, signal: AbortSignal.any([signal, server.failed]) });
-    } catch (error) {
-      // A server that has ended fails every answer; why it ended is the reason.
-      throw server.failed.aborted ? server.failed.reason : error;
-    } finally {
-      await server.stop();
-    }
+      return work({ client, signal: AbortSignal.any([signal, server.failed]) });
+    });
   } finally {
     await proxy?.close();
   }

@@ -116,6 +116,19 @@ export async function startServer(options: LiveServerOptions): Promise<LiveServe
   }
 }
 
+/** Starts a server, works with it, and stops it. */
+export async function withServer<T>(options: LiveServerOptions, work: (server: LiveServer) => Promise<T>): Promise<T> {
+  const server = await startServer(options);
+  try {
+    return await work(server);
+  } catch (error) {
+    // A server that has ended fails every answer; why it ended is the reason.
+    throw server.failed.aborted ? server.failed.reason : error;
+  } finally {
+    await server.stop();
+  }
+}
+
 /** Relative paths would start at the file's own folder. */
 function withWholePaths(config: Record<string, unknown>): Record<string, unknown> {
   const entries = Object.entries(config);

@@ -7,25 +7,23 @@
  */
 
 import { join } from 'node:path';
-import { bootstrap, type Interval } from '../../core/stats.js';
+import { bootstrap, type Interval, meanAt } from '../../core/stats.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { embeddingKind } from '../../pool/embed/kinds.js';
 import { openPool } from '../../pool/pool.js';
+import type { CalibrationRecord } from '../../routing/calibrate/data.js';
 import type { Thresholds } from '../../routing/types.js';
 import { type BenchRunDirectory, cellKey } from '../run-directory.js';
 import { type BenchConfig, findBenchPath } from '../settings.js';
 import type { AnswerRecord } from '../types.js';
-import type { BenchTask, PlannedUser, UserWithExamples } from '../users.js';
+import type { PlannedUser, UserWithExamples } from '../users.js';
 import type { LiveContext, LiveUpstream } from './edge.js';
 import { hybridName, liveUsers, planLiveCells } from './plan.js';
-import { startServer } from './process.js';
+import { withServer } from './process.js';
 import { LiveRun, liveUser, thresholdsFor } from './user.js';
 
-/** @param pool where the pool of the configuration is */
-export interface LiveRunOptions
-  extends Pick<LiveContext, 'config' | 'command' | 'env' | 'signal' | 'onProgress' | 'pool'> {
-  directory: BenchRunDirectory;
-  users: ReadonlyArray<{ user: UserWithExamples; tasks: readonly BenchTask[] }>;
+export interface LiveRunOptions extends Omit<LiveContext, 'base' | 'scopePool' | 'upstream' | 'cacheDir'> {
+  users: readonly UserWithExamples[];
 }
 
 /**
@@ -37,103 +35,50 @@ export interface LiveRunOptions
 export async function runLive(options: LiveRunOptions): Promise<string[]> {
   const { config, directory } = options;
   const live = config.live!;
-  const players = options.users
-    .filter(({ user }) => liveUsers(config, [user]).length > 0)
-    .map(({ user, tasks }) => {
-      const wanted = planLiveCells(user, live).filter(({ key }) => !directory.hasCell(key));
-      return { user, tasks, wanted };
-    });
-  const notices: string[] = [];
-  if (players.every(({ wanted }) => wanted.length === 0)) return notices;
-  await withUpstream(options, async (context) => {
-    const runs = players.map(({ user, tasks, wanted }) => {
-      const run = new LiveRun(liveUser(user, tasks, live.calibration_examples), context, wanted, (cell, records) =>
-        directory.writeCell(cell, records),
-      );
-      return { run, wanted };
+  const users = liveUsers(config, options.users).map((user) => {
+    return { user, missing: planLiveCells(user, live).filter(({ key }) => !directory.hasCell(key)) };
+  });
+  if (users.every(({ missing }) => missing.length === 0)) return [];
+  return withUpstream(options, async (context) => {
+    const runs = users.map(({ user, missing }) => {
+      return new LiveRun(liveUser(user, live.calibration_examples), context, missing);
     });
     let pooled: Thresholds | undefined;
-    const thresholds = async () => {
+    const pooledThresholds = async () => {
       if (pooled !== undefined) return pooled;
-      const records = [];
-      for (const { run } of runs) records.push(...(await run.records()));
+      const records: CalibrationRecord[] = [];
+      for (const run of runs) records.push(...(await run.records()));
       pooled = thresholdsFor(records, config);
       return pooled;
     };
-    for (const { run, wanted } of runs) {
-      if (wanted.length > 0) await run.play(thresholds);
-      notices.push(...run.notices);
-    }
+    for (const run of runs) await run.play(pooledThresholds);
+    return runs.flatMap(({ notices }) => notices);
   });
-  return notices;
-}
-
-/** Over all live users whose three cells are there, for each kind of thresholds. */
-export function summariseLive(
-  config: BenchConfig,
-  directory: BenchRunDirectory,
-  users: readonly PlannedUser[],
-): Record<string, LiveSummary> {
-  const { share, thresholds } = config.live ?? { share: 0, thresholds: [] };
-  const summaries: Record<string, LiveSummary> = {};
-  for (const name of thresholds.map((kind) => hybridName(share, kind))) {
-    const triples = liveUsers(config, users).flatMap((user): LiveTriple[] => {
-      const keys = ['edge-live', 'server-live', name].map((strategy) => cellKey(user.id, strategy));
-      if (!keys.every((key) => directory.hasCell(key))) return [];
-      const [edge, server, hybrid] = keys.map((key) => directory.readAnswers(key)) as [
-        AnswerRecord[],
-        AnswerRecord[],
-        AnswerRecord[],
-      ];
-      return [{ user: user.id, edge, server, hybrid }];
-    });
-    const summary = liveSummary(triples, config.seed);
-    if (summary !== null) summaries[name] = summary;
-  }
-  return summaries;
 }
 
 /** Runs `work` with a server LLM: the configuration's endpoint, or the larger model served by crayon. */
 export async function withUpstream<T>(
-  { directory, users: _, ...shared }: LiveRunOptions,
+  { users: _, ...shared }: LiveRunOptions,
   work: (context: LiveContext) => Promise<T>,
 ): Promise<T> {
-  const { config, pool, command, env, signal } = shared;
+  const { config, directory, pool, command, env, signal } = shared;
   const cacheDir = join(directory.work, 'live');
   ensureDirectory(cacheDir);
   const { kind } = openPool(pool).manifest.embedding;
-  const scopePool = embeddingKind(kind).kind.needs === 'forward pass' ? null : pool;
-  const withServer = (upstream: LiveUpstream) =>
+  const scopePool = embeddingKind(kind).kind.needs === 'forward pass' ? undefined : pool;
+  const before = (upstream: LiveUpstream) =>
     work({ ...shared, base: findBenchPath(config.model), scopePool, upstream, cacheDir });
   const endpoint = config.live?.endpoint;
-  if (endpoint) {
-    const { base_url: baseUrl, model, api_key_env: apiKeyEnv } = endpoint;
-    return withServer({ baseUrl, model, apiKeyEnv });
-  }
-  const server = await startServer({
-    command,
-    dir: cacheDir,
-    name: 'server',
-    signal,
-    env,
-    config: { model: findBenchPath(config.server!.model), cache_dir: cacheDir },
-  });
-  try {
-    return await withServer({ baseUrl: server.baseUrl, model: server.model, apiKeyEnv: null });
-  } catch (error) {
-    throw server.failed.aborted ? server.failed.reason : error;
-  } finally {
-    await server.stop();
-  }
+  if (endpoint) return before(endpoint);
+  const model = findBenchPath(config.server!.model);
+  return withServer(
+    { command, dir: cacheDir, name: 'server', signal, env, config: { model, cache_dir: cacheDir } },
+    ({ baseUrl, model }) => before({ base_url: baseUrl, model, api_key_env: null }),
+  );
 }
 
 /** Answers of the device, the server and the router to the same examples, in the same order. */
-export interface LiveTriple {
-  user: string;
-  edge: readonly AnswerRecord[];
-  server: readonly AnswerRecord[];
-  hybrid: readonly AnswerRecord[];
-}
+export type LiveTriple = Record<'edge' | 'server' | 'hybrid', readonly AnswerRecord[]>;
 
 export interface LiveSummary {
   users: number;
@@ -156,50 +101,59 @@ export interface LiveSummary {
 
 /** Every query counts alike. @returns null without queries */
 export function liveSummary(triples: readonly LiveTriple[], seed: number, resamples = 2000): LiveSummary | null {
-  const rows = triples.flatMap(({ edge, server, hybrid }) =>
-    hybrid.map((record, i) => ({
-      edge: edge[i]!.correct,
-      server: server[i]!.correct,
-      hybrid: record.correct,
-      remote: record.source === 'in_cloud' ? 1 : 0,
-    })),
-  );
-  if (rows.length === 0) return null;
-  const options = { seed, resamples, level: 0.95 };
-  const mean = (at: ArrayLike<number>, of: keyof (typeof rows)[number]) => {
-    let sum = 0;
-    for (let i = 0; i < at.length; i++) sum += rows[at[i]!]![of];
-    return sum / at.length;
-  };
-  const interval = (value: (at: ArrayLike<number>) => number) => bootstrap(rows.length, value, options);
-  const random = (at: ArrayLike<number>) => {
-    const share = mean(at, 'remote');
-    return (1 - share) * mean(at, 'edge') + share * mean(at, 'server');
-  };
-  const all = rows.map((_, i) => i);
-  const gap = mean(all, 'server') - mean(all, 'edge');
-  const hybrid = interval((at) => mean(at, 'hybrid'));
-  const chance = interval(random);
+  const answers = (side: keyof LiveTriple) => triples.flatMap((triple) => triple[side]);
+  const right = (side: keyof LiveTriple) => answers(side).map(({ correct }) => correct);
+  const isRight = { edge: right('edge'), server: right('server'), hybrid: right('hybrid') };
+  const isSent = answers('hybrid').map(({ source }) => Number(source === 'in_cloud'));
+  const examples = isSent.length;
+  if (examples === 0) return null;
+
+  /** Of the queries at these places. */
+  type Statistic = (at: ArrayLike<number>) => number;
+  const edge: Statistic = (at) => meanAt(isRight.edge, at);
+  const server: Statistic = (at) => meanAt(isRight.server, at);
+  const hybrid: Statistic = (at) => meanAt(isRight.hybrid, at);
+  const share: Statistic = (at) => meanAt(isSent, at);
+  const random: Statistic = (at) => (1 - share(at)) * edge(at) + share(at) * server(at);
+  const gap: Statistic = (at) => server(at) - edge(at);
+  // a draw without a gap says nothing
+  const recovered: Statistic = (at) => (gap(at) > 0 ? (hybrid(at) - edge(at)) / gap(at) : Number.NaN);
+  const interval = (value: Statistic) => bootstrap(examples, value, { seed, resamples, level: 0.95 });
+
+  const all = isSent.map((_, i) => i);
+  const bettered = all.filter((i) => isRight.server[i]! > isRight.edge[i]!).length;
+  const found = { hybrid: interval(hybrid), random: interval(random) };
   return {
     users: triples.length,
-    examples: rows.length,
-    share: interval((at) => mean(at, 'remote')),
-    edge: interval((at) => mean(at, 'edge')),
-    server: interval((at) => mean(at, 'server')),
-    hybrid,
-    random: chance,
-    overRandom: interval((at) => mean(at, 'hybrid') - random(at)),
-    recovered:
-      gap <= 0
-        ? null
-        : interval((at) => {
-            const drawnGap = mean(at, 'server') - mean(at, 'edge');
-            return drawnGap > 0 ? (mean(at, 'hybrid') - mean(at, 'edge')) / drawnGap : Number.NaN; // a draw without a gap says nothing
-          }),
-    ceiling:
-      gap <= 0
-        ? null
-        : Math.min(mean(all, 'remote'), rows.filter((row) => row.server > row.edge).length / rows.length) / gap,
-    apart: hybrid.low > chance.high,
+    examples,
+    share: interval(share),
+    edge: interval(edge),
+    server: interval(server),
+    ...found,
+    overRandom: interval((at) => hybrid(at) - random(at)),
+    recovered: gap(all) > 0 ? interval(recovered) : null,
+    ceiling: gap(all) > 0 ? Math.min(share(all), bettered / examples) / gap(all) : null,
+    apart: found.hybrid.low > found.random.high,
   };
+}
+
+/** Over all live users whose three cells are there, for each kind of thresholds. */
+export function summariseLive(
+  config: BenchConfig,
+  directory: BenchRunDirectory,
+  users: readonly PlannedUser[],
+): Record<string, LiveSummary> {
+  const summaries: Record<string, LiveSummary> = {};
+  for (const kind of config.live?.thresholds ?? []) {
+    const name = hybridName(config.live!.share, kind);
+    const triples = liveUsers(config, users).flatMap(({ id }): LiveTriple[] => {
+      const keys = ['edge-live', 'server-live', name].map((strategy) => cellKey(id, strategy));
+      if (!keys.every((key) => directory.hasCell(key))) return [];
+      const [edge, server, hybrid] = keys.map((key) => directory.readAnswers(key));
+      return [{ edge: edge!, server: server!, hybrid: hybrid! }];
+    });
+    const summary = liveSummary(triples, config.seed);
+    if (summary !== null) summaries[name] = summary;
+  }
+  return summaries;
 }

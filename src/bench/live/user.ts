@@ -18,16 +18,14 @@ import { calibrate } from '../../routing/calibrate/calibrate.js';
 import { type CalibrationRecord, MIN_RECORDS } from '../../routing/calibrate/data.js';
 import { OPEN_THRESHOLDS, recordedSignals, type Thresholds } from '../../routing/signals/index.js';
 import type { Mode } from '../../routing/types.js';
-import { cellOf } from '../cell.js';
+import { cellOf } from '../cells.js';
 import type { BenchConfig } from '../settings.js';
-import type { AnswerRecord, Cell } from '../types.js';
-import { type BenchTask, promptHash, type UserWithExamples, writeShown } from '../users.js';
-import { GATE, isTooSmall, type LiveContext, type LiveEdge, type LiveEdgeOptions, withEdge } from './edge.js';
+import type { Cell } from '../types.js';
+import { promptHash, type UserWithExamples, writeShown } from '../users.js';
+import { isTooSmall, type LiveContext, type LiveEdge, type LiveEdgeOptions, withEdge } from './edge.js';
 import { type EndpointAnswers, type EndpointOptions, scoreEndpoint, signalsTold } from './endpoint.js';
-import { ARMS, HOME, isHome, type LivePlan, type Place } from './plan.js';
+import { ARMS, type Cuts, HOME, isHome, type LivePlan, type Place } from './plan.js';
 import type { BenchLive } from './settings.js';
-
-type OnCell = (cell: Cell, records: AnswerRecord[]) => void;
 
 interface Calibrated {
   thresholds: Thresholds;
@@ -41,7 +39,6 @@ export class LiveRun {
   readonly #user: LiveUser;
   readonly #context: LiveContext;
   readonly #wanted: readonly LivePlan[];
-  readonly #onCell: OnCell;
   readonly #dir: string;
   readonly #server: ChatClient;
   readonly #made = new Map<string, Promise<unknown>>();
@@ -50,14 +47,13 @@ export class LiveRun {
   #done = 0;
 
   /** @param wanted the cells that are missing */
-  constructor(user: LiveUser, context: LiveContext, wanted: readonly LivePlan[], onCell: OnCell) {
+  constructor(user: LiveUser, context: LiveContext, wanted: readonly LivePlan[]) {
     this.#user = user;
     this.#context = context;
     this.#wanted = wanted;
-    this.#onCell = onCell;
     this.#dir = join(context.cacheDir, user.id);
-    const { baseUrl, model, apiKeyEnv } = context.upstream;
-    const apiKey = apiKeyEnv === null ? null : ((context.env ?? process.env)[apiKeyEnv] ?? null);
+    const { base_url: baseUrl, model, api_key_env: keyEnv } = context.upstream;
+    const apiKey = keyEnv === null ? null : ((context.env ?? process.env)[keyEnv] ?? null);
     this.#server = openChatClient({ baseUrl, model, apiKey });
   }
 
@@ -79,32 +75,31 @@ export class LiveRun {
         continue;
       }
       const { blended, cuts } = device;
-      const thresholds = cuts === 'pooled' ? await pooled() : cuts && (await this.#calibrated(blended)).thresholds;
-      const answered =
-        thresholds === null && isHome(place)
-          ? (await this.#calibrated(blended)).alone
-          : await this.#once(`${blended} ${cuts} ${place.network} ${place.device}`, () =>
-              this.#answersAt(place, blended, thresholds),
-            );
-      if (answered !== null)
-        await this.#keep(plan, table === 'conditions' ? { ...place } : cutsOf(thresholds), answered);
+      const calibrated = () => this.#calibrated(blended);
+      const thresholds = cuts === 'pooled' ? await pooled() : cuts && (await calibrated()).thresholds;
+      const isAlone = thresholds === null && isHome(place);
+      const answered = isAlone ? (await calibrated()).alone : await this.#answersAt(place, blended, cuts, thresholds);
+      if (answered === null) continue; // the device is too small
+      await this.#keep(plan, table === 'conditions' ? { ...place } : cutsOf(thresholds), answered);
     }
   }
 
   /** Of one device to the test; routed by thresholds, or alone. null for a device that is too small: that is a result. */
-  async #answersAt(place: Place, blended: boolean, thresholds: Thresholds | null): Promise<EndpointAnswers | null> {
-    const mode = thresholds === null ? 'only_on_device' : 'prefer_on_device';
-    const { name } = ARMS.find((arm) => arm.blended === blended && arm.routed === (thresholds !== null))!;
-    const title = `${name}, ${place.network}, ${place.device}`;
-    try {
-      return await this.#withEdge(blended, thresholds ?? OPEN_THRESHOLDS, place, (edge) =>
-        this.#askEdge(edge, this.#user.test, mode, title),
-      );
-    } catch (error) {
-      if (!isTooSmall(error, place.device)) throw error;
-      this.notices.push(`${this.#user.id} on ${place.device}: ${error.message}.`);
-      return null;
-    }
+  #answersAt(place: Place, blended: boolean, cuts: Cuts | null, thresholds: Thresholds | null) {
+    const { device, network } = place;
+    return this.#once(`${blended} ${cuts} ${network} ${device}`, async (): Promise<EndpointAnswers | null> => {
+      const mode = thresholds === null ? 'only_on_device' : 'prefer_on_device';
+      const { name } = ARMS.find((arm) => arm.blended === blended && arm.routed === (thresholds !== null))!;
+      try {
+        return await this.#withEdge(blended, thresholds ?? OPEN_THRESHOLDS, place, (edge) =>
+          this.#askEdge(edge, this.#user.test, mode, `${name}, ${network}, ${device}`),
+        );
+      } catch (error) {
+        if (!isTooSmall(error, device)) throw error;
+        this.notices.push(`${this.#user.id} on ${device}: ${error.message}.`);
+        return null;
+      }
+    });
   }
 
   #calibrated(blended: boolean): Promise<Calibrated> {
@@ -132,13 +127,13 @@ export class LiveRun {
     work: (edge: LiveEdge) => Promise<T>,
   ): Promise<T> {
     const { adapter, examples } = await this.#files();
-    const isGated = this.#context.config.live!.gate === 'per-query';
-    const { pool, scopePool } = this.#context;
+    const { config, pool, scopePool } = this.#context;
+    const { gate } = config.live!;
     const how: LiveEdgeOptions = {
       dir: this.#dir,
-      adapter: !blended ? null : isGated ? GATE : adapter,
+      blend: !blended ? {} : gate === 'per-query' ? { gate } : { adapter },
       examples,
-      pool: isGated ? pool : scopePool,
+      pool: gate === 'per-query' ? pool : scopePool,
       thresholds,
       place,
     };
@@ -182,19 +177,10 @@ export class LiveRun {
   async #keep({ key, strategy, table, device }: LivePlan, options: Cell['options'], answered: EndpointAnswers) {
     const { info, seed, test } = this.#user;
     const blend = device?.blended ? (await this.#files()).blend : null;
+    const { config, directory } = this.#context;
     const { records } = answered;
-    const cell = cellOf({
-      key,
-      user: info,
-      strategy,
-      table,
-      options,
-      seed,
-      test,
-      records,
-      ...liveCosts(answered, blend, this.#context.config.live!.prices),
-    });
-    this.#onCell(cell, records);
+    const costs = liveCosts(answered, blend, config.live!.prices);
+    directory.writeCell(cellOf({ key, user: info, strategy, table, options, seed, test, records, ...costs }), records);
     this.#done++;
   }
 
@@ -265,9 +251,9 @@ export interface LiveUser extends UserWithExamples {
 }
 
 /** Draws the calibration examples from what the tasks have to show, less what the user shows and is tested on. */
-export function liveUser(user: UserWithExamples, tasks: readonly BenchTask[], count: number): LiveUser {
+export function liveUser(user: UserWithExamples, count: number): LiveUser {
   const used = new Set([...user.shown, ...user.test].map(({ prompt }) => promptHash(prompt)));
-  const left = tasks.flatMap((task) => task.shown.filter(({ prompt }) => !used.has(promptHash(prompt))));
+  const left = user.tasks.flatMap((task) => task.shown.filter(({ prompt }) => !used.has(promptHash(prompt))));
   if (left.length < MIN_RECORDS) {
     throw new CrayonError(
       'dataset-too-small',

@@ -14,10 +14,13 @@
 import assert from 'node:assert/strict';
 import { CrayonError, isCrayonError } from '../../core/errors.js';
 import { createRandom, type Random } from '../../core/random.js';
-import { type Clock, sleep } from '../../engine/clock.js';
-import type { TimedAnswer } from '../../engine/server/chat-client.js';
+import { type Clock, preciseClock, sleep } from '../../engine/clock.js';
+import type { ChatClient, TimedAnswer } from '../../engine/server/chat-client.js';
 import { failureName } from '../../engine/server/error.js';
 import { summariseLatency } from '../latency.js';
+import { greedyQuestion } from '../live/endpoint.js';
+import type { BenchLoad } from '../live/settings.js';
+import { fileName } from '../run-directory.js';
 import type { LatencySummary, LoadCell } from '../types.js';
 
 export type LoadPattern =
@@ -25,17 +28,11 @@ export type LoadPattern =
   /** requests a second; `burstiness` 1 is Poisson */
   | { kind: 'open'; rate: number; burstiness: number };
 
-export interface LoadPlan {
+/** Of the two limits, requests and seconds, one is given; no request is started after either. */
+export interface LoadPlan extends Pick<BenchLoad, 'requests' | 'seconds' | 'warmup' | 'goodput'> {
   pattern: LoadPattern;
-  /** requests measured, at most; null for as many as fit the time */
-  requests: number | null;
-  /** no request is started after this; null for no limit. One of the two is given. */
-  durationMs: number | null;
-  /** asked before, one after another, and not counted */
-  warmup: number;
   /** of the prompts' order and the arrivals */
   seed: number;
-  limits: GoodputLimits;
 }
 
 export interface LoadOptions {
@@ -43,10 +40,9 @@ export interface LoadOptions {
   /** asked in a seeded order, again and again */
   prompts: readonly string[];
   ask: (prompt: string, signal: AbortSignal) => Promise<TimedAnswer>;
-  clock: Clock;
+  clock?: Clock;
   signal: AbortSignal;
-  /** key, device and network of the cell */
-  labels: Pick<LoadCell, 'key' | 'device' | 'network'>;
+  labels: Pick<LoadCell, 'device' | 'network'>;
   onProgress?: (progress: { done: number; failed: number; running: number }) => void;
 }
 
@@ -56,14 +52,14 @@ export interface LoadOptions {
  * @throws CrayonError of the first failed warm-up where none succeeds; `interrupted`; `dataset-too-small` without prompts
  */
 export async function runLoad(options: LoadOptions): Promise<LoadCell> {
-  const { plan, prompts, ask, clock, signal, labels } = options;
+  const { plan, prompts, ask, clock = preciseClock, signal, labels } = options;
   if (prompts.length === 0) throw new CrayonError('dataset-too-small', 'no prompts, expected at least one to send');
   const next = promptOrder(prompts, plan.seed);
   await warmUp(plan.warmup, next, options);
   const results: LoadResult[] = [];
   let [failed, running, begun] = [0, 0, 0];
   const started = clock.now();
-  const end = plan.durationMs === null ? Number.POSITIVE_INFINITY : started + plan.durationMs;
+  const end = started + 1000 * (plan.seconds ?? Number.POSITIVE_INFINITY);
   const wanted = plan.requests ?? Number.POSITIVE_INFINITY;
   const mayStart = () => begun < wanted && clock.now() < end && !signal.aborted;
 
@@ -107,9 +103,10 @@ export async function runLoad(options: LoadOptions): Promise<LoadCell> {
   }
   if (signal.aborted) throw new CrayonError('interrupted', 'stopped while the server was under load');
   return {
+    key: loadKey(labels, plan.pattern),
     ...labels,
     pattern: patternName(plan.pattern),
-    ...summariseLoad(results, (clock.now() - started) / 1000, plan.limits),
+    ...summariseLoad(results, (clock.now() - started) / 1000, plan.goodput),
   };
 }
 
@@ -120,19 +117,36 @@ export function patternName(pattern: LoadPattern): string {
   return `open, ${pace}${burstiness === 1 ? '' : `, burstiness ${burstiness}`}`;
 }
 
+/** Names the cell's file. */
+export function loadKey({ device, network }: LoadOptions['labels'], pattern: LoadPattern): string {
+  const text = pattern.kind === 'closed' ? `closed-${pattern.clients}` : `open-${pattern.rate}-${pattern.burstiness}`;
+  return fileName(`${device}--${network}--${text}`);
+}
+
+export function patternsOf({ clients, rates, burstiness }: BenchLoad): LoadPattern[] {
+  return [
+    ...clients.map((n) => ({ kind: 'closed' as const, clients: n })),
+    ...rates.map((rate) => ({ kind: 'open' as const, rate, burstiness })),
+  ];
+}
+
+/** Asks a prompt as one user's message. */
+export function asker(client: ChatClient, { max_tokens: maxTokens, mode }: BenchLoad): LoadOptions['ask'] {
+  const fields = mode === null ? undefined : { crayon: { mode } };
+  return (prompt, signal) => client.ask(greedyQuestion(prompt, { form: 'chat', maxTokens, fields }), signal);
+}
+
 async function warmUp(count: number, next: () => string, { ask, signal }: LoadOptions): Promise<void> {
-  let first: unknown;
-  let failures = 0;
+  const failures: unknown[] = [];
   for (let i = 0; i < count; i++) {
     try {
       await ask(next(), signal);
     } catch (error) {
       if (signal.aborted) throw error;
-      first ??= error;
-      failures++;
+      failures.push(error);
     }
   }
-  if (count > 0 && failures === count) throw first;
+  if (count > 0 && failures.length === count) throw failures[0];
 }
 
 /** All prompts in a seeded order, then all in another one. */
@@ -172,10 +186,6 @@ function gamma(random: Random, shape: number): number {
   }
 }
 
-export const GOODPUT_NAMES = ['ttft', 'tpot', 'e2e'] as const;
-/** milliseconds */
-export type GoodputLimits = Partial<Record<(typeof GOODPUT_NAMES)[number], number>>;
-
 export type LoadResult = { answer: TimedAnswer; failure?: undefined } | { failure: string; answer?: undefined };
 
 export interface AnswerLatencies {
@@ -200,16 +210,16 @@ export function latenciesOf({ piecesMs, endMs, usage }: TimedAnswer): AnswerLate
 }
 
 /** Whether an answer kept every limit. A time that does not exist (no second token) breaks none. */
-export function isGood(times: AnswerLatencies, limits: GoodputLimits): boolean {
-  const { ttft = Number.POSITIVE_INFINITY, tpot = Number.POSITIVE_INFINITY, e2e = Number.POSITIVE_INFINITY } = limits;
-  return (times.ttft ?? times.e2e) <= ttft && (times.tpot ?? 0) <= tpot && times.e2e <= e2e;
+export function isGood({ ttft, tpot, e2e }: AnswerLatencies, limits: BenchLoad['goodput']): boolean {
+  const isWithin = (ms: number, limit = Number.POSITIVE_INFINITY) => ms <= limit;
+  return isWithin(ttft ?? e2e, limits.ttft) && isWithin(tpot ?? 0, limits.tpot) && isWithin(e2e, limits.e2e);
 }
 
 /** @param seconds from the first request to the end of the last answer */
 export function summariseLoad(
   results: readonly LoadResult[],
   seconds: number,
-  limits: GoodputLimits,
+  limits: BenchLoad['goodput'],
 ): Omit<LoadCell, 'key' | 'pattern' | 'device' | 'network'> {
   const answers = results.flatMap(({ answer }) => (answer === undefined ? [] : [answer]));
   const failures: Record<string, number> = {};
@@ -245,19 +255,14 @@ function percentiles(
   answers: readonly TimedAnswer[],
   times: readonly AnswerLatencies[],
 ): Pick<LoadCell, 'ttft' | 'tpot' | 'itl' | 'e2e'> {
-  const of = (take: (one: AnswerLatencies) => number[]) => {
+  const of = (name: keyof AnswerLatencies) => {
     const summaries: Record<string, LatencySummary> = {};
     for (const group of ['all', 'on_device', 'in_cloud'] as const) {
-      const values = times.filter((_, i) => group === 'all' || answers[i]!.source === group).flatMap(take);
+      const ofGroup = times.filter((_, i) => group === 'all' || answers[i]!.source === group);
+      const values = ofGroup.flatMap((one) => one[name] ?? []);
       if (values.length > 0) summaries[group] = summariseLatency(values);
     }
     return summaries;
   };
-  const some = (value: number | null) => (value === null ? [] : [value]);
-  return {
-    ttft: of((one) => some(one.ttft)),
-    tpot: of((one) => some(one.tpot)),
-    itl: of((one) => one.itl),
-    e2e: of((one) => [one.e2e]),
-  };
+  return { ttft: of('ttft'), tpot: of('tpot'), itl: of('itl'), e2e: of('e2e') };
 }

@@ -1,5 +1,6 @@
 /** A way of customising the model for a user: what it is called, what it needs, and what it makes of the user's examples. */
 
+import type { Progress } from '../../core/progress.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import type { Answerer, LoadedModel } from '../answers.js';
 import type { PoolStore } from '../pools.js';
@@ -52,7 +53,8 @@ export interface BenchContext {
   server: () => LoadedModel;
   pools: PoolStore;
   directory: BenchRunDirectory;
-  signal: AbortSignal | undefined;
+  signal: AbortSignal;
+  onProgress: (progress: Progress) => void;
 }
 
 export interface Customised {

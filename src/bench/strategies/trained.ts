@@ -66,6 +66,6 @@ export function trainingForm({ shown }: UserWithExamples, { source, tokenizer }:
 }
 
 /** @throws CrayonError `interrupted` */
-export function stopIfAsked(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new CrayonError('interrupted', 'stopped while customising');
+export function stopIfAsked(signal: AbortSignal): void {
+  if (signal.aborted) throw new CrayonError('interrupted', 'stopped while customising');
 }

@@ -2,14 +2,12 @@
 
 import type { BenchLoad } from '../../bench/live/settings.js';
 import { readTrafficConfig, type TrafficConfig } from '../../bench/load/config.js';
-import { patternName, runLoad } from '../../bench/load/load.js';
-import { asker, loadKey, patternsOf, planOf } from '../../bench/load/run.js';
+import { asker, patternName, patternsOf, runLoad } from '../../bench/load/load.js';
 import { isBenchRun, writeLoadCell } from '../../bench/run-directory.js';
 import { findBenchPath } from '../../bench/settings.js';
 import type { LoadCell } from '../../bench/types.js';
 import { CrayonError } from '../../core/errors.js';
 import { loadDataset, noExamples } from '../../data/dataset.js';
-import { preciseClock } from '../../engine/clock.js';
 import { openChatClient } from '../../engine/server/chat-client.js';
 import type { Camel } from '../../files/schema.js';
 import { untilInterrupted } from '../stop-signal.js';
@@ -47,12 +45,11 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
       for (const pattern of patterns) {
         const { device, network, seed } = flags;
         const cell = await runLoad({
-          plan: planOf(load, pattern, seed),
+          plan: { ...load, pattern, seed },
           prompts,
           ask: asker(client, load),
-          clock: preciseClock,
           signal,
-          labels: { key: loadKey(device, network, pattern), device, network },
+          labels: { device, network },
           onProgress: ({ done, failed, running }) =>
             progress.update(
               patternName(pattern),

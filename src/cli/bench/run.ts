@@ -2,10 +2,9 @@
 
 import { execFileSync } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
-import { planRun } from '../../bench/cells.js';
 import { loadBenchConfig } from '../../bench/config.js';
 import { type ConditionFlags, withConditions } from '../../bench/live/conditions.js';
-import { type BenchResult, runBench } from '../../bench/run.js';
+import { type BenchResult, planRun, runBench } from '../../bench/run.js';
 import { BenchRunDirectory } from '../../bench/run-directory.js';
 import type { BenchConfig } from '../../bench/settings.js';
 import type { Cell } from '../../bench/types.js';

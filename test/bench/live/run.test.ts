@@ -8,7 +8,7 @@ function triple(edge: string, server: string, remote: string): LiveTriple {
   const of = (bits: string, source: AnswerRecord['source']) =>
     [...bits].map((bit, i) => answer('t', i, bit === '1' ? 1 : 0, { source }));
   const [e, s] = [of(edge, 'on_device'), of(server, 'in_cloud')];
-  return { user: 'u', edge: e, server: s, hybrid: [...remote].map((mark, i) => (mark === 'c' ? s[i]! : e[i]!)) };
+  return { edge: e, server: s, hybrid: [...remote].map((mark, i) => (mark === 'c' ? s[i]! : e[i]!)) };
 }
 
 describe('liveSummary', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cellOf } from '../../../src/bench/cell.js';
+import { cellOf } from '../../../src/bench/cells.js';
 import type { EndpointAnswers } from '../../../src/bench/live/endpoint.js';
 import { ARMS, hybridName, planLiveCells } from '../../../src/bench/live/plan.js';
 import { type BenchLive, LIVE_SCHEMA, LOAD_SCHEMA } from '../../../src/bench/live/settings.js';
@@ -12,22 +12,23 @@ import { errorOf } from '../../helpers/files.js';
 
 const example = (i: number) => ({ id: `t:${i}`, dataset: 't', prompt: `prompt ${i}`, completion: ' yes' });
 const examples = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => example(from + i));
-const USER: UserWithExamples = {
-  id: 'one',
-  info: { name: 'one', kind: 'seen', tasks: ['t'], k: 3 },
-  taskPaths: ['t.yaml'],
-  seed: 0,
-  isFirst: true,
-  shown: examples(0, 3),
-  test: examples(100, 104),
-  method: 'generation',
-};
 const TASK: BenchTask = {
   name: 't',
   shown: examples(0, 40),
   test: examples(100, 110),
   generates: true,
   overlapping: 0,
+};
+const USER: UserWithExamples = {
+  id: 'one',
+  info: { name: 'one', kind: 'seen', tasks: ['t'], k: 3 },
+  taskPaths: ['t.yaml'],
+  seed: 0,
+  isFirst: true,
+  tasks: [TASK],
+  shown: examples(0, 3),
+  test: examples(100, 104),
+  method: 'generation',
 };
 const live = (over: object = {}) => LIVE_SCHEMA.parse(over);
 
@@ -46,17 +47,17 @@ const timed = (over: Partial<TimedAnswer> = {}): TimedAnswer => ({
 
 describe('liveUser', () => {
   it('calibrates on examples that are neither shown nor tested, drawn by the seed', () => {
-    const { calibration } = liveUser(USER, [TASK], 25);
+    const { calibration } = liveUser(USER, 25);
     expect(calibration.length).toBe(25);
     const used = new Set([...USER.shown, ...USER.test].map(({ prompt }) => prompt));
     expect(calibration.some(({ prompt }) => used.has(prompt))).toBe(false);
-    expect(liveUser(USER, [TASK], 25).calibration).toEqual(calibration);
-    expect(liveUser({ ...USER, seed: 1 }, [TASK], 25).calibration).not.toEqual(calibration);
-    expect(liveUser(USER, [TASK], 1000).calibration.length).toBe(37);
+    expect(liveUser(USER, 25).calibration).toEqual(calibration);
+    expect(liveUser({ ...USER, seed: 1 }, 25).calibration).not.toEqual(calibration);
+    expect(liveUser(USER, 1000).calibration.length).toBe(37);
   });
   it('refuses when too few are left', () => {
     const few = { ...TASK, shown: examples(0, 22) };
-    expect(errorOf(() => liveUser(USER, [few], 25)).code).toBe('dataset-too-small');
+    expect(errorOf(() => liveUser({ ...USER, tasks: [few] }, 25)).code).toBe('dataset-too-small');
   });
 });
 

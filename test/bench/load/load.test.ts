@@ -34,10 +34,10 @@ function answer(over: Partial<TimedAnswer> = {}): TimedAnswer {
 const PLAN: LoadPlan = {
   pattern: { kind: 'closed', clients: 1 },
   requests: null,
-  durationMs: null,
+  seconds: null,
   warmup: 0,
   seed: 1,
-  limits: {},
+  goodput: {},
 };
 
 /** Requests that take a known time on a clock that a test moves. */
@@ -54,7 +54,7 @@ async function underLoad(clock: ManualClock, plan: Partial<LoadPlan>, over: Part
     },
     clock,
     signal: new AbortController().signal,
-    labels: { key: 'k', device: 'd', network: 'n' },
+    labels: { device: 'd', network: 'n' },
     ...over,
   };
   const run = runLoad(options);
@@ -150,11 +150,17 @@ describe('runLoad, closed', () => {
     await clock.advance(1000);
     const cell = await run;
     expect(asked.map(({ at }) => at)).toEqual([0, 0, 100, 100, 200]);
-    expect(cell).toMatchObject({ key: 'k', device: 'd', network: 'n', pattern: 'closed, 2 clients', completed: 5 });
+    expect(cell).toMatchObject({
+      key: 'd--n--closed-2',
+      device: 'd',
+      network: 'n',
+      pattern: 'closed, 2 clients',
+      completed: 5,
+    });
   });
   it('starts nothing after the duration, and waits for what was started', async () => {
     const clock = manualClock();
-    const { asked, run } = await underLoad(clock, { durationMs: 250 });
+    const { asked, run } = await underLoad(clock, { seconds: 0.25 });
     for (let i = 0; i < 5; i++) await clock.advance(100);
     expect((await run).completed).toBe(3);
     expect(asked.map(({ at }) => at)).toEqual([0, 100, 200]);
@@ -204,7 +210,7 @@ describe('runLoad, open', () => {
     const clock = manualClock();
     const { asked, run } = await underLoad(clock, {
       pattern: { kind: 'open', rate: 10, burstiness: 1 },
-      durationMs: 2000,
+      seconds: 2,
     });
     await clock.advance(10_000);
     const cell = await run;
