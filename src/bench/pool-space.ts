@@ -59,21 +59,15 @@ export async function mapOfTrainingSet(
     (path) => loadDataset(findBenchPath(path), { dataDir, split, limit, seed: draw }).examples,
   );
   const sample = createRandom(seed, 'cluster map').shuffle(examples).slice(0, MAP_POINTS);
-  const rows = await space.embed(sample);
-  return clusterMap({ rows, tasks: sample.map((example) => example.dataset) }, pool);
-}
-
-export interface MapPoints {
-  /** (n, d) unit embeddings in the pool's space */
-  rows: Float32Array;
-  /** task of each */
-  tasks: readonly string[];
+  const tasks = sample.map((example) => example.dataset);
+  return clusterMap(await space.embed(sample), tasks, pool);
 }
 
 /** Enough for two directions to settle for the eye. */
 const ITERATIONS = 60;
 
-export function clusterMap({ rows, tasks }: MapPoints, { centroids, manifest }: Pool): ClusterMap {
+/** @param rows (n, d) unit embeddings in the pool's space; `tasks` is that of each */
+export function clusterMap(rows: Float32Array, tasks: readonly string[], { centroids, manifest }: Pool): ClusterMap {
   const d = manifest.embedding.dim;
   const n = tasks.length;
   const mean = meanRows(rows, n, d);
@@ -97,14 +91,17 @@ export function principalDirections(
   mean: Float64Array,
 ): [Float64Array, Float64Array] {
   const found: Float64Array[] = [];
+  /** Of length 1 and at right angles to those before; zeros where there are fewer directions. */
+  const unit = (v: Float64Array) => {
+    for (const earlier of found) subtract(v, earlier, dot(v, earlier));
+    const length = norm(v);
+    return length === 0 ? v : v.map((x) => x / length);
+  };
   for (let k = 0; k < 2; k++) {
     const random = createRandom(k, 'principal directions');
-    let v = Float64Array.from({ length: d }, () => random.normal());
+    let v: Float64Array = Float64Array.from({ length: d }, () => random.normal());
     for (let it = 0; it < ITERATIONS; it++) {
-      for (const earlier of found) subtract(v, earlier, dot(v, earlier));
-      const length = norm(v);
-      if (length === 0) break; // fewer directions than two
-      v = v.map((x) => x / length);
+      v = unit(v);
       const next = new Float64Array(d);
       for (let i = 0; i < n; i++) {
         const point = row(rows, i, d);
@@ -113,9 +110,7 @@ export function principalDirections(
       }
       v = next;
     }
-    for (const earlier of found) subtract(v, earlier, dot(v, earlier));
-    const length = norm(v);
-    found.push(length === 0 ? v : v.map((x) => x / length));
+    found.push(unit(v));
   }
   return found as [Float64Array, Float64Array];
 }

@@ -4,10 +4,10 @@
  */
 
 import { join } from 'node:path';
+import { sha256 } from '../files/digest.js';
 import { buildPool } from '../pool/build.js';
 import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions } from '../pool/inputs.js';
 import { isPoolDirectory } from '../pool/pool.js';
-import { nameOfSettings } from './run-directory.js';
 import { type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
 import type { TrainingSet } from './users.js';
 
@@ -28,8 +28,8 @@ export class PoolStore {
   path(pool: BenchPool): string {
     if (pool.dir !== undefined) return findBenchPath(pool.dir);
     const { data: _data, ...settings } = pool;
-    const name = nameOfSettings({ ...settings, data: this.#training.digests, model: this.#modelDigest });
-    return join(this.#work, 'pools', name);
+    const named = { ...settings, data: this.#training.digests, model: this.#modelDigest };
+    return join(this.#work, 'pools', sha256(JSON.stringify(named)).slice(0, 16));
   }
 
   /**
@@ -58,36 +58,22 @@ export class PoolStore {
   async ensure(pool: BenchPool, hooks: BuildHooks): Promise<string> {
     const out = this.path(pool);
     if (pool.dir !== undefined || isPoolDirectory(out)) return out;
-    await buildPool(this.#buildOptions(pool, out), hooks);
-    return out;
-  }
-
-  #buildOptions(pool: BenchPool, out: string): BuildPoolOptions {
-    return {
+    const { dir: _dir, data, rank: r, epochs, learning_rate: learningRate, ...rest } = pool;
+    const { batch_size: batchSize, lora_alpha: loraAlpha, ...same } = rest;
+    const options: BuildPoolOptions = {
       ...BUILD_DEFAULTS,
+      ...same,
       model: findBenchPath(this.#config.model),
-      data: pool.data.map(findBenchPath),
+      data: data.map(findBenchPath),
       dataDir: this.#config.data_dir,
-      split: pool.split,
-      limit: pool.limit,
       out,
-      clusters: pool.clusters,
-      embedding: pool.embedding,
-      centred: pool.centred,
-      tau: pool.tau,
-      mode: pool.mode,
-      r: pool.rank,
+      r,
       long: 'truncate',
-      training: {
-        ...BUILD_DEFAULTS.training,
-        epochs: pool.epochs,
-        batchSize: pool.batch_size,
-        learningRate: pool.learning_rate,
-        loraAlpha: pool.lora_alpha,
-      },
-      seed: pool.seed,
+      training: { ...BUILD_DEFAULTS.training, epochs, batchSize, learningRate, loraAlpha },
       force: true,
       checkpointSeconds: 15,
     };
+    await buildPool(options, hooks);
+    return out;
   }
 }

@@ -1,13 +1,14 @@
 /**
- * The directory that a bench run leaves behind (src/bench/types.ts says what is in it), while it is being written: files of this run's own, read back as they were written. A cell
- * is there completely or not at all, so a stopped run goes on with the cells that are missing.
+ * The directory that a bench run leaves behind (src/bench/types.ts says what is in it), while it is being written: files of
+ * this run's own, read back as they were written. A cell is there completely or not at all, so a stopped run goes on with the
+ * cells that are missing.
  */
 
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
-import { sha256 } from '../files/digest.js';
-import { entriesOf, exists, readText, removeIfEmpty, removePath, writeError } from '../files/io.js';
+import { writeError } from '../files/errors.js';
+import { readText } from '../files/io.js';
 import { parseJson, readJson, readOptionalJson, writeJson } from '../files/json.js';
 import { LOCK_FILE, lock, refuseLocked, unlock } from '../files/resume.js';
 import type { AnswerRecord, Cell, LoadCell, RunManifest } from './types.js';
@@ -32,6 +33,9 @@ const SCRATCH = 'scratch';
 const OWN = ['cells', 'answers', WORK, SCRATCH, LOCK_FILE];
 
 export class BenchRunDirectory {
+  readonly path: string;
+  /** where pools are kept from run to run */
+  readonly work: string;
   /** what an earlier start wrote, or undefined for a new run */
   readonly earlier: RunManifest | undefined;
 
@@ -39,32 +43,22 @@ export class BenchRunDirectory {
    * @param fresh throw away what an earlier run left here
    * @throws CrayonError `output-exists` for a directory of something else, or while another process works here
    */
-  constructor(
-    readonly path: string,
-    { fresh = false, work }: { fresh?: boolean; work?: string | undefined } = {},
-  ) {
+  constructor(path: string, { fresh = false, work }: { fresh?: boolean; work?: string | undefined } = {}) {
+    this.path = path;
     this.work = work ?? join(path, WORK);
     try {
-      const manifest = join(path, BENCH_MANIFEST);
-      const isRun = exists(manifest);
-      if (exists(path) && !isRun && entriesOf(path).some((entry) => !OWN.includes(entry))) {
-        throw new CrayonError('output-exists', `${path}: is not empty and no bench run`, {
-          hint: 'Choose another --out.',
-        });
-      }
+      const isRun = isBenchRun(path);
+      if (exists(path) && !isRun && entriesOf(path).some((entry) => !OWN.includes(entry))) throw notOurs(path);
       refuseLocked(path, 'run');
-      if (fresh && isRun) for (const part of ['cells', 'answers', 'load', BENCH_MANIFEST]) this.#remove(part);
+      if (fresh && isRun) for (const part of ['cells', 'answers', 'load', BENCH_MANIFEST]) removePath(join(path, part));
       this.clearScratch(); // a killed run's
-      this.earlier = readOptionalJson(manifest) as RunManifest | undefined;
+      this.earlier = readOptionalJson(join(path, BENCH_MANIFEST)) as RunManifest | undefined;
       for (const part of ['cells', 'answers']) ensureDirectory(join(path, part));
       lock(path);
     } catch (error) {
       throw writeError(path, error);
     }
   }
-
-  /** where pools are kept from run to run */
-  readonly work: string;
 
   /** A new empty directory for one cell's adapter; the caller names it, and it is removed by `clearScratch`. */
   scratch(name: string): string {
@@ -74,7 +68,7 @@ export class BenchRunDirectory {
   }
 
   clearScratch(): void {
-    this.#remove(SCRATCH);
+    removePath(join(this.path, SCRATCH));
   }
 
   writeManifest(manifest: RunManifest): void {
@@ -97,36 +91,29 @@ export class BenchRunDirectory {
 
   /** The answers first: a cell that is there has its answers. */
   writeCell(cell: Cell, answers: readonly AnswerRecord[]): void {
-    const lines = answers.map((answer) => `${JSON.stringify(answer)}\n`).join('');
-    writeFileAtomic(this.#answersFile(cell.key), lines);
+    const lines = answers.map((answer) => `${JSON.stringify(answer)}\n`);
+    writeFileAtomic(this.#answersFile(cell.key), lines.join(''));
     writeJson(this.#cellFile(cell.key), cell);
   }
 
   hasLoad(key: string): boolean {
-    return exists(this.#loadFile(key));
+    return exists(loadFile(this.path, key));
   }
 
   readLoad(key: string): LoadCell {
-    return readJson(this.#loadFile(key)) as LoadCell;
+    return readJson(loadFile(this.path, key)) as LoadCell;
   }
 
   writeLoad(cell: LoadCell): void {
-    ensureDirectory(join(this.path, 'load'));
-    writeJson(this.#loadFile(cell.key), cell);
+    writeLoad(this.path, cell);
   }
 
   /** Lets the next run in. A run that failed before it began leaves nothing. */
   release(): void {
     this.clearScratch();
     unlock(this.path);
-    if (exists(join(this.path, BENCH_MANIFEST))) return;
-    for (const part of ['cells', 'answers', '.']) {
-      removeIfEmpty(join(this.path, part));
-    }
-  }
-
-  #loadFile(key: string): string {
-    return join(this.path, 'load', `${key}.json`);
+    if (isBenchRun(this.path)) return;
+    for (const part of ['cells', 'answers', '.']) removeIfEmpty(join(this.path, part));
   }
 
   #answersFile(key: string): string {
@@ -136,15 +123,6 @@ export class BenchRunDirectory {
   #cellFile(key: string): string {
     return join(this.path, 'cells', `${key}.json`);
   }
-
-  #remove(part: string): void {
-    removePath(join(this.path, part));
-  }
-}
-
-/** A short name for something that depends on all of `settings`, for instance a pool in the work directory. */
-export function nameOfSettings(settings: unknown): string {
-  return sha256(JSON.stringify(settings)).slice(0, 16);
 }
 
 /**
@@ -155,13 +133,8 @@ export function nameOfSettings(settings: unknown): string {
 export function writeLoadCell(dir: string, cell: LoadCell): void {
   try {
     const isOurs = isBenchRun(dir) || exists(join(dir, 'load'));
-    if (exists(dir) && !isOurs && entriesOf(dir).length > 0) {
-      throw new CrayonError('output-exists', `${dir}: is not empty and no bench run`, {
-        hint: 'Choose another --out.',
-      });
-    }
-    ensureDirectory(join(dir, 'load'));
-    writeJson(join(dir, 'load', `${cell.key}.json`), cell);
+    if (exists(dir) && !isOurs && entriesOf(dir).length > 0) throw notOurs(dir);
+    writeLoad(dir, cell);
   } catch (error) {
     throw writeError(dir, error);
   }
@@ -169,4 +142,17 @@ export function writeLoadCell(dir: string, cell: LoadCell): void {
 
 export function isBenchRun(dir: string): boolean {
   return exists(join(dir, BENCH_MANIFEST));
+}
+
+function writeLoad(dir: string, cell: LoadCell): void {
+  ensureDirectory(join(dir, 'load'));
+  writeJson(loadFile(dir, cell.key), cell);
+}
+
+function loadFile(dir: string, key: string): string {
+  return join(dir, 'load', `${key}.json`);
+}
+
+function notOurs(dir: string): CrayonError {
+  return new CrayonError('output-exists', `${dir}: is not empty and no bench run`, { hint: 'Choose another --out.' });
 }

@@ -198,7 +198,7 @@ describe('principalDirections', () => {
     const centroids = Float32Array.of(1, 0, 0, 1);
     const pool = { centroids, manifest: { N: 2, embedding: { dim: 2 } } } as unknown as Pool;
     const rows = Float32Array.of(0.8, 0.6, 0, 1);
-    const map = clusterMap({ rows, tasks: ['a', 'b'] }, pool);
+    const map = clusterMap(rows, ['a', 'b'], pool);
     expect(map.points.map(({ cluster, task }) => [cluster, task])).toEqual([
       [0, 'a'],
       [1, 'b'],

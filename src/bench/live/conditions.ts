@@ -11,25 +11,14 @@ import type { BenchConfig } from '../settings.js';
 import { NETWORK_NAMES, type NetworkName } from './network/networks.js';
 import { type BenchDevice, CONDITIONS_SCHEMA } from './settings.js';
 
-export interface Device {
-  /** `auto` is measured at start */
-  threads: 'auto' | number;
-  /** tokens of prompt and answer together; null is the model's own, at most 4096 */
-  context: number | null;
-  /** how the base is exported; of a given GGUF its own */
-  type: 'F16' | 'F32' | 'Q8_0';
-  /** a GGUF of the same base, in any quantisation, in place of the base itself */
-  gguf: string | null;
-  /** of the whole server process; more than this ends the condition. null is no limit */
-  memoryMib: number | null;
-}
+export type Device = BenchDevice & Required<Pick<BenchDevice, 'threads' | 'type'>>;
 
-/** Round numbers of what such devices give to one program. */
+/** Round numbers of what such devices give to one program; the default has the model's own context, at most 4096. */
 export const DEVICES: Readonly<Record<string, Device>> = {
-  default: { threads: 'auto', context: null, type: 'F16', gguf: null, memoryMib: null },
-  laptop: { threads: 4, context: 4096, type: 'F16', gguf: null, memoryMib: 8192 },
-  phone: { threads: 2, context: 2048, type: 'Q8_0', gguf: null, memoryMib: 2048 },
-  board: { threads: 1, context: 512, type: 'Q8_0', gguf: null, memoryMib: 512 },
+  default: { threads: 'auto', type: 'F16' },
+  laptop: { threads: 4, context: 4096, type: 'F16', memory_mib: 8192 },
+  phone: { threads: 2, context: 2048, type: 'Q8_0', memory_mib: 2048 },
+  board: { threads: 1, context: 512, type: 'Q8_0', memory_mib: 512 },
 };
 
 /**
@@ -38,10 +27,7 @@ export const DEVICES: Readonly<Record<string, Device>> = {
  * @throws CrayonError `config-invalid` for a name that is neither
  */
 export function deviceOf(name: string, configured: Readonly<Record<string, BenchDevice>> = {}): Device {
-  if (Object.hasOwn(configured, name)) {
-    const { memory_mib: memoryMib = null, ...rest } = configured[name]!;
-    return { ...DEVICES.default!, ...rest, memoryMib };
-  }
+  if (Object.hasOwn(configured, name)) return { ...DEVICES.default!, ...configured[name] };
   if (Object.hasOwn(DEVICES, name)) return DEVICES[name]!;
   const known = [...Object.keys(DEVICES), ...Object.keys(configured)].join(', ');
   throw new CrayonError('config-invalid', `device ${JSON.stringify(name)} is not known, expected one of ${known}`);
@@ -52,13 +38,8 @@ export function deviceOf(name: string, configured: Readonly<Record<string, Bench
  *
  * @param baseContext tokens that the base was made for: a device with room for more gives no more
  */
-export function deviceSettings(
-  { threads, context, type, gguf }: Device,
-  base: string,
-  baseContext: number,
-): { model: string; engine: Record<string, unknown> } {
-  const engine = { threads, type, ...(context === null ? {} : { context: Math.min(context, baseContext) }) };
-  return { model: gguf ?? base, engine };
+export function deviceSettings({ threads, context, type, gguf }: Device, base: string, baseContext: number) {
+  return { model: gguf ?? base, engine: { threads, type, context: context && Math.min(context, baseContext) } };
 }
 
 export interface ConditionFlags {

@@ -8,8 +8,8 @@ import type { Thresholds } from '../../routing/signals/index.js';
 import type { BenchRunDirectory } from '../run-directory.js';
 import type { BenchConfig } from '../settings.js';
 import { deviceOf, deviceSettings } from './conditions.js';
-import { networkShape } from './network/networks.js';
-import { openShapingProxy, type ShapingProxy } from './network/proxy.js';
+import { type NetworkName, networkShape } from './network/networks.js';
+import { openShapingProxy } from './network/proxy.js';
 import { HOME, type Place } from './plan.js';
 import { withServer } from './process.js';
 import type { BenchLive } from './settings.js';
@@ -69,7 +69,7 @@ export async function withEdge<T>(
   const { config, upstream, base, command, env, signal } = context;
   const device = deviceOf(place.device, config.devices);
   const modelSettings = deviceSettings(device, base, contextOf(base));
-  const proxy = await proxyTo(upstream.base_url, place, config.seed);
+  const proxy = await behind(place.network, upstream.base_url, config.seed);
   const settings = {
     ...modelSettings,
     name: 'edge',
@@ -83,9 +83,9 @@ export async function withEdge<T>(
       thresholds: { ...thresholds, ...(examples === undefined && { scope: null }) },
       confidence: config.live?.confidence ?? { measure: 'mean-logprob', tokens: 16 },
     },
-    server: { ...upstream, ...(proxy && { base_url: through(upstream.base_url, proxy.port) }) },
+    server: { ...upstream, base_url: proxy?.base_url ?? upstream.base_url },
   };
-  const memoryBytes = device.memoryMib === null ? null : device.memoryMib * 2 ** 20;
+  const memoryBytes = device.memory_mib && device.memory_mib * 2 ** 20;
   try {
     return await withServer({ command, dir, name: 'edge', signal, env, memoryBytes, config: settings }, (server) => {
       const client = openChatClient({ baseUrl: server.baseUrl, model: server.model });
@@ -110,26 +110,20 @@ function contextOf(base: string): number {
   }
 }
 
-async function proxyTo(baseUrl: string, { network }: Place, seed: number): Promise<ShapingProxy | null> {
+/** The server LLM as it is behind a network: through a proxy; null where nothing is to stand between. */
+async function behind(network: NetworkName, baseUrl: string, seed: number) {
   const shape = networkShape(network);
   if (shape === null) return null;
-  const { protocol, hostname, port } = new URL(baseUrl);
-  if (protocol !== 'http:') {
-    throw new CrayonError(
-      'config-invalid',
-      `network ${network} cannot be put before ${baseUrl}, which is not plain http`,
-      {
-        hint: 'Through the proxy its certificate would not fit. Emulate networks before a server on this machine.',
-      },
-    );
-  }
-  const host = hostname.replace(/^\[|\]$/g, '');
-  return openShapingProxy({ target: { host, port: port === '' ? 80 : Number(port) }, shape, seed });
-}
-
-function through(baseUrl: string, port: number): string {
   const url = new URL(baseUrl);
+  if (url.protocol !== 'http:') {
+    const message = `network ${network} cannot be put before ${baseUrl}, which is not plain http`;
+    throw new CrayonError('config-invalid', message, {
+      hint: 'Through the proxy its certificate would not fit. Emulate networks before a server on this machine.',
+    });
+  }
+  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const { port, close } = await openShapingProxy({ target: { host, port: Number(url.port || 80) }, shape, seed });
   url.hostname = '127.0.0.1';
   url.port = String(port);
-  return url.href.replace(/\/$/, '');
+  return { base_url: url.href.replace(/\/$/, ''), close };
 }

@@ -7,8 +7,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { on } from 'node:events';
 import { join, resolve } from 'node:path';
 import { CrayonError } from '../../core/errors.js';
-import { writeFileAtomic } from '../../files/atomic.js';
 import { readText } from '../../files/io.js';
+import { writeJson } from '../../files/json.js';
 import { PATH_KEYS } from '../../serve/config.js';
 
 export interface LiveServerOptions {
@@ -19,8 +19,8 @@ export interface LiveServerOptions {
   /** an existing directory for it */
   dir: string;
   name: string;
-  /** more than this in main memory ends it; null is no limit */
-  memoryBytes?: number | null;
+  /** more than this in main memory ends it */
+  memoryBytes?: number | undefined;
   /** how long it may take to stop when it is asked to, before it is ended */
   stopMs?: number;
   /** the child's environment, where keys are looked up */
@@ -53,10 +53,10 @@ const TAIL_CHARS = 4_000;
  * @throws CrayonError `server-failed` with its own last words, `server-timeout`, `out-of-memory`, `interrupted`
  */
 export async function startServer(options: LiveServerOptions): Promise<LiveServer> {
-  const { command, config, dir, name, memoryBytes = null, stopMs = STOP_MS, env = process.env, signal } = options;
+  const { command, config, dir, name, memoryBytes = Infinity, stopMs = STOP_MS, env = process.env, signal } = options;
   const file = join(dir, `${name}.yaml`);
   const keys = { host: '127.0.0.1', port: 0, log: { level: 'error' }, ...withWholePaths(config) };
-  writeFileAtomic(file, `${JSON.stringify(keys, null, 2)}\n`); // JSON is YAML
+  writeJson(file, keys); // JSON is YAML
   const [program, ...first] = command as [string, ...string[]];
   const child = spawn(program, [...first, 'serve-edge', '--config', file, '--json', '--quiet', '--stop-seconds', '1'], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -84,7 +84,7 @@ export async function startServer(options: LiveServerOptions): Promise<LiveServe
     const memory = child.pid === undefined ? null : processMemory(child.pid);
     if (memory === null) return;
     peak = memory.peakBytes;
-    if (memoryBytes === null || memory.bytes <= memoryBytes) return;
+    if (memory.bytes <= memoryBytes) return;
     fail(tooLarge(name, memory.bytes, memoryBytes));
     child.kill('SIGKILL');
   }, MEMORY_MS);
@@ -145,7 +145,7 @@ async function announced(
   stopped: AbortSignal | undefined,
 ): Promise<{ url: string; port: number; model: string }> {
   const late = AbortSignal.timeout(START_MS);
-  const signal = AbortSignal.any([failed, late, ...(stopped === undefined ? [] : [stopped])]);
+  const signal = AbortSignal.any([failed, late, stopped].filter((one) => one !== undefined));
   let text = '';
   try {
     for await (const [piece] of on(child.stdout!.setEncoding('utf8'), 'data', { signal })) {

@@ -5,17 +5,16 @@ import { errorOf } from '../../helpers/files.js';
 
 describe('deviceOf', () => {
   it('knows its classes, from large to small', () => {
-    const limits = ['laptop', 'phone', 'board'].map((name) => deviceOf(name).memoryMib!);
+    const limits = ['laptop', 'phone', 'board'].map((name) => deviceOf(name).memory_mib!);
     expect(limits).toEqual([...limits].sort((a, b) => b - a));
     expect(deviceOf('board')).toEqual(DEVICES.board);
   });
   it("takes the configuration's own, what is missing being the default's", () => {
     expect(deviceOf('mine', { mine: { threads: 3, memory_mib: 100, gguf: 'a.gguf' } })).toEqual({
       threads: 3,
-      context: null,
       type: 'F16',
       gguf: 'a.gguf',
-      memoryMib: 100,
+      memory_mib: 100,
     });
     expect(deviceOf('phone', { phone: { type: 'F32' } })).toEqual({ ...DEVICES.default, type: 'F32' });
   });
