@@ -39,7 +39,7 @@ interface Profile {
   /** megabits a second; null is without limit */
   down: number | null;
   up: number | null;
-  outages: { everyMs: number; lastsMs: number } | null;
+  outages: OutageShape | null;
   /** every connection is reset */
   offline?: true;
   source: string;
@@ -90,69 +90,57 @@ export function networkShape(name: NetworkName): NetworkShape | null {
   return { up: link(up), down: link(down), outages, offline };
 }
 
-/** A seeded timetable of outages, from the moment it is made. */
-export class Outages {
-  readonly #shape: OutageShape | null;
-  readonly #random: Random;
-  readonly #spans: Array<{ from: number; to: number }> = [];
-  #planned: number;
-
-  constructor(shape: OutageShape | null, random: Random, start: number) {
-    this.#shape = shape;
-    this.#random = random;
-    this.#planned = start;
-  }
-
-  /** When something that is to pass at `at` passes: then, or at the end of the outage. */
-  passing(at: number): number {
-    if (this.#shape === null) return at;
-    while (this.#planned <= at) {
-      const from = this.#planned + this.#exponential(this.#shape.everyMs);
-      this.#planned = from + this.#exponential(this.#shape.lastsMs);
-      this.#spans.push({ from, to: this.#planned });
+/**
+ * A seeded timetable of outages, from `start` on.
+ *
+ * @returns when something that is to pass at a time passes: then, or at the end of the outage
+ */
+export function outageTimes(shape: OutageShape | null, random: Random, start: number): (at: number) => number {
+  if (shape === null) return (at) => at;
+  const { everyMs, lastsMs } = shape;
+  const exponential = (mean: number) => -mean * Math.log(1 - random.uniform());
+  const spans: Array<{ from: number; to: number }> = [];
+  let planned = start;
+  return (at) => {
+    while (planned <= at) {
+      const from = planned + exponential(everyMs);
+      planned = from + exponential(lastsMs);
+      spans.push({ from, to: planned });
     }
-    return this.#spans.find(({ from, to }) => from <= at && at < to)?.to ?? at;
-  }
-
-  #exponential(mean: number): number {
-    return -mean * Math.log(1 - this.#random.uniform());
-  }
+    return spans.find(({ from, to }) => from <= at && at < to)?.to ?? at;
+  };
 }
 
-/** Shared by all connections, as a device's one radio is. */
-export class ShapedLink {
-  readonly #shape: LinkShape;
-  readonly #outages: Outages;
-  readonly #random: Random;
-  readonly #clock: Clock;
-  /** when the last piece has left the sender */
-  #free = 0;
-
-  constructor(shape: LinkShape, outages: Outages, random: Random, clock: Clock) {
-    this.#shape = shape;
-    this.#outages = outages;
-    this.#random = random;
-    this.#clock = clock;
-  }
-
+/**
+ * One direction of a link: what is sent leaves one piece after another at the link's bandwidth, and arrives later by its
+ * delay. Order is kept, nothing is lost: TCP above a real link repairs both.
+ */
+export interface ShapedLink {
   /** The largest piece that is sent as one: 10 ms of the link, at least a packet. */
-  get pieceBytes(): number {
-    const { bitsPerSecond } = this.#shape;
-    return bitsPerSecond === null ? 65_536 : Math.max(1460, Math.floor(bitsPerSecond / 8 / 100));
-  }
-
+  readonly pieceBytes: number;
   /**
    * Takes a piece that is to be sent now.
    *
    * @param notBefore when an earlier piece of the same connection arrives
    * @returns when it arrives, in the clock's time
    */
-  send(bytes: number, notBefore: number): number {
-    const { delayMs, jitterMs, bitsPerSecond } = this.#shape;
-    const start = this.#outages.passing(Math.max(this.#clock.now(), this.#free));
-    const left = start + (bitsPerSecond === null ? 0 : (8000 * bytes) / bitsPerSecond);
-    this.#free = left;
-    const jitter = jitterMs === 0 ? 0 : jitterMs * (2 * this.#random.uniform() - 1);
-    return Math.max(left + Math.max(0, delayMs + jitter), notBefore);
-  }
+  send(bytes: number, notBefore: number): number;
+}
+
+/** Shared by all connections, as a device's one radio is. */
+export function shapedLink(
+  { delayMs, jitterMs, bitsPerSecond }: LinkShape,
+  passing: (at: number) => number,
+  random: Random,
+  clock: Clock,
+): ShapedLink {
+  let free = 0; // when the last piece has left the sender
+  return {
+    pieceBytes: bitsPerSecond === null ? 65_536 : Math.max(1460, Math.floor(bitsPerSecond / 8 / 100)),
+    send(bytes, notBefore) {
+      free = passing(Math.max(clock.now(), free)) + (bitsPerSecond === null ? 0 : (8000 * bytes) / bitsPerSecond);
+      const jitter = jitterMs === 0 ? 0 : jitterMs * (2 * random.uniform() - 1);
+      return Math.max(free + Math.max(0, delayMs + jitter), notBefore);
+    },
+  };
 }

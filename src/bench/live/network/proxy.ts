@@ -7,7 +7,7 @@
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { createRandom } from '../../../core/random.js';
 import { type Clock, preciseClock } from '../../../engine/clock.js';
-import { type NetworkShape, Outages, ShapedLink } from './networks.js';
+import { type NetworkShape, outageTimes, type ShapedLink, shapedLink } from './networks.js';
 
 export interface ShapingProxyOptions {
   /** where the server listens */
@@ -40,9 +40,9 @@ const TIMER_MS = 1;
  */
 export async function openShapingProxy(options: ShapingProxyOptions): Promise<ShapingProxy> {
   const { target, shape, seed, clock = preciseClock } = options;
-  const outages = new Outages(shape.outages, createRandom(seed, 'network-outages'), clock.now());
+  const passing = outageTimes(shape.outages, createRandom(seed, 'network-outages'), clock.now());
   const link = (direction: 'up' | 'down') =>
-    new ShapedLink(shape[direction], outages, createRandom(seed, `network-${direction}`), clock);
+    shapedLink(shape[direction], passing, createRandom(seed, `network-${direction}`), clock);
   const links = { up: link('up'), down: link('down') };
   const sent = { up: 0, down: 0 };
   const open = new Set<Socket>();
@@ -110,10 +110,8 @@ function carry(
 ): () => void {
   // One queue and one timer, so that nothing overtakes; null is the end.
   const queue: Array<{ arrives: number; piece: Buffer | null }> = [];
-  let early: Array<Buffer | null> | null = [];
   let waiting = 0;
   let lastArrival = 0;
-  let cancel = () => {};
   let isTimed = false;
 
   const deliver = () => {
@@ -143,28 +141,21 @@ function carry(
     if (queue[0]!.arrives <= clock.now() && !isTimed) deliver();
     else arm();
   };
-  const take = (bytes: Buffer | null) => {
-    waiting += bytes?.length ?? 0;
-    if (waiting >= QUEUE_BYTES) from.pause();
-    if (early === null) send(bytes);
-    else early.push(bytes);
-  };
+  // What comes before the connection stands is not read yet.
   const stand = () => {
-    const held = early ?? [];
-    early = null;
-    for (const bytes of held) send(bytes);
+    from.on('data', (bytes: Buffer) => {
+      count(bytes.length);
+      waiting += bytes.length;
+      if (waiting >= QUEUE_BYTES) from.pause();
+      send(bytes);
+    });
+    from.on('end', () => send(null));
   };
-  let cancelStand = () => {};
+  let cancel = () => {};
   if (clock.now() >= connected) stand();
-  else cancelStand = clock.timer(connected - clock.now(), stand);
-  from.on('data', (bytes: Buffer) => {
-    count(bytes.length);
-    take(bytes);
-  });
-  from.on('end', () => take(null));
+  else cancel = clock.timer(connected - clock.now(), stand);
   return () => {
     cancel();
-    cancelStand();
     queue.length = 0;
   };
 }

@@ -4,8 +4,8 @@ import {
   NETWORK_NAMES,
   NETWORK_PROFILES,
   networkShape,
-  Outages,
-  ShapedLink,
+  outageTimes,
+  shapedLink,
 } from '../../../../src/bench/live/network/networks.js';
 import { createRandom } from '../../../../src/core/random.js';
 import { manualClock } from '../../../helpers/manual-clock.js';
@@ -35,11 +35,11 @@ describe('networkShape', () => {
   });
 });
 
-const NONE = () => new Outages(null, createRandom(0), 0);
+const NONE = () => outageTimes(null, createRandom(0), 0);
 const link = (shape: Partial<LinkShape>, clock = manualClock(0), outages = NONE(), seed = 0) =>
-  new ShapedLink({ delayMs: 0, jitterMs: 0, bitsPerSecond: null, ...shape }, outages, createRandom(seed), clock);
+  shapedLink({ delayMs: 0, jitterMs: 0, bitsPerSecond: null, ...shape }, outages, createRandom(seed), clock);
 
-describe('ShapedLink', () => {
+describe('shapedLink', () => {
   it('adds its delay', () => {
     expect(link({ delayMs: 85 }).send(1000, 0)).toBe(85);
   });
@@ -90,31 +90,31 @@ describe('ShapedLink', () => {
   });
 });
 
-describe('Outages', () => {
-  const make = (seed = 5) => new Outages({ everyMs: 1000, lastsMs: 100 }, createRandom(seed), 0);
+describe('outageTimes', () => {
+  const make = (seed = 5) => outageTimes({ everyMs: 1000, lastsMs: 100 }, createRandom(seed), 0);
 
   it('are never where there are none', () => {
-    expect(NONE().passing(123)).toBe(123);
+    expect(NONE()(123)).toBe(123);
   });
   it('hold what is sent until they end, and are the same for the same seed', () => {
     const times = Array.from({ length: 50_000 }, (_, i) => 2 * i);
     const [one, two] = [make(), make()];
-    const passed = times.map((at) => one.passing(at));
-    expect(times.map((at) => two.passing(at))).toEqual(passed);
+    const passed = times.map((at) => one(at));
+    expect(times.map((at) => two(at))).toEqual(passed);
     const held = times.filter((at, i) => passed[i]! > at);
     // 100 of every 1100 ms
     expect(held.length / times.length).toBeGreaterThan(0.06);
     expect(held.length / times.length).toBeLessThan(0.13);
     for (const [i, at] of times.entries()) {
       expect(passed[i]).toBeGreaterThanOrEqual(at);
-      if (passed[i]! > at) expect(make().passing(passed[i]!)).toBe(passed[i]);
+      if (passed[i]! > at) expect(make()(passed[i]!)).toBe(passed[i]);
       if (i > 3000) break;
     }
   });
   it('stop a link', () => {
     const outages = make();
-    const from = Array.from({ length: 5000 }, (_, i) => i).find((at) => outages.passing(at) > at)!;
+    const from = Array.from({ length: 5000 }, (_, i) => i).find((at) => outages(at) > at)!;
     const clock = manualClock(from);
-    expect(link({ delayMs: 7 }, clock, make()).send(1, 0)).toBe(make().passing(from) + 7);
+    expect(link({ delayMs: 7 }, clock, make()).send(1, 0)).toBe(make()(from) + 7);
   });
 });
