@@ -52,17 +52,10 @@ export async function answerExamples(
   const lora = await loraFor?.([...examples]);
   const asked = withContext === undefined ? [...examples] : examples.map(withContext);
   const maxLength = source.config.maxPositionEmbeddings;
-  const report = await scoreExamples({
-    model,
-    tokenizer,
-    examples: asked,
-    maxLength,
-    lora,
-    batchSize,
-    signal,
-    onProgress: method === 'generation' ? undefined : onProgress,
-  });
-  const answers = method === 'generation' ? await generateAnswers(answerer, asked, lora, settings) : undefined;
+  const how = { model, tokenizer, maxLength, lora, batchSize, signal };
+  const isGenerated = method === 'generation';
+  const report = await scoreExamples({ ...how, examples: asked, onProgress: isGenerated ? undefined : onProgress });
+  const answers = isGenerated ? await generateAnswers(answerer, asked, lora, settings) : undefined;
   const latencyMs = (performance.now() - started) / examples.length;
   const records = examples.map((example, i): AnswerRecord => {
     const score = report.perExample[i]!;
@@ -113,7 +106,7 @@ async function generateAnswers(
     const bos = tokenizer.addsBos ? 1 : 0;
     const prompt = { ids: ids.subarray(0, promptLength), promptLength };
     const fitting = cutFront(prompt, Math.max(room, bos + 1), bos) ?? prompt;
-    return { prompt: fitting.ids, ...(guessing ? { guess: ids.subarray(promptLength) } : {}) };
+    return { prompt: fitting.ids, guess: guessing ? ids.subarray(promptLength) : undefined };
   });
   return answerPrompts(model, tokenizer, requests, { maxNewTokens: maxTokens, lora, batchSize, onProgress, signal });
 }

@@ -3,6 +3,7 @@
 import * as z from 'zod';
 import { checked, filled, type Problem, refuseProblems, type Source } from '../files/schema.js';
 import { readYaml } from '../files/yaml.js';
+import { ENDLESS, isEndless } from './live/settings.js';
 import { BENCH_SCHEMA, type BenchConfig } from './settings.js';
 import { STRATEGIES } from './strategies/index.js';
 
@@ -32,9 +33,12 @@ export function benchConfig(yaml: unknown, where: string, lineOf?: Source['lineO
 /** Keys that are right one by one and wrong together. */
 function contradictions({ users, strategies, server, live, load, pool, ablation }: BenchConfig): Problem[] {
   const problems: Problem[] = [];
+  const refuse = (isWrong: boolean, path: Problem['path'], message: string) => {
+    if (isWrong) problems.push({ path, message });
+  };
   const repeated = (path: Problem['path'], what: string, items: readonly unknown[]) => {
-    const twice = items.find((item, i) => items.indexOf(item) !== i);
-    if (twice !== undefined) problems.push({ path, message: `${what} has ${JSON.stringify(twice)} twice` });
+    const twice = items.findIndex((item, i) => items.indexOf(item) !== i);
+    refuse(twice !== -1, path, `${what} has ${JSON.stringify(items[twice])} twice`);
   };
   const names = users.map((user) => user.name);
   repeated(['users'], 'users', names);
@@ -43,36 +47,27 @@ function contradictions({ users, strategies, server, live, load, pool, ablation 
     repeated(['users', i, 'k'], `${name}: k`, [k].flat());
     repeated(['users', i, 'seeds'], `${name}: seeds`, seeds);
     const path = ['users', i, 'kind'];
-    if (kind === 'mixture' && tasks.length < 2) problems.push({ path, message: `${name} is a mixture of one task` });
-    if (kind !== 'mixture' && tasks.length > 1) {
-      problems.push({ path, message: `${name} has ${tasks.length} tasks, so its kind is mixture` });
-    }
+    const isMixed = tasks.length > 1;
+    refuse(kind === 'mixture' && !isMixed, path, `${name} is a mixture of one task`);
+    refuse(kind !== 'mixture' && isMixed, path, `${name} has ${tasks.length} tasks, so its kind is mixture`);
   }
-  if (strategies.includes('server') && server === null) {
-    const message = 'strategies has server, but there is no server: { model: ... }';
-    problems.push({ path: ['strategies'], message });
-  }
+  const needsServer = strategies.includes('server') && server === null;
+  refuse(needsServer, ['strategies'], 'strategies has server, but there is no server: { model: ... }');
   for (const [path, wanted] of [
     [['live', 'users'], live?.users],
     [['live', 'conditions', 'users'], live?.conditions?.users],
   ] as const) {
     const unknown = (wanted ?? []).filter((name) => !names.includes(name));
-    if (unknown.length === 0) continue;
-    problems.push({ path, message: `${path.join('.')} has ${unknown.join(', ')}, expected names of users` });
+    refuse(unknown.length > 0, path, `${path.join('.')} has ${unknown.join(', ')}, expected names of users`);
   }
-  if ((live !== undefined || load !== undefined) && !live?.endpoint && server === null) {
-    const message = 'live and load need a server LLM: server: { model: ... } or live.endpoint';
-    problems.push({ path: [live === undefined ? 'load' : 'live'], message });
-  }
-  if (load?.requests === null && load.seconds === null) {
-    problems.push({ path: ['load'], message: 'load has neither requests nor seconds' });
-  }
-  if (pool.dir !== undefined) {
-    const needs = (['embedding', 'centred', 'tau', 'mode', 'clusters'] as const).filter(
-      (option) => (ablation?.[option]?.length ?? 0) > 0,
-    );
-    const message = `ablation of ${needs.join(', ')} builds pools of its own, but pool.dir is given`;
-    if (needs.length > 0) problems.push({ path: ['ablation'], message });
-  }
+  const section = live === undefined ? load && 'load' : 'live';
+  const needsLlm = 'live and load need a server LLM: server: { model: ... } or live.endpoint';
+  if (section !== undefined) refuse(!live?.endpoint && server === null, [section], needsLlm);
+  if (load !== undefined) refuse(isEndless(load), ['load'], ENDLESS);
+  const rebuilding = (['embedding', 'centred', 'tau', 'mode', 'clusters'] as const).filter(
+    (option) => pool.dir !== undefined && (ablation?.[option]?.length ?? 0) > 0,
+  );
+  const message = `ablation of ${rebuilding.join(', ')} builds pools of its own, but pool.dir is given`;
+  refuse(rebuilding.length > 0, ['ablation'], message);
   return problems;
 }

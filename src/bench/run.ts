@@ -288,7 +288,7 @@ function parameterCount(source: HfModel): number {
 async function buildPools(cells: readonly PlannedCell[], context: BenchContext): Promise<void> {
   const { config, pools, signal, onProgress } = context;
   // the pool itself is always needed: the scope of a query is measured in its space
-  const wanted = [config.pool, ...cells.flatMap((cell) => strategyNamed(cell.strategy).pools(cell, pools))];
+  const wanted = [config.pool, ...cells.flatMap((cell) => strategyNamed(cell.strategy).poolOf?.(cell, pools) ?? [])];
   const byPath = new Map(wanted.map((pool) => [pools.path(pool), pool]));
   for (const [i, pool] of [...byPath.values()].entries()) {
     const name = byPath.size === 1 ? 'pool' : `pool ${i + 1} of ${byPath.size}`;

@@ -118,3 +118,7 @@ export const LOAD_SCHEMA = z.strictObject({
   devices,
 });
 export type BenchLoad = z.output<typeof LOAD_SCHEMA>;
+
+/** Nothing would end such load. */
+export const isEndless = ({ requests, seconds }: BenchLoad) => requests === null && seconds === null;
+export const ENDLESS = 'load has neither requests nor seconds';

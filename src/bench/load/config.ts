@@ -4,7 +4,7 @@ import * as z from 'zod';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { checked, refuseProblems, type Source, text, whole } from '../../files/schema.js';
 import { readYaml } from '../../files/yaml.js';
-import { LOAD_SCHEMA } from '../live/settings.js';
+import { ENDLESS, isEndless, LOAD_SCHEMA } from '../live/settings.js';
 
 const isHttp = (url: string) => URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
 
@@ -38,9 +38,7 @@ export function readTrafficConfig(path: string | null, flags: { target: JsonObje
   const { value: yaml, lineOf } = path === null ? { value: {} } : readYaml(path);
   const source: Source = { where: path ?? 'command line', code: 'config-invalid', lineOf };
   const config = checked(TRAFFIC_SCHEMA, isJsonObject(yaml) ? withFlags(yaml, flags) : yaml, source);
-  const { requests, seconds } = config.load;
-  const message = 'load has neither requests nor seconds';
-  refuseProblems(requests === null && seconds === null ? [{ path: ['load'], message }] : [], source);
+  refuseProblems(isEndless(config.load) ? [{ path: ['load'], message: ENDLESS }] : [], source);
   return config;
 }
 

@@ -18,23 +18,20 @@ async function blend(
   const { blendPool } = await import('../../blend/blend-pool.js');
   const pool = pools.path(cell.pool);
   const { N } = openPool(pool).manifest;
-  const scratch = directory.scratch(cell.key);
-  const { tau, topK, combine = 'cat', rank } = cell.blend;
-  const out = join(scratch, 'adapter');
+  const { combine = 'cat', ...variant } = cell.blend;
+  const out = join(directory.scratch(cell.key), 'adapter');
   try {
     const { coefficients, totalMs } = await blendPool({
       pool,
       examples: user.shown,
       model: base.source.dir,
       out,
+      ...variant,
       estimator,
       combine,
       dtype: 'F32',
       long: 'truncate',
       force: true,
-      tau,
-      topK,
-      rank,
       coefficients: estimator === 'given' ? randomCoefficients(N, cell.seed) : undefined,
       forward: { model: base.model },
     });
@@ -50,40 +47,26 @@ async function blend(
   }
 }
 
-function blendBy(estimator: Estimator, rest: Pick<Strategy, 'name' | 'title' | 'role' | 'looksAtExamples' | 'draws'>) {
+function blendBy(estimator: Estimator, rest: Omit<Strategy, 'poolOf' | 'customise'>): Strategy {
   return {
     ...rest,
-    pools: ({ pool }: PlannedCell) => [pool],
-    customise: (cell: PlannedCell, user: UserWithExamples, context: BenchContext) =>
-      blend(cell, user, context, estimator),
+    poolOf: ({ pool }) => pool,
+    customise: (cell, user, context) => blend(cell, user, context, estimator),
   };
 }
 
-export const uniform: Strategy = blendBy('uniform', {
-  name: 'uniform',
-  title: 'Uniform blend',
-  looksAtExamples: false,
-});
+export const uniform = blendBy('uniform', { name: 'uniform', title: 'Uniform blend', looksAtExamples: false });
 
-export const random: Strategy = blendBy('given', {
+export const random = blendBy('given', {
   name: 'random',
   title: 'Random blend',
   looksAtExamples: false,
   draws: ({ random: { seeds } }) => seeds,
 });
 
-export const nearest: Strategy = blendBy('nearest', {
-  name: 'nearest',
-  title: 'Nearest base LoRA',
-  looksAtExamples: true,
-});
+export const nearest = blendBy('nearest', { name: 'nearest', title: 'Nearest base LoRA', looksAtExamples: true });
 
-export const crayon: Strategy = blendBy('similarity', {
-  name: 'crayon',
-  title: 'Crayon',
-  role: 'crayon',
-  looksAtExamples: true,
-});
+export const crayon = blendBy('similarity', { name: 'crayon', title: 'Crayon', role: 'crayon', looksAtExamples: true });
 
 /** Uniform over all mixtures of N adapters (flat Dirichlet). */
 export function randomCoefficients(N: number, seed: number): number[] {
@@ -98,7 +81,7 @@ export const perQuery: Strategy = {
   title: 'Crayon, per query',
   role: 'crayon',
   looksAtExamples: false,
-  pools: ({ pool }) => [pool],
+  poolOf: ({ pool }) => pool,
   async customise(cell, _user, { base, pools }) {
     const { loadPoolGates } = await import('../../pool/gate.js');
     const gates = loadPoolGates(pools.path(cell.pool), base.source, base.model, base.tokenizer, cell.blend.tau);

@@ -25,12 +25,14 @@ export const STRATEGIES: readonly Strategy[] = [
   server,
 ];
 
+const known = new Map(STRATEGIES.map((strategy) => [strategy.name, strategy]));
+
 /** @param name one that a checked configuration has */
 export function strategyNamed(name: string): Strategy {
-  return STRATEGIES.find((strategy) => strategy.name === name)!;
+  return known.get(name)!;
 }
 
-const known = new Map(STRATEGIES.map((strategy) => [strategy.name, strategy]));
+/** Those of the live run. */
 const LIVE_TITLES = new Map([
   ['edge-live', 'Device only, over HTTP'],
   ['server-live', 'Server only, over HTTP'],
@@ -47,10 +49,8 @@ export function isReference(strategy: string): boolean {
 
 /** One LoRA before LoraHub, each in the order of its sizes. */
 export function compareReferences(a: string, b: string): number {
-  const place = (name: string) => {
-    const at = STRATEGIES.findIndex((strategy) => strategy.name === name);
-    return at === -1 ? STRATEGIES.length : at;
-  };
+  const names = [...known.keys()];
+  const place = (name: string) => (known.has(name) ? names.indexOf(name) : names.length);
   return place(a) - place(b) || (a < b ? -1 : 1);
 }
 

@@ -121,7 +121,7 @@ export const loraHub: Strategy = {
   title: 'LoraHub',
   role: 'reference',
   looksAtExamples: true,
-  pools: ({ pool }) => [pool],
+  poolOf: ({ pool }) => pool,
   customise: (cell, user, context) => search(cell, user, context, mixFactors),
 };
 

@@ -9,7 +9,6 @@ export const base: Strategy = {
   name: 'base',
   title: 'Base model',
   looksAtExamples: false,
-  pools: () => [],
   customise: async (_cell, _user, context) => plain(context.base),
 };
 
@@ -17,7 +16,6 @@ export const server: Strategy = {
   name: 'server',
   title: 'Server only',
   looksAtExamples: false,
-  pools: () => [],
   customise: async (_cell, _user, context) => plain(context.server()),
 };
 
@@ -58,7 +56,6 @@ export const examplesInContext: Strategy = {
   name: 'in-context',
   title: 'Base, examples in context',
   looksAtExamples: true,
-  pools: () => [],
   customise: async (_cell, { shown }, { base, config }) =>
     plain({ ...base, withContext: inContext(shown, base, config.max_tokens) }),
 };

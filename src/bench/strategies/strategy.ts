@@ -24,8 +24,8 @@ export interface Strategy {
   looksAtExamples: boolean;
   /** cells of a user where chance is part of it, each with a seed of its own; absent for one */
   draws?(config: BenchConfig): number;
-  /** pools that must be built before */
-  pools(cell: PlannedCell, store: PoolStore): BenchPool[];
+  /** the pool that must be built before; absent for none */
+  poolOf?(cell: PlannedCell, store: PoolStore): BenchPool;
   customise(cell: PlannedCell, user: UserWithExamples, context: BenchContext): Promise<Customised>;
 }
 

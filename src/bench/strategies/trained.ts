@@ -17,7 +17,7 @@ function oneLoraOf(name: string, title: string, total: boolean): Strategy {
     title,
     role: 'reference',
     looksAtExamples: false,
-    pools: (_cell, store) => [store.oneLora(total)],
+    poolOf: (_cell, store) => store.oneLora(total),
     async customise(_cell, _user, { base, pools }) {
       const dir = pools.path(pools.oneLora(total));
       return adapted(base, loadAdapterLora(`${dir}/${openPool(dir).manifest.adapters[0]!.dir}`, base.source));
@@ -32,7 +32,6 @@ export const fewShotLora: Strategy = {
   name: 'few-shot-lora',
   title: 'LoRA on the k examples',
   looksAtExamples: true,
-  pools: () => [],
   async customise(_cell, user, { config, base, signal }) {
     const { poolLayout } = await import('../../train/lora-layout.js');
     const { Trainer } = await import('../../train/trainer.js');
