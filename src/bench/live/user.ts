@@ -22,7 +22,7 @@ import { cellOf } from '../cells.js';
 import type { BenchConfig } from '../settings.js';
 import type { Cell } from '../types.js';
 import { promptHash, type UserWithExamples, writeShown } from '../users.js';
-import { isTooSmall, type LiveContext, type LiveEdge, type LiveEdgeOptions, withEdge } from './edge.js';
+import { isTooSmall, type LiveContext, type LiveEdge, withEdge } from './edge.js';
 import { type EndpointAnswers, type EndpointOptions, scoreEndpoint, signalsTold } from './endpoint.js';
 import { ARMS, type Cuts, HOME, isHome, type LivePlan, type Place } from './plan.js';
 import type { BenchLive } from './settings.js';
@@ -129,15 +129,9 @@ export class LiveRun {
     const { adapter, examples } = await this.#files();
     const { config, pool, scopePool } = this.#context;
     const { gate } = config.live!;
-    const how: LiveEdgeOptions = {
-      dir: this.#dir,
-      blend: !blended ? {} : gate === 'per-query' ? { gate } : { adapter },
-      examples,
-      pool: gate === 'per-query' ? pool : scopePool,
-      thresholds,
-      place,
-    };
-    return withEdge(this.#context, how, work);
+    const how = gate === 'per-query' ? { blend: { gate }, pool } : { blend: { adapter }, pool: scopePool };
+    const blend = blended ? how.blend : {};
+    return withEdge(this.#context, { dir: this.#dir, examples, thresholds, place, ...how, blend }, work);
   }
 
   #files(): Promise<UserFiles> {
@@ -145,31 +139,24 @@ export class LiveRun {
   }
 
   #askEdge(edge: LiveEdge, examples: readonly Example[], mode: Mode, title: string): Promise<EndpointAnswers> {
-    return this.#ask(edge.client, examples, title, { fields: { crayon: { mode } }, signal: edge.signal });
+    return this.#ask(examples, title, { ...edge, fields: { crayon: { mode } } });
   }
 
   #askServer(examples: readonly Example[], title: string): Promise<EndpointAnswers> {
-    return this.#ask(this.#server, examples, title, { source: 'in_cloud', signal: this.#context.signal });
+    return this.#ask(examples, title, { client: this.#server, source: 'in_cloud', signal: this.#context.signal });
   }
 
   async #ask(
-    client: ChatClient,
     examples: readonly Example[],
     title: string,
-    how: Pick<EndpointOptions, 'signal' | 'fields' | 'source'>,
+    how: Pick<EndpointOptions, 'client' | 'signal' | 'fields' | 'source'>,
   ): Promise<EndpointAnswers> {
-    const { config, onProgress } = this.#context;
-    const { match, form } = config.live!;
-    const stage = `live: ${this.#user.id}`;
-    const answered = await scoreEndpoint(examples, {
-      client,
-      maxTokens: config.max_tokens,
-      match,
-      form,
-      ...how,
-      onProgress: (done, total) =>
-        onProgress({ stage, done: this.#done + done / total / 2, total: this.#wanted.length, note: title }),
-    });
+    const { live, max_tokens: maxTokens } = this.#context.config;
+    const { match, form } = live!;
+    const progress = { stage: `live: ${this.#user.id}`, total: this.#wanted.length, note: title };
+    const onProgress = (done: number, total: number) =>
+      this.#context.onProgress({ ...progress, done: this.#done + done / total / 2 });
+    const answered = await scoreEndpoint(examples, { maxTokens, match, form, ...how, onProgress });
     this.notices.push(...answered.notices.map((notice) => `${this.#user.id}, ${title}: ${notice}`));
     return answered;
   }
@@ -192,11 +179,7 @@ export class LiveRun {
 }
 
 /** What a live cell cost. @param blend null for the base model or the server */
-export function liveCosts(
-  answered: EndpointAnswers,
-  blend: UserFiles['blend'] | null,
-  prices: Parameters<typeof costPer1000>[1],
-) {
+export function liveCosts(answered: EndpointAnswers, blend: UserFiles['blend'] | null, prices: BenchLive['prices']) {
   const { ms: customisationMs = 0, bytes: adapterBytes = 0, coefficients } = blend ?? {};
   return {
     method: 'generation',
