@@ -20,7 +20,6 @@ import { type LiveRunOptions, type LiveSummary, runLive, summariseLive } from '.
 import { type PlannedLoad, planLoad, runLoadPart } from './load/run.js';
 import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './pool-space.js';
 import { PoolStore } from './pools.js';
-import type { BenchRunDirectory } from './run-directory.js';
 import { type BenchConfig, findBenchPath } from './settings.js';
 import { strategyNamed } from './strategies/index.js';
 import type { BenchContext, PlannedCell } from './strategies/strategy.js';
@@ -54,14 +53,10 @@ export function planRun(config: BenchConfig): RunPlan {
   };
 }
 
-export interface BenchRunOptions {
-  config: BenchConfig;
-  directory: BenchRunDirectory;
+export interface BenchRunOptions extends Pick<LiveRunOptions, 'config' | 'directory' | 'command'> {
   /** the machine in words, and the commit: what only the command line knows */
   machine: string;
   commit: string | null;
-  /** what starts crayon, for the servers of a live run: program and first arguments */
-  command: readonly string[];
   /** where the servers' keys are looked up */
   env?: NodeJS.ProcessEnv;
   /** `2026-11-22T20:00:00Z` */

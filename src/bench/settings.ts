@@ -54,7 +54,6 @@ const USER = z.strictObject({
     .describe('examples shown; one user for each number of a list'),
   seeds: filled(whole(0)).default([0]).describe('of the draw of the examples; one user for each'),
 });
-export type BenchUser = z.output<typeof USER>;
 
 const ABLATION = z.strictObject({
   strategies: filled(z.enum(['crayon', 'per-query']))

@@ -9,7 +9,7 @@ import { createRandom } from '../core/random.js';
 import { type Example, loadDataset } from '../data/dataset.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import { sha256 } from '../files/digest.js';
-import { type BenchConfig, type BenchUser, findBenchPath } from './settings.js';
+import { type BenchConfig, findBenchPath } from './settings.js';
 import type { ScoringMethod, UserInfo } from './types.js';
 
 export interface BenchTask {
@@ -126,21 +126,19 @@ export interface UserWithExamples extends PlannedUser {
 
 /** One user for each number of examples and each seed. */
 export function planUsers({ users }: Pick<BenchConfig, 'users'>): PlannedUser[] {
-  return users.flatMap((user) => {
-    const counts = [user.k].flat();
-    return counts.flatMap((k) => user.seeds.map((seed) => planUser(user, k, seed, counts.length > 1)));
+  return users.flatMap(({ name, kind, tasks, k: shown, seeds }) => {
+    const names = tasks.map((path) => path.replace(/^.*\//, '').replace(/\.ya?ml$/i, ''));
+    const counts = [shown].flat();
+    return counts.flatMap((k) =>
+      seeds.map((seed) => ({
+        id: `${name}${counts.length > 1 ? `--k${k}` : ''}${seeds.length > 1 ? `--s${seed}` : ''}`,
+        info: { name, kind, tasks: names, k },
+        taskPaths: tasks,
+        seed,
+        isFirst: seed === seeds[0],
+      })),
+    );
   });
-}
-
-function planUser(
-  { name, kind, tasks, seeds }: BenchUser,
-  k: number,
-  seed: number,
-  severalCounts: boolean,
-): PlannedUser {
-  const id = `${name}${severalCounts ? `--k${k}` : ''}${seeds.length > 1 ? `--s${seed}` : ''}`;
-  const names = tasks.map((path) => path.replace(/^.*\//, '').replace(/\.ya?ml$/i, ''));
-  return { id, info: { name, kind, tasks: names, k }, taskPaths: tasks, seed, isFirst: seed === seeds[0] };
 }
 
 /**

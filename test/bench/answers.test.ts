@@ -2,15 +2,12 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { answerExamples, type LoadedModel, timeAnswers } from '../../src/bench/answers.js';
-import { clusterMap, principalDirections } from '../../src/bench/pool-space.js';
 import { EXAMPLE_DELIMITER, inContext } from '../../src/bench/strategies/plain.js';
-import { meanRows } from '../../src/core/vector.js';
 import type { Example } from '../../src/data/dataset.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
-import type { Pool } from '../../src/pool/pool.js';
 import { loadAdapterLora } from '../../src/train/adapter-lora.js';
 import { answerPrompts, generateGreedy } from '../../src/train/answer.js';
 import { scoreCompletions } from '../../src/train/evaluate.js';
@@ -183,26 +180,5 @@ describe('inContext', () => {
 
   it('leaves the prompt alone where none fits', () => {
     expect(inContext(shown, base, 60)(question)).toBe(question);
-  });
-});
-
-describe('principalDirections', () => {
-  it('finds the axes of points along two of them', () => {
-    const rows = Float32Array.from([...[5, 0, 0], ...[-5, 0, 0], ...[0, 0, 2], ...[0, 0, -2]].map((x) => x + 1));
-    const [first, second] = principalDirections(rows, 4, 3, meanRows(rows, 4, 3));
-    expect([...first].map(Math.abs)).toEqual([1, 0, 0].map((x) => expect.closeTo(x, 6)));
-    expect([...second].map(Math.abs)).toEqual([0, 0, 1].map((x) => expect.closeTo(x, 6)));
-  });
-
-  it('draws each point in the cluster of its nearest centroid', () => {
-    const centroids = Float32Array.of(1, 0, 0, 1);
-    const pool = { centroids, manifest: { N: 2, embedding: { dim: 2 } } } as unknown as Pool;
-    const rows = Float32Array.of(0.8, 0.6, 0, 1);
-    const map = clusterMap(rows, ['a', 'b'], pool);
-    expect(map.points.map(({ cluster, task }) => [cluster, task])).toEqual([
-      [0, 'a'],
-      [1, 'b'],
-    ]);
-    expect(map.centroids).toHaveLength(2);
   });
 });

@@ -34,7 +34,7 @@ export function deviceOf(name: string, configured: Readonly<Record<string, Bench
 }
 
 /**
- * As keys of the edge server's configuration.
+ * As keys of the configuration of the device's server.
  *
  * @param baseContext tokens that the base was made for: a device with room for more gives no more
  */
@@ -74,10 +74,7 @@ function laidOver(config: BenchConfig, { network, device, conditions = false }: 
       hint: 'Give the configuration a section live or load: see configs/bench/hybrid.yaml.',
     });
   }
-  const named = {
-    ...(network && { networks: network as NetworkName[] }),
-    ...(device && { devices: device }),
-  };
+  const named = { ...(network && { networks: network as NetworkName[] }), ...(device && { devices: device }) };
   const classes = new Set([...Object.keys(DEVICES), ...Object.keys(config.devices ?? {})]);
   const all = conditions ? { networks: [...NETWORK_NAMES], devices: [...classes] } : {};
   return {

@@ -101,15 +101,8 @@ export async function startServer(options: LiveServerOptions): Promise<LiveServe
 
   try {
     const { url, port, model } = await announced(child, failed.signal, name, signal);
-    return {
-      baseUrl: `${url}/v1`,
-      port,
-      model,
-      pid: child.pid!,
-      failed: failed.signal,
-      stop,
-      peakBytes: () => peak,
-    };
+    const found = { baseUrl: `${url}/v1`, port, model, pid: child.pid! };
+    return { ...found, failed: failed.signal, stop, peakBytes: () => peak };
   } catch (error) {
     await stop();
     throw error;
@@ -131,27 +124,28 @@ export async function withServer<T>(options: LiveServerOptions, work: (server: L
 
 /** Relative paths would start at the file's own folder. */
 function withWholePaths(config: Record<string, unknown>): Record<string, unknown> {
-  const entries = Object.entries(config);
-  return Object.fromEntries(
-    entries.map(([key, path]) => [key, PATH_KEYS.includes(key) && typeof path === 'string' ? resolve(path) : path]),
-  );
+  const isPath = (key: string, value: unknown): value is string => PATH_KEYS.includes(key) && typeof value === 'string';
+  const entries = Object.entries(config).map(([key, value]) => [key, isPath(key, value) ? resolve(value) : value]);
+  return Object.fromEntries(entries);
 }
 
-/** The JSON document that it prints when it is ready. */
+/** The JSON document that a server prints when it is ready. */
+type Announced = Pick<LiveServer, 'port' | 'model'> & { url: string };
+
 async function announced(
   child: ChildProcess,
   failed: AbortSignal,
   name: string,
   stopped: AbortSignal | undefined,
-): Promise<{ url: string; port: number; model: string }> {
+): Promise<Announced> {
   const late = AbortSignal.timeout(START_MS);
   const signal = AbortSignal.any([failed, late, stopped].filter((one) => one !== undefined));
   let text = '';
   try {
     for await (const [piece] of on(child.stdout!.setEncoding('utf8'), 'data', { signal })) {
       text += piece;
-      const { url, port, model } = parsed(text) as { url?: string; port?: number; model?: string };
-      if (url !== undefined && port !== undefined && model !== undefined) return { url, port, model };
+      const document = parsed(text);
+      if (document !== null) return document;
     }
   } catch (error) {
     if (failed.aborted) throw failed.reason;
@@ -161,12 +155,13 @@ async function announced(
   throw new CrayonError('server-timeout', `${name}: not ready within ${START_MS / 1000} s`);
 }
 
-/** Nothing of a text that is not the whole of its document yet. */
-function parsed(text: string): object {
+/** null for a text that is not the whole of the document yet. */
+function parsed(text: string): Announced | null {
   try {
-    return JSON.parse(text);
+    const document = JSON.parse(text);
+    return ['url', 'port', 'model'].every((key) => document[key] !== undefined) ? document : null;
   } catch {
-    return {};
+    return null;
   }
 }
 
@@ -176,13 +171,10 @@ function ended(name: string, why: string): CrayonError {
 
 function tooLarge(name: string, bytes: number, limit: number): CrayonError {
   const mib = (n: number) => Math.ceil(n / 2 ** 20);
-  return new CrayonError(
-    'out-of-memory',
-    `${name}: uses ${mib(bytes)} MiB, more than the ${mib(limit)} MiB of its device`,
-    {
-      hint: 'Give the device more memory, a smaller context or a smaller quantisation of the base.',
-    },
-  );
+  const message = `${name}: uses ${mib(bytes)} MiB, more than the ${mib(limit)} MiB of its device`;
+  return new CrayonError('out-of-memory', message, {
+    hint: 'Give the device more memory, a smaller context or a smaller quantisation of the base.',
+  });
 }
 
 export interface ProcessMemory {

@@ -17,7 +17,7 @@ import { type BenchRunDirectory, cellKey } from '../run-directory.js';
 import { type BenchConfig, findBenchPath } from '../settings.js';
 import type { AnswerRecord } from '../types.js';
 import type { PlannedUser, UserWithExamples } from '../users.js';
-import type { LiveContext, LiveUpstream } from './edge.js';
+import type { LiveContext, LiveUpstream } from './device.js';
 import { hybridName, liveUsers, planLiveCells } from './plan.js';
 import { withServer } from './process.js';
 import { LiveRun, liveUser, thresholdsFor } from './user.js';

@@ -1,6 +1,6 @@
 /**
- * The sections `live`, `load` and `devices` of a bench configuration (configs/bench/hybrid.yaml and load.yaml show them): an
- * edge server and a server LLM that run, devices and networks, load. What each key means stands with it.
+ * The sections `live`, `load` and `devices` of a bench configuration (configs/bench/hybrid.yaml and load.yaml show them): a
+ * server on a device and a server LLM that run, devices and networks, load. What each key means stands with it.
  */
 
 import * as z from 'zod';

@@ -22,7 +22,7 @@ import { cellOf } from '../cells.js';
 import type { BenchConfig } from '../settings.js';
 import type { Cell } from '../types.js';
 import { promptHash, type UserWithExamples, writeShown } from '../users.js';
-import { isTooSmall, type LiveContext, type LiveEdge, withEdge } from './edge.js';
+import { type DeviceServer, isTooSmall, type LiveContext, withDevice } from './device.js';
 import { type EndpointAnswers, type EndpointOptions, scoreEndpoint, signalsTold } from './endpoint.js';
 import { ARMS, type Cuts, HOME, isHome, type LivePlan, type Place } from './plan.js';
 import type { BenchLive } from './settings.js';
@@ -91,8 +91,8 @@ export class LiveRun {
       const mode = thresholds === null ? 'only_on_device' : 'prefer_on_device';
       const { name } = ARMS.find((arm) => arm.blended === blended && arm.routed === (thresholds !== null))!;
       try {
-        return await this.#withEdge(blended, thresholds ?? OPEN_THRESHOLDS, place, (edge) =>
-          this.#askEdge(edge, this.#user.test, mode, `${name}, ${network}, ${device}`),
+        return await this.#withDevice(blended, thresholds ?? OPEN_THRESHOLDS, place, (server) =>
+          this.#askDevice(server, this.#user.test, mode, `${name}, ${network}, ${device}`),
         );
       } catch (error) {
         if (!isTooSmall(error, device)) throw error;
@@ -107,39 +107,39 @@ export class LiveRun {
       const { calibration, test } = this.#user;
       const what = blended ? 'edge' : 'base';
       const serverSide = await this.#once('server', () => this.#askServer(calibration, 'server, calibration'));
-      return this.#withEdge(blended, OPEN_THRESHOLDS, HOME, async (edge) => {
-        const signals = await this.#askEdge(edge, calibration, 'prefer_on_device', `${what}, calibration`);
+      return this.#withDevice(blended, OPEN_THRESHOLDS, HOME, async (server) => {
+        const signals = await this.#askDevice(server, calibration, 'prefer_on_device', `${what}, calibration`);
         const records = calibrationRecords(signals, serverSide);
         const thresholds = thresholdsFor(records, this.#context.config);
-        const alone = await this.#askEdge(edge, test, 'only_on_device', `${what} alone`);
+        const alone = await this.#askDevice(server, test, 'only_on_device', `${what} alone`);
         // Answered alone for the time; asked again for the signals, which a device alone does not compute.
-        const seen = await this.#askEdge(edge, test, 'prefer_on_device', `${what}, signals`);
+        const seen = await this.#askDevice(server, test, 'prefer_on_device', `${what}, signals`);
         const withSignals = alone.records.map((record, i) => ({ ...record, ...signalsTold({ ...seen.records[i]! }) }));
         return { thresholds, records, alone: { ...alone, records: withSignals } };
       });
     });
   }
 
-  async #withEdge<T>(
+  async #withDevice<T>(
     blended: boolean,
     thresholds: Thresholds,
     place: Place,
-    work: (edge: LiveEdge) => Promise<T>,
+    work: (server: DeviceServer) => Promise<T>,
   ): Promise<T> {
     const { adapter, examples } = await this.#files();
     const { config, pool, scopePool } = this.#context;
     const { gate } = config.live!;
     const how = gate === 'per-query' ? { blend: { gate }, pool } : { blend: { adapter }, pool: scopePool };
     const blend = blended ? how.blend : {};
-    return withEdge(this.#context, { dir: this.#dir, examples, thresholds, place, ...how, blend }, work);
+    return withDevice(this.#context, { dir: this.#dir, examples, thresholds, place, ...how, blend }, work);
   }
 
   #files(): Promise<UserFiles> {
     return this.#once('files', () => prepareUser(this.#user, this.#context, this.#dir));
   }
 
-  #askEdge(edge: LiveEdge, examples: readonly Example[], mode: Mode, title: string): Promise<EndpointAnswers> {
-    return this.#ask(examples, title, { ...edge, fields: { crayon: { mode } } });
+  #askDevice(server: DeviceServer, examples: readonly Example[], mode: Mode, title: string): Promise<EndpointAnswers> {
+    return this.#ask(examples, title, { ...server, fields: { crayon: { mode } } });
   }
 
   #askServer(examples: readonly Example[], title: string): Promise<EndpointAnswers> {

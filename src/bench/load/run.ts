@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { groupBy } from '../../core/group-by.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { NO_THRESHOLDS, type Thresholds } from '../../routing/signals/index.js';
-import { isTooSmall, withEdge } from '../live/edge.js';
+import { isTooSmall, withDevice } from '../live/device.js';
 import { hybridName, liveUsers, type Place } from '../live/plan.js';
 import { type LiveRunOptions, withUpstream } from '../live/run.js';
 import type { BenchLoad } from '../live/settings.js';
@@ -59,7 +59,7 @@ export async function runLoadPart(options: LiveRunOptions): Promise<string[]> {
     for (const cells of groupBy(missing, ({ place }) => `${place.device} ${place.network}`).values()) {
       const { place } = cells[0]!;
       try {
-        await withEdge(context, { ...how, place }, async ({ client, signal }) => {
+        await withDevice(context, { ...how, place }, async ({ client, signal }) => {
           for (const { pattern } of cells) {
             const note = `${patternName(pattern)}, ${place.device}, ${place.network}`;
             const report = (share: number) =>

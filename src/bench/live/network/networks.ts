@@ -78,7 +78,7 @@ export const NETWORK_PROFILES: Record<NetworkName, Profile> = {
   offline: { ...UNLIMITED, offline: true, source: 'every connection is reset' },
 };
 
-/** null where nothing is to stand between edge and server. */
+/** null where nothing is to stand between device and server. */
 export function networkShape(name: NetworkName): NetworkShape | null {
   if (name === 'loopback') return null;
   const { rttMs, jitterMs, down, up, outages, offline = false } = NETWORK_PROFILES[name];

@@ -37,7 +37,7 @@ export interface LiveContext {
   onProgress: (progress: Progress) => void;
 }
 
-export interface LiveEdgeOptions {
+export interface DeviceServerOptions {
   /** an existing directory for its configuration */
   dir: string;
   /** the user's blend, or the pool's adapters weighed for each prompt, or neither: the base model */
@@ -49,7 +49,7 @@ export interface LiveEdgeOptions {
   place: Place;
 }
 
-export interface LiveEdge {
+export interface DeviceServer {
   client: ChatClient;
   /** fires when the run is stopped, and when the server is over before its time */
   signal: AbortSignal;
@@ -61,10 +61,10 @@ export interface LiveEdge {
  * @throws CrayonError what starting and working throw; `config-invalid` for a network before an endpoint that is spoken to by
  *   TLS
  */
-export async function withEdge<T>(
+export async function withDevice<T>(
   context: LiveContext,
-  { dir, blend, examples, pool, thresholds, place }: LiveEdgeOptions,
-  work: (edge: LiveEdge) => Promise<T>,
+  { dir, blend, examples, pool, thresholds, place }: DeviceServerOptions,
+  work: (server: DeviceServer) => Promise<T>,
 ): Promise<T> {
   const { config, upstream, base, command, env, signal } = context;
   const device = deviceOf(place.device, config.devices);
