@@ -53,27 +53,31 @@ export function planCells(config: BenchConfig, users: readonly PlannedUser[]): P
   });
 }
 
+/** What each option of an ablation changes at a value. */
+const CHANGES = {
+  embedding: (value: string) => {
+    const [embedding, isCentred] = value.split('+') as [string, string?];
+    return { pool: { embedding, centred: isCentred !== undefined } };
+  },
+  centred: (centred: boolean) => ({ pool: { centred } }),
+  tau: (tau: number) => ({ pool: { tau } }),
+  mode: (mode: BenchPool['mode']) => ({ pool: { mode } }),
+  clusters: (clusters: number) => ({ pool: { clusters } }),
+  blend_tau: (tau: number) => ({ blend: { tau } }),
+  top_k: (topK: number) => ({ blend: { topK } }),
+  combine: (value: string) => {
+    const [combine, rank] = value.split(':') as ['svd' | 'linear', string?];
+    return { blend: { combine, rank: rank === undefined ? undefined : Number(rank) } };
+  },
+} satisfies Record<string, (value: never) => Pick<Setting, 'pool' | 'blend'>>;
+
 function ablationSettings({ ablation, pool }: BenchConfig): Setting[] {
   if (ablation === null) return [];
-  const { embedding, centred, tau, mode, clusters, blend_tau: blendTau, top_k: topK, combine } = ablation;
-  const varied = <T extends Setting['value']>(option: string, values: T[] | undefined, change: (value: T) => object) =>
-    (values ?? []).map((value): Setting => ({ option, value, ...change(value) }));
-  const settings = [
-    ...varied('embedding', embedding, (value) => {
-      const [kind, isCentred] = value.split('+') as [string, string?];
-      return { pool: { embedding: kind, centred: isCentred !== undefined } };
-    }),
-    ...varied('centred', centred, (value) => ({ pool: { centred: value } })),
-    ...varied('tau', tau, (value) => ({ pool: { tau: value } })),
-    ...varied('mode', mode, (value) => ({ pool: { mode: value } })),
-    ...varied('clusters', clusters, (value) => ({ pool: { clusters: value } })),
-    ...varied('blend_tau', blendTau, (value) => ({ blend: { tau: value } })),
-    ...varied('top_k', topK, (value) => ({ blend: { topK: value } })),
-    ...varied('combine', combine, (value) => {
-      const [kind, rank] = value.split(':') as [string, string?];
-      return { blend: { combine: kind, ...(rank !== undefined && { rank: Number(rank) }) } };
-    }),
-  ];
+  const settings = Object.entries(CHANGES).flatMap(([option, change]) =>
+    (ablation[option as keyof typeof CHANGES] ?? []).map(
+      (value): Setting => ({ option, value, ...change(value as never) }),
+    ),
+  );
   // a setting at its default is the strategies' own cell
   return settings.filter(
     (setting) => setting.blend || Object.entries(setting.pool!).some(([key, v]) => pool[key as keyof BenchPool] !== v),

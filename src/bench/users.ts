@@ -52,55 +52,43 @@ export function readTrainingSet({ pool, data_dir: dataDir }: BenchConfig): Train
 }
 
 /**
- * Loads a task's two splits. Examples are compared by their prompts, whatever file they stand in.
+ * Loads a task's two splits, each prompt once and none that the pool was trained on. Examples are compared by their prompts,
+ * whatever file they stand in.
  *
  * @throws CrayonError `dataset-too-small` where nothing is left to show or to test, `dataset-invalid` where only some
  *   examples have choices
  */
 export function loadBenchTask(path: string, config: BenchConfig, training: TrainingSet): BenchTask {
   const file = findBenchPath(path);
-  const load = (split: string) => loadDataset(file, { dataDir: config.data_dir, split }).examples;
-  const [allShown, allTest] = [load(config.shown_split), load(config.test_split)];
-  const shown = distinct(allShown, training.prompts);
-  const test = distinct(allTest, training.prompts, new Set(shown.map(({ prompt }) => promptHash(prompt))));
-  for (const [split, left, all] of [
-    [config.shown_split, shown, allShown],
-    [config.test_split, test, allTest],
-  ] as const) {
-    if (left.length > 0) continue;
-    throw new CrayonError(
-      'dataset-too-small',
-      `${path}: split ${split} has ${all.length} examples, all of them in the pool's training set or the other split`,
-      { hint: 'Train the pool on another split, or limit its examples.' },
-    );
-  }
+  const seen = new Set(training.prompts);
+  let overlapping = 0;
+  const read = (split: string): Example[] => {
+    const all = loadDataset(file, { dataDir: config.data_dir, split }).examples;
+    const left = all.filter(({ prompt }) => {
+      const hash = promptHash(prompt);
+      return !seen.has(hash) && seen.add(hash);
+    });
+    if (left.length === 0) {
+      const where = "all of them in the pool's training set or the other split";
+      throw new CrayonError('dataset-too-small', `${path}: split ${split} has ${all.length} examples, ${where}`, {
+        hint: 'Train the pool on another split, or limit its examples.',
+      });
+    }
+    overlapping += all.length - left.length;
+    return left;
+  };
+  const shown = read(config.shown_split);
+  const test = read(config.test_split);
   const generating = [...shown, ...test].filter((example) => example.choices === undefined).length;
   if (generating > 0 && generating < shown.length + test.length) {
     throw new CrayonError('dataset-invalid', `${path}: only some of its examples have choices`);
   }
-  return {
-    name: shown[0]!.dataset,
-    shown,
-    test,
-    generates: generating > 0,
-    overlapping: allShown.length - shown.length + allTest.length - test.length,
-  };
+  return { name: shown[0]!.dataset, shown, test, generates: generating > 0, overlapping };
 }
 
 /** By which an example is known in results, which hold no prompt. */
 export function promptHash(prompt: string): string {
   return sha256(prompt.trim());
-}
-
-/** Each prompt once, and none of those excluded. */
-function distinct(examples: readonly Example[], ...excluded: ReadonlyArray<ReadonlySet<string>>): Example[] {
-  const seen = new Set<string>();
-  return examples.filter(({ prompt }) => {
-    const hash = promptHash(prompt);
-    if (seen.has(hash) || excluded.some((set) => set.has(hash))) return false;
-    seen.add(hash);
-    return true;
-  });
 }
 
 export interface PlannedUser {
