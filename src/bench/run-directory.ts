@@ -7,8 +7,7 @@
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
-import { writeError } from '../files/errors.js';
-import { readText } from '../files/io.js';
+import { entriesOf, exists, readText, removeIfEmpty, removePath, writeError } from '../files/io.js';
 import { parseJson, readJson, readOptionalJson, writeJson } from '../files/json.js';
 import { LOCK_FILE, lock, refuseLocked, unlock } from '../files/resume.js';
 import type { AnswerRecord, Cell, LoadCell, RunManifest } from './types.js';

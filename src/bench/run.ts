@@ -5,10 +5,10 @@
 
 import { CrayonError } from '../core/errors.js';
 import { formatDuration } from '../core/format.js';
-import { groupBy } from '../core/group-by.js';
-import type { Progress } from '../core/progress.js';
-import { CRAYON_VERSION } from '../core/version.js';
-import { refuseOtherRun } from '../files/fingerprint.js';
+import type { Progress } from '../core/long-work.js';
+import { groupBy } from '../core/stats.js';
+import { CRAYON_VERSION } from '../files/package.js';
+import { refuseOtherRun } from '../files/resume.js';
 import { HfModel } from '../hf/model.js';
 import { loadTokenizer } from '../hf/tokenizer.js';
 import { LlamaModel } from '../model/llama.js';

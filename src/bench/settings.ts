@@ -6,10 +6,10 @@
 
 import { isAbsolute } from 'node:path';
 import * as z from 'zod';
-import { EXAMPLE_LIMITS } from '../blend/estimate.js';
+import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
-import { shippedPath } from '../files/package-root.js';
-import { exists } from '../files/paths.js';
+import { exists } from '../files/io.js';
+import { shippedPath } from '../files/package.js';
 import { filled, notNegative, positive, text, whole } from '../files/schema.js';
 import { TRAINING_MODES } from '../pool/inputs.js';
 import { DEVICES_SCHEMA, LIVE_SCHEMA, LOAD_SCHEMA } from './live/settings.js';

@@ -5,7 +5,7 @@
  */
 
 import { join } from 'node:path';
-import { groupBy } from '../../core/group-by.js';
+import { groupBy } from '../../core/stats.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { NO_THRESHOLDS, type Thresholds } from '../../routing/signals/index.js';
 import { isTooSmall, withDevice } from '../live/device.js';

@@ -1,8 +1,7 @@
 /** Two runs side by side, and as tables: the same strategy on the same examples of the same user, paired by example. */
 
 import { CrayonError } from '../../core/errors.js';
-import { groupBy } from '../../core/group-by.js';
-import { DEFAULT_RESAMPLES, type Interval, mean, meanOverStrata } from '../../core/stats.js';
+import { DEFAULT_RESAMPLES, groupBy, type Interval, mean, meanOverStrata } from '../../core/stats.js';
 import { strategyTitle } from '../strategies/index.js';
 import type { Cell, ScoringMethod } from '../types.js';
 import type { AnsweredCell, BenchRun } from './read.js';

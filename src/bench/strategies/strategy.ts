@@ -1,6 +1,6 @@
 /** A way of customising the model for a user: what it is called, what it needs, and what it makes of the user's examples. */
 
-import type { Progress } from '../../core/progress.js';
+import type { Progress } from '../../core/long-work.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import type { Answerer, LoadedModel } from '../answers.js';
 import type { PoolStore } from '../pools.js';

@@ -1,7 +1,7 @@
 /** One LoRA that is trained: on everything that the pool was trained on, or on the user's k examples alone. */
 
 import { CrayonError } from '../../core/errors.js';
-import { PROJECTIONS } from '../../model/projections.js';
+import { PROJECTIONS } from '../../model/names.js';
 import { openPool } from '../../pool/pool.js';
 import { type PreparedExample, prepareExamples } from '../../pool/prepare.js';
 import { loadAdapterLora } from '../../train/adapter-lora.js';
