@@ -3,7 +3,7 @@
  * Face models and their tokenizers. Loads no tensor library. docs/api.md has every name.
  */
 
-export { type PathKind, recognisePath } from './cli/inspect/recognise.js';
+export { type PathKind, recognisePath } from './cli/recognise.js';
 export { exportAdapterGguf } from './gguf/adapter.js';
 export { exportModelGguf } from './gguf/model.js';
 export { GgufFile, type GgufTensorInfo } from './gguf/read.js';

@@ -170,9 +170,17 @@ describe('architecture', () => {
   });
 
   it('blends, reports and helps without loading a tensor library', () => {
-    const loaded = ['cli/blend.ts', 'cli/main.ts', 'cli/bench/run-report.ts'].flatMap((file) => [...reachable(file)]);
+    const words = files.filter((f) => f.startsWith('cli/') && !/\/(run|probe)\b/.test(f));
+    expect(words).toEqual(expect.arrayContaining(['cli/blend.ts', 'cli/score.ts', 'cli/main.ts']));
+    const loaded = [...words, 'cli/bench/run-report.ts'].flatMap((file) => [...reachable(file)]);
     expect(loaded).toContain('blend/blend-pool.ts');
     expect(loaded).toContain('bench/strategies/index.ts');
     expect(loaded.filter((name) => TENSORS.test(name))).toEqual([]);
+  });
+
+  it('lists the commands without loading any of them, nor what checks and reads configurations', () => {
+    const loaded = [...reachable('cli/main.ts')];
+    expect(loaded).toContain('commander');
+    expect(loaded.filter((name) => /^(zod|yaml|(bench|blend|pool|serve)\/.*)$/.test(name))).toEqual([]);
   });
 });

@@ -1,33 +1,20 @@
 /** `crayon blend`: one merged adapter for a user, from a pool and 3 to 50 examples. */
 
-import { Command, Option } from 'commander';
-import { type BlendPoolResult, blendPool } from '../blend/blend-pool.js';
-import { ESTIMATORS, type Estimator } from '../blend/coefficients.js';
+import { type Command, Option } from 'commander';
+import { type BlendPoolOptions, type BlendPoolResult, blendPool } from '../blend/blend-pool.js';
+import { ESTIMATORS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { bar, formatBytes, formatDuration } from '../core/format.js';
-import type { CombineKind } from '../lora/combine.js';
 import type { BackendName } from '../model/names.js';
 import { openPool } from '../pool/pool.js';
-import type { LongPolicy } from '../pool/prepare.js';
 import { backendOption, decimal, numberList, wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';
 
-interface Flags {
-  pool: string;
+interface Flags
+  extends Omit<BlendPoolOptions, 'examples' | 'tau' | 'coefficients' | 'threads' | 'onProgress' | 'forward'> {
   examples?: string;
-  dataDir?: string;
-  split?: string;
-  model?: string;
-  out: string;
-  estimator: Estimator;
   temperature?: number;
-  topK?: number;
   coefficients?: number[];
-  combine: CombineKind;
-  rank?: number;
-  dtype: 'F32' | 'F16' | 'BF16';
-  long: LongPolicy;
-  force: boolean;
   backend: BackendName | 'auto';
 }
 
@@ -41,9 +28,8 @@ Examples:
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --top-k 2 --temperature 0.05
   $ crayon blend --pool pool --coefficients 0.7,0.3,0,0 --out by-hand`;
 
-export function blendCommand(terminal: Terminal): Command {
-  return new Command('blend')
-    .description("Blend a pool's adapters into one for a user's 3 to 50 examples, without training.")
+export function blendCommand(command: Command, terminal: Terminal): void {
+  command
     .requiredOption('--pool <dir>', 'pool written by build-pool')
     .option('--examples <file>', "the user's examples: JSONL, JSON, CSV or YAML")
     .option('--data-dir <dir>', 'where the paths inside a YAML start')

@@ -1,40 +1,22 @@
 /** `crayon build-pool`: a pool of base LoRA adapters from a base model and a training set. */
 
-import { Command, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { MODEL_TYPES } from '../hf/families.js';
 import { type BackendName, PROJECTIONS, type Projection } from '../model/names.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/inputs.js';
-import type { LongPolicy } from '../pool/prepare.js';
+import type { TrainSettings } from '../train/settings.js';
 import { backendOption, collect, decimal, wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';
 
-interface Flags {
-  model: string;
-  data: string[];
-  dataDir?: string;
-  split?: string;
-  limit?: number;
+interface Flags
+  extends Omit<BuildPoolOptions, 'out' | 'r' | 'targets' | 'training' | 'evaluationExamples'>,
+    Pick<TrainSettings, 'epochs' | 'batchSize' | 'gradientAccumulation' | 'learningRate'> {
   pool: string;
-  clusters: number | 'auto';
-  embedding: string;
-  centred: boolean;
-  tau: number;
-  mode: 'joint' | 'independent';
   rank: number;
   alpha?: number;
   targets: string;
-  epochs: number;
-  batchSize: number;
-  gradientAccumulation: number;
-  learningRate: number;
   weightDecay: number;
-  maxLength?: number;
-  long: LongPolicy;
-  seed: number;
-  checkpointSeconds: number;
-  fresh: boolean;
-  force: boolean;
   dryRun: boolean;
   backend: BackendName | 'auto';
 }
@@ -51,10 +33,9 @@ Examples:
 
 A record of train.jsonl: {"prompt": "Review: lovely film. Sentiment:", "completion": " good"}`;
 
-export function buildPoolCommand(terminal: Terminal): Command {
+export function buildPoolCommand(command: Command, terminal: Terminal): void {
   const { training, ...defaults } = BUILD_DEFAULTS;
-  return new Command('build-pool')
-    .description('Embed a training set, cluster it, and train a pool of base LoRA adapters.')
+  command
     .requiredOption('--model <dir>', `base model, a Hugging Face directory (${MODEL_TYPES.join(', ')})`)
     .requiredOption(
       '--data <file>',
@@ -108,37 +89,24 @@ export function buildPoolCommand(terminal: Terminal): Command {
 }
 
 function toOptions(flags: Flags, command: Command): BuildPoolOptions {
+  const { pool: out, rank: r, alpha, targets, weightDecay, dryRun: _, backend: __, ...rest } = flags;
+  const { epochs, batchSize, gradientAccumulation, learningRate, ...options } = rest;
   const { training } = BUILD_DEFAULTS;
   return {
     ...BUILD_DEFAULTS,
-    model: flags.model,
-    data: flags.data,
-    dataDir: flags.dataDir,
-    split: flags.split,
-    limit: flags.limit,
-    out: flags.pool,
-    clusters: flags.clusters,
-    embedding: flags.embedding,
-    centred: flags.centred,
-    tau: flags.tau,
-    mode: flags.mode,
-    r: flags.rank,
-    targets: parseTargets(flags.targets, command),
-    maxLength: flags.maxLength,
-    long: flags.long,
-    seed: flags.seed,
-    force: flags.force,
-    fresh: flags.fresh,
-    checkpointSeconds: flags.checkpointSeconds,
+    ...options,
+    out,
+    r,
+    targets: parseTargets(targets, command),
     training: {
       ...training,
-      epochs: flags.epochs,
-      batchSize: flags.batchSize,
-      gradientAccumulation: flags.gradientAccumulation,
-      learningRate: flags.learningRate,
-      loraAlpha: flags.alpha ?? 2 * flags.rank,
-      seed: flags.seed,
-      adamw: { ...training.adamw, weightDecay: flags.weightDecay },
+      epochs,
+      batchSize,
+      gradientAccumulation,
+      learningRate,
+      loraAlpha: alpha ?? 2 * r,
+      seed: options.seed,
+      adamw: { ...training.adamw, weightDecay },
     },
   };
 }

@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process';
 import { cpus, freemem, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { formatBytes } from '../core/format.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { BACKENDS, type BackendName } from '../model/names.js';
@@ -20,9 +20,8 @@ interface Probe {
 /** A back end may take this long to load and to multiply. */
 const PROBE_TIMEOUT_MS = 60_000;
 
-export function doctorCommand(terminal: Terminal): Command {
-  return new Command('doctor')
-    .description('Show what this machine has: Node, tensor back ends and their speed, threads, memory.')
+export function doctorCommand(command: Command, terminal: Terminal): void {
+  command
     .addHelpText(
       'after',
       '\nEach back end is tried in a process of its own, for about a second.\n\nExample:\n  $ crayon doctor',

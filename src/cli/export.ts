@@ -1,12 +1,13 @@
 /** `crayon export`: a model or an adapter as a GGUF file for llama.cpp. */
 
-import { Command, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { CrayonError } from '../core/errors.js';
 import { formatBytes, formatDuration } from '../core/format.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { exportAdapterGguf } from '../gguf/adapter.js';
 import { type ExportedGguf, exportModelGgufSteps } from '../gguf/model.js';
 import { GGUF_WRITE_TYPES, type GgufWriteType } from '../gguf/quantise.js';
+import { untilInterrupted } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags {
@@ -27,9 +28,8 @@ Examples:
   $ crayon export --gguf bank.lora.gguf --model models/crayon-edge --adapter bank-adapter
   $ crayon export --gguf bank.lora.gguf --model edge-q8.gguf --adapter bank-adapter --force`;
 
-export function exportCommand(terminal: Terminal): Command {
-  return new Command('export')
-    .description('Write a model, or an adapter for it, as a GGUF file for llama.cpp.')
+export function exportCommand(command: Command, terminal: Terminal): void {
+  command
     .requiredOption('--gguf <file>', 'GGUF file to write')
     .requiredOption('--model <path>', 'base model: a directory; with --adapter, a GGUF file will do')
     .option('--adapter <dir>', 'write this PEFT adapter as a LoRA file instead of the model')
@@ -49,30 +49,21 @@ async function exportModel({ gguf, model, type = 'F16', force }: Flags, terminal
   const started = performance.now();
   const progress = terminal.progress();
   const steps = exportModelGgufSteps({ model, out: gguf, type, force });
-  let signalled: NodeJS.Signals | undefined;
-  const onSignal = (signal: NodeJS.Signals) => {
-    signalled = signal;
-  };
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-  let result: ExportedGguf | undefined;
-  try {
-    while (result === undefined) {
+  const written = async (signal: AbortSignal): Promise<ExportedGguf> => {
+    for (;;) {
       const { done, value } = steps.next();
-      if (done) result = value;
-      else progress.update('export', value.done, value.total);
+      if (done) return value;
+      progress.update('export', value.done, value.total);
       await eventLoopTurn(); // signals are heard between tensors
-      if (signalled !== undefined && result === undefined) {
-        throw new CrayonError('interrupted', `${gguf}: stopped by ${signalled}, nothing was written`);
-      }
+      signal.throwIfAborted();
     }
-    progress.end();
-  } catch (error) {
+  };
+  const result = await untilInterrupted(written, `${gguf}: stopped by a signal, nothing was written`).catch((error) => {
     steps.return(undefined as never); // removes what has been written so far
     progress.end(true);
     throw error;
-  } finally {
-    process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
-  }
+  });
+  progress.end();
   terminal.document({ out: gguf, kind: 'model', type, ...result });
   const types = Object.entries(result.types).map(([name, count]) => `${count} ${name}`);
   terminal.print(

@@ -1,19 +1,11 @@
-/** The command line: declares the commands, runs one, and turns every failure into a message and an exit code. */
+/**
+ * The command line: lists the commands, runs one, and turns every failure into a message and an exit code. A command's file,
+ * with all that it needs, is loaded where the command line names it, so that the list itself answers at once.
+ */
 
 import { Command, CommanderError } from 'commander';
 import { CrayonError, EXIT } from '../core/errors.js';
 import { CRAYON_VERSION } from '../files/package.js';
-import { benchCommand } from './bench/bench.js';
-import { blendCommand } from './blend.js';
-import { buildPoolCommand } from './build-pool.js';
-import { calibrateCommand } from './calibrate/calibrate.js';
-import { doctorCommand } from './doctor.js';
-import { exportCommand } from './export.js';
-import { inspectCommand } from './inspect/inspect.js';
-import { quickstartCommand } from './quickstart.js';
-import { routeCommand } from './route.js';
-import { scoreCommand } from './score.js';
-import { serveEdgeCommand } from './serve-edge.js';
 import { type Streams, Terminal } from './terminal.js';
 
 const EXAMPLES = `
@@ -27,6 +19,64 @@ Exit codes:
   0 done · 1 a defect of crayon · 2 wrong usage · 3 a wrong file or value in it
   4 the machine lacks something · 5 the numbers diverged · 130 interrupted
 `;
+
+type Declare = (command: Command, terminal: Terminal) => void;
+
+const named = (name: string, description: string) => new Command(name).description(description);
+
+/** Every command in the order of the help, and what gives it its options and its action. */
+const commands = (): Array<[Command, () => Promise<Declare>]> => [
+  [
+    named('build-pool', 'Embed a training set, cluster it, and train a pool of base LoRA adapters.'),
+    async () => (await import('./build-pool.js')).buildPoolCommand,
+  ],
+  [
+    named('blend', "Blend a pool's adapters into one for a user's 3 to 50 examples, without training."),
+    async () => (await import('./blend.js')).blendCommand,
+  ],
+  [
+    named('score', 'Measure held-out loss, perplexity and multiple-choice accuracy, with or without an adapter.'),
+    async () => (await import('./score.js')).scoreCommand,
+  ],
+  [
+    named('inspect', 'Show what a model, an adapter, a pool, a GGUF or a safetensors file holds.').argument(
+      '<path>',
+      'a directory, or a .gguf or .safetensors file',
+    ),
+    async () => (await import('./inspect.js')).inspectCommand,
+  ],
+  [
+    named('export', 'Write a model, or an adapter for it, as a GGUF file for llama.cpp.'),
+    async () => (await import('./export.js')).exportCommand,
+  ],
+  [
+    named('calibrate', 'Choose the routing thresholds on held-out examples, and show accuracy against server share.'),
+    async () => (await import('./calibrate/calibrate.js')).calibrateCommand,
+  ],
+  [
+    named('route', 'Show one routing decision with its scores, offline.'),
+    async () => (await import('./route.js')).routeCommand,
+  ],
+  [
+    named('bench', 'Measure what customisation is worth: strategies, users, accuracy, cost; resumable.'),
+    async () => (await import('./bench/bench.js')).benchCommand,
+  ],
+  [
+    named(
+      'serve-edge',
+      'Serve the customised model by an OpenAI-compatible API; what is out of its scope goes to a larger LLM.',
+    ),
+    async () => (await import('./serve-edge.js')).serveEdgeCommand,
+  ],
+  [
+    named('quickstart', 'See the whole idea in minutes: pool, three users, scores; nothing to download.'),
+    async () => (await import('./quickstart.js')).quickstartCommand,
+  ],
+  [
+    named('doctor', 'Show what this machine has: Node, tensor back ends and their speed, threads, memory.'),
+    async () => (await import('./doctor.js')).doctorCommand,
+  ],
+];
 
 /**
  * Runs one command line.
@@ -44,20 +94,9 @@ export async function main(argv: readonly string[], streams: Streams = process):
     .version(CRAYON_VERSION)
     .enablePositionalOptions() // an option after `bench report` is the report's, also where `bench` has one of that name
     .addHelpText('after', EXAMPLES);
-  for (const make of [
-    buildPoolCommand,
-    blendCommand,
-    scoreCommand,
-    inspectCommand,
-    exportCommand,
-    calibrateCommand,
-    routeCommand,
-    benchCommand,
-    serveEdgeCommand,
-    quickstartCommand,
-    doctorCommand,
-  ]) {
-    program.addCommand(make(terminal));
+  for (const [command, load] of commands()) {
+    program.addCommand(command);
+    if (argv.includes(command.name())) (await load())(command, terminal);
   }
   for (const command of [program, ...program.commands.flatMap((command) => [command, ...command.commands])]) {
     command.showHelpAfterError('(run with --help for the options and examples)');

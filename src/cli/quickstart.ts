@@ -1,6 +1,6 @@
 /** `crayon quickstart`: the whole idea on the embedded model and suite, with no download. */
 
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { backendOption, wholeNumber } from './options.js';
 import type { QuickstartFlags } from './run-quickstart.js';
 import type { Terminal } from './terminal.js';
@@ -15,9 +15,8 @@ Repeating the command continues an interrupted run and reuses a finished pool.
 Example:
   $ crayon quickstart`;
 
-export function quickstartCommand(terminal: Terminal): Command {
-  return new Command('quickstart')
-    .description('See the whole idea in minutes: pool, three users, scores; nothing to download.')
+export function quickstartCommand(command: Command, terminal: Terminal): void {
+  command
     .option('--work <dir>', 'where the pool and the adapters go', 'runs/quickstart')
     .option('--per-task <n>', 'training examples of each task', wholeNumber(8), 900)
     .option('--test <n>', 'test examples of each user', wholeNumber(2), 100)

@@ -1,11 +1,23 @@
 /** `crayon route --explain`: who would answer a prompt, and why; nothing is sent to the server. */
 
-import { Command, Option } from 'commander';
-import { PROMPT_KINDS } from '../engine/types.js';
-import { MODES } from '../routing/types.js';
+import { type Command, Option } from 'commander';
+import { PROMPT_KINDS, Query } from '../engine/types.js';
+import { type DryRun, dryRun, explain } from '../routing/dry-run.js';
+import { SIGNALS } from '../routing/signals/index.js';
+import { MODES, type Mode, type RoutingConfig } from '../routing/types.js';
+import { type EdgeConfig, loadEdgeConfig } from '../serve/config.js';
+import { assembled } from './assembled.js';
 import { wholeNumber } from './options.js';
-import type { RouteFlags } from './run-route.js';
+import { untilInterrupted } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
+
+interface RouteFlags {
+  explain: string;
+  config: string;
+  mode?: Mode;
+  maxTokens?: number;
+  prompt: (typeof PROMPT_KINDS)[number];
+}
 
 const HELP = `
 The device's model runs; the server is not asked anything, and needs not be there. Signals that are switched off are
@@ -15,9 +27,8 @@ Examples:
   $ crayon route --explain "What is the balance of my account?" --config edge.yaml
   $ crayon route --explain "Who was Hypatia?" --config edge.yaml --mode only_on_device --json`;
 
-export function routeCommand(terminal: Terminal): Command {
-  return new Command('route')
-    .description('Show one routing decision with its scores, offline.')
+export function routeCommand(command: Command, terminal: Terminal): void {
+  command
     .requiredOption('--explain <prompt>', 'the prompt to decide about')
     .requiredOption('--config <file>', 'YAML of serve-edge')
     .addOption(new Option('--mode <mode>', "instead of the configuration's").choices(MODES))
@@ -28,8 +39,65 @@ export function routeCommand(terminal: Terminal): Command {
         .default('chat'),
     )
     .addHelpText('after', HELP)
-    .action(async (flags: RouteFlags) => {
-      const { runRoute } = await import('./run-route.js');
-      await runRoute(flags, terminal);
-    });
+    .action((flags: RouteFlags) => runRoute(flags, terminal));
+}
+
+/** @throws CrayonError what the router would answer with, and what loading the model throws */
+export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble = assembled): Promise<void> {
+  const config = loadEdgeConfig(flags.config);
+  // Offline: whether there is a server matters to the rule, but none is made, and no key of it is asked for.
+  const parts = await assemble({ ...config, server: null, routing: { ...config.routing, mode: 'only_on_device' } });
+  try {
+    const { edge, scope, adapters } = parts;
+    const text = flags.explain;
+    const query = new Query(
+      flags.prompt === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] },
+    );
+    const room = edge.contextTokens - query.tokens(edge).length;
+    const most = config.limits.maxTokens;
+    const maxTokens = Math.min(flags.maxTokens ?? (room < 1 ? most : room), most);
+    const mode = flags.mode ?? config.routing.mode;
+    const found = await untilInterrupted((signal) =>
+      dryRun(
+        { edge, scope, hasServer: config.server !== null, config: config.routing, adapters: adapters.choose(query) },
+        { query, maxTokens, mode },
+        signal,
+      ),
+    );
+    show(found, config, mode, maxTokens, terminal);
+  } finally {
+    await parts.close();
+  }
+}
+
+function show(found: DryRun, config: EdgeConfig, mode: string, maxTokens: number, terminal: Terminal): void {
+  const { decision, values, promptTokens, answer } = found;
+  const sentence = explain(decision);
+  terminal.document({
+    mode,
+    explanation: sentence,
+    ...decision,
+    computed: { promptTokens, maxTokens, ...values },
+    answer,
+  });
+  terminal.print(sentence);
+  terminal.print();
+  const row = (name: keyof DryRun['values'], cut: number | null, unit: string) => [
+    name,
+    values[name] === null ? '-' : String(Number(values[name].toPrecision(4))),
+    cut === null ? 'off' : String(cut),
+    unit,
+  ];
+  const routing: RoutingConfig = config.routing;
+  const rows = SIGNALS.filter((signal) => signal.madeOf?.(routing) !== null).flatMap((signal) => [
+    row(signal.name, routing.thresholds[signal.name] ?? null, `${signal.unit(routing)}; ${signal.toServer}: server`),
+    ...Object.entries(signal.also ?? {}).map(([name, unit]) => row(name as keyof DryRun['values'], null, unit)),
+  ]);
+  terminal.table(
+    ['signal', 'value', 'threshold', 'unit'],
+    [...rows, ['prompt + answer', `${promptTokens} + ${maxTokens}`, '', 'tokens']],
+    ['left', 'right', 'right', 'left'],
+  );
+  if (answer !== null) terminal.note(`The device begins: ${JSON.stringify(answer)}`);
+  if (config.server === null) terminal.note('No server is configured: no signal can send anything anywhere.');
 }

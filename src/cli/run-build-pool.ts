@@ -37,22 +37,19 @@ export async function runBuildPool(
 export function runDryRun(options: BuildPoolOptions, terminal: Terminal): void {
   const plan = planBuild(options);
   terminal.document(plan);
-  const { bold } = terminal.colour;
-  const clusterCount =
-    options.clusters === 'auto' ? `chosen by silhouette, at most ${plan.maxClusters}` : `${plan.maxClusters}`;
-  terminal.print(bold('A build would'));
-  terminal.print(
-    `  read     ${formatCount(plan.examples)} examples, ${formatCount(plan.tokens)} tokens (longest ${plan.longest})`,
-  );
-  if (plan.skipped + plan.truncated > 0)
-    terminal.print(`           ${plan.skipped} skipped, ${plan.truncated} truncated`);
-  terminal.print(`  embed    by ${options.embedding}`);
-  terminal.print(`  cluster  into N = ${clusterCount}`);
-  terminal.print(
-    `  train    ${formatCount(plan.parameters)} parameters in ${formatCount(plan.steps)} steps (${options.mode})`,
-  );
-  terminal.print(`  write    ${formatBytes(plan.poolBytes)} to ${options.out}`);
-  terminal.print(`  need     about ${formatBytes(plan.memoryBytes)} of memory`);
+  const clusters = options.clusters === 'auto' ? 'chosen by silhouette, at most ' : '';
+  const left = `${plan.skipped} skipped, ${plan.truncated} truncated`;
+  const lines = [
+    ['read', `${formatCount(plan.examples)} examples, ${formatCount(plan.tokens)} tokens (longest ${plan.longest})`],
+    ...(plan.skipped + plan.truncated > 0 ? [['', left]] : []),
+    ['embed', `by ${options.embedding}`],
+    ['cluster', `into N = ${clusters}${plan.maxClusters}`],
+    ['train', `${formatCount(plan.parameters)} parameters in ${formatCount(plan.steps)} steps (${options.mode})`],
+    ['write', `${formatBytes(plan.poolBytes)} to ${options.out}`],
+    ['need', `about ${formatBytes(plan.memoryBytes)} of memory`],
+  ] as const;
+  terminal.print(terminal.colour.bold('A build would'));
+  for (const [verb, what] of lines) terminal.print(`  ${verb.padEnd(8)} ${what}`);
 }
 
 function show(result: BuildResult, options: BuildPoolOptions, backend: string, ms: number, terminal: Terminal): void {

@@ -1,6 +1,6 @@
 /** `crayon score`: held-out loss, perplexity and multiple-choice accuracy of a model, an adapter or a pool. */
 
-import { Command } from 'commander';
+import type { Command } from 'commander';
 import { backendOption, collect, wholeNumber } from './options.js';
 import type { ScoreFlags } from './run-score.js';
 import type { Terminal } from './terminal.js';
@@ -15,9 +15,8 @@ Examples:
   $ crayon score --model models/base --adapter my-adapter --data held-out.jsonl --json
   $ crayon score --model models/base --pool pool --data held-out.jsonl`;
 
-export function scoreCommand(terminal: Terminal): Command {
-  return new Command('score')
-    .description('Measure held-out loss, perplexity and multiple-choice accuracy, with or without an adapter.')
+export function scoreCommand(command: Command, terminal: Terminal): void {
+  command
     .requiredOption('--model <dir>', 'base model, a Hugging Face directory')
     .option('--adapter <dir>', 'PEFT adapter on that model')
     .option('--pool <dir>', 'pool whose adapters are mixed for each example by its similarity to the centroids')

@@ -24,13 +24,16 @@ export function stopSignal(): { signal: AbortSignal; release: () => void } {
  *
  * @throws CrayonError `interrupted` where the signal has fired, whatever the work threw because of it
  */
-export async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function untilInterrupted<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  message = 'stopped by a signal',
+): Promise<T> {
   const { signal, release } = stopSignal();
   try {
     return await work(signal);
   } catch (error) {
     if (!signal.aborted) throw error;
-    throw new CrayonError('interrupted', 'stopped by a signal', { cause: error });
+    throw new CrayonError('interrupted', message, { cause: error });
   } finally {
     release();
   }

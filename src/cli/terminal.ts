@@ -67,7 +67,7 @@ export class Terminal {
     const table = new Table({
       head: head.map((cell) => this.colour.bold(cell)),
       style: { head: [], border: [], compact: true },
-      ...(align === undefined ? {} : { colAligns: align }),
+      ...(align && { colAligns: align }),
     });
     table.push(...rows);
     this.print(table.toString());

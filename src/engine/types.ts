@@ -90,6 +90,9 @@ export interface GenerateRequest {
   signal: AbortSignal;
 }
 
+/** The likeliest token each time, the whole answer, and nothing told beside it. */
+export const GREEDY = { temperature: 0, topP: 1, seed: null, stop: [], topLogprobs: null } as const;
+
 export interface TokenProbability {
   token: string;
   /** UTF-8 bytes of the token, which may be part of a character */

@@ -1,13 +1,14 @@
 /**
  * One decision without its answer, and without the server: what the rule would do with a query, and what every signal says
- * of it, also those that are switched off.
+ * of it, also those that are switched off. And any decision in a sentence.
  */
 
-import type { AdapterScale, EdgeEngine, GenerateRequest, Query } from '../engine/types.js';
-import { GO_ON, RoutingRule, type Step } from './rule.js';
+import { type AdapterScale, type EdgeEngine, type GenerateRequest, GREEDY, type Query } from '../engine/types.js';
+import { GO_ON, RoutingRule, type Step, situationOf } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
-import { readSignals } from './signals/index.js';
+import { readSignals, SIGNALS, signalNamed } from './signals/index.js';
 import type { ScopeFunction } from './signals/scope.js';
+import { shown } from './signals/signal.js';
 import type { Decision, Mode, RoutingConfig } from './types.js';
 
 export interface DryRunParts {
@@ -38,25 +39,9 @@ export async function dryRun(
   signal: AbortSignal,
 ): Promise<DryRun> {
   const promptTokens = query.tokens(edge).length;
-  const score = scope?.(query) ?? null;
-  const rule = new RoutingRule(config, {
-    mode: mode ?? config.mode,
-    promptTokens: () => promptTokens,
-    maxTokens,
-    contextTokens: edge.contextTokens,
-    hasServer,
-    load: () => edge.load(),
-    freeBytes: edge.freeBytes?.bind(edge),
-    scope: () => score,
-  });
-  const evidence = {
-    config,
-    maxTokens,
-    promptTokens: () => promptTokens,
-    scope: () => score,
-    promptNll: Number.NaN,
-    confidence: Number.NaN,
-  };
+  const situation = situationOf(edge, { query, maxTokens }, { mode: mode ?? config.mode, hasServer, scope });
+  const rule = new RoutingRule(config, situation);
+  const evidence = { ...situation, config, promptNll: Number.NaN, confidence: Number.NaN };
   let step: Step = rule.beforeWork();
   if (promptTokens + maxTokens > edge.contextTokens) {
     const decision = step === GO_ON ? rule.accept() : step;
@@ -77,14 +62,10 @@ async function firstTokens(
 ): Promise<{ confidence: number; answer: string }> {
   const tracker = new ConfidenceTracker(measure, tokens);
   const request: GenerateRequest = {
+    ...GREEDY,
     ...asked,
-    temperature: 0,
-    topP: 1,
-    seed: null,
-    stop: [],
-    topLogprobs: null,
     signal,
-    ...(needsDistribution(measure) ? { distribution: true } : {}),
+    distribution: needsDistribution(measure),
   };
   let answer = '';
   // Leaving the loop ends the generation.
@@ -95,4 +76,52 @@ async function firstTokens(
     if (tracker.complete) break;
   }
   return { confidence: tracker.value(), answer };
+}
+
+/**
+ * A decision in one plain sentence.
+ *
+ * @example explain(decision) // 'The server answers: the confidence -1.203 is below the cut -0.9.'
+ */
+export function explain(decision: Decision): string {
+  return `${decision.source === 'on_device' ? 'The device' : 'The server'} answers: ${why(decision)}.`;
+}
+
+function why({ reason, score, threshold, signals, failure }: Decision): string {
+  const numbers = (relation: string) => `${shown(score)} ${relation} ${shown(threshold)}`;
+  const because = failure === undefined ? '' : ` (${failure.code})`;
+  switch (reason) {
+    case 'mode':
+      return 'the mode says so';
+    case 'context':
+      return numbers('tokens of prompt and answer are more than the device takes, which is');
+    case 'load':
+      return `the device is busy, and its queue is full (${numbers('waiting of')})`;
+    case 'memory':
+      return `the device is short of memory (${numbers('bytes are free, less than the')} to be kept free)`;
+    case 'accepted': {
+      if (score === null) return 'no signal is switched on that could send the query to the server';
+      const { toServer, title, explained } = SIGNALS.findLast(({ name }) => signals[name] !== undefined)!;
+      const relation = toServer === 'below' ? 'at least' : 'at most';
+      return (
+        explained?.(score, relation, shown(threshold), { ...signals }) ??
+        `its ${title} ${numbers(`is ${relation} the cut`)}`
+      );
+    }
+    case 'server-failed':
+      return `the server was wanted but failed${because}`;
+    case 'budget':
+      return 'the server was wanted but its budget for today is spent';
+    case 'circuit-open':
+      return 'the server was wanted but failed so often lately that it is left alone for now';
+    case 'device-failed':
+      return `the device was wanted but failed${because}`;
+    default: {
+      // the signal that sent the query to the server
+      const { toServer, doubt, title, told, explained } = signalNamed(reason);
+      const cut = shown(threshold);
+      const value = told?.(shown(score)) ?? `${title} ${shown(score)}`;
+      return explained?.(score!, toServer, cut, { ...signals }) ?? `${doubt} (${value} is ${toServer} the cut ${cut})`;
+    }
+  }
 }

@@ -8,7 +8,7 @@
  */
 
 import type { EdgeEngine, Engine, GenerateEvent, GenerateRequest } from '../engine/types.js';
-import { GO_ON, RoutingRule, type Step } from './rule.js';
+import { GO_ON, RoutingRule, type Step, situationOf } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
 import type { ScopeFunction } from './signals/scope.js';
 import type { Decision, Mode, RoutingConfig, Source } from './types.js';
@@ -46,8 +46,10 @@ export class Router {
    * @throws CrayonError what the engines throw; where both sources failed, the error of the one that was wanted first
    */
   async *route(request: GenerateRequest, options: RouteOptions = {}): AsyncGenerator<RoutedEvent, void, void> {
-    const rule = this.#rule(request, options);
-    const passage = new Passage(this.parts, request, rule);
+    const { edge, server, config } = this.parts;
+    const scope = options.scope === undefined ? this.parts.scope : options.scope;
+    const about = { mode: options.mode ?? config.mode, hasServer: server !== null, scope };
+    const passage = new Passage(this.parts, request, new RoutingRule(config, situationOf(edge, request, about)));
     try {
       const { decision, opened } = await passage.settle();
       yield { type: 'decision', decision };
@@ -61,22 +63,6 @@ export class Router {
     } finally {
       passage.close();
     }
-  }
-
-  /** The rule for one query, not yet asked anything. */
-  #rule(request: GenerateRequest, options: RouteOptions = {}): RoutingRule {
-    const { edge, server, config } = this.parts;
-    const scope = options.scope === undefined ? this.parts.scope : options.scope;
-    return new RoutingRule(config, {
-      mode: options.mode ?? config.mode,
-      promptTokens: () => request.query.tokens(edge).length,
-      maxTokens: request.maxTokens,
-      contextTokens: edge.contextTokens,
-      hasServer: server !== null,
-      load: () => edge.load(),
-      freeBytes: edge.freeBytes?.bind(edge),
-      scope: () => scope?.(request.query) ?? null,
-    });
   }
 }
 

@@ -18,7 +18,9 @@
 
 import assert from 'node:assert/strict';
 import { CrayonError, isCrayonError } from '../core/errors.js';
+import type { EdgeEngine, GenerateRequest } from '../engine/types.js';
 import { SIGNALS, type SignalName, signalNamed } from './signals/index.js';
+import type { ScopeFunction } from './signals/scope.js';
 import type { Evidence, ScopeScore, Signal, Stage } from './signals/signal.js';
 import type { Decision, Mode, Reason, RoutingConfig, Signals, Source } from './types.js';
 
@@ -37,6 +39,23 @@ export interface Situation {
   freeBytes?: (() => number) | undefined;
   /** the query's scope score, computed when called; null where there is no profile */
   scope: () => ScopeScore | null;
+}
+
+/** The situation of a query before a device. */
+export function situationOf(
+  edge: EdgeEngine,
+  { query, maxTokens }: Pick<GenerateRequest, 'query' | 'maxTokens'>,
+  about: Pick<Situation, 'mode' | 'hasServer'> & { scope?: ScopeFunction | null },
+): Situation {
+  return {
+    ...about,
+    promptTokens: () => query.tokens(edge).length,
+    maxTokens,
+    contextTokens: edge.contextTokens,
+    load: () => edge.load(),
+    freeBytes: edge.freeBytes?.bind(edge),
+    scope: () => about.scope?.(query) ?? null,
+  };
 }
 
 export const GO_ON = 'go on';
@@ -269,7 +288,7 @@ function tooLong(tokens: number, contextTokens: number): CrayonError {
 function bothFailed(first: unknown, other: string, second: unknown): unknown {
   if (!(first instanceof CrayonError) || isCrayonError(second, 'interrupted')) return second;
   return new CrayonError(first.code, `${first.message}; and ${other} could not stand in (${describe(second).code})`, {
-    ...(first.hint === undefined ? {} : { hint: first.hint }),
+    hint: first.hint,
     cause: first.cause ?? first,
   });
 }

@@ -14,29 +14,18 @@ export type Mode = (typeof MODES)[number];
 
 export type Source = 'on_device' | 'in_cloud';
 
-/**
- * Why a source answers.
- *
- * - `mode`: the mode names it
- * - `context`: prompt and answer do not fit the device's context
- * - `load`: the device's queue is full
- * - `memory`: the device has less memory to give than the configuration wants kept free
- * - a signal's name: it sent the query to the server
- * - `accepted`: every signal that is switched on let the device answer
- * - `server-failed`, `budget`, `circuit-open`: the server was wanted, and the mode lets the device stand in
- * - `device-failed`: the device was wanted, and the mode lets the server stand in
- */
+/** Why a source answers. */
 export type Reason =
-  | 'mode'
-  | 'context'
-  | 'load'
-  | 'memory'
-  | SignalName
-  | 'accepted'
-  | 'server-failed'
+  | 'mode' // names it
+  | 'context' // prompt and answer do not fit the device's
+  | 'load' // the device's queue is full
+  | 'memory' // the device has less to give than the configuration wants kept free
+  | SignalName // sent the query to the server
+  | 'accepted' // every signal that is switched on let the device answer
+  | 'server-failed' // the server was wanted, and the mode lets the device stand in; so with the next two
   | 'budget'
   | 'circuit-open'
-  | 'device-failed';
+  | 'device-failed'; // the device was wanted, and the mode lets the server stand in
 
 export interface RoutingConfig extends SignalConfig {
   mode: Mode;

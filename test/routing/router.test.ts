@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { CrayonError, type ErrorCode } from '../../src/core/errors.js';
-import { explain } from '../../src/routing/explain.js';
+import { explain } from '../../src/routing/dry-run.js';
 import type { ScopeScore } from '../../src/routing/signals/scope.js';
 import { MODES, type Mode, type Reason, type Source } from '../../src/routing/types.js';
 import { aRequest, type RouterSetup, reached, readAll, setUpRouter } from '../helpers/routing.js';

@@ -66,16 +66,10 @@ export function compareRuns(
         return [];
       }
       answersLeft += all!.size + others!.size - 2 * pairs.length;
-      strata.push(pairs.map(([x, y]) => x - y));
-      return [
-        {
-          user: title,
-          examples: pairs.length,
-          here: mean(pairs.map(([x]) => x)),
-          there: mean(pairs.map(([, y]) => y)),
-          difference: meanOverStrata(strata.slice(-1), options),
-        },
-      ];
+      const differences = pairs.map(([x, y]) => x - y);
+      strata.push(differences);
+      const [here, there] = [mean(pairs.map(([x]) => x)), mean(pairs.map(([, y]) => y))];
+      return [{ user: title, examples: pairs.length, here, there, difference: meanOverStrata([differences], options) }];
     });
     if (users.length === 0) return [];
     return [
@@ -182,15 +176,15 @@ export function compareTables({ there, rows, remarks }: Comparison): ReportTable
   ];
   const users = rows.flatMap((row) => row.users.map((user) => ({ ...user, name: strategy.cell(row) })));
   return [
-    table({ id: 'compared', title, notes }, rows, [
+    ...table({ id: 'compared', title, notes }, rows, [
       strategy,
       figure('users', (row) => String(row.users.length)),
       ...figures,
     ]),
-    table({ id: 'compared-users', title: `${title}, user by user` }, users, [
+    ...table({ id: 'compared-users', title: `${title}, user by user` }, users, [
       text('strategy', ({ name }) => name),
       text('user', ({ user }) => user),
       ...figures,
     ]),
-  ].filter((drawn) => drawn !== null);
+  ];
 }

@@ -1,5 +1,16 @@
-/** Hybrid curves of a run: the device's and the server's answers, paired by example and sorted by a routing signal. */
+/**
+ * Hybrid curves of a run: the device's and the server's answers, paired by example and sorted by a routing signal, or by a
+ * calibrated rule: the probability, by logistic regression, that the device's answer is right.
+ *
+ *     P(right) = sigmoid(intercept + w . (mean log-probability, its exponential, scope percentile / 100))
+ *
+ * The exponential lets the rule bend: an answer of middling confidence may be worse than one of low confidence. Scores are
+ * cross-fitted: no example is scored by a rule that has seen its label, nor the label of another user's answer to its prompt.
+ */
 
+import assert from 'node:assert/strict';
+import { fitLogistic, logisticProbability } from '../../core/logistic.js';
+import { createRandom } from '../../core/random.js';
 import type { BootstrapOptions } from '../../core/stats.js';
 import {
   type HybridCurve,
@@ -8,9 +19,9 @@ import {
   hybridIntervals,
   type SharePoint,
 } from '../../routing/calibrate/hybrid-curve.js';
+import { featureOf } from '../../routing/signals/correctness.js';
 import { EDGES, SERVER, strategyTitle } from '../strategies/index.js';
 import type { AnswerRecord, ScoringMethod } from '../types.js';
-import { heldOutScores, type RuleKind, type UserAnswers } from './calibrated-rule.js';
 import type { AnsweredCell } from './read.js';
 import { exampleId, type Unit, unitId } from './units.js';
 
@@ -117,26 +128,9 @@ export function hybridSection(
   const rows: HybridRow[] = [];
   const remarks: string[] = [];
   for (const [edgeStrategy, method] of EDGES.flatMap((edge) => methods.map((m) => [edge, m] as const))) {
-    const answersOf = (strategy: string, unit: Unit): AnswerRecord[] =>
-      cells
-        .filter(({ cell }) => unitId(cell.user) === unit.id && cell.strategy === strategy && cell.method === method)
-        .sort((a, b) => a.cell.seed - b.cell.seed)[0]?.answers ?? [];
     const title = strategyTitle(edgeStrategy);
-    const pairs: Array<{ edge: AnswerRecord; server: AnswerRecord; user: number }> = [];
-    const strata: number[] = [];
-    let unpaired = 0;
-    for (const unit of units) {
-      const edge = answersOf(edgeStrategy, unit);
-      const server = new Map(answersOf(SERVER, unit).map((answer) => [exampleId(answer), answer]));
-      if (edge.length === 0 || server.size === 0) continue;
-      const paired = edge.filter((answer) => server.has(exampleId(answer)));
-      unpaired += edge.length + server.size - 2 * paired.length;
-      if (paired.length === 0) continue;
-      for (const answer of paired) {
-        pairs.push({ edge: answer, server: server.get(exampleId(answer))!, user: strata.length });
-      }
-      strata.push(paired.length);
-    }
+    const judged = cells.filter(({ cell }) => cell.method === method);
+    const { pairs, strata, unpaired } = pairedAnswers(judged, units, edgeStrategy);
     if (pairs.length === 0) continue;
     if (unpaired > 0) {
       remarks.push(`${title}: ${unpaired} answers have no counterpart on the other side and are left out.`);
@@ -144,21 +138,129 @@ export function hybridSection(
     const answered = { answers: pairs.map(({ edge }) => edge), users: pairs.map(({ user }) => user) };
     for (const signal of ROUTING_SIGNALS) {
       const scores = scoresBy(signal, answered, options.seed);
-      if (scores === null) {
-        if (signal === 'confidence' || signal === 'scope') {
-          remarks.push(`${title}: not every answer has a ${signal}, so it cannot route.`);
-        }
-        continue;
+      if (scores !== null) {
+        const items = pairs.map(({ edge, server }, i) => ({
+          edge: edge.correct,
+          server: server.correct,
+          score: scores[i]!,
+        }));
+        const [curve, intervals] = [hybridCurve(items), hybridIntervals(items, strata, options)];
+        rows.push({ edgeStrategy, title, signal, method, users: strata.length, curve, intervals });
+      } else if (signal === 'confidence' || signal === 'scope') {
+        remarks.push(`${title}: not every answer has a ${signal}, so it cannot route.`);
       }
-      const items = pairs.map(({ edge, server }, i) => ({
-        edge: edge.correct,
-        server: server.correct,
-        score: scores[i]!,
-      }));
-      const curve = hybridCurve(items);
-      const intervals = hybridIntervals(items, strata, options);
-      rows.push({ edgeStrategy, title, signal, method, users: strata.length, curve, intervals });
     }
   }
   return rows.length === 0 && remarks.length === 0 ? null : { rows, remarks };
+}
+
+/** The device's and the server's answers to the same examples, user after user; `strata` counts those of each user. */
+function pairedAnswers(cells: readonly AnsweredCell[], units: readonly Unit[], edgeStrategy: string) {
+  const answersOf = (strategy: string, unit: Unit): AnswerRecord[] =>
+    cells
+      .filter(({ cell }) => unitId(cell.user) === unit.id && cell.strategy === strategy)
+      .sort((a, b) => a.cell.seed - b.cell.seed)[0]?.answers ?? [];
+  const pairs: Array<{ edge: AnswerRecord; server: AnswerRecord; user: number }> = [];
+  const strata: number[] = [];
+  let unpaired = 0;
+  for (const unit of units) {
+    const answers = answersOf(edgeStrategy, unit);
+    const others = new Map(answersOf(SERVER, unit).map((answer) => [exampleId(answer), answer]));
+    if (answers.length === 0 || others.size === 0) continue;
+    const paired = answers.flatMap((edge) => {
+      const server = others.get(exampleId(edge));
+      return server === undefined ? [] : [{ edge, server, user: strata.length }];
+    });
+    unpaired += answers.length + others.size - 2 * paired.length;
+    if (paired.length === 0) continue;
+    pairs.push(...paired);
+    strata.push(paired.length);
+  }
+  return { pairs, strata, unpaired };
+}
+
+/** Parts that the examples are cut into; each is scored by a rule that was fitted on the others. */
+export const FOLDS = 10;
+
+/** The device's answers of all users one after another, and whose each is. */
+export interface UserAnswers {
+  answers: readonly AnswerRecord[];
+  /** index of the user, one for each answer */
+  users: readonly number[];
+}
+
+/** What a rule may see. `user` has an intercept for each user and no signal: what knowing the user alone is worth. */
+export type RuleKind = 'all-users' | 'per-user' | 'user' | 'other-users';
+
+/**
+ * Held-out scores, larger where the device should answer.
+ *
+ * - `all-users`: one rule; `per-user`: the same with an intercept for each user.
+ * - `user`: only those intercepts. `other-users`: one rule, each user scored by the one fitted on all the others.
+ *
+ * @param seed of the folds
+ * @returns null where an answer has no confidence, the prompts are fewer than the folds, or, but for `all-users`, there is one
+ *   user only
+ */
+export function heldOutScores(of: UserAnswers, kind: RuleKind, seed: number): Float64Array | null {
+  const { answers, users } = of;
+  const count = new Set(users).size;
+  if (kind !== 'all-users' && count < 2) return null;
+  const signals = signalFeatures(answers);
+  const folds = promptFolds(of, seed);
+  if (signals === null || folds === null) return null;
+  const features = answers.map((_, i) => [
+    ...(kind === 'user' ? [] : signals[i]!),
+    ...(kind === 'user' || kind === 'per-user' ? oneHot(users[i]!, count) : []),
+  ]);
+  const labels = answers.map((answer) => answer.correct);
+  return crossFit(features, labels, kind === 'other-users' ? users : folds);
+}
+
+/** Mean log-probability, its exponential, and the scope as a part of 1 where every answer has one; null without confidence. */
+function signalFeatures(answers: readonly AnswerRecord[]): number[][] | null {
+  if (answers.some(({ confidence }) => confidence === undefined)) return null;
+  const hasScope = answers.every(({ scope }) => scope !== undefined);
+  const features = hasScope
+    ? (['confidence', 'probability', 'scope'] as const)
+    : (['confidence', 'probability'] as const);
+  return answers.map((answer) => features.map((name) => featureOf(name, 'mean-logprob', answer)));
+}
+
+/**
+ * A fold, 0 to FOLDS - 1, for each answer: those to one prompt are in one fold, whoever gave them, and each user's prompts are
+ * dealt out in turn, so that every fold has as many of each user as it can.
+ *
+ * @returns null where there are fewer prompts than folds
+ */
+export function promptFolds({ answers, users }: UserAnswers, seed: number): number[] | null {
+  const random = createRandom(seed, 'calibration folds');
+  const byUser = new Map<number, Set<string>>();
+  for (const [i, { promptHash }] of answers.entries()) {
+    const prompts = byUser.get(users[i]!) ?? new Set<string>();
+    byUser.set(users[i]!, prompts.add(promptHash));
+  }
+  const fold = new Map<string, number>();
+  for (const prompts of byUser.values()) {
+    const fresh = [...prompts].filter((prompt) => !fold.has(prompt));
+    for (const prompt of random.shuffle(fresh)) fold.set(prompt, fold.size % FOLDS);
+  }
+  return fold.size < FOLDS ? null : answers.map(({ promptHash }) => fold.get(promptHash)!);
+}
+
+/** Scores each fold by the rule that was fitted on the other folds. */
+function crossFit(features: number[][], labels: number[], folds: readonly number[]): Float64Array {
+  const n = features.length;
+  assert(labels.length === n && folds.length === n, 'a label and a fold for each example');
+  const scores = new Float64Array(n);
+  for (const fold of new Set(folds)) {
+    const isOther = (_: unknown, i: number) => folds[i] !== fold;
+    const rule = fitLogistic(features.filter(isOther), labels.filter(isOther));
+    for (let i = 0; i < n; i++) if (folds[i] === fold) scores[i] = logisticProbability(rule, features[i]!);
+  }
+  return scores;
+}
+
+function oneHot(user: number, count: number): number[] {
+  return Array.from({ length: count }, (_, j) => (j === user ? 1 : 0));
 }

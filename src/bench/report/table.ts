@@ -55,13 +55,13 @@ interface TableWords<Row> {
   isStrong?: (row: Row) => boolean;
 }
 
-/** @returns null where there are no rows */
+/** @returns the table, or none where there are no rows */
 export function table<Row>(
   { id, title, notes = [], isStrong = () => false }: TableWords<Row>,
   rows: readonly Row[],
   columns: ReadonlyArray<Column<Row>>,
-): ReportTable | null {
-  if (rows.length === 0) return null;
+): ReportTable[] {
+  if (rows.length === 0) return [];
   const drawn = rows.map((row): TableRow => {
     const cells = columns.map(({ cell }) => cell(row));
     return {
@@ -70,7 +70,7 @@ export function table<Row>(
       clear: cells.flatMap((cell, i) => (typeof cell !== 'string' && cell.clear ? [i] : [])),
     };
   });
-  return { id, title, head: columns.map(({ head }) => head), align: columns.map((c) => c.align), rows: drawn, notes };
+  return [{ id, title, head: columns.map(({ head }) => head), align: columns.map((c) => c.align), rows: drawn, notes }];
 }
 
 /** Columns, notes or whatever else a list may hold; nothing where `condition` does not hold. */

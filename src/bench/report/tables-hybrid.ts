@@ -3,8 +3,7 @@
 import { groupBy } from '../../core/stats.js';
 import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
 import { isCrayon, strategyTitle } from '../strategies/index.js';
-import { FOLDS } from './calibrated-rule.js';
-import { type HybridRow, oracleRecovered, ROUTING_SIGNALS, type RoutingSignal, signalTitle } from './hybrid.js';
+import { FOLDS, type HybridRow, oracleRecovered, ROUTING_SIGNALS, type RoutingSignal, signalTitle } from './hybrid.js';
 import type { Report } from './report.js';
 import { difference, figure, type ReportTable, table, text } from './table.js';
 import * as words from './words.js';
@@ -43,7 +42,7 @@ export function hybridSummaryTables({ hybrid, methods }: Report): ReportTable[] 
         ),
       ];
     });
-    const summary = table(
+    return table(
       {
         id: `at-share-${method}`,
         title: `Hybrid at ${words.percent(HEADLINE_SHARE)} server share${methods.length > 1 ? ` (${method})` : ''}`,
@@ -52,7 +51,6 @@ export function hybridSummaryTables({ hybrid, methods }: Report): ReportTable[] 
       [...signals, 'oracle' as const],
       [text('routed by', (signal) => (signal === 'oracle' ? signal : signalTitle(signal))), ...columns],
     );
-    return summary === null ? [] : [summary];
   });
 }
 
@@ -81,7 +79,7 @@ export function hybridTables(report: Report): ReportTable[][] {
     const atShares = shares.map(({ share }, s) => figure(`${words.percent(share)} server`, ({ at }: Line) => at(s)));
     const line = (title: string, apgr: string, at: Line['at']): Line => ({ title, apgr, at });
     return [
-      table(
+      ...table(
         {
           id: `hybrid-${id}`,
           title: `Hybrid, ${name} on the device: accuracy against server share`,
@@ -105,7 +103,7 @@ export function hybridTables(report: Report): ReportTable[][] {
         ],
         [titled, figure('APGR', ({ apgr }) => apgr), ...atShares],
       ),
-      table(
+      ...table(
         {
           id: `recovered-${id}`,
           title: `Hybrid, ${name} on the device: over random routing, and part of the gap recovered`,
@@ -122,7 +120,7 @@ export function hybridTables(report: Report): ReportTable[][] {
         ],
         [titled, ...atShares],
       ),
-    ].filter((drawn) => drawn !== null);
+    ];
   });
 }
 

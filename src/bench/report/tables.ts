@@ -38,17 +38,17 @@ export function facts({ manifest, users, cells }: Report): Array<[string, string
 /** All tables; those without rows are left out. */
 export function reportTables(report: Report): ReportTable[] {
   return [
-    ...accuracyTables(report),
+    accuracyTables(report),
     costTable(report),
-    ...hybridSummaryTables(report),
-    ...hybridTables(report).flat(),
+    hybridSummaryTables(report),
+    ...hybridTables(report),
     routedTable(report),
-    ablationTable(report),
-    conditionsTable(report),
+    optionTable('ablation', 'Ablation, one option at a time', report.ablation, report),
+    optionTable('conditions', 'Devices and networks', report.conditions, report),
     loadTable(report),
     loadTimesTable(report),
     userTable(report),
-  ].filter((table) => table !== null);
+  ].flat();
 }
 
 /**
@@ -63,19 +63,17 @@ export function terminalTables(report: Report): ReportTable[] {
 
 /** For each method of scoring: accuracy, the best first and by kind of user; then differences to one LoRA and to LoraHub. */
 export function accuracyTables(report: Report): ReportTable[] {
-  return report.methods
-    .flatMap((method) => {
-      const rows = report.strategies.filter((row) => row.method === method);
-      const suffix = report.methods.length > 1 ? `, by ${words.METHOD_TITLES[method]}` : '';
-      return [accuracyTable(rows, method, suffix), differenceTable(rows, method, suffix)];
-    })
-    .filter((table) => table !== null);
+  return report.methods.flatMap((method) => {
+    const rows = report.strategies.filter((row) => row.method === method);
+    const suffix = report.methods.length > 1 ? `, by ${words.METHOD_TITLES[method]}` : '';
+    return [...accuracyTable(rows, method, suffix), ...differenceTable(rows, method, suffix)];
+  });
 }
 
 const strategyColumn = text('strategy', ({ title }: StrategyRow) => title);
 const isStrong = ({ strategy }: StrategyRow) => isCrayon(strategy);
 
-function accuracyTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable | null {
+function accuracyTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable[] {
   const kinds = kindsOf(rows);
   const several = kinds.length > 1;
   const users = Math.max(...rows.map((row) => row.accuracy.users));
@@ -113,7 +111,7 @@ function estimateOrDash(estimate: Estimate | undefined): string {
   return estimate === undefined ? '-' : words.points(estimate.estimate);
 }
 
-function differenceTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable | null {
+function differenceTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable[] {
   const references = new Set(rows.flatMap((row) => row.differences.map((d) => d.reference)));
   return table(
     {
@@ -139,7 +137,7 @@ function differenceTable(rows: readonly StrategyRow[], method: ScoringMethod, su
 }
 
 /** What each strategy costs. */
-export function costTable({ strategies, methods }: Report): ReportTable | null {
+function costTable({ strategies, methods }: Report): ReportTable[] {
   const isPriced = strategies.some((row) => row.costPer1000 !== null);
   const isNormalised = strategies.some((row) => row.accuracyNorm !== null);
   const notes = [
@@ -169,7 +167,7 @@ const shareColumn = figure('server share', (row: { serverShare: number }) => wor
 const priceColumn = figure('per 1,000', (row: StrategyRow) => words.decimal(row.costPer1000, 2));
 
 /** Cells that were routed while they ran. */
-export function routedTable({ routed }: Report): ReportTable | null {
+function routedTable({ routed }: Report): ReportTable[] {
   const notes = ['Measured on a running router, with its thresholds set beforehand.'];
   return table({ id: 'routed', title: 'Hybrid: as it was routed', notes }, routed, [
     strategyColumn,
@@ -181,17 +179,8 @@ export function routedTable({ routed }: Report): ReportTable | null {
   ]);
 }
 
-/** One option at a time, next to the defaults. */
-export function ablationTable(report: Report): ReportTable | null {
-  return optionTable('ablation', 'Ablation, one option at a time', report.ablation, report);
-}
-
-/** Devices and networks. */
-export function conditionsTable(report: Report): ReportTable | null {
-  return optionTable('conditions', 'Devices and networks', report.conditions, report);
-}
-
-function optionTable(id: string, title: string, rows: readonly OptionRow[], report: Report): ReportTable | null {
+/** Options that are not at their defaults, each next to them: the ablation, and devices and networks. */
+function optionTable(id: string, title: string, rows: readonly OptionRow[], report: Report): ReportTable[] {
   const { methods, strategies } = report;
   const defaults = strategies.filter((row) => rows.some((r) => r.strategy === row.strategy && r.method === row.method));
   const notes = [
@@ -249,7 +238,7 @@ export function userRows(report: Report): UserRow[] {
   });
 }
 
-export function userTable(report: Report): ReportTable | null {
+function userTable(report: Report): ReportTable[] {
   const rows = userRows(report);
   return table(
     { id: 'users', title: 'Accuracy of each user', notes: ['Points of accuracy.'] },
@@ -269,7 +258,7 @@ const placeOf = ({ pattern, device, network }: LoadCell) => [pattern, device, ne
 const PLACE = ['pattern', 'device', 'network'];
 
 /** What each load pattern got done. */
-export function loadTable({ load }: Report): ReportTable | null {
+function loadTable({ load }: Report): ReportTable[] {
   const limits = new Set(
     load.map(({ goodputLimits }) =>
       Object.entries(goodputLimits)
@@ -297,7 +286,7 @@ export function loadTable({ load }: Report): ReportTable | null {
 }
 
 /** Time percentiles of each load pattern, and of each source where both answered. */
-export function loadTimesTable({ load }: Report): ReportTable | null {
+function loadTimesTable({ load }: Report): ReportTable[] {
   const rows = load.flatMap((cell) => {
     const all = Object.keys(cell.e2e);
     const sources = all.length > 2 ? all : all.slice(0, 1); // `all` and one source say the same

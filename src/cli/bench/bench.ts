@@ -29,9 +29,8 @@ Examples:
   $ crayon bench --config configs/bench/quick.yaml --out results/quick
   $ crayon bench --config configs/bench/quick.yaml --out results/quick --dry-run`;
 
-export function benchCommand(terminal: Terminal): Command {
-  return new Command('bench')
-    .description('Measure what customisation is worth: strategies, users, accuracy, cost; resumable.')
+export function benchCommand(command: Command, terminal: Terminal): void {
+  command
     .option('--config <file>', 'YAML: model, pool, users, strategies')
     .option('--out <dir>', 'run directory, new or of the same run')
     .option('--work <dir>', 'where pools are kept; several runs may share one (default: work/ in the run directory)')

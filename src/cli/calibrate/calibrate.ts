@@ -1,11 +1,55 @@
-/** `crayon calibrate`: routing thresholds from held-out examples that the device and the server both answer. */
+/**
+ * `crayon calibrate`: routing thresholds from held-out examples that the device and the server both answer, and a
+ * configuration with them.
+ */
 
-import { Command, InvalidArgumentError, Option } from 'commander';
-import { MATCHES } from '../../data/judge.js';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import * as z from 'zod';
+import { CrayonError } from '../../core/errors.js';
+import { type Example, loadDataset, noExamples } from '../../data/dataset.js';
+import { isRight, MATCHES, type Match } from '../../data/judge.js';
 import { PROMPT_KINDS } from '../../engine/types.js';
+import type { JsonObject } from '../../files/json.js';
+import { RecordLog } from '../../files/resume.js';
+import { checked, text } from '../../files/schema.js';
+import { calibrate } from '../../routing/calibrate/calibrate.js';
+import {
+  type CollectedRecord,
+  type CollectParts,
+  collectRecords,
+  fitsDevice,
+} from '../../routing/calibrate/collect.js';
+import { MIN_RECORDS } from '../../routing/calibrate/data.js';
+import type { Target } from '../../routing/calibrate/rule.js';
+import { recordedSignals } from '../../routing/signals/index.js';
+import { type EdgeConfig, loadEdgeConfig } from '../../serve/config.js';
+import { refuseExisting, writeThresholds } from '../../serve/config-thresholds.js';
+import { type Assemble, assembled } from '../assembled.js';
 import { collect, decimal, wholeNumber } from '../options.js';
+import { untilInterrupted } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
-import type { CalibrateFlags } from './run.js';
+import { doubtsOf, printCalibration, remarkOf, weightKeys } from './report.js';
+
+export interface CalibrateFlags {
+  config: string;
+  data: string[];
+  dataDir?: string;
+  split: string;
+  limit?: number;
+  targetShare?: number;
+  targetAccuracy?: number;
+  targetCost?: number;
+  out?: string;
+  records?: string;
+  maxTokens?: number;
+  prompt: (typeof PROMPT_KINDS)[number];
+  match: Match;
+  parallel?: number;
+  seed: number;
+  resamples: number;
+  fresh: boolean;
+  force: boolean;
+}
 
 const HELP = `
 Both sources answer every example once; the answers are kept in a file, so a stopped run continues, and another target
@@ -21,9 +65,8 @@ Examples:
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-accuracy 0.9 --out edge.calibrated.yaml
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-cost 0.5`;
 
-export function calibrateCommand(terminal: Terminal): Command {
-  return new Command('calibrate')
-    .description('Choose the routing thresholds on held-out examples, and show accuracy against server share.')
+export function calibrateCommand(command: Command, terminal: Terminal): void {
+  command
     .requiredOption('--config <file>', 'YAML of serve-edge, with a server')
     .requiredOption('--data <file>', 'held-out examples: JSONL, JSON or CSV, or a YAML; may be repeated', collect)
     .option('--data-dir <dir>', 'where the paths inside a YAML start')
@@ -66,10 +109,7 @@ export function calibrateCommand(terminal: Terminal): Command {
     .option('--fresh', 'ask again what an earlier run has asked', false)
     .option('--force', 'replace an existing --out', false)
     .addHelpText('after', HELP)
-    .action(async (flags: CalibrateFlags) => {
-      const { runCalibrate } = await import('./run.js');
-      await runCalibrate(flags, terminal);
-    });
+    .action((flags: CalibrateFlags) => runCalibrate(flags, terminal));
 }
 
 function part(text: string): number {
@@ -78,4 +118,202 @@ function part(text: string): number {
     throw new InvalidArgumentError(`"${text}" is not a number from 0 to 1.`);
   }
   return value;
+}
+
+const NO_PRICES = { inputPerMillion: 0, outputPerMillion: 0, currency: '' };
+
+/**
+ * @throws CrayonError `bad-option` without exactly one target, `config-invalid` without a server, `dataset-too-small`,
+ *   `output-exists`, `checkpoint-mismatch`, what the engines throw
+ */
+export async function runCalibrate(flags: CalibrateFlags, terminal: Terminal, assemble = assembled): Promise<void> {
+  const target = targetOf(flags);
+  const config = loadEdgeConfig(flags.config);
+  const { server } = config;
+  if (server === null) {
+    throw new CrayonError('config-invalid', `${flags.config}: has no server, expected one to compare the device with`, {
+      hint: 'Give it server.base_url and server.model.',
+    });
+  }
+  const { inputPerMillion, outputPerMillion, currency } = server.prices ?? NO_PRICES;
+  if (target.kind === 'cost' && inputPerMillion + outputPerMillion === 0) {
+    throw new CrayonError('config-invalid', `${flags.config}: has no server.prices, which --target-cost needs`, {
+      hint: 'Give server.prices.input_per_million and output_per_million.',
+    });
+  }
+  const out = flags.out ?? flags.config.replace(/(\.ya?ml)?$/i, '.calibrated.yaml');
+  refuseExisting(out, flags.force);
+  const { dataDir, split, limit, seed } = flags;
+  const loaded = flags.data.map((path) => loadDataset(path, { dataDir, split, limit, seed }));
+  const examples = loaded.flatMap((set) => set.examples);
+  if (examples.length === 0) throw noExamples(flags.data);
+  if (examples.length < MIN_RECORDS) {
+    throw new CrayonError('dataset-too-small', `${examples.length} examples, expected at least ${MIN_RECORDS}`);
+  }
+  warnOfUsedExamples(config, examples, terminal);
+
+  const digests = loaded.flatMap((set) => set.sources.map((source) => source.sha256));
+  const { records: path = `${out}.records.jsonl`, fresh } = flags;
+  const log = new RecordLog(path, fingerprintOf(config, flags, digests), { fresh });
+  const records = await answered(examples, config, flags, log, terminal, assemble);
+  const { measure } = config.routing.confidence;
+  const found = calibrate(records, { target, seed, resamples: flags.resamples, measure });
+  writeThresholds(flags.config, out, {
+    thresholds: { ...found.thresholds },
+    weights: found.correctness === null ? null : weightKeys(found.correctness),
+    remarks: [remarkOf(found)],
+    force: flags.force,
+  });
+  terminal.document({ out, recordsFile: log.path, currency, ...found });
+  printCalibration(found, currency, terminal);
+  for (const doubt of doubtsOf(found)) terminal.warn(doubt);
+  terminal.print(`Written to ${out}; the answers are in ${log.path}.`);
+}
+
+/** Every example's record: those of earlier runs, and the rest asked now. */
+async function answered(
+  examples: readonly Example[],
+  config: EdgeConfig,
+  flags: CalibrateFlags,
+  log: RecordLog,
+  terminal: Terminal,
+  assemble: Assemble,
+): Promise<CollectedRecord[]> {
+  const byId = new Map<string, CollectedRecord>();
+  for (const [i, line] of log.earlier.entries()) {
+    byId.set(String(line.id), checked(RECORD, line, { where: `${log.path}:${i + 2}`, code: 'json-invalid' }));
+  }
+  const earlier = byId.size;
+  const wanted = examples.map((example, i) => ({ ...example, id: `${i}:${example.id}` }));
+  const missing = wanted.filter(({ id }) => !byId.has(id));
+  if (earlier > 0) terminal.note(`${wanted.length - missing.length} examples were answered by an earlier run.`);
+  if (missing.length > 0) {
+    const parts = await assemble(config);
+    const progress = terminal.progress();
+    try {
+      const collect = collectParts(parts, config, flags, examples);
+      const fitting = missing.filter((question) => fitsDevice(question, collect));
+      if (fitting.length < missing.length) {
+        terminal.warn(
+          `${missing.length - fitting.length} of the examples are left out: with ${collect.maxTokens} tokens of answer they do not fit ` +
+            `the device's context of ${parts.edge.contextTokens}, so they go to the server whatever the thresholds.`,
+        );
+      }
+      const show = (note?: string) => progress.update('answer', byId.size, earlier + fitting.length, note);
+      const onRecord = (record: CollectedRecord) => {
+        log.append(toLine(record));
+        byId.set(record.id, record);
+        show(standing(byId));
+      };
+      show();
+      const parallel = flags.parallel ?? config.engine.sequences;
+      await untilInterrupted((signal) => collectRecords(fitting, collect, { parallel, signal, onRecord }));
+      progress.end();
+    } catch (error) {
+      progress.end(true);
+      if (byId.size > 0) terminal.note(`The same command continues after the ${byId.size} answers in ${log.path}.`);
+      throw error;
+    } finally {
+      await parts.close();
+    }
+  }
+  // The answers of earlier runs are judged anew: another --match needs no new ones.
+  return wanted.flatMap((question) => {
+    const record = byId.get(question.id);
+    if (record === undefined) return [];
+    const score = (answer: string) => (isRight(answer, question, flags.match) ? 1 : 0);
+    return { ...record, edgeCorrect: score(record.edgeAnswer), serverCorrect: score(record.serverAnswer) };
+  });
+}
+
+function standing(byId: ReadonlyMap<string, CollectedRecord>): string {
+  let [edge, server] = [0, 0];
+  for (const { edgeCorrect, serverCorrect } of byId.values()) {
+    edge += edgeCorrect;
+    server += serverCorrect;
+  }
+  const share = (right: number) => `${Math.round((100 * right) / byId.size)} %`;
+  return `device ${share(edge)}, server ${share(server)}`;
+}
+
+function collectParts(
+  { edge, server, scope, adapters }: Awaited<ReturnType<Assemble>>,
+  config: EdgeConfig,
+  { maxTokens, prompt, match }: CalibrateFlags,
+  examples: readonly Example[],
+): CollectParts {
+  if (server === null) throw new CrayonError('config-invalid', 'no server LLM was made from the configuration');
+  const longest = examples.reduce((n, { completion }) => Math.max(n, edge.textTokens(completion).length), 1);
+  return {
+    edge,
+    server,
+    scope,
+    adapters: (query) => adapters.choose(query),
+    confidence: config.routing.confidence,
+    maxTokens: maxTokens ?? Math.min(2 * longest + 8, config.limits.maxTokens),
+    prices: config.server?.prices ?? NO_PRICES,
+    form: prompt,
+    match,
+  };
+}
+
+function targetOf({ targetShare, targetAccuracy, targetCost }: CalibrateFlags): Target {
+  if (targetShare !== undefined) return { kind: 'share', value: targetShare };
+  if (targetAccuracy !== undefined) return { kind: 'accuracy', value: targetAccuracy };
+  if (targetCost !== undefined) return { kind: 'cost', value: targetCost };
+  throw new CrayonError('bad-option', 'no target, expected --target-share, --target-accuracy or --target-cost', {
+    hint: 'For instance --target-share 0.2: a fifth of the queries may go to the server.',
+  });
+}
+
+/** Everything that the answers and signals depend on; not the target, so that another one needs no new answers. */
+function fingerprintOf(config: EdgeConfig, flags: CalibrateFlags, data: string[]): JsonObject {
+  const { model, adapter, pool, gate, examples, engine, routing, server } = config;
+  return {
+    model,
+    adapter,
+    pool,
+    gate,
+    examples,
+    type: engine.type,
+    context: engine.context,
+    confidence: routing.confidence,
+    server: { baseUrl: server!.baseUrl, model: server!.model, prices: server!.prices },
+    data,
+    limit: flags.limit ?? null,
+    maxTokens: flags.maxTokens ?? null,
+    prompt: flags.prompt,
+  };
+}
+
+/** The scope profile is of these examples, and the adapter has seen them: on them both look better than they are. */
+function warnOfUsedExamples(config: EdgeConfig, examples: readonly Example[], terminal: Terminal): void {
+  if (config.examples === null) return;
+  const known = new Set(loadDataset(config.examples, {}).examples.map(({ prompt }) => prompt));
+  const used = examples.filter(({ prompt }) => known.has(prompt)).length;
+  if (used > 0) terminal.warn(`${used} of the held-out examples are among the examples of the customisation.`);
+}
+
+/** A signal's value, of which `toLine` writes as text what JSON cannot hold. One that is newer than the line is null. */
+const measured = z
+  .union([z.number(), z.enum(['Infinity', '-Infinity', 'NaN'])])
+  .transform(Number)
+  .nullable()
+  .default(null);
+
+const RECORD = z.object({
+  id: text,
+  ...recordedSignals(() => measured),
+  edgeCorrect: z.number(),
+  serverCorrect: z.number(),
+  tokens: z.object({ edge: z.number(), serverPrompt: z.number(), serverCompletion: z.number() }),
+  serverCost: z.number(),
+  edgeAnswer: z.string(),
+  serverAnswer: z.string(),
+});
+
+/** JSON has no infinities: an answer without a token has the confidence "-Infinity". */
+function toLine(record: CollectedRecord): object {
+  const plain = (x: number | null) => (x === null || Number.isFinite(x) ? x : String(x));
+  return { ...record, ...recordedSignals((name) => plain(record[name] ?? null)) };
 }

@@ -1,8 +1,7 @@
 /** What calibration found, for people: the thresholds, the sets of signals that were tried, the curve as table and plot. */
 
 import type { Interval } from '../../core/stats.js';
-import type { Calibration } from '../../routing/calibrate/calibrate.js';
-import type { CurvePoint } from '../../routing/calibrate/curve.js';
+import type { Calibration, CurvePoint } from '../../routing/calibrate/calibrate.js';
 import { type CorrectnessWeights, weightKey } from '../../routing/signals/correctness.js';
 import { SIGNALS } from '../../routing/signals/index.js';
 import type { Terminal } from '../terminal.js';

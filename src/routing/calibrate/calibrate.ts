@@ -6,27 +6,35 @@
  * one standard error of the best (of the paired differences), the one with the fewest signals is taken, because it is easier
  * to read and costs less. The combined signal, the probability of a right answer, is taken only where no set of signals with
  * cuts of their own comes as near. The weights and cuts are then chosen on all records.
+ *
+ * Beside the thresholds stands accuracy against server share, on held-out folds: the result to show of a router, beside
+ * sending queries at random and the oracle that knows both answers. Summarised as in RouteLLM (Ong et al. 2024, arXiv
+ * 2406.18665): PGR is the part of the gap between device and server that is recovered at a share, APGR its average over
+ * shares, here the area under the curve; random routing has one half.
  */
 
 import { createRandom } from '../../core/random.js';
-import { bootstrap, bootstrapInterval, type Interval, meanAt, standardError } from '../../core/stats.js';
+import {
+  type BootstrapOptions,
+  bootstrap,
+  bootstrapInterval,
+  type Interval,
+  meanAt,
+  standardError,
+} from '../../core/stats.js';
 import type { CorrectnessWeights } from '../signals/correctness.js';
 import type { SignalName, Thresholds } from '../signals/index.js';
 import type { ConfidenceMeasure } from '../signals/signal.js';
-import { accuracyCurve, type Curve } from './curve.js';
 import { type CalibrationData, type CalibrationRecord, calibrationData, thresholdsOf, toServer } from './data.js';
 import { type Combination, combinationsOf, effortOf, fitted, heldOutFolds, heldOutRouting } from './fit.js';
+import { areaRecovered, gainAt, oracleOf } from './hybrid-curve.js';
 import { meets, type Outcome, outcomeOf, solveCuts, type Target } from './rule.js';
 
-export interface CalibrateOptions {
+/** The seed is of the folds too. */
+export interface CalibrateOptions extends BootstrapOptions {
   target: Target;
-  seed: number;
   /** default 5 */
   folds?: number;
-  /** default 2000 */
-  resamples?: number;
-  /** of the intervals; default 0.95 */
-  level?: number;
   /** of the records' confidences. Where it is given, the combined signal is tried too; the caller then needs its weights. */
   measure?: ConfidenceMeasure;
 }
@@ -38,6 +46,25 @@ export interface Candidate extends Combination {
   gainStderr: number;
   share: number;
   accuracy: number;
+}
+
+export interface CurvePoint {
+  /** share that the cuts were chosen for on the other folds, and the one that came out on the held-out ones */
+  targetShare: number;
+  share: number;
+  accuracy: Interval;
+  /** expected accuracy of sending the same share at random: exact */
+  random: number;
+  /** the most that any choice of that share could reach */
+  oracle: number;
+  costPer1000: number;
+}
+
+export interface Curve {
+  points: CurvePoint[];
+  /** null where the server is no more accurate than the device, so that there is no gap to recover */
+  apgr: Interval | null;
+  oracleApgr: number | null;
 }
 
 export interface Calibration {
@@ -62,6 +89,9 @@ export interface Calibration {
   curve: Curve;
 }
 
+/** Shares that cuts are chosen for; 0 and 1 are the sources alone. */
+const SHARES = Array.from({ length: 21 }, (_, i) => i / 20);
+
 const NOTHING: Combination = { signals: [], features: [] };
 
 /** A candidate with where it sent each record when that was held out. */
@@ -77,14 +107,19 @@ interface Judged extends Candidate {
  * @throws CrayonError `dataset-too-small`, `example-invalid`
  */
 export function calibrate(records: readonly CalibrationRecord[], options: CalibrateOptions): Calibration {
-  const { target, seed, folds: k = 5, resamples = 2000, level = 0.95, measure } = options;
+  const { target, folds: k = 5, measure, ...intervals } = options;
   const data = calibrationData(records, measure);
-  const all = Array.from({ length: data.n }, (_, i) => i);
-  const folds = splitFolds(data.n, k, seed);
+  const { all } = data;
+  const folds = splitFolds(data.n, k, intervals.seed);
   const judged = combinationsOf(data, measure !== undefined)
     .map((combination) => judge(data, combination, folds, target))
     .sort((a, b) => b.gain - a.gain);
-  const edgeMeets = target.kind === 'accuracy' && meets({ ...outcomeOf(data, all, () => false) }, target);
+  const edgeMeets =
+    target.kind === 'accuracy' &&
+    meets(
+      outcomeOf(data, all, () => false),
+      target,
+    );
   // No set at all where no signal was recorded, and none needed where the device alone reaches the accuracy.
   const chosen = edgeMeets || judged.length === 0 ? judge(data, NOTHING, folds, target) : simplest(judged);
   const whole = fitted(data, chosen, all);
@@ -92,7 +127,6 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
   const cuts = solution?.cuts ?? {};
   const calibrated = outcomeOf(data, all, (i) => toServer(whole.data, cuts, i));
 
-  const intervals = { seed, resamples, level };
   const heldOut = (pick: keyof Outcome) =>
     bootstrap(data.n, (at) => outcomeOf(data, at, (i) => chosen.routed[i] === 1)[pick], intervals);
   // The curve of no signals would be two points: show what the best set could do.
@@ -131,18 +165,18 @@ function judge(
   folds: readonly number[][],
   target: Target,
 ): Judged {
-  const held = heldOutFolds(data, { signals, features }, folds);
-  const routed = heldOutRouting(held, data.n, signals, target);
-  const all = Array.from({ length: data.n }, (_, i) => i);
-  const gap = meanAt(data.server, all) - meanAt(data.edge, all);
-  const values = Float64Array.from(all, (i) => (routed[i] ? data.server[i]! - gap : data.edge[i]!));
+  const { all } = data;
+  const routed = heldOutRouting(heldOutFolds(data, { signals, features }, folds), data.n, signals, target);
   const edge = meanAt(data.edge, all);
+  const gap = meanAt(data.server, all) - edge;
+  const values = Float64Array.from(all, (i) => (routed[i] ? data.server[i]! - gap : data.edge[i]!));
   const { share, accuracy } = outcomeOf(data, all, (i) => routed[i] === 1);
   return {
     signals,
     features,
     gain: meanAt(values, all) - edge,
-    gainStderr: gainStderr(data, values),
+    // of what routing changes, not of how hard the queries are
+    gainStderr: standardError(all.map((i) => values[i]! - data.edge[i]!)),
     share,
     accuracy,
     routed,
@@ -150,15 +184,71 @@ function judge(
   };
 }
 
-/** Standard error of the mean of value - edge: of what routing changes, not of how hard the queries are. */
-function gainStderr(data: CalibrationData, values: Float64Array): number {
-  return standardError(Array.from(values, (value, i) => value - data.edge[i]!));
-}
-
 /** k lists of indices of nearly equal length, by a seeded shuffle. */
 export function splitFolds(n: number, k: number, seed: number): number[][] {
-  const order = createRandom(seed, 'calibration-folds').shuffle(Array.from({ length: n }, (_, i) => i));
+  const order = createRandom(seed, 'calibration-folds').shuffle([...Array(n).keys()]);
   const folds: number[][] = Array.from({ length: Math.min(k, n) }, () => []);
   for (const [j, i] of order.entries()) folds[j % folds.length]!.push(i);
   return folds;
+}
+
+/**
+ * The curve of a rule of these signals.
+ *
+ * @param folds for each record the fold in which it is held out: its source is decided by weights and cuts chosen on the others
+ */
+function accuracyCurve(
+  data: CalibrationData,
+  combination: Combination,
+  folds: readonly number[][],
+  intervals: BootstrapOptions,
+): Curve {
+  const { all } = data;
+  const held = heldOutFolds(data, combination, folds);
+  const routed = SHARES.map((share) => {
+    if (share === 1) return new Uint8Array(data.n).fill(1);
+    const signals = share === 0 ? [] : combination.signals;
+    return heldOutRouting(held, data.n, signals, { kind: 'share', value: share });
+  });
+  const oracle = oracleOf(all.map((i) => ({ edge: data.edge[i]!, server: data.server[i]! })))(
+    new Int32Array(data.n).fill(1),
+  );
+  const edge = meanAt(data.edge, all);
+  const gap = meanAt(data.server, all) - edge;
+  const points = SHARES.map((targetShare, k): CurvePoint => {
+    const isRouted = (i: number) => routed[k]![i] === 1;
+    const { share, costPer1000 } = outcomeOf(data, all, isRouted);
+    const accuracy = bootstrap(data.n, (at) => outcomeOf(data, at, isRouted).accuracy, intervals);
+    return {
+      targetShare,
+      share,
+      accuracy,
+      random: edge + share * gap,
+      oracle: edge + gainAt(oracle, share * data.n) / data.n,
+      costPer1000,
+    };
+  });
+  if (gap <= 0) return { points, apgr: null, oracleApgr: null };
+  return {
+    points,
+    apgr: bootstrap(data.n, (at) => apgrOf(data, routed, at), intervals),
+    oracleApgr: areaRecovered(oracle, gap),
+  };
+}
+
+/** Average part of the gap that is recovered, over the records at `indices`. NaN where they leave no gap. */
+function apgrOf(data: CalibrationData, routed: readonly Uint8Array[], indices: Int32Array): number {
+  const knots = routed.map((flags) => {
+    let [sent, gain] = [0, 0];
+    for (const i of indices) {
+      if (flags[i] === 0) continue;
+      sent++;
+      gain += data.server[i]! - data.edge[i]!;
+    }
+    return { sent, gain };
+  });
+  knots.sort((a, b) => a.sent - b.sent);
+  const gap = meanAt(data.server, indices) - meanAt(data.edge, indices);
+  const curve = { sent: knots.map(({ sent }) => sent), gain: knots.map(({ gain }) => gain) };
+  return areaRecovered(curve, gap) ?? Number.NaN;
 }

@@ -4,12 +4,14 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
+import type { Example } from '../../data/dataset.js';
 import { isRight, type Match } from '../../data/judge.js';
 import {
   type AdapterScale,
   type EdgeEngine,
   type Engine,
   type GenerateRequest,
+  GREEDY,
   type Prompt,
   promptFor,
   Query,
@@ -20,14 +22,8 @@ import type { ScopeFunction } from '../signals/scope.js';
 import type { RoutingConfig } from '../types.js';
 import type { CalibrationRecord } from './data.js';
 
-/** A held-out example. */
-export interface Question {
-  id: string;
-  prompt: string;
-  /** the right answer; with choices, one of them */
-  completion: string;
-  choices?: readonly string[];
-}
+/** A held-out example; its `completion` is the right answer, with choices one of them. */
+export type Question = Pick<Example, 'id' | 'prompt' | 'completion' | 'choices'>;
 
 export interface CollectParts {
   edge: EdgeEngine;
@@ -103,16 +99,7 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   const { edge, server, scope, prices, confidence, maxTokens, match } = parts;
   const query = new Query(promptFor(question.prompt, parts.form));
   const adapters = parts.adapters(query);
-  const request: GenerateRequest = {
-    query,
-    maxTokens,
-    temperature: 0,
-    topP: 1,
-    seed: null,
-    stop: [],
-    topLogprobs: null,
-    signal,
-  };
+  const request: GenerateRequest = { ...GREEDY, query, maxTokens, signal };
   // The server is usually far away: it answers while the device works.
   const waiting = answer(server, request);
   waiting.catch(() => {}); // its failure is met below, after the device's
@@ -120,7 +107,7 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   const promptNll = await edge.promptNll(query, adapters, signal);
   const tracker = new ConfidenceTracker(confidence.measure, confidence.tokens);
   const distribution = needsDistribution(confidence.measure);
-  const local = await answer(edge, { ...request, adapters, ...(distribution ? { distribution } : {}) }, tracker);
+  const local = await answer(edge, { ...request, adapters, distribution }, tracker);
   const remote = await waiting;
   const values = readSignals({
     config: { confidence },

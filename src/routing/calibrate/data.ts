@@ -7,6 +7,7 @@
 
 import { CrayonError } from '../../core/errors.js';
 import {
+  bySignal,
   RECORDED_SIGNALS,
   type RecordedSignal,
   SIGNALS,
@@ -33,6 +34,8 @@ const signOf = (name: SignalName) => (signalNamed(name).toServer === 'above' ? 1
 /** Records as columns. */
 export interface CalibrationData {
   n: number;
+  /** the index of every record, 0 to n - 1 */
+  all: readonly number[];
   /** signals that every record has */
   available: RecordedSignal[];
   /** of the confidences */
@@ -81,14 +84,12 @@ export function calibrationData(
   const column = (of: (record: CalibrationRecord) => number) => Float64Array.from(records, of);
   return {
     n: records.length,
+    all: [...records.keys()],
     available: RECORDED_SIGNALS.filter((name) => records.every((record) => (record[name] ?? null) !== null)),
     measure,
-    suspicion: Object.fromEntries(
-      SIGNALS.map(({ name, recorded }) => [
-        name,
-        column((record) => (recorded ? signOf(name) * (record[name as RecordedSignal] ?? 0) : Number.NaN)),
-      ]),
-    ) as CalibrationData['suspicion'],
+    suspicion: bySignal(({ name, madeOf }) =>
+      column((record) => (madeOf ? Number.NaN : signOf(name) * (record[name as RecordedSignal] ?? 0))),
+    ),
     edge: column((record) => record.edgeCorrect),
     server: column((record) => record.serverCorrect),
     cost: column((record) => record.serverCost),
@@ -102,21 +103,15 @@ export function signalOf(data: CalibrationData, name: SignalName, i: number): nu
 
 /** Whether the rule sends record i to the server. */
 export function toServer(data: CalibrationData, cuts: Cuts, i: number): boolean {
-  for (const { name } of SIGNALS) {
-    const cut = cuts[name];
-    if (cut !== undefined && data.suspicion[name][i]! > cut) return true;
-  }
-  return false;
+  return SIGNALS.some(({ name }) => data.suspicion[name][i]! > (cuts[name] ?? Number.POSITIVE_INFINITY));
 }
 
 /** The cuts in the signals' own units, as the configuration has them. */
 export function thresholdsOf(cuts: Cuts): Thresholds {
-  return Object.fromEntries(
-    SIGNALS.map(({ name }) => {
-      const cut = cuts[name];
-      return [name, cut === undefined ? null : signOf(name) * cut + 0]; // + 0: no negative zero
-    }),
-  );
+  return bySignal(({ name }) => {
+    const cut = cuts[name];
+    return cut === undefined ? null : signOf(name) * cut + 0; // + 0: no negative zero
+  });
 }
 
 /**
@@ -124,17 +119,15 @@ export function thresholdsOf(cuts: Cuts): Thresholds {
  * Undefined bounds are the ends, where all or none go to the server.
  */
 export function cutBetween(name: SignalName, low: number | undefined, high: number | undefined): number {
-  if (low === undefined) return lowestCut(name, high!);
+  if (low === undefined) {
+    // Sends everything. Beyond a percentile of 100 or a likelihood of 0 it would look absurd.
+    const { sendsAll } = signalNamed(name);
+    if (sendsAll !== undefined) return signOf(name) * sendsAll;
+    return high === Number.POSITIVE_INFINITY ? 0 : round(high! - 1, high! - 2, high!);
+  }
   if (high === undefined || high === Number.POSITIVE_INFINITY) return round(low + 1, low, low + 2);
   if (low === Number.NEGATIVE_INFINITY) return round(high - 1, high - 2, high);
   return round((low + high) / 2, low, high);
-}
-
-/** Sends everything, from the suspicion `high` on. Beyond a percentile of 100 or a likelihood of 0 it would look absurd. */
-function lowestCut(name: SignalName, high: number): number {
-  const { sendsAll } = signalNamed(name);
-  if (sendsAll !== undefined) return signOf(name) * sendsAll;
-  return high === Number.POSITIVE_INFINITY ? 0 : round(high - 1, high - 2, high);
 }
 
 /** The number of fewest digits near x that lies in [low, high): what is suspected more than the cut is sent. */

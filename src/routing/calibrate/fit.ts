@@ -10,8 +10,8 @@ import {
   type CorrectnessWeights,
   correctnessOf,
   FEATURE_SETS,
+  featureNamed,
   featureOf,
-  signalOfFeature,
 } from '../signals/correctness.js';
 import { recordedSignals, type SignalName } from '../signals/index.js';
 import { type CalibrationData, type Cuts, signalOf, toServer } from './data.js';
@@ -33,12 +33,10 @@ export function combinationsOf({ available }: CalibrationData, combined: boolean
   for (let bits = 1; bits < 2 ** available.length; bits++) {
     staged.push({ signals: available.filter((_, i) => bits & (1 << i)), features: [] });
   }
-  const possible = FEATURE_SETS.filter((set) => set.every((name) => available.includes(signalOfFeature(name))));
-  return combined ? [...staged, ...possible.map((features) => toCombination(features))] : staged;
-}
-
-function toCombination(features: CorrectnessFeature[]): Combination {
-  return { signals: ['correctness'], features };
+  const possible = FEATURE_SETS.filter((set) => set.every((name) => available.includes(featureNamed(name).signal)));
+  return combined
+    ? [...staged, ...possible.map((features): Combination => ({ signals: ['correctness'], features }))]
+    : staged;
 }
 
 /** The staged rule comes first, then the fewest parts: what is simpler to read and cheaper to know. */

@@ -91,17 +91,13 @@ export function hybridCurve(items: readonly Routable[], shares: readonly number[
   };
 }
 
-export interface SharePoint {
-  share: number;
-  /** intervals by bootstrap, paired by example */
-  routed: Interval;
-  random: Interval;
-  oracle: Interval;
-  /** routed - random */
-  overRandom: Interval;
-  /** (routed - edge) / (server - edge); NaN where there is no gap */
-  recovered: Interval;
-}
+/**
+ * What a share is judged by, with intervals by bootstrap, paired by example. `overRandom` is routed - random, `recovered`
+ * (routed - edge) / (server - edge), NaN where there is no gap.
+ */
+const JUDGED_BY = ['routed', 'random', 'oracle', 'overRandom', 'recovered'] as const;
+
+export type SharePoint = { share: number } & Record<(typeof JUDGED_BY)[number], Interval>;
 
 export interface HybridIntervals {
   edge: Interval;
@@ -129,7 +125,6 @@ export function hybridIntervals(
   );
   const order = ascendingByScore(items);
   const oracleAt = oracleOf(items);
-  const PER_SHARE = 5;
   const statistics = (weights: Int32Array): number[] => {
     let edge = 0;
     let server = 0;
@@ -146,28 +141,18 @@ export function hybridIntervals(
       const gain = gainAt(knots, share * n) / n;
       const random = share * (server - edge);
       const recovered = server > edge ? gain / (server - edge) : Number.NaN;
+      // in the order of JUDGED_BY
       result.push(edge + gain, edge + random, edge + gainAt(oracle, share * n) / n, gain - random, recovered);
     }
     return result;
   };
   const [edge, server, apgr, ...rest] = bootstrapStrata(strata, statistics, options) as [Interval, Interval, Interval];
-  const intervals = rest as Interval[];
-  return {
-    edge,
-    server,
-    apgr,
-    shares: shares.map((share, i) => {
-      const [routed, random, oracle, overRandom, recovered] = intervals.slice(i * PER_SHARE, (i + 1) * PER_SHARE);
-      return {
-        share,
-        routed: routed!,
-        random: random!,
-        oracle: oracle!,
-        overRandom: overRandom!,
-        recovered: recovered!,
-      };
-    }),
-  };
+  const intervals = (rest as Interval[]).values();
+  const points = shares.map((share) => ({
+    share,
+    ...Object.fromEntries(JUDGED_BY.map((name) => [name, intervals.next().value])),
+  }));
+  return { edge, server, apgr, shares: points as SharePoint[] };
 }
 
 function ascendingByScore(items: readonly Routable[]): Int32Array {

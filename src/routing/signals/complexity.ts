@@ -14,7 +14,6 @@ export const complexity = {
   unit: () => 'nats a prompt token',
   doubt: "the prompt surprises the device's model",
   told: (value) => `${value} nats a token`,
-  recorded: true,
   meaning: (cut) => `the prompt's mean negative log-likelihood is above ${cut} nats a token`,
   sendsNothing: 1e9,
   sendsAll: 0,

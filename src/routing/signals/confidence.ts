@@ -17,7 +17,6 @@ export const confidence = {
   title: 'confidence',
   unit: ({ confidence: { measure, tokens } }) => `${measure} of ${tokens ?? 'all'} tokens`,
   doubt: "the device's model is unsure of its answer",
-  recorded: true,
   meaning: (cut) => `confidence is below ${cut}`,
   sendsNothing: -1e9,
   features: {

@@ -65,14 +65,14 @@ function featuresUsed(weights: NonNullable<SignalConfig['correctness']>) {
   return FEATURES.filter(({ name }) => (weights[name] ?? 0) !== 0);
 }
 
-/** The signal that a feature is made of. */
-export function signalOfFeature(feature: CorrectnessFeature): Ingredient {
-  return FEATURES.find(({ name }) => name === feature)!.signal;
+/** A feature with the signal that it is made of. */
+export function featureNamed(name: CorrectnessFeature) {
+  return FEATURES.find((feature) => feature.name === name)!;
 }
 
 /** A feature of one query; NaN where the query lacks the signal. */
 export function featureOf(name: CorrectnessFeature, measure: ConfidenceMeasure, signals: CorrectnessSignals): number {
-  const { signal, of } = FEATURES.find((feature) => feature.name === name)!;
+  const { signal, of } = featureNamed(name);
   return of(signals[signal] ?? Number.NaN, measure);
 }
 
@@ -88,10 +88,8 @@ export function correctnessOf(
   if (signals.confidence === Number.NEGATIVE_INFINITY) return 0;
   const used = featuresUsed(weights);
   const model = { intercept: weights.intercept, weights: used.map(({ name }) => weights[name]!) };
-  const probability = logisticProbability(
-    model,
-    used.map(({ signal, of }) => of(signals[signal] ?? Number.NaN, measure)),
-  );
+  const values = used.map(({ signal, of }) => of(signals[signal] ?? Number.NaN, measure));
+  const probability = logisticProbability(model, values);
   return Math.min(probability, MOST); // keeps a NaN
 }
 
@@ -119,7 +117,6 @@ export const correctness = {
     );
     return `the device's answer is right with probability ${chance(score)}, ${relation} the cut ${cut} (${named.join(', ')})`;
   },
-  recorded: false,
   meaning: (cut) => `the device's answer is right with a probability below ${cut}`,
   sendsAll: 1,
 } as const satisfies Signal;

@@ -12,11 +12,13 @@ const LISTED = [scope, complexity, confidence, correctness] as const;
 type Listed = (typeof LISTED)[number];
 export type SignalName = Listed['name'];
 /** Those that are read off a query, and are not made of others. */
-export type RecordedSignal = Extract<Listed, { recorded: true }>['name'];
+export type RecordedSignal = Exclude<Listed, { madeOf: unknown }>['name'];
 type Companion = keyof Extract<Listed, { also: object }>['also'];
 
 export const SIGNALS: readonly Signal<SignalName>[] = LISTED;
-export const RECORDED_SIGNALS = SIGNALS.filter(({ recorded }) => recorded).map(({ name }) => name as RecordedSignal);
+export const RECORDED_SIGNALS = SIGNALS.filter(({ madeOf }) => madeOf === undefined).map(
+  ({ name }) => name as RecordedSignal,
+);
 
 export function signalNamed(name: SignalName): Signal<SignalName> {
   return SIGNALS.find((signal) => signal.name === name)!;
@@ -32,19 +34,18 @@ export const VALUE_NAMES = SIGNALS.flatMap(({ name, also = {} }) => [name, ...Ob
 /** The routing cuts. Null or absent switches a signal off. */
 export type Thresholds = { [Name in SignalName]?: number | null };
 
-function cuts<T>(of: (signal: Signal<SignalName>) => T): Record<SignalName, T> {
+/** Something for each signal. */
+export function bySignal<T>(of: (signal: Signal<SignalName>) => T): Record<SignalName, T> {
   return Object.fromEntries(SIGNALS.map((signal) => [signal.name, of(signal)])) as Record<SignalName, T>;
 }
 
-export const NO_THRESHOLDS: Readonly<Record<SignalName, null>> = cuts(() => null);
+export const NO_THRESHOLDS: Readonly<Record<SignalName, null>> = bySignal(() => null);
 
 /** Cuts that send nothing and still have every signal computed and told. */
-export const OPEN_THRESHOLDS: Thresholds = Object.fromEntries(
-  SIGNALS.flatMap(({ name, sendsNothing }) => (sendsNothing === undefined ? [] : [[name, sendsNothing]])),
-);
+export const OPEN_THRESHOLDS: Thresholds = bySignal(({ sendsNothing }) => sendsNothing);
 
 /** The keys of `routing.thresholds`, for a schema of zod. */
-export const THRESHOLD_SHAPE = cuts(({ threshold, description }) =>
+export const THRESHOLD_SHAPE = bySignal(({ threshold, description }) =>
   threshold.nullable().default(null).describe(description),
 ) satisfies Record<SignalName, z.ZodType>;
 

@@ -36,7 +36,6 @@ export const scope = {
   title: 'scope percentile',
   unit: () => 'percentile of your examples',
   doubt: 'the query is unlike the examples of the task',
-  recorded: true,
   meaning: (cut) => `less like the examples than ${cut} % of them are`,
   sendsNothing: 0,
   sendsAll: 100,

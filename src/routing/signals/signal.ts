@@ -79,8 +79,6 @@ export interface Signal<Name extends string = string> {
   /** in place of all that: the whole reason, either way */
   explained?(score: number, relation: string, cut: string, signals: Evidence['signals']): string;
 
-  /** whether calibration's records hold it: not where it is made of others */
-  readonly recorded: boolean;
   /** which queries a cut sends, for a table */
   meaning(cut: number): string;
   /** cuts that send nothing and everything; absent where any number may be a value */

@@ -4,8 +4,8 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Assemble } from '../../../src/cli/assembled.js';
-import { type CalibrateFlags, runCalibrate } from '../../../src/cli/calibrate/run.js';
-import { runRoute } from '../../../src/cli/run-route.js';
+import { type CalibrateFlags, runCalibrate } from '../../../src/cli/calibrate/calibrate.js';
+import { runRoute } from '../../../src/cli/route.js';
 import { Terminal } from '../../../src/cli/terminal.js';
 import type { Query } from '../../../src/engine/types.js';
 import { loadEdgeConfig } from '../../../src/serve/config.js';

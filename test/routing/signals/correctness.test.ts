@@ -2,8 +2,7 @@
 
 import { describe, expect, it, vi } from 'vitest';
 import { Query } from '../../../src/engine/types.js';
-import { dryRun } from '../../../src/routing/dry-run.js';
-import { explain } from '../../../src/routing/explain.js';
+import { dryRun, explain } from '../../../src/routing/dry-run.js';
 import { correctness, correctnessOf } from '../../../src/routing/signals/correctness.js';
 import { CONFIDENCE_MEASURES, type CorrectnessWeights, type Decision } from '../../../src/routing/types.js';
 import { aRequest, type RouterSetup, reached, readAll, setUpRouter } from '../../helpers/routing.js';

@@ -2,16 +2,24 @@
 
 import { isCrayon, isReference, SERVER } from '../../strategies/index.js';
 import { type HybridRow, headline, signalTitle } from '../hybrid.js';
-import { shape } from '../plots/axis.js';
-import { clusterPlot, drawnPoints, taskMarks, taskShape } from '../plots/clusters.js';
-import { curveNames, curvePlot } from '../plots/curve.js';
-import { heatPlot } from '../plots/heat.js';
-import { type IntervalRow, intervalPlot, latencyPlot } from '../plots/rows.js';
 import type { CoefficientMap, Report } from '../report.js';
 import type { StrategyRow } from '../strategies.js';
 import { kindsOf, userColumns, userRows } from '../tables.js';
 import * as words from '../words.js';
+import { shape } from './axis.js';
 import { html, type Markup, NOTHING } from './markup.js';
+import {
+  clusterPlot,
+  curveNames,
+  curvePlot,
+  drawnPoints,
+  heatPlot,
+  type IntervalRow,
+  intervalPlot,
+  latencyPlot,
+  taskMarks,
+  taskShape,
+} from './plots.js';
 
 /** Sentences above a picture, those that do not apply being empty. */
 const what = (...sentences: string[]): Markup =>

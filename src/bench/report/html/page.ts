@@ -3,17 +3,18 @@
  * or put beside the run. Its policy forbids scripts and requests, so that even a mistake here could not run anything.
  */
 
-import { isCrayon } from '../../strategies/index.js';
+import type { Interval } from '../../../core/stats.js';
+import { compareReferences, isCrayon, strategyTitle } from '../../strategies/index.js';
 import { type Comparison, compareTables } from '../compare.js';
+import { headline, oracleRecovered, signalTitle } from '../hybrid.js';
 import type { Report } from '../report.js';
 import { type ReportTable, when } from '../table.js';
-import * as tables from '../tables.js';
-import { hybridGroups, hybridSummaryTables, hybridTables } from '../tables-hybrid.js';
-import { visible, withMethod } from '../words.js';
+import { accuracyTables, facts, reportTables } from '../tables.js';
+import { atHeadlineShare, hybridGroups, hybridSummaryTables, hybridTables } from '../tables-hybrid.js';
+import * as words from '../words.js';
 import * as figures from './figures.js';
 import { html, type Markup, NOTHING } from './markup.js';
 import { STYLE } from './style.js';
-import { tiles } from './tiles.js';
 
 /** @param comparison with another run, put after the strategies */
 export function reportHtml(report: Report, comparison: Comparison | null = null): string {
@@ -38,17 +39,18 @@ function lead({ manifest: { base, server, pool, machine } }: Report): Markup {
 /** In reading order; one without content is left out. */
 function sectionsOf(report: Report, comparison: Comparison | null) {
   const section = (id: string, title: string, ...content: Markup[]) => ({ id, title, content });
+  const tables = new Map(reportTables(report).map((table) => [table.id, table]));
   return [
     section('strategies', 'Accuracy by strategy', ...strategyContent(report)),
     section('comparison', 'Comparison', ...comparedContent(comparison)),
     section('hybrid', 'Hybrid: accuracy against server share', ...hybridContent(report)),
-    section('routed', 'Hybrid as it was routed', tableHtml(tables.routedTable(report))),
-    section('users', 'Each user', ...userContent(report)),
-    section('costs', 'What it costs', tableHtml(tables.costTable(report))),
+    section('routed', 'Hybrid as it was routed', tableHtml(tables.get('routed'))),
+    section('users', 'Each user', ...userContent(report, tables.get('users'))),
+    section('costs', 'What it costs', tableHtml(tables.get('costs'))),
     section('latency', 'Latency', figures.latencyFigure(report)),
-    section('ablation', 'Ablation, one option at a time', tableHtml(tables.ablationTable(report))),
-    section('conditions', 'Devices and networks', tableHtml(tables.conditionsTable(report))),
-    section('load', 'Load', tableHtml(tables.loadTable(report)), captioned(tables.loadTimesTable(report))),
+    section('ablation', 'Ablation, one option at a time', tableHtml(tables.get('ablation'))),
+    section('conditions', 'Devices and networks', tableHtml(tables.get('conditions'))),
+    section('load', 'Load', tableHtml(tables.get('load')), captioned(tables.get('load-times'))),
     section('coefficients', 'Coefficients of the blends', ...coefficientContent(report)),
     section('clusters', "Map of the pool's clusters", figures.clusterFigure(report)),
     section('run', 'The run', ...aboutRun(report)),
@@ -63,7 +65,7 @@ function folded(summary: string, ...content: Markup[]): Markup {
 function strategyContent(report: Report): Markup[] {
   return report.methods.flatMap((method) => {
     const rows = report.strategies.filter((row) => row.method === method);
-    const [accuracy, ...others] = tables.accuracyTables(report).filter(({ id }) => id.endsWith(`-${method}`));
+    const [accuracy, ...others] = accuracyTables(report).filter(({ id }) => id.endsWith(`-${method}`));
     if (accuracy === undefined) return [];
     const title = report.methods.length > 1 ? html`<h3>${accuracy.title}</h3>` : NOTHING;
     return [title, figures.accuracyFigure(rows), tableHtml(accuracy), ...others.map(captioned)];
@@ -76,10 +78,9 @@ function comparedContent(comparison: Comparison | null): Markup[] {
   return [strategies!, folded('User by user', users!)];
 }
 
-function userContent(report: Report): Markup[] {
+function userContent(report: Report, table: ReportTable | undefined): Markup[] {
   if (report.users.length < 2 || report.strategies.length === 0) return [];
-  const table = tableHtml(tables.userTable(report));
-  return [figures.userFigure(report), folded('The same as a table, with kinds and tasks', table)];
+  return [figures.userFigure(report), folded('The same as a table, with kinds and tasks', tableHtml(table))];
 }
 
 /** Crayon's in full, those of the strategies beside it folded. */
@@ -98,7 +99,7 @@ function hybridContent(report: Report): Markup[] {
   const numbers = hybridTables(report).map((ofGroup) => ofGroup.map(captioned));
   const drawn = groups.map((rows, i) => {
     const { edgeStrategy, method } = rows[0]!;
-    const name = `${withMethod(rows[0]!, report.methods)} on the device`;
+    const name = `${words.withMethod(rows[0]!, report.methods)} on the device`;
     const picture = figures.hybridFigure(rows);
     const isOpen = i === 0 || (isCrayon(edgeStrategy) && method === report.methods[0]);
     if (!isOpen) return folded(name, picture, ...numbers[i]!);
@@ -108,22 +109,22 @@ function hybridContent(report: Report): Markup[] {
 }
 
 function aboutRun(report: Report): Markup[] {
-  const rows = tables.facts(report).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`);
+  const rows = facts(report).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`);
   const config = JSON.stringify(report.manifest.config, null, 2) ?? '';
   // Line by line: a line break is the one control character that belongs here.
-  const lines = config.split('\n').map((line, i) => html`${i === 0 ? '' : NEWLINE}${visible(line)}`);
+  const lines = config.split('\n').map((line, i) => html`${i === 0 ? '' : NEWLINE}${words.visible(line)}`);
   return [html`<dl>${rows}</dl>`, folded('Configuration', html`<pre>${lines}</pre>`)];
 }
 
 const NEWLINE: Markup = html`
 `;
 
-function captioned(table: ReportTable | null): Markup {
-  return table === null ? NOTHING : html`<h3>${table.title}</h3>${tableHtml(table)}`;
+function captioned(table: ReportTable | undefined): Markup {
+  return table === undefined ? NOTHING : html`<h3>${table.title}</h3>${tableHtml(table)}`;
 }
 
-function tableHtml(table: ReportTable | null): Markup {
-  if (table === null) return NOTHING;
+function tableHtml(table: ReportTable | undefined): Markup {
+  if (table === undefined) return NOTHING;
   const { title, head, align, rows, notes } = table;
   const number = (i: number) => (align[i] === 'right' ? 'number' : '');
   return html`<div class="scroll"><table aria-label="${title}"><thead><tr>${head.map((name, i) => html`<th scope="col" class="${number(i)}">${name}</th>`)}</tr></thead><tbody>${rows.map(
@@ -134,4 +135,57 @@ function tableHtml(table: ReportTable | null): Markup {
           : html`<td class="${[number(i), clear.includes(i) ? 'clear' : ''].join(' ').trim()}">${cell}</td>`,
       )}</tr>`,
   )}</tbody></table></div><div class="notes">${notes.map((note) => html`<p>${note}</p>`)}</div>`;
+}
+
+/** The figures that a reader wants first: Crayon's accuracy and its margins, and what the hybrid recovers; what the run does not have is left out. */
+function tiles(report: Report): Markup {
+  const all = [...crayonTiles(report), ...hybridTiles(report)];
+  return all.length === 0 ? NOTHING : html`<div class="tiles">${all}</div>`;
+}
+
+function tile(name: string, value: Interval, unit: string, text: (x: number) => string, ...below: string[]): Markup {
+  const ranges = [`95 %: ${text(value.low)} to ${text(value.high)}`, ...below];
+  return html`<div class="tile"><div class="name">${name}</div><div class="figure">${text(value.estimate)} <small>${unit}</small></div>${ranges.map((range) => html`<div class="range">${range}</div>`)}</div>`;
+}
+
+function crayonTiles({ strategies, methods }: Report): Markup[] {
+  // Of several methods the one with the most cells: two of each figure would be two different ones.
+  const row = strategies.find(({ strategy, method }) => strategy === 'crayon' && method === methods[0]);
+  if (row === undefined) return [];
+  const title = words.withMethod(row, methods);
+  const references = row.differences.toSorted((a, b) => compareReferences(a.reference, b.reference));
+  // One LoRA of the same rank and LoraHub: the two margins that the paper gives.
+  const shown = references.filter(({ reference }) => reference === 'one-lora' || reference === 'lorahub');
+  return [
+    tile(`${title}, mean of ${words.plural(row.accuracy.users, 'user')}`, row.accuracy, 'points', words.points),
+    ...(shown.length > 0 ? shown : references.slice(0, 2)).map(({ reference, difference }) =>
+      tile(`${title} over ${strategyTitle(reference)}`, difference, 'points', words.signedPoints),
+    ),
+  ];
+}
+
+/** One for Crayon's fixed blend and one for its per-query gate; where neither was run, one for what there is. */
+function hybridTiles(report: Report): Markup[] {
+  const groups = hybridGroups(report);
+  const main = groups.filter(([row]) => isCrayon(row!.edgeStrategy) && row!.method === report.methods[0]);
+  return (main.length > 0 ? main : groups.slice(0, 1)).flatMap((rows) => {
+    const row = headline(rows);
+    if (row.curve.apgr === null) return [];
+    const at = atHeadlineShare(row);
+    const plain = rows.find(({ signal }) => signal === 'confidence');
+    const others = [
+      plain === undefined || plain === row
+        ? ''
+        : `confidence alone ${words.wholePercent(atHeadlineShare(plain).recovered.estimate)}, `,
+      `random ${words.wholePercent(at.share)}, oracle ${words.wholePercent(oracleRecovered(row.intervals, at))}`,
+    ];
+    return tile(
+      `${row.title}, ${signalTitle(row.signal)}: gap to the server recovered at ${words.percent(at.share)} server share`,
+      at.recovered,
+      '%',
+      words.wholePercent,
+      others.join(''),
+      `${words.signedInterval(at.overRandom)} points over random`,
+    );
+  });
 }

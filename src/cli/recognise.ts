@@ -1,11 +1,11 @@
 /** What kind of thing a path holds. */
 
 import { join } from 'node:path';
-import { CrayonError } from '../../core/errors.js';
-import { exists, isFile } from '../../files/io.js';
-import { isGguf } from '../../gguf/read.js';
-import { ADAPTER_CONFIG } from '../../peft/config.js';
-import { POOL_MANIFEST } from '../../pool/pool.js';
+import { CrayonError } from '../core/errors.js';
+import { exists, isFile } from '../files/io.js';
+import { isGguf } from '../gguf/read.js';
+import { ADAPTER_CONFIG } from '../peft/config.js';
+import { POOL_MANIFEST } from '../pool/pool.js';
 
 export type PathKind = 'pool' | 'adapter' | 'model' | 'safetensors' | 'gguf';
 

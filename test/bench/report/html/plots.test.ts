@@ -1,17 +1,17 @@
 /** Ticks, scales and pictures: what stands where, and that nothing outside becomes markup. */
 
 import { describe, expect, it } from 'vitest';
+import { accuracyRange, linearScale, linearTicks, logScale, logTicks } from '../../../../src/bench/report/html/axis.js';
 import { escapeHtml, html } from '../../../../src/bench/report/html/markup.js';
 import {
-  accuracyRange,
-  linearScale,
-  linearTicks,
-  logScale,
-  logTicks,
-} from '../../../../src/bench/report/plots/axis.js';
-import { clusterPlot, drawnPoints, MAX_POINTS, taskMarks } from '../../../../src/bench/report/plots/clusters.js';
-import { heatPlot } from '../../../../src/bench/report/plots/heat.js';
-import { intervalPlot, latencyPlot } from '../../../../src/bench/report/plots/rows.js';
+  clusterPlot,
+  drawnPoints,
+  heatPlot,
+  intervalPlot,
+  latencyPlot,
+  MAX_POINTS,
+  taskMarks,
+} from '../../../../src/bench/report/html/plots.js';
 import { HOSTILE } from '../../../helpers/bench-run.js';
 
 describe('ticks', () => {

@@ -3,10 +3,10 @@
 import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { exportModelGguf } from '../../../src/gguf/model.js';
-import { crayon, document, succeed } from '../../e2e/helpers.js';
-import { temporaryDir } from '../../helpers/files.js';
-import { fixture } from '../../helpers/fixtures.js';
+import { exportModelGguf } from '../../src/gguf/model.js';
+import { crayon, document, succeed } from '../e2e/helpers.js';
+import { temporaryDir } from '../helpers/files.js';
+import { fixture } from '../helpers/fixtures.js';
 import {
   arrayEntry,
   f32,
@@ -17,7 +17,7 @@ import {
   stringEntry,
   u32,
   uintEntry,
-} from '../../helpers/gguf.js';
+} from '../helpers/gguf.js';
 
 const lora = (): Buffer =>
   ggufModel(

@@ -6,9 +6,9 @@ import {
   heldOutScores,
   promptFolds,
   type RuleKind,
+  routingScores,
   type UserAnswers,
-} from '../../../src/bench/report/calibrated-rule.js';
-import { routingScores } from '../../../src/bench/report/hybrid.js';
+} from '../../../src/bench/report/hybrid.js';
 import type { AnswerRecord } from '../../../src/bench/types.js';
 import { fitLogistic, logisticProbability } from '../../../src/core/logistic.js';
 import { createRandom } from '../../../src/core/random.js';

@@ -1,11 +1,11 @@
 /**
  * Scales, ticks, axes and marks. A picture has no width of its own: across, everything in it stands at a percentage of its
  * plot area, so that one drawing fills a page as well as a phone while its letters and marks keep their size. The margins
- * around the plot area, where the axes are written, are the padding that html/style.ts gives it.
+ * around the plot area, where the axes are written, are the padding that style.ts gives it.
  */
 
 import assert from 'node:assert/strict';
-import { html, type Markup, NOTHING } from '../html/markup.js';
+import { html, type Markup, NOTHING } from './markup.js';
 
 export interface Scale {
   (value: number): number;

@@ -1,0 +1,260 @@
+/** `crayon inspect`: what a path holds: a model, an adapter, a pool, a safetensors or a GGUF file. */
+
+import type { Command } from 'commander';
+import { BLEND_FILE } from '../blend/blend.js';
+import { isCrayonError } from '../core/errors.js';
+import { formatBytes, formatCount } from '../core/format.js';
+import { readOptionalJson } from '../files/json.js';
+import { type GgufTensorInfo, type GgufValue, ggufCount, ggufNumber, ggufString, ggufStrings } from '../gguf/format.js';
+import { GgufFile } from '../gguf/read.js';
+import { readGgufVocabulary } from '../gguf/vocabulary/read.js';
+import { HfModel } from '../hf/model.js';
+import { openPeftAdapter } from '../peft/read.js';
+import { openPool } from '../pool/pool.js';
+import { SafetensorsFile } from '../safetensors/read.js';
+import { recognisePath } from './recognise.js';
+import type { Terminal } from './terminal.js';
+
+/** Longer arrays, vocabularies above all, are given by their length in the JSON document. */
+const MAX_ARRAY = 16;
+
+type Facts = Array<[name: string, value: string]>;
+
+const HELP = `
+Reads headers and manifests only, so it answers at once for a file of any size.
+
+Examples:
+  $ crayon inspect models/base
+  $ crayon inspect pool
+  $ crayon inspect my-adapter --json
+  $ crayon inspect model.gguf
+  $ crayon inspect my-adapter/adapter_model.safetensors`;
+
+export function inspectCommand(command: Command, terminal: Terminal): void {
+  command
+    .option('--verify', "read a pool's adapters whole and compare their digests", false)
+    .addHelpText('after', HELP)
+    .action((path: string, { verify }: { verify: boolean }) => {
+      const kind = recognisePath(path);
+      if (kind === 'pool') inspectPool(path, verify, terminal);
+      else if (kind === 'adapter') inspectAdapter(path, terminal);
+      else if (kind === 'model') inspectModel(path, terminal);
+      else if (kind === 'gguf') inspectGguf(path, terminal);
+      else inspectSafetensors(path, terminal);
+    });
+}
+
+function inspectModel(path: string, terminal: Terminal): void {
+  const model = HfModel.open(path);
+  const tensors = model.tensorNames().map((name) => ({ name, ...model.info(name) }));
+  const digest = model.digest();
+  model.close();
+  const { config } = model;
+  const parameters = countParameters(tensors);
+  terminal.document({ kind: 'model', path, digest, parameters, config });
+  const heads = `${config.numHeads} heads of ${config.headDim}, ${config.numKvHeads} key/value heads`;
+  facts(terminal, path, [
+    ['kind', `base model (${config.modelType})`],
+    ['parameters', formatCount(parameters)],
+    ['layers', `${config.numLayers}, hidden size ${config.hiddenSize}, ${heads}`],
+    ['vocabulary', `${formatCount(config.vocabSize)}${config.tieWordEmbeddings ? ', tied embeddings' : ''}`],
+    ['context', `${formatCount(config.maxPositionEmbeddings)} tokens`],
+    ['stored as', [...new Set(tensors.map((t) => t.dtype))].join(', ')],
+    ['digest', digest.slice(0, 16)],
+  ]);
+}
+
+function inspectAdapter(path: string, terminal: Terminal): void {
+  const adapter = openPeftAdapter(path);
+  const { config, modules } = adapter;
+  adapter.close();
+  const parameters = modules.reduce((n, m) => n + m.r * (m.in + m.out), 0);
+  const ranks = [...new Set(modules.map((m) => m.r))].sort((a, b) => a - b);
+  const blend = readOptionalJson(`${path}/${BLEND_FILE}`);
+  terminal.document({ kind: 'adapter', path, parameters, config, modules, blend: blend ?? null });
+  facts(terminal, path, [
+    ['kind', blend === undefined ? 'LoRA adapter' : 'LoRA adapter, blended by crayon'],
+    ['base model', config.baseModel ?? 'not named'],
+    ['rank', `${ranks.join(', ')} (lora_alpha ${config.loraAlpha}${config.useRslora ? ', rsLoRA' : ''})`],
+    ['modules', `${modules.length}: ${[...new Set(modules.map((m) => m.name.split('.').at(-1)))].join(', ')}`],
+    ['parameters', formatCount(parameters)],
+    ...(blend === undefined ? [] : [['blend', JSON.stringify(blend)] as [string, string]]),
+  ]);
+}
+
+function inspectPool(path: string, verify: boolean, terminal: Terminal): void {
+  const pool = openPool(path);
+  if (verify) pool.verify();
+  const { manifest } = pool;
+  terminal.document({ kind: 'pool', path, verified: verify, manifest });
+  const { base, embedding } = manifest;
+  facts(terminal, path, [
+    ['kind', `pool of ${manifest.N} base LoRAs, by ${manifest.createdBy}`],
+    ['base model', `${base.name} (${base.modelType}, digest ${base.digest.slice(0, 12)})`],
+    ['embedding', `${embedding.kind}${embedding.centred ? ', centred' : ''}, ${embedding.dim} numbers`],
+    ['gate', `softmax(cos / ${manifest.tau})`],
+    ['silhouette', manifest.silhouette?.toFixed(3) ?? 'unknown'],
+    ['adapters', verify ? 'all as they were written' : 'not read (--verify compares their digests)'],
+  ]);
+  terminal.table(
+    ['n', 'size', 'rank', 'loss before', 'after', 'tasks'],
+    manifest.clusters.map((cluster, n) => [
+      String(n),
+      formatCount(cluster.size),
+      String(manifest.adapters[n]!.r),
+      cluster.lossBefore?.toFixed(3) ?? '',
+      cluster.lossAfter?.toFixed(3) ?? '',
+      Object.entries(cluster.tasks)
+        .slice(0, 4)
+        .map(([name, count]) => `${name} ${count}`)
+        .join(', '),
+    ]),
+    ['right', 'right', 'right', 'right', 'right', 'left'],
+  );
+}
+
+function inspectSafetensors(path: string, terminal: Terminal): void {
+  const file = SafetensorsFile.open(path);
+  const tensors = [...file.tensors].map(([name, info]) => ({ name, ...info }));
+  const { metadata, sizeBytes } = file;
+  file.close();
+  terminal.document({ kind: 'safetensors', path, sizeBytes, metadata, tensors });
+  facts(terminal, path, [
+    ['kind', 'safetensors file'],
+    ['size', formatBytes(sizeBytes)],
+    ['tensors', `${tensors.length}, ${formatCount(countParameters(tensors))} elements`],
+    ['metadata', JSON.stringify(metadata)],
+  ]);
+  terminal.table(
+    ['tensor', 'dtype', 'shape'],
+    tensors.map((t) => [t.name, t.dtype, `[${t.shape.join(', ')}]`]),
+  );
+}
+
+function facts(terminal: Terminal, title: string, rows: Facts): void {
+  const width = Math.max(...rows.map(([name]) => name.length));
+  terminal.print(terminal.colour.bold(title));
+  for (const [name, value] of rows) terminal.print(`  ${terminal.colour.dim(name.padEnd(width))}  ${value}`);
+}
+
+function countParameters(tensors: ReadonlyArray<{ shape: readonly number[] }>): number {
+  return tensors.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);
+}
+
+/** A base model, a LoRA, or a vocabulary alone. */
+function inspectGguf(path: string, terminal: Terminal): void {
+  const file = GgufFile.open(path);
+  file.close();
+  const tensors = [...file.tensors.values()];
+  const type = ggufString(file, 'general.type') ?? 'model';
+  const tokenizer = tokenizerFacts(file);
+  terminal.document({
+    kind: 'gguf',
+    path,
+    sizeBytes: file.sizeBytes,
+    version: file.version,
+    type,
+    architecture: file.metadata.has('general.architecture') ? file.architecture : null,
+    parameters: countParameters(tensors),
+    metadata: Object.fromEntries([...file.metadata].map(([key, entry]) => [key, jsonValue(entry)])),
+    tokenizer: Object.fromEntries(tokenizer),
+    tensors,
+  });
+  const shared: Facts = [
+    ['size', formatBytes(file.sizeBytes)],
+    ['tensors', `${tensors.length}, ${formatCount(countParameters(tensors))} elements`],
+    ['stored as', storedAs(tensors)],
+  ];
+  const lines = type === 'adapter' ? adapterFacts(file, tensors) : modelFacts(file);
+  facts(terminal, path, [...lines, ...shared, ...(type === 'adapter' ? [] : tokenizer)]);
+}
+
+function modelFacts(file: GgufFile): Facts {
+  const { architecture, metadata } = file;
+  const name = ggufString(file, 'general.name');
+  // Some architectures give a list, one number for each layer.
+  const get = (key: string): number | undefined => {
+    const entry = metadata.get(`${architecture}.${key}`);
+    return entry === undefined || entry.type === 'array' ? undefined : ggufNumber(file, `${architecture}.${key}`);
+  };
+  const sizes = [
+    part('', get('block_count'), ' layers'),
+    part('hidden size ', get('embedding_length'), ''),
+    part('', get('attention.head_count'), ' heads'),
+    part('', get('attention.head_count_kv'), ' key/value heads'),
+  ];
+  const what = file.tensors.size === 0 ? 'vocabulary without weights' : 'base model';
+  return [
+    ['kind', `GGUF ${what} (${architecture})${name === undefined ? '' : `, ${JSON.stringify(name)}`}`],
+    ['layers', sizes.filter((text) => text !== '').join(', ')],
+    ['context', part('', get('context_length'), ' tokens') || 'not given'],
+  ];
+}
+
+function adapterFacts(file: GgufFile, tensors: readonly GgufTensorInfo[]): Facts {
+  const { architecture } = file;
+  const kind = ggufString(file, 'adapter.type') ?? 'unknown';
+  const alpha = ggufNumber(file, 'adapter.lora.alpha');
+  // lora_a is (r, in).
+  const downs = tensors.filter(({ name }) => name.endsWith('.lora_a'));
+  const ranks = [...new Set(downs.map(({ shape }) => shape[0]!))].sort((a, b) => a - b);
+  const modules = downs.map(({ name }) => name.replace(/^blk\.\d+\./, '').replace(/\.weight\.lora_a$/, ''));
+  return [
+    ['kind', `GGUF ${kind === 'lora' ? 'LoRA' : kind} adapter (${architecture})`],
+    ['rank', `${ranks.join(', ') || 'none'} (alpha ${alpha ?? 'not given'})`],
+    ['modules', `${downs.length}: ${[...new Set(modules)].join(', ')}`],
+  ];
+}
+
+function tokenizerFacts(file: GgufFile): Facts {
+  const model = ggufString(file, 'tokenizer.ggml.model');
+  if (model === undefined) return [];
+  const pre = ggufString(file, 'tokenizer.ggml.pre');
+  const tokens = ggufStrings(file, 'tokenizer.ggml.tokens') ?? [];
+  const named = (key: string): string => {
+    const id = ggufCount(file, `tokenizer.ggml.${key}_token_id`, 0);
+    return id === undefined ? 'none' : `${id} ${JSON.stringify(tokens[id] ?? '?')}`;
+  };
+  const template = ggufString(file, 'tokenizer.chat_template');
+  return [
+    ['tokenizer', `${model}${pre === undefined ? '' : ` (${pre})`}, ${formatCount(tokens.length)} tokens`],
+    ['special', `BOS ${named('bos')}, EOS ${named('eos')}`],
+    ['chat', template === undefined ? 'no template' : 'has a template'],
+    ...unreadable(file),
+  ];
+}
+
+/** llama.cpp may well read a vocabulary that crayon does not: said, not refused. */
+function unreadable(file: GgufFile): Facts {
+  try {
+    readGgufVocabulary(file);
+    return [];
+  } catch (error) {
+    if (!isCrayonError(error)) throw error;
+    return [['note', `crayon does not read this tokenizer: ${error.message.replace(`${file.path}: `, '')}`]];
+  }
+}
+
+/** How many elements are stored in each type, most first. */
+function storedAs(tensors: readonly GgufTensorInfo[]): string {
+  const counts = new Map<string, number>();
+  for (const { type } of tensors) counts.set(type, (counts.get(type) ?? 0) + 1);
+  const sorted = [...counts].sort((a, b) => b[1] - a[1]);
+  return sorted.map(([type, count]) => `${type} (${count})`).join(', ') || 'nothing';
+}
+
+function part(before: string, value: number | undefined, after: string): string {
+  return value === undefined ? '' : `${before}${formatCount(value)}${after}`;
+}
+
+function jsonValue(entry: GgufValue): unknown {
+  if (entry.type !== 'array') return plain(entry.value);
+  if (entry.value.length > MAX_ARRAY) return `${entry.value.length} x ${entry.of}`;
+  return entry.value.map((value) => plain(value));
+}
+
+/** JSON knows no 64-bit whole numbers, infinities or NaN. */
+function plain(value: number | bigint | boolean | string): number | boolean | string {
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+}
