@@ -4,7 +4,7 @@
  */
 
 import { Command, CommanderError } from 'commander';
-import { CrayonError, EXIT } from '../core/errors.js';
+import { CrayonError, EXIT, messageOf } from '../core/errors.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { type Streams, Terminal } from './terminal.js';
 
@@ -129,7 +129,7 @@ function report(error: unknown, terminal: Terminal, verbose: boolean): number {
   if (error instanceof CommanderError) return reportUsage(error, terminal);
   const known = error instanceof CrayonError;
   const code = known ? error.code : 'internal';
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const hint = known ? error.hint : 'This is a defect of crayon. Please report it with the output of --verbose.';
   terminal.error(code, message, hint);
   if (verbose || !known) terminal.streams.stderr.write(`${(error as Error)?.stack ?? error}\n`);

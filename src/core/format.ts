@@ -101,3 +101,15 @@ export function editDistance(a: string, b: string): number {
   }
   return d[a.length * width + b.length]!;
 }
+
+/** What was found, in short; of objects nothing, because some key of theirs may hold a secret. */
+export function shown(found: unknown): string {
+  if (typeof found === 'number') return String(found); // NaN and infinity too
+  const hidden = (_: string, value: unknown) => (isFilled(value) ? '{...}' : value);
+  const json = JSON.stringify(found, hidden)?.replaceAll('"{...}"', '{...}') ?? 'missing';
+  return json.length > 60 ? `${json.slice(0, 60)}...` : json;
+}
+
+function isFilled(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
+}

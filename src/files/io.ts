@@ -12,7 +12,6 @@ import {
   readdirSync,
   readFileSync,
   readSync,
-  realpathSync,
   rmdirSync,
   rmSync,
   statSync,
@@ -21,10 +20,8 @@ import {
 } from 'node:fs';
 import { CrayonError, type ErrorCode } from '../core/errors.js';
 
-/** Whether something is there, a link's target included. */
-export function exists(path: string): boolean {
-  return existsSync(path);
-}
+/** Whether something is there, a link's target included; the path without links, which must exist; the end of `openRegularFile`. */
+export { closeSync as closeFile, existsSync as exists, realpathSync as realPath } from 'node:fs';
 
 export function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
@@ -45,11 +42,6 @@ export function entriesOf(dir: string): string[] {
   } catch (error) {
     throw readError(dir, error);
   }
-}
-
-/** The path without links; it must exist. */
-export function realPath(path: string): string {
-  return realpathSync(path);
 }
 
 /** Marks a file as used just now. */
@@ -89,11 +81,6 @@ export function openRegularFile(path: string): OpenFile {
   } catch (error) {
     throw readError(path, error);
   }
-}
-
-/** Closes what `openRegularFile` opened. */
-export function closeFile(fd: number): void {
-  closeSync(fd);
 }
 
 /** Fills `target` from byte `position` of the file; a file that ends early is an error. */

@@ -7,7 +7,7 @@
 
 import * as z from 'zod';
 import { CrayonError, type ErrorCode } from '../core/errors.js';
-import { abridge, nearestName } from '../core/format.js';
+import { abridge, nearestName, shown } from '../core/format.js';
 
 const MAX_SHOWN = 20;
 
@@ -185,18 +185,6 @@ export function pathText(path: Path): string {
     (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? String(key) : `${text}.${String(key)}`),
     '',
   );
-}
-
-/** What was found, in short; of objects nothing, because some key of theirs may hold a secret. */
-function shown(found: unknown): string {
-  if (typeof found === 'number') return String(found); // NaN and infinity too
-  const hidden = (_: string, value: unknown) => (isFilled(value) ? '{...}' : value);
-  const json = JSON.stringify(found, hidden)?.replaceAll('"{...}"', '{...}') ?? 'missing';
-  return json.length > 60 ? `${json.slice(0, 60)}...` : json;
-}
-
-function isFilled(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
 }
 
 /** The definition without defaults, optional and the like; of a union, that of the branch whose kind the value is of. */

@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { Template } from '@huggingface/jinja';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, reasonOf } from '../core/errors.js';
 import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
 
@@ -168,10 +168,6 @@ export function chatRenderer(source: string, specialToken: (name: string) => str
       });
     }
   };
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message.split('\n')[0]! : String(error);
 }
 
 /**

@@ -33,12 +33,7 @@ export interface LoraFactors {
 }
 
 /** A blend of several: delta W = B A, every scale folded into the factors. */
-export interface CombinedFactors {
-  r: number;
-  /** (r, in) */
-  a: Float32Array;
-  /** (out, r) */
-  b: Float32Array;
+export interface CombinedFactors extends Omit<LoraFactors, 'scale'> {
   /** Components that are not zero; the rest of the r is padding. */
   effectiveRank: number;
   /** |B A - sum_n alpha_n s_n B_n A_n| / |sum_n alpha_n s_n B_n A_n| (Frobenius), before rounding to float32; 0 for a zero sum. */

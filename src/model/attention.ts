@@ -223,15 +223,9 @@ export class CausalAttention {
 
   /** (B*K, to, D) -> (B*K, T, D), zeros after `to` */
   #padKeys(x: T3): T3 {
-    const { T } = this.#shape;
-    const to = x.shape[1];
-    return to === T
-      ? x
-      : tf.pad(x, [
-          [0, 0],
-          [0, T - to],
-          [0, 0],
-        ]);
+    const after = this.#shape.T - x.shape[1];
+    const none: [number, number] = [0, 0];
+    return after === 0 ? x : tf.pad(x, [none, [0, after], none]);
   }
 }
 

@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, reasonOf } from '../core/errors.js';
 import { hasLinuxLibrary, hasTfjsBinding, withQuietStderr } from '../files/native-libraries.js';
 import { BACKENDS, type BackendName } from './names.js';
 import { registerWasmMatMul } from './wasm-matmul.js';
@@ -157,7 +157,7 @@ async function activate(tfjsName: string): Promise<void> {
 }
 
 function firstLine(error: unknown): string {
-  const { code, message } = error as { code?: string; message?: string };
+  const { code } = error as { code?: string };
   if (code === 'MODULE_NOT_FOUND' || code === 'ERR_MODULE_NOT_FOUND') return 'package not installed';
-  return (message ?? String(error)).split('\n')[0]!.trim();
+  return reasonOf(error).trim();
 }

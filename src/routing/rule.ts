@@ -17,7 +17,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { CrayonError, isCrayonError } from '../core/errors.js';
+import { CrayonError, isCrayonError, messageOf } from '../core/errors.js';
 import type { EdgeEngine, GenerateRequest } from '../engine/types.js';
 import { SIGNALS, type SignalName, signalNamed } from './signals/index.js';
 import type { ScopeFunction } from './signals/scope.js';
@@ -266,7 +266,7 @@ function reasonOf(error: unknown): Reason {
 }
 
 function describe(error: unknown): NonNullable<Decision['failure']> {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   return { code: error instanceof CrayonError ? error.code : 'internal', message };
 }
 

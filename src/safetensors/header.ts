@@ -6,7 +6,7 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { abridge } from '../core/format.js';
+import { abridge, shown } from '../core/format.js';
 import { decodeUtf8, findDuplicateKey, isJsonObject, type JsonObject, parseJson } from '../files/json.js';
 
 /**
@@ -136,13 +136,13 @@ function parseTensorInfo(value: unknown): TensorInfo | string {
   if (!isJsonObject(value)) return 'expected an object with dtype, shape and data_offsets';
   const { dtype, shape, data_offsets: offsets } = value;
   if (!DTYPES.includes(dtype as Dtype)) {
-    return `dtype ${short(dtype)}, expected one of ${DTYPES.join(' ')}`;
+    return `dtype ${shown(dtype)}, expected one of ${DTYPES.join(' ')}`;
   }
   if (!Array.isArray(shape) || !shape.every(isSize)) {
-    return `shape ${short(shape)}, expected a list of whole numbers from 0`;
+    return `shape ${shown(shape)}, expected a list of whole numbers from 0`;
   }
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize)) {
-    return `data_offsets ${short(offsets)}, expected two whole numbers from 0`;
+    return `data_offsets ${shown(offsets)}, expected two whole numbers from 0`;
   }
   const [start, end] = offsets as [number, number];
   if (end < start) return `data_offsets [${start}, ${end}] end before they start`;
@@ -184,11 +184,6 @@ function checkLayout(tensors: Map<string, TensorInfo>, dataBytes: number, proble
 
 function isSize(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function short(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'missing';
-  return text.length > 60 ? `${text.slice(0, 60)}...` : text;
 }
 
 /** Where one tensor goes in a file to be written. */

@@ -29,26 +29,7 @@ export interface ExampleScore extends CompletionScore {
   predictedNorm?: number;
 }
 
-export interface ScoreReport {
-  examples: number;
-  /** completion tokens */
-  tokens: number;
-  /** mean negative log-likelihood per completion token, in nats */
-  loss: number;
-  perplexity: number;
-  /** share answered rightly: acc for the examples with choices, the exact completion for the others */
-  correct: number;
-  /** share of completions that greedy decoding would produce exactly */
-  exact: number;
-  /** multiple-choice examples; the three below are null without any */
-  choiceExamples: number;
-  acc: number | null;
-  accStderr: number | null;
-  accNorm: number | null;
-  /** tokens that went through the model, per second */
-  tokensPerSecond: number;
-  perExample: ExampleScore[];
-}
+export type ScoreReport = Awaited<ReturnType<typeof scoreExamples>>;
 
 export interface ScoreOptions extends EvaluateOptions {
   model: LlamaModel;
@@ -62,7 +43,7 @@ export interface ScoreOptions extends EvaluateOptions {
  * @throws CrayonError `dataset-too-small` without an example, `example-too-long` where a completion or a choice alone
  *   exceeds the context
  */
-export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport> {
+export async function scoreExamples(options: ScoreOptions) {
   const { model, tokenizer, examples, maxLength, lora } = options;
   if (examples.length === 0) throw new CrayonError('dataset-too-small', 'no examples to score');
   // 1) every completion and every choice becomes one sequence; a completion that is one of its choices is scored once
@@ -114,15 +95,21 @@ export async function scoreExamples(options: ScoreOptions): Promise<ScoreReport>
   const loss = meanLoss(completions);
   return {
     examples: examples.length,
+    /** completion tokens */
     tokens: completions.reduce((n, s) => n + s.tokens, 0),
+    /** mean negative log-likelihood per completion token, in nats */
     loss,
     perplexity: Math.exp(loss),
+    /** share answered rightly: acc for the examples with choices, the exact completion for the others */
     correct: mean(perExample.map((s) => ((s.choices ? s.predicted === s.answer : s.isGreedy) ? 1 : 0))),
+    /** share of completions that greedy decoding would produce exactly */
     exact: mean(completions.map((s) => (s.isGreedy ? 1 : 0))),
+    /** multiple-choice examples; the three below are null without any */
     choiceExamples: choiceScores.length,
     acc: hits.length > 0 ? mean(hits) : null,
     accStderr: hits.length > 1 ? standardError(hits) : null,
     accNorm: normHits.length > 0 ? mean(normHits) : null,
+    /** tokens that went through the model, per second */
     tokensPerSecond: sequences.reduce((n, s) => n + s.ids.length, 0) / seconds,
     perExample,
   };

@@ -139,29 +139,19 @@ export function lossAndGradient(
   { loraAlpha }: Pick<TrainSettings, 'loraAlpha'>,
   normaliser: number,
 ): { loss: tf.Scalar; gradient: tf.Tensor1D } {
-  const gate = gateTensor(coefficients, padded.T, layout.r, loraAlpha / layout.r);
-  const { loss, gradient } = tf.tidy(() => {
+  return tf.tidy(() => {
+    const gate = gateTensor(coefficients, padded.T, layout.r, loraAlpha / layout.r);
     const ids = tf.tensor2d(padded.ids, [padded.B, padded.T], 'int32');
     const rows = tf.tensor1d(padded.rows, 'int32');
     const targets = tf.tensor1d(padded.targets, 'int32');
     const weights = tf.fill([padded.targets.length], 1 / normaliser) as tf.Tensor1D;
     const slices = factorSlices(layout, parameters);
-    const { value, grads } = valueAndGradients(slices, (factors) => {
+    const lossOf = tf.valueAndGrads((...factors: tf.Tensor[]) => {
       const lora: LoraBinding = { factors: bindFactors(layout, factors), gate };
       const hidden = takeRows(model.forward(ids, { lora }), rows);
       return model.loss(hidden, targets, weights);
     });
-    return { loss: value, gradient: tf.concat(grads.map((g) => tf.reshape(g, [-1]))) as tf.Tensor1D };
+    const { value, grads } = lossOf(slices);
+    return { loss: value as tf.Scalar, gradient: tf.concat(grads.map((g) => tf.reshape(g, [-1]))) as tf.Tensor1D };
   });
-  gate.dispose();
-  return { loss, gradient };
-}
-
-/** tf.valueAndGrads for a list of inputs whose number is only known at run time. */
-function valueAndGradients(
-  inputs: tf.Tensor[],
-  f: (inputs: tf.Tensor[]) => tf.Scalar,
-): { value: tf.Scalar; grads: tf.Tensor[] } {
-  const run = tf.valueAndGrads((...args: tf.Tensor[]) => f(args));
-  return run(inputs) as { value: tf.Scalar; grads: tf.Tensor[] };
 }

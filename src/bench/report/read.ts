@@ -5,7 +5,7 @@
 
 import { join } from 'node:path';
 import type * as z from 'zod';
-import { CrayonError } from '../../core/errors.js';
+import { CrayonError, messageOf } from '../../core/errors.js';
 import { mean } from '../../core/stats.js';
 import { entriesOf, exists, isDirectory, readError, readSmallFile } from '../../files/io.js';
 import { decodeUtf8 } from '../../files/json.js';
@@ -132,7 +132,7 @@ function jsonOf(path: string, text: string, only?: { line: number; isCut: boolea
     return JSON.parse(text);
   } catch (error) {
     // V8 quotes the text around the fault; what is in it must not move the cursor of a terminal.
-    const message = (error instanceof Error ? error.message : String(error)).replace(/\p{Cc}/gu, '\ufffd');
+    const message = messageOf(error).replace(/\p{Cc}/gu, '\ufffd');
     // V8 names a position, except where the text ends too early: then it is the last line.
     const position = /position (\d+)/.exec(message)?.[1];
     const line = only?.line ?? text.slice(0, position === undefined ? undefined : Number(position)).split('\n').length;

@@ -3,7 +3,7 @@
 import { randomInt } from 'node:crypto';
 import { freemem } from 'node:os';
 import type { LlamaModel } from 'node-llama-cpp';
-import { CrayonError, isCrayonError } from '../../core/errors.js';
+import { CrayonError, isCrayonError, reasonOf } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { GgufFile } from '../../gguf/read.js';
 import { createSlots } from '../slots.js';
@@ -12,7 +12,7 @@ import { answer } from './answer.js';
 import { adapterSet, ContextPool } from './contexts.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
 import { SequenceReader } from './reader.js';
-import { contextError, fastestThreads, type Gpu, loadLlama, loadLlamaModel, reason } from './runtime.js';
+import { contextError, fastestThreads, type Gpu, loadLlama, loadLlamaModel } from './runtime.js';
 
 export interface LlamaCppOptions {
   /** a GGUF file */
@@ -197,7 +197,7 @@ async function createContext(model: LlamaModel, adapters: readonly AdapterScale[
     const known = await contextError(error, name);
     if (isCrayonError(known) || adapters.length === 0) throw known;
     const paths = adapters.map(({ path }) => path).join(', ');
-    throw new CrayonError('adapter-mismatch', `${paths}: llama.cpp cannot apply it to ${name} (${reason(error)})`, {
+    throw new CrayonError('adapter-mismatch', `${paths}: llama.cpp cannot apply it to ${name} (${reasonOf(error)})`, {
       hint: 'Export the adapter for this very model.',
       cause: error,
     });

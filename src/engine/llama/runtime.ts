@@ -5,7 +5,7 @@
 
 import { availableParallelism } from 'node:os';
 import type { Llama, LlamaModel, Token } from 'node-llama-cpp';
-import { CrayonError } from '../../core/errors.js';
+import { CrayonError, reasonOf } from '../../core/errors.js';
 
 /** What llama.cpp may run on; false is the processor alone. */
 export const GPUS = ['auto', 'cuda', 'vulkan', 'metal', false] as const;
@@ -52,7 +52,7 @@ async function startLlama(gpu: Gpu): Promise<Llama> {
     });
   } catch (error) {
     const where = gpu === false ? 'CPU' : `GPU (${gpu})`;
-    const problem = `llama.cpp does not start on this machine's ${where}: ${reason(error)}`;
+    const problem = `llama.cpp does not start on this machine's ${where}: ${reasonOf(error)}`;
     throw new CrayonError('engine-unavailable', problem, {
       hint: gpu === false || gpu === 'auto' ? 'Reinstall node-llama-cpp.' : 'Set gpu to auto or to false.',
       cause: error,
@@ -71,26 +71,24 @@ export async function loadLlamaModel(llama: Llama, path: string): Promise<LlamaM
     return await llama.loadModel({ modelPath: path });
   } catch (error) {
     if (error instanceof InsufficientMemoryError) throw outOfMemory(`${path}: the model does not fit`, error);
-    throw new CrayonError('gguf-unsupported', `${path}: llama.cpp cannot load it (${reason(error)})`, { cause: error });
+    throw new CrayonError('gguf-unsupported', `${path}: llama.cpp cannot load it (${reasonOf(error)})`, {
+      cause: error,
+    });
   }
 }
 
 /** What creating a context throws, in a user's words; anything but a lack of memory passes unchanged. */
 export async function contextError(error: unknown, where: string): Promise<unknown> {
   const { InsufficientMemoryError } = await library();
-  const isMemory = error instanceof InsufficientMemoryError || /create context/i.test(reason(error));
+  const isMemory = error instanceof InsufficientMemoryError || /create context/i.test(reasonOf(error));
   return isMemory ? outOfMemory(`${where}: no memory for another context`, error) : error;
 }
 
 function outOfMemory(problem: string, cause: unknown): CrayonError {
-  return new CrayonError('out-of-memory', `${problem} (${reason(cause)})`, {
+  return new CrayonError('out-of-memory', `${problem} (${reasonOf(cause)})`, {
     hint: 'Use a smaller or a quantised model, a smaller context, fewer sequences or fewer contexts.',
     cause,
   });
-}
-
-export function reason(error: unknown): string {
-  return error instanceof Error ? error.message.split('\n')[0]! : String(error);
 }
 
 const WARM_UP_TOKENS = 4;

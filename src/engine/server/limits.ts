@@ -7,7 +7,7 @@
  * The circuit opens after several failures in a row: no call is sent for a while, then one as a probe.
  */
 
-import { CrayonError, type ErrorCode, isCrayonError } from '../../core/errors.js';
+import { CrayonError, type ErrorCode, isCrayonError, messageOf } from '../../core/errors.js';
 import { formatCount } from '../../core/format.js';
 import { exists } from '../../files/io.js';
 import { readJsonObject, writeJson } from '../../files/json.js';
@@ -87,7 +87,7 @@ export function openBudget({ failure, settings }: ServerContext) {
     try {
       store?.save({ ...record });
     } catch (error) {
-      onEvent({ type: 'budget-store-failed', message: error instanceof Error ? error.message : String(error) });
+      onEvent({ type: 'budget-store-failed', message: messageOf(error) });
     }
   }
 

@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { openBlend } from '../../blend/sources.js';
-import { isCrayonError } from '../../core/errors.js';
+import { isCrayonError, messageOf } from '../../core/errors.js';
 import { sha256 } from '../../files/digest.js';
 import { exists } from '../../files/io.js';
 import { readAdapterBase, writeAdapterGguf } from '../../gguf/adapter.js';
@@ -19,7 +19,7 @@ port.on('message', (job: BlendJob) => {
   try {
     reply = blend(job);
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     reply = { code: isCrayonError(error) ? error.code : null, message };
   }
   port.postMessage(reply);
