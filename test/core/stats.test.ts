@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../../src/core/random.js';
-import { bootstrap, bootstrapInterval, bootstrapStrata, mean, quantile } from '../../src/core/stats.js';
+import { bootstrap, bootstrapInterval, bootstrapStrata, mean, quantile, standardError } from '../../src/core/stats.js';
 
 describe('bootstrap', () => {
   it('is a function of its seed', () => {
@@ -67,5 +67,17 @@ describe('mean and quantile', () => {
     expect(mean([1, 2, 6])).toBe(3);
     expect(mean([])).toBeNaN();
     expect(quantile([0, 10, 20], 0.25)).toBe(5);
+  });
+});
+
+describe('quantile and standardError', () => {
+  it('interpolates quantiles as numpy does', () => {
+    expect(quantile([1, 2, 3, 4], 0.25)).toBe(1.75); // numpy.quantile([1,2,3,4], .25)
+    expect(quantile([1, 2, 3, 4], 1)).toBe(4);
+    expect(quantile([5], 0.3)).toBe(5);
+  });
+
+  it('has the standard error of a sample', () => {
+    expect(standardError([1, 2, 3, 4])).toBeCloseTo(0.6454972, 6); // scipy.stats.sem
   });
 });

@@ -1,4 +1,4 @@
-// npx vitest run test/blend/threads.test.ts
+// npx vitest run test/blend/svd-threads.test.ts
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

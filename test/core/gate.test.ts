@@ -1,0 +1,18 @@
+/** The gate against its textbook definition. */
+
+import { describe, expect, it } from 'vitest';
+import { gate } from '../../src/core/gate.js';
+
+describe('gate', () => {
+  it('gives the textbook values at tau 1', () => {
+    const e = [Math.exp(1), Math.exp(2), Math.exp(3)];
+    const sum = e.reduce((a, b) => a + b);
+    gate([1, 2, 3], 1).forEach((p, i) => {
+      expect(p).toBeCloseTo(e[i]! / sum, 12);
+    });
+  });
+
+  it('neither overflows nor loses its sum at a small tau', () => {
+    expect([...gate([0.9, 0.1, -1], 1e-4)]).toEqual([1, 0, 0]);
+  });
+});
