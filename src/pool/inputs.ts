@@ -148,10 +148,31 @@ function readWith(model: HfModel, options: BuildPoolOptions, progress: (p: Build
   };
 }
 
-/** The options that a pool's bytes depend on, but for those that they depend on through the digests of what is named. */
-export function settingsOf(options: BuildPoolOptions) {
-  const { model, data, dataDir, out, force, fresh, checkpointSeconds, ...settings } = options;
-  return settings;
+/** Options that a pool's bytes do not depend on, or do through the digests of what they name. */
+type Elsewhere = 'model' | 'data' | 'dataDir' | 'out' | 'force' | 'fresh' | 'checkpointSeconds';
+type Settings = Omit<BuildPoolOptions, Elsewhere>;
+type Every<T> = { [K in keyof Required<T>]: T[K] };
+
+/** The options that a pool's bytes depend on; one that is not thought of here does not compile. */
+export function settingsOf(options: BuildPoolOptions): Every<Settings> {
+  const { clusters, embedding, centred, tau, mode, r, targets, long, training } = options;
+  const { evaluationExamples, seed, split, limit, maxLength } = options;
+  return {
+    clusters,
+    embedding,
+    centred,
+    tau,
+    mode,
+    r,
+    targets,
+    long,
+    training,
+    evaluationExamples,
+    seed,
+    split,
+    limit,
+    maxLength,
+  };
 }
 
 function checkNumbers(options: BuildPoolOptions): void {

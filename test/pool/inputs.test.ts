@@ -30,4 +30,9 @@ describe('the fingerprint of a build', () => {
     expect(settingsOf({ ...options, ...elsewhere, checkpointSeconds: 1 })).toEqual(settingsOf(options));
     expect(settingsOf({ ...options, maxLength: 64 })).not.toEqual(settingsOf(options));
   });
+
+  it('takes in nothing that only happens to lie beside the options, such as the flags of a command', () => {
+    const flags = { ...options, json: true, backend: 'wasm' };
+    expect(JSON.stringify(settingsOf(flags))).toBe(JSON.stringify(settingsOf(options)));
+  });
 });
