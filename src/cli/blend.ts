@@ -1,21 +1,20 @@
 /** `crayon blend`: one merged adapter for a user, from a pool and 3 to 50 examples. */
 
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { type BlendPoolOptions, type BlendPoolResult, blendPool } from '../blend/blend-pool.js';
 import { ESTIMATORS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { bar, formatBytes, formatDuration } from '../core/format.js';
-import type { BackendName } from '../model/names.js';
 import { openPool } from '../pool/pool.js';
-import { backendOption, decimal, numberList, wholeNumber } from './options.js';
+import { type BackendFlag, backendOption, choice, decimal, numberList, splitOptions, wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags
-  extends Omit<BlendPoolOptions, 'examples' | 'tau' | 'coefficients' | 'threads' | 'onProgress' | 'forward'> {
+  extends Omit<BlendPoolOptions, 'examples' | 'tau' | 'coefficients' | 'threads' | 'onProgress' | 'forward'>,
+    BackendFlag {
   examples?: string;
   temperature?: number;
   coefficients?: number[];
-  backend: BackendName | 'auto';
 }
 
 const HELP = `
@@ -28,41 +27,26 @@ Examples:
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --top-k 2 --temperature 0.05
   $ crayon blend --pool pool --coefficients 0.7,0.3,0,0 --out by-hand`;
 
+const COMBINE = 'cat is exact; svd is the best approximation of a rank; linear is not the same sum';
+const RANK = 'rank of the svd (default: the largest rank in the pool), or limit for the others';
+const LONG = 'examples beyond the context: refuse them, or cut the front of their prompts';
+
 export function blendCommand(command: Command, terminal: Terminal): void {
+  const estimators = ESTIMATORS.filter((name) => name !== 'given');
   command
     .requiredOption('--pool <dir>', 'pool written by build-pool')
-    .option('--examples <file>', "the user's examples: JSONL, JSON, CSV or YAML")
-    .option('--data-dir <dir>', 'where the paths inside a YAML start')
-    .option('--split <name>', 'split to read where a YAML names several (default: train)')
+    .option('--examples <file>', "the user's examples: JSONL, JSON, CSV or YAML");
+  splitOptions(command)
     .option('--model <path>', "the base model, a directory or a GGUF file (default: where the pool's manifest says)")
     .requiredOption('--out <dir>', 'adapter directory to write')
-    .addOption(
-      new Option('--estimator <name>', 'how similarities become coefficients')
-        .choices(ESTIMATORS.filter((name) => name !== 'given'))
-        .default('similarity'),
-    )
+    .addOption(choice('--estimator <name>', 'how similarities become coefficients', estimators, 'similarity'))
     .option('--temperature <t>', "of softmax(cos / t) (default: the pool's)", decimal(0))
     .option('--top-k <k>', 'keep the k largest coefficients and renormalise', wholeNumber(1))
     .option('--coefficients <list>', 'give the coefficients by hand instead, N numbers', numberList)
-    .addOption(
-      new Option(
-        '--combine <type>',
-        'cat is exact; svd is the best approximation of a rank; linear is not the same sum',
-      )
-        .choices(['cat', 'svd', 'linear'])
-        .default('cat'),
-    )
-    .option(
-      '--rank <r>',
-      'rank of the svd (default: the largest rank in the pool), or limit for the others',
-      wholeNumber(1),
-    )
-    .addOption(new Option('--dtype <type>', 'how the adapter is stored').choices(['F32', 'F16', 'BF16']).default('F32'))
-    .addOption(
-      new Option('--long <policy>', 'examples beyond the context: refuse them, or cut the front of their prompts')
-        .choices(['error', 'skip', 'truncate'])
-        .default('error'),
-    )
+    .addOption(choice('--combine <type>', COMBINE, ['cat', 'svd', 'linear'], 'cat'))
+    .option('--rank <r>', RANK, wholeNumber(1))
+    .addOption(choice('--dtype <type>', 'how the adapter is stored', ['F32', 'F16', 'BF16'], 'F32'))
+    .addOption(choice('--long <policy>', LONG, ['error', 'skip', 'truncate'], 'error'))
     .option('--force', 'replace an existing adapter directory', false)
     .addOption(backendOption())
     .addHelpText('after', HELP)
@@ -83,27 +67,16 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
     });
   }
   let isLoaded = false;
-  const progress = terminal.progress();
+  const onBackend = (name: string) => {
+    isLoaded = true;
+    terminal.note(`Back end: ${name}`);
+  };
+  const how = { ...rest, estimator, tau: temperature, coefficients, forward: { backend, onBackend } };
   try {
-    const result = await blendPool({
-      ...rest,
-      estimator,
-      tau: temperature,
-      coefficients,
-      onProgress: (done, total) => progress.update('blend', done, total),
-      forward: {
-        backend,
-        onBackend: (name) => {
-          isLoaded = true;
-          terminal.note(`Back end: ${name}`);
-        },
-      },
-    });
-    progress.end();
+    const result = await terminal.during(({ update }) =>
+      blendPool({ ...how, onProgress: (done, total) => update('blend', done, total) }),
+    );
     show(result, flags, terminal);
-  } catch (error) {
-    progress.end(true);
-    throw error;
   } finally {
     if (isLoaded) (await import('../model/backend.js')).releaseBackend();
   }

@@ -1,24 +1,24 @@
 /** `crayon build-pool`: a pool of base LoRA adapters from a base model and a training set. */
 
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { MODEL_TYPES } from '../hf/families.js';
-import { type BackendName, PROJECTIONS, type Projection } from '../model/names.js';
+import { PROJECTIONS, type Projection } from '../model/names.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/inputs.js';
 import type { TrainSettings } from '../train/settings.js';
-import { backendOption, collect, decimal, wholeNumber } from './options.js';
+import { type BackendFlag, backendOption, choice, dataOptions, decimal, wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags
   extends Omit<BuildPoolOptions, 'out' | 'r' | 'targets' | 'training' | 'evaluationExamples'>,
-    Pick<TrainSettings, 'epochs' | 'batchSize' | 'gradientAccumulation' | 'learningRate'> {
+    Pick<TrainSettings, 'epochs' | 'batchSize' | 'gradientAccumulation' | 'learningRate'>,
+    BackendFlag {
   pool: string;
   rank: number;
   alpha?: number;
   targets: string;
   weightDecay: number;
   dryRun: boolean;
-  backend: BackendName | 'auto';
 }
 
 const HELP = `
@@ -33,18 +33,13 @@ Examples:
 
 A record of train.jsonl: {"prompt": "Review: lovely film. Sentiment:", "completion": " good"}`;
 
+const MODE = 'train the mixture that blending will use, or each LoRA on its own cluster';
+const LONG = 'what to do with longer ones; truncate cuts the front of the prompt';
+
 export function buildPoolCommand(command: Command, terminal: Terminal): void {
   const { training, ...defaults } = BUILD_DEFAULTS;
-  command
-    .requiredOption('--model <dir>', `base model, a Hugging Face directory (${MODEL_TYPES.join(', ')})`)
-    .requiredOption(
-      '--data <file>',
-      'JSONL, JSON or CSV of examples, or a YAML describing them; may be repeated',
-      collect,
-    )
-    .option('--data-dir <dir>', 'where the paths inside a YAML start')
-    .option('--split <name>', 'split to read where a YAML names several (default: train)')
-    .option('--limit <n>', 'at most this many examples of each file, drawn with the seed', wholeNumber(1))
+  command.requiredOption('--model <dir>', `base model, a Hugging Face directory (${MODEL_TYPES.join(', ')})`);
+  dataOptions(command, 'JSONL, JSON or CSV of examples, or a YAML describing them')
     .requiredOption('--pool <dir>', 'where to write the pool')
     .option('--clusters <n|auto>', 'number of base LoRAs, or auto for the best silhouette', clusters, defaults.clusters)
     .option(
@@ -54,11 +49,7 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
     )
     .option('--no-centred', "do not subtract the training set's mean embedding")
     .option('--tau <t>', 'temperature of the gate softmax(cos / tau)', decimal(0), defaults.tau)
-    .addOption(
-      new Option('--mode <mode>', 'train the mixture that blending will use, or each LoRA on its own cluster')
-        .choices(['joint', 'independent'])
-        .default(defaults.mode),
-    )
+    .addOption(choice('--mode <mode>', MODE, ['joint', 'independent'], defaults.mode))
     .option('--rank <r>', 'rank of each base LoRA', wholeNumber(1, 1024), defaults.r)
     .option('--alpha <a>', 'lora_alpha; the adapter is scaled by alpha / rank (default: twice the rank)', decimal(0))
     .option('--targets <list>', 'projections that get a LoRA, e.g. q_proj,v_proj', 'all')
@@ -68,11 +59,7 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
     .option('--learning-rate <x>', 'highest learning rate of the cosine schedule', decimal(0), training.learningRate)
     .option('--weight-decay <x>', "AdamW's weight decay", decimal(0, true), training.adamw.weightDecay)
     .option('--max-length <tokens>', "longest example (default: the model's context)", wholeNumber(2))
-    .addOption(
-      new Option('--long <policy>', 'what to do with longer ones; truncate cuts the front of the prompt')
-        .choices(['error', 'skip', 'truncate'])
-        .default(defaults.long),
-    )
+    .addOption(choice('--long <policy>', LONG, ['error', 'skip', 'truncate'], defaults.long))
     .option('--seed <n>', 'seed of every random choice', wholeNumber(0), defaults.seed)
     .option('--checkpoint-seconds <s>', 'time between checkpoints', decimal(0), defaults.checkpointSeconds)
     .option('--fresh', 'discard what an interrupted build left', false)
@@ -91,24 +78,12 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
 function toOptions(flags: Flags, command: Command): BuildPoolOptions {
   const { pool: out, rank: r, alpha, targets, weightDecay, dryRun: _, backend: __, ...rest } = flags;
   const { epochs, batchSize, gradientAccumulation, learningRate, ...options } = rest;
-  const { training } = BUILD_DEFAULTS;
-  return {
-    ...BUILD_DEFAULTS,
-    ...options,
-    out,
-    r,
-    targets: parseTargets(targets, command),
-    training: {
-      ...training,
-      epochs,
-      batchSize,
-      gradientAccumulation,
-      learningRate,
-      loraAlpha: alpha ?? 2 * r,
-      seed: options.seed,
-      adamw: { ...training.adamw, weightDecay },
-    },
-  };
+  const { training: defaults } = BUILD_DEFAULTS;
+  const { seed } = options;
+  const adamw = { ...defaults.adamw, weightDecay };
+  const steps = { epochs, batchSize, gradientAccumulation, learningRate };
+  const training = { ...defaults, ...steps, loraAlpha: alpha ?? 2 * r, seed, adamw };
+  return { ...BUILD_DEFAULTS, ...options, out, r, targets: parseTargets(targets, command), training };
 }
 
 function parseTargets(text: string, command: Command): readonly Projection[] {

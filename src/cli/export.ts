@@ -1,14 +1,15 @@
 /** `crayon export`: a model or an adapter as a GGUF file for llama.cpp. */
 
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { CrayonError } from '../core/errors.js';
 import { formatBytes, formatDuration } from '../core/format.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { exportAdapterGguf } from '../gguf/adapter.js';
 import { type ExportedGguf, exportModelGgufSteps } from '../gguf/model.js';
 import { GGUF_WRITE_TYPES, type GgufWriteType } from '../gguf/quantise.js';
+import { choice } from './options.js';
 import { untilInterrupted } from './stop-signal.js';
-import type { Terminal } from './terminal.js';
+import type { ProgressDisplay, Terminal } from './terminal.js';
 
 interface Flags {
   gguf: string;
@@ -28,16 +29,14 @@ Examples:
   $ crayon export --gguf bank.lora.gguf --model models/crayon-edge --adapter bank-adapter
   $ crayon export --gguf bank.lora.gguf --model edge-q8.gguf --adapter bank-adapter --force`;
 
+const TYPE = 'how matrices are stored (default: F16 for a model, F32 for an adapter)';
+
 export function exportCommand(command: Command, terminal: Terminal): void {
   command
     .requiredOption('--gguf <file>', 'GGUF file to write')
     .requiredOption('--model <path>', 'base model: a directory; with --adapter, a GGUF file will do')
     .option('--adapter <dir>', 'write this PEFT adapter as a LoRA file instead of the model')
-    .addOption(
-      new Option('--type <type>', 'how matrices are stored (default: F16 for a model, F32 for an adapter)').choices(
-        GGUF_WRITE_TYPES,
-      ),
-    )
+    .addOption(choice('--type <type>', TYPE, GGUF_WRITE_TYPES))
     .option('--force', 'replace an existing GGUF file', false)
     .addHelpText('after', HELP)
     .action((flags: Flags) =>
@@ -47,23 +46,20 @@ export function exportCommand(command: Command, terminal: Terminal): void {
 
 async function exportModel({ gguf, model, type = 'F16', force }: Flags, terminal: Terminal): Promise<void> {
   const started = performance.now();
-  const progress = terminal.progress();
   const steps = exportModelGgufSteps({ model, out: gguf, type, force });
-  const written = async (signal: AbortSignal): Promise<ExportedGguf> => {
+  const written = async (signal: AbortSignal, { update }: ProgressDisplay): Promise<ExportedGguf> => {
     for (;;) {
       const { done, value } = steps.next();
       if (done) return value;
-      progress.update('export', value.done, value.total);
+      update('export', value.done, value.total);
       await eventLoopTurn(); // signals are heard between tensors
       signal.throwIfAborted();
     }
   };
-  const result = await untilInterrupted(written, `${gguf}: stopped by a signal, nothing was written`).catch((error) => {
-    steps.return(undefined as never); // removes what has been written so far
-    progress.end(true);
-    throw error;
-  });
-  progress.end();
+  const stopped = `${gguf}: stopped by a signal, nothing was written`;
+  const result = await terminal
+    .during((progress) => untilInterrupted((signal) => written(signal, progress), stopped))
+    .finally(() => steps.return(undefined as never)); // removes what an unfinished export has written so far
   terminal.document({ out: gguf, kind: 'model', type, ...result });
   const types = Object.entries(result.types).map(([name, count]) => `${count} ${name}`);
   terminal.print(

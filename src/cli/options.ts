@@ -1,7 +1,8 @@
 /** Option parsers shared by the commands. Each turns a flag's text into a checked value or names what it expected. */
 
-import { InvalidArgumentError, Option } from 'commander';
-import { BACKENDS } from '../model/names.js';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { DatasetOptions } from '../data/dataset.js';
+import { BACKENDS, type BackendName } from '../model/names.js';
 
 /** A whole number within bounds. */
 export const wholeNumber =
@@ -38,8 +39,38 @@ export function numberList(text: string): number[] {
 /** Collects the values of an option that may be repeated. */
 export const collect = (value: string, earlier: string[] = []): string[] => [...earlier, value];
 
+/** One of these values; `preset` where it is not given. */
+export const choice = (flags: string, description: string, values: readonly string[], preset?: string): Option =>
+  new Option(flags, description).choices(values).default(preset);
+
+export interface BackendFlag {
+  backend: BackendName | 'auto';
+}
+
 export const backendOption = () =>
-  new Option('--backend <name>', 'tensor back end; the choice is printed')
-    .choices(['auto', ...BACKENDS])
-    .default('auto')
-    .env('CRAYON_BACKEND');
+  choice('--backend <name>', 'tensor back end; the choice is printed', ['auto', ...BACKENDS], 'auto').env(
+    'CRAYON_BACKEND',
+  );
+
+/** Data sets, and what is read of them. */
+export interface DataFlags extends DatasetOptions {
+  data: string[];
+  seed: number;
+}
+
+/** @param what the examples are, with the formats that they may have */
+export function dataOptions(command: Command, what: string, split?: string): Command {
+  return splitOptions(command.requiredOption('--data <file>', `${what}; may be repeated`, collect), split).option(
+    '--limit <n>',
+    'at most this many examples of each file, drawn with the seed',
+    wholeNumber(1),
+  );
+}
+
+/** For the YAML of a data set. */
+export function splitOptions(command: Command, split?: string): Command {
+  const otherwise = split === undefined ? ' (default: train)' : '';
+  return command
+    .option('--data-dir <dir>', 'where the paths inside a YAML start')
+    .option('--split <name>', `split to read where a YAML names several${otherwise}`, split);
+}

@@ -1,13 +1,13 @@
 /** `crayon route --explain`: who would answer a prompt, and why; nothing is sent to the server. */
 
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { PROMPT_KINDS, Query } from '../engine/types.js';
 import { type DryRun, dryRun, explain } from '../routing/dry-run.js';
 import { SIGNALS } from '../routing/signals/index.js';
 import { MODES, type Mode, type RoutingConfig } from '../routing/types.js';
 import { type EdgeConfig, loadEdgeConfig } from '../serve/config.js';
 import { assembled } from './assembled.js';
-import { wholeNumber } from './options.js';
+import { choice, wholeNumber } from './options.js';
 import { untilInterrupted } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
@@ -27,17 +27,15 @@ Examples:
   $ crayon route --explain "What is the balance of my account?" --config edge.yaml
   $ crayon route --explain "Who was Hypatia?" --config edge.yaml --mode only_on_device --json`;
 
+const PROMPT = "the prompt as one user's message, or as a text to be continued";
+
 export function routeCommand(command: Command, terminal: Terminal): void {
   command
     .requiredOption('--explain <prompt>', 'the prompt to decide about')
     .requiredOption('--config <file>', 'YAML of serve-edge')
-    .addOption(new Option('--mode <mode>', "instead of the configuration's").choices(MODES))
+    .addOption(choice('--mode <mode>', "instead of the configuration's", MODES))
     .option('--max-tokens <n>', 'tokens asked for (default: what fits, up to limits.max_tokens)', wholeNumber(1))
-    .addOption(
-      new Option('--prompt <form>', "the prompt as one user's message, or as a text to be continued")
-        .choices(PROMPT_KINDS)
-        .default('chat'),
-    )
+    .addOption(choice('--prompt <form>', PROMPT, PROMPT_KINDS, 'chat'))
     .addHelpText('after', HELP)
     .action((flags: RouteFlags) => runRoute(flags, terminal));
 }

@@ -2,32 +2,29 @@
 
 import { ellipsisFront, formatBytes, formatCount, formatDuration } from '../core/format.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
-import type { BackendName } from '../model/names.js';
 import { type BuildResult, buildPool } from '../pool/build.js';
 import { type BuildPoolOptions, planBuild } from '../pool/inputs.js';
+import type { BackendFlag } from './options.js';
 import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
 export async function runBuildPool(
   options: BuildPoolOptions,
-  wanted: BackendName | 'auto',
+  wanted: BackendFlag['backend'],
   terminal: Terminal,
 ): Promise<void> {
   const backend = await chooseBackend(wanted);
   terminal.note(`Back end: ${backend.name} (${backend.detail})`);
   const started = performance.now();
-  const progress = terminal.progress();
   const stop = stopSignal();
   try {
-    const result = await buildPool(options, {
-      onProgress: ({ stage, done, total, note }) => progress.update(stage, done, total, note),
-      signal: stop.signal,
-    });
-    progress.end();
+    const result = await terminal.during(({ update }) =>
+      buildPool(options, {
+        onProgress: ({ stage, done, total, note }) => update(stage, done, total, note),
+        signal: stop.signal,
+      }),
+    );
     show(result, options, backend.name, performance.now() - started, terminal);
-  } catch (error) {
-    progress.end(true);
-    throw error;
   } finally {
     stop.release();
     releaseBackend();

@@ -15,7 +15,6 @@ import { HfModel } from '../hf/model.js';
 import { loadTokenizer } from '../hf/tokenizer.js';
 import { chooseBackend, measureMatMul, releaseBackend } from '../model/backend.js';
 import { LlamaModel } from '../model/llama.js';
-import type { BackendName } from '../model/names.js';
 import { buildPool } from '../pool/build.js';
 import { poolGates } from '../pool/gate.js';
 import { BUILD_DEFAULTS } from '../pool/inputs.js';
@@ -24,15 +23,15 @@ import { loadAdapterLora } from '../train/adapter-lora.js';
 import { answerPrompt } from '../train/answer.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { scoreExamples } from '../train/score.js';
+import type { BackendFlag } from './options.js';
 import type { ProgressDisplay, Terminal } from './terminal.js';
 
-export interface QuickstartFlags {
+export interface QuickstartFlags extends BackendFlag {
   work: string;
   perTask: number;
   test: number;
   seed: number;
   fresh: boolean;
-  backend: BackendName | 'auto';
 }
 
 const MODEL = shippedPath('models', 'crayon-edge');
@@ -74,19 +73,19 @@ export async function runQuickstart(flags: QuickstartFlags, terminal: Terminal):
   const gigaflops = await measureMatMul(512, 300);
   const machine = `${cpus()[0]?.model.trim()}, ${cpus().length} threads, Node ${process.version}, back end ${backend.name}`;
   terminal.note(`Back end: ${backend.name} (${backend.detail}), ${gigaflops.toFixed(0)} GFLOP/s`);
-  const progress = terminal.progress();
   const base = openBase();
   try {
     // 2) two pools: N base LoRAs, and one LoRA on everything as the control
     const pool = join(flags.work, 'pool');
     const single = join(flags.work, 'one-lora');
-    await ensurePool(pool, 6, flags, progress, 'pool');
-    await ensurePool(single, 1, flags, progress, 'one LoRA');
-
-    // 3) three users
     const results: UserResult[] = [];
-    for (const user of USERS) results.push(await playUser(user, base, pool, single, flags, progress));
-    progress.end();
+    await terminal.during(async (progress) => {
+      await ensurePool(pool, 6, flags, progress, 'pool');
+      await ensurePool(single, 1, flags, progress, 'one LoRA');
+
+      // 3) three users
+      for (const user of USERS) results.push(await playUser(user, base, pool, single, flags, progress));
+    });
 
     // 4) one prompt
     const [first] = USERS as [User];
@@ -97,9 +96,6 @@ export async function runQuickstart(flags: QuickstartFlags, terminal: Terminal):
     terminal.print(`\n${machine}; ${formatDuration(ms)} in all.`);
     const shown = join(flags.work, first.name, 'examples.jsonl');
     terminal.print(`Try it: crayon blend --pool ${pool} --examples ${shown} --out mine`);
-  } catch (error) {
-    progress.end(true);
-    throw error;
   } finally {
     base.model.dispose();
     base.source.close();
@@ -173,6 +169,10 @@ async function playUser(
   return { user, scores, blendMs: totalMs, coefficients };
 }
 
+const STRATEGIES = `
+base: no adapter; uniform: all adapters alike; nearest: one adapter of the pool; one LoRA: trained on everything;
+Crayon: the blend from ten examples; per query: the mixture chosen for each prompt`.trim();
+
 type Demo = Record<'prompt' | 'expected' | 'base' | 'blend', string>;
 
 async function answerOne({ model, tokenizer }: Base, lora: EvaluationLora, { seed }: QuickstartFlags): Promise<Demo> {
@@ -189,20 +189,12 @@ function showResults(results: UserResult[], demo: Demo, terminal: Terminal): voi
   const { bold, dim } = terminal.colour;
   const strategies = results[0]!.scores.map((s) => s.strategy);
   terminal.print(bold('Accuracy on held-out test examples, in per cent'));
-  terminal.print(
-    dim(
-      'base: no adapter; uniform: all adapters alike; nearest: one adapter of the pool; one LoRA: trained on everything;',
-    ),
-  );
-  terminal.print(dim('Crayon: the blend from ten examples; per query: the mixture chosen for each prompt'));
+  terminal.print(dim(STRATEGIES));
   terminal.table(
     ['user', ...strategies, 'blend'],
     results.map(({ user, scores, blendMs }) => {
       const best = Math.max(...scores.map((s) => s.accuracy));
-      const cells = scores.map(({ accuracy }) => {
-        const text = (100 * accuracy).toFixed(1);
-        return accuracy === best ? bold(text) : text;
-      });
+      const cells = scores.map(({ accuracy }) => (accuracy === best ? bold : String)((100 * accuracy).toFixed(1)));
       return [`${user.title}\n${dim(user.tasks.join(' + '))}`, ...cells, formatDuration(blendMs)];
     }),
     ['left', ...strategies.map(() => 'right' as const), 'right'],

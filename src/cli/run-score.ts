@@ -2,29 +2,22 @@
 
 import { CrayonError } from '../core/errors.js';
 import { formatCount, formatRate } from '../core/format.js';
-import { type Example, loadDataset, noExamples } from '../data/dataset.js';
+import { loadDataset, noExamples } from '../data/dataset.js';
 import { HfModel } from '../hf/model.js';
-import { loadTokenizer, type Tokenizer } from '../hf/tokenizer.js';
+import { loadTokenizer } from '../hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import { LlamaModel } from '../model/llama.js';
-import type { BackendName } from '../model/names.js';
 import { poolGates } from '../pool/gate.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
-import type { EvaluationLora } from '../train/evaluate.js';
 import { type ScoreReport, scoreExamples } from '../train/score.js';
+import type { BackendFlag, DataFlags } from './options.js';
 import type { Terminal } from './terminal.js';
 
-export interface ScoreFlags {
+export interface ScoreFlags extends DataFlags, BackendFlag {
   model: string;
   adapter?: string;
   pool?: string;
-  data: string[];
-  dataDir?: string;
-  split: string;
-  limit?: number;
-  seed: number;
   maxLength?: number;
-  backend: BackendName | 'auto';
 }
 
 export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<void> {
@@ -34,41 +27,26 @@ export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<v
   const source = HfModel.open(flags.model);
   try {
     const tokenizer = loadTokenizer(flags.model);
-    const { dataDir, split, limit, seed } = flags;
-    const examples = flags.data.flatMap((path) => loadDataset(path, { dataDir, split, limit, seed }).examples);
+    const examples = flags.data.flatMap((path) => loadDataset(path, flags).examples);
     if (examples.length === 0) throw noExamples(flags.data);
     const backend = await chooseBackend(flags.backend);
     terminal.note(`Back end: ${backend.name} (${backend.detail})`);
     const model = new LlamaModel(source);
-    const lora = await openLora(flags, source, model, tokenizer, examples);
+    const { adapter, pool } = flags;
+    const single = adapter === undefined ? undefined : loadAdapterLora(adapter, source);
+    const lora = pool === undefined ? single : await poolGates(pool, source, model, tokenizer, examples);
     const context = source.config.maxPositionEmbeddings;
-    const progress = terminal.progress();
-    const report = await scoreExamples({
-      model,
-      tokenizer,
-      examples,
-      maxLength: Math.min(flags.maxLength ?? context, context),
-      lora,
-      onProgress: (done, total) => progress.update('score', done, total),
+    const maxLength = Math.min(flags.maxLength ?? context, context);
+    const report = await terminal.during(({ update }) => {
+      const onProgress = (done: number, total: number) => update('score', done, total);
+      return scoreExamples({ model, tokenizer, examples, maxLength, lora, onProgress });
     });
-    progress.end();
     model.dispose();
     show(report, flags, backend.name, terminal);
   } finally {
     source.close();
     releaseBackend();
   }
-}
-
-async function openLora(
-  flags: ScoreFlags,
-  source: HfModel,
-  model: LlamaModel,
-  tokenizer: Tokenizer,
-  examples: Example[],
-): Promise<EvaluationLora | undefined> {
-  if (flags.pool !== undefined) return poolGates(flags.pool, source, model, tokenizer, examples);
-  return flags.adapter === undefined ? undefined : loadAdapterLora(flags.adapter, source);
 }
 
 function show(report: ScoreReport, { model, adapter, pool }: ScoreFlags, backend: string, terminal: Terminal): void {

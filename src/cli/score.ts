@@ -1,7 +1,7 @@
 /** `crayon score`: held-out loss, perplexity and multiple-choice accuracy of a model, an adapter or a pool. */
 
 import type { Command } from 'commander';
-import { backendOption, collect, wholeNumber } from './options.js';
+import { backendOption, dataOptions, wholeNumber } from './options.js';
 import type { ScoreFlags } from './run-score.js';
 import type { Terminal } from './terminal.js';
 
@@ -19,11 +19,8 @@ export function scoreCommand(command: Command, terminal: Terminal): void {
   command
     .requiredOption('--model <dir>', 'base model, a Hugging Face directory')
     .option('--adapter <dir>', 'PEFT adapter on that model')
-    .option('--pool <dir>', 'pool whose adapters are mixed for each example by its similarity to the centroids')
-    .requiredOption('--data <file>', 'JSONL, JSON or CSV of examples, or a YAML; may be repeated', collect)
-    .option('--data-dir <dir>', 'where the paths inside a YAML start')
-    .option('--split <name>', 'split to read where a YAML names several', 'test')
-    .option('--limit <n>', 'at most this many examples of each file, drawn with the seed', wholeNumber(1))
+    .option('--pool <dir>', 'pool whose adapters are mixed for each example by its similarity to the centroids');
+  dataOptions(command, 'JSONL, JSON or CSV of examples, or a YAML', 'test')
     .option('--seed <n>', 'seed of the draw', wholeNumber(0), 0)
     .option('--max-length <tokens>', "longest sequence (default: the model's context)", wholeNumber(2))
     .addOption(backendOption())

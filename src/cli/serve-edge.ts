@@ -1,7 +1,7 @@
 /** `crayon serve-edge`: the customised model behind an OpenAI-compatible API, with the server LLM for what it is not sure of. */
 
 import { once } from 'node:events';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { CrayonError } from '../core/errors.js';
 import { GPUS, type Gpu } from '../engine/llama/runtime.js';
 import { CRAYON_VERSION } from '../files/package.js';
@@ -14,7 +14,7 @@ import { createGuard } from '../serve/http/guard.js';
 import { type Listening, listen } from '../serve/http/listen.js';
 import { createLog, type Logger } from '../serve/log.js';
 import { createMetrics } from '../serve/metrics.js';
-import { wholeNumber } from './options.js';
+import { choice, wholeNumber } from './options.js';
 import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
@@ -59,20 +59,18 @@ export function serveEdgeCommand(command: Command, terminal: Terminal): void {
     .option('--name <name>', "what /v1/models calls it (default: the model's file name)")
     .option('--adapter <path>', 'adapter from crayon blend (a PEFT directory), or a GGUF LoRA')
     .option('--pool <dir>', 'pool from build-pool: for --gate per-query and POST /v1/customizations')
-    .addOption(
-      new Option('--gate <kind>', 'one adapter for all requests, or the pool’s weighed for each prompt').choices(GATES),
-    )
+    .addOption(choice('--gate <kind>', 'one adapter for all requests, or the pool’s weighed for each prompt', GATES))
     .option('--examples <file>', 'the examples that the adapter was blended from, for the scope signal')
     .option('--cache-dir <dir>', 'where exported GGUF files are kept')
     .option('--server-url <url>', 'the larger LLM: an OpenAI-compatible endpoint, up to /v1')
     .option('--server-model <name>', 'its model')
     .option('--server-key-env <name>', 'environment variable that holds its key')
-    .addOption(new Option('--mode <mode>', 'who answers').choices(MODES))
+    .addOption(choice('--mode <mode>', 'who answers', MODES))
     .option('--threads <n>', 'of the engine, or auto: measured at start', threadCount)
     .option('--context <tokens>', 'of prompt and answer together', wholeNumber(16))
     .option('--sequences <n>', 'requests generated at a time', wholeNumber(1))
-    .addOption(new Option('--type <type>', 'how a Hugging Face directory is exported').choices(GGUF_WRITE_TYPES))
-    .addOption(new Option('--gpu <kind>', 'what llama.cpp runs on').choices(GPUS.map(String)))
+    .addOption(choice('--type <type>', 'how a Hugging Face directory is exported', GGUF_WRITE_TYPES))
+    .addOption(choice('--gpu <kind>', 'what llama.cpp runs on', GPUS.map(String)))
     .option('--host <address>', 'address to bind to (default: 127.0.0.1; any other needs an API key)')
     .option('--port <n>', 'port to listen on, 0 for any free one (default: 8080)', wholeNumber(0, 65_535))
     .option(
@@ -83,7 +81,7 @@ export function serveEdgeCommand(command: Command, terminal: Terminal): void {
     .option('--api-key-file <file>', 'file that holds it')
     .option('--queue <n>', 'requests that may wait for the device', wholeNumber(0))
     .option('--max-tokens <n>', 'the most tokens of one answer', wholeNumber(1))
-    .addOption(new Option('--log-level <level>', 'of the log on stderr').choices(LOG_LEVELS))
+    .addOption(choice('--log-level <level>', 'of the log on stderr', LOG_LEVELS))
     .option('--log-prompts', 'write prompts into the log; those under only_on_device never are')
     .option('--stop-seconds <n>', 'how long running requests may take to finish at the end', wholeNumber(0, 3600), 30)
     .addHelpText('after', HELP)

@@ -73,6 +73,19 @@ export class Terminal {
     this.print(table.toString());
   }
 
+  /** Does work that shows its progress; the stage in which it throws ends as failed. */
+  async during<T>(work: (progress: ProgressDisplay) => Promise<T>): Promise<T> {
+    const progress = this.progress();
+    try {
+      const result = await work(progress);
+      progress.end();
+      return result;
+    } catch (error) {
+      progress.end(true);
+      throw error;
+    }
+  }
+
   /** A bar with rate and time left on a terminal; one line for each finished stage elsewhere. */
   progress(): ProgressDisplay {
     const { stderr } = this.streams;

@@ -3,11 +3,11 @@
  * puts open and closed loop load on a server that runs, crayon's or any other with OpenAI's API.
  */
 
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { NETWORK_NAMES } from '../../bench/live/network/networks.js';
 import { CrayonError } from '../../core/errors.js';
 import { MODES } from '../../routing/types.js';
-import { backendOption, collect, decimal, numberList, wholeNumber } from '../options.js';
+import { backendOption, choice, collect, decimal, numberList, wholeNumber } from '../options.js';
 import type { Terminal } from '../terminal.js';
 import type { BenchFlags } from './run.js';
 import type { BenchLoadFlags } from './run-load.js';
@@ -113,7 +113,7 @@ function benchLoadCommand(terminal: Terminal): Command {
     .option('--seconds <s>', 'of each pattern, instead of or besides', decimal(0))
     .option('--warmup <n>', 'requests before, not counted', wholeNumber(0))
     .option('--max-tokens <n>', 'of an answer', wholeNumber(1))
-    .addOption(new Option('--mode <mode>', "crayon's routing mode for these requests").choices(MODES))
+    .addOption(choice('--mode <mode>', "crayon's routing mode for these requests", MODES))
     .option('--goodput <limits>', 'milliseconds, e.g. ttft:300,tpot:50,e2e:2000', goodputLimits)
     .option('--seed <n>', 'of arrivals and the order of prompts', wholeNumber(0), 0)
     .option('--device <name>', 'a word for the tables: what the server runs on', 'as it is')

@@ -11,7 +11,7 @@ import { loadDataset, noExamples } from '../../data/dataset.js';
 import { openChatClient } from '../../engine/server/chat-client.js';
 import type { Camel } from '../../files/schema.js';
 import { untilInterrupted } from '../stop-signal.js';
-import type { Terminal } from '../terminal.js';
+import type { ProgressDisplay, Terminal } from '../terminal.js';
 import { showLoad } from './live-tables.js';
 
 /** Keys of the configuration's two sections as flags, and what a single test says of itself. */
@@ -39,34 +39,25 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
   if (patterns.length === 0) throw new CrayonError('bad-option', 'neither --clients nor --rate is given');
   const client = openChatClient({ baseUrl, model, apiKey: keyOf(target.key_env, terminal) });
   const cells: LoadCell[] = [];
-  const progress = terminal.progress();
-  try {
-    await untilInterrupted(async (signal) => {
-      for (const pattern of patterns) {
-        const { device, network, seed } = flags;
-        const cell = await runLoad({
-          plan: { ...load, pattern, seed },
-          prompts,
-          ask: asker(client, load),
-          signal,
-          labels: { device, network },
-          onProgress: ({ done, failed, running }) =>
-            progress.update(
-              patternName(pattern),
-              done,
-              load.requests ?? done + running,
-              `${running} running${failed > 0 ? `, ${failed} failed` : ''}`,
-            ),
-        });
-        cells.push(cell);
-        if (flags.out !== undefined) writeLoadCell(flags.out, cell);
-      }
-    });
-    progress.end();
-  } catch (error) {
-    progress.end(true);
-    throw error;
-  }
+  const { device, network, seed } = flags;
+  const measure = async (signal: AbortSignal, { update }: ProgressDisplay) => {
+    for (const pattern of patterns) {
+      const cell = await runLoad({
+        plan: { ...load, pattern, seed },
+        prompts,
+        ask: asker(client, load),
+        signal,
+        labels: { device, network },
+        onProgress: ({ done, failed, running }) => {
+          const note = `${running} running${failed > 0 ? `, ${failed} failed` : ''}`;
+          update(patternName(pattern), done, load.requests ?? done + running, note);
+        },
+      });
+      cells.push(cell);
+      if (flags.out !== undefined) writeLoadCell(flags.out, cell);
+    }
+  };
+  await terminal.during((progress) => untilInterrupted((signal) => measure(signal, progress)));
   terminal.document({ url: baseUrl, model, load, cells });
   showLoad(cells, terminal);
   if (cells.some(({ promptTokens, completed }) => completed > 0 && promptTokens === null)) {

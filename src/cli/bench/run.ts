@@ -11,19 +11,18 @@ import type { Cell } from '../../bench/types.js';
 import { formatDuration } from '../../core/format.js';
 import { groupBy, mean } from '../../core/stats.js';
 import { chooseBackend, releaseBackend } from '../../model/backend.js';
-import type { BackendName } from '../../model/names.js';
+import type { BackendFlag } from '../options.js';
 import { stopSignal } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
 import { showLive, showLoad } from './live-tables.js';
 
 /** Networks and devices override those of the sections live and load. */
-export interface BenchFlags extends ConditionFlags {
+export interface BenchFlags extends ConditionFlags, BackendFlag {
   config: string;
   out: string;
   work?: string;
   fresh: boolean;
   dryRun: boolean;
-  backend: BackendName | 'auto';
 }
 
 export async function runBenchCommand(flags: BenchFlags, terminal: Terminal): Promise<void> {
@@ -32,26 +31,23 @@ export async function runBenchCommand(flags: BenchFlags, terminal: Terminal): Pr
   const started = performance.now();
   const backend = await chooseBackend(flags.backend);
   terminal.note(`Back end: ${backend.name} (${backend.detail})`);
-  const progress = terminal.progress();
   const directory = new BenchRunDirectory(flags.out, flags);
   const stop = stopSignal();
   try {
-    const result = await runBench({
-      config,
-      directory,
-      machine: machineLine(backend.name),
-      commit: commitOf(),
-      command: [process.execPath, ...process.execArgv, process.argv[1]!],
-      env: terminal.streams.env,
-      now: () => new Date().toISOString(),
-      onProgress: ({ stage, done, total, note }) => progress.update(stage, done, total, note),
-      signal: stop.signal,
-    });
-    progress.end();
+    const result = await terminal.during(({ update }) =>
+      runBench({
+        config,
+        directory,
+        machine: machineLine(backend.name),
+        commit: commitOf(),
+        command: [process.execPath, ...process.execArgv, process.argv[1]!],
+        env: terminal.streams.env,
+        now: () => new Date().toISOString(),
+        onProgress: ({ stage, done, total, note }) => update(stage, done, total, note),
+        signal: stop.signal,
+      }),
+    );
     show(result, flags.out, performance.now() - started, terminal);
-  } catch (error) {
-    progress.end(true);
-    throw error;
   } finally {
     directory.release();
     stop.release();

@@ -25,17 +25,13 @@ import { recordedSignals } from '../../routing/signals/index.js';
 import { type EdgeConfig, loadEdgeConfig } from '../../serve/config.js';
 import { refuseExisting, writeThresholds } from '../../serve/config-thresholds.js';
 import { type Assemble, assembled } from '../assembled.js';
-import { collect, decimal, wholeNumber } from '../options.js';
+import { choice, type DataFlags, dataOptions, decimal, wholeNumber } from '../options.js';
 import { untilInterrupted } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
 import { doubtsOf, printCalibration, remarkOf, weightKeys } from './report.js';
 
-export interface CalibrateFlags {
+export interface CalibrateFlags extends DataFlags {
   config: string;
-  data: string[];
-  dataDir?: string;
-  split: string;
-  limit?: number;
   targetShare?: number;
   targetAccuracy?: number;
   targetCost?: number;
@@ -45,7 +41,6 @@ export interface CalibrateFlags {
   prompt: (typeof PROMPT_KINDS)[number];
   match: Match;
   parallel?: number;
-  seed: number;
   resamples: number;
   fresh: boolean;
   force: boolean;
@@ -65,44 +60,26 @@ Examples:
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-accuracy 0.9 --out edge.calibrated.yaml
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-cost 0.5`;
 
+const ACCURACY = 'at least this accuracy, 0 to 1, with the fewest queries to the server';
+const COST = 'at most this much for 1000 queries, in the currency of the prices';
+const PROMPT = "put each example as one user's message, or as a text to be continued";
+const MATCH = 'right is an answer that equals the right one, or that starts with it';
+
 export function calibrateCommand(command: Command, terminal: Terminal): void {
-  command
-    .requiredOption('--config <file>', 'YAML of serve-edge, with a server')
-    .requiredOption('--data <file>', 'held-out examples: JSONL, JSON or CSV, or a YAML; may be repeated', collect)
-    .option('--data-dir <dir>', 'where the paths inside a YAML start')
-    .option('--split <name>', 'split to read where a YAML names several', 'test')
-    .option('--limit <n>', 'at most this many examples of each file, drawn with the seed', wholeNumber(1))
+  command.requiredOption('--config <file>', 'YAML of serve-edge, with a server');
+  dataOptions(command, 'held-out examples: JSONL, JSON or CSV, or a YAML', 'test')
     .addOption(
       new Option('--target-share <share>', 'at most this part of the queries to the server, 0 to 1')
         .argParser(part)
         .conflicts(['targetAccuracy', 'targetCost']),
     )
-    .addOption(
-      new Option(
-        '--target-accuracy <accuracy>',
-        'at least this accuracy, 0 to 1, with the fewest queries to the server',
-      )
-        .argParser(part)
-        .conflicts(['targetCost']),
-    )
-    .option(
-      '--target-cost <money>',
-      'at most this much for 1000 queries, in the currency of the prices',
-      decimal(0, true),
-    )
+    .addOption(new Option('--target-accuracy <accuracy>', ACCURACY).argParser(part).conflicts(['targetCost']))
+    .option('--target-cost <money>', COST, decimal(0, true))
     .option('--out <file>', 'where the configuration with thresholds goes (default: <config>.calibrated.yaml)')
     .option('--records <file>', 'where the answers are kept (default: <out>.records.jsonl)')
     .option('--max-tokens <n>', 'of one answer (default: twice the longest right answer, and 8)', wholeNumber(1))
-    .addOption(
-      new Option('--prompt <form>', "put each example as one user's message, or as a text to be continued")
-        .choices(PROMPT_KINDS)
-        .default('chat'),
-    )
-    .addOption(
-      new Option('--match <rule>', 'right is an answer that equals the right one, or that starts with it')
-        .choices(MATCHES)
-        .default('exact'),
-    )
+    .addOption(choice('--prompt <form>', PROMPT, PROMPT_KINDS, 'chat'))
+    .addOption(choice('--match <rule>', MATCH, MATCHES, 'exact'))
     .option('--parallel <n>', 'examples at a time (default: engine.sequences)', wholeNumber(1))
     .option('--seed <n>', 'seed of folds and intervals', wholeNumber(0), 0)
     .option('--resamples <n>', 'resamples of the intervals', wholeNumber(100), 2000)
@@ -143,8 +120,7 @@ export async function runCalibrate(flags: CalibrateFlags, terminal: Terminal, as
   }
   const out = flags.out ?? flags.config.replace(/(\.ya?ml)?$/i, '.calibrated.yaml');
   refuseExisting(out, flags.force);
-  const { dataDir, split, limit, seed } = flags;
-  const loaded = flags.data.map((path) => loadDataset(path, { dataDir, split, limit, seed }));
+  const loaded = flags.data.map((path) => loadDataset(path, flags));
   const examples = loaded.flatMap((set) => set.examples);
   if (examples.length === 0) throw noExamples(flags.data);
   if (examples.length < MIN_RECORDS) {
@@ -157,7 +133,7 @@ export async function runCalibrate(flags: CalibrateFlags, terminal: Terminal, as
   const log = new RecordLog(path, fingerprintOf(config, flags, digests), { fresh });
   const records = await answered(examples, config, flags, log, terminal, assemble);
   const { measure } = config.routing.confidence;
-  const found = calibrate(records, { target, seed, resamples: flags.resamples, measure });
+  const found = calibrate(records, { target, seed: flags.seed, resamples: flags.resamples, measure });
   writeThresholds(flags.config, out, {
     thresholds: { ...found.thresholds },
     weights: found.correctness === null ? null : weightKeys(found.correctness),
@@ -189,7 +165,6 @@ async function answered(
   if (earlier > 0) terminal.note(`${wanted.length - missing.length} examples were answered by an earlier run.`);
   if (missing.length > 0) {
     const parts = await assemble(config);
-    const progress = terminal.progress();
     try {
       const collect = collectParts(parts, config, flags, examples);
       const fitting = missing.filter((question) => fitsDevice(question, collect));
@@ -199,18 +174,18 @@ async function answered(
             `the device's context of ${parts.edge.contextTokens}, so they go to the server whatever the thresholds.`,
         );
       }
-      const show = (note?: string) => progress.update('answer', byId.size, earlier + fitting.length, note);
-      const onRecord = (record: CollectedRecord) => {
-        log.append(toLine(record));
-        byId.set(record.id, record);
-        show(standing(byId));
-      };
-      show();
       const parallel = flags.parallel ?? config.engine.sequences;
-      await untilInterrupted((signal) => collectRecords(fitting, collect, { parallel, signal, onRecord }));
-      progress.end();
+      await terminal.during(({ update }) => {
+        const show = (note?: string) => update('answer', byId.size, earlier + fitting.length, note);
+        const onRecord = (record: CollectedRecord) => {
+          log.append(toLine(record));
+          byId.set(record.id, record);
+          show(standing(byId));
+        };
+        show();
+        return untilInterrupted((signal) => collectRecords(fitting, collect, { parallel, signal, onRecord }));
+      });
     } catch (error) {
-      progress.end(true);
       if (byId.size > 0) terminal.note(`The same command continues after the ${byId.size} answers in ${log.path}.`);
       throw error;
     } finally {
