@@ -5,8 +5,8 @@ import { PROMPT_KINDS, Query } from '../engine/types.js';
 import { type DryRun, dryRun, explain } from '../routing/dry-run.js';
 import { SIGNALS } from '../routing/signals/index.js';
 import { MODES, type Mode, type RoutingConfig } from '../routing/types.js';
+import { assembleEngines } from '../serve/assemble.js';
 import { type EdgeConfig, loadEdgeConfig } from '../serve/config.js';
-import { assembled } from './assembled.js';
 import { choice, wholeNumber } from './options.js';
 import { untilInterrupted } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
@@ -41,7 +41,7 @@ export function routeCommand(command: Command, terminal: Terminal): void {
 }
 
 /** @throws CrayonError what the router would answer with, and what loading the model throws */
-export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble = assembled): Promise<void> {
+export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble = assembleEngines): Promise<void> {
   const config = loadEdgeConfig(flags.config);
   // Offline: whether there is a server matters to the rule, but none is made, and no key of it is asked for.
   const parts = await assemble({ ...config, server: null, routing: { ...config.routing, mode: 'only_on_device' } });

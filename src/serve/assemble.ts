@@ -51,6 +51,13 @@ export interface EdgeAssembly extends ServeParts {
   facts: { model: string; adapter: string; server: string; threads: number | null };
 }
 
+/** Makes the engines that a configuration names, for commands that serve nobody; tests give scripted ones. */
+export type Assemble = (
+  config: EdgeConfig,
+) => Promise<Pick<ServeParts, 'edge' | 'server' | 'scope' | 'adapters' | 'close'>>;
+
+export const assembleEngines: Assemble = (config) => assembleEdge(config, { withoutCustomizations: true });
+
 /**
  * Opens everything that a configuration names. The caller closes the result.
  *

@@ -8,23 +8,18 @@ import { ENDLESS, isEndless, LOAD_SCHEMA } from '../live/settings.js';
 
 const isHttp = (url: string) => URL.canParse(url) && /^https?:$/.test(new URL(url).protocol);
 
+export const TARGET_SCHEMA = z.strictObject({
+  url: z.string().refine(isHttp, 'a URL such as http://127.0.0.1:8080/v1').optional().describe('the server, up to /v1'),
+  model: text.optional().describe('as the server calls it'),
+  key_env: text.optional().describe('environment variable that holds its key'),
+  data: z.array(text).default([]).describe('prompts to send: any data sets'),
+  data_dir: text.optional().describe('where the paths inside a YAML start'),
+  split: text.optional().describe('to read where a YAML names several'),
+  limit: whole(1).optional().describe('prompts of each data set'),
+});
+
 export const TRAFFIC_SCHEMA = z.strictObject({
-  target: z
-    .strictObject({
-      url: z
-        .string()
-        .refine(isHttp, 'a URL such as http://127.0.0.1:8080/v1')
-        .optional()
-        .describe('the server, up to /v1'),
-      model: text.optional().describe('as the server calls it'),
-      key_env: text.optional().describe('environment variable that holds its key'),
-      data: z.array(text).default([]).describe('prompts to send: any data sets'),
-      data_dir: text.optional().describe('where the paths inside a YAML start'),
-      split: text.optional().describe('to read where a YAML names several'),
-      limit: whole(1).optional().describe('prompts of each data set'),
-    })
-    .prefault({})
-    .describe('the server, and what it is asked'),
+  target: TARGET_SCHEMA.prefault({}).describe('the server, and what it is asked'),
   load: LOAD_SCHEMA.prefault({}).describe('how much'),
 });
 export type TrafficConfig = z.output<typeof TRAFFIC_SCHEMA>;

@@ -45,8 +45,7 @@ export function reportTables(report: Report): ReportTable[] {
     routedTable(report),
     optionTable('ablation', 'Ablation, one option at a time', report.ablation, report),
     optionTable('conditions', 'Devices and networks', report.conditions, report),
-    loadTable(report),
-    loadTimesTable(report),
+    loadTables(report.load),
     userTable(report),
   ].flat();
 }
@@ -257,8 +256,13 @@ function userTable(report: Report): ReportTable[] {
 const placeOf = ({ pattern, device, network }: LoadCell) => [pattern, device, network] as const;
 const PLACE = ['pattern', 'device', 'network'];
 
+/** What load tests found. */
+export function loadTables(load: readonly LoadCell[]): ReportTable[] {
+  return [...loadCountsTable(load), ...loadTimesTable(load)];
+}
+
 /** What each load pattern got done. */
-function loadTable({ load }: Report): ReportTable[] {
+function loadCountsTable(load: readonly LoadCell[]): ReportTable[] {
   const limits = new Set(
     load.map(({ goodputLimits }) =>
       Object.entries(goodputLimits)
@@ -286,7 +290,7 @@ function loadTable({ load }: Report): ReportTable[] {
 }
 
 /** Time percentiles of each load pattern, and of each source where both answered. */
-function loadTimesTable({ load }: Report): ReportTable[] {
+function loadTimesTable(load: readonly LoadCell[]): ReportTable[] {
   const rows = load.flatMap((cell) => {
     const all = Object.keys(cell.e2e);
     const sources = all.length > 2 ? all : all.slice(0, 1); // `all` and one source say the same

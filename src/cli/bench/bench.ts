@@ -102,7 +102,7 @@ function benchLoadCommand(terminal: Terminal): Command {
     .option('--url <url>', 'the server, up to /v1')
     .option('--model <name>', 'as the server calls it')
     .option('--key-env <name>', 'environment variable that holds its key')
-    .option('--data <file>', 'prompts to send: any data set; may be repeated', collect, [])
+    .option('--data <file>', 'prompts to send: any data set; may be repeated', collect)
     .option('--data-dir <dir>', 'where the paths inside a YAML start')
     .option('--split <name>', 'split to read where a YAML names several')
     .option('--limit <n>', 'at most this many prompts of each data set', wholeNumber(1))

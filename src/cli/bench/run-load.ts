@@ -1,7 +1,8 @@
 /** The work of `crayon bench load`. */
 
-import type { BenchLoad } from '../../bench/live/settings.js';
-import { readTrafficConfig, type TrafficConfig } from '../../bench/load/config.js';
+import type * as z from 'zod';
+import { type BenchLoad, LOAD_SCHEMA } from '../../bench/live/settings.js';
+import { readTrafficConfig, TARGET_SCHEMA, type TrafficConfig } from '../../bench/load/config.js';
 import { asker, patternName, patternsOf, runLoad } from '../../bench/load/load.js';
 import { isBenchRun, writeLoadCell } from '../../bench/run-directory.js';
 import { findBenchPath } from '../../bench/settings.js';
@@ -9,10 +10,11 @@ import type { LoadCell } from '../../bench/types.js';
 import { CrayonError } from '../../core/errors.js';
 import { loadDataset, noExamples } from '../../data/dataset.js';
 import { openChatClient } from '../../engine/server/chat-client.js';
+import type { JsonObject } from '../../files/json.js';
 import type { Camel } from '../../files/schema.js';
 import { untilInterrupted } from '../stop-signal.js';
 import type { ProgressDisplay, Terminal } from '../terminal.js';
-import { showLoad } from './live-tables.js';
+import { showLoad } from './tables.js';
 
 /** Keys of the configuration's two sections as flags, and what a single test says of itself. */
 export interface BenchLoadFlags extends Partial<Camel<TrafficConfig['target']>>, Partial<Camel<BenchLoad>> {
@@ -68,25 +70,24 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
 }
 
 /** The flags as keys of the configuration, which they override. */
-function sections({ keyEnv, data = [], dataDir, maxTokens, rate, clients, seconds, ...same }: BenchLoadFlags) {
-  const { url, model, split, limit, burstiness, warmup, mode, goodput } = same;
+function sections({ rate, clients, requests, ...flags }: BenchLoadFlags) {
   // What one flag says is meant alone: a rate without clients, seconds without requests.
-  const alone = <T>(flag: T | undefined, other: unknown, none: T) => flag ?? (other === undefined ? undefined : none);
-  return {
-    target: { url, model, key_env: keyEnv, data: data.length > 0 ? data : undefined, data_dir: dataDir, split, limit },
-    load: {
-      burstiness,
-      seconds,
-      warmup,
-      mode,
-      goodput,
-      max_tokens: maxTokens,
-      clients: alone(clients, rate, []),
-      rates: alone(rate, clients, []),
-      requests: alone<number | null>(same.requests, seconds, null),
-    },
+  const loads = {
+    ...flags,
+    clients: clients ?? (rate && []),
+    rates: rate ?? (clients && []),
+    requests: requests ?? (flags.seconds === undefined ? undefined : null),
   };
+  return { target: keysOf(TARGET_SCHEMA, flags), load: keysOf(LOAD_SCHEMA, loads) };
 }
+
+/** Those flags that are keys of a section, by the names that they have there. */
+function keysOf(schema: z.ZodObject, flags: object): JsonObject {
+  const named = Object.entries(flags).map(([flag, value]) => [snakeKey(flag), value] as const);
+  return Object.fromEntries(named.filter(([key]) => key in schema.shape));
+}
+
+const snakeKey = (flag: string) => flag.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** @throws CrayonError `config-invalid` where the variable is not set */
 function keyOf(name: string | undefined, { streams }: Terminal): string | null {

@@ -6,20 +6,17 @@ import { reportHtml } from '../../bench/report/html/page.js';
 import { reportMarkdown } from '../../bench/report/markdown.js';
 import { readRun } from '../../bench/report/read.js';
 import { buildReport, type Report } from '../../bench/report/report.js';
-import type { ReportTable } from '../../bench/report/table.js';
 import { facts, terminalTables } from '../../bench/report/tables.js';
-import { short, visible } from '../../bench/report/words.js';
+import { visible } from '../../bench/report/words.js';
 import { ensureDirectory, writeFileAtomic } from '../../files/atomic.js';
 import type { Terminal } from '../terminal.js';
+import { showTables } from './tables.js';
 
 export interface BenchReportFlags {
   compare?: string;
   out?: string;
   resamples: number;
 }
-
-/** A name from a file may be of any length. */
-const MAX_CELL = 60;
 
 export function runBenchReport(dir: string, flags: BenchReportFlags, terminal: Terminal): void {
   const { resamples } = flags;
@@ -36,26 +33,8 @@ export function runBenchReport(dir: string, flags: BenchReportFlags, terminal: T
   const { bold, dim, green } = terminal.colour;
   terminal.print(bold(`crayon bench: ${visible(report.name)}`));
   for (const [name, value] of facts(report)) terminal.print(`  ${dim(name.padEnd(14))}${visible(value)}`);
-  for (const table of terminalTables(report)) printTable(table, terminal);
-  for (const table of comparison === null ? [] : compareTables(comparison)) printTable(table, terminal);
+  showTables([...terminalTables(report), ...(comparison === null ? [] : compareTables(comparison))], terminal);
   terminal.print(`\n${green('Report written:')} ${files.markdown} and ${files.html}`);
-}
-
-function printTable({ title, head, align, rows, notes }: ReportTable, terminal: Terminal): void {
-  const { bold, dim } = terminal.colour;
-  terminal.print(`\n${bold(title)}`);
-  const cells = rows.map((row) =>
-    row.cells.map((cell, i) => {
-      const text = short(cell, MAX_CELL);
-      return (row.strong && i === 0) || row.clear.includes(i) ? bold(text) : text;
-    }),
-  );
-  terminal.table(
-    head.map((name) => short(name, MAX_CELL)),
-    cells,
-    align,
-  );
-  for (const note of notes) terminal.print(dim(visible(note)));
 }
 
 /** The points of the cluster map are for the picture only. */

@@ -14,7 +14,7 @@ import { chooseBackend, releaseBackend } from '../../model/backend.js';
 import type { BackendFlag } from '../options.js';
 import { stopSignal } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
-import { showLive, showLoad } from './live-tables.js';
+import { showLive, showLoad } from './tables.js';
 
 /** Networks and devices override those of the sections live and load. */
 export interface BenchFlags extends ConditionFlags, BackendFlag {

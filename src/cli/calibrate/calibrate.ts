@@ -22,9 +22,9 @@ import {
 import { MIN_RECORDS } from '../../routing/calibrate/data.js';
 import type { Target } from '../../routing/calibrate/rule.js';
 import { recordedSignals } from '../../routing/signals/index.js';
+import { type Assemble, assembleEngines } from '../../serve/assemble.js';
 import { type EdgeConfig, loadEdgeConfig } from '../../serve/config.js';
 import { refuseExisting, writeThresholds } from '../../serve/config-thresholds.js';
-import { type Assemble, assembled } from '../assembled.js';
 import { choice, type DataFlags, dataOptions, decimal, wholeNumber } from '../options.js';
 import { untilInterrupted } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
@@ -103,7 +103,11 @@ const NO_PRICES = { inputPerMillion: 0, outputPerMillion: 0, currency: '' };
  * @throws CrayonError `bad-option` without exactly one target, `config-invalid` without a server, `dataset-too-small`,
  *   `output-exists`, `checkpoint-mismatch`, what the engines throw
  */
-export async function runCalibrate(flags: CalibrateFlags, terminal: Terminal, assemble = assembled): Promise<void> {
+export async function runCalibrate(
+  flags: CalibrateFlags,
+  terminal: Terminal,
+  assemble = assembleEngines,
+): Promise<void> {
   const target = targetOf(flags);
   const config = loadEdgeConfig(flags.config);
   const { server } = config;

@@ -3,11 +3,11 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Assemble } from '../../../src/cli/assembled.js';
 import { type CalibrateFlags, runCalibrate } from '../../../src/cli/calibrate/calibrate.js';
 import { runRoute } from '../../../src/cli/route.js';
 import { Terminal } from '../../../src/cli/terminal.js';
 import type { Query } from '../../../src/engine/types.js';
+import type { Assemble } from '../../../src/serve/assemble.js';
 import { loadEdgeConfig } from '../../../src/serve/config.js';
 import { fixedAdapters } from '../../../src/serve/customizations/adapter-set.js';
 import { crayon } from '../../e2e/helpers.js';
