@@ -5,10 +5,6 @@ import type { CorrectnessWeights } from './signals/correctness.js';
 import type { SignalName, SignalValues, Thresholds } from './signals/index.js';
 import type { SignalConfig } from './signals/signal.js';
 
-export { CORRECTNESS_FEATURES, type CorrectnessFeature, type CorrectnessWeights } from './signals/correctness.js';
-export type { Thresholds } from './signals/index.js';
-export { CONFIDENCE_MEASURES, type ConfidenceMeasure } from './signals/signal.js';
-
 export const MODES = ['prefer_on_device', 'only_on_device', 'prefer_in_cloud', 'only_in_cloud'] as const;
 export type Mode = (typeof MODES)[number];
 

@@ -25,7 +25,8 @@ import {
 import { readYaml } from '../files/yaml.js';
 import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
 import { THRESHOLD_SHAPE } from '../routing/signals/index.js';
-import { CONFIDENCE_MEASURES, MODES } from '../routing/types.js';
+import { CONFIDENCE_MEASURES } from '../routing/signals/signal.js';
+import { MODES } from '../routing/types.js';
 import { isLoopback } from './http/guard.js';
 
 /** One adapter for all requests, or the pool's weighed anew for each prompt. */

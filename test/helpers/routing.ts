@@ -2,8 +2,10 @@
 
 import { type GenerateRequest, Query } from '../../src/engine/types.js';
 import { type RoutedEvent, type RouteOptions, Router } from '../../src/routing/router.js';
+import type { CorrectnessWeights } from '../../src/routing/signals/correctness.js';
+import type { Thresholds } from '../../src/routing/signals/index.js';
 import type { ScopeFunction } from '../../src/routing/signals/scope.js';
-import type { CorrectnessWeights, Decision, RoutingConfig, Thresholds } from '../../src/routing/types.js';
+import type { Decision, RoutingConfig } from '../../src/routing/types.js';
 import type { Asked } from './generate.js';
 import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from './scripted.js';
 

@@ -3,8 +3,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { CrayonError } from '../../src/core/errors.js';
 import { GO_ON, RoutingRule, type Situation } from '../../src/routing/rule.js';
-import { SIGNALS, type SignalName } from '../../src/routing/signals/index.js';
-import { type Decision, MODES, type Mode, type RoutingConfig, type Thresholds } from '../../src/routing/types.js';
+import { SIGNALS, type SignalName, type Thresholds } from '../../src/routing/signals/index.js';
+import { type Decision, MODES, type Mode, type RoutingConfig } from '../../src/routing/types.js';
 
 /** What a query turns out to be; every field a number that stays within CUTS. */
 const GOOD = { promptTokens: 10, percentile: 40, nll: 2, confidence: -0.5 };

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../src/files/json.js';
-import { CORRECTNESS_FEATURES } from '../../src/routing/types.js';
+import { CORRECTNESS_FEATURES } from '../../src/routing/signals/correctness.js';
 import { EDGE_SCHEMA, type EdgeOverrides, edgeConfig, loadEdgeConfig } from '../../src/serve/config.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { ROOT } from '../helpers/fixtures.js';

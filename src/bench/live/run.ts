@@ -12,7 +12,7 @@ import { ensureDirectory } from '../../files/atomic.js';
 import { embeddingKind } from '../../pool/embed/kinds.js';
 import { openPool } from '../../pool/pool.js';
 import type { CalibrationRecord } from '../../routing/calibrate/data.js';
-import type { Thresholds } from '../../routing/types.js';
+import type { Thresholds } from '../../routing/signals/index.js';
 import { type BenchRunDirectory, cellKey } from '../run-directory.js';
 import { type BenchConfig, findBenchPath } from '../settings.js';
 import type { AnswerRecord } from '../types.js';

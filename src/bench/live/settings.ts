@@ -8,7 +8,8 @@ import { MATCHES } from '../../data/judge.js';
 import { PROMPT_KINDS } from '../../engine/types.js';
 import { filled, notNegative, positive, text, whole } from '../../files/schema.js';
 import { GGUF_WRITE_TYPES } from '../../gguf/quantise.js';
-import { CONFIDENCE_MEASURES, MODES } from '../../routing/types.js';
+import { CONFIDENCE_MEASURES } from '../../routing/signals/signal.js';
+import { MODES } from '../../routing/types.js';
 import { NETWORK_NAMES } from './network/networks.js';
 
 /** Not checked against the device classes: those of the configuration are among them. */

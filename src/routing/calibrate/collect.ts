@@ -142,5 +142,5 @@ async function answer(engine: Engine, request: GenerateRequest, tracker?: Confid
     if (event.type !== 'start') text += event.text;
     if (event.type === 'end') usage = event.usage;
   }
-  return { text, promptTokens: usage.promptTokens, completionTokens: usage.completionTokens };
+  return { text, ...usage };
 }

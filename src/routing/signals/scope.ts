@@ -100,39 +100,20 @@ export function percentileAmong(ascending: readonly number[], x: number): number
   const n = ascending.length;
   assert.ok(n > 0, 'percentileAmong: no reference');
   if (Number.isNaN(x)) return Number.NaN;
-  const first = countBelow(ascending, x, false);
-  const past = countBelow(ascending, x, true);
-  const place = (i: number) => (100 * i) / (n + 1);
-  if (past > first) return place((first + 1 + past) / 2);
-  if (first === 0) {
-    const lowest = ascending[0]!;
-    return placeOf(ascending, 0, place) * Math.exp(-(lowest - x) / spread(ascending));
-  }
-  const below = ascending[first - 1]!;
-  const belowPlace = placeOf(ascending, first - 1, place);
-  const above = first === n ? 1 : ascending[first]!;
-  const abovePlace = first === n ? 100 : placeOf(ascending, first, place);
+  const placeOf = (value: number) => {
+    const below = ascending.filter((v) => v < value).length;
+    const upTo = ascending.filter((v) => v <= value).length;
+    return (100 * ((below + 1 + upTo) / 2)) / (n + 1);
+  };
+  if (ascending.includes(x)) return placeOf(x);
+  const below = ascending.findLast((v) => v < x);
+  if (below === undefined) return placeOf(ascending[0]!) * Math.exp(-(ascending[0]! - x) / spread(ascending));
+  const next = ascending.find((v) => v > x);
+  const [above, abovePlace] = next === undefined ? [1, 100] : [next, placeOf(next)];
   // A cosine of 1.0000001 is rounding; it stands at the top.
   if (above <= below) return abovePlace;
+  const belowPlace = placeOf(below);
   return belowPlace + ((abovePlace - belowPlace) * (x - below)) / (above - below);
-}
-
-/** Place of the value at index i, the mean one where several are equal. */
-function placeOf(ascending: readonly number[], i: number, place: (i: number) => number): number {
-  const value = ascending[i]!;
-  return place((countBelow(ascending, value, false) + 1 + countBelow(ascending, value, true)) / 2);
-}
-
-/** How many are below x, or with `inclusive` at most x. */
-function countBelow(ascending: readonly number[], x: number, inclusive: boolean): number {
-  let low = 0;
-  let high = ascending.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (ascending[middle]! < x || (inclusive && ascending[middle] === x)) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 /** Standard deviation, population form: it is only a scale. */

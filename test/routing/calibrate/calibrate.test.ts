@@ -10,8 +10,7 @@ import {
 } from '../../../src/routing/calibrate/data.js';
 import { outcomeOf, solveCuts, type Target } from '../../../src/routing/calibrate/rule.js';
 import { RoutingRule } from '../../../src/routing/rule.js';
-import { RECORDED_SIGNALS } from '../../../src/routing/signals/index.js';
-import type { Thresholds } from '../../../src/routing/types.js';
+import { RECORDED_SIGNALS, type Thresholds } from '../../../src/routing/signals/index.js';
 
 interface World {
   n: number;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConfidenceTracker, needsDistribution, type TokenEvent } from '../../../src/routing/signals/confidence.js';
-import { CONFIDENCE_MEASURES, type ConfidenceMeasure } from '../../../src/routing/types.js';
+import { CONFIDENCE_MEASURES, type ConfidenceMeasure } from '../../../src/routing/signals/signal.js';
 
 const token = (logprob: number | null, margin?: number, entropy?: number): TokenEvent => ({
   type: 'token',

@@ -3,8 +3,9 @@
 import { describe, expect, it, vi } from 'vitest';
 import { Query } from '../../../src/engine/types.js';
 import { dryRun, explain } from '../../../src/routing/dry-run.js';
-import { correctness, correctnessOf } from '../../../src/routing/signals/correctness.js';
-import { CONFIDENCE_MEASURES, type CorrectnessWeights, type Decision } from '../../../src/routing/types.js';
+import { type CorrectnessWeights, correctness, correctnessOf } from '../../../src/routing/signals/correctness.js';
+import { CONFIDENCE_MEASURES } from '../../../src/routing/signals/signal.js';
+import type { Decision } from '../../../src/routing/types.js';
 import { aRequest, type RouterSetup, reached, readAll, setUpRouter } from '../../helpers/routing.js';
 import { createScriptedEngine } from '../../helpers/scripted.js';
 
