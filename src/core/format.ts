@@ -51,6 +51,9 @@ export function ellipsisFront(text: string, width: number): string {
   return line.length <= width ? line : `…${line.slice(line.length - width + 1)}`;
 }
 
+/** maxTokens -> max_tokens: a name of the code as a file has it. */
+export const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
 /**
  * @example
  * abridge(['a', 'b', 'c'], 2); // 'a; b; and 1 more'

@@ -8,6 +8,7 @@ import { isBenchRun, writeLoadCell } from '../../bench/run-directory.js';
 import { findBenchPath } from '../../bench/settings.js';
 import type { LoadCell } from '../../bench/types.js';
 import { CrayonError } from '../../core/errors.js';
+import { snakeCase } from '../../core/format.js';
 import { loadDataset, noExamples } from '../../data/dataset.js';
 import { openChatClient } from '../../engine/server/chat-client.js';
 import type { JsonObject } from '../../files/json.js';
@@ -83,11 +84,9 @@ function sections({ rate, clients, requests, ...flags }: BenchLoadFlags) {
 
 /** Those flags that are keys of a section, by the names that they have there. */
 function keysOf(schema: z.ZodObject, flags: object): JsonObject {
-  const named = Object.entries(flags).map(([flag, value]) => [snakeKey(flag), value] as const);
+  const named = Object.entries(flags).map(([flag, value]) => [snakeCase(flag), value] as const);
   return Object.fromEntries(named.filter(([key]) => key in schema.shape));
 }
-
-const snakeKey = (flag: string) => flag.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** @throws CrayonError `config-invalid` where the variable is not set */
 function keyOf(name: string | undefined, { streams }: Terminal): string | null {

@@ -6,6 +6,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import * as z from 'zod';
 import { CrayonError } from '../../core/errors.js';
+import { mean } from '../../core/stats.js';
 import { type Example, loadDataset, noExamples } from '../../data/dataset.js';
 import { isRight, MATCHES, type Match } from '../../data/judge.js';
 import { PROMPT_KINDS } from '../../engine/types.js';
@@ -206,13 +207,9 @@ async function answered(
 }
 
 function standing(byId: ReadonlyMap<string, CollectedRecord>): string {
-  let [edge, server] = [0, 0];
-  for (const { edgeCorrect, serverCorrect } of byId.values()) {
-    edge += edgeCorrect;
-    server += serverCorrect;
-  }
-  const share = (right: number) => `${Math.round((100 * right) / byId.size)} %`;
-  return `device ${share(edge)}, server ${share(server)}`;
+  const right = (side: 'edgeCorrect' | 'serverCorrect') => mean([...byId.values()].map((record) => record[side]));
+  const [edge, server] = [right('edgeCorrect'), right('serverCorrect')].map((share) => Math.round(100 * share));
+  return `device ${edge} %, server ${server} %`;
 }
 
 function collectParts(

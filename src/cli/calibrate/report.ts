@@ -1,77 +1,102 @@
 /** What calibration found, for people: the thresholds, the sets of signals that were tried, the curve as table and plot. */
 
+import { snakeCase } from '../../core/format.js';
 import type { Interval } from '../../core/stats.js';
-import type { Calibration, CurvePoint } from '../../routing/calibrate/calibrate.js';
-import { type CorrectnessWeights, weightKey } from '../../routing/signals/correctness.js';
+import type { Calibration, Candidate, Curve, CurvePoint } from '../../routing/calibrate/calibrate.js';
+import type { CorrectnessWeights } from '../../routing/signals/correctness.js';
 import { SIGNALS } from '../../routing/signals/index.js';
 import type { Terminal } from '../terminal.js';
 
 const PLOT_ROWS = 12;
 
 export function printCalibration(found: Calibration, currency: string, terminal: Terminal): void {
-  const { thresholds, correctness, calibrated, heldOut, edgeAccuracy, serverAccuracy, candidates, curve } = found;
-  const money = (x: number) => `${Number(x.toPrecision(3))} ${currency}`;
-  const whole = curve.points.at(-1)!.costPer1000;
-  /** A row, with its cost where the server has prices. */
-  const costed = (cells: string[], cost: string) => (whole > 0 ? [...cells, cost] : cells);
-
+  const { thresholds, correctness, candidates, curve } = found;
   terminal.table(
     ['signal', 'threshold', 'to the server when'],
     SIGNALS.map(({ name, meaning }) => {
       const cut = thresholds[name] ?? null;
-      return [name, cut === null ? 'off' : String(cut), cut === null ? '' : meaning(cut)];
+      return cut === null ? [name, 'off', ''] : [name, String(cut), meaning(cut)];
     }),
     ['left', 'right', 'left'],
   );
   if (correctness !== null) terminal.print(formulaOf(correctness));
   terminal.print();
-  terminal.table(
-    costed([`${found.records} examples`, 'share to server', 'accuracy'], 'cost of 1000'),
-    [
-      costed(['the device alone', '0.0 %', withInterval(edgeAccuracy)], money(0)),
-      costed(['the server alone', '100.0 %', withInterval(serverAccuracy)], money(whole)),
-      costed(
-        ['these thresholds, held out', withInterval(heldOut.share), withInterval(heldOut.accuracy)],
-        money(heldOut.costPer1000.estimate),
-      ),
-      costed(
-        ['  on the examples themselves', percent(calibrated.share), percent(calibrated.accuracy)],
-        money(calibrated.costPer1000),
-      ),
-    ],
-    ['left', 'right', 'right', 'right'],
-  );
+  const priced = pricedTable(curve, currency, terminal);
+  printOutcomes(found, priced);
   terminal.print();
   if (candidates.length > 0) {
-    terminal.table(
-      ['signals tried, held out', 'gain over random', 'share', 'accuracy'],
-      candidates.map(({ signals, features, gain, gainStderr, share, accuracy }) => [
-        features.length === 0 ? signals.join(' + ') : `correctness of ${features.map(weightKey).join(', ')}`,
-        `${(100 * gain).toFixed(1)} ± ${(100 * gainStderr).toFixed(1)} points`,
-        percent(share),
-        percent(accuracy),
-      ]),
-      ['left', 'right', 'right', 'right'],
-    );
+    printCandidates(candidates, terminal);
     terminal.print();
   }
-  terminal.table(
-    costed(['share', 'accuracy, held out', 'random', 'oracle'], 'cost of 1000'),
+  priced(
+    ['share', 'accuracy, held out', 'random', 'oracle'],
     curve.points
       .filter((_, i) => i % 2 === 0)
-      .map(({ share, accuracy, random, oracle, costPer1000 }) =>
-        costed([percent(share), withInterval(accuracy), percent(random), percent(oracle)], money(costPer1000)),
-      ),
+      .map(({ share, accuracy, random, oracle, costPer1000 }) => [
+        [percent(share), withInterval(accuracy), percent(random), percent(oracle)],
+        costPer1000,
+      ]),
     ['right', 'right', 'right', 'right', 'right'],
   );
   for (const line of plot(curve.points, Math.min(72, terminal.columns - 8))) terminal.print(line);
-  if (curve.apgr === null) terminal.print('APGR: there is no gap between device and server to recover.');
-  else {
-    const { estimate, low, high } = curve.apgr;
-    terminal.print(
-      `APGR ${estimate.toFixed(3)} [${low.toFixed(3)}, ${high.toFixed(3)}], random routing 0.5, oracle ${curve.oracleApgr!.toFixed(3)}.`,
+  terminal.print(apgrLine(curve));
+}
+
+type PricedTable = (
+  head: string[],
+  rows: Array<[cells: string[], cost: number]>,
+  align: Array<'left' | 'right'>,
+) => void;
+
+/** Draws tables of which the last column is the cost, where the server has prices. */
+function pricedTable({ points }: Curve, currency: string, terminal: Terminal): PricedTable {
+  const isPriced = points.at(-1)!.costPer1000 > 0;
+  const withCost = (cells: string[], cost: string) => (isPriced ? [...cells, cost] : cells);
+  const money = (x: number) => `${Number(x.toPrecision(3))} ${currency}`;
+  return (head, rows, align) =>
+    terminal.table(
+      withCost(head, 'cost of 1000'),
+      rows.map(([cells, cost]) => withCost(cells, money(cost))),
+      align,
     );
-  }
+}
+
+function printOutcomes(found: Calibration, priced: PricedTable): void {
+  const { records, edgeAccuracy, serverAccuracy, heldOut, calibrated, curve } = found;
+  const whole = curve.points.at(-1)!.costPer1000;
+  const { share, accuracy, costPer1000 } = heldOut;
+  priced(
+    [`${records} examples`, 'share to server', 'accuracy'],
+    [
+      [['the device alone', '0.0 %', withInterval(edgeAccuracy)], 0],
+      [['the server alone', '100.0 %', withInterval(serverAccuracy)], whole],
+      [['these thresholds, held out', withInterval(share), withInterval(accuracy)], costPer1000.estimate],
+      [
+        ['  on the examples themselves', percent(calibrated.share), percent(calibrated.accuracy)],
+        calibrated.costPer1000,
+      ],
+    ],
+    ['left', 'right', 'right', 'right'],
+  );
+}
+
+function printCandidates(candidates: readonly Candidate[], terminal: Terminal): void {
+  terminal.table(
+    ['signals tried, held out', 'gain over random', 'share', 'accuracy'],
+    candidates.map(({ signals, features, gain, gainStderr, share, accuracy }) => [
+      features.length === 0 ? signals.join(' + ') : `correctness of ${features.map(snakeCase).join(', ')}`,
+      `${(100 * gain).toFixed(1)} ± ${(100 * gainStderr).toFixed(1)} points`,
+      percent(share),
+      percent(accuracy),
+    ]),
+    ['left', 'right', 'right', 'right'],
+  );
+}
+
+function apgrLine({ apgr, oracleApgr }: Curve): string {
+  if (apgr === null) return 'APGR: there is no gap between device and server to recover.';
+  const [estimate, low, high] = [apgr.estimate, apgr.low, apgr.high].map((x) => x.toFixed(3));
+  return `APGR ${estimate} [${low}, ${high}], random routing 0.5, oracle ${oracleApgr!.toFixed(3)}.`;
 }
 
 /** One sentence for the configuration's comment. */
@@ -116,7 +141,7 @@ export function doubtsOf(found: Calibration): string[] {
 
 /** Weights by the configuration's keys, the intercept first. */
 export function weightKeys({ intercept, ...weights }: CorrectnessWeights): Record<string, number> {
-  const named = Object.entries(weights).map(([name, weight]) => [weightKey(name), weight] as const);
+  const named = Object.entries(weights).map(([name, weight]) => [snakeCase(name), weight] as const);
   return { intercept, ...Object.fromEntries(named) };
 }
 

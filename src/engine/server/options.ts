@@ -5,6 +5,7 @@
 
 import * as z from 'zod';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
+import { snakeCase } from '../../core/format.js';
 import { isJsonObject } from '../../files/json.js';
 import { camelCased, checked, notNegative, text, unshown, variableName, whole } from '../../files/schema.js';
 import { type Clock, systemClock } from '../clock.js';
@@ -194,7 +195,7 @@ function asWritten(options: object): object {
       const isTime = key.endsWith('Ms');
       const name = isTime ? key.replace(/Ms$/, 'Seconds') : key;
       const written = isTime ? value / 1000 : isJsonObject(value) ? asWritten(value) : value;
-      return [name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), written];
+      return [snakeCase(name), written];
     }),
   );
 }

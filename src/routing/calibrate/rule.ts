@@ -113,20 +113,16 @@ function cutLast(
     correct += sent[j] ? server[i]! : edge[i]!;
     money += sent[j] ? cost[i]! : 0;
   }
-  let chosen: { at: number; outcome: Outcome; attained: boolean } | null = null;
+  let chosen: (Omit<Solution, 'cuts'> & { at: number }) | null = null;
   for (let at = 0; at <= n; at++) {
     // Records with equal suspicion go together.
     if (at === 0 || at === n || suspicion[order[at]!]! < suspicion[order[at - 1]!]!) {
       const outcome = { share: routed / n, accuracy: correct / n, costPer1000: (1000 * money) / n };
       const attained = meets(outcome, target);
-      if (target.kind === 'accuracy') {
-        if (attained) {
-          chosen = { at, outcome, attained };
-          break;
-        }
-        if (chosen === null || outcome.accuracy > chosen.outcome.accuracy) chosen = { at, outcome, attained };
-      } else if (attained) chosen = { at, outcome, attained };
-      else break; // share and cost only rise from here
+      const isNearest = target.kind === 'accuracy' && (chosen === null || outcome.accuracy > chosen.accuracy);
+      if (attained || isNearest) chosen = { at, ...outcome, attained };
+      // The first place that reaches an accuracy has the smallest share; share and cost only rise from the first that is too much.
+      if (attained === (target.kind === 'accuracy')) break;
     }
     if (at === n || sent[at]) continue;
     const i = order[at]!;
@@ -135,10 +131,10 @@ function cutLast(
     money += cost[i]!;
   }
   if (chosen === null) return null;
-  const { at, outcome, attained } = chosen;
+  const { at, ...found } = chosen;
   const value = (j: number) => (j < 0 || j >= n ? undefined : suspicion[order[j]!]!);
   const cuts = at === 0 ? earlier : { ...earlier, [last]: cutBetween(last, value(at), value(at - 1)) };
-  return { cuts, ...outcome, attained };
+  return { cuts, ...found };
 }
 
 export function meets(outcome: Outcome, { kind, value }: Target): boolean {

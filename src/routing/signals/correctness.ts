@@ -47,11 +47,6 @@ export const FEATURE_SETS: readonly CorrectnessFeature[][] = [
   ['probability', 'logScope', 'complexity'],
 ];
 
-/** A feature as the configuration calls it. */
-export function weightKey(feature: string): string {
-  return feature.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
-
 /** The signals; what has no weight is not looked at. */
 type CorrectnessSignals = Readonly<Partial<Record<Ingredient, number | null>>>;
 
