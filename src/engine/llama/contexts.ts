@@ -4,9 +4,10 @@
  */
 
 import assert from 'node:assert';
-import type { LlamaContext, LlamaContextSequence } from 'node-llama-cpp';
+import type { LlamaContext } from 'node-llama-cpp';
 import { interrupted } from '../clock.js';
 import type { AdapterScale } from '../types.js';
+import { commonLength, SequenceReader, type SequenceSlot } from './reader.js';
 
 /** Scales are rounded to this, so that gates that differ by nothing share a context. */
 const SCALE_STEP = 0.001;
@@ -31,72 +32,10 @@ export function adapterSet(adapters: readonly AdapterScale[]): AdapterSet {
   return { key: rounded.map(({ id, scale }) => `${id}@${scale.toFixed(3)}`).join('+'), adapters: rounded };
 }
 
-interface Slot {
-  sequence: LlamaContextSequence;
-  busy: boolean;
-  lastUsed: number;
-  /** a computation failed: what it holds is not to be trusted */
-  broken: boolean;
-}
-
 interface Entry {
-  ready: Promise<{ context: LlamaContext; slots: Slot[] }>;
+  ready: Promise<{ context: LlamaContext; slots: SequenceSlot[] }>;
   running: number;
   lastUsed: number;
-}
-
-/** A sequence in use by one request. */
-export class Lease {
-  readonly #slot: Slot;
-  readonly #onRelease: () => void;
-  readonly #signal: AbortSignal;
-  #computing = false;
-  #ended = false;
-
-  constructor(slot: Slot, signal: AbortSignal, onRelease: () => void) {
-    this.#slot = slot;
-    this.#onRelease = onRelease;
-    this.#signal = signal;
-    signal.addEventListener('abort', this.cancel);
-  }
-
-  /** @throws CrayonError `interrupted` when the lease has been cancelled or its signal has fired */
-  check(): void {
-    if (this.#ended || this.#signal.aborted) throw interrupted();
-  }
-
-  /**
-   * Computes on the sequence.
-   *
-   * @throws CrayonError `interrupted` before or after, when the lease has been cancelled
-   */
-  async run<T>(compute: (sequence: LlamaContextSequence) => Promise<T>): Promise<T> {
-    this.check();
-    this.#computing = true;
-    this.#slot.broken = true; // until it has gone well
-    try {
-      const result = await compute(this.#slot.sequence);
-      this.#slot.broken = false;
-      this.check();
-      return result;
-    } finally {
-      this.#computing = false;
-      if (this.#ended) this.#free();
-    }
-  }
-
-  /** Frees the sequence: at once, or as soon as the running computation is done. The lease's next step throws. */
-  readonly cancel = (): void => {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#signal.removeEventListener('abort', this.cancel);
-    if (!this.#computing) this.#free();
-  };
-
-  #free(): void {
-    this.#slot.busy = false;
-    this.#onRelease();
-  }
 }
 
 export interface ContextPoolOptions {
@@ -105,12 +44,13 @@ export interface ContextPoolOptions {
   sequences: number;
   /** contexts kept at a time; at least `sequences`, each of which may need its own */
   maxContexts: number;
+  vocabularySize: number;
 }
 
 export class ContextPool {
   readonly #options: ContextPoolOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #leases = new Set<Lease>();
+  readonly #readers = new Set<SequenceReader>();
   #uses = 0;
   #cancelled = false;
 
@@ -129,7 +69,12 @@ export class ContextPool {
    *
    * @param onRelease called once, when the sequence is free again
    */
-  async lease(set: AdapterSet, ids: readonly number[], signal: AbortSignal, onRelease: () => void): Promise<Lease> {
+  async lease(
+    set: AdapterSet,
+    ids: readonly number[],
+    signal: AbortSignal,
+    onRelease: () => void,
+  ): Promise<SequenceReader> {
     const entry = this.#entry(set);
     entry.running++;
     entry.lastUsed = ++this.#uses;
@@ -144,12 +89,12 @@ export class ContextPool {
       slot.lastUsed = ++this.#uses;
       slot.busy = true;
       if (slot.broken) await empty(slot);
-      const lease: Lease = new Lease(slot, signal, () => {
-        this.#leases.delete(lease);
+      const reader: SequenceReader = new SequenceReader(slot, signal, this.#options.vocabularySize, () => {
+        this.#readers.delete(reader);
         leave();
       });
-      this.#leases.add(lease);
-      return lease;
+      this.#readers.add(reader);
+      return reader;
     } catch (error) {
       leave();
       throw error;
@@ -159,7 +104,7 @@ export class ContextPool {
   /** Ends every running request, and those that still wait for their context. */
   cancelAll(): void {
     this.#cancelled = true;
-    for (const lease of [...this.#leases]) lease.cancel();
+    for (const reader of [...this.#readers]) reader.cancel();
   }
 
   #entry({ key, adapters }: AdapterSet): Entry {
@@ -174,7 +119,7 @@ export class ContextPool {
     return entry;
   }
 
-  async #open(adapters: readonly AdapterScale[]): Promise<{ context: LlamaContext; slots: Slot[] }> {
+  async #open(adapters: readonly AdapterScale[]): Promise<{ context: LlamaContext; slots: SequenceSlot[] }> {
     const context = await this.#options.create(adapters);
     const slots = Array.from({ length: this.#options.sequences }, () => {
       return { sequence: context.getSequence(), busy: false, lastUsed: 0, broken: false };
@@ -195,10 +140,10 @@ export class ContextPool {
 }
 
 /** Free slots only. A common BOS alone is no reason to take the sequence that holds another conversation. */
-function bestSlot(slots: readonly Slot[], ids: readonly number[]): Slot {
+function bestSlot(slots: readonly SequenceSlot[], ids: readonly number[]): SequenceSlot {
   const free = slots.filter((slot) => !slot.busy);
   assert(free.length > 0, 'more requests run than there are sequences');
-  const score = (slot: Slot): number => {
+  const score = (slot: SequenceSlot): number => {
     const common = slot.broken ? 0 : commonLength(slot.sequence.contextTokens, ids);
     return common > 1 ? common : 0;
   };
@@ -208,7 +153,7 @@ function bestSlot(slots: readonly Slot[], ids: readonly number[]): Slot {
 }
 
 /** For a slot whose last computation failed; where even this fails, it is free for the next to try. */
-async function empty(slot: Slot): Promise<void> {
+async function empty(slot: SequenceSlot): Promise<void> {
   try {
     await slot.sequence.clearHistory();
     slot.broken = false;
@@ -216,12 +161,4 @@ async function empty(slot: Slot): Promise<void> {
     slot.busy = false;
     throw error;
   }
-}
-
-/** Number of equal tokens at the start. */
-export function commonLength(a: readonly number[], b: readonly number[]): number {
-  const end = Math.min(a.length, b.length);
-  let i = 0;
-  while (i < end && a[i] === b[i]) i++;
-  return i;
 }

@@ -11,7 +11,6 @@ import type { AdapterScale, EdgeEngine, Query } from '../types.js';
 import { answer } from './answer.js';
 import { adapterSet, ContextPool } from './contexts.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
-import { SequenceReader } from './reader.js';
 import { contextError, fastestThreads, type Gpu, loadLlama, loadLlamaModel } from './runtime.js';
 
 export interface LlamaCppOptions {
@@ -103,7 +102,8 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
   const { name, contextTokens, threads, sequences, maxContexts, closeTimeoutMs } = settings;
   const slots = createSlots(name, sequences, settings.queue);
   const create = (adapters: readonly AdapterScale[]) => createContext(model, adapters, settings);
-  const pool = new ContextPool({ create, sequences, maxContexts });
+  const { vocabularySize } = prompts;
+  const pool = new ContextPool({ create, sequences, maxContexts, vocabularySize });
   let closing: Promise<void> | null = null;
 
   /** Requests that still waited when the engine closed are refused too. */
@@ -128,8 +128,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     const release = await slots.take(signal);
     if (closing !== null) release();
     refuseWhenClosing();
-    const lease = await pool.lease(adapterSet(adapters), ids, signal, release);
-    return { reader: new SequenceReader(lease, prompts.vocabularySize), cancel: lease.cancel };
+    return pool.lease(adapterSet(adapters), ids, signal, release);
   };
 
   const close = async (): Promise<void> => {
@@ -154,21 +153,21 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     contexts: () => pool.size,
     async *generate(request) {
       const ids = fitting(request.query, request.maxTokens);
-      const { reader, cancel } = await leased(request.adapters ?? [], ids, request.signal);
+      const reader = await leased(request.adapters ?? [], ids, request.signal);
       try {
         const random = createRandom(request.seed ?? randomInt(MAX_SEED), 'sampling');
         yield* answer({ reader, ids, request, random, prompts });
       } finally {
-        cancel();
+        reader.cancel();
       }
     },
     promptNll: async (query, adapters, signal) => {
       const ids = fitting(query, 1);
-      const { reader, cancel } = await leased(adapters, ids, signal);
+      const reader = await leased(adapters, ids, signal);
       try {
         return await reader.promptNll(ids);
       } finally {
-        cancel();
+        reader.cancel();
       }
     },
     close: () => {

@@ -5,7 +5,7 @@
  */
 
 import type { ControlledEvaluateInputItem, LlamaContextSequence, Token } from 'node-llama-cpp';
-import { commonLength, type Lease } from './contexts.js';
+import { interrupted } from '../clock.js';
 import type { NextToken } from './next-token.js';
 
 /** How much of the distribution is listed: nothing but the best token, the likeliest n, or everything. */
@@ -17,19 +17,45 @@ const CHUNK = 512;
 /** Only the last tokens of a prompt are scored: each costs its own output layer (0.6 ms for a vocabulary of 32,000). */
 const SCORED_TOKENS = 64;
 
-export class SequenceReader {
-  readonly #lease: Lease;
-  readonly #vocabularySize: number;
+/** A sequence of a context. */
+export interface SequenceSlot {
+  sequence: LlamaContextSequence;
+  busy: boolean;
+  lastUsed: number;
+  /** a computation failed: what it holds is not to be trusted */
+  broken: boolean;
+}
 
-  constructor(lease: Lease, vocabularySize: number) {
-    this.#lease = lease;
+/** A sequence in use by one request. Its steps throw CrayonError `interrupted` once it is cancelled or the signal has fired. */
+export class SequenceReader {
+  readonly #slot: SequenceSlot;
+  readonly #signal: AbortSignal;
+  readonly #vocabularySize: number;
+  readonly #onRelease: () => void;
+  #computing = false;
+  #ended = false;
+
+  /** @param onRelease called once, when the sequence is free again */
+  constructor(slot: SequenceSlot, signal: AbortSignal, vocabularySize: number, onRelease: () => void) {
+    this.#slot = slot;
+    this.#signal = signal;
     this.#vocabularySize = vocabularySize;
+    this.#onRelease = onRelease;
+    signal.addEventListener('abort', this.cancel);
   }
 
   /** @throws CrayonError `interrupted` when the answer is no longer wanted */
   check(): void {
-    this.#lease.check();
+    if (this.#ended || this.#signal.aborted) throw interrupted();
   }
+
+  /** Frees the sequence: at once, or as soon as the running computation is done. */
+  readonly cancel = (): void => {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#signal.removeEventListener('abort', this.cancel);
+    if (!this.#computing) this.#free();
+  };
 
   /** Reads a prompt, but for what the sequence holds of it already. */
   async prompt(ids: readonly number[], listed: Listed): Promise<{ next: NextToken; cachedTokens: number }> {
@@ -45,7 +71,7 @@ export class SequenceReader {
     const options = { generateNext: { token: true, logits, totalLogitWeight: true } };
     const input: ControlledEvaluateInputItem[] = tokens(ids);
     input[ids.length - 1] = [ids.at(-1)! as Token, options];
-    const output = await this.#lease.run((sequence) => sequence.controlledEvaluate(input));
+    const output = await this.#run((sequence) => sequence.controlledEvaluate(input));
     const { token, logits: found, totalLogitWeight } = output[ids.length - 1]!.next;
     if (typeof token !== 'number' || totalLogitWeight === undefined) throw new Error('llama.cpp gave no next token');
     const listedLogits = found ?? new Map<Token, number>();
@@ -60,9 +86,7 @@ export class SequenceReader {
 
   /** The last token read once more, with the whole distribution. */
   async again(id: number): Promise<NextToken> {
-    await this.#lease.run((sequence) => {
-      return sequence.eraseContextTokenRanges([{ start: sequence.nextTokenIndex - 1, end: sequence.nextTokenIndex }]);
-    });
+    await this.#run((sequence) => eraseFrom(sequence, sequence.nextTokenIndex - 1));
     return this.next([id], 'all');
   }
 
@@ -80,7 +104,7 @@ export class SequenceReader {
       const logits = { filter: { tokens: [target as Token], includeSelected: true } };
       return [id as Token, { generateNext: { logits, totalLogitWeight: true } }];
     });
-    const output = await this.#lease.run((sequence) => sequence.controlledEvaluate(input));
+    const output = await this.#run((sequence) => sequence.controlledEvaluate(input));
     let sum = 0;
     for (const [i, item] of output.entries()) {
       if (item?.next.logits === undefined) continue;
@@ -92,11 +116,9 @@ export class SequenceReader {
 
   /** Makes the sequence hold a common beginning with `ids`, at most `most` tokens of it. @returns how many */
   #keep(ids: readonly number[], most: number): Promise<number> {
-    return this.#lease.run(async (sequence) => {
+    return this.#run(async (sequence) => {
       const common = Math.min(commonLength(sequence.contextTokens, ids), most);
-      if (common < sequence.nextTokenIndex) {
-        await sequence.eraseContextTokenRanges([{ start: common, end: sequence.nextTokenIndex }]);
-      }
+      if (common < sequence.nextTokenIndex) await eraseFrom(sequence, common);
       return sequence.nextTokenIndex;
     });
   }
@@ -106,13 +128,46 @@ export class SequenceReader {
     let start = from;
     for (; end - start > CHUNK; start += CHUNK) {
       const chunk = tokens(ids.slice(start, start + CHUNK));
-      await this.#lease.run((sequence: LlamaContextSequence) => sequence.evaluateWithoutGeneratingNewTokens(chunk));
+      await this.#run((sequence) => sequence.evaluateWithoutGeneratingNewTokens(chunk));
     }
     return start;
   }
+
+  async #run<T>(compute: (sequence: LlamaContextSequence) => Promise<T>): Promise<T> {
+    this.check();
+    this.#computing = true;
+    this.#slot.broken = true; // until it has gone well
+    try {
+      const result = await compute(this.#slot.sequence);
+      this.#slot.broken = false;
+      this.check();
+      return result;
+    } finally {
+      this.#computing = false;
+      if (this.#ended) this.#free();
+    }
+  }
+
+  #free(): void {
+    this.#slot.busy = false;
+    this.#onRelease();
+  }
+}
+
+/** Forgets what the sequence holds from this token on. */
+function eraseFrom(sequence: LlamaContextSequence, start: number): Promise<void> {
+  return sequence.eraseContextTokenRanges([{ start, end: sequence.nextTokenIndex }]);
 }
 
 /** node-llama-cpp brands its token ids; these come from its own tokenizer. */
 function tokens(ids: readonly number[]): Token[] {
   return [...ids] as Token[];
+}
+
+/** Number of equal tokens at the start. */
+export function commonLength(a: readonly number[], b: readonly number[]): number {
+  const end = Math.min(a.length, b.length);
+  let i = 0;
+  while (i < end && a[i] === b[i]) i++;
+  return i;
 }
