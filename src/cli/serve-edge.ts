@@ -7,7 +7,7 @@ import { GPUS, type Gpu } from '../engine/llama/runtime.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
 import { MODES, type Mode } from '../routing/types.js';
-import { APP_DEFAULTS, EdgeApp } from '../serve/app.js';
+import { APP_DEFAULTS, createEdgeApp, type EdgeApp } from '../serve/app.js';
 import { assembleEdge, type EdgeAssembly } from '../serve/assemble.js';
 import { clientKey, type EdgeConfig, type EdgeOverrides, GATES, LOG_LEVELS, loadEdgeConfig } from '../serve/config.js';
 import { createGuard } from '../serve/http/guard.js';
@@ -97,7 +97,7 @@ async function runServeEdge(flags: Flags, terminal: Terminal): Promise<void> {
   const metrics = createMetrics();
   const guard = createGuard({ apiKey, host: config.host, allowedHosts: config.allowedHosts });
   const { limits, routing } = config;
-  const app = new EdgeApp({ ...APP_DEFAULTS, guard, limits, routing, log, logPrompts: config.log.prompts, metrics });
+  const app = createEdgeApp({ ...APP_DEFAULTS, guard, limits, routing, log, logPrompts: config.log.prompts, metrics });
 
   // The first SIGINT or SIGTERM asks for a graceful stop; the next one ends the process as it always does.
   const { signal, release } = stopSignal();

@@ -139,6 +139,8 @@ export type GenerateEvent =
   /** Sent once, last. `text` is what was still held back. */
   | { type: 'end'; text: string; finishReason: FinishReason; usage: Usage };
 
+export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
+
 export interface Engine {
   /** what /v1/models calls it */
   readonly name: string;

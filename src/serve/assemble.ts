@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
+import { type LlamaCppOptions, openLlamaCppEngine } from '../engine/llama/engine.js';
 import { openOpenAiEngine, type ServerEvent } from '../engine/server/engine.js';
 import { budgetFile } from '../engine/server/limits.js';
 import type { ServerConfig } from '../engine/server/options.js';
@@ -18,9 +19,7 @@ import type { RoutingConfig } from '../routing/types.js';
 import {
   type BaseModel,
   embedPrompts,
-  type OpenEdgeOptions,
   openBaseModel,
-  openEdgeEngine,
   openEmbedder,
   scopeOf,
   type TextEmbedder,
@@ -29,7 +28,7 @@ import {
 
 import { type EdgeConfig, type Environment, serverKey } from './config.js';
 import { fixedAdapters, gatedAdapters, type NamedAdapter } from './customizations/adapter-set.js';
-import { Customizations, createBlendMaker } from './customizations/customizations.js';
+import { createBlendMaker, createCustomizations } from './customizations/customizations.js';
 import type { ServeParts, ServerEngine } from './parts.js';
 
 export interface AssembleOptions {
@@ -39,7 +38,7 @@ export interface AssembleOptions {
   onStep?: (step: string) => void;
   onServerEvent?: (event: ServerEvent) => void;
   /** The device's engine, where it is not to be llama.cpp: for tests. */
-  openEdge?: (options: OpenEdgeOptions) => Promise<EdgeEngine & { threads?: number }>;
+  openEdge?: (options: LlamaCppOptions) => Promise<EdgeEngine & { threads?: number }>;
   /** Without POST /v1/customizations: for commands that serve nobody. */
   withoutCustomizations?: boolean;
 }
@@ -68,7 +67,7 @@ export const assembleEngines: Assemble = (config) => assembleEdge(config, { with
  * for await (const event of parts.router.route(request)) ...
  */
 export async function assembleEdge(config: EdgeConfig, options: AssembleOptions = {}): Promise<EdgeAssembly> {
-  const { env = process.env, onStep = () => {}, openEdge = openEdgeEngine } = options;
+  const { env = process.env, onStep = () => {}, openEdge = openLlamaCppEngine } = options;
   const open: Array<() => unknown> = [];
   const close = async () => {
     for (const one of open.splice(0).reverse()) await one();
@@ -85,7 +84,9 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const named = namedAdapters(config, pool, cacheDir);
     onStep('engine');
     const name = config.name ?? base.name;
-    const edge = await openEdge({ gguf: base.gguf, name, config });
+    const { context: contextTokens, sequences, threads, gpu } = config.engine;
+    const { queue } = config.limits;
+    const edge = await openEdge({ model: base.gguf, name, contextTokens, sequences, threads, gpu, queue });
     open.push(() => edge.close());
     await warmUp(
       edge,
@@ -100,7 +101,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const routing: RoutingConfig = config.routing;
     const withBlends = pool !== null && embedder !== null && options.withoutCustomizations !== true;
     const customizations = withBlends
-      ? new Customizations(createBlendMaker(pool, embedder, base.path), config.limits.customizations)
+      ? createCustomizations(createBlendMaker(pool, embedder, base.path), config.limits.customizations)
       : null;
     open.push(() => customizations?.close());
     return {

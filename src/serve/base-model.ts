@@ -6,8 +6,7 @@
 import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import type { Rows } from '../core/gate.js';
-import { type LlamaCppEngine, openLlamaCppEngine } from '../engine/llama/engine.js';
-import { type AdapterScale, type EdgeEngine, Query } from '../engine/types.js';
+import { type AdapterScale, type EdgeEngine, GREEDY, Query } from '../engine/types.js';
 import { cachedModelGguf } from '../gguf/cache.js';
 import type { GgufWriteType } from '../gguf/quantise.js';
 import { GgufFile } from '../gguf/read.js';
@@ -16,7 +15,6 @@ import { INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { firstAttentionSpace, instantEmbedder, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import type { Pool } from '../pool/pool.js';
 import { buildScopeProfile, type ScopeFunction, scopeScore } from '../routing/signals/scope.js';
-import type { EdgeConfig } from './config.js';
 
 export interface BaseModel {
   /** As the configuration names it. */
@@ -76,20 +74,6 @@ export function openEmbedder(
   };
 }
 
-export interface OpenEdgeOptions {
-  gguf: string;
-  /** What /v1/models calls it. */
-  name: string;
-  config: Pick<EdgeConfig, 'engine' | 'limits'>;
-}
-
-/** @throws CrayonError what opening the engine throws */
-export function openEdgeEngine({ gguf, name, config }: OpenEdgeOptions): Promise<LlamaCppEngine> {
-  const { context: contextTokens, sequences, threads, gpu } = config.engine;
-  const { queue } = config.limits;
-  return openLlamaCppEngine({ model: gguf, name, contextTokens, sequences, threads, gpu, queue });
-}
-
 /**
  * Generates one token with these adapters: one that does not fit the model fails now and not for the first client, who then
  * also finds the context made.
@@ -97,8 +81,7 @@ export function openEdgeEngine({ gguf, name, config }: OpenEdgeOptions): Promise
 export async function warmUp(edge: EdgeEngine, adapters: readonly AdapterScale[]): Promise<void> {
   const query = new Query({ kind: 'text', text: 'a' });
   const { signal } = new AbortController();
-  const greedy = { temperature: 0, topP: 1, seed: 0, stop: [], topLogprobs: null };
-  for await (const _ of edge.generate({ ...greedy, adapters, query, maxTokens: 1, signal }));
+  for await (const _ of edge.generate({ ...GREEDY, adapters, query, maxTokens: 1, signal }));
 }
 
 export interface Embedded {

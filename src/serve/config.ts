@@ -7,7 +7,7 @@ import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
 import { CrayonError } from '../core/errors.js';
 import { GPUS } from '../engine/llama/runtime.js';
-import { SERVER_SECTION, type ServerConfig, seconds, serverOptions } from '../engine/server/options.js';
+import { type Partly, SERVER_SECTION, type ServerConfig, seconds, serverOptions } from '../engine/server/options.js';
 import { readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, type JsonObject } from '../files/json.js';
 import {
@@ -173,7 +173,6 @@ export const PATH_KEYS: readonly string[] = [
 
 /** Nested keys as in the YAML, e.g. `{ server: { base_url: 'http://127.0.0.1:8000/v1' } }`; undefined values are left out. */
 export type EdgeOverrides = Partly<z.input<typeof EDGE_SCHEMA>>;
-type Partly<T> = T extends readonly unknown[] | null ? T : T extends object ? { [K in keyof T]?: Partly<T[K]> } : T;
 
 /**
  * Reads the YAML file, lays `overrides` over it and checks the whole.

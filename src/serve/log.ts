@@ -36,13 +36,7 @@ export interface AnswerRecord extends Partial<Signals & Pick<Decision, 'source' 
 }
 
 /** The one line of each request. */
-export interface AnswerLine extends AnswerRecord {
-  id: string;
-  method: string;
-  route: string;
-  status: number;
-  ms: number;
-}
+export type AnswerLine = AnswerRecord & { id: string; method: string; route: string; status: number; ms: number };
 
 /** Probes come every few seconds, so theirs are lines for debugging; refusals for want of a resource are warnings. */
 export function logAnswer(log: Logger, line: AnswerLine): void {

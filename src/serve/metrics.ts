@@ -15,8 +15,19 @@ export function createMetrics() {
   const registers = [registry];
   const counter = (name: string, help: string, labelNames: string[]) =>
     new Counter({ name: `crayon_${name}`, help, labelNames, registers });
-  const gauge = (name: string, help: string, labelNames: string[] = []) =>
-    new Gauge({ name: `crayon_${name}`, help, labelNames, registers });
+  /** A gauge that looks when it is scraped: at one number, or at one for each value of a label. */
+  const gauge = (name: string, help: string, now: () => number | Record<string, number>, label?: string) =>
+    new Gauge({
+      name: `crayon_${name}`,
+      help,
+      labelNames: label === undefined ? [] : [label],
+      registers,
+      collect() {
+        const found = now();
+        if (typeof found === 'number') this.set(found);
+        else for (const [value, count] of Object.entries(found)) this.set({ [label!]: value }, count);
+      },
+    });
   const histogram = (name: string, help: string, labelNames: string[]) =>
     new Histogram({ name: `crayon_${name}`, help, labelNames, buckets: SECONDS, registers });
 
@@ -31,14 +42,9 @@ export function createMetrics() {
   const errors = counter('upstream_errors_total', 'Failed calls of the server LLM', ['code']);
   const money = counter('upstream_money_total', 'Spent at the server LLM, in the currency of its prices', []);
 
-  let update = (): void => {}; // sets the gauges, once there is something to look at
-
   return {
     contentType: registry.contentType,
-    text: (): Promise<string> => {
-      update();
-      return registry.metrics();
-    },
+    text: (): Promise<string> => registry.metrics(),
     request: (route: string, status: number, seconds: number): void => {
       requests.inc({ route, status: String(status) });
       duration.observe({ route }, seconds);
@@ -60,36 +66,25 @@ export function createMetrics() {
     },
     /** From now on each scrape looks at these. */
     watch: (edge: EdgeEngine, server: (() => ServerState) | null, customizations: () => number): void => {
-      const up = gauge('up', '1 once the model is loaded');
-      const kept = gauge('customizations', 'Customisations kept');
-      const load = {
-        running: gauge('edge_running', 'Requests the device works on'),
-        waiting: gauge('edge_waiting', 'Requests that wait for the device'),
-        capacity: gauge('edge_capacity', 'Requests the device can work on at a time'),
-        queue: gauge('edge_queue', 'Requests that may wait for the device'),
+      gauge('up', '1 once the model is loaded', () => 1);
+      gauge('customizations', 'Customisations kept', customizations);
+      gauge('edge_running', 'Requests the device works on', () => edge.load().running);
+      gauge('edge_waiting', 'Requests that wait for the device', () => edge.load().waiting);
+      gauge('edge_capacity', 'Requests the device can work on at a time', () => edge.load().capacity);
+      gauge('edge_queue', 'Requests that may wait for the device', () => edge.load().queue);
+      if (server === null) return;
+      const circuit = () => {
+        const { circuit: present } = server();
+        return Object.fromEntries(CIRCUIT_STATES.map((name) => [name, name === present ? 1 : 0]));
       };
-      const upstream = server === null ? null : upstreamGauges(gauge);
-      update = () => {
-        up.set(1);
-        kept.set(customizations());
-        const now = edge.load();
-        for (const name of Object.keys(load) as Array<keyof typeof load>) load[name].set(now[name]);
-        if (server !== null) upstream?.(server());
+      const budgetUsed = () => {
+        const { inputTokens, outputTokens, money } = server().budget;
+        return { tokens: inputTokens + outputTokens, money };
       };
+      gauge('upstream_circuit', 'State of the server LLM’s circuit: 1 for the present one', circuit, 'state');
+      gauge('upstream_running', 'Requests the server LLM works on', () => server().running);
+      gauge('upstream_waiting', 'Requests that wait for the server LLM', () => server().waiting);
+      gauge('upstream_budget_used', 'Used today (UTC)', budgetUsed, 'unit');
     },
-  };
-}
-
-function upstreamGauges(gauge: (name: string, help: string, labelNames?: string[]) => Gauge) {
-  const circuit = gauge('upstream_circuit', 'State of the server LLM’s circuit: 1 for the present one', ['state']);
-  const running = gauge('upstream_running', 'Requests the server LLM works on');
-  const waiting = gauge('upstream_waiting', 'Requests that wait for the server LLM');
-  const budget = gauge('upstream_budget_used', 'Used today (UTC)', ['unit']);
-  return (state: ServerState): void => {
-    for (const name of CIRCUIT_STATES) circuit.set({ state: name }, state.circuit === name ? 1 : 0);
-    running.set(state.running);
-    waiting.set(state.waiting);
-    budget.set({ unit: 'tokens' }, state.budget.inputTokens + state.budget.outputTokens);
-    budget.set({ unit: 'money' }, state.budget.money);
   };
 }

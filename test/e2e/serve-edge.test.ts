@@ -203,7 +203,8 @@ describe('serve-edge', () => {
     const { code, signal, stderr } = await server.ended;
     expect([code, signal]).toEqual([0, null]);
     expect(ours()).toEqual([]);
-    expect(stderr).not.toMatch(/4711|Once upon/);
+    // The keys' ends: a request's id or time may hold these digits by chance.
+    expect(stderr).not.toMatch(/-4711|Once upon/);
     await expect(fetch(`${url}/health`)).rejects.toThrow();
   });
 });

@@ -3,12 +3,13 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { LlamaCppOptions } from '../../src/engine/llama/engine.js';
 import type { JsonObject } from '../../src/files/json.js';
 import { cachedModelGguf } from '../../src/gguf/cache.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { openPool } from '../../src/pool/pool.js';
 import { assembleEdge, type EdgeAssembly } from '../../src/serve/assemble.js';
-import { type OpenEdgeOptions, openBaseModel, openEmbedder } from '../../src/serve/base-model.js';
+import { openBaseModel, openEmbedder } from '../../src/serve/base-model.js';
 import { edgeConfig } from '../../src/serve/config.js';
 import type { BlendOrder } from '../../src/serve/customizations/customizations.js';
 import { temporaryRoot } from '../helpers/files.js';
@@ -36,8 +37,8 @@ const config = (more: JsonObject = {}) =>
   );
 
 /** Scripted answers, the real tokens. */
-const opened: OpenEdgeOptions[] = [];
-const openEdge = async (options: OpenEdgeOptions) => {
+const opened: LlamaCppOptions[] = [];
+const openEdge = async (options: LlamaCppOptions) => {
   opened.push(options);
   const edge = createScriptedEngine({ name: options.name, answers: 'Red' });
   return { ...edge, textTokens: (text: string) => Int32Array.from(tokenizer.encode(text, { addBos: false })) };
@@ -50,7 +51,7 @@ describe('assembleEdge', () => {
     expect(parts).toMatchObject({ base: 'crayon-edge', server: null, scope: null, customizations: null, pool: null });
     expect(parts.embedder).toMatchObject({ kind: 'first-attention', d: 192 });
     expect(parts.adapters.list()).toEqual([]);
-    expect(opened.at(-1)!.gguf).toBe(cachedModelGguf(EDGE, { cacheDir: join(dir, 'cache'), type: 'F32' }));
+    expect(opened.at(-1)!.model).toBe(cachedModelGguf(EDGE, { cacheDir: join(dir, 'cache'), type: 'F32' }));
     await parts.close();
   });
 

@@ -5,10 +5,14 @@ import { onTestFinished } from 'vitest';
 import { Query } from '../../src/engine/types.js';
 import type { JsonObject } from '../../src/files/json.js';
 import { Router } from '../../src/routing/router.js';
-import { EdgeApp } from '../../src/serve/app.js';
+import { createEdgeApp, type EdgeApp } from '../../src/serve/app.js';
 import { edgeConfig } from '../../src/serve/config.js';
 import { type AdapterSet, fixedAdapters } from '../../src/serve/customizations/adapter-set.js';
-import { type BlendMaker, type BlendOrder, Customizations } from '../../src/serve/customizations/customizations.js';
+import {
+  type BlendMaker,
+  type BlendOrder,
+  createCustomizations,
+} from '../../src/serve/customizations/customizations.js';
 import { createGuard } from '../../src/serve/http/guard.js';
 import { createLog } from '../../src/serve/log.js';
 import { createMetrics } from '../../src/serve/metrics.js';
@@ -69,7 +73,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     },
   });
   let count = 0;
-  const app = new EdgeApp({
+  const app = createEdgeApp({
     guard: createGuard({ apiKey, host: config.host, allowedHosts: config.allowedHosts }),
     limits: config.limits,
     routing: config.routing,
@@ -89,7 +93,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     adapters: options.adapters ?? fixedAdapters([ADAPTER]),
     scope: null,
     embedder: null,
-    customizations: new Customizations(maker, config.limits.customizations, () => 1_700_000_000_000),
+    customizations: createCustomizations(maker, config.limits.customizations, () => 1_700_000_000_000),
     close: async () => {},
     ...options.parts,
   };

@@ -7,10 +7,16 @@
 
 import { createParser } from 'eventsource-parser';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
-import type { FinishReason, GenerateEvent, GenerateRequest, TokenDetail, TokenProbability, Usage } from '../types.js';
+import type {
+  FinishReason,
+  GenerateRequest,
+  Query,
+  TokenDetail,
+  TokenEvent,
+  TokenProbability,
+  Usage,
+} from '../types.js';
 import type { ServerContext } from './options.js';
-
-export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
 
 const count = (value: unknown): number | null =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : null;
@@ -28,6 +34,12 @@ export function errorMessage(document: unknown): string | null {
   return typeof message === 'string' && document.choices === undefined ? message : null;
 }
 
+/** About how many tokens a prompt has: four bytes each, and a few for what a chat template puts around a message. */
+export function estimatePromptTokens({ prompt, text }: Query): number {
+  const around = prompt.kind === 'chat' ? 4 * prompt.messages.length : 1;
+  return Math.ceil(Buffer.byteLength(text) / 4) + around;
+}
+
 /** Reads one answer, document by document. */
 export class AnswerReader {
   /** token events so far */
@@ -43,6 +55,13 @@ export class AnswerReader {
   constructor(server: ServerContext, request: GenerateRequest) {
     this.#server = server;
     this.#request = request;
+  }
+
+  /** The server's count; crayon's estimate until it has counted. */
+  counted(): Usage {
+    if (this.usage !== null) return this.usage;
+    const promptTokens = estimatePromptTokens(this.#request.query);
+    return { promptTokens, completionTokens: this.tokens, cachedTokens: null, estimated: true };
   }
 
   /**

@@ -87,7 +87,7 @@ export function openChatClient(options: ChatClientOptions): ChatClient {
       const { finishReason, usage } = reader;
       return { ...found, ...(origin ?? NO_ORIGIN), endMs, finishReason, usage };
     } catch (error) {
-      throw call.signal.aborted ? call.signal.reason : error;
+      throw call.reasonFor(error);
     } finally {
       attempt?.abandon();
       call.dispose();

@@ -3,7 +3,7 @@
  * learnt once and remembered.
  */
 
-import type { GenerateRequest, Query } from '../types.js';
+import type { GenerateRequest } from '../types.js';
 import { Attempt } from './attempt.js';
 import { Deadline, timeoutError } from './deadline.js';
 import { quoter, serverError, serverErrorOf } from './error.js';
@@ -109,10 +109,4 @@ export function adaptDialect(dialect: Dialect, message: string): Dialect | null 
     return { ...dialect, maxTokensKey: 'max_completion_tokens' };
   }
   return null;
-}
-
-/** About how many tokens a prompt has: four bytes each, and a few for what a chat template puts around a message. */
-export function estimatePromptTokens({ prompt, text }: Query): number {
-  const around = prompt.kind === 'chat' ? 4 * prompt.messages.length : 1;
-  return Math.ceil(Buffer.byteLength(text) / 4) + around;
 }

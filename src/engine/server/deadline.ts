@@ -66,9 +66,13 @@ export class Deadline {
     try {
       return await untilAborted(promise, this.signal, () => this.signal.reason);
     } catch (error) {
-      // fetch rejects with words of its own when its signal fires.
-      throw this.signal.aborted ? this.signal.reason : error;
+      throw this.reasonFor(error);
     }
+  }
+
+  /** What an error means: where the signal has fired, its reason, for which fetch has words of its own. */
+  reasonFor(error: unknown): unknown {
+    return this.signal.aborted ? this.signal.reason : error;
   }
 
   /** Lets go of the timer and the parent. */

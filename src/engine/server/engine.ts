@@ -10,9 +10,9 @@ import { createRandom, type Random } from '../../core/random.js';
 import { interrupted, sleep } from '../clock.js';
 import { createSlots } from '../slots.js';
 import type { Engine, GenerateEvent, GenerateRequest, Usage } from '../types.js';
-import { AnswerReader } from './answer.js';
+import { AnswerReader, estimatePromptTokens } from './answer.js';
 import type { Attempt } from './attempt.js';
-import { estimatePromptTokens, ServerClient } from './client.js';
+import { ServerClient } from './client.js';
 import type { Deadline } from './deadline.js';
 import { serverErrorOf } from './error.js';
 import { createCircuit, openBudget, type Reservation } from './limits.js';
@@ -54,52 +54,39 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
   ): AsyncGenerator<GenerateEvent> {
     const leaveCircuit = circuit.enter();
     const reader = new AnswerReader(client, request);
-    const promptTokens = estimatePromptTokens(request.query);
     // A reader that left before anything came proves nothing about the server.
     let outcome: unknown = interrupted();
     let attempt: Attempt | null = null;
-    let started = false;
     // While the reader deals with what it got, the call's time may run out: that proves nothing against the server.
     let isReaderBusy = false;
     const onEnd = (): void => leaveCircuit(isReaderBusy ? null : call.signal.reason);
     call.signal.addEventListener('abort', onEnd, { once: true });
-    const start = (): GenerateEvent => {
-      started = true;
-      const { usage } = reader;
-      return usage === null
-        ? { type: 'start', promptTokens, cachedTokens: null, estimated: true }
-        : { type: 'start', promptTokens: usage.promptTokens, cachedTokens: usage.cachedTokens };
-    };
-    const usage = (): Usage =>
-      reader.usage ?? { promptTokens, completionTokens: reader.tokens, cachedTokens: null, estimated: true };
     try {
       attempt = await withRetries(settings, random, call, () => client.send(request, call));
+      let hasStarted = false;
       for await (const document of attempt.documents(() => reader.finishReason !== null)) {
         const events = reader.read(document);
         isReaderBusy = true;
-        if (!started && (events.length > 0 || reader.finishReason !== null)) yield start();
-        if (started) outcome = null;
+        if (!hasStarted && (events.length > 0 || reader.finishReason !== null)) {
+          hasStarted = true;
+          yield startEvent(reader.counted());
+        }
+        if (hasStarted) outcome = null;
         yield* events;
         isReaderBusy = false;
       }
       reader.end();
-      if (!started) yield start();
-      yield { type: 'end', text: '', finishReason: reader.finishReason ?? 'stop', usage: usage() };
+      if (!hasStarted) yield startEvent(reader.counted());
+      yield { type: 'end', text: '', finishReason: reader.finishReason ?? 'stop', usage: reader.counted() };
     } catch (error) {
-      outcome = call.signal.aborted ? call.signal.reason : error;
+      outcome = call.reasonFor(error);
       throw outcome;
     } finally {
       call.signal.removeEventListener('abort', onEnd);
       leaveCircuit(outcome);
       attempt?.abandon();
       // A server that began to answer has read the prompt, whatever became of the answer.
-      const used = attempt === null ? null : usage();
-      if (used === null) reservation.settle(null);
-      else {
-        const { promptTokens: inputTokens, completionTokens: outputTokens, estimated = false } = used;
-        const money = reservation.settle({ inputTokens, outputTokens });
-        onEvent({ type: 'usage', inputTokens, outputTokens, money, estimated });
-      }
+      reservation.settle(attempt && reader.counted());
     }
   }
 
@@ -115,7 +102,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
       giveBack = await slots.take(call.signal);
       yield* converse(request, call, reservation);
     } catch (error) {
-      const known: unknown = call.signal.aborted ? call.signal.reason : error;
+      const known = call.reasonFor(error);
       if (isCrayonError(known) && known.code !== 'interrupted') {
         errors[known.code] = (errors[known.code] ?? 0) + 1;
         onEvent({ type: 'error', code: known.code, status: serverErrorOf(known)?.status ?? null });
@@ -145,6 +132,10 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     },
   };
 }
+
+const startEvent = ({ promptTokens, cachedTokens, estimated }: Usage): GenerateEvent => {
+  return { type: 'start', promptTokens, cachedTokens, estimated };
+};
 
 /**
  * How long to wait before attempt number `attempt` (from 1), in milliseconds; null: no further attempt.

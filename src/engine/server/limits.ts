@@ -11,6 +11,7 @@ import { CrayonError, type ErrorCode, isCrayonError, messageOf } from '../../cor
 import { formatCount } from '../../core/format.js';
 import { exists } from '../../files/io.js';
 import { readJsonObject, writeJson } from '../../files/json.js';
+import type { Usage } from '../types.js';
 import {
   BUDGET_RECORD,
   type BudgetRecord,
@@ -26,8 +27,8 @@ const SAVE_AFTER_MS = 1_000;
 const DAY_MS = 86_400_000;
 
 export interface Reservation {
-  /** Counts what was used (null: nothing) and frees what was held back. Once; later ones do nothing. @returns its money */
-  settle(used: { inputTokens: number; outputTokens: number } | null): number;
+  /** Counts what was used (null: nothing), tells of it, and frees what was held back. Once; later ones do nothing. */
+  settle(used: Usage | null): void;
 }
 
 const dayOf = (now: number): string => new Date(now).toISOString().slice(0, 10);
@@ -69,14 +70,14 @@ export function openBudget({ failure, settings }: ServerContext) {
     );
   };
 
-  const spend = (inputTokens: number, outputTokens: number): number => {
+  const spend = ({ promptTokens: inputTokens, completionTokens: outputTokens, estimated = false }: Usage): void => {
     const spent = today();
     const money = price(inputTokens, outputTokens);
     spent.inputTokens += inputTokens;
     spent.outputTokens += outputTokens;
     spent.money += money;
     if (store !== null) cancelSave ??= clock.timer(SAVE_AFTER_MS, flush);
-    return money;
+    onEvent({ type: 'usage', inputTokens, outputTokens, money, estimated });
   };
 
   /** Writes what has not been written yet. */
@@ -105,11 +106,11 @@ export function openBudget({ failure, settings }: ServerContext) {
       let isOpen = true;
       return {
         settle: (used) => {
-          if (!isOpen) return 0;
+          if (!isOpen) return;
           isOpen = false;
           reservedTokens -= tokens;
           reservedMoney = reservedTokens === 0 ? 0 : reservedMoney - money; // no drift from rounding
-          return used === null ? 0 : spend(used.inputTokens, used.outputTokens);
+          if (used !== null) spend(used);
         },
       };
     },

@@ -118,10 +118,15 @@ export interface BudgetStore {
   save(record: BudgetRecord): void;
 }
 
-type Plain = Omit<ServerConfig & LibraryOptions, 'apiKeyEnv' | 'timeouts' | 'budget' | 'circuit' | 'backoff'>;
+/** Any part of an object, objects in it too. */
+export type Partly<T> = T extends readonly unknown[] | null
+  ? T
+  : T extends object
+    ? { [K in keyof T]?: Partly<T[K]> }
+    : T;
 
 /** See the schemas above for what each key means and for its default. */
-export interface OpenAiOptions extends Partial<Plain> {
+export interface OpenAiOptions extends Partly<Omit<ServerConfig & LibraryOptions, 'apiKeyEnv' | 'prices'>> {
   /** e.g. http://127.0.0.1:8000/v1 */
   baseUrl: string;
   /** as the server calls it */
@@ -130,11 +135,8 @@ export interface OpenAiOptions extends Partial<Plain> {
   name?: string;
   /** sent as a bearer token; null: none is sent */
   apiKey?: string | null;
-  timeouts?: Partial<ServerTimeouts>;
-  backoff?: Partial<BackoffOptions>;
-  budget?: Partial<ServerBudget>;
+  prices?: ServerConfig['prices'];
   budgetStore?: BudgetStore | null;
-  circuit?: Partial<ServerConfig['circuit']>;
   fetch?: typeof globalThis.fetch;
   clock?: Clock;
   onEvent?: (event: ServerEvent) => void;

@@ -12,6 +12,7 @@ import type { CombineKind } from '../../blend/blend.js';
 import { type BlendEstimate, estimateBlend } from '../../blend/coefficients.js';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
 import { threadScript } from '../../core/long-work.js';
+import { interrupted, throwIfAborted } from '../../engine/clock.js';
 import type { AdapterScale } from '../../engine/types.js';
 import { ScratchDirectory } from '../../files/scratch-directory.js';
 import type { Pool } from '../../pool/pool.js';
@@ -51,73 +52,56 @@ export interface Customization extends MadeBlend {
   created: number;
 }
 
-export class Customizations {
-  readonly #maker: BlendMaker;
-  readonly #limit: number;
-  readonly #now: () => number;
-  readonly #kept = new Map<string, Customization>();
-  #making = 0;
+export type Customizations = ReturnType<typeof createCustomizations>;
 
-  constructor(maker: BlendMaker, limit: number, now: () => number = Date.now) {
-    this.#maker = maker;
-    this.#limit = limit;
-    this.#now = now;
-  }
-
-  get size(): number {
-    return this.#kept.size;
-  }
-
-  list(): Customization[] {
-    return [...this.#kept.values()];
-  }
-
-  get(id: string): Customization | undefined {
-    return this.#kept.get(id);
-  }
-
-  /** @throws HttpError 429 when as many are kept as may be; what the blend throws */
-  async create(order: BlendOrder, name: string | null, signal: AbortSignal): Promise<Customization> {
-    if (this.#kept.size + this.#making >= this.#limit) {
-      throw new HttpError(429, `${this.#limit} customisations are kept, which is the limit: delete one first.`, {
-        type: 'rate_limit_error',
-        code: 'customizations_full',
-        headers: { 'x-should-retry': 'false' },
-      });
-    }
-    this.#making++;
-    try {
-      const blend = await this.#maker.make(order, signal);
-      if (signal.aborted) {
-        blend.remove(); // nobody is left who would learn its id
-        throw new CrayonError('interrupted', 'the request was cancelled');
+export function createCustomizations(maker: BlendMaker, limit: number, now: () => number = Date.now) {
+  const kept = new Map<string, Customization>();
+  let making = 0;
+  return {
+    size: () => kept.size,
+    list: () => [...kept.values()],
+    get: (id: string) => kept.get(id),
+    /** @throws HttpError 429 when as many are kept as may be; what the blend throws */
+    create: async (order: BlendOrder, name: string | null, signal: AbortSignal): Promise<Customization> => {
+      if (kept.size + making >= limit) {
+        throw new HttpError(429, `${limit} customisations are kept, which is the limit: delete one first.`, {
+          type: 'rate_limit_error',
+          code: 'customizations_full',
+          headers: { 'x-should-retry': 'false' },
+        });
       }
-      const id = randomBytes(8).toString('hex');
-      const made: Customization = { id, name, created: Math.floor(this.#now() / 1000), ...blend };
-      this.#kept.set(id, made);
-      return made;
-    } finally {
-      this.#making--;
-    }
-  }
-
-  /** No new request can use it; running ones finish. @returns false where there is none */
-  delete(id: string): boolean {
-    this.#kept.get(id)?.remove();
-    return this.#kept.delete(id);
-  }
-
-  close(): void {
-    for (const { remove } of this.#kept.values()) remove();
-    this.#kept.clear();
-    this.#maker.close();
-  }
+      making++;
+      try {
+        const blend = await maker.make(order, signal);
+        if (signal.aborted) {
+          blend.remove(); // nobody is left who would learn its id
+          throw interrupted();
+        }
+        const id = randomBytes(8).toString('hex');
+        const made: Customization = { id, name, created: Math.floor(now() / 1000), ...blend };
+        kept.set(id, made);
+        return made;
+      } finally {
+        making--;
+      }
+    },
+    /** No new request can use it; running ones finish. @returns false where there is none */
+    delete: (id: string): boolean => {
+      kept.get(id)?.remove();
+      return kept.delete(id);
+    },
+    close: (): void => {
+      for (const { remove } of kept.values()) remove();
+      kept.clear();
+      maker.close();
+    },
+  };
 }
 
 /** @param base the base model: Hugging Face directory or GGUF */
 export function createBlendMaker(pool: Pool, embedder: TextEmbedder, base: string): BlendMaker {
-  const files = new SharedFiles();
-  const thread = new BlendThread({ pool: pool.dir, base, dir: files.dir });
+  const files = sharedFiles();
+  const thread = blendThread({ pool: pool.dir, base, dir: files.dir });
   const { N } = pool.manifest;
 
   return {
@@ -154,46 +138,40 @@ export function createBlendMaker(pool: Pool, embedder: TextEmbedder, base: strin
 }
 
 /** Equal blends have one file, by its digest: it goes when the last of them goes, and never while one is being made. */
-class SharedFiles {
-  readonly #scratch = new ScratchDirectory();
-  readonly #holders = new Map<string, number>();
-  #workers = 0;
+function sharedFiles() {
+  const scratch = new ScratchDirectory();
+  const holders = new Map<string, number>();
+  let workers = 0;
 
-  get dir(): string {
-    return this.#scratch.path;
-  }
-
-  working(): () => void {
-    this.#workers++;
-    return () => {
-      this.#workers--;
-      this.#sweep();
-    };
-  }
-
-  hold(path: string): () => void {
-    this.#holders.set(path, (this.#holders.get(path) ?? 0) + 1);
-    let isHeld = true;
-    return () => {
-      if (!isHeld) return;
-      isHeld = false;
-      this.#holders.set(path, this.#holders.get(path)! - 1);
-      this.#sweep();
-    };
-  }
-
-  close(): void {
-    this.#scratch.remove();
-  }
-
-  #sweep(): void {
-    if (this.#workers > 0) return;
-    for (const [path, count] of this.#holders) {
+  const sweep = (): void => {
+    if (workers > 0) return;
+    for (const [path, count] of holders) {
       if (count > 0) continue;
-      this.#holders.delete(path);
-      this.#scratch.discard(path);
+      holders.delete(path);
+      scratch.discard(path);
     }
-  }
+  };
+  return {
+    dir: scratch.path,
+    working: (): (() => void) => {
+      workers++;
+      return () => {
+        workers--;
+        sweep();
+      };
+    },
+    hold: (path: string): (() => void) => {
+      holders.set(path, (holders.get(path) ?? 0) + 1);
+      let isHeld = true;
+      return () => {
+        if (!isHeld) return;
+        isHeld = false;
+        holders.set(path, holders.get(path)! - 1);
+        sweep();
+      };
+    },
+    close: () => scratch.remove(),
+  };
 }
 
 /** What all jobs of a thread have in common. */
@@ -210,47 +188,31 @@ export interface BlendJob {
   combine: CombineKind;
 }
 
-interface Blended {
-  id: string;
-  path: string;
-  ms: number;
-}
+type Blended = Pick<AdapterScale, 'id' | 'path'> & { ms: number };
 
 export type BlendReply = Blended | { code: ErrorCode | null; message: string };
 
-export class BlendThread {
-  readonly #place: BlendPlace;
-  #worker: Worker | null = null;
-  #last: Promise<unknown> = Promise.resolve();
+/** The worker thread of blend-worker.ts: started with the first job, anew after it has failed. */
+export function blendThread(workerData: BlendPlace) {
+  let worker: Worker | null = null;
+  let last: Promise<unknown> = Promise.resolve();
 
-  constructor(place: BlendPlace) {
-    this.#place = place;
-  }
+  const start = (): Worker => {
+    const [script, options] = threadScript(import.meta.url, 'blend-worker');
+    const started = new Worker(script, { ...options, workerData });
+    started.unref();
+    return started;
+  };
 
-  /** Jobs are done one after the other. @throws CrayonError what the blend throws */
-  run(job: BlendJob, signal: AbortSignal): Promise<Blended> {
-    const result = this.#last.then(() => {
-      if (signal.aborted) throw new CrayonError('interrupted', 'the request was cancelled');
-      return this.#send(job);
-    });
-    this.#last = result.catch(() => {});
-    return result;
-  }
-
-  close(): void {
-    void this.#worker?.terminate();
-    this.#worker = null;
-  }
-
-  #send(job: BlendJob): Promise<Blended> {
-    this.#worker ??= this.#start();
-    const worker = this.#worker;
+  const send = (job: BlendJob): Promise<Blended> => {
+    worker ??= start();
+    const thread = worker;
     return new Promise((resolve, reject) => {
       const settle = (then: () => void) => {
-        worker.off('message', onMessage);
-        worker.off('error', onFailure);
-        worker.off('exit', onFailure);
-        worker.unref();
+        thread.off('message', onMessage);
+        thread.off('error', onFailure);
+        thread.off('exit', onFailure);
+        thread.unref();
         then();
       };
       const onMessage = (reply: BlendReply) =>
@@ -260,21 +222,30 @@ export class BlendThread {
         });
       const onFailure = (cause: unknown) =>
         settle(() => {
-          this.#worker = null; // the next job gets a new one
+          worker = null; // the next job gets a new one
           reject(new Error('the blend’s thread ended', { cause }));
         });
-      worker.on('message', onMessage);
-      worker.on('error', onFailure);
-      worker.on('exit', onFailure);
-      worker.ref();
-      worker.postMessage(job);
+      thread.on('message', onMessage);
+      thread.on('error', onFailure);
+      thread.on('exit', onFailure);
+      thread.ref();
+      thread.postMessage(job);
     });
-  }
+  };
 
-  #start(): Worker {
-    const [script, options] = threadScript(import.meta.url, 'blend-worker');
-    const worker = new Worker(script, { ...options, workerData: this.#place });
-    worker.unref();
-    return worker;
-  }
+  return {
+    /** Jobs are done one after the other. @throws CrayonError what the blend throws */
+    run: (job: BlendJob, signal: AbortSignal): Promise<Blended> => {
+      const result = last.then(() => {
+        throwIfAborted(signal);
+        return send(job);
+      });
+      last = result.catch(() => {});
+      return result;
+    },
+    close: (): void => {
+      void worker?.terminate();
+      worker = null;
+    },
+  };
 }

@@ -5,45 +5,35 @@
 
 import * as z from 'zod';
 import { nearestName } from '../../core/format.js';
-import { isJsonObject, type JsonObject } from '../../files/json.js';
+import { isJsonObject } from '../../files/json.js';
 import { pathText, valueAt } from '../../files/schema.js';
 import type { Call, Handler } from './call.js';
 import { badField, HttpError } from './error.js';
 
 /**
- * A handler that is given the request's body, a JSON object.
+ * Handlers that are given the request's body, a JSON object or, for the one route that takes it, a list.
  *
- * @param maxBytes more than this is refused before it is in memory
+ * `maxBytes`: more than this is refused before it is in memory.
+ *
  * @throws HttpError 415 for another content type, 413 when too large, 400 for what is no JSON object
  */
-export function withJson(
-  maxBytes: number,
-  handler: (call: Call, body: JsonObject) => Response | Promise<Response>,
-): Handler {
-  return async (call) => handler(call, await readJson(call.request, maxBytes, isJsonObject, 'object'));
-}
+export const withJson = bodyTaker(isJsonObject, 'object');
+export const withJsonList = bodyTaker<unknown[]>(Array.isArray, 'list');
 
-/** The same for the one route that takes a list. */
-export function withJsonList(maxBytes: number, handler: (call: Call, body: unknown[]) => Response): Handler {
-  return async (call) => handler(call, await readJson(call.request, maxBytes, Array.isArray, 'list'));
-}
-
-async function readJson<T>(
-  request: Request,
-  maxBytes: number,
-  isRight: (body: unknown) => body is T,
-  what: string,
-): Promise<T> {
-  const bytes = await readBody(request, maxBytes);
-  let body: unknown;
-  try {
-    body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch {
-    // The parser's message would quote the body, which may be a prompt.
-    throw invalidJson('The request body is not valid JSON in UTF-8.');
-  }
-  if (isRight(body)) return body;
-  throw invalidJson(`The request body is not a JSON ${what}.`);
+function bodyTaker<T>(isRight: (body: unknown) => body is T, what: string) {
+  return (maxBytes: number, handler: (call: Call, body: T) => Response | Promise<Response>): Handler =>
+    async (call) => {
+      const bytes = await readBody(call.request, maxBytes);
+      let body: unknown;
+      try {
+        body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+      } catch {
+        // The parser's message would quote the body, which may be a prompt.
+        throw invalidJson('The request body is not valid JSON in UTF-8.');
+      }
+      if (isRight(body)) return handler(call, body);
+      throw invalidJson(`The request body is not a JSON ${what}.`);
+    };
 }
 
 const invalidJson = (message: string) => new HttpError(400, message, { code: 'invalid_json' });

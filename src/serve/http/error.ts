@@ -38,16 +38,8 @@ export function badField(param: string, message: string, code: string | null = '
   return new HttpError(400, message, { param, code });
 }
 
-interface Row {
-  status: number;
-  type?: string;
-  /** OpenAI's own code where it has one. */
-  code?: string;
-  headers?: Record<string, string>;
-  /** The message is written for clients, and holds no path. */
-  show: boolean;
-  param?: string;
-}
+/** `show`: the message is written for clients, and holds no path; `code` where OpenAI has one of its own. */
+type Row = Pick<HttpError, 'status'> & Omit<HttpErrorOptions, 'cause'> & { show: boolean };
 
 const FOR_THE_CLIENT = { status: 400, show: true } as const;
 /** The official client tries again after 408, 409, 429 and 5xx; where that is of no use this header stops it. */
@@ -85,12 +77,11 @@ export function toHttpError(error: unknown): HttpError {
     });
   }
   const row = TABLE[error.code] ?? { status: 500, show: false };
-  const retryAfter = retryAfterOf(error);
   return new HttpError(row.status, row.show ? error.message : HIDDEN[row.status]!, {
     type: row.type,
     code: row.code ?? error.code.replaceAll('-', '_'),
-    param: row.param ?? null,
-    headers: { ...row.headers, ...(retryAfter === null ? {} : { 'retry-after': String(retryAfter) }) },
+    param: row.param,
+    headers: { ...row.headers, ...retryAfterOf(error) },
     cause: error,
   });
 }
@@ -101,9 +92,8 @@ const HIDDEN: Record<number, string> = {
 };
 
 /** Whole seconds that the server LLM asked to be left alone, where it did. */
-function retryAfterOf({ cause }: CrayonError): number | null {
-  if (typeof cause !== 'object' || cause === null || !('retryAfterMs' in cause)) return null;
-  const { retryAfterMs } = cause;
-  if (typeof retryAfterMs !== 'number' || !(retryAfterMs >= 0)) return null;
-  return Math.min(3600, Math.ceil(retryAfterMs / 1000));
+function retryAfterOf({ cause }: CrayonError): Record<string, string> {
+  const { retryAfterMs } = (cause ?? {}) as { retryAfterMs?: unknown };
+  if (typeof retryAfterMs !== 'number' || !(retryAfterMs >= 0)) return {};
+  return { 'retry-after': String(Math.min(3600, Math.ceil(retryAfterMs / 1000))) };
 }

@@ -10,15 +10,12 @@ import { HttpError } from './error.js';
 /** What listen needs of an app. */
 export interface ListenApp {
   handle(request: Request): Promise<Response>;
+  /** Lets running requests finish within `patienceMs`, ends the rest. @returns how many had to be ended */
   stop(patienceMs: number): Promise<number>;
 }
 
-export interface ListenOptions {
-  host: string;
-  /** 0 is any free one. */
-  port: number;
-  timeouts?: Partial<typeof TIMEOUTS>;
-}
+/** Port 0 is any free one. */
+export type ListenOptions = Pick<Listening, 'host' | 'port'> & { timeouts?: Partial<typeof TIMEOUTS> };
 
 const TIMEOUTS = {
   /** Until a request's headers are complete. */
@@ -33,17 +30,12 @@ const TIMEOUTS = {
 const MAX_HEADER_BYTES = 16_384;
 const MAX_CONNECTIONS = 1024;
 
-export interface Listening {
+/** `stop` takes no new connections too. */
+export interface Listening extends Pick<ListenApp, 'stop'> {
   host: string;
   port: number;
   /** E.g. http://127.0.0.1:8080. */
   url: string;
-  /**
-   * Takes no new connections, lets running requests finish within `patienceMs`, ends the rest.
-   *
-   * @returns how many requests had to be ended
-   */
-  stop(patienceMs: number): Promise<number>;
 }
 
 /** @throws CrayonError `address-unavailable` */
@@ -136,7 +128,8 @@ function toRequest(incoming: IncomingMessage, signal: AbortSignal): Request | Ht
       method,
       headers,
       signal,
-      ...(hasBody ? { body: Readable.toWeb(incoming) as ReadableStream, duplex: 'half' as const } : {}),
+      body: hasBody ? (Readable.toWeb(incoming) as ReadableStream) : null,
+      duplex: 'half',
     });
   } catch {
     return new HttpError(400, 'The request has no form that this server understands.', { code: 'bad_request' });

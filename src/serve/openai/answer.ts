@@ -3,11 +3,9 @@
  * What the two kinds share is written once; `CHAT_WIRE` and `TEXT_WIRE` hold what differs.
  */
 
-import type { FinishReason, GenerateEvent, TokenDetail, TokenProbability, Usage } from '../../engine/types.js';
+import type { FinishReason, TokenDetail, TokenEvent, TokenProbability, Usage } from '../../engine/types.js';
 import { VALUE_NAMES } from '../../routing/signals/index.js';
 import type { Decision } from '../../routing/types.js';
-
-export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
 
 /** What one kind of answer calls things, and where in a choice it puts them. */
 export interface AnswerWire {

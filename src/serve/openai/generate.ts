@@ -1,6 +1,6 @@
 /** Chat and text completions: request to router to answer, whole or streamed. */
 
-import { type GenerateRequest, Query, type Usage } from '../../engine/types.js';
+import { type GenerateRequest, Query, type TokenEvent, type Usage } from '../../engine/types.js';
 import type { JsonObject } from '../../files/json.js';
 import type { RoutedEvent } from '../../routing/router.js';
 import type { Decision, Mode } from '../../routing/types.js';
@@ -16,7 +16,6 @@ import {
   crayonField,
   crayonHeaders,
   TEXT_WIRE,
-  type TokenEvent,
 } from './answer.js';
 import { resolveModel } from './models.js';
 import { type CompletionRequest, modeOfHeader, parseChatRequest, parseTextRequest } from './request.js';

@@ -7,7 +7,7 @@ import { blendAdapters } from '../../../src/blend/blend.js';
 import { exportAdapterGguf } from '../../../src/gguf/adapter.js';
 import { cachedModelGguf } from '../../../src/gguf/cache.js';
 import { openPool } from '../../../src/pool/pool.js';
-import { BlendThread } from '../../../src/serve/customizations/customizations.js';
+import { blendThread } from '../../../src/serve/customizations/customizations.js';
 import { temporaryDir } from '../../helpers/files.js';
 import { ROOT } from '../../helpers/fixtures.js';
 import { closing } from '../helpers.js';
@@ -18,7 +18,7 @@ const never = new AbortController().signal;
 const coefficients = [0.5, 0, 0.25, 0.125, 0, 0.125];
 
 function startThread(base = BASE) {
-  return closing(new BlendThread({ pool: POOL, base, dir: temporaryDir() }), (thread) => thread.close());
+  return closing(blendThread({ pool: POOL, base, dir: temporaryDir() }), (thread) => thread.close());
 }
 
 /** As it was made before: a directory written, read back and exported. */
@@ -37,7 +37,7 @@ function byDirectory(combine: 'cat' | 'svd' | 'linear', base: string): Buffer {
   return readFileSync(out);
 }
 
-describe('BlendThread', () => {
+describe('blendThread', () => {
   it.each(['cat', 'svd', 'linear'] as const)('%s: the same bytes as by way of a PEFT directory', async (combine) => {
     const { path, id } = await startThread().run({ coefficients, combine }, never);
     expect(path).toMatch(new RegExp(`${id}\\.lora\\.gguf$`));
@@ -68,7 +68,7 @@ describe('BlendThread', () => {
       code: 'coefficients-invalid',
     });
     expect((await thread.run({ coefficients, combine: 'cat' }, never)).ms).toBeGreaterThan(0);
-    const nowhere = closing(new BlendThread({ pool: 'nowhere', base: BASE, dir: temporaryDir() }), (t) => t.close());
+    const nowhere = closing(blendThread({ pool: 'nowhere', base: BASE, dir: temporaryDir() }), (t) => t.close());
     for (let i = 0; i < 2; i++) {
       await expect(nowhere.run({ coefficients, combine: 'cat' }, never)).rejects.toMatchObject({
         code: 'file-not-found',
