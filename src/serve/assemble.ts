@@ -15,7 +15,6 @@ import { cachedAdapterGguf, defaultCacheDir } from '../gguf/cache.js';
 import { openPool, type Pool } from '../pool/pool.js';
 import { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
-import type { RoutingConfig } from '../routing/types.js';
 import {
   type BaseModel,
   embedPrompts,
@@ -44,7 +43,6 @@ export interface AssembleOptions {
 }
 
 export interface EdgeAssembly extends ServeParts {
-  routing: RoutingConfig;
   pool: Pool | null;
   /** For the start-up summary: what is used, by name. */
   facts: { model: string; adapter: string; server: string; threads: number | null };
@@ -98,7 +96,6 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
       ? gatedAdapters(named, { centroids: pool.centroids, tau: pool.manifest.tau }, embedder)
       : fixedAdapters(named);
     const scope = examplesScope(config, embedder);
-    const routing: RoutingConfig = config.routing;
     const withBlends = pool !== null && embedder !== null && options.withoutCustomizations !== true;
     const customizations = withBlends
       ? createCustomizations(createBlendMaker(pool, embedder, base.path), config.limits.customizations)
@@ -108,8 +105,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
       base: name,
       edge,
       server,
-      router: new Router({ edge, server, config: routing, scope }),
-      routing,
+      router: new Router({ edge, server, config: config.routing, scope }),
       adapters,
       scope,
       embedder,

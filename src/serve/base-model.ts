@@ -16,19 +16,14 @@ import { firstAttentionSpace, instantEmbedder, poolSpace, refuseOtherBase } from
 import type { Pool } from '../pool/pool.js';
 import { buildScopeProfile, type ScopeFunction, scopeScore } from '../routing/signals/scope.js';
 
-export interface BaseModel {
-  /** As the configuration names it. */
-  path: string;
-  gguf: string;
-  /** From the file's or directory's name. */
-  name: string;
-  /** What embeddings are read from; open until `close`. */
-  source: HfModel | GgufFile;
-  close(): void;
-}
+export type BaseModel = ReturnType<typeof openBaseModel>;
 
-/** @throws CrayonError what opening or exporting the model throws */
-export function openBaseModel(path: string, options: { cacheDir: string; type: GgufWriteType }): BaseModel {
+/**
+ * @param path as the configuration names it
+ * @returns its GGUF, a name made of the file's or directory's, and `source`, which embeddings are read from: open until `close`
+ * @throws CrayonError what opening or exporting the model throws
+ */
+export function openBaseModel(path: string, options: { cacheDir: string; type: GgufWriteType }) {
   const isDirectory = isModelDirectory(path);
   const source = isDirectory ? HfModel.open(path) : GgufFile.open(path);
   try {
@@ -84,13 +79,6 @@ export async function warmUp(edge: EdgeEngine, adapters: readonly AdapterScale[]
   for await (const _ of edge.generate({ ...GREEDY, adapters, query, maxTokens: 1, signal }));
 }
 
-export interface Embedded {
-  /** (d), of length 1. */
-  vector: Float32Array;
-  /** How many tokens were embedded. */
-  tokens: number;
-}
-
 export interface TextEmbedder {
   /** Embedding size. */
   readonly d: number;
@@ -100,8 +88,10 @@ export interface TextEmbedder {
    * Embeds a text as build-pool embeds a prompt: white space at its end dropped, no BOS.
    *
    * A text without any known token has no direction: its vector is zero.
+   *
+   * @returns its vector (d), of length 1, and how many tokens were embedded
    */
-  embed(text: string): Embedded;
+  embed(text: string): { vector: Float32Array; tokens: number };
 }
 
 /** @throws CrayonError `example-invalid` for prompts without any token that the embedding knows */

@@ -231,9 +231,7 @@ export class Attempt {
     const limit = FETCH_LIMITS[systemCode];
     if (limit !== undefined) return timeoutError(server, ...limit);
     if (this.#body !== null) {
-      return failure('server-failed', `the connection broke in the answer (${systemCode})`, {
-        systemCode,
-      });
+      return failure('server-failed', `the connection broke in the answer (${systemCode})`, { systemCode });
     }
     // The connection stood, and broke before an answer.
     if (systemCode === 'ECONNRESET' || systemCode === 'EPIPE' || systemCode === 'UND_ERR_SOCKET') {

@@ -41,16 +41,7 @@ export type ChatQuestion = Omit<GenerateRequest, 'query' | 'signal' | 'adapters'
   fields?: JsonObject;
 };
 
-export interface ChatClient {
-  readonly model: string;
-  /**
-   * Asks and reads the answer to its end.
-   *
-   * @throws CrayonError `server-unreachable`, `server-timeout`, `server-refused`, `server-failed`, `server-invalid`,
-   *   `interrupted`
-   */
-  ask(question: ChatQuestion, signal: AbortSignal): Promise<TimedAnswer>;
-}
+export type ChatClient = ReturnType<typeof openChatClient>;
 
 /**
  * @example
@@ -59,10 +50,16 @@ export interface ChatClient {
  *
  * @throws CrayonError `config-invalid`
  */
-export function openChatClient(options: ChatClientOptions): ChatClient {
+export function openChatClient(options: ChatClientOptions) {
   const { clock = preciseClock } = options;
   const client = new ServerClient({ ...options, clock });
 
+  /**
+   * Asks and reads the answer to its end.
+   *
+   * @throws CrayonError `server-unreachable`, `server-timeout`, `server-refused`, `server-failed`, `server-invalid`,
+   *   `interrupted`
+   */
   async function ask({ prompt, fields, ...plain }: ChatQuestion, signal: AbortSignal): Promise<TimedAnswer> {
     const call = client.call(signal);
     const request: GenerateRequest = { ...plain, query: new Query(prompt), signal: call.signal };

@@ -15,7 +15,7 @@ import type { Attempt } from './attempt.js';
 import { ServerClient } from './client.js';
 import type { Deadline } from './deadline.js';
 import { serverErrorOf } from './error.js';
-import { createCircuit, openBudget, type Reservation } from './limits.js';
+import { createCircuit, openBudget, type Settle } from './limits.js';
 import type { BackoffOptions, OpenAiOptions, ServerState, Settings } from './options.js';
 
 export type { OpenAiOptions, ServerEvent, ServerState } from './options.js';
@@ -47,11 +47,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
   const running = new Set<Deadline>();
   let isClosed = false;
 
-  async function* converse(
-    request: GenerateRequest,
-    call: Deadline,
-    reservation: Reservation,
-  ): AsyncGenerator<GenerateEvent> {
+  async function* converse(request: GenerateRequest, call: Deadline, settle: Settle): AsyncGenerator<GenerateEvent> {
     const leaveCircuit = circuit.enter();
     const reader = new AnswerReader(client, request);
     // A reader that left before anything came proves nothing about the server.
@@ -86,7 +82,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
       leaveCircuit(outcome);
       attempt?.abandon();
       // A server that began to answer has read the prompt, whatever became of the answer.
-      reservation.settle(attempt && reader.counted());
+      settle(attempt && reader.counted());
     }
   }
 
@@ -94,13 +90,13 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
     assert(!isClosed, `${server}: closed`);
     const call = client.call(request.signal);
     running.add(call);
-    let reservation: Reservation | null = null;
+    let settle: Settle = () => {};
     let giveBack = (): void => {};
     try {
       circuit.check();
-      reservation = budget.reserve(estimatePromptTokens(request.query), request.maxTokens);
+      settle = budget.reserve(estimatePromptTokens(request.query), request.maxTokens);
       giveBack = await slots.take(call.signal);
-      yield* converse(request, call, reservation);
+      yield* converse(request, call, settle);
     } catch (error) {
       const known = call.reasonFor(error);
       if (isCrayonError(known) && known.code !== 'interrupted') {
@@ -110,7 +106,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
       throw known;
     } finally {
       giveBack();
-      reservation?.settle(null);
+      settle(null);
       call.dispose();
       running.delete(call);
     }

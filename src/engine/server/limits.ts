@@ -26,10 +26,8 @@ import {
 const SAVE_AFTER_MS = 1_000;
 const DAY_MS = 86_400_000;
 
-export interface Reservation {
-  /** Counts what was used (null: nothing), tells of it, and frees what was held back. Once; later ones do nothing. */
-  settle(used: Usage | null): void;
-}
+/** Counts what was used (null: nothing), tells of it, and frees what was held back. Once; later calls do nothing. */
+export type Settle = (used: Usage | null) => void;
 
 const dayOf = (now: number): string => new Date(now).toISOString().slice(0, 10);
 const emptyDay = (day: string): BudgetRecord => ({ day, inputTokens: 0, outputTokens: 0, money: 0 });
@@ -95,7 +93,7 @@ export function openBudget({ failure, settings }: ServerContext) {
   return {
     flush,
     /** @throws CrayonError `server-budget` when this much more might pass the limit */
-    reserve: (inputTokens: number, outputTokens: number): Reservation => {
+    reserve: (inputTokens: number, outputTokens: number): Settle => {
       const spent = today();
       const tokens = inputTokens + outputTokens;
       const money = price(inputTokens, outputTokens);
@@ -104,14 +102,12 @@ export function openBudget({ failure, settings }: ServerContext) {
       reservedTokens += tokens;
       reservedMoney += money;
       let isOpen = true;
-      return {
-        settle: (used) => {
-          if (!isOpen) return;
-          isOpen = false;
-          reservedTokens -= tokens;
-          reservedMoney = reservedTokens === 0 ? 0 : reservedMoney - money; // no drift from rounding
-          if (used !== null) spend(used);
-        },
+      return (used) => {
+        if (!isOpen) return;
+        isOpen = false;
+        reservedTokens -= tokens;
+        reservedMoney = reservedTokens === 0 ? 0 : reservedMoney - money; // no drift from rounding
+        if (used !== null) spend(used);
       };
     },
     state: (): ServerState['budget'] => {

@@ -21,12 +21,7 @@ export interface AdapterSet {
   setScales(scales: ReadonlyMap<number, number>): void;
 }
 
-export interface NamedAdapter {
-  /** Digest of its content. */
-  id: string;
-  path: string;
-  name: string;
-}
+export type NamedAdapter = Pick<AdapterScale, 'id' | 'path'> & { name: string };
 
 /** Every request gets the same adapters: one, or none. */
 export function fixedAdapters(adapters: readonly NamedAdapter[]): AdapterSet {

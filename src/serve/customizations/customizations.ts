@@ -7,6 +7,7 @@
  */
 
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { CombineKind } from '../../blend/blend.js';
 import { type BlendEstimate, estimateBlend } from '../../blend/coefficients.js';
@@ -183,10 +184,7 @@ export interface BlendPlace {
   dir: string;
 }
 
-export interface BlendJob {
-  coefficients: number[];
-  combine: CombineKind;
-}
+export type BlendJob = Pick<BlendEstimate, 'coefficients'> & Pick<BlendOrder, 'combine'>;
 
 type Blended = Pick<AdapterScale, 'id' | 'path'> & { ms: number };
 
@@ -204,33 +202,27 @@ export function blendThread(workerData: BlendPlace) {
     return started;
   };
 
-  const send = (job: BlendJob): Promise<Blended> => {
+  const send = async (job: BlendJob): Promise<Blended> => {
     worker ??= start();
     const thread = worker;
-    return new Promise((resolve, reject) => {
-      const settle = (then: () => void) => {
-        thread.off('message', onMessage);
-        thread.off('error', onFailure);
-        thread.off('exit', onFailure);
+    const listening = new AbortController();
+    // Rejects with what an `error` event brings.
+    const next = (event: 'message' | 'exit') => once(thread, event, { signal: listening.signal });
+    thread.ref();
+    thread.postMessage(job);
+    const exit = next('exit').then(([code]) => Promise.reject(code));
+    const reply = await Promise.race([next('message'), exit])
+      .then(([reply]): BlendReply => reply)
+      .catch((cause: unknown) => {
+        worker = null; // the next job gets a new one
+        throw new Error('the blend’s thread ended', { cause });
+      })
+      .finally(() => {
+        listening.abort();
         thread.unref();
-        then();
-      };
-      const onMessage = (reply: BlendReply) =>
-        settle(() => {
-          if ('path' in reply) resolve(reply);
-          else reject(reply.code === null ? new Error(reply.message) : new CrayonError(reply.code, reply.message));
-        });
-      const onFailure = (cause: unknown) =>
-        settle(() => {
-          worker = null; // the next job gets a new one
-          reject(new Error('the blend’s thread ended', { cause }));
-        });
-      thread.on('message', onMessage);
-      thread.on('error', onFailure);
-      thread.on('exit', onFailure);
-      thread.ref();
-      thread.postMessage(job);
-    });
+      });
+    if ('path' in reply) return reply;
+    throw reply.code === null ? new Error(reply.message) : new CrayonError(reply.code, reply.message);
   };
 
   return {

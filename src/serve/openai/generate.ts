@@ -41,19 +41,15 @@ export async function generate(
   const mode = modeOf(job, call, settings);
   const model = resolveModel(job.model, parts);
   call.onEnd(model.release);
-  const { prompt, temperature, topP, seed, stop, topLogprobs, includeUsage } = job;
+  const { prompt, model: _, mode: __, maxTokens, stream, includeUsage, ...sampling } = job;
   const query = new Query(prompt);
   call.note({ mode });
   if (settings.logPrompts && mode !== 'only_on_device') call.note({ prompt: query.text });
 
   const request: GenerateRequest = {
+    ...sampling,
     query,
-    maxTokens: maxTokensOf(job.maxTokens, query, mode, parts, settings),
-    temperature,
-    topP,
-    seed,
-    stop,
-    topLogprobs,
+    maxTokens: maxTokensOf(maxTokens, query, mode, parts, settings),
     adapters: mode === 'only_in_cloud' ? [] : model.adapters(query),
     signal: call.signal,
   };
@@ -73,10 +69,10 @@ export async function generate(
     model: source === 'in_cloud' ? parts.server!.name : model.name,
     crayon: crayonField(decision),
   };
-  const format = answerFormat(wire, head, topLogprobs !== null, includeUsage);
+  const format = answerFormat(wire, head, request.topLogprobs !== null, includeUsage);
   const headers = crayonHeaders(decision);
   const answer = watched(events, call, decision, settings);
-  return job.stream
+  return stream
     ? streamed(answer, format, includeUsage, headers, call, settings)
     : Response.json(await whole(answer, format), { headers });
 }

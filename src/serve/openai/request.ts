@@ -1,7 +1,7 @@
 /** What may be asked of chat and text completions (OpenAI API reference, "Create chat completion", "Create completion"). */
 
 import * as z from 'zod';
-import type { Prompt } from '../../engine/types.js';
+import type { GenerateRequest, Prompt } from '../../engine/types.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { whole } from '../../files/schema.js';
 import { MODES, type Mode } from '../../routing/types.js';
@@ -21,20 +21,17 @@ import {
 } from '../http/body.js';
 import { badField } from '../http/error.js';
 
+/** What an engine is told as it was asked for. */
+type Sampling = Pick<GenerateRequest, 'temperature' | 'topP' | 'seed' | 'stop' | 'topLogprobs'>;
+
 /** A completion that is asked for, of either kind. */
-export interface CompletionRequest {
+export interface CompletionRequest extends Sampling {
   model: string;
   prompt: Prompt;
   stream: boolean;
   includeUsage: boolean;
-  temperature: number;
-  topP: number;
-  seed: number | null;
-  stop: string[];
   /** Null where as many as fit are wanted. */
   maxTokens: number | null;
-  /** Null where no log-probabilities are wanted; else how many alternatives for each token. */
-  topLogprobs: number | null;
   /** Null for the server's default. */
   mode: Mode | null;
 }
