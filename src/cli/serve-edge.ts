@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { CrayonError } from '../core/errors.js';
 import { GPUS, type Gpu } from '../engine/llama/runtime.js';
 import { CRAYON_VERSION } from '../files/package.js';
-import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
+import { GGUF_WRITE_TYPES } from '../gguf/encodings.js';
 import { MODES, type Mode } from '../routing/types.js';
 import { APP_DEFAULTS, createEdgeApp, type EdgeApp } from '../serve/app.js';
 import { assembleEdge, type EdgeAssembly } from '../serve/assemble.js';

@@ -14,9 +14,9 @@ import type { GgufArchitecture } from '../hf/families/family.js';
 import { findArchitecture, GGUF_ARCHITECTURES, ggufArchitecture } from '../hf/families.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { type LoraModule, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
+import type { GgufWriteType } from './encodings.js';
 import { type GgufValue, ggufCount, ggufUnsupported } from './format.js';
 import { type AttentionShape, ggufModuleName, ggufSizes, inGgufOrder } from './names.js';
-import type { GgufWriteType } from './quantise.js';
 import { GgufFile, isGgufPath } from './read.js';
 import { type GgufTensorToWrite, writeGguf } from './write.js';
 

@@ -15,8 +15,8 @@ import { readTokenizerFiles } from '../hf/tokenizer.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
 import { ADAPTER_WEIGHTS } from '../peft/read.js';
 import { type AdapterBase, exportAdapterGguf, readAdapterBase } from './adapter.js';
+import type { GgufWriteType } from './encodings.js';
 import { exportModelGguf } from './model.js';
-import type { GgufWriteType } from './quantise.js';
 
 export interface CacheOptions {
   /** default: `crayon` in $XDG_CACHE_HOME, or in ~/.cache */

@@ -9,9 +9,9 @@ import type { ModelConfig, RopeScaling } from '../hf/config.js';
 import { ggufArchitecture } from '../hf/families.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer.js';
+import type { GgufWriteType } from './encodings.js';
 import { GGML_TYPES, type GgufValue } from './format.js';
 import { ggufModuleName, inGgufOrder } from './names.js';
-import type { GgufWriteType } from './quantise.js';
 import { ggufVocabulary } from './vocabulary/write.js';
 import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './write.js';
 

@@ -6,7 +6,7 @@ import assert from 'node:assert';
 import { CrayonError } from '../core/errors.js';
 import { closeFile, isFile, openRegularFile, readFully } from '../files/io.js';
 import { allocate, elementCount } from '../safetensors/read.js';
-import { canDequantise, dequantise, encodedBytes } from './dequantise.js';
+import { canDequantise, dequantise, encodedBytes } from './encodings.js';
 import {
   GGML_TYPES,
   GGUF_MAGIC,

@@ -5,6 +5,7 @@
 
 import assert from 'node:assert';
 import { AtomicFileStream, refuseUnlessReplaceableFile } from '../files/atomic.js';
+import { encodeGgufTensor, type GgufWriteType, ggufTensorBytes } from './encodings.js';
 import {
   GGML_TYPES,
   GGUF_DEFAULT_ALIGNMENT,
@@ -18,7 +19,6 @@ import {
   type GgufValue,
   type GgufValueType,
 } from './format.js';
-import { encodeGgufTensor, type GgufWriteType, ggufTensorBytes } from './quantise.js';
 
 export interface GgufTensorToWrite {
   /** at most 63 bytes */

@@ -8,7 +8,7 @@ import { CrayonError } from '../core/errors.js';
 import type { Rows } from '../core/gate.js';
 import { type AdapterScale, type EdgeEngine, GREEDY, Query } from '../engine/types.js';
 import { cachedModelGguf } from '../gguf/cache.js';
-import type { GgufWriteType } from '../gguf/quantise.js';
+import type { GgufWriteType } from '../gguf/encodings.js';
 import { GgufFile } from '../gguf/read.js';
 import { HfModel, isModelDirectory } from '../hf/model.js';
 import { INSTANT_NAMES } from '../pool/embed/kinds.js';

@@ -23,7 +23,7 @@ import {
   whole,
 } from '../files/schema.js';
 import { readYaml } from '../files/yaml.js';
-import { GGUF_WRITE_TYPES } from '../gguf/quantise.js';
+import { GGUF_WRITE_TYPES } from '../gguf/encodings.js';
 import { THRESHOLD_SHAPE } from '../routing/signals/index.js';
 import { CONFIDENCE_MEASURES } from '../routing/signals/signal.js';
 import { MODES } from '../routing/types.js';

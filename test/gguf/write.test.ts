@@ -4,9 +4,9 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from '
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CrayonError } from '../../src/core/errors.js';
+import { encodeGgufTensor } from '../../src/gguf/encodings.js';
 import type { GgufValue } from '../../src/gguf/format.js';
 import { exportModelGguf } from '../../src/gguf/model.js';
-import { encodeGgufTensor } from '../../src/gguf/quantise.js';
 import { GgufFile } from '../../src/gguf/read.js';
 import { type GgufTensorToWrite, writeGguf, writeGgufSteps } from '../../src/gguf/write.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';

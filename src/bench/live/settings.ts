@@ -7,7 +7,7 @@ import * as z from 'zod';
 import { MATCHES } from '../../data/judge.js';
 import { PROMPT_KINDS } from '../../engine/types.js';
 import { filled, notNegative, positive, text, whole } from '../../files/schema.js';
-import { GGUF_WRITE_TYPES } from '../../gguf/quantise.js';
+import { GGUF_WRITE_TYPES } from '../../gguf/encodings.js';
 import { CONFIDENCE_MEASURES } from '../../routing/signals/signal.js';
 import { MODES } from '../../routing/types.js';
 import { NETWORK_NAMES } from './network/networks.js';

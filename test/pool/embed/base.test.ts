@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { GgufWriteType } from '../../../src/gguf/encodings.js';
 import { GGML_TYPES, type GgmlType } from '../../../src/gguf/format.js';
 import { exportModelGguf } from '../../../src/gguf/model.js';
-import type { GgufWriteType } from '../../../src/gguf/quantise.js';
 import { GgufFile } from '../../../src/gguf/read.js';
 import { ggufTokenizer } from '../../../src/gguf/vocabulary/tokenizer.js';
 import { HfModel } from '../../../src/hf/model.js';

@@ -1,7 +1,7 @@
 /** Every encoding against gguf-py's numbers (scripts/fixtures/gguf_quants.py). */
 
 import { describe, expect, it } from 'vitest';
-import { canDequantise, dequantise, encodedBytes } from '../../src/gguf/dequantise.js';
+import { canDequantise, dequantise, encodedBytes } from '../../src/gguf/encodings.js';
 import { GGML_TYPES, type GgmlType } from '../../src/gguf/format.js';
 import { GgufFile } from '../../src/gguf/read.js';
 import { fixtureJson } from '../helpers/fixtures.js';
