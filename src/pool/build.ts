@@ -8,20 +8,21 @@
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { gate } from '../core/gate.js';
 import { eventLoopTurn } from '../core/long-work.js';
-import { oneHot } from '../core/vector.js';
+import { meanRows, oneHot } from '../core/vector.js';
 import { LlamaModel } from '../model/llama.js';
 import { meanLoss, scoreCompletions } from '../train/evaluate.js';
-import { poolLayout } from '../train/lora-layout.js';
+import { type LoraLayout, poolLayout } from '../train/lora-layout.js';
+import { Trainer } from '../train/trainer.js';
 import { candidateCounts, clusterPoints, describeClusters, type PoolClusters } from './cluster.js';
-import { embedTrainingSet } from './embed/embed.js';
-import { parseEmbeddingKind } from './embed/kinds.js';
-import { type BuildHooks, type BuildPoolOptions, type BuildStage, readInputs } from './inputs.js';
-import type { Points } from './points.js';
+import type { InstantKind, Sequences } from './embed/kind.js';
+import { hiddenLayerOf, type NamedKind, parseEmbeddingKind } from './embed/kinds.js';
+import { centreRows, type EmbeddingSpace } from './embed/space.js';
+import { type BuildHooks, type BuildInputs, type BuildPoolOptions, type BuildStage, readInputs } from './inputs.js';
+import { densePoints, type Points, sparsePoints } from './points.js';
 import type { PoolManifest } from './pool.js';
-import type { Prepared } from './prepare.js';
-import { trainAdapters } from './train.js';
+import type { Prepared, PreparedExample } from './prepare.js';
 import { WorkDirectory } from './work-directory.js';
-import { writePool } from './write.js';
+import { type Trained, writePool } from './write.js';
 
 export interface BuildResult extends Pick<Prepared, 'skipped' | 'truncated'> {
   manifest: PoolManifest;
@@ -50,15 +51,8 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
     // 2) embed
     const llama = model;
     const { centred } = options;
-    const { points, space } = await embedTrainingSet({
-      kind,
-      centred,
-      inputs,
-      llama,
-      work,
-      onProgress: during('embed'),
-    });
-
+    const onProgress = during('embed');
+    const { points, space } = await embedTrainingSet({ kind, centred, inputs, llama, work, onProgress });
     await stopIfAsked(hooks, 'embedding');
 
     // 3) cluster
@@ -127,6 +121,73 @@ async function stopIfAsked({ signal }: BuildHooks, stage: string): Promise<void>
   throw new CrayonError('interrupted', `stopped after the ${stage}`, { hint: 'The same command continues from here.' });
 }
 
+interface EmbedTrainingSet {
+  kind: NamedKind;
+  centred: boolean;
+  inputs: Pick<BuildInputs, 'model' | 'examples' | 'bosId'>;
+  /** the same model, open for forward passes */
+  llama: LlamaModel;
+  work: WorkDirectory;
+  onProgress: (done: number, total: number) => void;
+}
+
+/** Prompts that are embedded between two progress reports, where no forward pass is needed. */
+const CHUNK = 256;
+
+/** Embeds the training set, and fixes the space in which users' prompts will be placed. */
+async function embedTrainingSet(job: EmbedTrainingSet): Promise<{ points: Points; space: EmbeddingSpace }> {
+  const { inputs, onProgress } = job;
+  const { kind, name } = job.kind;
+  const prompts = inputs.examples.map((example) => example.promptIds);
+  const n = prompts.length;
+  const isInstant = kind.needs !== 'forward pass';
+  const idf = isInstant ? (kind.fit?.(prompts, inputs.model.config.vocabSize) ?? null) : null;
+  if (isInstant && kind.sparse !== undefined) {
+    const points = sparsePoints(kind.sparse(prompts, idf!));
+    onProgress(n, n);
+    return { points, space: { kind: name, d: points.d, mean: null, idf } };
+  }
+  const rows = isInstant ? instantRows(kind, idf, prompts, job) : await hiddenStates(prompts, job);
+  const d = rows.length / n;
+  const mean = job.centred ? Float32Array.from(meanRows(rows, n, d)) : null;
+  if (mean !== null) centreRows(rows, mean);
+  return { points: densePoints(rows, n, d), space: { kind: name, d, mean, idf } };
+}
+
+function instantRows(
+  kind: InstantKind,
+  idf: Float32Array | null,
+  prompts: Sequences,
+  { inputs: { model }, onProgress }: EmbedTrainingSet,
+): Float32Array {
+  const embed = kind.open(model, idf);
+  const n = prompts.length;
+  const d = kind.size(model.config);
+  const rows = new Float32Array(n * d);
+  for (let at = 0; at < n; at += CHUNK) {
+    rows.set(embed(prompts.slice(at, at + CHUNK)), at * d);
+    onProgress(Math.min(at + CHUNK, n), n);
+  }
+  return rows;
+}
+
+/** A forward pass over the whole training set takes minutes, so its result is kept for a continued run. */
+async function hiddenStates(prompts: Sequences, job: EmbedTrainingSet): Promise<Float32Array> {
+  const { kind, llama, work, onProgress } = job;
+  const { model, bosId } = job.inputs;
+  const n = prompts.length;
+  const saved = work.load('embeddings', { rows: 'F32' });
+  if (saved !== undefined) {
+    onProgress(n, n);
+    return saved.rows;
+  }
+  const layer = hiddenLayerOf(kind, model.config.numLayers)!;
+  const { embedByForwardPass } = await import('./embed/hidden-states.js');
+  const rows = await embedByForwardPass(model, prompts, { model: llama, bosId }, { layer, onProgress });
+  work.save('embeddings', { rows });
+  return rows;
+}
+
 /** Cheap and deterministic for a given back end, but kept all the same: a run may be continued on another machine. */
 function cluster(
   points: Points,
@@ -144,4 +205,61 @@ function cluster(
   const { centroids, assignment, silhouette } = result;
   work.save('clusters', { centroids, assignment, silhouette: Float64Array.of(silhouette) });
   return result;
+}
+
+interface TrainStage {
+  model: LlamaModel;
+  layout: LoraLayout;
+  examples: PreparedExample[];
+  gates: ArrayLike<number>[];
+  options: BuildPoolOptions;
+  work: WorkDirectory;
+  hooks: BuildHooks;
+}
+
+/** Trains all adapters of a pool, from the beginning or from a checkpoint. @throws CrayonError `interrupted` */
+async function trainAdapters(stage: TrainStage): Promise<Trained> {
+  const { model, layout, examples, gates, options, work, hooks } = stage;
+  const saved = work.load('training', { parameters: 'F32', m: 'F32', v: 'F32', losses: 'F32' });
+  const resume = saved && { ...saved, step: saved.losses.length };
+  const losses = saved ? [...saved.losses] : [];
+  const trainer = new Trainer({ model, layout, examples, gates }, { ...options.training, seed: options.seed }, resume);
+  const checkpoint = async () => {
+    const { parameters, m, v } = await trainer.state();
+    work.save('training', { parameters, m, v, losses: Float32Array.from(losses) });
+    return parameters;
+  };
+
+  try {
+    const started = performance.now();
+    let lastSave = started;
+    let tokens = 0;
+    while (!trainer.done) {
+      const report = await trainer.step();
+      await eventLoopTurn();
+      losses.push(report.loss);
+      tokens += report.tokens;
+      const seconds = (performance.now() - started) / 1000;
+      hooks.onProgress?.({
+        stage: 'train',
+        done: report.step,
+        total: report.totalSteps,
+        note: `loss ${report.loss.toFixed(3)}, ${Math.round(tokens / seconds)} tokens/s`,
+      });
+      if (hooks.signal?.aborted) {
+        await checkpoint();
+        throw new CrayonError('interrupted', `stopped after step ${report.step} of ${report.totalSteps}`, {
+          hint: 'The same command continues from here.',
+        });
+      }
+      if (performance.now() - lastSave > options.checkpointSeconds * 1000) {
+        await checkpoint();
+        lastSave = performance.now();
+      }
+    }
+    const seconds = (performance.now() - started) / 1000;
+    return { parameters: await checkpoint(), losses: Float32Array.from(losses), tokensPerSecond: tokens / seconds };
+  } finally {
+    trainer.dispose();
+  }
 }

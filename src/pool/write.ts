@@ -10,7 +10,13 @@ import type { PoolClusters } from './cluster.js';
 import type { EmbeddingSpace } from './embed/space.js';
 import type { BuildInputs, BuildPoolOptions } from './inputs.js';
 import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
-import type { Trained } from './train.js';
+
+export interface Trained {
+  parameters: Float32Array;
+  /** loss of every step */
+  losses: Float32Array;
+  tokensPerSecond: number;
+}
 
 export interface PoolToWrite {
   options: BuildPoolOptions;

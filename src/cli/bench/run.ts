@@ -3,7 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
 import { loadBenchConfig } from '../../bench/config.js';
-import { type ConditionFlags, withConditions } from '../../bench/live/conditions.js';
+import { type ConditionFlags, withConditions } from '../../bench/live/device.js';
 import { type BenchResult, planRun, runBench } from '../../bench/run.js';
 import { BenchRunDirectory } from '../../bench/run-directory.js';
 import type { BenchConfig } from '../../bench/settings.js';

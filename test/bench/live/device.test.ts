@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { benchConfig } from '../../../src/bench/config.js';
-import { DEVICES, deviceOf, deviceSettings, withConditions } from '../../../src/bench/live/conditions.js';
+import { DEVICES, deviceOf, deviceSettings, withConditions } from '../../../src/bench/live/device.js';
 import { errorOf } from '../../helpers/files.js';
 
 describe('deviceOf', () => {
