@@ -139,7 +139,6 @@ function scaled(b: Float32Array, factor: number): Float32Array {
 }
 
 /** What an adapter's export must know about its base model, from a Hugging Face directory or from a GGUF file. */
-
 export interface AdapterBase extends AttentionShape {
   path: string;
   architecture: GgufArchitecture;

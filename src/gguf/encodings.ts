@@ -40,10 +40,7 @@ export function ggufTensorBytes(type: GgmlType, shape: readonly number[]): numbe
 export function encodeGgufTensor(type: GgufWriteType, data: Float32Array, where: string): Uint8Array {
   if (type === 'F32') return bytesOf(data);
   if (type === 'Q8_0') return quantiseQ8(data, where);
-  const bits = new Uint16Array(data.length);
-  float32ToFloat16(data, bits);
-  refuseOverflow(bits, data, where);
-  return bytesOf(bits);
+  return bytesOf(float16Bits(data, where));
 }
 
 const Q8_BLOCK = GGML_TYPES.Q8_0.block;
@@ -63,9 +60,7 @@ function quantiseQ8(data: Float32Array, where: string): Uint8Array {
     scales[i] = largest / 127; // stored as float32, as in C
     inverse[i] = scales[i] === 0 ? 0 : 1 / scales[i]!;
   }
-  const scaleBits = new Uint16Array(blocks);
-  float32ToFloat16(scales, scaleBits);
-  refuseOverflow(scaleBits, scales, where);
+  const scaleBits = float16Bits(scales, where);
   const out = new Uint8Array(blocks * GGML_TYPES.Q8_0.bytes);
   const signed = new Int8Array(out.buffer);
   let at = 0;
@@ -81,11 +76,12 @@ function quantiseQ8(data: Float32Array, where: string): Uint8Array {
   return out;
 }
 
-/** A finite float32 beyond 65,504 would silently become infinity. */
-function refuseOverflow(bits: Uint16Array, data: Float32Array, where: string): void {
-  let at = 0;
-  while (at < bits.length && ((bits[at]! & 0x7fff) !== 0x7c00 || !Number.isFinite(data[at]!))) at++;
-  if (at === bits.length) return;
+/** @throws CrayonError for a finite float32 beyond 65,504, which would silently become infinity */
+function float16Bits(data: Float32Array, where: string): Uint16Array {
+  const bits = new Uint16Array(data.length);
+  float32ToFloat16(data, bits);
+  const at = bits.findIndex((x, i) => (x & 0x7fff) === 0x7c00 && Number.isFinite(data[i]!));
+  if (at === -1) return bits;
   throw new CrayonError('tensor-not-finite', `${where}: ${data[at]} does not fit into F16`, {
     hint: 'Write it as F32 (--type F32).',
   });
@@ -127,7 +123,7 @@ function words(bytes: Uint8Array): Uint16Array {
 /** A block: float16 scale, 32 int8. */
 function dequantiseQ80(bytes: Uint8Array, target: Float32Array): void {
   for (let at = 0, out = 0; out < target.length; at += 34, out += 32) {
-    const d = float16Value(bytes[at]! | (bytes[at + 1]! << 8));
+    const d = float16At(bytes, at);
     for (let j = 0; j < 32; j++) target[out + j] = d * ((bytes[at + 2 + j]! << 24) >> 24);
   }
 }
@@ -141,8 +137,8 @@ function dequantiseNibbles(bytes: Uint8Array, target: Float32Array, hasMin: bool
   const nibbles = hasFifth ? head + 4 : head;
   const zero = hasFifth ? -16 : -8;
   for (let at = 0, out = 0; out < target.length; at += nibbles + 16, out += 32) {
-    const d = float16Value(bytes[at]! | (bytes[at + 1]! << 8));
-    const m = hasMin ? float16Value(bytes[at + 2]! | (bytes[at + 3]! << 8)) : zero * d;
+    const d = float16At(bytes, at);
+    const m = hasMin ? float16At(bytes, at + 2) : zero * d;
     const bits = at + head;
     const high = hasFifth
       ? bytes[bits]! | (bytes[bits + 1]! << 8) | (bytes[bits + 2]! << 16) | (bytes[bits + 3]! << 24)
@@ -168,8 +164,8 @@ const minima = new Float64Array(GROUPS);
 
 /** Unpacks d (float16), dmin (float16) and the 12 bytes of 6-bit pairs at `at` into `scales` and `minima`. */
 function readScales(bytes: Uint8Array, at: number): void {
-  const d = float16Value(bytes[at]! | (bytes[at + 1]! << 8));
-  const dmin = float16Value(bytes[at + 2]! | (bytes[at + 3]! << 8));
+  const d = float16At(bytes, at);
+  const dmin = float16At(bytes, at + 2);
   const packed = at + 4;
   for (let j = 0; j < 4; j++) {
     const [a, b, c] = [bytes[packed + j]!, bytes[packed + 4 + j]!, bytes[packed + 8 + j]!];
@@ -210,7 +206,7 @@ function dequantiseNibblesK(bytes: Uint8Array, target: Float32Array, hasFifth: b
  */
 function dequantiseQ6K(bytes: Uint8Array, target: Float32Array): void {
   for (let at = 0, out = 0; out < target.length; at += 210, out += 256) {
-    const d = float16Value(bytes[at + 208]! | (bytes[at + 209]! << 8));
+    const d = float16At(bytes, at + 208);
     for (let half = 0; half < 2; half++) {
       const low = at + half * 64;
       const high = at + 128 + half * 32;
@@ -226,6 +222,10 @@ function dequantiseQ6K(bytes: Uint8Array, target: Float32Array): void {
       }
     }
   }
+}
+
+function float16At(bytes: Uint8Array, at: number): number {
+  return float16Value(bytes[at]! | (bytes[at + 1]! << 8));
 }
 
 function int8(byte: number): number {

@@ -79,19 +79,17 @@ const ENCODINGS = new Map(
 
 /** Reads and validates a whole header. @throws CrayonError `gguf-invalid`, `gguf-unsupported` */
 export function readGgufHeader(fd: number, sizeBytes: number, path: string): GgufHeader {
-  return new HeaderReader(fd, sizeBytes, path).read();
+  return new HeaderReader(new ByteCursor(fd, sizeBytes, path)).read();
 }
 
 class HeaderReader {
-  readonly #sizeBytes: number;
-  readonly #path: string;
   readonly #cursor: ByteCursor;
+  readonly #path: string;
   #arrayElements = 0;
 
-  constructor(fd: number, sizeBytes: number, path: string) {
-    this.#sizeBytes = sizeBytes;
-    this.#path = path;
-    this.#cursor = new ByteCursor(fd, sizeBytes, path);
+  constructor(cursor: ByteCursor) {
+    this.#cursor = cursor;
+    this.#path = cursor.path;
   }
 
   read(): GgufHeader {
@@ -101,15 +99,15 @@ class HeaderReader {
     const alignment = this.#alignmentOf(metadata);
     const tensors = this.#readTensors(tensorCount, alignment);
     const dataStart = Math.ceil(this.#cursor.position / alignment) * alignment;
-    this.#refuse(misplaced([...tensors.values()], Math.max(0, this.#sizeBytes - dataStart)));
+    this.#refuse(misplaced([...tensors.values()], Math.max(0, this.#cursor.sizeBytes - dataStart)));
     return { version, metadata, alignment, tensors, dataStart };
   }
 
   #readVersion(): number {
     const cursor = this.#cursor;
     const path = this.#path;
-    if (this.#sizeBytes < FIXED_BYTES) {
-      throw ggufInvalid(path, `${this.#sizeBytes} bytes long, expected at least ${FIXED_BYTES}`);
+    if (cursor.sizeBytes < FIXED_BYTES) {
+      throw ggufInvalid(path, `${cursor.sizeBytes} bytes long, expected at least ${FIXED_BYTES}`);
     }
     const magic = cursor.number('uint32');
     const old = OLD_MAGICS.get(magic);
@@ -247,22 +245,19 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * held in memory does not depend on the file's size.
  */
 class ByteCursor {
-  readonly #fd: number;
-  readonly #sizeBytes: number;
-  readonly #path: string;
   /** Byte of the file that the next read starts at. */
   position = 0;
   #window = Buffer.alloc(0);
   #windowStart = 0;
 
-  constructor(fd: number, sizeBytes: number, path: string) {
-    this.#fd = fd;
-    this.#sizeBytes = sizeBytes;
-    this.#path = path;
-  }
+  constructor(
+    readonly fd: number,
+    readonly sizeBytes: number,
+    readonly path: string,
+  ) {}
 
   get remaining(): number {
-    return this.#sizeBytes - this.position;
+    return this.sizeBytes - this.position;
   }
 
   number<T extends GgufNumberType>(type: T): GgufNumber<T> {
@@ -281,14 +276,14 @@ class ByteCursor {
   #take(count: number): number {
     if (count > this.remaining) {
       const needed = `${count} bytes expected at byte ${this.position}`;
-      throw ggufInvalid(this.#path, `ends at byte ${this.#sizeBytes}, within the header: ${needed}`);
+      throw ggufInvalid(this.path, `ends at byte ${this.sizeBytes}, within the header: ${needed}`);
     }
     const end = this.#windowStart + this.#window.byteLength;
     if (this.position + count > end) {
       const length = Math.min(Math.max(count, WINDOW_BYTES), this.remaining);
       this.#window = Buffer.alloc(length);
       this.#windowStart = this.position;
-      readFully(this.#fd, this.#window, this.position, this.#path);
+      readFully(this.fd, this.#window, this.position, this.path);
     }
     const at = this.position - this.#windowStart;
     this.position += count;

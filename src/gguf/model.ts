@@ -146,10 +146,8 @@ function storedType(type: GgufWriteType, shape: readonly number[]): GgufWriteTyp
   return shape.at(-1)! % GGML_TYPES[type].block === 0 ? type : 'F16';
 }
 
-/** Llama 3's rescaled rotary frequencies in llama.cpp's form: a divisor for each frequency. */
-
 /**
- * The tensor `rope_freqs.weight`, (D/2): llama.cpp divides the frequency theta^(-2j/D) by element j
+ * Llama 3's rescaled rotary frequencies as the tensor `rope_freqs.weight`, (D/2): llama.cpp divides the frequency theta^(-2j/D) by element j
  * (`generate_extra_tensors` in conversion/llama.py).
  */
 export function ropeFrequencyFactors(

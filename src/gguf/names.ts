@@ -65,20 +65,23 @@ export function inGgufOrder(
 ): Float32Array {
   const [, projection] = /^blk\.\d+\.attn_([qk])\./.exec(name) ?? [];
   if (!reordersHeads || projection === undefined) return data;
-  return permuteRows(data, projection === 'q' ? numHeads : numKvHeads, headDim);
+  return reorderHeads(data, (projection === 'q' ? numHeads : numKvHeads) * headDim, headDim, true);
 }
 
-/** Rows (heads x D, columns) from transformers' order to llama.cpp's. */
-function permuteRows(data: Float32Array, heads: number, headDim: number): Float32Array {
-  const columns = data.length / (heads * headDim);
-  const half = headDim / 2;
+/**
+ * Moves the rows of a (rows, columns) matrix, whole heads of D, between transformers' order, where a rotated pair is D/2 rows
+ * apart, and llama.cpp's, where its rows are neighbours.
+ *
+ * @param toGguf from the first to the second; else back
+ */
+export function reorderHeads(data: Float32Array, rows: number, D: number, toGguf: boolean): Float32Array {
+  const columns = data.length / rows;
   const out = new Float32Array(data.length);
-  for (let head = 0; head < heads; head++) {
-    for (let j = 0; j < headDim; j++) {
-      const from = (head * headDim + j) * columns;
-      const to = head * headDim + (j < half ? 2 * j : 2 * (j - half) + 1);
-      out.set(data.subarray(from, from + columns), to * columns);
-    }
+  for (let row = 0; row < rows; row++) {
+    const inHead = row % D;
+    const paired = row - inHead + (inHead < D / 2 ? 2 * inHead : 2 * inHead - D + 1);
+    const [from, to] = toGguf ? [row, paired] : [paired, row];
+    out.set(data.subarray(from * columns, (from + 1) * columns), to * columns);
   }
   return out;
 }

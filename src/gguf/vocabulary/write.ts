@@ -176,7 +176,6 @@ function leadingToken({ tokenizer }: TokenizerFiles, added: AddedToken[]): numbe
 }
 
 /** The BPE model inside a tokenizer.json, checked and in one form. */
-
 export interface BpeModel {
   vocab: Record<string, number>;
   merges: Array<[string, string]>;

@@ -6,7 +6,7 @@
 import { CrayonError } from '../../core/errors.js';
 import { firstNonFinite } from '../../core/vector.js';
 import { ggufCount, ggufNumber } from '../../gguf/format.js';
-import { ggufSizes } from '../../gguf/names.js';
+import { ggufSizes, reorderHeads } from '../../gguf/names.js';
 import { GgufFile, isGgufPath } from '../../gguf/read.js';
 import { ggufTokenizer } from '../../gguf/vocabulary/tokenizer.js';
 import { findArchitecture, GGUF_ARCHITECTURES } from '../../hf/families.js';
@@ -108,8 +108,7 @@ function ggufFirstAttention(file: GgufFile): FirstAttentionSource {
     throw new CrayonError('gguf-invalid', `${path}: heads of ${headDim} numbers, expected an even whole number`);
   }
 
-  const inHfOrder = (data: Float32Array): Float32Array =>
-    isPermuted ? splitHalves(data, headDim, data.length / d) : data;
+  const inHfOrder = (data: Float32Array): Float32Array => (isPermuted ? reorderHeads(data, d, headDim, false) : data);
   const finite = (name: string, data: Float32Array): Float32Array => {
     if (firstNonFinite(data) === -1) return data;
     throw new CrayonError('tensor-not-finite', `${path}: NaN or infinity in "${name}"`, {
@@ -136,15 +135,4 @@ function checkShapes(file: GgufFile, expected: Record<string, number[]>): void {
     return String(found) === String(shape) ? [] : [`"${name}" has shape [${found}], expected [${shape}]`];
   });
   if (bad.length > 0) throw new CrayonError('gguf-invalid', `${file.path}: ${bad.join('; ')}`);
-}
-
-/** Rows (head, pair, part) -> (head, part, pair) of a (heads * D, columns) matrix. */
-function splitHalves(data: Float32Array, D: number, columns: number): Float32Array {
-  const out = new Float32Array(data.length);
-  for (let row = 0; row < data.length / columns; row++) {
-    const inHead = row % D;
-    const target = row - inHead + (inHead % 2) * (D / 2) + (inHead >> 1);
-    out.set(data.subarray(row * columns, (row + 1) * columns), target * columns);
-  }
-  return out;
 }
