@@ -6,10 +6,9 @@
 import { createRandom } from '../core/random.js';
 import { argmax, dot, meanRows, norm, row } from '../core/vector.js';
 import { type Example, loadDataset } from '../data/dataset.js';
-import { leadingBos } from '../hf/tokenizer.js';
-import { embedInSpace, poolSpace } from '../pool/embed/space.js';
+import { poolSpace } from '../pool/embed/space.js';
+import { embedPrompts } from '../pool/gate.js';
 import type { Pool } from '../pool/pool.js';
-import { prepareExamples } from '../pool/prepare.js';
 import { buildScopeProfile, scopeScore } from '../routing/signals/scope.js';
 import type { LoadedModel } from './answers.js';
 import { type BenchConfig, findBenchPath } from './settings.js';
@@ -19,28 +18,16 @@ import type { UserWithExamples } from './users.js';
 /** Points of the picture; more would only make its file larger. */
 const MAP_POINTS = 600;
 
-export interface ScopeSpace {
-  /** (n, d) unit embeddings of prompts in the pool's space */
-  embed(examples: readonly Example[]): Promise<Float32Array>;
-  /** of each test example among the shown ones, 0 to 100 */
-  percentiles(user: UserWithExamples): Promise<number[]>;
-}
+export type ScopeSpace = ReturnType<typeof scopeSpace>;
 
-export function scopeSpace(pool: Pool, { source, model, tokenizer }: LoadedModel): ScopeSpace {
+export function scopeSpace(pool: Pool, base: LoadedModel) {
   const space = poolSpace(pool);
-  const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
-  const embed = async (examples: readonly Example[]) => {
-    const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
-    return await embedInSpace(
-      space,
-      source,
-      prepared.examples.map((example) => example.promptIds),
-      { model, bosId: leadingBos(tokenizer) },
-    );
-  };
+  const embed = (examples: readonly Example[]) => embedPrompts(space, base, examples);
   return {
+    /** (n, d) unit embeddings of prompts in the pool's space */
     embed,
-    percentiles: async ({ shown, test }) => {
+    /** of each test example among the shown ones, 0 to 100 */
+    percentiles: async ({ shown, test }: UserWithExamples) => {
       const profile = buildScopeProfile(await embed(shown), shown.length, space.d);
       const rows = await embed(test);
       return test.map((_, i) => scopeScore(profile, row(rows, i, space.d)).percentile);

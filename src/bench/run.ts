@@ -15,9 +15,9 @@ import { LlamaModel } from '../model/llama.js';
 import { openPool } from '../pool/pool.js';
 import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
 import { cellOf, planCells } from './cells.js';
-import { type LivePlan, liveUsers, planLiveCells } from './live/plan.js';
+import { liveUsers, planLiveCells } from './live/plan.js';
 import { type LiveRunOptions, type LiveSummary, runLive, summariseLive } from './live/run.js';
-import { type PlannedLoad, planLoad, runLoadPart } from './load/run.js';
+import { planLoad, runLoadPart } from './load/run.js';
 import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './pool-space.js';
 import { PoolStore } from './pools.js';
 import { type BenchConfig, findBenchPath } from './settings.js';
@@ -35,15 +35,8 @@ import {
   type UserWithExamples,
 } from './users.js';
 
-export interface RunPlan {
-  users: PlannedUser[];
-  cells: PlannedCell[];
-  /** on running servers */
-  live: LivePlan[];
-  load: PlannedLoad[];
-}
-
-export function planRun(config: BenchConfig): RunPlan {
+/** Users, and the cells that answer them: in this process, on running servers, and under load. */
+export function planRun(config: BenchConfig) {
   const users = planUsers(config);
   return {
     users,

@@ -20,7 +20,7 @@ import { centreRows, type EmbeddingSpace } from './embed/space.js';
 import { type BuildHooks, type BuildInputs, type BuildPoolOptions, type BuildStage, readInputs } from './inputs.js';
 import { densePoints, type Points, sparsePoints } from './points.js';
 import type { PoolManifest } from './pool.js';
-import type { Prepared, PreparedExample } from './prepare.js';
+import type { Prepared } from './prepare.js';
 import { WorkDirectory } from './work-directory.js';
 import { type Trained, writePool } from './write.js';
 
@@ -49,14 +49,12 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
     work = new WorkDirectory(`${options.out}.building`, inputs.fingerprint, options.fresh);
 
     // 2) embed
-    const llama = model;
-    const { centred } = options;
-    const onProgress = during('embed');
-    const { points, space } = await embedTrainingSet({ kind, centred, inputs, llama, work, onProgress });
+    const build: Build = { options, hooks, inputs, model, work, during };
+    const { points, space } = await embedTrainingSet(build, kind);
     await stopIfAsked(hooks, 'embedding');
 
     // 3) cluster
-    const clustering = cluster(points, options, work, during('cluster'));
+    const clustering = cluster(build, points);
     const { k: N, centroids } = clustering;
     const similarities = points.similarities(centroids, N);
     points.dispose();
@@ -69,7 +67,7 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
 
     // 4) train
     const layout = poolLayout(source, options, N);
-    const trained = await trainAdapters({ model, layout, examples, gates, options, work, hooks });
+    const trained = await trainAdapters(build, layout, gates);
 
     // 5) losses before and after, on a sample of each cluster
     const description = await describeClusters({
@@ -82,7 +80,9 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
         const lora = { layout, parameters: trained.parameters, loraAlpha: options.training.loraAlpha };
         const gatesOf = members.map((i) => gates[i]!);
         const sample = members.map((i) => examples[i]!);
-        return meanLoss(await scoreCompletions(llama, sample, adapted ? { lora: { ...lora, gates: gatesOf } } : {}));
+        return meanLoss(
+          await scoreCompletions(build.model, sample, adapted ? { lora: { ...lora, gates: gatesOf } } : {}),
+        );
       },
       onProgress: during('evaluate'),
     });
@@ -121,44 +121,45 @@ async function stopIfAsked({ signal }: BuildHooks, stage: string): Promise<void>
   throw new CrayonError('interrupted', `stopped after the ${stage}`, { hint: 'The same command continues from here.' });
 }
 
-interface EmbedTrainingSet {
-  kind: NamedKind;
-  centred: boolean;
-  inputs: Pick<BuildInputs, 'model' | 'examples' | 'bosId'>;
-  /** the same model, open for forward passes */
-  llama: LlamaModel;
+/** What the stages of a build share. */
+interface Build {
+  options: BuildPoolOptions;
+  hooks: BuildHooks;
+  inputs: BuildInputs;
+  /** the inputs' model, open for forward passes */
+  model: LlamaModel;
   work: WorkDirectory;
-  onProgress: (done: number, total: number) => void;
+  during: (stage: BuildStage) => (done: number, total: number) => void;
 }
 
 /** Prompts that are embedded between two progress reports, where no forward pass is needed. */
 const CHUNK = 256;
 
 /** Embeds the training set, and fixes the space in which users' prompts will be placed. */
-async function embedTrainingSet(job: EmbedTrainingSet): Promise<{ points: Points; space: EmbeddingSpace }> {
-  const { inputs, onProgress } = job;
-  const { kind, name } = job.kind;
+async function embedTrainingSet(build: Build, named: NamedKind): Promise<{ points: Points; space: EmbeddingSpace }> {
+  const { options, inputs, during } = build;
+  const { kind, name } = named;
   const prompts = inputs.examples.map((example) => example.promptIds);
   const n = prompts.length;
   const isInstant = kind.needs !== 'forward pass';
   const idf = isInstant ? (kind.fit?.(prompts, inputs.model.config.vocabSize) ?? null) : null;
   if (isInstant && kind.sparse !== undefined) {
     const points = sparsePoints(kind.sparse(prompts, idf!));
-    onProgress(n, n);
+    during('embed')(n, n);
     return { points, space: { kind: name, d: points.d, mean: null, idf } };
   }
-  const rows = isInstant ? instantRows(kind, idf, prompts, job) : await hiddenStates(prompts, job);
+  const rows = isInstant ? instantRows(build, kind, idf, prompts) : await hiddenStates(build, named, prompts);
   const d = rows.length / n;
-  const mean = job.centred ? Float32Array.from(meanRows(rows, n, d)) : null;
+  const mean = options.centred ? Float32Array.from(meanRows(rows, n, d)) : null;
   if (mean !== null) centreRows(rows, mean);
   return { points: densePoints(rows, n, d), space: { kind: name, d, mean, idf } };
 }
 
 function instantRows(
+  { inputs: { model }, during }: Build,
   kind: InstantKind,
   idf: Float32Array | null,
   prompts: Sequences,
-  { inputs: { model }, onProgress }: EmbedTrainingSet,
 ): Float32Array {
   const embed = kind.open(model, idf);
   const n = prompts.length;
@@ -166,36 +167,30 @@ function instantRows(
   const rows = new Float32Array(n * d);
   for (let at = 0; at < n; at += CHUNK) {
     rows.set(embed(prompts.slice(at, at + CHUNK)), at * d);
-    onProgress(Math.min(at + CHUNK, n), n);
+    during('embed')(Math.min(at + CHUNK, n), n);
   }
   return rows;
 }
 
 /** A forward pass over the whole training set takes minutes, so its result is kept for a continued run. */
-async function hiddenStates(prompts: Sequences, job: EmbedTrainingSet): Promise<Float32Array> {
-  const { kind, llama, work, onProgress } = job;
-  const { model, bosId } = job.inputs;
-  const n = prompts.length;
+async function hiddenStates(build: Build, kind: NamedKind, prompts: Sequences): Promise<Float32Array> {
+  const { inputs, model, work } = build;
+  const onProgress = build.during('embed');
   const saved = work.load('embeddings', { rows: 'F32' });
   if (saved !== undefined) {
-    onProgress(n, n);
+    onProgress(prompts.length, prompts.length);
     return saved.rows;
   }
   const layer = hiddenLayerOf(kind, model.config.numLayers)!;
   const { embedByForwardPass } = await import('./embed/hidden-states.js');
-  const rows = await embedByForwardPass(model, prompts, { model: llama, bosId }, { layer, onProgress });
+  const rows = await embedByForwardPass(inputs.model, prompts, { model, bosId: inputs.bosId }, { layer, onProgress });
   work.save('embeddings', { rows });
   return rows;
 }
 
 /** Cheap and deterministic for a given back end, but kept all the same: a run may be continued on another machine. */
-function cluster(
-  points: Points,
-  options: BuildPoolOptions,
-  work: WorkDirectory,
-  onProgress: (done: number, total: number) => void,
-): PoolClusters {
-  const { clusters, seed } = options;
+function cluster({ options: { clusters, seed }, work, during }: Build, points: Points): PoolClusters {
+  const onProgress = during('cluster');
   const saved = work.load('clusters', { centroids: 'F32', assignment: 'I32', silhouette: 'F64' });
   if (saved !== undefined) {
     onProgress(1, 1);
@@ -207,23 +202,14 @@ function cluster(
   return result;
 }
 
-interface TrainStage {
-  model: LlamaModel;
-  layout: LoraLayout;
-  examples: PreparedExample[];
-  gates: ArrayLike<number>[];
-  options: BuildPoolOptions;
-  work: WorkDirectory;
-  hooks: BuildHooks;
-}
-
 /** Trains all adapters of a pool, from the beginning or from a checkpoint. @throws CrayonError `interrupted` */
-async function trainAdapters(stage: TrainStage): Promise<Trained> {
-  const { model, layout, examples, gates, options, work, hooks } = stage;
+async function trainAdapters(build: Build, layout: LoraLayout, gates: ArrayLike<number>[]): Promise<Trained> {
+  const { options, hooks, inputs, model, work } = build;
   const saved = work.load('training', { parameters: 'F32', m: 'F32', v: 'F32', losses: 'F32' });
   const resume = saved && { ...saved, step: saved.losses.length };
   const losses = saved ? [...saved.losses] : [];
-  const trainer = new Trainer({ model, layout, examples, gates }, { ...options.training, seed: options.seed }, resume);
+  const settings = { ...options.training, seed: options.seed };
+  const trainer = new Trainer({ model, layout, examples: inputs.examples, gates }, settings, resume);
   const checkpoint = async () => {
     const { parameters, m, v } = await trainer.state();
     work.save('training', { parameters, m, v, losses: Float32Array.from(losses) });

@@ -232,13 +232,13 @@ export function cosineSilhouette(points: Points, assignment: Int32Array, k: numb
 
   let total = 0;
   for (let i = 0; i < n; i++) {
-    const own = assignment[i]!;
-    if (sizes[own] === 1) continue;
+    const home = assignment[i]!;
+    if (sizes[home] === 1) continue;
     // The point itself is in its cluster's sum with similarity 1, and at distance 0 from itself.
-    const inside = 1 - (towards[i * k + own]! - 1) / (sizes[own]! - 1);
+    const inside = 1 - (towards[i * k + home]! - 1) / (sizes[home]! - 1);
     let outside = Number.POSITIVE_INFINITY;
     for (let c = 0; c < k; c++) {
-      if (c !== own && sizes[c]! > 0) outside = Math.min(outside, 1 - towards[i * k + c]! / sizes[c]!);
+      if (c !== home && sizes[c]! > 0) outside = Math.min(outside, 1 - towards[i * k + c]! / sizes[c]!);
     }
     const larger = Math.max(inside, outside);
     if (larger > 0) total += (outside - inside) / larger;

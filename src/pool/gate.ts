@@ -9,8 +9,8 @@ import type { LlamaModel } from '../model/llama.js';
 import { stackAdapters } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import type { LoraLayout } from '../train/lora-layout.js';
-import { embedInSpace, poolSpace, refuseOtherBase } from './embed/space.js';
-import { openPool } from './pool.js';
+import { type EmbeddingSpace, embedInSpace, poolSpace, refuseOtherBase } from './embed/space.js';
+import { openPool, type Pool } from './pool.js';
 import { prepareExamples } from './prepare.js';
 
 /** A pool's adapters, loaded once, for any number of prompts. */
@@ -32,22 +32,11 @@ export function loadPoolGates(
   refuseOtherBase(pool, source);
   const { N, tau: trainedTau } = pool.manifest;
   const space = poolSpace(pool);
-  const adapters = Array.from({ length: N }, (_, n) => pool.openAdapter(n));
-  let stack: EvaluationLora;
-  try {
-    stack = stackAdapters(adapters, source);
-  } finally {
-    for (const adapter of adapters) adapter.close();
-  }
-  const forward = { model, bosId: leadingBos(tokenizer) };
-  const maxLength = source.config.maxPositionEmbeddings;
-  const { vocabSize } = source.config;
+  const stack = stackPool(pool, source);
   return {
     layout: stack.layout,
     loraFor: async (examples) => {
-      const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
-      const sequences = prepared.examples.map((e) => e.promptIds);
-      const rows = await embedInSpace(space, source, sequences, forward);
+      const rows = await embedPrompts(space, { source, model, tokenizer }, examples);
       // Embeddings and centroids have length 1: their products are the cosines.
       const gates = examples.map((_, i) => {
         const q = row(rows, i, space.d);
@@ -57,6 +46,28 @@ export function loadPoolGates(
       return { ...stack, gates };
     },
   };
+}
+
+/** All adapters of a pool, as the model's forward pass takes them. @throws CrayonError see `stackAdapters` */
+export function stackPool(pool: Pool, base: HfModel): EvaluationLora {
+  const adapters = Array.from({ length: pool.manifest.N }, (_, n) => pool.openAdapter(n));
+  try {
+    return stackAdapters(adapters, base);
+  } finally {
+    for (const adapter of adapters) adapter.close();
+  }
+}
+
+/** Unit embeddings (n, d) of prompts in a pool's space; those longer than the model's context lose their front. */
+export async function embedPrompts(
+  space: EmbeddingSpace,
+  { source, model, tokenizer }: { source: HfModel; model: LlamaModel; tokenizer: Tokenizer },
+  examples: readonly Example[],
+): Promise<Float32Array> {
+  const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
+  const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
+  const sequences = prepared.examples.map(({ promptIds }) => promptIds);
+  return embedInSpace(space, source, sequences, { model, bosId: leadingBos(tokenizer) });
 }
 
 /** All adapters of a pool, with the coefficients of each example. */

@@ -192,23 +192,10 @@ function checkNumbers(options: BuildPoolOptions): void {
   for (const [name, x] of Object.entries(numbers)) if (!(x > 0)) throw wrong(name, x, 'a number above 0');
 }
 
-export interface BuildPlan extends Pick<Prepared, 'skipped' | 'truncated'> {
-  examples: number;
-  tokens: number;
-  /** tokens of the longest example */
-  longest: number;
-  /** N, or the largest N that `auto` would try */
-  maxClusters: number;
-  /** trainable LoRA parameters */
-  parameters: number;
-  steps: number;
-  poolBytes: number;
-  /** estimated peak: weights, optimizer, and the activations of the longest batch */
-  memoryBytes: number;
-}
+export type BuildPlan = ReturnType<typeof planBuild>;
 
 /** What a build would do and how much memory it takes. @throws CrayonError for every fault that a build would refuse */
-export function planBuild(options: BuildPoolOptions): BuildPlan {
+export function planBuild(options: BuildPoolOptions) {
   const { model, examples, skipped, truncated } = readInputs(options);
   try {
     const { kind } = parseEmbeddingKind(options.embedding, model.config.numLayers);
@@ -225,14 +212,17 @@ export function planBuild(options: BuildPoolOptions): BuildPlan {
     return {
       examples: n,
       tokens: examples.reduce((sum, e) => sum + e.ids.length, 0),
+      /** tokens of the longest example */
       longest,
       skipped,
       truncated,
+      /** N, or the largest N that `auto` would try */
       maxClusters: N,
+      /** trainable LoRA parameters */
       parameters: layout.size,
       steps: Math.ceil((Math.ceil(n / batchSize) * epochs) / gradientAccumulation),
       poolBytes: 4 * layout.size,
-      // parameters, two moments, the gradient and one temporary of each
+      /** estimated peak: weights, the activations of the longest batch, and of the parameters the values, two moments, the gradient and one temporary */
       memoryBytes: 4 * (weights + 7 * layout.size + 2 * n * d + activations + logits),
     };
   } finally {

@@ -1,5 +1,6 @@
 /**
- * pool.json, the description of a pool of base LoRAs: its type and its checks.
+ * A pool directory: pool.json, which describes the pool, centroids.safetensors and one PEFT adapter directory for each base
+ * LoRA.
  */
 
 import assert from 'node:assert';
@@ -106,10 +107,6 @@ function checkManifest(json: unknown, path: string): PoolManifest {
   }
   return manifest;
 }
-
-/**
- * A pool directory: pool.json, centroids.safetensors and one PEFT adapter directory for each base LoRA.
- */
 
 const CENTROIDS = 'centroids.safetensors';
 

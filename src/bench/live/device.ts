@@ -177,34 +177,32 @@ export interface ConditionFlags {
  * @throws CrayonError `bad-option` for an unknown name, or where the configuration has neither live nor load
  */
 export function withConditions(config: BenchConfig, flags: ConditionFlags): BenchConfig {
-  const merged = laidOver(config, flags);
+  const { network: networks, device: devices, conditions = false } = flags;
+  const { live, load } = config;
+  const unknown = (networks ?? []).filter((name) => !(NETWORK_NAMES as readonly string[]).includes(name));
+  if (unknown.length > 0) {
+    throw new CrayonError('bad-option', `--network ${unknown.join(',')}: expected of ${NETWORK_NAMES.join(', ')}`);
+  }
+  let merged = config;
+  if (networks !== undefined || devices !== undefined || conditions) {
+    if (live === undefined && load === undefined) {
+      throw new CrayonError('bad-option', '--network, --device and --conditions are for running servers', {
+        hint: 'Give the configuration a section live or load: see configs/bench/hybrid.yaml.',
+      });
+    }
+    const named = { ...(networks && { networks: networks as NetworkName[] }), ...(devices && { devices }) };
+    const classes = new Set([...Object.keys(DEVICES), ...Object.keys(config.devices ?? {})]);
+    const all = conditions ? { networks: [...NETWORK_NAMES], devices: [...classes] } : {};
+    const before = live?.conditions ?? CONDITIONS_SCHEMA.parse({});
+    merged = {
+      ...config,
+      ...(live && { live: { ...live, conditions: { ...before, ...all, ...named } } }),
+      // --conditions is about the router; load takes what is named
+      ...(load && { load: { ...load, ...named } }),
+    };
+  }
   for (const name of [...(merged.live?.conditions?.devices ?? []), ...(merged.load?.devices ?? [])]) {
     deviceOf(name, config.devices);
   }
   return merged;
-}
-
-function laidOver(config: BenchConfig, { network, device, conditions = false }: ConditionFlags): BenchConfig {
-  const { live, load } = config;
-  const unknown = (network ?? []).filter((name) => !(NETWORK_NAMES as readonly string[]).includes(name));
-  if (unknown.length > 0) {
-    throw new CrayonError('bad-option', `--network ${unknown.join(',')}: expected of ${NETWORK_NAMES.join(', ')}`);
-  }
-  if (network === undefined && device === undefined && !conditions) return config;
-  if (live === undefined && load === undefined) {
-    throw new CrayonError('bad-option', '--network, --device and --conditions are for running servers', {
-      hint: 'Give the configuration a section live or load: see configs/bench/hybrid.yaml.',
-    });
-  }
-  const named = { ...(network && { networks: network as NetworkName[] }), ...(device && { devices: device }) };
-  const classes = new Set([...Object.keys(DEVICES), ...Object.keys(config.devices ?? {})]);
-  const all = conditions ? { networks: [...NETWORK_NAMES], devices: [...classes] } : {};
-  return {
-    ...config,
-    ...(live && {
-      live: { ...live, conditions: { ...(live.conditions ?? CONDITIONS_SCHEMA.parse({})), ...all, ...named } },
-    }),
-    // --conditions is about the router; load takes what is named
-    ...(load && { load: { ...load, ...named } }),
-  };
 }

@@ -7,7 +7,7 @@
  */
 
 import { join } from 'node:path';
-import { bootstrap, type Interval, meanAt } from '../../core/stats.js';
+import { bootstrap, meanAt } from '../../core/stats.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { embeddingKind } from '../../pool/embed/kinds.js';
 import { openPool } from '../../pool/pool.js';
@@ -43,15 +43,13 @@ export async function runLive(options: LiveRunOptions): Promise<string[]> {
     const runs = users.map(({ user, missing }) => {
       return new LiveRun(liveUser(user, live.calibration_examples), context, missing);
     });
-    let pooled: Thresholds | undefined;
-    const pooledThresholds = async () => {
-      if (pooled !== undefined) return pooled;
+    const findPooled = async () => {
       const records: CalibrationRecord[] = [];
       for (const run of runs) records.push(...(await run.records()));
-      pooled = thresholdsFor(records, config);
-      return pooled;
+      return thresholdsFor(records, config);
     };
-    for (const run of runs) await run.play(pooledThresholds);
+    let pooled: Promise<Thresholds> | undefined;
+    for (const run of runs) await run.play(() => (pooled ??= findPooled()));
     return runs.flatMap(({ notices }) => notices);
   });
 }
@@ -80,27 +78,10 @@ export async function withUpstream<T>(
 /** Answers of the device, the server and the router to the same examples, in the same order. */
 export type LiveTriple = Record<'edge' | 'server' | 'hybrid', readonly AnswerRecord[]>;
 
-export interface LiveSummary {
-  users: number;
-  examples: number;
-  share: Interval;
-  edge: Interval;
-  server: Interval;
-  hybrid: Interval;
-  /** random routing at the hybrid's share */
-  random: Interval;
-  /** hybrid less random, paired by example */
-  overRandom: Interval;
-  /** (hybrid - edge) / (server - edge); null where the server is no better */
-  recovered: Interval | null;
-  /** what an oracle would have recovered at the same share: no router can do more. null as `recovered`. */
-  ceiling: number | null;
-  /** whether the two intervals, hybrid's and random's, do not meet */
-  apart: boolean;
-}
+export type LiveSummary = NonNullable<ReturnType<typeof liveSummary>>;
 
 /** Every query counts alike. @returns null without queries */
-export function liveSummary(triples: readonly LiveTriple[], seed: number, resamples = 2000): LiveSummary | null {
+export function liveSummary(triples: readonly LiveTriple[], seed: number, resamples = 2000) {
   const answers = (side: keyof LiveTriple) => triples.flatMap((triple) => triple[side]);
   const right = (side: keyof LiveTriple) => answers(side).map(({ correct }) => correct);
   const isRight = { edge: right('edge'), server: right('server'), hybrid: right('hybrid') };
@@ -129,10 +110,15 @@ export function liveSummary(triples: readonly LiveTriple[], seed: number, resamp
     share: interval(share),
     edge: interval(edge),
     server: interval(server),
+    /** `random`: random routing at the hybrid's share */
     ...found,
+    /** hybrid less random, paired by example */
     overRandom: interval((at) => hybrid(at) - random(at)),
+    /** (hybrid - edge) / (server - edge); null where the server is no better */
     recovered: gap(all) > 0 ? interval(recovered) : null,
+    /** what an oracle would have recovered at the same share: no router can do more. null as `recovered`. */
     ceiling: gap(all) > 0 ? Math.min(share(all), bettered / examples) / gap(all) : null,
+    /** whether the two intervals, hybrid's and random's, do not meet */
     apart: found.hybrid.low > found.random.high,
   };
 }

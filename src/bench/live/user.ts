@@ -27,13 +27,6 @@ import { type EndpointAnswers, type EndpointOptions, scoreEndpoint, signalsTold 
 import { ARMS, type Cuts, HOME, isHome, type LivePlan, type Place } from './plan.js';
 import type { BenchLive } from './settings.js';
 
-interface Calibrated {
-  thresholds: Thresholds;
-  records: CalibrationRecord[];
-  /** the device's own answers to the test */
-  alone: EndpointAnswers;
-}
-
 /** Cells are handed out as soon as they are there; what several of them share is made once. */
 export class LiveRun {
   readonly #user: LiveUser;
@@ -102,7 +95,8 @@ export class LiveRun {
     });
   }
 
-  #calibrated(blended: boolean): Promise<Calibrated> {
+  /** Thresholds, the records that they were found on, and the device's own answers to the test. */
+  #calibrated(blended: boolean) {
     return this.#once(`calibrated ${blended}`, async () => {
       const { calibration, test } = this.#user;
       const what = blended ? 'edge' : 'base';

@@ -55,34 +55,34 @@ export function compareRuns(
   const usersLeft = new Set<string>();
   let answersLeft = 0;
 
-  const compareSeries = ({ cell }: AnsweredCell, a: Series, b: Series): ComparedStrategy[] => {
-    const strata: number[][] = [];
-    const users = units.flatMap(({ id, title }): ComparedUser[] => {
+  /** Means over users of the paired scores of each. */
+  const compared = (users: ReadonlyArray<ReturnType<typeof pairedScores>>): Compared => ({
+    examples: users.flat().length,
+    here: mean(users.map((pairs) => mean(pairs.map(([x]) => x)))),
+    there: mean(users.map((pairs) => mean(pairs.map(([, y]) => y)))),
+    difference: meanOverStrata(
+      users.map((pairs) => pairs.map(([x, y]) => x - y)),
+      options,
+    ),
+  });
+  const compareSeries = ({ strategy, ...cell }: Cell, a: Series, b: Series): ComparedStrategy[] => {
+    const shared = units.flatMap(({ id, title }) => {
       const [all, others] = [a.scores.get(id), b.scores.get(id)];
       if (all === undefined && others === undefined) return [];
       const pairs = pairedScores(all, others);
-      if (pairs.length === 0) {
-        usersLeft.add(title);
-        return [];
-      }
-      answersLeft += all!.size + others!.size - 2 * pairs.length;
-      const differences = pairs.map(([x, y]) => x - y);
-      strata.push(differences);
-      const [here, there] = [mean(pairs.map(([x]) => x)), mean(pairs.map(([, y]) => y))];
-      return [{ user: title, examples: pairs.length, here, there, difference: meanOverStrata([differences], options) }];
+      if (pairs.length === 0) usersLeft.add(title);
+      else answersLeft += all!.size + others!.size - 2 * pairs.length;
+      return when(pairs.length > 0, { title, pairs });
     });
-    if (users.length === 0) return [];
+    if (shared.length === 0) return [];
     return [
       {
-        strategy: cell.strategy,
-        title: strategyTitle(cell.strategy),
+        strategy,
+        title: strategyTitle(strategy),
         options: optionsOf(cell),
         method: a.method,
-        examples: strata.flat().length,
-        here: mean(users.map((user) => user.here)),
-        there: mean(users.map((user) => user.there)),
-        difference: meanOverStrata(strata, options),
-        users,
+        ...compared(shared.map(({ pairs }) => pairs)),
+        users: shared.map(({ title: user, pairs }) => ({ user, ...compared([pairs]) })),
       },
     ];
   };
@@ -91,7 +91,7 @@ export function compareRuns(
     const others = seriesOf(theirs.get(key) ?? []);
     return seriesOf(cells).flatMap((series) => {
       const other = others.find(({ method }) => method === series.method);
-      if (other !== undefined) return compareSeries(cells[0]!, series, other);
+      if (other !== undefined) return compareSeries(cells[0]!.cell, series, other);
       const [instead] = others;
       if (instead !== undefined) {
         const judged = `judged by ${series.method} here and by ${instead.method} there, not compared.`;
@@ -128,7 +128,7 @@ function groupsOf({ cells }: BenchRun): Map<string, AnsweredCell[]> {
   return groupBy(cells, ({ cell }) => JSON.stringify([cell.table, cell.strategy, optionsOf(cell)]));
 }
 
-function optionsOf({ options }: Cell): string {
+function optionsOf({ options }: Pick<Cell, 'options'>): string {
   return Object.keys(options)
     .sort()
     .map((name) => `${name} = ${options[name]}`)

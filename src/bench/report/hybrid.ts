@@ -12,6 +12,7 @@ import assert from 'node:assert/strict';
 import { fitLogistic, logisticProbability } from '../../core/logistic.js';
 import { createRandom } from '../../core/random.js';
 import type { BootstrapOptions } from '../../core/stats.js';
+import { oneHot } from '../../core/vector.js';
 import {
   type HybridCurve,
   type HybridIntervals,
@@ -259,8 +260,4 @@ function crossFit(features: number[][], labels: number[], folds: readonly number
     for (let i = 0; i < n; i++) if (folds[i] === fold) scores[i] = logisticProbability(rule, features[i]!);
   }
   return scores;
-}
-
-function oneHot(user: number, count: number): number[] {
-  return Array.from({ length: count }, (_, j) => (j === user ? 1 : 0));
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type * as z from 'zod';
 import { CrayonError, messageOf } from '../../core/errors.js';
 import { mean } from '../../core/stats.js';
-import { entriesOf, exists, isDirectory, readError, readSmallFile } from '../../files/io.js';
+import { entriesOf, exists, isDirectory, readSmallFile } from '../../files/io.js';
 import { decodeUtf8 } from '../../files/json.js';
 import { checked } from '../../files/schema.js';
 import * as types from '../types.js';
@@ -111,15 +111,11 @@ function refuseUnless(condition: boolean, message: string): asserts condition {
 
 /** Names of the files below a folder, without their extension, sorted; temporary files start with a dot. */
 function namesIn(folder: string, extension: string): string[] {
-  try {
-    if (!exists(folder)) return [];
-    return entriesOf(folder)
-      .filter((name) => name.endsWith(extension) && !name.startsWith('.'))
-      .sort()
-      .map((name) => name.slice(0, -extension.length));
-  } catch (error) {
-    throw readError(folder, error);
-  }
+  if (!exists(folder)) return [];
+  return entriesOf(folder)
+    .filter((name) => name.endsWith(extension) && !name.startsWith('.'))
+    .sort()
+    .map((name) => name.slice(0, -extension.length));
 }
 
 function readText(path: string): string {

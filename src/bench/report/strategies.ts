@@ -96,17 +96,14 @@ export function optionRows(
   const rows = [...groups.values()].flatMap((alike) => {
     const { cell } = alike[0]!;
     const baselines = seriesOf(defaults.filter((other) => other.cell.strategy === cell.strategy));
-    const toDefaults = (series: Series) => {
-      const baseline = baselines.find(({ method }) => method === series.method);
-      return baseline === undefined ? null : differenceOf(series, baseline, units, options);
-    };
+    const baselineOf = (series: Series) => baselines.find(({ method }) => method === series.method);
     return seriesOf(alike).map(
       (series): OptionRow => ({
         strategy: cell.strategy,
         ...settingOf(cell),
         method: series.method,
         accuracy: accuracyOf(series, units, options)!,
-        difference: toDefaults(series),
+        difference: differenceOf(series, baselineOf(series), units, options),
         ...costsOf(series.cells),
       }),
     );

@@ -96,7 +96,9 @@ function accuracyTable(rows: readonly StrategyRow[], method: ScoringMethod, suff
     figure('accuracy', (row) => words.interval(row.accuracy)),
     ...when(
       several,
-      ...kinds.map((kind) => figure(words.KIND_TITLES[kind], (row: StrategyRow) => estimateOrDash(row.byKind[kind]))),
+      ...kinds.map((kind) =>
+        figure(words.KIND_TITLES[kind], (row: StrategyRow) => words.points(row.byKind[kind]?.estimate)),
+      ),
     ),
   ]);
 }
@@ -104,10 +106,6 @@ function accuracyTable(rows: readonly StrategyRow[], method: ScoringMethod, suff
 /** Kinds of user that any of the rows has. */
 export function kindsOf(rows: readonly StrategyRow[]): UserKind[] {
   return USER_KINDS.filter((kind) => rows.some((row) => row.byKind[kind] !== undefined));
-}
-
-function estimateOrDash(estimate: Estimate | undefined): string {
-  return estimate === undefined ? '-' : words.points(estimate.estimate);
 }
 
 function differenceTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable[] {
@@ -147,7 +145,7 @@ function costTable({ strategies, methods }: Report): ReportTable[] {
     figure('loss', (row) => words.decimal(row.loss)),
     ...when(
       isNormalised,
-      figure('acc_norm', ({ accuracyNorm }: StrategyRow) => (accuracyNorm === null ? '-' : words.points(accuracyNorm))),
+      figure('acc_norm', ({ accuracyNorm }: StrategyRow) => words.points(accuracyNorm)),
     ),
     figure('customise', (row) => words.milliseconds(row.customisationMs)),
     figure('to server', (row) => words.bytes(row.bytesToServer)),
@@ -248,7 +246,9 @@ function userTable(report: Report): ReportTable[] {
       text('tasks', ({ user }) => user.tasks.join(', ')),
       text('judged by', ({ method }) => method),
       figure('k', ({ user }) => String(user.k)),
-      ...userColumns(report).map(({ title }, i) => figure(title, (row: UserRow) => estimateOrDash(row.accuracies[i]))),
+      ...userColumns(report).map(({ title }, i) =>
+        figure(title, (row: UserRow) => words.points(row.accuracies[i]?.estimate)),
+      ),
     ],
   );
 }

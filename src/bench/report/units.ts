@@ -84,10 +84,15 @@ export function accuracyOf(series: Series, units: readonly Unit[], options: Boot
   );
 }
 
-/** Mean over the shared units of a - b on the shared examples of each, or null where they share none. */
-export function differenceOf(a: Series, b: Series, units: readonly Unit[], options: BootstrapOptions): Estimate | null {
+/** Mean over the shared units of a - b on the shared examples of each, or null where they share none or there is no b. */
+export function differenceOf(
+  a: Series,
+  b: Series | undefined,
+  units: readonly Unit[],
+  options: BootstrapOptions,
+): Estimate | null {
   return estimate(
-    units.map(({ id }) => pairedScores(a.scores.get(id), b.scores.get(id)).map(([x, y]) => x - y)),
+    units.map(({ id }) => pairedScores(a.scores.get(id), b?.scores.get(id)).map(([x, y]) => x - y)),
     options,
   );
 }

@@ -16,9 +16,9 @@ export const METHOD_TITLES: Readonly<Record<ScoringMethod, string>> = {
   generation: 'generated answer, exact match',
 };
 
-/** 0.6234 -> "62.3" */
-export function points(share: number): string {
-  return (100 * share).toFixed(1);
+/** 0.6234 -> "62.3"; a dash where there is no number. */
+export function points(share: number | null | undefined): string {
+  return share === null || share === undefined ? '-' : (100 * share).toFixed(1);
 }
 
 /** 0.039 -> "+3.9" */

@@ -13,8 +13,8 @@
  */
 
 import { createRandom, type Random } from '../../core/random.js';
+import { stackPool } from '../../pool/gate.js';
 import { openPool } from '../../pool/pool.js';
-import { stackAdapters } from '../../train/adapter-lora.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import { adapterFactors, createLoraLayout, setAdapterFactors } from '../../train/lora-layout.js';
 import type { UserWithExamples } from '../users.js';
@@ -32,17 +32,11 @@ export interface SearchOptions {
   onEvaluation?: ((done: number) => void) | undefined;
 }
 
-export interface SearchResult {
-  best: number[];
-  objective: number;
-  evaluations: number;
-}
-
 /** Minimises a function of N coefficients by a (1+1) evolution strategy; the first evaluation is that of all zeros. */
 export async function onePlusOne(
   objective: (w: readonly number[]) => Promise<number> | number,
   { N, evaluations, bound, random, onEvaluation }: SearchOptions,
-): Promise<SearchResult> {
+) {
   let best = new Array<number>(N).fill(0);
   let least = Number.POSITIVE_INFINITY;
   let step = bound / 3; // (bound - -bound) / 6
@@ -98,13 +92,7 @@ async function search(cell: PlannedCell, user: UserWithExamples, context: BenchC
   const examples = trainingForm(user, base);
   const pool = openPool(pools.path(cell.pool));
   const { N } = pool.manifest;
-  const adapters = Array.from({ length: N }, (_, n) => pool.openAdapter(n));
-  let stack: EvaluationLora;
-  try {
-    stack = stackAdapters(adapters, base.source);
-  } finally {
-    for (const adapter of adapters) adapter.close();
-  }
+  const stack = stackPool(pool, base.source);
   const { best } = await onePlusOne(
     async (w) => {
       const scores = await scoreCompletions(base.model, examples, { lora: mix(stack, w), signal });

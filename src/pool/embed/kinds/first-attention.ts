@@ -18,18 +18,12 @@ export const firstAttention: InstantKind = {
   open: (base) => firstAttentionEmbedder(base).embed,
 };
 
-export interface FirstAttentionEmbedder {
-  /** embedding size: query heads x head size */
-  readonly d: number;
-  /** Unit embeddings of the given token sequences. (n) sequences -> (n, d) row-major */
-  embed(sequences: ReadonlyArray<Int32Array>): Float32Array;
-}
-
 /**
  * @param base a Hugging Face model, a GGUF file (quantised or not), or anything else that has these weights; both give the
  *   same space, up to the quantisation
+ * @returns the embedding's size d, query heads x head size, and what embeds token sequences: (n) -> (n, d) unit rows, row-major
  */
-export function firstAttentionEmbedder(base: EmbeddingBase): FirstAttentionEmbedder {
+export function firstAttentionEmbedder(base: EmbeddingBase) {
   const source = firstAttentionSource(base);
   const { hiddenSize: C, rmsNormEps } = source;
   const norm = source.inputNorm(); // (C)
