@@ -36,7 +36,8 @@ MAY_IMPORT.cli = ROOMS;
 
 /** The most files that one folder holds: above it, a subject has hidden another. */
 const MOST_FILES = 30;
-const MOST_LINES = 35_000;
+/** Of all of src/: what one redesign came to. More is possible, and asks for a reason. */
+const MOST_LINES = 31_500;
 
 const TENSORS = /tfjs|^model\/(backend|llama|ops)\.ts/;
 
