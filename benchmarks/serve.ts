@@ -25,7 +25,7 @@ import { parseArgs } from 'node:util';
 import { createParser } from 'eventsource-parser';
 import { percentile } from '../src/bench/latency.js';
 import { openLlamaCppEngine } from '../src/engine/llama/engine.js';
-import { type EdgeEngine, type GenerateEvent, type GenerateRequest, Query } from '../src/engine/types.js';
+import { type DeviceEngine, type GenerateEvent, type GenerateRequest, Query } from '../src/engine/types.js';
 import { cachedModelGguf, defaultCacheDir } from '../src/gguf/cache.js';
 import { HfModel } from '../src/hf/model.js';
 import { loadTokenizer } from '../src/hf/tokenizer.js';
@@ -152,7 +152,7 @@ async function askHttp(base: string, text: string): Promise<Answer> {
 }
 
 /** An engine that answers at once: what remains is the router's own time. */
-function instantEngine(tokenize: (text: string) => Int32Array): EdgeEngine {
+function instantEngine(tokenize: (text: string) => Int32Array): DeviceEngine {
   return {
     name: 'instant',
     contextTokens: 512,
@@ -210,10 +210,10 @@ async function routerTimes(): Promise<RouterTime[]> {
     ['confidence', { ...base, thresholds: { ...base.thresholds, confidence: -5 } }],
     ['scope and confidence', { ...base, thresholds: { ...base.thresholds, scope: 0, confidence: -5 } }],
   ];
-  const edge = instantEngine(tokens);
+  const device = instantEngine(tokens);
   const times: RouterTime[] = [];
   for (const [signals, config] of cases) {
-    const router = new Router({ edge, server: edge, config, scope });
+    const router = new Router({ device, server: device, config, scope });
     const spent: number[] = [];
     for (let i = 0; i < 6000; i++) {
       const started = performance.now();

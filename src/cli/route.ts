@@ -46,18 +46,18 @@ export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble =
   // Offline: whether there is a server matters to the rule, but none is made, and no key of it is asked for.
   const parts = await assemble({ ...config, server: null, routing: { ...config.routing, mode: 'only_on_device' } });
   try {
-    const { edge, scope, adapters } = parts;
+    const { device, scope, adapters } = parts;
     const text = flags.explain;
     const query = new Query(
       flags.prompt === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] },
     );
-    const room = edge.contextTokens - query.tokens(edge).length;
+    const room = device.contextTokens - query.tokens(device).length;
     const most = config.limits.maxTokens;
     const maxTokens = Math.min(flags.maxTokens ?? (room < 1 ? most : room), most);
     const mode = flags.mode ?? config.routing.mode;
     const found = await untilInterrupted((signal) =>
       dryRun(
-        { edge, scope, hasServer: config.server !== null, config: config.routing, adapters: adapters.choose(query) },
+        { device, scope, hasServer: config.server !== null, config: config.routing, adapters: adapters.choose(query) },
         { query, maxTokens, mode },
         signal,
       ),

@@ -148,7 +148,7 @@ async function stop(server: Listening, app: EdgeApp, seconds: number, terminal: 
 
 function announce(
   config: EdgeConfig,
-  { base, facts, edge, scope, customizations }: EdgeAssembly,
+  { base, facts, device, scope, customizations }: EdgeAssembly,
   { url, host, port }: Listening,
   hasKey: boolean,
   terminal: Terminal,
@@ -170,7 +170,7 @@ function announce(
   const rows: Array<[string, string]> = [
     [
       'Model',
-      `${base} (${facts.model}), context of ${edge.contextTokens} tokens${facts.threads === null ? '' : `, threads: ${facts.threads}`}`,
+      `${base} (${facts.model}), context of ${device.contextTokens} tokens${facts.threads === null ? '' : `, threads: ${facts.threads}`}`,
     ],
     ['Adapter', facts.adapter],
     ['Server', facts.server],

@@ -155,7 +155,7 @@ export interface Engine {
 }
 
 /** What the router may ask of the device before it generates. */
-export interface EdgeEngine extends Engine, Tokenizing {
+export interface DeviceEngine extends Engine, Tokenizing {
   /** tokens of prompt and answer together */
   readonly contextTokens: number;
   /** tokens of a plain text, without BOS: the form in which build-pool embeds a prompt */

@@ -3,7 +3,7 @@
  * of it, also those that are switched off. And any decision in a sentence.
  */
 
-import { type AdapterScale, type EdgeEngine, type GenerateRequest, GREEDY, type Query } from '../engine/types.js';
+import { type AdapterScale, type DeviceEngine, type GenerateRequest, GREEDY, type Query } from '../engine/types.js';
 import { GO_ON, RoutingRule, type Step, situationOf } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
 import { readSignals, SIGNALS, signalNamed } from './signals/index.js';
@@ -12,7 +12,7 @@ import { shown } from './signals/signal.js';
 import type { Decision, Mode, RoutingConfig } from './types.js';
 
 export interface DryRunParts {
-  edge: EdgeEngine;
+  device: DeviceEngine;
   /** whether there is a server to send to; it is not asked anything */
   hasServer: boolean;
   config: RoutingConfig;
@@ -34,28 +34,28 @@ export interface DryRun {
  * @throws CrayonError `context-exceeded` and `server-unreachable`, where the router would answer with them; the device's own
  */
 export async function dryRun(
-  { edge, hasServer, config, scope, adapters }: DryRunParts,
+  { device, hasServer, config, scope, adapters }: DryRunParts,
   { query, maxTokens, mode }: { query: Query; maxTokens: number; mode?: Mode },
   signal: AbortSignal,
 ): Promise<DryRun> {
-  const promptTokens = query.tokens(edge).length;
-  const situation = situationOf(edge, { query, maxTokens }, { mode: mode ?? config.mode, hasServer, scope });
+  const promptTokens = query.tokens(device).length;
+  const situation = situationOf(device, { query, maxTokens }, { mode: mode ?? config.mode, hasServer, scope });
   const rule = new RoutingRule(config, situation);
   const evidence = { ...situation, config, promptNll: Number.NaN, confidence: Number.NaN };
   let step: Step = rule.beforeWork();
-  if (promptTokens + maxTokens > edge.contextTokens) {
+  if (promptTokens + maxTokens > device.contextTokens) {
     const decision = step === GO_ON ? rule.accept() : step;
     return { decision, promptTokens, values: readSignals(evidence, ['before-work']), answer: null };
   }
-  const promptNll = await edge.promptNll(query, adapters, signal);
+  const promptNll = await device.promptNll(query, adapters, signal);
   if (step === GO_ON && rule.needs('after-prompt')) step = rule.afterPrompt(promptNll);
-  const { confidence, answer } = await firstTokens(edge, config.confidence, { query, maxTokens, adapters }, signal);
+  const { confidence, answer } = await firstTokens(device, config.confidence, { query, maxTokens, adapters }, signal);
   if (step === GO_ON) step = rule.needs('after-tokens') ? rule.afterTokens(confidence) : rule.accept();
   return { decision: step, promptTokens, values: readSignals({ ...evidence, promptNll, confidence }), answer };
 }
 
 async function firstTokens(
-  edge: EdgeEngine,
+  device: DeviceEngine,
   { measure, tokens }: RoutingConfig['confidence'],
   asked: Pick<GenerateRequest, 'query' | 'maxTokens' | 'adapters'>,
   signal: AbortSignal,
@@ -69,7 +69,7 @@ async function firstTokens(
   };
   let answer = '';
   // Leaving the loop ends the generation.
-  for await (const event of edge.generate(request)) {
+  for await (const event of device.generate(request)) {
     if (event.type === 'start') continue;
     answer += event.text;
     if (event.type === 'token') tracker.add(event);

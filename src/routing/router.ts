@@ -7,7 +7,7 @@
  * only: a failure ends the stream with its error.
  */
 
-import type { EdgeEngine, Engine, GenerateEvent, GenerateRequest } from '../engine/types.js';
+import type { DeviceEngine, Engine, GenerateEvent, GenerateRequest } from '../engine/types.js';
 import { GO_ON, RoutingRule, type Step, situationOf } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
 import type { ScopeFunction } from './signals/scope.js';
@@ -16,7 +16,7 @@ import type { Decision, Mode, RoutingConfig, Source } from './types.js';
 export type RoutedEvent = { type: 'decision'; decision: Decision } | GenerateEvent;
 
 export interface RouterParts {
-  edge: EdgeEngine;
+  device: DeviceEngine;
   /** null: there is no server LLM */
   server: Engine | null;
   config: RoutingConfig;
@@ -46,10 +46,10 @@ export class Router {
    * @throws CrayonError what the engines throw; where both sources failed, the error of the one that was wanted first
    */
   async *route(request: GenerateRequest, options: RouteOptions = {}): AsyncGenerator<RoutedEvent, void, void> {
-    const { edge, server, config } = this.parts;
+    const { device, server, config } = this.parts;
     const scope = options.scope === undefined ? this.parts.scope : options.scope;
     const about = { mode: options.mode ?? config.mode, hasServer: server !== null, scope };
-    const passage = new Passage(this.parts, request, new RoutingRule(config, situationOf(edge, request, about)));
+    const passage = new Passage(this.parts, request, new RoutingRule(config, situationOf(device, request, about)));
     try {
       const { decision, opened } = await passage.settle();
       yield { type: 'decision', decision };
@@ -85,7 +85,7 @@ class Passage {
     if (step === GO_ON && this.#rule.needs('after-prompt')) {
       step = await this.#orOtherSource(async () => {
         const { query, adapters, signal } = this.#request;
-        return this.#rule.afterPrompt(await this.#parts.edge.promptNll(query, adapters ?? [], signal));
+        return this.#rule.afterPrompt(await this.#parts.device.promptNll(query, adapters ?? [], signal));
       });
     }
     let opened: Opened | null = null;
@@ -139,7 +139,7 @@ class Passage {
     enough: (event: GenerateEvent) => boolean = (event) => event.type !== 'start',
   ): Promise<Opened> {
     this.close();
-    const engine = source === 'on_device' ? this.#parts.edge : this.#parts.server!;
+    const engine = source === 'on_device' ? this.#parts.device : this.#parts.server!;
     const rest = new Generation(engine, forSource(this.#request, source, distribution));
     this.#current = rest;
     const held: GenerateEvent[] = [];

@@ -18,7 +18,7 @@
 
 import assert from 'node:assert/strict';
 import { CrayonError, isCrayonError, messageOf } from '../core/errors.js';
-import type { EdgeEngine, GenerateRequest } from '../engine/types.js';
+import type { DeviceEngine, GenerateRequest } from '../engine/types.js';
 import { SIGNALS, type SignalName, signalNamed } from './signals/index.js';
 import type { ScopeFunction } from './signals/scope.js';
 import type { Evidence, ScopeScore, Signal, Stage } from './signals/signal.js';
@@ -43,17 +43,17 @@ export interface Situation {
 
 /** The situation of a query before a device. */
 export function situationOf(
-  edge: EdgeEngine,
+  device: DeviceEngine,
   { query, maxTokens }: Pick<GenerateRequest, 'query' | 'maxTokens'>,
   about: Pick<Situation, 'mode' | 'hasServer'> & { scope?: ScopeFunction | null },
 ): Situation {
   return {
     ...about,
-    promptTokens: () => query.tokens(edge).length,
+    promptTokens: () => query.tokens(device).length,
     maxTokens,
-    contextTokens: edge.contextTokens,
-    load: () => edge.load(),
-    freeBytes: edge.freeBytes?.bind(edge),
+    contextTokens: device.contextTokens,
+    load: () => device.load(),
+    freeBytes: device.freeBytes?.bind(device),
     scope: () => about.scope?.(query) ?? null,
   };
 }

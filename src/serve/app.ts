@@ -62,8 +62,8 @@ export function createEdgeApp(settings: AppSettings) {
     /** The model is loaded: from now on requests are answered. */
     ready: (parts: ServeParts): void => {
       loaded = parts;
-      const { edge, server, customizations } = parts;
-      metrics.watch(edge, server?.state?.bind(server) ?? null, () => customizations?.size() ?? 0);
+      const { device, server, customizations } = parts;
+      metrics.watch(device, server?.state?.bind(server) ?? null, () => customizations?.size() ?? 0);
     },
     /** Requests under way. */
     get running() {

@@ -8,7 +8,7 @@ import { type LlamaCppOptions, openLlamaCppEngine } from '../engine/llama/engine
 import { openOpenAiEngine, type ServerEvent } from '../engine/server/engine.js';
 import { budgetFile } from '../engine/server/limits.js';
 import type { ServerConfig } from '../engine/server/options.js';
-import type { EdgeEngine } from '../engine/types.js';
+import type { DeviceEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256, sha256File } from '../files/digest.js';
 import { cachedAdapterGguf, defaultCacheDir } from '../gguf/cache.js';
@@ -37,7 +37,7 @@ export interface AssembleOptions {
   onStep?: (step: string) => void;
   onServerEvent?: (event: ServerEvent) => void;
   /** The device's engine, where it is not to be llama.cpp: for tests. */
-  openEdge?: (options: LlamaCppOptions) => Promise<EdgeEngine & { threads?: number }>;
+  openDevice?: (options: LlamaCppOptions) => Promise<DeviceEngine & { threads?: number }>;
   /** Without POST /v1/customizations: for commands that serve nobody. */
   withoutCustomizations?: boolean;
 }
@@ -51,7 +51,7 @@ export interface EdgeAssembly extends ServeParts {
 /** Makes the engines that a configuration names, for commands that serve nobody; tests give scripted ones. */
 export type Assemble = (
   config: EdgeConfig,
-) => Promise<Pick<ServeParts, 'edge' | 'server' | 'scope' | 'adapters' | 'close'>>;
+) => Promise<Pick<ServeParts, 'device' | 'server' | 'scope' | 'adapters' | 'close'>>;
 
 export const assembleEngines: Assemble = (config) => assembleEdge(config, { withoutCustomizations: true });
 
@@ -65,7 +65,7 @@ export const assembleEngines: Assemble = (config) => assembleEdge(config, { with
  * for await (const event of parts.router.route(request)) ...
  */
 export async function assembleEdge(config: EdgeConfig, options: AssembleOptions = {}): Promise<EdgeAssembly> {
-  const { env = process.env, onStep = () => {}, openEdge = openLlamaCppEngine } = options;
+  const { env = process.env, onStep = () => {}, openDevice = openLlamaCppEngine } = options;
   const open: Array<() => unknown> = [];
   const close = async () => {
     for (const one of open.splice(0).reverse()) await one();
@@ -84,13 +84,13 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const name = config.name ?? base.name;
     const { context: contextTokens, sequences, threads, gpu } = config.engine;
     const { queue } = config.limits;
-    const edge = await openEdge({ model: base.gguf, name, contextTokens, sequences, threads, gpu, queue });
-    open.push(() => edge.close());
+    const device = await openDevice({ model: base.gguf, name, contextTokens, sequences, threads, gpu, queue });
+    open.push(() => device.close());
     await warmUp(
-      edge,
+      device,
       named.map(({ id, path }) => ({ id, path, scale: 1 / named.length })),
     );
-    const embedder = embedderFor(config, base, pool, edge);
+    const embedder = embedderFor(config, base, pool, device);
     const isGated = config.gate === 'per-query' && pool !== null && embedder !== null;
     const adapters = isGated
       ? gatedAdapters(named, { centroids: pool.centroids, tau: pool.manifest.tau }, embedder)
@@ -103,9 +103,9 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     open.push(() => customizations?.close());
     return {
       base: name,
-      edge,
+      device,
       server,
-      router: new Router({ edge, server, config: config.routing, scope }),
+      router: new Router({ device, server, config: config.routing, scope }),
       adapters,
       scope,
       embedder,
@@ -118,7 +118,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
             ? `${named.length} of ${config.pool}, weighed for each prompt`
             : (config.adapter ?? 'none'),
         server: config.server === null ? 'none' : `${config.server.model} at ${config.server.baseUrl}`,
-        threads: edge.threads ?? null,
+        threads: device.threads ?? null,
       },
       close,
     };
@@ -160,9 +160,14 @@ function namedAdapters({ gate, adapter, model }: EdgeConfig, pool: Pool | null, 
 }
 
 /** The embedding is needed by some parts only; where none of them is used, a model that has none may still be served. */
-function embedderFor(config: EdgeConfig, base: BaseModel, pool: Pool | null, edge: EdgeEngine): TextEmbedder | null {
+function embedderFor(
+  config: EdgeConfig,
+  base: BaseModel,
+  pool: Pool | null,
+  device: DeviceEngine,
+): TextEmbedder | null {
   try {
-    return openEmbedder(base, pool, (text) => edge.textTokens(text));
+    return openEmbedder(base, pool, (text) => device.textTokens(text));
   } catch (error) {
     if (pool !== null || config.examples !== null || !(error instanceof CrayonError)) throw error;
     return null;

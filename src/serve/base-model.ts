@@ -6,7 +6,7 @@
 import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import type { Rows } from '../core/gate.js';
-import { type AdapterScale, type EdgeEngine, GREEDY, Query } from '../engine/types.js';
+import { type AdapterScale, type DeviceEngine, GREEDY, Query } from '../engine/types.js';
 import { cachedModelGguf } from '../gguf/cache.js';
 import type { GgufWriteType } from '../gguf/encodings.js';
 import { GgufFile } from '../gguf/read.js';
@@ -73,10 +73,10 @@ export function openEmbedder(
  * Generates one token with these adapters: one that does not fit the model fails now and not for the first client, who then
  * also finds the context made.
  */
-export async function warmUp(edge: EdgeEngine, adapters: readonly AdapterScale[]): Promise<void> {
+export async function warmUp(device: DeviceEngine, adapters: readonly AdapterScale[]): Promise<void> {
   const query = new Query({ kind: 'text', text: 'a' });
   const { signal } = new AbortController();
-  for await (const _ of edge.generate({ ...GREEDY, adapters, query, maxTokens: 1, signal }));
+  for await (const _ of device.generate({ ...GREEDY, adapters, query, maxTokens: 1, signal }));
 }
 
 export interface TextEmbedder {

@@ -2,7 +2,7 @@
 
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ServerEvent, ServerState } from '../engine/server/options.js';
-import type { EdgeEngine } from '../engine/types.js';
+import type { DeviceEngine } from '../engine/types.js';
 import type { Decision, Mode, Source } from '../routing/types.js';
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -65,13 +65,13 @@ export function createMetrics() {
       if (event.type === 'usage') money.inc(event.money);
     },
     /** From now on each scrape looks at these. */
-    watch: (edge: EdgeEngine, server: (() => ServerState) | null, customizations: () => number): void => {
+    watch: (device: DeviceEngine, server: (() => ServerState) | null, customizations: () => number): void => {
       gauge('up', '1 once the model is loaded', () => 1);
       gauge('customizations', 'Customisations kept', customizations);
-      gauge('edge_running', 'Requests the device works on', () => edge.load().running);
-      gauge('edge_waiting', 'Requests that wait for the device', () => edge.load().waiting);
-      gauge('edge_capacity', 'Requests the device can work on at a time', () => edge.load().capacity);
-      gauge('edge_queue', 'Requests that may wait for the device', () => edge.load().queue);
+      gauge('edge_running', 'Requests the device works on', () => device.load().running);
+      gauge('edge_waiting', 'Requests that wait for the device', () => device.load().waiting);
+      gauge('edge_capacity', 'Requests the device can work on at a time', () => device.load().capacity);
+      gauge('edge_queue', 'Requests that may wait for the device', () => device.load().queue);
       if (server === null) return;
       const circuit = () => {
         const { circuit: present } = server();

@@ -1,7 +1,7 @@
 /** What a server is made of: its settings, and its parts once the model is loaded, which assemble.ts makes, and tests by hand. */
 
 import type { ServerState } from '../engine/server/options.js';
-import type { EdgeEngine, Engine } from '../engine/types.js';
+import type { DeviceEngine, Engine } from '../engine/types.js';
 import type { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
 import type { TextEmbedder } from './base-model.js';
@@ -34,7 +34,7 @@ export type ServerEngine = Engine & { state?: () => ServerState };
 export interface ServeParts {
   /** What the base model with the adapter it was started with is called. */
   base: string;
-  edge: EdgeEngine;
+  device: DeviceEngine;
   server: ServerEngine | null;
   router: Router;
   adapters: AdapterSet;

@@ -83,29 +83,29 @@ const answersOf = ({ key }: Cell): AnswerRecord[] =>
 
 describe('a live run', () => {
   it('answers the same test by the device, the server and the router', () => {
-    const [edge, server, hybrid] = ['edge-live', 'server-live', 'hybrid-live@20'].map((name) => cellOf(name));
-    for (const cell of [edge!, server!, hybrid!]) {
+    const [device, server, hybrid] = ['edge-live', 'server-live', 'hybrid-live@20'].map((name) => cellOf(name));
+    for (const cell of [device!, server!, hybrid!]) {
       expect(cell).toMatchObject({ examples: 4, method: 'generation', table: 'hybrid', loss: null });
-      expect(answersOf(cell).map(({ id }) => id)).toEqual(answersOf(edge!).map(({ id }) => id));
+      expect(answersOf(cell).map(({ id }) => id)).toEqual(answersOf(device!).map(({ id }) => id));
     }
-    expect([edge!.serverShare, server!.serverShare]).toEqual([0, 1]);
-    expect([edge!.bytesToServer, edge!.costPer1000]).toEqual([0, 0]);
+    expect([device!.serverShare, server!.serverShare]).toEqual([0, 1]);
+    expect([device!.bytesToServer, device!.costPer1000]).toEqual([0, 0]);
     expect(server!.costPer1000).toBeGreaterThan(0);
-    expect(edge!.adapterBytes).toBeGreaterThan(1e6);
-    expect(edge!.coefficients!.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
+    expect(device!.adapterBytes).toBeGreaterThan(1e6);
+    expect(device!.coefficients!.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
     expect(hybrid!.options).toHaveProperty('confidence');
   });
 
   it('routes as it says: every answer is the one of its source', () => {
-    const [edge, server, hybrid] = ['edge-live', 'server-live', 'hybrid-live@20'].map((name) =>
+    const [device, server, hybrid] = ['edge-live', 'server-live', 'hybrid-live@20'].map((name) =>
       answersOf(cellOf(name)),
     );
     for (const [i, { source, answer, reason }] of hybrid!.entries()) {
-      expect(answer).toBe((source === 'in_cloud' ? server! : edge!)[i]!.answer);
+      expect(answer).toBe((source === 'in_cloud' ? server! : device!)[i]!.answer);
       expect(source === 'in_cloud' ? ['scope', 'complexity', 'confidence'] : ['accepted']).toContain(reason);
     }
     // those of the device alone carry the signals that a router would have seen
-    expect(edge!.every(({ reason, confidence, scope }) => reason === 'mode' && confidence! < 0 && scope! >= 0)).toBe(
+    expect(device!.every(({ reason, confidence, scope }) => reason === 'mode' && confidence! < 0 && scope! >= 0)).toBe(
       true,
     );
     const summary = first.live['hybrid-live@20']!;
@@ -165,9 +165,9 @@ describe('a live run', () => {
     async () => {
       const to = join(dir, 'stopped');
       const child = run(to);
-      const edge = join(to, 'work', 'live', 'clinic', 'edge.yaml');
+      const device = join(to, 'work', 'live', 'clinic', 'edge.yaml');
       const until = Date.now() + 120_000;
-      while (!existsSync(edge) && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 50));
+      while (!existsSync(device) && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 50));
       expect(processesOf(to).length).toBeGreaterThan(1);
       child.process.kill('SIGINT');
       const { code } = await child.ended;

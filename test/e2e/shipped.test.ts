@@ -1,4 +1,4 @@
-/** What the repository ships works together: edge model, prebuilt pool, suite. */
+/** What the repository ships works together: device model, prebuilt pool, suite. */
 
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -276,9 +276,9 @@ function demoClusters(N: number, seed: number): ClusterMap {
 function demoLoad(): LoadCell[] {
   const times = (ms: number, spread: number) =>
     summariseLatency(Array.from({ length: 101 }, (_, i) => ms * Math.exp(spread * (i / 50 - 1))));
-  const bySource = (edge: number, server: number, spread: number) => ({
-    all: times(0.8 * edge + 0.2 * server, spread),
-    on_device: times(edge, spread),
+  const bySource = (device: number, server: number, spread: number) => ({
+    all: times(0.8 * device + 0.2 * server, spread),
+    on_device: times(device, spread),
     in_cloud: times(server, spread),
   });
   return [['closed, 4 clients', 'lan'] as const, ['open, 2 requests/s', '4g'] as const].map(

@@ -1,4 +1,4 @@
-/** The embedded edge model and its pool's adapters as GGUF files, made by our own export; and answers of an engine, whole. */
+/** The embedded device model and its pool's adapters as GGUF files, made by our own export; and answers of an engine, whole. */
 
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ export const poolAdapter = (n: number): string => join(ROOT, 'models', 'crayon-e
 export interface EdgeGguf {
   /** where everything lies; removed with the test file */
   dir: string;
-  /** the edge model in F32 */
+  /** the device model in F32 */
   model: string;
   /** base LoRA n of the pool, made when first asked for */
   adapter(n: number, scale?: number): AdapterScale;

@@ -10,7 +10,7 @@ import type { Asked } from './generate.js';
 import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from './scripted.js';
 
 export interface RouterSetup {
-  edge?: Partial<ScriptedOptions>;
+  device?: Partial<ScriptedOptions>;
   /** null: there is none */
   server?: Partial<ScriptedOptions> | null;
   mode?: RoutingConfig['mode'];
@@ -22,7 +22,7 @@ export interface RouterSetup {
 }
 
 export function setUpRouter(setup: RouterSetup = {}) {
-  const edge = createScriptedEngine({ name: 'edge', answers: 'from the edge', ...setup.edge });
+  const device = createScriptedEngine({ name: 'edge', answers: 'from the edge', ...setup.device });
   const server =
     setup.server === null
       ? null
@@ -34,7 +34,7 @@ export function setUpRouter(setup: RouterSetup = {}) {
     ...(setup.correctness === undefined ? {} : { correctness: setup.correctness }),
     load: setup.load ?? true,
   };
-  return { edge, server, router: new Router({ edge, server, config, scope: setup.scope ?? null }) };
+  return { device, server, router: new Router({ device, server, config, scope: setup.scope ?? null }) };
 }
 
 export function aRequest({ prompt, ...fields }: Asked = {}): GenerateRequest {

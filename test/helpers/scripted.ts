@@ -9,7 +9,7 @@ import { interrupted, throwIfAborted, untilAborted } from '../../src/engine/cloc
 import { createSlots } from '../../src/engine/slots.js';
 import {
   type AdapterScale,
-  type EdgeEngine,
+  type DeviceEngine,
   type GenerateEvent,
   type GenerateRequest,
   type Prompt,
@@ -65,7 +65,7 @@ export interface ScriptedOptions {
   queue?: number;
 }
 
-export interface ScriptedEngine extends EdgeEngine {
+export interface ScriptedEngine extends DeviceEngine {
   /** every generation asked for, in order */
   readonly requests: ScriptedRecord[];
   /** every prompt whose complexity was asked for */
@@ -85,7 +85,7 @@ const asError = (error: ErrorCode | Error): Error =>
 
 /**
  * @example
- * const edge = createScriptedEngine({ answers: ['Paris', { tokens: 'no idea', fail: { at: 1, error: 'out-of-memory' } }] });
+ * const device = createScriptedEngine({ answers: ['Paris', { tokens: 'no idea', fail: { at: 1, error: 'out-of-memory' } }] });
  */
 export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
   const { name = 'scripted', contextTokens = 2048, promptNll = 1 } = options;

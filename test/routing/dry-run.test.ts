@@ -16,8 +16,8 @@ const scope = () => ({ percentile: 7, similarity: 0.4 });
 
 describe('dryRun', () => {
   it('shows every signal, also those that are off, and generates no more than it needs', async () => {
-    const edge = createScriptedEngine({ answers: 'a b c d e f', promptNll: 2.5 });
-    const parts = { edge, hasServer: true, config: config(), scope, adapters: [] };
+    const device = createScriptedEngine({ answers: 'a b c d e f', promptNll: 2.5 });
+    const parts = { device, hasServer: true, config: config(), scope, adapters: [] };
     const found = await dryRun(parts, { query, maxTokens: 10 }, signal);
     expect(found).toMatchObject({
       decision: { source: 'on_device', reason: 'accepted', score: null },
@@ -26,7 +26,7 @@ describe('dryRun', () => {
       answer: 'a b',
     });
     expect(found.values.confidence).toBeCloseTo(Math.log(0.5), 12);
-    expect(edge.requests[0]).toMatchObject({ outcome: 'returned', tokensSent: 2 });
+    expect(device.requests[0]).toMatchObject({ outcome: 'returned', tokensSent: 2 });
   });
 
   it.each([
@@ -35,8 +35,8 @@ describe('dryRun', () => {
     [{ confidence: -0.5 }, 'confidence'],
     [{ scope: 5, complexity: 3, confidence: -1 }, 'accepted'],
   ] as const)('decides as the router would: %o', async (thresholds, reason) => {
-    const edge = createScriptedEngine({ answers: 'a b c', promptNll: 2.5 });
-    const parts = { edge, hasServer: true, config: config(thresholds), scope, adapters: [] };
+    const device = createScriptedEngine({ answers: 'a b c', promptNll: 2.5 });
+    const parts = { device, hasServer: true, config: config(thresholds), scope, adapters: [] };
     expect((await dryRun(parts, { query, maxTokens: 10 }, signal)).decision.reason).toBe(reason);
     const alone = await dryRun({ ...parts, hasServer: false }, { query, maxTokens: 10 }, signal);
     expect(alone.decision).toMatchObject({ source: 'on_device', reason: 'mode' });
@@ -48,8 +48,8 @@ describe('dryRun', () => {
   ] as const)(
     'sends away what would not fit the memory: %i bytes free',
     async (free, [source, reason, score, threshold]) => {
-      const edge = { ...createScriptedEngine({ answers: 'a' }), freeBytes: () => free };
-      const parts = { edge, hasServer: true, config: { ...config(), minFreeBytes: 1000 }, scope: null, adapters: [] };
+      const device = { ...createScriptedEngine({ answers: 'a' }), freeBytes: () => free };
+      const parts = { device, hasServer: true, config: { ...config(), minFreeBytes: 1000 }, scope: null, adapters: [] };
       const asked = { query, maxTokens: 10 };
       expect((await dryRun(parts, asked, signal)).decision).toMatchObject({ source, reason, score, threshold });
       const ignored = { ...parts, config: { ...parts.config, load: false } };
@@ -61,14 +61,14 @@ describe('dryRun', () => {
   );
 
   it('computes nothing on the device for what does not fit it', async () => {
-    const edge = createScriptedEngine({ answers: 'a', contextTokens: 8 });
-    const parts = { edge, hasServer: true, config: config(), scope: null, adapters: [] };
+    const device = createScriptedEngine({ answers: 'a', contextTokens: 8 });
+    const parts = { device, hasServer: true, config: config(), scope: null, adapters: [] };
     expect(await dryRun(parts, { query, maxTokens: 10 }, signal)).toMatchObject({
       decision: { source: 'in_cloud', reason: 'context', score: 14, threshold: 8 },
       values: { complexity: null, confidence: null },
       answer: null,
     });
-    expect(edge.requests).toEqual([]);
+    expect(device.requests).toEqual([]);
     await expect(dryRun(parts, { query, maxTokens: 10, mode: 'only_on_device' }, signal)).rejects.toMatchObject({
       code: 'context-exceeded',
     });

@@ -1,7 +1,7 @@
 /** What the router asks of the engines, and when: held-back tokens, cancelling, signals that are switched off. */
 
 import { describe, expect, it, vi } from 'vitest';
-import type { AdapterScale, EdgeEngine, GenerateEvent, GenerateRequest } from '../../src/engine/types.js';
+import type { AdapterScale, DeviceEngine, GenerateEvent, GenerateRequest } from '../../src/engine/types.js';
 import { type RoutedEvent, Router } from '../../src/routing/router.js';
 import { aRequest, readAll, setUpRouter } from '../helpers/routing.js';
 import { createScriptedEngine, type ScriptedAnswer } from '../helpers/scripted.js';
@@ -35,7 +35,7 @@ describe('held-back tokens', () => {
     const { router, server } = setUpRouter({
       thresholds: { confidence: -1 },
       confidence: { tokens: 3 },
-      edge: { answers: [answer] },
+      device: { answers: [answer] },
     });
     const seen: RoutedEvent[] = [];
     const iterator = router.route(aRequest());
@@ -65,7 +65,7 @@ describe('held-back tokens', () => {
     const { router } = setUpRouter({
       thresholds: { confidence: -1 },
       confidence: { tokens: null },
-      edge: { answers: [{ tokens: words(2, -0.1), beforeToken: steps.beforeToken }] },
+      device: { answers: [{ tokens: words(2, -0.1), beforeToken: steps.beforeToken }] },
     });
     const seen: RoutedEvent[] = [];
     const reading = (async () => {
@@ -84,10 +84,10 @@ describe('held-back tokens', () => {
     const short = setUpRouter({
       thresholds: { confidence: -1 },
       confidence: { tokens: 8 },
-      edge: { answers: [{ tokens: words(2, -0.5) }] },
+      device: { answers: [{ tokens: words(2, -0.5) }] },
     });
     expect((await readAll(short.router)).decision).toMatchObject({ source: 'on_device', score: -0.5 });
-    const empty = setUpRouter({ thresholds: { confidence: -100 }, edge: { answers: [{ tokens: [] }] } });
+    const empty = setUpRouter({ thresholds: { confidence: -100 }, device: { answers: [{ tokens: [] }] } });
     expect((await readAll(empty.router)).decision).toMatchObject({
       source: 'in_cloud',
       reason: 'confidence',
@@ -108,14 +108,14 @@ describe('held-back tokens', () => {
         [[sure, sure, unsure], 'on_device'],
         [[unsure, unsure, sure], 'in_cloud'],
       ] as const) {
-        const { router, edge } = setUpRouter({
+        const { router, device } = setUpRouter({
           thresholds: { confidence: cut },
           confidence: { measure, tokens: 2 },
-          edge: { answers: [{ tokens }] },
+          device: { answers: [{ tokens }] },
         });
         expect((await readAll(router)).decision).toMatchObject({ source });
         const needed = measure === 'margin' || measure === 'negative-entropy';
-        expect(edge.requests[0]!.request.distribution ?? false).toBe(needed);
+        expect(device.requests[0]!.request.distribution ?? false).toBe(needed);
       }
     }
   });
@@ -124,17 +124,17 @@ describe('held-back tokens', () => {
 describe('dropped tokens', () => {
   it('end the device`s generation at once, before the server has said anything', async () => {
     const steps = gate();
-    const { router, edge, server } = setUpRouter({
+    const { router, device, server } = setUpRouter({
       thresholds: { confidence: -1 },
       confidence: { tokens: 2 },
-      edge: { answers: [{ tokens: words(100, -3) }] },
+      device: { answers: [{ tokens: words(100, -3) }] },
       server: { answers: [{ tokens: 'from the server', beforeToken: steps.beforeToken }] },
     });
     const reading = readAll(router);
     await steps.arrival();
-    expect(edge.requests[0]).toMatchObject({ outcome: 'returned', tokensSent: 2 });
-    expect(edge.requests[0]!.request.signal.aborted).toBe(true);
-    expect(edge.load().running).toBe(0);
+    expect(device.requests[0]).toMatchObject({ outcome: 'returned', tokensSent: 2 });
+    expect(device.requests[0]!.request.signal.aborted).toBe(true);
+    expect(device.load().running).toBe(0);
     for (let i = 0; i < 3; i++) {
       steps.release();
       if (i < 2) await steps.arrival();
@@ -149,16 +149,16 @@ describe('dropped tokens', () => {
     const server = { answers: [{ tokens: 'x', fail: { at: 'open' as const, error: 'server-failed' as const } }] };
     const again = setUpRouter({
       thresholds: { confidence: -1 },
-      edge: { answers: [{ tokens: words(4, -3) }] },
+      device: { answers: [{ tokens: words(4, -3) }] },
       server,
     });
     const kept = setUpRouter({
       thresholds: { confidence: -1 },
       confidence: { tokens: null },
-      edge: { answers: [{ tokens: words(4, -3) }] },
+      device: { answers: [{ tokens: words(4, -3) }] },
       server,
     });
-    for (const [{ router, edge }, generations] of [
+    for (const [{ router, device }, generations] of [
       [again, 2],
       [kept, 1],
     ] as const) {
@@ -172,12 +172,12 @@ describe('dropped tokens', () => {
       });
       expect(text).toBe(' w0 w1 w2 w3');
       expect(events.map((event) => event.type)).toEqual(['decision', 'start', ...Array(4).fill('token'), 'end']);
-      expect(edge.requests).toHaveLength(generations);
+      expect(device.requests).toHaveLength(generations);
     }
   });
 
   it('no failure of an engine that is being abandoned comes to light', async () => {
-    const rude: EdgeEngine = {
+    const rude: DeviceEngine = {
       ...createScriptedEngine({ answers: 'x' }),
       generate: (request: GenerateRequest) => ({
         [Symbol.asyncIterator]: () => {
@@ -194,7 +194,7 @@ describe('dropped tokens', () => {
       }),
     };
     const { router, server } = setUpRouter({ thresholds: { confidence: -1 } });
-    const { text } = await readAll(new Router({ ...router.parts, edge: rude, server }));
+    const { text } = await readAll(new Router({ ...router.parts, device: rude, server }));
     expect(text).toBe('from the server');
   });
 });
@@ -205,23 +205,23 @@ describe('a client that goes away', () => {
     async (mode) => {
       const steps = gate();
       const held = { answers: [{ tokens: words(9, -0.1), beforeToken: steps.beforeToken }] };
-      const { router, edge, server } = setUpRouter(
-        mode === 'prefer_on_device' ? { mode, edge: held } : { mode, server: held },
+      const { router, device, server } = setUpRouter(
+        mode === 'prefer_on_device' ? { mode, device: held } : { mode, server: held },
       );
       const controller = new AbortController();
       const reading = readAll(router, aRequest({ signal: controller.signal }));
       await steps.arrival();
       controller.abort();
       expect((await reading).error).toMatchObject({ code: 'interrupted' });
-      expect([...edge.requests, ...server!.requests].map((record) => record.outcome)).toEqual(['aborted']);
+      expect([...device.requests, ...server!.requests].map((record) => record.outcome)).toEqual(['aborted']);
     },
   );
 
   it('while complexity is measured is not taken for a failure of the device', async () => {
     const controller = new AbortController();
-    const { router, edge, server } = setUpRouter({
+    const { router, device, server } = setUpRouter({
       thresholds: { complexity: 3 },
-      edge: {
+      device: {
         promptNll: () => {
           controller.abort();
           return new Promise<number>(() => {});
@@ -231,22 +231,22 @@ describe('a client that goes away', () => {
     expect((await readAll(router, aRequest({ signal: controller.signal }))).error).toMatchObject({
       code: 'interrupted',
     });
-    expect([...edge.requests, ...server!.requests]).toEqual([]);
+    expect([...device.requests, ...server!.requests]).toEqual([]);
   });
 
   it('by leaving the loop ends the generation too', async () => {
-    const { router, edge } = setUpRouter({ edge: { answers: [{ tokens: words(50, -0.1) }] } });
+    const { router, device } = setUpRouter({ device: { answers: [{ tokens: words(50, -0.1) }] } });
     for await (const event of router.route(aRequest())) if (event.type === 'token') break;
-    expect(edge.requests[0]!.request.signal.aborted).toBe(true);
-    await vi.waitFor(() => expect(edge.requests[0]).toMatchObject({ outcome: 'returned' }));
-    expect(edge.load().running).toBe(0);
+    expect(device.requests[0]!.request.signal.aborted).toBe(true);
+    await vi.waitFor(() => expect(device.requests[0]).toMatchObject({ outcome: 'returned' }));
+    expect(device.load().running).toBe(0);
   });
 
   it('after a complete answer nothing is cancelled', async () => {
-    const { router, edge } = setUpRouter();
+    const { router, device } = setUpRouter();
     await readAll(router);
-    expect(edge.requests[0]!.outcome).toBe('done');
-    expect(edge.requests[0]!.request.signal.aborted).toBe(false);
+    expect(device.requests[0]!.outcome).toBe('done');
+    expect(device.requests[0]!.request.signal.aborted).toBe(false);
   });
 });
 
@@ -259,29 +259,29 @@ describe('what reaches the engines', () => {
       asked++;
       return { percentile: 50, similarity: 1 };
     };
-    const { router, edge } = setUpRouter({ scope });
+    const { router, device } = setUpRouter({ scope });
     await readAll(router);
     expect(asked).toBe(0);
-    expect(edge.nllRequests).toEqual([]);
-    expect(edge.requests[0]!.request.distribution).toBeUndefined();
+    expect(device.nllRequests).toEqual([]);
+    expect(device.requests[0]!.request.distribution).toBeUndefined();
   });
 
   it('a question that is settled asks no dearer one', async () => {
-    const { router, edge } = setUpRouter({
+    const { router, device } = setUpRouter({
       thresholds: { scope: 5, complexity: 3, confidence: -1 },
       scope: () => ({ percentile: 1, similarity: 0 }),
     });
     await readAll(router);
-    expect(edge.nllRequests).toEqual([]);
-    expect(edge.requests).toEqual([]);
+    expect(device.nllRequests).toEqual([]);
+    expect(device.requests).toEqual([]);
   });
 
   it('the device gets the adapters, the server no word of them', async () => {
     const seen: Array<readonly AdapterScale[]> = [];
-    const { router, edge, server } = setUpRouter({
+    const { router, device, server } = setUpRouter({
       thresholds: { complexity: 3, confidence: 0 },
       confidence: { measure: 'margin' },
-      edge: {
+      device: {
         promptNll: (_, used) => {
           seen.push(used);
           return 1;
@@ -292,7 +292,7 @@ describe('what reaches the engines', () => {
     const request = aRequest({ adapters, temperature: 0.7, topP: 0.9, seed: 3, stop: ['.'], topLogprobs: 2 });
     await readAll(router, request);
     expect(seen).toEqual([adapters]);
-    expect(edge.requests[0]!.request).toMatchObject({ adapters, distribution: true, seed: 3 });
+    expect(device.requests[0]!.request).toMatchObject({ adapters, distribution: true, seed: 3 });
     const { signal: _, ...sent } = server!.requests[0]!.request;
     const { signal: __, adapters: ___, ...expected } = request;
     expect(sent).toEqual(expected);
@@ -319,7 +319,7 @@ describe('what reaches the engines', () => {
   it('many queries at a time do not mix', async () => {
     const { router } = setUpRouter({
       thresholds: { confidence: -1 },
-      edge: {
+      device: {
         capacity: 8,
         queue: 200,
         answers: (request) => {

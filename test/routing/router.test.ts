@@ -14,8 +14,8 @@ const SIGNALS: Record<string, RouterSetup> = {
     thresholds: { scope: 5, complexity: 3, confidence: -1 },
     scope: () => ({ percentile: 40, similarity: 0.9 }),
   },
-  context: { edge: { contextTokens: 10 } },
-  load: { edge: { capacity: 0, queue: 0 } },
+  context: { device: { contextTokens: 10 } },
+  load: { device: { capacity: 0, queue: 0 } },
   scope: { thresholds: { scope: 5 }, scope: () => ({ percentile: 1, similarity: 0.1 }) },
   complexity: { thresholds: { complexity: 0.5 } },
   confidence: { thresholds: { confidence: -0.1 } },
@@ -120,8 +120,8 @@ const serverFails = { answers: [{ tokens: SERVER, fail: { at: 0, error: 'server-
 const WORLDS: Array<[string, typeof WORKING, RouterSetup]> = [
   ['both work', WORKING, {}],
   ['the server fails', SERVER_DOWN, { server: serverFails }],
-  ['the device fails', DEVICE_DOWN, { edge: edgeFails }],
-  ['both fail', BOTH_DOWN, { edge: edgeFails, server: serverFails }],
+  ['the device fails', DEVICE_DOWN, { device: edgeFails }],
+  ['both fail', BOTH_DOWN, { device: edgeFails, server: serverFails }],
 ];
 
 const TABLE = WORLDS.flatMap(([world, expected, setup]) =>
@@ -133,10 +133,10 @@ const TABLE = WORLDS.flatMap(([world, expected, setup]) =>
 describe('every mode, signal and failure', () => {
   it.each(TABLE)('$world, $mode, signal $signal', async ({ mode, signal, setup, expected }) => {
     const wanted = SIGNALS[signal]!;
-    const { edge, server, router } = setUpRouter({
+    const { device, server, router } = setUpRouter({
       ...wanted,
       ...setup,
-      edge: { ...wanted.edge, ...setup.edge },
+      device: { ...wanted.device, ...setup.device },
       mode,
     });
     const { decision, text, error, events } = await readAll(router);
@@ -157,9 +157,9 @@ describe('every mode, signal and failure', () => {
 
     // No leak: the other side has not even been asked to tokenise.
     if (mode === 'only_on_device') expect(reached(server)).toEqual([]);
-    if (mode === 'only_in_cloud') expect(reached(edge)).toEqual([]);
+    if (mode === 'only_in_cloud') expect(reached(device)).toEqual([]);
     // Whatever happened, nobody is still at work.
-    for (const engine of [edge, server!]) {
+    for (const engine of [device, server!]) {
       expect(engine.load()).toMatchObject({ running: 0, waiting: 0 });
     }
   });
@@ -167,18 +167,18 @@ describe('every mode, signal and failure', () => {
 
 describe('without a server', () => {
   it.each(Object.keys(SIGNALS))('prefer_on_device answers on the device, signal %s', async (signal) => {
-    const { router, edge } = setUpRouter({ ...SIGNALS[signal], server: null });
+    const { router, device } = setUpRouter({ ...SIGNALS[signal], server: null });
     const { decision, error } = await readAll(router);
     if (signal === 'context') expect(error).toMatchObject({ code: 'context-exceeded' });
     else if (signal === 'load') expect(error).toMatchObject({ code: 'engine-busy' });
     else expect(decision).toMatchObject({ source: 'on_device', reason: 'mode', signals: { promptTokens: 4 } });
-    expect(edge.nllRequests).toEqual([]); // no signal could change anything
+    expect(device.nllRequests).toEqual([]); // no signal could change anything
   });
 
   it('only_in_cloud is an error that names it, prefer_in_cloud says that the device stands in', async () => {
     const only = setUpRouter({ server: null, mode: 'only_in_cloud' });
     expect((await readAll(only.router)).error).toMatchObject({ code: 'server-unreachable' });
-    expect(reached(only.edge)).toEqual([]);
+    expect(reached(only.device)).toEqual([]);
 
     const { router } = setUpRouter({ server: null, mode: 'prefer_in_cloud' });
     expect((await readAll(router)).decision).toMatchObject({
@@ -215,17 +215,17 @@ describe('the failures of the server', () => {
   });
 
   it('a request that is itself wrong is tried nowhere else', async () => {
-    const { router, edge } = setUpRouter({
+    const { router, device } = setUpRouter({
       mode: 'prefer_in_cloud',
       server: { answers: [{ tokens: SERVER, fail: { at: 'open', error: 'request-invalid' } }] },
     });
     expect((await readAll(router)).error).toMatchObject({ code: 'request-invalid' });
-    expect(reached(edge)).toEqual([]);
+    expect(reached(device)).toEqual([]);
   });
 
   it('in the middle of an answer ends it: no second decision, no word of the device', async () => {
     for (const mode of ['prefer_in_cloud', 'only_in_cloud'] as const) {
-      const { router, edge } = setUpRouter({
+      const { router, device } = setUpRouter({
         mode,
         server: { answers: [{ tokens: SERVER, fail: { at: 1, error: 'server-failed' } }] },
       });
@@ -233,7 +233,7 @@ describe('the failures of the server', () => {
       expect(error).toMatchObject({ code: 'server-failed' });
       expect(text).toBe('from');
       expect(events.map((event) => event.type)).toEqual(['decision', 'start', 'token']);
-      expect(reached(edge)).toEqual([]);
+      expect(reached(device)).toEqual([]);
     }
   });
 
@@ -242,7 +242,7 @@ describe('the failures of the server', () => {
     const error = new CrayonError('server-failed', 'HTTP 429', { hint: 'Wait.', cause });
     const { router } = setUpRouter({
       mode: 'prefer_in_cloud',
-      edge: edgeFails,
+      device: edgeFails,
       server: { answers: [{ tokens: '', fail: { at: 'open', error } }] },
     });
     const thrown = (await readAll(router)).error as CrayonError;
@@ -255,7 +255,7 @@ describe('the failures of the server', () => {
 describe('the failures of the device', () => {
   it('that are the rule`s own reasons keep their names', async () => {
     const failing = (error: ErrorCode) => ({
-      edge: { answers: [{ tokens: DEVICE, fail: { at: 'open' as const, error } }] },
+      device: { answers: [{ tokens: DEVICE, fail: { at: 'open' as const, error } }] },
     });
     const tooLong = await readAll(setUpRouter(failing('context-exceeded')).router);
     expect(tooLong.decision).toMatchObject({ source: 'in_cloud', reason: 'context', fallbackFrom: null });
@@ -267,7 +267,7 @@ describe('the failures of the device', () => {
 
   it('before it generates count too: complexity, scope score', async () => {
     const broken = new Error('the context is lost');
-    const nll = setUpRouter({ thresholds: { complexity: 3 }, edge: { promptNll: broken } });
+    const nll = setUpRouter({ thresholds: { complexity: 3 }, device: { promptNll: broken } });
     const scope = setUpRouter({
       thresholds: { scope: 5 },
       scope: () => {
@@ -289,7 +289,7 @@ describe('the failures of the device', () => {
   it('in the middle of a committed answer end it', async () => {
     const { router, server } = setUpRouter({
       thresholds: { confidence: -1 },
-      edge: { answers: [{ tokens: DEVICE, fail: { at: 2, error: 'out-of-memory' } }] },
+      device: { answers: [{ tokens: DEVICE, fail: { at: 2, error: 'out-of-memory' } }] },
     });
     const { text, error, decision } = await readAll(router);
     expect(decision).toMatchObject({ source: 'on_device', reason: 'accepted' });
@@ -302,7 +302,7 @@ describe('the failures of the device', () => {
     const { router } = setUpRouter({
       thresholds: { confidence: -1 },
       confidence: { tokens: 3 },
-      edge: { answers: [{ tokens: DEVICE, fail: { at: 2, error: 'out-of-memory' } }] },
+      device: { answers: [{ tokens: DEVICE, fail: { at: 2, error: 'out-of-memory' } }] },
     });
     const { text, decision } = await readAll(router);
     expect(decision).toMatchObject({ source: 'in_cloud', reason: 'device-failed', failure: { code: 'out-of-memory' } });
@@ -314,8 +314,8 @@ describe('a signal that is not a number', () => {
   const score: ScopeScore = { percentile: Number.NaN, similarity: Number.NaN };
   const cases: Record<string, RouterSetup> = {
     scope: { thresholds: { scope: 5 }, scope: () => score },
-    complexity: { thresholds: { complexity: 3 }, edge: { promptNll: Number.NaN } },
-    confidence: { thresholds: { confidence: -9 }, edge: { answers: [{ tokens: [{ text: 'x', logprob: null }] }] } },
+    complexity: { thresholds: { complexity: 3 }, device: { promptNll: Number.NaN } },
+    confidence: { thresholds: { confidence: -9 }, device: { answers: [{ tokens: [{ text: 'x', logprob: null }] }] } },
   };
 
   it.each(Object.keys(cases))('%s: is named as a failure of the device, compared with nothing', async (signal) => {
@@ -349,14 +349,18 @@ describe('cuts', () => {
     [{ confidence: Math.log(0.5) }, 50, 1, 'accepted'],
     [{ confidence: Math.log(0.5) + 1e-9 }, 50, 1, 'confidence'],
   ] as const)('%o with percentile %d and complexity %d: %s', async (thresholds, percentile, promptNll, reason) => {
-    const { router } = setUpRouter({ thresholds, scope: () => ({ percentile, similarity: 0.5 }), edge: { promptNll } });
+    const { router } = setUpRouter({
+      thresholds,
+      scope: () => ({ percentile, similarity: 0.5 }),
+      device: { promptNll },
+    });
     expect((await readAll(router)).decision).toMatchObject({ reason });
   });
 
   it('the context takes prompt and answer together, to the last token', async () => {
-    const fits = setUpRouter({ edge: { contextTokens: 20 } }); // BOS and three words, and 16 tokens to come
+    const fits = setUpRouter({ device: { contextTokens: 20 } }); // BOS and three words, and 16 tokens to come
     expect((await readAll(fits.router)).decision).toMatchObject({ reason: 'accepted' });
-    const over = setUpRouter({ edge: { contextTokens: 19 } });
+    const over = setUpRouter({ device: { contextTokens: 19 } });
     expect((await readAll(over.router)).decision).toMatchObject({ reason: 'context', score: 20, threshold: 19 });
   });
 

@@ -70,7 +70,7 @@ afterAll(() => upstream.close());
 
 interface Rig {
   test: TestApp;
-  edge: ScriptedEngine;
+  device: ScriptedEngine;
   listening: Listening;
 }
 
@@ -102,9 +102,9 @@ async function serve(baseUrl: string, edgeFails = false): Promise<Rig> {
     ? [{ tokens: '', fail: { at: 'open' as const, error: 'out-of-memory' as const } }]
     : 'near by';
   const config = { routing: { thresholds: { complexity: 5 } } };
-  const test = testApp({ config, server, edge: { promptNll: 9, answers } });
+  const test = testApp({ config, server, device: { promptNll: 9, answers } });
   const listening = await listen(test.app, { host: '127.0.0.1', port: 0 });
-  const rig = { test, edge: test.edge, listening };
+  const rig = { test, device: test.device, listening };
   rigs.push(rig);
   return rig;
 }
@@ -165,7 +165,7 @@ describe.each(NAMES)('server fault before the first token: %s', (name) => {
     const answer = await ask(rig, 'only_in_cloud', stream);
     expect([answer.status, answer.error?.code, answer.source]).toEqual([status, code, null]);
     if (retryAfter !== undefined) expect(answer.retryAfter).toBe(retryAfter);
-    expect([rig.edge.requests, rig.edge.tokenized, rig.edge.nllRequests]).toEqual([[], [], []]);
+    expect([rig.device.requests, rig.device.tokenized, rig.device.nllRequests]).toEqual([[], [], []]);
     expect(answer.ms).toBeLessThan(LIMIT_MS);
     await expectClean(rig, answer.all);
   });
@@ -212,7 +212,7 @@ describe.each(Object.entries(AFTER))('server fault after tokens: %s', (_, { repl
       const answer = await ask(rig, mode, true);
       expect(answer).toMatchObject({ status: 200, source: 'in_cloud', content: 'far away', isDone: false });
       expect(answer.error).toMatchObject({ type: 'upstream_error', code });
-      expect(rig.edge.requests).toEqual([]);
+      expect(rig.device.requests).toEqual([]);
       expect(answer.ms).toBeLessThan(LIMIT_MS);
       const whole = await ask(rig, mode, false);
       expect([whole.status, whole.error?.code]).toEqual([status, code]);

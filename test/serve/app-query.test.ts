@@ -32,23 +32,23 @@ function countingApp() {
 
 describe('a request', () => {
   it('has its prompt tokenised once and embedded once, with gate, scope, complexity and confidence on', async () => {
-    const { post, edge, embedded } = countingApp();
+    const { post, device, embedded } = countingApp();
     const answer = await post(CHAT, { model: 'edge', messages: user('why is it so') });
     expect(await answer.json()).toMatchObject({
       crayon: { source: 'on_device', reason: 'accepted', signals: { prompt_tokens: 5, complexity: 1 } },
     });
-    expect(edge.requests[0]!.request.adapters).toHaveLength(2);
-    expect(edge.nllRequests).toHaveLength(1);
-    expect(edge.tokenized).toEqual(['why is it so']);
+    expect(device.requests[0]!.request.adapters).toHaveLength(2);
+    expect(device.nllRequests).toHaveLength(1);
+    expect(device.tokenized).toEqual(['why is it so']);
     expect(embedded).toEqual(['why is it so']);
     await post(CHAT, { model: 'edge', messages: user('why is it so') });
-    expect([edge.tokenized.length, embedded.length]).toEqual([2, 2]); // nothing of a request outlives it
+    expect([device.tokenized.length, embedded.length]).toEqual([2, 2]); // nothing of a request outlives it
   });
 
   it('for the server alone has neither', async () => {
-    const { post, edge, server, embedded } = countingApp();
+    const { post, device, server, embedded } = countingApp();
     await post(CHAT, { model: 'edge', messages: user('why is it so'), crayon: { mode: 'only_in_cloud' } });
     expect(server.requests).toHaveLength(1);
-    expect([edge.tokenized, embedded]).toEqual([[], []]);
+    expect([device.tokenized, embedded]).toEqual([[], []]);
   });
 });

@@ -38,12 +38,12 @@ const config = (more: JsonObject = {}) =>
 
 /** Scripted answers, the real tokens. */
 const opened: LlamaCppOptions[] = [];
-const openEdge = async (options: LlamaCppOptions) => {
+const openDevice = async (options: LlamaCppOptions) => {
   opened.push(options);
-  const edge = createScriptedEngine({ name: options.name, answers: 'Red' });
-  return { ...edge, textTokens: (text: string) => Int32Array.from(tokenizer.encode(text, { addBos: false })) };
+  const device = createScriptedEngine({ name: options.name, answers: 'Red' });
+  return { ...device, textTokens: (text: string) => Int32Array.from(tokenizer.encode(text, { addBos: false })) };
 };
-const assemble = (more: JsonObject = {}) => assembleEdge(config(more), { env: {}, openEdge });
+const assemble = (more: JsonObject = {}) => assembleEdge(config(more), { env: {}, openDevice });
 
 describe('assembleEdge', () => {
   it('opens a bare model', async () => {

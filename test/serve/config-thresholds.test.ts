@@ -5,7 +5,7 @@ import { loadEdgeConfig } from '../../src/serve/config.js';
 import { writeThresholds } from '../../src/serve/config-thresholds.js';
 import { temporaryDir } from '../helpers/files.js';
 
-const YAML = `# my edge
+const YAML = `# my device
 model: ../model # the base
 examples: mine.jsonl
 

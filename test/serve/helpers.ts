@@ -22,7 +22,7 @@ import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from 
 export const ADAPTER = { id: 'aaaa', path: '/secret/place/aaaa.lora.gguf', name: 'my-adapter' };
 
 export interface TestAppOptions {
-  edge?: Partial<ScriptedOptions>;
+  device?: Partial<ScriptedOptions>;
   /** null: none; an engine as it is */
   server?: Partial<ScriptedOptions> | ServerEngine | null;
   /** keys of the YAML */
@@ -40,7 +40,7 @@ export interface TestAppOptions {
 
 export interface TestApp {
   app: EdgeApp;
-  edge: ScriptedEngine;
+  device: ScriptedEngine;
   /** the scripted one, where it is scripted */
   server: ScriptedEngine;
   parts: ServeParts;
@@ -55,7 +55,7 @@ export interface TestApp {
 /** Times and ids are fixed, so that answers are exact. */
 export function testApp(options: TestAppOptions = {}): TestApp {
   const { config: yaml = {}, apiKey = null, isLoading = false, keepAliveMs = 15_000 } = options;
-  const edge = createScriptedEngine({ name: 'edge', answers: 'one two three', ...options.edge });
+  const device = createScriptedEngine({ name: 'edge', answers: 'one two three', ...options.device });
   const isEngine = (value: object): value is ServerEngine => 'generate' in value;
   const given = options.server === undefined ? {} : options.server;
   const server =
@@ -87,9 +87,9 @@ export function testApp(options: TestAppOptions = {}): TestApp {
   const maker = options.maker ?? fakeMaker().maker;
   const parts: ServeParts = {
     base: 'edge',
-    edge,
+    device,
     server,
-    router: new Router({ edge, server, config: config.routing, scope: options.parts?.scope ?? null }),
+    router: new Router({ device, server, config: config.routing, scope: options.parts?.scope ?? null }),
     adapters: options.adapters ?? fixedAdapters([ADAPTER]),
     scope: null,
     embedder: null,
@@ -102,7 +102,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     app.handle(new Request(`http://localhost${path}`, withHost(init)));
   return {
     app,
-    edge,
+    device,
     server: server as ScriptedEngine,
     parts,
     log,

@@ -37,7 +37,7 @@ describe('the log', () => {
 
   it('holds no text of prompts, answers, examples or keys unless asked', async () => {
     const { post, get, log } = testApp({
-      edge: { answers: [{ tokens: SECRET }, { tokens: SECRET, fail: { at: 1, error: new Error('broken') } }] },
+      device: { answers: [{ tokens: SECRET }, { tokens: SECRET, fail: { at: 1, error: new Error('broken') } }] },
       apiKey: SECRET,
     });
     const headers = { authorization: `Bearer ${SECRET}`, 'x-other': SECRET };
@@ -72,7 +72,7 @@ describe('the log', () => {
 
   it('has the stack of a defect, which the client does not see', async () => {
     const failing = { answers: [{ tokens: '', fail: { at: 'open' as const, error: new Error('at /secret/place') } }] };
-    const { post, log } = testApp({ edge: failing, server: null });
+    const { post, log } = testApp({ device: failing, server: null });
     const answer = await post(CHAT, { model: 'edge', messages: user('hi') });
     expect(answer.status).toBe(500);
     expect(await answer.text()).not.toContain('/secret/place');

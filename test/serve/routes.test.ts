@@ -103,7 +103,7 @@ describe('routes', () => {
   });
 
   it('counts in /metrics', async () => {
-    const { get, post } = testApp({ edge: { answers: 'one two three' } });
+    const { get, post } = testApp({ device: { answers: 'one two three' } });
     await post(CHAT, { model: 'edge', messages: user('hi there') });
     await post(CHAT, { model: 'edge', messages: user('hi'), crayon: { mode: 'only_in_cloud' } });
     await post(CHAT, { model: 'nope', messages: user('hi') });
@@ -129,7 +129,7 @@ describe('routes', () => {
 describe('/lora-adapters', () => {
   it('shows names and no paths, and sets the scales of all', async () => {
     const second = { id: 'bbbb', path: '/secret/place/b.gguf', name: 'other' };
-    const { get, post, edge } = testApp({ adapters: fixedAdapters([ADAPTER, second]) });
+    const { get, post, device } = testApp({ adapters: fixedAdapters([ADAPTER, second]) });
     const list = async () => await (await get('/lora-adapters')).json();
     expect(await list()).toEqual([
       { id: 0, path: 'my-adapter', scale: 1 },
@@ -138,7 +138,7 @@ describe('/lora-adapters', () => {
     expect((await post('/lora-adapters', [{ id: 1, scale: 0.5 }])).status).toBe(200);
     expect(await list()).toMatchObject([{ scale: 0 }, { scale: 0.5 }]);
     await post(CHAT, { model: 'edge', messages: user('hi') });
-    expect(edge.requests[0]!.request.adapters).toEqual([{ id: 'bbbb', path: second.path, scale: 0.5 }]);
+    expect(device.requests[0]!.request.adapters).toEqual([{ id: 'bbbb', path: second.path, scale: 0.5 }]);
   });
 
   it.each<[string, unknown]>([

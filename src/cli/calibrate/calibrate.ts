@@ -58,7 +58,7 @@ The examples must be held out: not those that the adapter was blended from.
 
 Examples:
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-share 0.2
-  $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-accuracy 0.9 --out edge.calibrated.yaml
+  $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-accuracy 0.9 --out device.calibrated.yaml
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-cost 0.5`;
 
 const ACCURACY = 'at least this accuracy, 0 to 1, with the fewest queries to the server';
@@ -176,7 +176,7 @@ async function answered(
       if (fitting.length < missing.length) {
         terminal.warn(
           `${missing.length - fitting.length} of the examples are left out: with ${collect.maxTokens} tokens of answer they do not fit ` +
-            `the device's context of ${parts.edge.contextTokens}, so they go to the server whatever the thresholds.`,
+            `the device's context of ${parts.device.contextTokens}, so they go to the server whatever the thresholds.`,
         );
       }
       const parallel = flags.parallel ?? config.engine.sequences;
@@ -208,20 +208,20 @@ async function answered(
 
 function standing(byId: ReadonlyMap<string, CollectedRecord>): string {
   const right = (side: 'edgeCorrect' | 'serverCorrect') => mean([...byId.values()].map((record) => record[side]));
-  const [edge, server] = [right('edgeCorrect'), right('serverCorrect')].map((share) => Math.round(100 * share));
-  return `device ${edge} %, server ${server} %`;
+  const [device, server] = [right('edgeCorrect'), right('serverCorrect')].map((share) => Math.round(100 * share));
+  return `device ${device} %, server ${server} %`;
 }
 
 function collectParts(
-  { edge, server, scope, adapters }: Awaited<ReturnType<Assemble>>,
+  { device, server, scope, adapters }: Awaited<ReturnType<Assemble>>,
   config: EdgeConfig,
   { maxTokens, prompt, match }: CalibrateFlags,
   examples: readonly Example[],
 ): CollectParts {
   if (server === null) throw new CrayonError('config-invalid', 'no server LLM was made from the configuration');
-  const longest = examples.reduce((n, { completion }) => Math.max(n, edge.textTokens(completion).length), 1);
+  const longest = examples.reduce((n, { completion }) => Math.max(n, device.textTokens(completion).length), 1);
   return {
-    edge,
+    device,
     server,
     scope,
     adapters: (query) => adapters.choose(query),

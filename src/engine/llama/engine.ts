@@ -7,7 +7,7 @@ import { CrayonError, isCrayonError, reasonOf } from '../../core/errors.js';
 import { createRandom } from '../../core/random.js';
 import { GgufFile } from '../../gguf/read.js';
 import { createSlots } from '../slots.js';
-import type { AdapterScale, EdgeEngine, Query } from '../types.js';
+import type { AdapterScale, DeviceEngine, Query } from '../types.js';
 import { answer } from './answer.js';
 import { adapterSet, ContextPool } from './contexts.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
@@ -38,7 +38,7 @@ export interface LlamaCppOptions {
   closeTimeoutMs?: number;
 }
 
-export interface LlamaCppEngine extends EdgeEngine {
+export interface LlamaCppEngine extends DeviceEngine {
   readonly threads: number;
   /** contexts that exist, one for each set of adapters in use or kept */
   contexts(): number;

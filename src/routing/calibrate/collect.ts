@@ -8,7 +8,7 @@ import type { Example } from '../../data/dataset.js';
 import { isRight, type Match } from '../../data/judge.js';
 import {
   type AdapterScale,
-  type EdgeEngine,
+  type DeviceEngine,
   type Engine,
   type GenerateRequest,
   GREEDY,
@@ -26,7 +26,7 @@ import type { CalibrationRecord } from './data.js';
 export type Question = Pick<Example, 'id' | 'prompt' | 'completion' | 'choices'>;
 
 export interface CollectParts {
-  edge: EdgeEngine;
+  device: DeviceEngine;
   server: Engine;
   /** null: there is no profile, and the records have no scope */
   scope: ScopeFunction | null;
@@ -91,12 +91,12 @@ export async function collectRecords(
 }
 
 /** Prompt and answer fit the device's context. Where they do not, no threshold has a say: the router sends them on. */
-export function fitsDevice(question: Question, { edge, form, maxTokens }: CollectParts): boolean {
-  return new Query(promptFor(question.prompt, form)).tokens(edge).length + maxTokens <= edge.contextTokens;
+export function fitsDevice(question: Question, { device, form, maxTokens }: CollectParts): boolean {
+  return new Query(promptFor(question.prompt, form)).tokens(device).length + maxTokens <= device.contextTokens;
 }
 
 async function askBoth(question: Question, parts: CollectParts, signal: AbortSignal): Promise<CollectedRecord> {
-  const { edge, server, scope, prices, confidence, maxTokens, match } = parts;
+  const { device, server, scope, prices, confidence, maxTokens, match } = parts;
   const query = new Query(promptFor(question.prompt, parts.form));
   const adapters = parts.adapters(query);
   const request: GenerateRequest = { ...GREEDY, query, maxTokens, signal };
@@ -104,15 +104,15 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   const waiting = answer(server, request);
   waiting.catch(() => {}); // its failure is met below, after the device's
   const score = scope?.(query) ?? null;
-  const promptNll = await edge.promptNll(query, adapters, signal);
+  const promptNll = await device.promptNll(query, adapters, signal);
   const tracker = new ConfidenceTracker(confidence.measure, confidence.tokens);
   const distribution = needsDistribution(confidence.measure);
-  const local = await answer(edge, { ...request, adapters, distribution }, tracker);
+  const local = await answer(device, { ...request, adapters, distribution }, tracker);
   const remote = await waiting;
   const values = readSignals({
     config: { confidence },
     maxTokens,
-    promptTokens: () => query.tokens(edge).length,
+    promptTokens: () => query.tokens(device).length,
     scope: () => score,
     promptNll,
     confidence: tracker.value(),

@@ -95,11 +95,11 @@ function maxTokensOf(
   maxTokens: number | null,
   query: Query,
   mode: Mode,
-  { edge }: ServeParts,
+  { device }: ServeParts,
   { limits }: AppSettings,
 ): number {
   if (maxTokens !== null || mode === 'only_in_cloud') return Math.min(maxTokens ?? limits.maxTokens, limits.maxTokens);
-  const room = edge.contextTokens - query.tokens(edge).length;
+  const room = device.contextTokens - query.tokens(device).length;
   // A prompt that fills the context alone is for the server, which has room of its own.
   return room < 1 ? limits.maxTokens : Math.min(limits.maxTokens, room);
 }

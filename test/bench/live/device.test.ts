@@ -25,7 +25,7 @@ describe('deviceOf', () => {
 });
 
 describe('deviceSettings', () => {
-  it('are keys of the edge server', () => {
+  it('are keys of the device server', () => {
     expect(deviceSettings(deviceOf('board'), 'base', 4096)).toEqual({
       model: 'base',
       engine: { threads: 1, type: 'Q8_0', context: 512 },

@@ -33,7 +33,7 @@ server:
 /** Question i is hard for the device when i % 3 is 0, and then it is unsure; the server fails on i % 10 = 5. */
 function engines(edgeOptions: Partial<ScriptedOptions> = {}) {
   const indexOf = ({ query }: { query: Query }) => Number(/question (\d+)/.exec(query.text)?.[1] ?? 0);
-  const edge = createScriptedEngine({
+  const device = createScriptedEngine({
     name: 'edge',
     promptNll: 2,
     answers: (request) => {
@@ -54,14 +54,14 @@ function engines(edgeOptions: Partial<ScriptedOptions> = {}) {
   const assemble: Assemble = async (config) => {
     assembled++;
     return {
-      edge,
+      device,
       server: config.server === null ? null : server,
       scope: ({ text }) => ({ percentile: Number(/\d+/.exec(text)?.[0] ?? 50), similarity: 0.5 }),
       adapters: fixedAdapters([{ id: 'a', path: 'a.gguf', name: 'a' }]),
       close: async () => {},
     };
   };
-  return { edge, server, assemble, assembled: () => assembled };
+  return { device, server, assemble, assembled: () => assembled };
 }
 
 function terminal() {
@@ -99,7 +99,7 @@ describe('crayon calibrate', () => {
   });
 
   it('finds the signal that tells, writes its cut into a copy with all comments, and shows the curve', async () => {
-    const { assemble, edge, server } = engines();
+    const { assemble, device, server } = engines();
     const { terminal: t, stdout, stderr } = terminal();
     await runCalibrate({ ...flags, targetShare: 0.35 }, t, assemble);
 
@@ -114,9 +114,9 @@ describe('crayon calibrate', () => {
     expect(stdout()).toContain('* these signals');
     expect(stdout()).toContain('EUR');
     expect(stderr()).not.toContain('Warning');
-    expect(edge.requests).toHaveLength(N);
+    expect(device.requests).toHaveLength(N);
     expect(server.requests).toHaveLength(N);
-    expect(edge.requests[0]!.request.adapters).toEqual([{ id: 'a', path: 'a.gguf', scale: 1 }]);
+    expect(device.requests[0]!.request.adapters).toEqual([{ id: 'a', path: 'a.gguf', scale: 1 }]);
   });
 
   it('writes the weights of a probability where only the combination of two signals tells', async () => {
@@ -203,7 +203,7 @@ describe('crayon calibrate', () => {
 
     const rest = engines();
     await runCalibrate({ ...flags, targetShare: 0.3 }, terminal().terminal, rest.assemble);
-    expect(rest.edge.requests).toHaveLength(N - kept);
+    expect(rest.device.requests).toHaveLength(N - kept);
 
     const none = engines();
     const again = terminal();
@@ -289,7 +289,7 @@ describe('crayon route', () => {
     const dir = temporaryDir();
     const path = join(dir, 'edge.yaml');
     writeFileSync(path, `${YAML.replace('scope: null', 'scope: 80')}  api_key_env: CRAYON_TEST_NO_SUCH_KEY\n`);
-    const { assemble, server, edge } = engines();
+    const { assemble, server, device } = engines();
     const flags = { explain: 'question 7', config: path, prompt: 'chat' as const };
     const said = terminal();
     await runRoute(flags, said.terminal, assemble);
@@ -309,7 +309,7 @@ describe('crayon route', () => {
       explanation: 'The device answers: the mode says so.',
       computed: { scope: 7, similarity: 0.5, complexity: 2, maxTokens: 5 },
     });
-    expect(edge.requests.at(-1)!.request.maxTokens).toBe(5);
+    expect(device.requests.at(-1)!.request.maxTokens).toBe(5);
   });
 });
 

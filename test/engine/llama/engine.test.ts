@@ -34,7 +34,7 @@ async function codeOf(promise: Promise<unknown>): Promise<CrayonError> {
   throw error;
 }
 
-/** The edge model with 6000 tokens: those it never learnt share its least likely ones' place. */
+/** The device model with 6000 tokens: those it never learnt share its least likely ones' place. */
 function largeVocabulary(dir: string): string {
   const V = 6000;
   const model = join(dir, 'large');

@@ -17,12 +17,12 @@ interface World {
   seed: number;
   /** how much each signal tells of the device's error; 0 is noise */
   tells: { scope: number; complexity: number; confidence: number };
-  edge?: number;
+  device?: number;
   server?: number;
 }
 
 /** Queries with a hidden difficulty; the device fails on the difficult ones, the server on a few at random. */
-function world({ n, seed, tells, edge = 0.6, server = 0.9 }: World): CalibrationRecord[] {
+function world({ n, seed, tells, device = 0.6, server = 0.9 }: World): CalibrationRecord[] {
   const random = createRandom(seed);
   return Array.from({ length: n }, (_, i) => {
     const difficulty = random.uniform();
@@ -32,7 +32,7 @@ function world({ n, seed, tells, edge = 0.6, server = 0.9 }: World): Calibration
       scope: 100 * (1 - sees(tells.scope)),
       complexity: 4 * sees(tells.complexity),
       confidence: -2 * sees(tells.confidence),
-      edgeCorrect: difficulty < edge ? 1 : 0,
+      edgeCorrect: difficulty < device ? 1 : 0,
       serverCorrect: random.uniform() < server ? 1 : 0,
       tokens: { edge: 4, serverPrompt: 20, serverCompletion: 4 },
       serverCost: 0.001 * (1 + random.uniform()),
@@ -191,7 +191,7 @@ describe('calibrate', () => {
   it('takes two signals where each sees what the other does not', { tags: 'slow' }, () => {
     // Half of the device's errors are out of scope, the other half are hard: no single signal finds both.
     const random = createRandom(9);
-    const records = world({ n: 600, seed: 10, tells: { scope: 0, complexity: 0, confidence: 0 }, edge: 1 }).map(
+    const records = world({ n: 600, seed: 10, tells: { scope: 0, complexity: 0, confidence: 0 }, device: 1 }).map(
       (r, i) => {
         const kind = i % 5 === 0 ? 'stray' : i % 5 === 1 ? 'hard' : 'easy';
         return {
@@ -258,7 +258,7 @@ describe('calibrate', () => {
   });
 
   it('leaves every signal off where the device already reaches the accuracy', { tags: 'slow' }, () => {
-    const records = world({ n: 100, seed: 15, tells: { scope: 0, complexity: 0, confidence: 0.8 }, edge: 0.95 });
+    const records = world({ n: 100, seed: 15, tells: { scope: 0, complexity: 0, confidence: 0.8 }, device: 0.95 });
     const found = calibrate(records, { ...options, target: { kind: 'accuracy', value: 0.8 } });
     expect(found.thresholds).toEqual({ scope: null, complexity: null, confidence: null, correctness: null });
     expect(found).toMatchObject({ attained: true, calibrated: { share: 0 }, signals: [] });

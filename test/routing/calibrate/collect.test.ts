@@ -17,7 +17,7 @@ const questions: Question[] = Array.from({ length: 6 }, (_, i) => ({
 function setUp(overrides: Partial<CollectParts> = {}) {
   const number = (text: string) => Number(/\d+/.exec(text)![0]);
   const textOf = (prompt: { kind: string }) => JSON.stringify(prompt);
-  const edge = createScriptedEngine({
+  const device = createScriptedEngine({
     name: 'edge',
     promptNll: (prompt) => number(textOf(prompt)) / 10,
     // Right for even questions, and sure of it.
@@ -31,7 +31,7 @@ function setUp(overrides: Partial<CollectParts> = {}) {
     answers: ({ query }) => `answer ${number(query.text)}`,
   });
   const parts: CollectParts = {
-    edge,
+    device,
     server,
     scope: ({ text }) => ({ percentile: 10 * number(text), similarity: 0.5 }),
     adapters: ({ text }) => [{ id: text, path: 'a.gguf', scale: 1 }],
@@ -42,7 +42,7 @@ function setUp(overrides: Partial<CollectParts> = {}) {
     match: 'exact',
     ...overrides,
   };
-  return { edge, server, parts };
+  return { device, server, parts };
 }
 
 async function collectAll(parts: CollectParts, parallel = 3): Promise<CollectedRecord[]> {
@@ -76,28 +76,28 @@ describe('collectRecords', () => {
   });
 
   it('puts the question as it will be put: one user`s message without white space at its end, with the adapters', async () => {
-    const { parts, edge, server } = setUp();
+    const { parts, device, server } = setUp();
     await collectAll(parts);
-    for (const { request } of [...edge.requests, ...server.requests]) {
+    for (const { request } of [...device.requests, ...server.requests]) {
       expect(request.query.prompt).toEqual({
         kind: 'chat',
         messages: [{ role: 'user', content: expect.stringMatching(/^question \d$/) }],
       });
       expect(request.temperature).toBe(0);
     }
-    expect(edge.requests[0]!.request.adapters).toEqual([
+    expect(device.requests[0]!.request.adapters).toEqual([
       { id: expect.stringMatching(/^question/), path: 'a.gguf', scale: 1 },
     ]);
     expect(server.requests[0]!.request.adapters).toBeUndefined();
     const text = setUp({ form: 'text' });
     await collectAll(text.parts);
-    expect(text.edge.requests[0]!.request.query.prompt).toEqual({ kind: 'text', text: 'question 0' });
+    expect(text.device.requests[0]!.request.query.prompt).toEqual({ kind: 'text', text: 'question 0' });
   });
 
   it('asks the device for distributions only where the measure needs them', async () => {
-    const { parts, edge } = setUp({ confidence: { measure: 'margin', tokens: 1 } });
+    const { parts, device } = setUp({ confidence: { measure: 'margin', tokens: 1 } });
     const records = await collectAll(parts);
-    expect(edge.requests.every(({ request }) => request.distribution === true)).toBe(true);
+    expect(device.requests.every(({ request }) => request.distribution === true)).toBe(true);
     expect(records[0]!.confidence).toBeNaN(); // the script gives no margin: said by calibration, not hidden here
   });
 
@@ -109,15 +109,15 @@ describe('collectRecords', () => {
         { tokens: 'x', hangAt: 0 },
       ],
     });
-    const { parts, edge } = setUp({ server });
+    const { parts, device } = setUp({ server });
     await expect(collectAll(parts)).rejects.toMatchObject({ code: 'server-refused' });
-    expect(edge.load().running).toBe(0);
+    expect(device.load().running).toBe(0);
     expect(server.load().running).toBe(0);
     expect(server.requests.length).toBeLessThan(6);
   });
 
   it('stops when it is told to', async () => {
-    const { parts, edge } = setUp();
+    const { parts, device } = setUp();
     const controller = new AbortController();
     const records: CollectedRecord[] = [];
     const run = collectRecords(questions, parts, {
@@ -130,7 +130,7 @@ describe('collectRecords', () => {
     });
     await expect(run).rejects.toMatchObject({ code: 'interrupted' });
     expect(records).toHaveLength(2);
-    expect(edge.requests).toHaveLength(2);
+    expect(device.requests).toHaveLength(2);
   });
 
   it('knows what does not fit the device', () => {

@@ -74,7 +74,7 @@ describe('the router', () => {
     [50.001, 'on_device', 'accepted'],
     [49.999, 'in_cloud', 'correctness'],
   ] as const)('compares it with the cut: percentile %d', async (percentile, source, reason) => {
-    const { router, edge } = setUp(percentile);
+    const { router, device } = setUp(percentile);
     const { decision } = await readAll(router);
     const probability = sigmoid(percentile / 100 - 0.5);
     expect(decision).toEqual({
@@ -92,7 +92,7 @@ describe('the router', () => {
         correctness: expect.closeTo(probability, 12),
       },
     });
-    expect(edge.nllRequests).toEqual([]); // it has no weight
+    expect(device.nllRequests).toEqual([]); // it has no weight
   });
 
   it('a cut of 0 sends nothing, a cut of 1 everything', async () => {
@@ -114,20 +114,20 @@ describe('the router', () => {
     [{ confidence: -0.1 }, 'confidence', ['confidence']],
     [{ scope: 5, complexity: 3, confidence: -1 }, 'accepted', ['confidence', 'correctness']],
   ] as const)('lets the cuts of the others speak first: %o', async (thresholds, reason, computed) => {
-    const { router, edge } = setUp(55, { thresholds });
+    const { router, device } = setUp(55, { thresholds });
     const { decision } = await readAll(router);
     expect(decision).toMatchObject({ reason });
     expect(['confidence', 'correctness'].filter((name) => name in decision!.signals)).toEqual(computed);
     // What scope and complexity send away costs no token of the device.
-    expect(edge.requests).toHaveLength(computed.length === 0 ? 0 : 1);
+    expect(device.requests).toHaveLength(computed.length === 0 ? 0 : 1);
   });
 
   it('has only computed what has a weight', async () => {
     const scope = vi.fn(() => ({ percentile: 99, similarity: 1 }));
-    const { router, edge } = setUp(0, { scope, correctness: { intercept: 0, probability: 1, complexity: -2 } });
+    const { router, device } = setUp(0, { scope, correctness: { intercept: 0, probability: 1, complexity: -2 } });
     const { decision } = await readAll(router);
     expect(scope).not.toHaveBeenCalled();
-    expect(edge.nllRequests).toHaveLength(1);
+    expect(device.nllRequests).toHaveLength(1);
     expect(decision).toMatchObject({ reason: 'correctness', score: expect.closeTo(sigmoid(0.5 - 2), 12) });
     expect(decision!.signals).not.toHaveProperty('scope');
   });
@@ -166,9 +166,9 @@ describe('held-back tokens', () => {
   async function run(percentile: number, tokens: number | null) {
     const seen: string[] = [];
     const before: number[] = [];
-    const { router, edge, server } = setUp(percentile, {
+    const { router, device, server } = setUp(percentile, {
       confidence: { tokens },
-      edge: {
+      device: {
         answers: [
           {
             tokens: Array.from({ length: 5 }, (_, i) => ({ text: ` w${i}`, logprob: Math.log(0.5) })),
@@ -178,7 +178,7 @@ describe('held-back tokens', () => {
       },
     });
     for await (const event of router.route(aRequest())) seen.push(event.type);
-    return { seen, before, edge, server };
+    return { seen, before, device, server };
   }
 
   it('go out with the decision after exactly the first m', async () => {
@@ -194,8 +194,8 @@ describe('held-back tokens', () => {
   });
 
   it('are dropped where the server is preferred, and the device stops at once', async () => {
-    const { seen, edge, server } = await run(20, 3);
-    expect(edge.requests[0]).toMatchObject({ outcome: 'returned', tokensSent: 3 });
+    const { seen, device, server } = await run(20, 3);
+    expect(device.requests[0]).toMatchObject({ outcome: 'returned', tokensSent: 3 });
     expect(server!.requests).toHaveLength(1);
     expect(seen).toEqual(['decision', 'start', 'token', 'token', 'token', 'end']);
   });
@@ -214,11 +214,11 @@ describe('held-back tokens', () => {
 describe('a signal that it is made of and that is not a number', () => {
   const cases: Record<string, RouterSetup> = {
     scope: { scope: () => ({ percentile: Number.NaN, similarity: Number.NaN }) },
-    complexity: { correctness: { intercept: 0, complexity: 1 }, edge: { promptNll: Number.NaN } },
-    confidence: { edge: { answers: [{ tokens: [{ text: 'x', logprob: null }] }] } },
+    complexity: { correctness: { intercept: 0, complexity: 1 }, device: { promptNll: Number.NaN } },
+    confidence: { device: { answers: [{ tokens: [{ text: 'x', logprob: null }] }] } },
     correctness: {
       correctness: { intercept: 0, complexity: 1, confidence: 1e308 },
-      edge: { promptNll: Number.POSITIVE_INFINITY, answers: [{ tokens: [{ text: 'x', logprob: -1e9 }] }] },
+      device: { promptNll: Number.POSITIVE_INFINITY, answers: [{ tokens: [{ text: 'x', logprob: -1e9 }] }] },
     },
   };
 
@@ -237,7 +237,7 @@ describe('a signal that it is made of and that is not a number', () => {
     const { router } = setUp(99, {
       thresholds: { correctness: 0.01 },
       correctness: { intercept: 5, confidence: -1 },
-      edge: { answers: [{ tokens: [] }] },
+      device: { answers: [{ tokens: [] }] },
     });
     expect((await readAll(router)).decision).toMatchObject({ reason: 'correctness', score: 0, threshold: 0.01 });
   });
@@ -286,11 +286,11 @@ describe('explain', () => {
 
 describe('dryRun', () => {
   it('shows the probability wherever there are weights, and decides as the router would', async () => {
-    const edge = createScriptedEngine({ answers: 'a b c', promptNll: 2.5 });
+    const device = createScriptedEngine({ answers: 'a b c', promptNll: 2.5 });
     const run = (cut: number | null, scope: (() => { percentile: number; similarity: number }) | null) =>
       dryRun(
         {
-          edge,
+          device,
           hasServer: true,
           scope,
           adapters: [],

@@ -13,7 +13,7 @@ interface Made {
 describe('/v1/customizations', () => {
   it('blends, and the model can be used at once', async () => {
     const { maker, orders } = fakeMaker();
-    const { post, get, edge } = testApp({ maker });
+    const { post, get, device } = testApp({ maker });
     const answer = await post(PATH, { examples: EXAMPLES, name: 'mine', top_k: 2, temperature: 0.05 });
     expect(answer.status).toBe(201);
     const made = (await answer.json()) as Made;
@@ -32,7 +32,7 @@ describe('/v1/customizations', () => {
     expect(orders[0]).toEqual({ examples: EXAMPLES, coefficients: null, topK: 2, temperature: 0.05, combine: 'cat' });
     const chat = await post('/v1/chat/completions', { model: made.model, messages: user('hi') });
     expect(await chat.json()).toMatchObject({ model: made.model });
-    expect(edge.requests[0]!.request.adapters).toMatchObject([{ id: 'blend-0', scale: 1 }]);
+    expect(device.requests[0]!.request.adapters).toMatchObject([{ id: 'blend-0', scale: 1 }]);
     expect(await (await get(PATH)).json()).toEqual({ object: 'list', data: [made] });
     expect(await (await get(`${PATH}/${made.id}`)).json()).toEqual(made);
     expect(JSON.stringify(made)).not.toContain('secret');
@@ -66,13 +66,13 @@ describe('/v1/customizations', () => {
   it('deletes: running requests finish, then the file goes', async () => {
     const { maker, removed } = fakeMaker();
     const { opened, open } = gate();
-    const { post, get, edge } = testApp({
+    const { post, get, device } = testApp({
       maker,
-      edge: { answers: [{ tokens: 'one two', beforeToken: () => opened }] },
+      device: { answers: [{ tokens: 'one two', beforeToken: () => opened }] },
     });
     const { id, model } = (await (await post(PATH, { coefficients: [1, 0] })).json()) as Made;
     const running = post('/v1/chat/completions', { model, messages: user('hi') });
-    await until(() => edge.requests.length === 1, 'the request');
+    await until(() => device.requests.length === 1, 'the request');
     const gone = await get(`${PATH}/${id}`, { method: 'DELETE' });
     expect(await gone.json()).toEqual({ id, object: 'customization.deleted', deleted: true });
     expect(removed).toEqual([]);

@@ -24,7 +24,7 @@ async function serve(options: TestAppOptions = {}, listening: Partial<ListenOpti
 
 describe('the official client', () => {
   it('chats, whole and streamed', async () => {
-    const { client } = await serve({ edge: { answers: 'one two three' } });
+    const { client } = await serve({ device: { answers: 'one two three' } });
     const asked = { model: 'edge', messages: user('hi') as OpenAI.ChatCompletionMessageParam[] };
     const { data, response } = await client.chat.completions.create(asked).withResponse();
     expect(data.choices[0]!.message.content).toBe('one two three');
@@ -58,7 +58,7 @@ describe('the official client', () => {
 
   it('throws its own error classes', async () => {
     const busy = { answers: [{ tokens: '', fail: { at: 'open' as const, error: 'engine-busy' as const } }] };
-    const { client, url } = await serve({ apiKey: 'right', edge: busy, server: null });
+    const { client, url } = await serve({ apiKey: 'right', device: busy, server: null });
     const messages = user('hi') as OpenAI.ChatCompletionMessageParam[];
     const create = (over: Partial<OpenAI.ChatCompletionCreateParamsNonStreaming>, from = client) =>
       from.chat.completions.create({ model: 'edge', messages, ...over });
@@ -72,7 +72,7 @@ describe('the official client', () => {
 
   it('throws when a stream fails in the middle', async () => {
     const { client } = await serve({
-      edge: { answers: [{ tokens: 'one two', fail: { at: 1, error: 'out-of-memory' } }] },
+      device: { answers: [{ tokens: 'one two', fail: { at: 1, error: 'out-of-memory' } }] },
     });
     const stream = await client.chat.completions.create({ model: 'edge', messages: user('hi') as never, stream: true });
     let text = '';
@@ -84,26 +84,26 @@ describe('the official client', () => {
   });
 
   it('frees the engine when it aborts', async () => {
-    const { client, edge, app } = await serve({ edge: { answers: [{ tokens: 'one two', hangAt: 1 }] } });
+    const { client, device, app } = await serve({ device: { answers: [{ tokens: 'one two', hangAt: 1 }] } });
     const stream = await client.chat.completions.create({ model: 'edge', messages: user('hi') as never, stream: true });
     for await (const chunk of stream) if (chunk.choices[0]!.delta.content === 'one') break; // which aborts
-    await until(() => edge.requests[0]!.outcome === 'aborted' && app.running === 0, 'the engine to be freed');
+    await until(() => device.requests[0]!.outcome === 'aborted' && app.running === 0, 'the engine to be freed');
   });
 
   it('frees the engine when it gives up waiting for a whole answer', async () => {
-    const { client, edge, app, records } = await serve({ edge: { answers: [{ tokens: 'one', hangAt: 'open' }] } });
+    const { client, device, app, records } = await serve({ device: { answers: [{ tokens: 'one', hangAt: 'open' }] } });
     const messages = user('hi') as never;
     await expect(client.chat.completions.create({ model: 'edge', messages }, { timeout: 50 })).rejects.toBeInstanceOf(
       OpenAI.APIConnectionTimeoutError,
     );
-    await until(() => edge.requests[0]!.outcome === 'aborted' && app.running === 0, 'the engine to be freed');
+    await until(() => device.requests[0]!.outcome === 'aborted' && app.running === 0, 'the engine to be freed');
     expect(records().at(-1)).toMatchObject({ status: 499 });
   });
 });
 
 /** An answer beyond what the sockets' buffers take. */
 const LONG: TestAppOptions = {
-  edge: { answers: 'word '.repeat(200_000), contextTokens: 2_000_000 },
+  device: { answers: 'word '.repeat(200_000), contextTokens: 2_000_000 },
   config: { limits: { max_tokens: 1_000_000 } },
 };
 
@@ -164,13 +164,16 @@ describe('bad clients', () => {
   const HEAD = 'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n';
 
   it('a body beyond the limit is refused while it comes, and the answer arrives', async () => {
-    const { port, edge } = await serve({ config: { limits: { body_bytes: 10_000 } } }, { timeouts: { drainMs: 100 } });
+    const { port, device } = await serve(
+      { config: { limits: { body_bytes: 10_000 } } },
+      { timeouts: { drainMs: 100 } },
+    );
     const declared = raw(port, `${HEAD}content-length: 1000000\r\n\r\n`, 'x'.repeat(5000));
     expect(statusOf(await declared.answer)).toBe(413);
     const chunk = `1000\r\n${'x'.repeat(4096)}\r\n`;
     const endless = raw(port, `${HEAD}transfer-encoding: chunked\r\n\r\n`, ...Array(10).fill(chunk));
     expect(statusOf(await endless.answer)).toBe(413);
-    expect(edge.requests).toEqual([]);
+    expect(device.requests).toEqual([]);
   });
 
   it('a slow one is cut off', async () => {
@@ -190,7 +193,7 @@ describe('bad clients', () => {
   });
 
   it('one that does not read holds back the generation and no one else', async () => {
-    const { port, edge, url, app } = await serve(LONG);
+    const { port, device, url, app } = await serve(LONG);
     const body = JSON.stringify({
       model: 'edge',
       messages: user('hi'),
@@ -199,16 +202,16 @@ describe('bad clients', () => {
     });
     const { socket } = raw(port, `${HEAD}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
     socket.pause();
-    await until(() => (edge.requests[0]?.tokensSent ?? 0) > 0, 'the first token');
+    await until(() => (device.requests[0]?.tokensSent ?? 0) > 0, 'the first token');
     let before = -1;
     await until(() => {
-      const { tokensSent } = edge.requests[0]!;
+      const { tokensSent } = device.requests[0]!;
       const isStill = tokensSent === before;
       before = tokensSent;
       return isStill && tokensSent > 100;
     }, 'the buffers to be full');
     expect((await fetch(`${url}/health`)).status).toBe(200);
-    expect(edge.requests[0]!.tokensSent).toBeLessThan(200_000);
+    expect(device.requests[0]!.tokensSent).toBeLessThan(200_000);
     socket.destroy();
     await until(() => app.running === 0, 'the end');
   });
@@ -233,12 +236,12 @@ describe('listening', () => {
   it('stops gracefully: the running stream ends whole, new connections are refused', async () => {
     const { opened, open } = gate();
     const answers = [{ tokens: 'one two', beforeToken: (i: number) => (i === 1 ? opened : undefined) }];
-    const { url, stop, edge } = await serve({ edge: { answers } });
+    const { url, stop, device } = await serve({ device: { answers } });
     await fetch(`${url}/health`); // leaves an idle connection
     const body = JSON.stringify({ model: 'edge', messages: user('hi'), stream: true });
     const init = { method: 'POST', body, headers: { 'content-type': 'application/json' } };
     const answer = await fetch(`${url}/v1/chat/completions`, init);
-    await until(() => edge.requests.length === 1, 'the request');
+    await until(() => device.requests.length === 1, 'the request');
     const stopped = stop(10_000);
     await expect(fetch(`${url}/health`, { headers: { connection: 'close' } })).rejects.toThrow();
     open();
@@ -247,11 +250,11 @@ describe('listening', () => {
   });
 
   it('stops in time although a client never reads', async () => {
-    const { port, stop, edge } = await serve(LONG);
+    const { port, stop, device } = await serve(LONG);
     const body = JSON.stringify({ model: 'edge', messages: user('hi'), stream: true });
     const head = 'POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n';
     raw(port, `${head}content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`).socket.pause();
-    await until(() => edge.requests.length === 1, 'the request');
+    await until(() => device.requests.length === 1, 'the request');
     const started = performance.now();
     expect(await stop(50)).toBe(1);
     expect(performance.now() - started).toBeLessThan(5000);

@@ -14,7 +14,7 @@ describe('streams', () => {
   it('says something in silence', async () => {
     const { opened, open } = gate();
     const answers = [{ tokens: 'one two', beforeToken: (i: number) => (i === 1 ? opened : undefined) }];
-    const { post } = testApp({ keepAliveMs: 5, edge: { answers } });
+    const { post } = testApp({ keepAliveMs: 5, device: { answers } });
     const answer = await post(CHAT, body());
     const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
@@ -32,7 +32,7 @@ describe('streams', () => {
 
   it('ends with an error event when it fails in the middle, without [DONE]', async () => {
     const answers = [{ tokens: 'one two three', fail: { at: 2, error: 'out-of-memory' as const } }];
-    const { post, records, app } = testApp({ edge: { answers } });
+    const { post, records, app } = testApp({ device: { answers } });
     const answer = await post(CHAT, body());
     expect(answer.status).toBe(200);
     const events = sseData(await answer.text()).map((data) => JSON.parse(data));
@@ -46,7 +46,7 @@ describe('streams', () => {
 
   it('answers with a status when it fails before the first token', async () => {
     const answers = [{ tokens: 'one', fail: { at: 'open' as const, error: 'engine-busy' as const } }];
-    const { post } = testApp({ edge: { answers }, server: null });
+    const { post } = testApp({ device: { answers }, server: null });
     const answer = await post(CHAT, body());
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([429, '1']);
     expect(await answer.json()).toMatchObject({ error: { type: 'rate_limit_error', code: 'engine_busy' } });
@@ -54,8 +54,8 @@ describe('streams', () => {
 
   it('is 429 with Retry-After when the device’s queue is full', async () => {
     const { opened, open } = gate();
-    const edge = { answers: [{ tokens: 'one', beforeToken: () => opened }], capacity: 1, queue: 1 };
-    const { post, edge: engine } = testApp({ edge, server: null });
+    const device = { answers: [{ tokens: 'one', beforeToken: () => opened }], capacity: 1, queue: 1 };
+    const { post, device: engine } = testApp({ device, server: null });
     const running = [post(CHAT, body({ stream: false })), post(CHAT, body({ stream: false }))];
     await until(() => engine.requests.length === 2, 'two requests');
     const third = await post(CHAT, body());
@@ -67,9 +67,9 @@ describe('streams', () => {
   it.each([true, false])('ends the generation when the client goes away (stream: %s)', async (stream) => {
     const client = new AbortController();
     const answers = [{ tokens: 'one two three', hangAt: 1 as const }];
-    const { post, edge, app, records } = testApp({ edge: { answers } });
+    const { post, device, app, records } = testApp({ device: { answers } });
     const asked = post(CHAT, body({ stream }), { signal: client.signal });
-    await until(() => edge.requests[0]?.tokensSent === 1, 'the first token');
+    await until(() => device.requests[0]?.tokensSent === 1, 'the first token');
     if (stream) {
       const reader = (await asked).body!.getReader();
       await reader.read();
@@ -80,42 +80,42 @@ describe('streams', () => {
       await asked;
     }
     await until(() => app.running === 0, 'the end');
-    await until(() => isFreed(edge), 'the engine to be told');
+    await until(() => isFreed(device), 'the engine to be told');
     expect(records().at(-1)).toMatchObject({ status: 499 });
-    expect(edge.load().running).toBe(0);
+    expect(device.load().running).toBe(0);
   });
 
   it('frees everything when a stream is never read', async () => {
-    const { post, edge, app } = testApp({ edge: { answers: [{ tokens: 'one two', hangAt: 1 }] } });
+    const { post, device, app } = testApp({ device: { answers: [{ tokens: 'one two', hangAt: 1 }] } });
     const answer = await post(CHAT, body());
     await answer.body!.cancel();
-    await until(() => app.running === 0 && isFreed(edge), 'the end');
+    await until(() => app.running === 0 && isFreed(device), 'the end');
   });
 
   it('generates no faster than the client reads', async () => {
-    const { post, edge } = testApp({ edge: { answers: 'a '.repeat(500) } });
+    const { post, device } = testApp({ device: { answers: 'a '.repeat(500) } });
     const reader = (await post(CHAT, body())).body!.getReader();
     for (let i = 0; i < 5; i++) await reader.read();
     await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(edge.requests[0]!.tokensSent).toBeLessThan(20);
+    expect(device.requests[0]!.tokensSent).toBeLessThan(20);
     await reader.cancel();
   });
 
   it.each([true, false])('keeps to the limit of time (stream: %s)', async (stream) => {
     const answers = [{ tokens: 'one two', hangAt: 1 as const }];
-    const { post, app, edge } = testApp({ edge: { answers }, config: { limits: { request_seconds: 0.05 } } });
+    const { post, app, device } = testApp({ device: { answers }, config: { limits: { request_seconds: 0.05 } } });
     const answer = await post(CHAT, body({ stream }));
     const error = stream ? JSON.parse(sseData(await answer.text()).at(-1)!) : await answer.json();
     expect(answer.status).toBe(stream ? 200 : 504);
     expect(error).toMatchObject({ error: { type: 'timeout_error', code: 'request_timeout' } });
-    expect([app.running, edge.requests[0]!.outcome]).toEqual([0, 'aborted']);
+    expect([app.running, device.requests[0]!.outcome]).toEqual([0, 'aborted']);
   });
 
   it('finishes running requests when it stops, and refuses new ones', async () => {
     const { opened, open } = gate();
-    const { post, get, app, edge } = testApp({ edge: { answers: [{ tokens: 'one', beforeToken: () => opened }] } });
+    const { post, get, app, device } = testApp({ device: { answers: [{ tokens: 'one', beforeToken: () => opened }] } });
     const running = post(CHAT, body({ stream: false }));
-    await until(() => edge.requests.length === 1, 'the request');
+    await until(() => device.requests.length === 1, 'the request');
     const stopped = app.stop(60_000);
     const refused = await post(CHAT, body());
     expect([refused.status, await refused.json()]).toMatchObject([503, { error: { code: 'stopping' } }]);
@@ -126,11 +126,11 @@ describe('streams', () => {
   });
 
   it('ends requests that do not finish in time when it stops', async () => {
-    const { post, app, edge } = testApp({ edge: { answers: [{ tokens: 'one two', hangAt: 1 }] } });
+    const { post, app, device } = testApp({ device: { answers: [{ tokens: 'one two', hangAt: 1 }] } });
     const whole = post(CHAT, body({ stream: false }));
     const stream = await post(CHAT, body());
     const text = stream.text();
-    await until(() => edge.requests.length === 2, 'both');
+    await until(() => device.requests.length === 2, 'both');
     expect(await app.stop(20)).toBe(2);
     expect((await whole).status).toBe(503);
     expect(JSON.parse(sseData(await text).at(-1)!)).toMatchObject({ error: { code: 'stopping' } });

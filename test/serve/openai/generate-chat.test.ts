@@ -5,7 +5,7 @@ const CRAYON = { source: 'on_device', reason: 'accepted', score: null, threshold
 
 describe('POST /v1/chat/completions', () => {
   it('answers in one document', async () => {
-    const { post, edge } = testApp();
+    const { post, device } = testApp();
     const answer = await post('/v1/chat/completions', { model: 'edge', messages: user('hello you') });
     expect(answer.status).toBe(200);
     expect(await answer.json()).toEqual({
@@ -31,7 +31,7 @@ describe('POST /v1/chat/completions', () => {
       'x-crayon-source': 'on_device',
       'x-request-id': 'req_1',
     });
-    expect(edge.requests[0]!.request).toMatchObject({
+    expect(device.requests[0]!.request).toMatchObject({
       query: { prompt: { kind: 'chat', messages: user('hello you') } },
       temperature: 1,
       topP: 1,
@@ -43,7 +43,7 @@ describe('POST /v1/chat/completions', () => {
   });
 
   it('streams exactly these bytes', async () => {
-    const { post } = testApp({ edge: { answers: 'one two' } });
+    const { post } = testApp({ device: { answers: 'one two' } });
     const body = { model: 'edge', messages: user('hi'), max_tokens: 9, stream: true };
     const answer = await post('/v1/chat/completions', body);
     expect(answer.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
@@ -65,7 +65,7 @@ describe('POST /v1/chat/completions', () => {
   });
 
   it('sends the usage as a chunk of its own, only when asked', async () => {
-    const { post } = testApp({ edge: { answers: [{ tokens: 'one two', cachedTokens: 2 }] } });
+    const { post } = testApp({ device: { answers: [{ tokens: 'one two', cachedTokens: 2 }] } });
     const body = { model: 'edge', messages: user('hi'), stream: true, stream_options: { include_usage: true } };
     const chunks = sseData(await (await post('/v1/chat/completions', body)).text());
     const parsed = chunks.slice(0, -1).map((data) => JSON.parse(data));
@@ -84,7 +84,7 @@ describe('POST /v1/chat/completions', () => {
 
   it('gives log-probabilities, whole and streamed alike', async () => {
     const probabilities = { yes: 0.75, no: 0.25 };
-    const { post, edge } = testApp({ edge: { answers: [{ tokens: [{ text: 'yes', probabilities }] }] } });
+    const { post, device } = testApp({ device: { answers: [{ tokens: [{ text: 'yes', probabilities }] }] } });
     const body = { model: 'edge', messages: user('hi'), logprobs: true, top_logprobs: 2 };
     const entry = (token: string, p: number) => ({ token, logprob: Math.log(p), bytes: [...Buffer.from(token)] });
     const content = [{ ...entry('yes', 0.75), top_logprobs: [entry('yes', 0.75), entry('no', 0.25)] }];
@@ -92,11 +92,11 @@ describe('POST /v1/chat/completions', () => {
     expect(whole.choices[0]).toMatchObject({ logprobs: { content, refusal: null } });
     const streamed = sseData(await (await post('/v1/chat/completions', { ...body, stream: true })).text());
     expect(JSON.parse(streamed[1]!).choices[0]).toMatchObject({ delta: { content: 'yes' }, logprobs: { content } });
-    expect(edge.requests.map(({ request }) => request.topLogprobs)).toEqual([2, 2]);
+    expect(device.requests.map(({ request }) => request.topLogprobs)).toEqual([2, 2]);
   });
 
   it('ends at a stop text and at max_tokens, and says which', async () => {
-    const { post } = testApp({ edge: { answers: 'one two three' } });
+    const { post } = testApp({ device: { answers: 'one two three' } });
     const ask = async (more: object) => {
       const answer = await post('/v1/chat/completions', { model: 'edge', messages: user('hi'), ...more });
       const { choices } = (await answer.json()) as {
@@ -111,7 +111,7 @@ describe('POST /v1/chat/completions', () => {
   });
 
   it('joins content parts, and takes a developer’s message for the system’s', async () => {
-    const { post, edge } = testApp();
+    const { post, device } = testApp();
     const messages = [
       { role: 'developer', content: 'be brief' },
       {
@@ -125,7 +125,7 @@ describe('POST /v1/chat/completions', () => {
       { role: 'user', content: '' },
     ];
     expect((await post('/v1/chat/completions', { model: 'edge', messages })).status).toBe(200);
-    expect(edge.requests[0]!.request.query.prompt).toEqual({
+    expect(device.requests[0]!.request.query.prompt).toEqual({
       kind: 'chat',
       messages: [
         { role: 'system', content: 'be brief' },
@@ -137,20 +137,20 @@ describe('POST /v1/chat/completions', () => {
   });
 
   it('asks for as many tokens as the context has room for where the request names none', async () => {
-    const { post, edge } = testApp({ edge: { contextTokens: 20 }, server: null });
+    const { post, device } = testApp({ device: { contextTokens: 20 }, server: null });
     await post('/v1/chat/completions', { model: 'edge', messages: user('one two three') });
-    expect(edge.requests[0]!.request.maxTokens).toBe(16);
+    expect(device.requests[0]!.request.maxTokens).toBe(16);
     const limited = testApp({ config: { limits: { max_tokens: 5 } } });
     await limited.post('/v1/chat/completions', { model: 'edge', messages: user('x'), max_tokens: 50 });
     await limited.post('/v1/chat/completions', { model: 'edge', messages: user('x') });
-    expect(limited.edge.requests.map(({ request }) => request.maxTokens)).toEqual([5, 5]);
+    expect(limited.device.requests.map(({ request }) => request.maxTokens)).toEqual([5, 5]);
   });
 
   it('goes to the server where the prompt does not fit the device', async () => {
-    const { post, edge, server } = testApp({ edge: { contextTokens: 4 } });
+    const { post, device, server } = testApp({ device: { contextTokens: 4 } });
     const answer = await post('/v1/chat/completions', { model: 'edge', messages: user('one two three four five') });
     expect(await answer.json()).toMatchObject({ model: 'big', crayon: { source: 'in_cloud', reason: 'context' } });
-    expect([edge.requests.length, server.requests.length]).toEqual([0, 1]);
+    expect([device.requests.length, server.requests.length]).toEqual([0, 1]);
     const only = await post('/v1/chat/completions', {
       model: 'edge',
       messages: user('one two three four five'),
@@ -162,15 +162,15 @@ describe('POST /v1/chat/completions', () => {
 
   it.each(['crayon', 'header', 'config'])('takes the mode from the %s', async (from) => {
     const mode = 'only_in_cloud';
-    const { post, edge } = testApp({ config: from === 'config' ? { routing: { mode }, server: SERVER } : {} });
+    const { post, device } = testApp({ config: from === 'config' ? { routing: { mode }, server: SERVER } : {} });
     const body = { model: 'edge', messages: user('hi'), ...(from === 'crayon' ? { crayon: { mode } } : {}) };
     const headers: Record<string, string> = from === 'header' ? { 'x-crayon-mode': mode } : {};
     const answer = await post('/v1/chat/completions', body, { headers });
     expect(answer.headers.get('x-crayon-source')).toBe('in_cloud');
     expect(answer.headers.get('x-crayon-reason')).toBe('mode');
     expect(await answer.json()).toMatchObject({ model: 'big', choices: [{ message: { content: 'from afar' } }] });
-    expect(edge.requests).toEqual([]);
-    expect(edge.tokenized).toEqual([]);
+    expect(device.requests).toEqual([]);
+    expect(device.tokenized).toEqual([]);
   });
 
   it('refuses a mode that is unknown, given twice or locked', async () => {
@@ -263,11 +263,11 @@ describe('POST /v1/chat/completions', () => {
     ['top_k', { top_k: 4 }],
     ['__proto__x', { __proto__x: 4 }],
   ])('refuses by name: %s', async (param, change) => {
-    const { post, edge, server } = testApp();
+    const { post, device, server } = testApp();
     const answer = await post('/v1/chat/completions', { model: 'edge', messages: user('hi'), ...change });
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({ error: { type: 'invalid_request_error', param } });
-    expect([edge.requests, server.requests]).toEqual([[], []]);
+    expect([device.requests, server.requests]).toEqual([[], []]);
   });
 
   it('refuses too many messages', async () => {
@@ -293,7 +293,7 @@ describe('POST /v1/chat/completions', () => {
   it('shows the deciding signal in headers and field', async () => {
     const { post } = testApp({
       config: { routing: { thresholds: { complexity: 0.5 } } },
-      edge: { promptNll: 2.5 },
+      device: { promptNll: 2.5 },
     });
     const answer = await post('/v1/chat/completions', { model: 'edge', messages: user('hi'), max_tokens: 4 });
     expect(answer.headers.get('x-crayon-reason')).toBe('complexity');

@@ -4,8 +4,8 @@ import { sseData, testApp } from '../helpers.js';
 describe('POST /v1/completions', () => {
   it('answers in one document, with log-probabilities in parallel lists', async () => {
     const probabilities = { a: 0.5, b: 0.5 };
-    const { post, edge } = testApp({
-      edge: { answers: [{ tokens: [{ text: 'a', probabilities }, { text: ' b' }] }] },
+    const { post, device } = testApp({
+      device: { answers: [{ tokens: [{ text: 'a', probabilities }, { text: ' b' }] }] },
     });
     const answer = await post('/v1/completions', { model: 'edge', prompt: 'say', logprobs: 1, max_tokens: 2, seed: 7 });
     expect(await answer.json()).toEqual({
@@ -35,7 +35,7 @@ describe('POST /v1/completions', () => {
         signals: { prompt_tokens: 2, max_tokens: 2 },
       },
     });
-    expect(edge.requests[0]!.request).toMatchObject({
+    expect(device.requests[0]!.request).toMatchObject({
       query: { prompt: { kind: 'text', text: 'say' } },
       seed: 7,
       topLogprobs: 1,
@@ -43,7 +43,7 @@ describe('POST /v1/completions', () => {
   });
 
   it('streams, text joined equal to the whole, usage last when asked', async () => {
-    const { post } = testApp({ edge: { answers: 'one two three' } });
+    const { post } = testApp({ device: { answers: 'one two three' } });
     const body = { model: 'edge', prompt: ['say'], stream: true, stream_options: { include_usage: true } };
     const events = sseData(await (await post('/v1/completions', body)).text());
     const chunks = events.slice(0, -1).map((data) => JSON.parse(data));
@@ -57,9 +57,9 @@ describe('POST /v1/completions', () => {
   });
 
   it('generates 16 tokens where the request names no number, as OpenAI does', async () => {
-    const { post, edge } = testApp();
+    const { post, device } = testApp();
     await post('/v1/completions', { model: 'edge', prompt: 'x' });
-    expect(edge.requests[0]!.request.maxTokens).toBe(16);
+    expect(device.requests[0]!.request.maxTokens).toBe(16);
   });
 
   it.each<[string, object]>([
