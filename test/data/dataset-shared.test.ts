@@ -67,7 +67,7 @@ describe('task files', () => {
   });
 });
 
-describe.skipIf(!hasShared)('the public data sets (need ../shared)', () => {
+describe.skipIf(!hasShared)('the public data sets (need ../shared)', { tags: 'slow' }, () => {
   it.each(taskFiles)('%s opens, with the examples that it should have', (file) => {
     const name = file.replace('.yaml', '');
     for (const [split, count] of Object.entries(COUNTS[name]!)) {

@@ -240,6 +240,7 @@ describe('@huggingface/gguf reads the same', () => {
 
   it.skipIf(!hasShared).each(['gpt-2', 'llama-spm', 'phi-3', 'starcoder'])(
     'from the real vocabulary %s (needs ../shared)',
+    { tags: 'slow' },
     async (name) => {
       const path = shared('llama.cpp-vocab', 'models', `ggml-vocab-${name}.gguf`);
       const file = GgufFile.open(path);

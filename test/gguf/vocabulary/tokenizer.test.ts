@@ -20,7 +20,7 @@ function openTokenizer(path: string): Tokenizer {
   return ggufTokenizer(file);
 }
 
-describe.skipIf(!hasShared).each(REAL)('the real vocabulary %s (needs ../shared)', (name) => {
+describe.skipIf(!hasShared).each(REAL)('the real vocabulary %s (needs ../shared)', { tags: 'slow' }, (name) => {
   const inputs = (): string[] =>
     readFileSync(`${realPath(name)}.inp`, 'utf8')
       .split('\n__ggml_vocab_test__\n')
@@ -38,7 +38,7 @@ describe.skipIf(!hasShared).each(REAL)('the real vocabulary %s (needs ../shared)
   });
 });
 
-describe.skipIf(!hasShared)('real special tokens (need ../shared)', () => {
+describe.skipIf(!hasShared)('real special tokens (need ../shared)', { tags: 'slow' }, () => {
   it('Llama 2: BOS in front, by default; names of special tokens in a text are those tokens', () => {
     const tokenizer = openTokenizer(realPath('llama-spm'));
     expect(tokenizer).toMatchObject({ bosId: 1, eosId: 2, addsBos: true, vocabSize: 32_000, renderChat: null });

@@ -168,7 +168,7 @@ describe('cutBetween', () => {
 describe('calibrate', () => {
   const options = { seed: 7, resamples: 300 };
 
-  it('is a function of the records and the seed', () => {
+  it('is a function of the records and the seed', { tags: 'slow' }, () => {
     const records = world({ n: 100, seed: 6, tells: { scope: 0.3, complexity: 0.3, confidence: 0.6 } });
     const once = calibrate(records, { ...options, target: share(0.3) });
     expect(calibrate(records, { ...options, target: share(0.3) })).toEqual(once);
