@@ -24,7 +24,7 @@ export function fileName(text: string): string {
 }
 
 /** The file by which a run directory is recognised. */
-export const BENCH_MANIFEST = 'run.json';
+const BENCH_MANIFEST = 'run.json';
 /** Pools and other things that several cells use; may be deleted when the run is finished. */
 const WORK = 'work';
 /** A user's examples and adapter, while a cell is worked on. */

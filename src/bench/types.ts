@@ -21,7 +21,7 @@ const DATE = 'a date and time';
 const date = z.string(DATE).refine((text) => !Number.isNaN(Date.parse(text)), DATE);
 
 /** How an answer was judged; cells of different methods are never averaged together. */
-export const SCORING_METHODS = ['loglikelihood', 'generation'] as const;
+const SCORING_METHODS = ['loglikelihood', 'generation'] as const;
 export type ScoringMethod = (typeof SCORING_METHODS)[number];
 
 /** What a user's task is to the pool, in the order of the report. */
@@ -68,7 +68,7 @@ const LATENCY_SCHEMA = z.object({
 export type LatencySummary = z.infer<typeof LATENCY_SCHEMA>;
 
 /** What a cell is a row of: ways of customising, one option of Crayon that is varied, the router, devices and networks. */
-export const CELL_TABLES = ['strategies', 'ablation', 'hybrid', 'conditions'] as const;
+const CELL_TABLES = ['strategies', 'ablation', 'hybrid', 'conditions'] as const;
 
 export const CELL_SCHEMA = z.object({
   key: text,

@@ -170,7 +170,7 @@ const WRITE_ERRORS: Record<string, Meaning> = {
 };
 
 /** For a failed open, stat or read of `path`. What is no system error passes unchanged. */
-export function readError(path: string, error: unknown): unknown {
+function readError(path: string, error: unknown): unknown {
   return explained(path, error, READ_ERRORS, ['file-unreadable', 'cannot be read']);
 }
 

@@ -8,7 +8,7 @@ import { readSmallFile } from './io.js';
 export type JsonObject = { [key: string]: unknown };
 
 /** Enough for the largest tokenizer.json known (about 35 MB). */
-export const MAX_JSON_BYTES = 256 * 2 ** 20;
+const MAX_JSON_BYTES = 256 * 2 ** 20;
 
 /** Decodes UTF-8, refusing bytes that are none. A byte order mark is dropped, as JSON parsers of other languages do. */
 export function decodeUtf8(bytes: Uint8Array, path: string, code: ErrorCode = 'json-invalid'): string {

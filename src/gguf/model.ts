@@ -150,7 +150,7 @@ function storedType(type: GgufWriteType, shape: readonly number[]): GgufWriteTyp
  * Llama 3's rescaled rotary frequencies as the tensor `rope_freqs.weight`, (D/2): llama.cpp divides the frequency theta^(-2j/D) by element j
  * (`generate_extra_tensors` in conversion/llama.py).
  */
-export function ropeFrequencyFactors(
+function ropeFrequencyFactors(
   { headDim, ropeTheta }: Pick<ModelConfig, 'headDim' | 'ropeTheta'>,
   scaling: Extract<RopeScaling, { type: 'llama3' }>,
 ): Float32Array {

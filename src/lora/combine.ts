@@ -44,11 +44,7 @@ export interface CombinedFactors extends Omit<LoraFactors, 'scale'> {
 export type CombineKind = 'cat' | 'svd' | 'linear';
 
 /** Checks that factors and coefficients fit each other and the module; a mismatch here is a programmer's error. */
-export function assertFactors(
-  factors: readonly LoraFactors[],
-  coefficients: ArrayLike<number>,
-  shape: ModuleShape,
-): void {
+function assertFactors(factors: readonly LoraFactors[], coefficients: ArrayLike<number>, shape: ModuleShape): void {
   assert.equal(coefficients.length, factors.length, 'one coefficient for each adapter');
   for (let n = 0; n < factors.length; n++) {
     const { a, b, r, scale } = factors[n]!;

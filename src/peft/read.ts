@@ -23,7 +23,7 @@ import {
 } from './config.js';
 
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
-export const TENSOR_PREFIX = 'base_model.model.';
+const TENSOR_PREFIX = 'base_model.model.';
 
 /** One adapted linear layer. */
 export interface LoraModule {

@@ -153,7 +153,7 @@ export function waitBefore(attempt: number, error: unknown, backoff: BackoffOpti
  * @param call the whole call: no wait goes beyond its end
  * @throws CrayonError the last attempt's, which says how many there were; `interrupted` when the signal fires in a wait
  */
-export async function withRetries<T>(
+async function withRetries<T>(
   { retries, backoff, clock, onEvent }: Settings,
   random: Random,
   { signal, endsAt }: Deadline,

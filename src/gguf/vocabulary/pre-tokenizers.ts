@@ -13,7 +13,7 @@ const REST = '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)";
 /** What Qwen 2 and Llama 3 share; they differ in how many digits make a word. Also as a tokenizer.json has it. */
-export const modern = (contractions: string, digits: string): string =>
+const modern = (contractions: string, digits: string): string =>
   `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}${REST}`;
 const LLAMA3 = modern(CONTRACTIONS, '\\p{N}{1,3}');
 const QWEN2 = modern(CONTRACTIONS, '\\p{N}');
@@ -22,7 +22,7 @@ const QWEN35 =
   '|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 const BLOOM = ' ?[^(\\s|.,!?…。，、।۔،)]+';
 /** Words that begin with upper case; also as a tokenizer.json has it. */
-export const cased = ([upper, lower]: readonly [string, string], suffix: string, digits: string): string =>
+const cased = ([upper, lower]: readonly [string, string], suffix: string, digits: string): string =>
   `[^\\r\\n\\p{L}\\p{N}]?${upper}*${lower}+${suffix}|[^\\r\\n\\p{L}\\p{N}]?${upper}+${lower}*${suffix}|${digits}` +
   '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 /** Letters that are not a to z, and letters that are not A to Z: llama.cpp's stand-in for upper and lower case. */

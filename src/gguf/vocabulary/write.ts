@@ -184,7 +184,7 @@ export interface BpeModel {
 }
 
 /** @throws CrayonError `tokenizer-unsupported` for another kind of model, `tokenizer-invalid` */
-export function bpeModel(tokenizer: JsonObject, where: string): BpeModel {
+function bpeModel(tokenizer: JsonObject, where: string): BpeModel {
   const { model } = tokenizer;
   const refuse = (what: string): never => {
     throw new CrayonError('tokenizer-unsupported', `${where}: ${what} cannot be written as GGUF`, {
@@ -229,7 +229,7 @@ const UNMERGED_SCORE = -1e6;
  *
  * @throws CrayonError `tokenizer-unsupported` when scores cannot express the merges, with an example
  */
-export function sentencePieceScores(
+function sentencePieceScores(
   { merges, vocab }: BpeModel,
   tokens: readonly string[],
   types: readonly number[],
@@ -272,7 +272,7 @@ export function sentencePieceScores(
  *
  * @throws CrayonError `tokenizer-unsupported` for a normalizer or pre-tokenizer that llama.cpp does not have
  */
-export function spacePrefix(tokenizer: JsonObject, where: string): boolean {
+function spacePrefix(tokenizer: JsonObject, where: string): boolean {
   let prefix = false;
   let escapes = false;
   const unknown: string[] = [];

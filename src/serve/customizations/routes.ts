@@ -47,7 +47,7 @@ const CUSTOMIZATION_REQUEST = fields({
 });
 
 /** One customisation as JSON. */
-export function customizationCard(one: Customization, base: string): object {
+function customizationCard(one: Customization, base: string): object {
   const { id, name, created, coefficients, similarities, examples, ms } = one;
   const { verdict, sentence, percentile } = one.coverage ?? {};
   return {

@@ -191,7 +191,7 @@ export function heatPlot({ label, rows, columns, values, full, text }: HeatMap):
 
 /** More would make the page heavy and the picture no clearer. */
 export const MAX_POINTS = 1500;
-export const COLOURS = 8;
+const COLOURS = 8;
 /** Across and down, as the style sheet has it: one unit is as long across as down, so that distances can be compared. */
 const [WIDTH, HEIGHT] = [8, 5];
 
