@@ -36,8 +36,8 @@ MAY_IMPORT.cli = ROOMS;
 
 /** The most files that one folder holds: above it, a subject has hidden another. */
 const MOST_FILES = 30;
-/** Of all of src/: what one redesign came to. More is possible, and asks for a reason. */
-const MOST_LINES = 31_500;
+/** Of all of src/: what one redesign came to, and room for real bases: families, quantisers, prompt forms, prompt scoring. */
+const MOST_LINES = 36_000;
 
 const TENSORS = /tfjs|^model\/(backend|llama|ops)\.ts/;
 
