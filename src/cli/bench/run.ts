@@ -20,13 +20,16 @@ import { showLive, showLoad } from './tables.js';
 export interface BenchFlags extends ConditionFlags, BackendFlag {
   config: string;
   out: string;
+  model?: string;
+  pool?: string;
+  dataDir?: string;
   work?: string;
   fresh: boolean;
   dryRun: boolean;
 }
 
 export async function runBenchCommand(flags: BenchFlags, terminal: Terminal): Promise<void> {
-  const config = withConditions(loadBenchConfig(flags.config), flags);
+  const config = withConditions(withPlaces(loadBenchConfig(flags.config), flags), flags);
   if (flags.dryRun) return showPlan(config, terminal);
   const started = performance.now();
   const backend = await chooseBackend(flags.backend);
@@ -53,6 +56,16 @@ export async function runBenchCommand(flags: BenchFlags, terminal: Terminal): Pr
     stop.release();
     releaseBackend();
   }
+}
+
+/** Where base, pool and data are on this machine: what a configuration that travels cannot know. */
+function withPlaces(config: BenchConfig, { model, pool, dataDir }: BenchFlags): BenchConfig {
+  return {
+    ...config,
+    ...(model === undefined ? {} : { model }),
+    ...(dataDir === undefined ? {} : { data_dir: dataDir }),
+    ...(pool === undefined ? {} : { pool: { ...config.pool, dir: pool } }),
+  };
 }
 
 function machineLine(backend: string): string {
