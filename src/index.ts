@@ -6,6 +6,7 @@ export { blendAdapters } from './blend/blend.js';
 export { type BlendPoolOptions, type BlendPoolResult, blendPool } from './blend/blend-pool.js';
 export { estimateCoefficients } from './blend/coefficients.js';
 export { checkCoverage } from './blend/coverage.js';
+export type { ChatMessage } from './core/chat.js';
 export { CrayonError, type ErrorCode, EXIT, isCrayonError } from './core/errors.js';
 export { type Example, loadDataset } from './data/dataset.js';
 export { openLlamaCppEngine } from './engine/llama/engine.js';

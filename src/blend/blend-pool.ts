@@ -4,11 +4,13 @@
  */
 
 import { isAbsolute, relative, resolve } from 'node:path';
+import type { ChatMessage } from '../core/chat.js';
 import { CrayonError } from '../core/errors.js';
 import type { Rows } from '../core/gate.js';
 import { row } from '../core/vector.js';
 import { type Example, loadDataset } from '../data/dataset.js';
-import { plainExample, whyInvalid } from '../data/example.js';
+import { whyInvalid } from '../data/example.js';
+import { recordExamples, type Turns } from '../data/record.js';
 import { sha256 } from '../files/digest.js';
 import { isModelDirectory } from '../hf/model.js';
 import { leadingBos } from '../hf/tokenizer.js';
@@ -32,6 +34,8 @@ const GIVEN = 'examples';
 export interface ShownExample {
   prompt: string;
   completion: string;
+  /** the turns before the completion, where it answers a conversation; `prompt` is then their text */
+  messages?: readonly ChatMessage[] | undefined;
 }
 
 export interface BlendPoolOptions
@@ -42,6 +46,8 @@ export interface BlendPoolOptions
   examples?: string | readonly ShownExample[] | undefined;
   dataDir?: string | undefined;
   split?: string | undefined;
+  /** which answers of a file's conversations are examples; `last` when absent */
+  turns?: Turns | undefined;
   /** the base model's directory or GGUF file, where it is not where the pool's manifest says */
   model?: string | undefined;
   /** `tau` is the pool's own when absent */
@@ -112,9 +118,9 @@ async function embedExamples(
   shown: string | readonly ShownExample[],
   pool: Pool,
 ): Promise<Rows> {
-  const { dataDir, split, long, forward } = options;
+  const { dataDir, split, turns, long, forward } = options;
   const isPath = typeof shown === 'string';
-  const examples = isPath ? loadDataset(shown, { dataDir, split }).examples : givenExamples(shown);
+  const examples = isPath ? loadDataset(shown, { dataDir, split, turns }).examples : givenExamples(shown);
   const where = isPath ? shown : GIVEN;
   refuseCount(`${where} has ${examples.length} examples`, examples.length);
   const { source, tokenizer, maxLength, vocabSize } = openEmbeddingBase(options.model ?? findBase(pool));
@@ -144,11 +150,12 @@ async function embedExamples(
 
 /** Examples from no file, held to what a file's records are held to. */
 function givenExamples(shown: readonly ShownExample[]): Example[] {
-  return shown.map(({ prompt, completion }, i) => {
+  return shown.map(({ prompt, completion, messages }, i) => {
     const id = `${GIVEN}:${i}`;
-    const why = whyInvalid(plainExample({ prompt, completion }));
+    const raw = recordExamples({ prompt, completion })[0]!;
+    const why = whyInvalid(raw);
     if (why !== undefined) throw new CrayonError('example-invalid', `${id}: ${why}`);
-    return { id, dataset: GIVEN, prompt, completion };
+    return { id, dataset: GIVEN, ...raw, ...(messages === undefined ? {} : { messages }) };
   });
 }
 

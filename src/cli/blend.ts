@@ -6,7 +6,16 @@ import { ESTIMATORS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { bar, formatBytes, formatDuration } from '../core/format.js';
 import { openPool } from '../pool/pool.js';
-import { type BackendFlag, backendOption, choice, decimal, numberList, splitOptions, wholeNumber } from './options.js';
+import {
+  type BackendFlag,
+  backendOption,
+  choice,
+  decimal,
+  numberList,
+  splitOptions,
+  turnsOption,
+  wholeNumber,
+} from './options.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags
@@ -37,6 +46,7 @@ export function blendCommand(command: Command, terminal: Terminal): void {
     .requiredOption('--pool <dir>', 'pool written by build-pool')
     .option('--examples <file>', "the user's examples: JSONL, JSON, CSV or YAML");
   splitOptions(command)
+    .addOption(turnsOption())
     .option('--model <path>', "the base model, a directory or a GGUF file (default: where the pool's manifest says)")
     .requiredOption('--out <dir>', 'adapter directory to write')
     .addOption(choice('--estimator <name>', 'how similarities become coefficients', estimators, 'similarity'))

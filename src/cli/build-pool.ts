@@ -6,7 +6,7 @@ import { PROJECTIONS, type Projection } from '../model/names.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/inputs.js';
 import type { TrainSettings } from '../train/settings.js';
-import { type BackendFlag, backendOption, choice, dataOptions, decimal, wholeNumber } from './options.js';
+import { type BackendFlag, backendOption, choice, dataOptions, decimal, turnsOption, wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags
@@ -31,7 +31,8 @@ Examples:
       --pool pool --clusters auto --embedding tfidf --long truncate
   $ crayon build-pool --model models/base --data train.jsonl --pool pool --dry-run
 
-A record of train.jsonl: {"prompt": "Review: lovely film. Sentiment:", "completion": " good"}`;
+A record of train.jsonl: {"prompt": "Review: lovely film. Sentiment:", "completion": " good"}
+or a conversation:       {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}`;
 
 const MODE = 'train the mixture that blending will use, or each LoRA on its own cluster';
 const LONG = 'what to do with longer ones; truncate cuts the front of the prompt';
@@ -40,6 +41,7 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
   const { training, ...defaults } = BUILD_DEFAULTS;
   command.requiredOption('--model <dir>', `base model, a Hugging Face directory (${MODEL_TYPES.join(', ')})`);
   dataOptions(command, 'JSONL, JSON or CSV of examples, or a YAML describing them')
+    .addOption(turnsOption())
     .requiredOption('--pool <dir>', 'where to write the pool')
     .option('--clusters <n|auto>', 'number of base LoRAs, or auto for the best silhouette', clusters, defaults.clusters)
     .option(

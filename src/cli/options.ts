@@ -2,6 +2,7 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { DatasetOptions } from '../data/dataset.js';
+import { TURNS } from '../data/record.js';
 import { BACKENDS, type BackendName } from '../model/names.js';
 
 /** A whole number within bounds. */
@@ -66,6 +67,10 @@ export function dataOptions(command: Command, what: string, split?: string): Com
     wholeNumber(1),
   );
 }
+
+const TURNS_OF = 'which answers of a conversation are examples, each with all that stands before it (default: last)';
+
+export const turnsOption = () => choice('--turns <which>', TURNS_OF, TURNS);
 
 /** For the YAML of a data set. */
 export function splitOptions(command: Command, split?: string): Command {

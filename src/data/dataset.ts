@@ -1,6 +1,6 @@
 /**
  * Datasets: prompts with their completions, from a YAML description (`config.ts`) or from a plain .jsonl, .json or
- * .csv file whose records have `prompt` and `completion`, and for multiple choice `choices` and `answer`.
+ * .csv file whose records have `prompt` and `completion`, or are conversations in one of the usual shapes (`record.ts`).
  */
 
 import { basename, dirname, join, resolve } from 'node:path';
@@ -11,19 +11,15 @@ import { sha256 } from '../files/digest.js';
 import { entriesOf, exists } from '../files/io.js';
 import { readYaml } from '../files/yaml.js';
 import { type DataFormat, type GroupConfig, parseDatasetConfig, type SplitFile, type TaskConfig } from './config.js';
-import {
-  formatOf,
-  type LocatedRecord,
-  plainExample,
-  type RawExample,
-  readRecords,
-  taskExample,
-  whyInvalid,
-} from './example.js';
+import { formatOf, type LocatedRecord, type RawExample, readRecords, taskExample, whyInvalid } from './example.js';
+import { recordExamples, type Turns } from './record.js';
 import { type DataRecord, type RecordFunction, textTemplate } from './template.js';
 
 export interface Example extends RawExample {
-  /** '<dataset>:<index>', the index being the record's in its file, from 0. */
+  /**
+   * '<dataset>:<index>', the index being the record's in its file, from 0; '<dataset>:<index>.<turn>' for the answers before
+   * a conversation's last, counted from 0.
+   */
   id: string;
   dataset: string;
 }
@@ -36,6 +32,8 @@ export interface DatasetOptions {
   /** At most this many examples of each dataset: the first ones, or a random choice when there is a seed. */
   limit?: number | undefined;
   seed?: number | undefined;
+  /** Which answers of a conversation are examples: its `last` (the default), or `all`. */
+  turns?: Turns | undefined;
 }
 
 export interface Dataset {
@@ -73,7 +71,7 @@ export function loadDataset(path: string, options: DatasetOptions = {}): Dataset
   const name = basename(path).replace(/\.[^.]*$/, '');
   const file = { path, shownPath: path, format, extra: {}, dataset: name };
   return loadFiles([file], {
-    toExample: plainExample,
+    toExamples: (record) => recordExamples(record, options.turns),
     skipInvalid: false,
     limit: options.limit,
     seed: options.seed,
@@ -121,8 +119,9 @@ function loadTask(config: TaskConfig, path: string, options: DatasetOptions): Da
   const split = chooseSplit(config, path, options.split);
   const entry = config.data_files[split]!;
   const files = findFiles(typeof entry === 'string' ? { path: entry } : entry, config, path, options.dataDir);
+  const toExample = taskExample(config, path);
   return loadFiles(files, {
-    toExample: taskExample(config, path),
+    toExamples: (record) => [toExample(record)],
     skipInvalid: config.skip_invalid ?? false,
     limit: smallest(config.limit, options.limit),
     seed: options.seed,
@@ -177,7 +176,7 @@ function expand(folder: string, pattern: string): Array<{ path: string; match: s
 }
 
 interface LoadSettings {
-  toExample: RecordFunction<RawExample>;
+  toExamples: RecordFunction<RawExample[]>;
   skipInvalid: boolean;
   limit: number | undefined;
   seed: number | undefined;
@@ -191,9 +190,9 @@ function loadFiles(files: readonly DataFile[], settings: LoadSettings): Dataset 
     const { records, bad, sha256: digest } = readRecords(file.path, file.format, settings.columns);
     const examples: Example[] = [];
     for (const located of inRange(records, file, records.length + bad.length)) {
-      const example = convert(located, file, settings.toExample);
-      if (typeof example === 'string') bad.push(`${located.place}: ${example}`);
-      else examples.push(example);
+      const made = convert(located, file, settings.toExamples);
+      if (typeof made === 'string') bad.push(`${located.place}: ${made}`);
+      else examples.push(...made);
     }
     bad.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })); // by line, whoever found it
     for (const problem of bad) problems.push(`${file.path}: ${problem}`);
@@ -217,15 +216,23 @@ function inRange(records: LocatedRecord[], { range, path }: DataFile, count: num
   return records.filter(({ index }) => index >= from && index < to);
 }
 
-/** The example, or what is wrong with the record. */
+/** The record's examples, or what is wrong with it. */
 function convert(
   { record, index }: LocatedRecord,
   file: DataFile,
-  toExample: RecordFunction<RawExample>,
-): Example | string {
+  toExamples: RecordFunction<RawExample[]>,
+): Example[] | string {
   try {
-    const raw = toExample({ ...record, ...file.extra });
-    return whyInvalid(raw) ?? { id: `${file.dataset}:${index}`, dataset: file.dataset, ...raw };
+    const made = toExamples({ ...record, ...file.extra });
+    for (const example of made) {
+      const problem = whyInvalid(example);
+      if (problem !== undefined) return problem;
+    }
+    const { dataset } = file;
+    const last = made.length - 1;
+    return made.map((raw, turn) => {
+      return { id: `${dataset}:${index}${turn === last ? '' : `.${turn}`}`, dataset, ...raw };
+    });
   } catch (error) {
     if (error instanceof CrayonError) throw error;
     return reasonOf(error);

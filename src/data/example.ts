@@ -1,9 +1,10 @@
 /**
  * Records of a data file, each with the place that an error about it names, and examples made of them: by the templates of a
- * YAML description, or by the field names of a plain file.
+ * YAML description. What the field names of a plain file mean is in record.ts.
  */
 
 import { parse as parseCsv } from 'csv-parse/sync';
+import type { ChatMessage } from '../core/chat.js';
 import { CrayonError, messageOf } from '../core/errors.js';
 import { sha256 } from '../files/digest.js';
 import { readSmallFile } from '../files/io.js';
@@ -97,9 +98,12 @@ function csvRows(text: string, path: string, columns?: readonly string[]): Row[]
 
 /** An example without its name. */
 export interface RawExample {
+  /** A text to be continued; of a conversation, the contents of its turns (`renderPlain`). */
   prompt: string;
-  /** The right answer as it continues the prompt, usually with a leading space. */
+  /** The right answer as it continues the prompt, usually with a leading space; of a conversation, the assistant's turn as it is. */
   completion: string;
+  /** The turns before the answer, where the record is a conversation. */
+  messages?: readonly ChatMessage[];
   /** All answers of a multiple choice, as they continue the prompt. */
   choices?: string[];
   /** Index of the right one. */
@@ -109,25 +113,6 @@ export interface RawExample {
    * choice's length that acc_norm divides by, as in lm-evaluation-harness. Absent for none.
    */
   delimiter?: number;
-}
-
-/** A plain record: { prompt, completion }, or { prompt, choices, answer } with or without completion. */
-export function plainExample(record: DataRecord): RawExample {
-  const { prompt, completion, choices, answer } = record;
-  if (prompt === undefined && typeof record.text === 'string') {
-    throw new Error('has "text" but no "prompt" and "completion": say where the prompt ends, or describe it in YAML');
-  }
-  if (typeof prompt !== 'string') throw new Error(`prompt is ${kindOf(prompt)}, expected text`);
-  if (choices === undefined && answer === undefined) {
-    if (typeof completion !== 'string') throw new Error(`completion is ${kindOf(completion)}, expected text`);
-    return { prompt, completion };
-  }
-  const texts = asChoices(choices);
-  const index = asIndex(answer, texts);
-  if (completion !== undefined && completion !== texts[index]) {
-    throw new Error(`completion ${JSON.stringify(completion)} is not choice ${index}, ${JSON.stringify(texts[index])}`);
-  }
-  return { prompt, completion: texts[index]!, choices: texts, answer: index };
 }
 
 /** The function that a YAML description stands for. @param path the YAML file, for errors in its templates */
@@ -165,7 +150,7 @@ function asText(value: unknown): string {
   throw new Error(`the target is ${kindOf(value)}, expected text`);
 }
 
-function asChoices(value: unknown): string[] {
+export function asChoices(value: unknown): string[] {
   if (!Array.isArray(value)) throw new Error(`choices are ${kindOf(value)}, expected a list of texts`);
   const bad = value.find((choice) => typeof choice !== 'string');
   if (bad !== undefined) throw new Error(`a choice is ${kindOf(bad)}, expected text`);
@@ -174,7 +159,7 @@ function asChoices(value: unknown): string[] {
 }
 
 /** An index, an index in digits (as in lm-eval), or the text of a choice. */
-function asIndex(value: unknown, choices: readonly string[]): number {
+export function asIndex(value: unknown, choices: readonly string[]): number {
   const index = typeof value === 'string' && !/^\d+$/.test(value) ? choices.indexOf(value) : Number(value);
   const isUsable = typeof value === 'string' || typeof value === 'number';
   if (isUsable && Number.isInteger(index) && index >= 0 && index < choices.length) return index;
@@ -186,7 +171,7 @@ function asIndex(value: unknown, choices: readonly string[]): number {
   );
 }
 
-function kindOf(value: unknown): string {
+export function kindOf(value: unknown): string {
   if (value === undefined) return 'missing';
   if (value === null) return 'null';
   return Array.isArray(value) ? 'a list' : `a ${typeof value}`;

@@ -3,9 +3,9 @@
  * server/ speaks to the server LLM.
  */
 
-import type { ChatMessage } from '../hf/tokenizer.js';
+import type { ChatMessage } from '../core/chat.js';
 
-export type { ChatMessage } from '../hf/tokenizer.js';
+export type { ChatMessage } from '../core/chat.js';
 
 /** What is to be continued: a conversation, or a text as it stands. */
 export type Prompt = { kind: 'chat'; messages: readonly ChatMessage[] } | { kind: 'text'; text: string };

@@ -6,14 +6,10 @@
 import { join } from 'node:path';
 import { Template } from '@huggingface/jinja';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
+import type { ChatMessage } from '../core/chat.js';
 import { CrayonError, reasonOf } from '../core/errors.js';
 import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
-
-export interface ChatMessage {
-  role: string;
-  content: string;
-}
 
 export interface Tokenizer {
   /** Largest token id + 1; the model's embedding table has at least as many rows. */

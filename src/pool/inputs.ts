@@ -3,6 +3,7 @@
 import { CrayonError } from '../core/errors.js';
 import type { Progress } from '../core/long-work.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
+import type { Turns } from '../data/record.js';
 import { AtomicDirectory } from '../files/atomic.js';
 import { HfModel, type ModelConfig } from '../hf/model.js';
 import { leadingBos, loadTokenizer } from '../hf/tokenizer.js';
@@ -28,6 +29,8 @@ export interface BuildPoolOptions {
   split?: string | undefined;
   /** at most this many examples of each dataset, drawn with the seed */
   limit?: number | undefined;
+  /** which answers of a conversation are examples; `last` when absent */
+  turns?: Turns | undefined;
   /** the pool directory to write */
   out: string;
   /** number of base LoRAs, or `auto` for the best silhouette */
@@ -113,12 +116,12 @@ export function readInputs(options: BuildPoolOptions, progress: (p: BuildProgres
 
 function readWith(model: HfModel, options: BuildPoolOptions, progress: (p: BuildProgress) => void): BuildInputs {
   const tokenizer = loadTokenizer(options.model);
-  const { dataDir, split, limit, seed, data } = options;
+  const { dataDir, split, limit, turns, seed, data } = options;
   const examples = [];
   const sources: BuildInputs['sources'] = [];
   for (const [i, path] of data.entries()) {
     progress({ stage: 'read', done: i, total: data.length });
-    const dataset = loadDataset(path, { dataDir, split, limit, seed });
+    const dataset = loadDataset(path, { dataDir, split, limit, turns, seed });
     examples.push(...dataset.examples);
     sources.push(...dataset.sources);
   }
@@ -156,7 +159,7 @@ type Every<T> = { [K in keyof Required<T>]: T[K] };
 /** The options that a pool's bytes depend on; one that is not thought of here does not compile. */
 export function settingsOf(options: BuildPoolOptions): Every<Settings> {
   const { clusters, embedding, centred, tau, mode, r, targets, long, training } = options;
-  const { evaluationExamples, seed, split, limit, maxLength } = options;
+  const { evaluationExamples, seed, split, limit, turns, maxLength } = options;
   return {
     clusters,
     embedding,
@@ -171,6 +174,7 @@ export function settingsOf(options: BuildPoolOptions): Every<Settings> {
     seed,
     split,
     limit,
+    turns,
     maxLength,
   };
 }

@@ -1,7 +1,8 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type ChatMessage, loadTokenizer } from '../../src/hf/tokenizer.js';
+import type { ChatMessage } from '../../src/core/chat.js';
+import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture, fixtureJson, hasShared, shared } from '../helpers/fixtures.js';
 

@@ -30,7 +30,7 @@ export interface LlamaCppOptions {
   queue?: number;
   /** contexts kept, one for each set of adapters (default 4); never fewer than `sequences` */
   maxContexts?: number;
-  /** source of a Jinja template, or `plain` (`renderPlain` of prompt.ts); by default the model's own, plain where it has none */
+  /** source of a Jinja template, or `plain` (`renderPlain` of core/chat.ts); by default the model's own, plain where it has none */
   chatTemplate?: string;
   /** number type of keys and values in the cache: half precision (default) costs 1e-3 in log-probabilities, and half the memory */
   cacheType?: 'F16' | 'F32';

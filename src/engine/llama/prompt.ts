@@ -4,9 +4,10 @@
  */
 
 import type { LlamaModel, Token } from 'node-llama-cpp';
+import { type ChatMessage, renderPlain } from '../../core/chat.js';
 import { ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../../gguf/format.js';
 import type { GgufFile } from '../../gguf/read.js';
-import { type ChatMessage, chatRenderer, type RenderChat } from '../../hf/tokenizer.js';
+import { chatRenderer, type RenderChat } from '../../hf/tokenizer.js';
 import type { Prompt } from '../types.js';
 
 const SPACE_BYTE = 0x20;
@@ -83,20 +84,6 @@ export function promptTokens(model: LlamaModel, file: GgufFile, template: string
     isEnd: (id) => model.isEogToken(id as Token),
     startsText: (ids) => addsSpace && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
   };
-}
-
-/**
- * The conversation format of a model without a chat template: contents joined by newlines, trailing white space trimmed, no
- * generation prompt.
- *
- * One user's message is then token for token the prompt that build-pool and blend have seen. Such models were trained with
- * lm-eval's target delimiter, one space before the answer, which is no part of it: AnswerText drops it (`dropLeadingSpace`).
- */
-export function renderPlain(messages: readonly ChatMessage[]): string {
-  return messages
-    .map((message) => message.content)
-    .join('\n')
-    .trimEnd();
 }
 
 /** Texts under the names that templates use. */

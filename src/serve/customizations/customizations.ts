@@ -13,6 +13,7 @@ import type { CombineKind } from '../../blend/blend.js';
 import { type BlendEstimate, estimateBlend } from '../../blend/coefficients.js';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
 import { threadScript } from '../../core/long-work.js';
+import type { RawExample } from '../../data/example.js';
 import { interrupted, throwIfAborted } from '../../engine/clock.js';
 import type { AdapterScale } from '../../engine/types.js';
 import { ScratchDirectory } from '../../files/scratch-directory.js';
@@ -33,7 +34,7 @@ export interface MadeBlend extends BlendEstimate {
 }
 
 export interface BlendOrder {
-  examples: Array<{ prompt: string; completion?: string | undefined }> | null;
+  examples: ReadonlyArray<Pick<RawExample, 'prompt' | 'messages'>> | null;
   coefficients: number[] | null;
   topK: number | null;
   temperature: number | null;

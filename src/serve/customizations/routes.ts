@@ -5,7 +5,10 @@
 
 import * as z from 'zod';
 import { EXAMPLE_LIMITS } from '../../blend/coefficients.js';
-import type { JsonObject } from '../../files/json.js';
+import { messageOf } from '../../core/errors.js';
+import { kindOf, whyInvalid } from '../../data/example.js';
+import { recordPrompt } from '../../data/record.js';
+import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { whole } from '../../files/schema.js';
 import { checkedFields, each, fields, number, oneOf, plainText } from '../http/body.js';
 import type { Call } from '../http/call.js';
@@ -23,15 +26,20 @@ const isName = (name: string) => name.trim() !== '' && name.length <= MAX_NAME &
 
 const { min: MIN_EXAMPLES, max: MAX_EXAMPLES } = EXAMPLE_LIMITS;
 const EXAMPLES = `${MIN_EXAMPLES} to ${MAX_EXAMPLES} examples, each {"prompt": ..., "completion": ...}`;
-const EXAMPLE = fields(
-  {
-    prompt: plainText('a text').refine((prompt) => prompt.trim() !== '', 'a text'),
-    completion: plainText().optional(),
-    // A line of a data set may be sent as it stands; only prompts are embedded.
-    ...each(['id', 'choices', 'answer']),
-  },
-  'an object with a prompt',
-).transform(({ prompt, completion }) => ({ prompt, completion }));
+/** A line of a data set, as it stands: data/record.ts says what it may be. Only prompts are embedded; the answer may be missing. */
+const EXAMPLE = z.unknown().transform((record, context) => {
+  try {
+    if (!isJsonObject(record)) throw new Error(`is ${kindOf(record)}, expected an object with a prompt or messages`);
+    const example = recordPrompt(record);
+    const problem = whyInvalid({ ...example, completion: 'none' });
+    if (problem !== undefined) throw new Error(problem);
+    return example;
+  } catch (error) {
+    const message = messageOf(error).replace(/^(?!is |has )/, 'is no example: ');
+    context.addIssue({ code: 'custom', message, params: { code: 'invalid_value' } });
+    return z.NEVER;
+  }
+});
 
 const COEFFICIENTS = 'a list of numbers, one for each adapter of the pool';
 const areCoefficients = (value: unknown) =>

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { renderPlain, type TokenKind, tokenPieces } from '../../../src/engine/llama/prompt.js';
+import { renderPlain } from '../../../src/core/chat.js';
+import { type TokenKind, tokenPieces } from '../../../src/engine/llama/prompt.js';
 
 const text = (bytes: Uint8Array) => Buffer.from(bytes).toString('latin1');
 

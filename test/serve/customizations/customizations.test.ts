@@ -5,6 +5,9 @@ import { fakeMaker, gate, testApp, until, user } from '../helpers.js';
 const PATH = '/v1/customizations';
 const EXAMPLES = ['a', 'b', 'c'].map((prompt) => ({ prompt, completion: ' x' }));
 
+/** What is embedded of them. */
+const PROMPTS = EXAMPLES.map(({ prompt }) => ({ prompt }));
+
 interface Made {
   id: string;
   model: string;
@@ -29,7 +32,7 @@ describe('/v1/customizations', () => {
       examples: 3,
       blend_ms: 12,
     });
-    expect(orders[0]).toEqual({ examples: EXAMPLES, coefficients: null, topK: 2, temperature: 0.05, combine: 'cat' });
+    expect(orders[0]).toEqual({ examples: PROMPTS, coefficients: null, topK: 2, temperature: 0.05, combine: 'cat' });
     const chat = await post('/v1/chat/completions', { model: made.model, messages: user('hi') });
     expect(await chat.json()).toMatchObject({ model: made.model });
     expect(device.requests[0]!.request.adapters).toMatchObject([{ id: 'blend-0', scale: 1 }]);
@@ -42,7 +45,22 @@ describe('/v1/customizations', () => {
     const { maker, orders } = fakeMaker();
     const lines = EXAMPLES.map((one, i) => ({ ...one, id: `set:${i}`, choices: [' x', ' y'], answer: 0 }));
     expect((await testApp({ maker }).post(PATH, { examples: lines })).status).toBe(201);
-    expect(orders[0]!.examples).toEqual(EXAMPLES);
+    expect(orders[0]!.examples).toEqual(PROMPTS);
+  });
+
+  it('takes conversations, with their answers or without', async () => {
+    const { maker, orders } = fakeMaker();
+    const messages = [
+      { role: 'system', content: 's' },
+      { role: 'user', content: 'u' },
+    ];
+    const examples = [
+      { messages },
+      { conversations: [...messages, { from: 'gpt', value: 'x' }] },
+      { instruction: 'u', output: 'x', system: 's' },
+    ];
+    expect((await testApp({ maker }).post(PATH, { examples })).status).toBe(201);
+    expect(orders[0]!.examples).toEqual(Array(3).fill({ prompt: 's\nu', messages }));
   });
 
   it('uses the customisation’s own scope', async () => {
@@ -123,8 +141,11 @@ describe('/v1/customizations', () => {
     ['examples', { examples: Array.from({ length: 51 }, () => EXAMPLES[0]) }],
     ['examples', { examples: 'a' }],
     ['examples[1]', { examples: ['a', 'b', 'c'].map((prompt, i) => (i === 1 ? prompt : { prompt })) }],
-    ['examples[0].prompt', { examples: [{ prompt: ' ' }, ...EXAMPLES] }],
-    ['examples[0].text', { examples: [{ prompt: 'a', text: 'b' }, ...EXAMPLES] }],
+    ['examples[0]', { examples: [{ prompt: ' ' }, ...EXAMPLES] }],
+    ['examples[0]', { examples: [{ text: 'b' }, ...EXAMPLES] }],
+    ['examples[0]', { examples: [{ prompt: 'a\0' }, ...EXAMPLES] }],
+    ['examples[0]', { examples: [{ prompt: 'a', messages: [] }, ...EXAMPLES] }],
+    ['examples[0]', { examples: [{ messages: [{ role: 'tool', content: 'a' }] }, ...EXAMPLES] }],
     ['coefficients', { coefficients: [] }],
     ['coefficients', { coefficients: [1, 'x'] }],
     ['name', { coefficients: [1], name: 'a\nb' }],
