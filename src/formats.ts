@@ -5,9 +5,11 @@
 
 export { type PathKind, recognisePath } from './cli/recognise.js';
 export { exportAdapterGguf } from './gguf/adapter.js';
+export { openBase } from './gguf/base.js';
 export { exportModelGguf } from './gguf/model.js';
 export { GgufFile, type GgufTensorInfo } from './gguf/read.js';
 export { ggufTokenizer } from './gguf/vocabulary/tokenizer.js';
+export type { BaseModel } from './hf/base-model.js';
 export { HfModel, type ModelConfig } from './hf/model.js';
 export { loadTokenizer, type Tokenizer } from './hf/tokenizer.js';
 export { openPeftAdapter, type PeftAdapter } from './peft/read.js';

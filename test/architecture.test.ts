@@ -22,7 +22,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   model: ['core', 'files', 'hf'],
   train: ['core', 'data', 'hf', 'peft', 'model'],
   pool: ['core', 'files', 'data', 'safetensors', 'hf', 'peft', 'gguf', 'model', 'train'],
-  blend: ['core', 'files', 'lora', 'data', 'safetensors', 'hf', 'peft', 'pool'],
+  blend: ['core', 'files', 'lora', 'data', 'safetensors', 'hf', 'peft', 'gguf', 'pool'],
   engine: ['core', 'files', 'hf', 'gguf'],
   routing: ['core', 'data', 'engine'],
   serve: ['core', 'files', 'data', 'hf', 'gguf', 'pool', 'blend', 'engine', 'routing'],

@@ -1,8 +1,8 @@
 /** A model's answers to a user's test examples, with their scores and the signals that a router would see. */
 
 import type { Example } from '../data/dataset.js';
+import type { BaseModel } from '../hf/base-model.js';
 import { encodeExample } from '../hf/encode-example.js';
-import type { HfModel } from '../hf/model.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
 import { type Answer, type AnswerRequest, answerPrompts } from '../train/answer.js';
@@ -13,7 +13,7 @@ import type { AnswerRecord, ScoringMethod } from './types.js';
 import { promptHash } from './users.js';
 
 export interface LoadedModel {
-  source: HfModel;
+  source: BaseModel;
   model: LlamaModel;
   tokenizer: Tokenizer;
 }

@@ -9,8 +9,8 @@ import type { Progress } from '../core/long-work.js';
 import { groupBy } from '../core/stats.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { refuseOtherRun } from '../files/resume.js';
-import { HfModel } from '../hf/model.js';
-import { loadTokenizer } from '../hf/tokenizer.js';
+import { openBase } from '../gguf/base.js';
+import type { BaseModel } from '../hf/base-model.js';
 import { LlamaModel } from '../model/llama.js';
 import { openPool } from '../pool/pool.js';
 import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
@@ -215,9 +215,8 @@ async function runCell(
 }
 
 function openModel(path: string): LoadedModel {
-  const dir = findBenchPath(path);
-  const source = HfModel.open(dir);
-  return { source, model: new LlamaModel(source), tokenizer: loadTokenizer(dir) };
+  const source = openBase(findBenchPath(path));
+  return { source, model: new LlamaModel(source), tokenizer: source.tokenizer() };
 }
 
 function loadTasks(
@@ -269,7 +268,7 @@ function startManifest(
   };
 }
 
-function parameterCount(source: HfModel): number {
+function parameterCount(source: BaseModel): number {
   return source.tensorNames().reduce((sum, name) => sum + source.info(name).shape.reduce((a, b) => a * b, 1), 0);
 }
 

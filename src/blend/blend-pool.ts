@@ -12,9 +12,10 @@ import { type Example, loadDataset } from '../data/dataset.js';
 import { whyInvalid } from '../data/example.js';
 import { recordExamples, type Turns } from '../data/record.js';
 import { sha256 } from '../files/digest.js';
+import { openBase } from '../gguf/base.js';
+import { isGgufPath } from '../gguf/read.js';
 import { isModelDirectory } from '../hf/model.js';
 import { leadingBos } from '../hf/tokenizer.js';
-import { openEmbeddingBase } from '../pool/embed/base.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import { openPool, type Pool } from '../pool/pool.js';
@@ -123,9 +124,11 @@ async function embedExamples(
   const examples = isPath ? loadDataset(shown, { dataDir, split, turns }).examples : givenExamples(shown);
   const where = isPath ? shown : GIVEN;
   refuseCount(`${where} has ${examples.length} examples`, examples.length);
-  const { source, tokenizer, maxLength, vocabSize } = openEmbeddingBase(options.model ?? findBase(pool));
+  const source = openBase(options.model ?? findBase(pool), { someWeights: true });
   try {
     refuseOtherBase(pool, source);
+    const tokenizer = source.tokenizer();
+    const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
     const { examples: prepared, skipped } = prepareExamples(examples, tokenizer, {
       maxLength,
       long,
@@ -170,7 +173,7 @@ function refuseCount(found: string, count: number): void {
 /** The base model where the pool's manifest says it is: relative to the working directory, or to the pool. */
 function findBase(pool: Pool): string {
   const { name } = pool.manifest.base;
-  const found = [name, `${pool.dir}/${name}`].find(isModelDirectory);
+  const found = [name, `${pool.dir}/${name}`].find((path) => isModelDirectory(path) || isGgufPath(path));
   if (found !== undefined) return found;
   throw new CrayonError('file-not-found', `the pool's base model "${name}" is not there`, {
     hint: 'Name its directory or its GGUF file with --model: a few rows of it are read to embed the examples.',

@@ -12,7 +12,6 @@ import { loadDataset } from '../data/dataset.js';
 import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
 import { shippedPath } from '../files/package.js';
 import { HfModel } from '../hf/model.js';
-import { loadTokenizer } from '../hf/tokenizer.js';
 import { chooseBackend, measureMatMul, releaseBackend } from '../model/backend.js';
 import { LlamaModel } from '../model/llama.js';
 import { buildPool } from '../pool/build.js';
@@ -105,7 +104,7 @@ export async function runQuickstart(flags: QuickstartFlags, terminal: Terminal):
 
 function openBase() {
   const source = HfModel.open(MODEL);
-  return { source, model: new LlamaModel(source), tokenizer: loadTokenizer(MODEL) };
+  return { source, model: new LlamaModel(source), tokenizer: source.tokenizer() };
 }
 
 async function ensurePool(

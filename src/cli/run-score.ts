@@ -3,8 +3,7 @@
 import { CrayonError } from '../core/errors.js';
 import { formatCount, formatRate } from '../core/format.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
-import { HfModel } from '../hf/model.js';
-import { loadTokenizer } from '../hf/tokenizer.js';
+import { openBase } from '../gguf/base.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import { LlamaModel } from '../model/llama.js';
 import { poolGates } from '../pool/gate.js';
@@ -24,9 +23,9 @@ export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<v
   if (flags.adapter !== undefined && flags.pool !== undefined) {
     throw new CrayonError('bad-option', '--adapter and --pool are both given', { hint: 'Score one at a time.' });
   }
-  const source = HfModel.open(flags.model);
+  const source = openBase(flags.model);
   try {
-    const tokenizer = loadTokenizer(flags.model);
+    const tokenizer = source.tokenizer();
     const examples = flags.data.flatMap((path) => loadDataset(path, flags).examples);
     if (examples.length === 0) throw noExamples(flags.data);
     const backend = await chooseBackend(flags.backend);

@@ -11,13 +11,13 @@ import { basename, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import type { GgufArchitecture } from '../hf/families/family.js';
-import { findArchitecture, GGUF_ARCHITECTURES, ggufArchitecture } from '../hf/families.js';
-import { expectedShapes, HfModel } from '../hf/model.js';
+import { ggufArchitecture } from '../hf/families.js';
+import { expectedShapes } from '../hf/model.js';
 import { type LoraModule, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
+import { openBase } from './base.js';
 import type { GgufWriteType } from './encodings.js';
-import { type GgufValue, ggufCount, ggufUnsupported } from './format.js';
-import { type AttentionShape, ggufModuleName, ggufSizes, inGgufOrder } from './names.js';
-import { GgufFile, isGgufPath } from './read.js';
+import type { GgufValue } from './format.js';
+import { type AttentionShape, ggufModuleName, ggufTensorName, inGgufOrder } from './names.js';
 import { type GgufTensorToWrite, writeGguf } from './write.js';
 
 export interface WriteAdapterOptions {
@@ -151,42 +151,16 @@ export interface AdapterBase extends AttentionShape {
 /**
  * Reads headers only.
  *
- * @throws CrayonError what opening the model or the file throws; `gguf-unsupported` for another architecture
+ * @throws CrayonError what opening the model or the file throws
  */
 export function readAdapterBase(path: string): AdapterBase {
-  return isGgufPath(path) ? fromGguf(path) : fromDirectory(path);
-}
-
-function fromDirectory(path: string): AdapterBase {
-  const model = HfModel.open(path);
+  const model = openBase(path, { someWeights: true });
   model.close();
   const { config } = model;
   const shapes = new Map<string, readonly number[]>();
   for (const [name, shape] of expectedShapes(config)) {
-    if (name.endsWith('.weight')) shapes.set(`${ggufModuleName(name.slice(0, -'.weight'.length))!}.weight`, shape);
+    if (name.endsWith('.weight')) shapes.set(ggufTensorName(name)!, shape);
   }
   const { numHeads, numKvHeads, headDim, tieWordEmbeddings: isTied } = config;
   return { path, architecture: ggufArchitecture(config.modelType), numHeads, numKvHeads, headDim, isTied, shapes };
-}
-
-function fromGguf(path: string): AdapterBase {
-  const file = GgufFile.open(path);
-  file.close();
-  const { architecture: name } = file;
-  const architecture = findArchitecture(name);
-  const isAdapter = file.metadata.get('general.type')?.value === 'adapter';
-  if (isAdapter || architecture === undefined) {
-    const found = isAdapter ? 'an adapter' : `architecture ${name}`;
-    throw ggufUnsupported(path, `${found}, expected a base model of ${GGUF_ARCHITECTURES.join(', ')}`);
-  }
-  const { numHeads, headDim } = ggufSizes(file);
-  return {
-    path,
-    architecture,
-    numHeads,
-    numKvHeads: ggufCount(file, `${name}.attention.head_count_kv`) ?? numHeads,
-    headDim,
-    isTied: !file.tensors.has('output.weight'),
-    shapes: new Map([...file.tensors].map(([name, { shape }]) => [name, shape])),
-  };
 }

@@ -11,7 +11,7 @@ import { expectedShapes, HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer.js';
 import type { GgufWriteType } from './encodings.js';
 import { GGML_TYPES, type GgufValue } from './format.js';
-import { ggufModuleName, inGgufOrder } from './names.js';
+import { ggufTensorName, inGgufOrder } from './names.js';
 import { ggufVocabulary } from './vocabulary/write.js';
 import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './write.js';
 
@@ -132,8 +132,7 @@ function modelTensors(model: HfModel, type: GgufWriteType): GgufTensorToWrite[] 
     tensors.push({ name: 'rope_freqs.weight', shape: [factors.length], type: 'F32', data: () => factors });
   }
   for (const [hfName, shape] of expectedShapes(config)) {
-    const dot = hfName.lastIndexOf('.');
-    const name = `${ggufModuleName(hfName.slice(0, dot))!}${hfName.slice(dot)}`;
+    const name = ggufTensorName(hfName)!;
     const data = () => inGgufOrder(architecture, name, config, model.readF32(hfName));
     tensors.push({ name, shape, type: storedType(type, shape), data });
   }

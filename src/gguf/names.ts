@@ -1,5 +1,5 @@
 /**
- * Hugging Face's names and row order turned into llama.cpp's, as its converter does (`conversion/llama.py`,
+ * Hugging Face's names and row order turned into llama.cpp's and back, as its converter does (`conversion/llama.py`,
  * `gguf-py/gguf/tensor_mapping.py`).
  */
 
@@ -31,6 +31,13 @@ export function ggufModuleName(module: string): string | undefined {
   return found === undefined ? undefined : `blk.${layer}.${found}`;
 }
 
+/** llama.cpp's name of a tensor such as `model.layers.0.self_attn.q_proj.weight`, or undefined when it has none. */
+export function ggufTensorName(tensor: string): string | undefined {
+  const dot = tensor.lastIndexOf('.');
+  const module = ggufModuleName(tensor.slice(0, dot));
+  return module === undefined ? undefined : `${module}${tensor.slice(dot)}`;
+}
+
 /** Heads and size of one head of the attention; what is needed to reorder its rows. */
 export interface AttentionShape {
   numHeads: number;
@@ -58,14 +65,40 @@ export function ggufSizes(file: GgufFile): Omit<AttentionShape, 'numKvHeads'> & 
  * @param name llama.cpp's name, of a weight, a bias or a LoRA factor B
  */
 export function inGgufOrder(
-  { reordersHeads }: GgufArchitecture,
+  architecture: GgufArchitecture,
   name: string,
-  { numHeads, numKvHeads, headDim }: AttentionShape,
+  shape: AttentionShape,
   data: Float32Array,
 ): Float32Array {
+  const heads = reorderedHeads(architecture, name, shape);
+  return heads === undefined ? data : reorderHeads(data, heads * shape.headDim, shape.headDim, true);
+}
+
+/** The reverse of `inGgufOrder`: a whole tensor of a file, in transformers' order. */
+export function inHfOrder(
+  architecture: GgufArchitecture,
+  name: string,
+  shape: AttentionShape,
+  data: Float32Array,
+): Float32Array {
+  const heads = reorderedHeads(architecture, name, shape);
+  return heads === undefined ? data : reorderHeads(data, heads * shape.headDim, shape.headDim, false);
+}
+
+/** The row of a file's tensor that holds transformers' row. */
+export function ggufRow(architecture: GgufArchitecture, name: string, shape: AttentionShape, row: number): number {
+  return reorderedHeads(architecture, name, shape) === undefined ? row : pairedRow(row, shape.headDim);
+}
+
+/** Of how many heads the rows are reordered; undefined for tensors that stay as they are. */
+function reorderedHeads(
+  { reordersHeads }: GgufArchitecture,
+  name: string,
+  { numHeads, numKvHeads }: AttentionShape,
+): number | undefined {
   const [, projection] = /^blk\.\d+\.attn_([qk])\./.exec(name) ?? [];
-  if (!reordersHeads || projection === undefined) return data;
-  return reorderHeads(data, (projection === 'q' ? numHeads : numKvHeads) * headDim, headDim, true);
+  if (!reordersHeads || projection === undefined) return undefined;
+  return projection === 'q' ? numHeads : numKvHeads;
 }
 
 /**
@@ -78,10 +111,15 @@ export function reorderHeads(data: Float32Array, rows: number, D: number, toGguf
   const columns = data.length / rows;
   const out = new Float32Array(data.length);
   for (let row = 0; row < rows; row++) {
-    const inHead = row % D;
-    const paired = row - inHead + (inHead < D / 2 ? 2 * inHead : 2 * inHead - D + 1);
+    const paired = pairedRow(row, D);
     const [from, to] = toGguf ? [row, paired] : [paired, row];
     out.set(data.subarray(from * columns, (from + 1) * columns), to * columns);
   }
   return out;
+}
+
+/** Where llama.cpp keeps transformers' row. */
+function pairedRow(row: number, D: number): number {
+  const inHead = row % D;
+  return row - inHead + (inHead < D / 2 ? 2 * inHead : 2 * inHead - D + 1);
 }

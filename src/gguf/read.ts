@@ -123,6 +123,23 @@ export class GgufFile {
     return data;
   }
 
+  /** Whether `readF32` reads the type that a tensor is stored in. */
+  isReadable(name: string): boolean {
+    return canDequantise(this.info(name).type);
+  }
+
+  /**
+   * The header, then `count` blocks of the data, evenly spread and both ends included; or the whole file when it is smaller
+   * than `wholeBelowBytes`. For digests.
+   */
+  *sample(count: number, blockBytes: number, wholeBelowBytes: number): Generator<Uint8Array> {
+    const head = this.sizeBytes < wholeBelowBytes ? this.sizeBytes : this.#dataStart;
+    yield this.#readRange(0, head);
+    if (head === this.sizeBytes) return;
+    const last = this.sizeBytes - head - blockBytes;
+    for (let i = 0; i < count; i++) yield this.#readRange(head + Math.floor((last * i) / (count - 1)), blockBytes);
+  }
+
   close(): void {
     if (this.#isOpen) closeFile(this.#fd);
     this.#isOpen = false;
@@ -148,6 +165,12 @@ export class GgufFile {
       this.#readAt(bytes, start + encodedBytes(type, done));
       dequantise(type, bytes, part);
     }
+  }
+
+  #readRange(start: number, bytes: number): Uint8Array {
+    const data = allocate(this.path, 'header', () => new Uint8Array(bytes));
+    this.#readAt(data, start - this.#dataStart);
+    return data;
   }
 
   #readAt(target: Uint8Array, offset: number): void {

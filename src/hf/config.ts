@@ -19,7 +19,9 @@ export type RopeScaling =
       lowFreqFactor: number;
       highFreqFactor: number;
       originalMaxPositionEmbeddings: number;
-    };
+    }
+  /** Each frequency is divided by its factor, (D/2): as a GGUF file stores what was llama3 once. */
+  | { type: 'factors'; factors: readonly number[] };
 
 export interface ModelConfig {
   /** see families.ts */

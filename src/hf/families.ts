@@ -9,11 +9,9 @@ import { qwen3 } from './families/qwen3.js';
 
 const FAMILIES: readonly ModelFamily[] = [llama, mistral, qwen2, qwen3];
 
-const ARCHITECTURES = new Map(FAMILIES.map(({ gguf }) => [gguf.name, gguf]));
-
 /** For help and messages. */
 export const MODEL_TYPES = FAMILIES.map(({ modelType }) => modelType);
-export const GGUF_ARCHITECTURES = [...ARCHITECTURES.keys()];
+export const GGUF_ARCHITECTURES = [...new Set(FAMILIES.map(({ gguf }) => gguf.name))];
 
 export function findFamily(modelType: unknown): ModelFamily | undefined {
   return FAMILIES.find((family) => family.modelType === modelType);
@@ -26,7 +24,7 @@ export function ggufArchitecture(modelType: string): GgufArchitecture {
   return family.gguf;
 }
 
-/** By `general.architecture` of a GGUF file. */
-export function findArchitecture(name: string): GgufArchitecture | undefined {
-  return ARCHITECTURES.get(name);
+/** By `general.architecture` of a GGUF file; of families that llama.cpp runs alike, the first. */
+export function findFamilyOfArchitecture(name: string): ModelFamily | undefined {
+  return FAMILIES.find(({ gguf }) => gguf.name === name);
 }

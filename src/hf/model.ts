@@ -14,7 +14,9 @@ import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, parseJson, readJsonObject } from '../files/json.js';
 import type { TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
+import type { BaseModel } from './base-model.js';
 import { type ModelConfig, parseModelConfig } from './config.js';
+import { loadTokenizer, type Tokenizer } from './tokenizer.js';
 
 export type { ModelConfig, RopeScaling } from './config.js';
 
@@ -44,8 +46,9 @@ export function isModelDirectory(dir: string): boolean {
  * const rows = model.readRowsF32('model.embed_tokens.weight', [1, 5, 9]); // (3, C)
  * model.close();
  */
-export class HfModel {
-  readonly dir: string;
+export class HfModel implements BaseModel {
+  readonly format = 'hf';
+  readonly path: string;
   readonly config: ModelConfig;
   readonly #configBytes: Uint8Array;
   readonly #shards: readonly SafetensorsFile[];
@@ -53,7 +56,7 @@ export class HfModel {
   readonly #places: ReadonlyMap<string, SafetensorsFile>;
 
   private constructor(dir: string, config: ModelConfig, configBytes: Uint8Array, weights: Weights) {
-    this.dir = dir;
+    this.path = dir;
     this.config = config;
     this.#configBytes = configBytes;
     this.#shards = weights.shards;
@@ -121,7 +124,11 @@ export class HfModel {
 
   /** SHA-256 of tokenizer.json. */
   tokenizerDigest(): string {
-    return sha256File(join(this.dir, TOKENIZER));
+    return sha256File(join(this.path, TOKENIZER));
+  }
+
+  tokenizer(): Tokenizer {
+    return loadTokenizer(this.path);
   }
 
   close(): void {
@@ -130,7 +137,7 @@ export class HfModel {
 
   #shardOf(name: string): SafetensorsFile {
     const shard = this.#places.get(name);
-    if (shard === undefined) throw new CrayonError('model-invalid', `${this.dir}: has no tensor "${name}"`);
+    if (shard === undefined) throw new CrayonError('model-invalid', `${this.path}: has no tensor "${name}"`);
     return shard;
   }
 
@@ -138,7 +145,7 @@ export class HfModel {
     if (firstNonFinite(data) === -1) return data;
     const bad = this.#nonFinite();
     const names = bad.map((tensor) => `"${tensor}"`);
-    throw new CrayonError('tensor-not-finite', `${this.dir}: NaN or infinity in ${abridge(names, 10, ', ')}`, {
+    throw new CrayonError('tensor-not-finite', `${this.path}: NaN or infinity in ${abridge(names, 10, ', ')}`, {
       hint: 'The model file is damaged or was saved by a failed run.',
     });
   }

@@ -8,7 +8,8 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-import type { HfModel, ModelConfig } from '../hf/model.js';
+import type { BaseModel } from '../hf/base-model.js';
+import type { ModelConfig } from '../hf/config.js';
 import { type HeadNorms, type Positions, selfAttention } from './attention.js';
 import { type Linear, LoraLinears, loraLinear, type StackedFactors, swiGlu } from './lora-linears.js';
 import { PROJECTIONS, type Projection } from './names.js';
@@ -37,8 +38,8 @@ interface Block {
   projections: Record<Projection, Linear>;
 }
 
-/** Where the weights come from: an opened Hugging Face directory, or numbers made up by a benchmark. */
-export type WeightSource = Pick<HfModel, 'config' | 'info' | 'readF32'>;
+/** Where the weights come from: an opened base model, or numbers made up by a benchmark. */
+export type WeightSource = Pick<BaseModel, 'config' | 'info' | 'readF32'>;
 
 export class LlamaModel {
   readonly config: ModelConfig;
@@ -197,6 +198,7 @@ function inverseFrequencies({ headDim, ropeTheta, ropeScaling }: ModelConfig): F
   const plain = Float64Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim));
   if (ropeScaling === null) return plain;
   if (ropeScaling.type === 'linear') return plain.map((f) => f / ropeScaling.factor);
+  if (ropeScaling.type === 'factors') return plain.map((f, i) => f / ropeScaling.factors[i]!);
 
   const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings: oldLength } = ropeScaling;
   return plain.map((f) => {

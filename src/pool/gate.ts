@@ -3,7 +3,7 @@
 import { gate } from '../core/gate.js';
 import { dot, row } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
-import type { HfModel } from '../hf/model.js';
+import type { BaseModel } from '../hf/base-model.js';
 import { leadingBos, type Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
 import { stackAdapters } from '../train/adapter-lora.js';
@@ -23,7 +23,7 @@ export interface PoolGates {
 /** @param tau the pool's own when absent */
 export function loadPoolGates(
   dir: string,
-  source: HfModel,
+  source: BaseModel,
   model: LlamaModel,
   tokenizer: Tokenizer,
   tau?: number,
@@ -49,7 +49,7 @@ export function loadPoolGates(
 }
 
 /** All adapters of a pool, as the model's forward pass takes them. @throws CrayonError see `stackAdapters` */
-export function stackPool(pool: Pool, base: HfModel): EvaluationLora {
+export function stackPool(pool: Pool, base: BaseModel): EvaluationLora {
   const adapters = Array.from({ length: pool.manifest.N }, (_, n) => pool.openAdapter(n));
   try {
     return stackAdapters(adapters, base);
@@ -61,7 +61,7 @@ export function stackPool(pool: Pool, base: HfModel): EvaluationLora {
 /** Unit embeddings (n, d) of prompts in a pool's space; those longer than the model's context lose their front. */
 export async function embedPrompts(
   space: EmbeddingSpace,
-  { source, model, tokenizer }: { source: HfModel; model: LlamaModel; tokenizer: Tokenizer },
+  { source, model, tokenizer }: { source: BaseModel; model: LlamaModel; tokenizer: Tokenizer },
   examples: readonly Example[],
 ): Promise<Float32Array> {
   const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
@@ -73,7 +73,7 @@ export async function embedPrompts(
 /** All adapters of a pool, with the coefficients of each example. */
 export function poolGates(
   dir: string,
-  source: HfModel,
+  source: BaseModel,
   model: LlamaModel,
   tokenizer: Tokenizer,
   examples: Example[],

@@ -5,8 +5,10 @@ import type { Progress } from '../core/long-work.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
 import type { Turns } from '../data/record.js';
 import { AtomicDirectory } from '../files/atomic.js';
-import { HfModel, type ModelConfig } from '../hf/model.js';
-import { leadingBos, loadTokenizer } from '../hf/tokenizer.js';
+import { openBase } from '../gguf/base.js';
+import type { BaseModel } from '../hf/base-model.js';
+import type { ModelConfig } from '../hf/config.js';
+import { leadingBos } from '../hf/tokenizer.js';
 import { PROJECTIONS, type Projection } from '../model/names.js';
 import { elementCount } from '../safetensors/read.js';
 import { poolLayout } from '../train/lora-layout.js';
@@ -20,7 +22,7 @@ import { type LongPolicy, type Prepared, prepareExamples } from './prepare.js';
 export const TRAINING_MODES = ['joint', 'independent'] as const;
 
 export interface BuildPoolOptions {
-  /** Hugging Face directory of the base model */
+  /** the base model: a Hugging Face directory or a GGUF file */
   model: string;
   /** dataset files or YAML configurations */
   data: string[];
@@ -89,7 +91,7 @@ export interface BuildHooks {
 }
 
 export interface BuildInputs extends Prepared {
-  model: HfModel;
+  model: BaseModel;
   sources: Array<{ path: string; sha256: string; examples: number }>;
   modelDigest: string;
   tokenizerDigest: string;
@@ -105,7 +107,7 @@ export interface BuildInputs extends Prepared {
 export function readInputs(options: BuildPoolOptions, progress: (p: BuildProgress) => void = () => {}): BuildInputs {
   new AtomicDirectory(options.out, { force: options.force, marker: POOL_MANIFEST }).abort();
   checkNumbers(options);
-  const model = HfModel.open(options.model);
+  const model = openBase(options.model);
   try {
     return readWith(model, options, progress);
   } catch (error) {
@@ -114,8 +116,8 @@ export function readInputs(options: BuildPoolOptions, progress: (p: BuildProgres
   }
 }
 
-function readWith(model: HfModel, options: BuildPoolOptions, progress: (p: BuildProgress) => void): BuildInputs {
-  const tokenizer = loadTokenizer(options.model);
+function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: BuildProgress) => void): BuildInputs {
+  const tokenizer = model.tokenizer();
   const { dataDir, split, limit, turns, seed, data } = options;
   const examples = [];
   const sources: BuildInputs['sources'] = [];

@@ -12,6 +12,7 @@ import { sha256File } from '../files/digest.js';
 import { exists, realPath } from '../files/io.js';
 import { readJson, writeJson } from '../files/json.js';
 import { checked, positive, sha256Text, text, whole } from '../files/schema.js';
+import { BASE_FORMATS } from '../hf/base-model.js';
 import { ADAPTER_WEIGHTS, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
@@ -64,6 +65,8 @@ const MANIFEST = z.object({
     digest: sha256Text,
     tokenizerDigest: sha256Text,
     hiddenSize: whole(1),
+    /** How it was stored when the pool was built; a Hugging Face directory where it is left out. */
+    format: z.enum(BASE_FORMATS).optional(),
   }),
   embedding: z.object({
     kind: z.string().refine((name) => findEmbeddingKind(name) !== undefined, 'an embedding kind'),

@@ -32,7 +32,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
   const { options, inputs, space, clustering, layout, trained, clusters } = pool;
   const { r, targets, force, out } = options;
   const { loraAlpha } = options.training;
-  const { config } = inputs.model;
+  const { config, format } = inputs.model;
   // As the user wrote it, like PEFT's base_model_name_or_path: `blend` looks there, and so does AutoPeftModel.
   const baseModel = options.model;
   const manifest: PoolManifest = {
@@ -45,6 +45,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
       digest: inputs.modelDigest,
       tokenizerDigest: inputs.tokenizerDigest,
       hiddenSize: config.hiddenSize,
+      ...(format === 'hf' ? {} : { format }),
     },
     embedding: { kind: space.kind, centred: space.mean !== null, dim: space.d },
     N: clustering.k,

@@ -7,10 +7,11 @@ import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import type { Rows } from '../core/gate.js';
 import { type AdapterScale, type DeviceEngine, GREEDY, Query } from '../engine/types.js';
+import { openBase } from '../gguf/base.js';
 import { cachedModelGguf } from '../gguf/cache.js';
 import type { GgufWriteType } from '../gguf/encodings.js';
-import { GgufFile } from '../gguf/read.js';
-import { HfModel, isModelDirectory } from '../hf/model.js';
+import type { BaseModel as OpenedBase } from '../hf/base-model.js';
+import { isModelDirectory } from '../hf/model.js';
 import { INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { firstAttentionSpace, instantEmbedder, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import type { Pool } from '../pool/pool.js';
@@ -20,22 +21,21 @@ export type BaseModel = ReturnType<typeof openBaseModel>;
 
 /**
  * @param path as the configuration names it
- * @returns its GGUF, a name made of the file's or directory's, and `source`, which embeddings are read from: open until `close`
+ * @returns its GGUF, a name made of the file's or directory's, and `source()`, which embeddings are read from: opened when first
+ *   asked for, because llama.cpp runs files that crayon does not embed by, and open until `close`
  * @throws CrayonError what opening or exporting the model throws
  */
 export function openBaseModel(path: string, options: { cacheDir: string; type: GgufWriteType }) {
-  const isDirectory = isModelDirectory(path);
-  const source = isDirectory ? HfModel.open(path) : GgufFile.open(path);
-  try {
-    const gguf = isDirectory ? cachedModelGguf(path, options) : path;
-    const name = basename(path)
-      .replace(/\.gguf$/i, '')
-      .replaceAll(/[^\w.@+-]/g, '-');
-    return { path, gguf, name, source, close: () => source.close() };
-  } catch (error) {
-    source.close();
-    throw error;
-  }
+  const gguf = isModelDirectory(path) ? cachedModelGguf(path, options) : path;
+  const name = basename(path)
+    .replace(/\.gguf$/i, '')
+    .replaceAll(/[^\w.@+-]/g, '-');
+  let opened: OpenedBase | undefined;
+  const source = (): OpenedBase => {
+    opened ??= openBase(path, { someWeights: true });
+    return opened;
+  };
+  return { path, gguf, name, source, close: () => opened?.close() };
 }
 
 /**
@@ -45,11 +45,8 @@ export function openBaseModel(path: string, options: { cacheDir: string; type: G
  * @throws CrayonError `pool-mismatch` when the pool is another base model's, `config-invalid` for an embedding that needs a
  *   forward pass of the whole model
  */
-export function openEmbedder(
-  { source }: BaseModel,
-  pool: Pool | null,
-  tokens: (text: string) => Int32Array,
-): TextEmbedder {
+export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: (text: string) => Int32Array): TextEmbedder {
+  const source = base.source();
   if (pool !== null) refuseOtherBase(pool, source);
   const space = pool === null ? firstAttentionSpace(source) : poolSpace(pool);
   const { kind, d } = space;

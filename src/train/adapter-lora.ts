@@ -2,7 +2,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
-import type { HfModel } from '../hf/model.js';
+import type { BaseModel } from '../hf/base-model.js';
 import { openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import type { EvaluationLora } from './evaluate.js';
 import { createLoraLayout, setAdapterFactors } from './lora-layout.js';
@@ -16,7 +16,7 @@ import { createLoraLayout, setAdapterFactors } from './lora-layout.js';
  */
 export function stackAdapters(
   adapters: readonly PeftAdapter[],
-  base: HfModel,
+  base: BaseModel,
   gates: EvaluationLora['gates'] = [[1]],
 ): EvaluationLora {
   const r = Math.max(1, ...adapters.flatMap((adapter) => adapter.modules.map((m) => m.r)));
@@ -37,7 +37,7 @@ export function stackAdapters(
     }
   }
   if (problems.length > 0) {
-    const misfit = `${adapters[0]!.dir} does not fit ${base.dir}: ${abridge(problems, 20)}`;
+    const misfit = `${adapters[0]!.dir} does not fit ${base.path}: ${abridge(problems, 20)}`;
     throw new CrayonError('adapter-mismatch', misfit, {
       hint: 'Use the base model that the adapter was made for (base_model_name_or_path in its config).',
     });
@@ -63,7 +63,7 @@ export function stackAdapters(
 }
 
 /** One adapter directory, ready for evaluation. @throws CrayonError what opening it and `stackAdapters` throw */
-export function loadAdapterLora(dir: string, base: HfModel): EvaluationLora {
+export function loadAdapterLora(dir: string, base: BaseModel): EvaluationLora {
   const adapter = openPeftAdapter(dir);
   try {
     return stackAdapters([adapter], base);

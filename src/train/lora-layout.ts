@@ -7,7 +7,7 @@
 
 import assert from 'node:assert/strict';
 import { createRandom } from '../core/random.js';
-import type { HfModel } from '../hf/model.js';
+import type { BaseModel } from '../hf/base-model.js';
 import { PROJECTIONS, type Projection } from '../model/names.js';
 
 export interface LayoutModule {
@@ -47,7 +47,7 @@ export function createLoraLayout(
 
 /** The factors of N adapters on the targeted projections of every block. */
 export function poolLayout(
-  source: HfModel,
+  source: BaseModel,
   { targets, r }: { targets: readonly Projection[]; r: number },
   N: number,
 ): LoraLayout {

@@ -58,7 +58,7 @@ describe('the prebuilt pool', () => {
 
     const source = formats.HfModel.open(shippedPath('models', 'crayon-edge'));
     const model = new crayon.LlamaModel(source);
-    const tokenizer = formats.loadTokenizer(source.dir);
+    const tokenizer = formats.loadTokenizer(source.path);
     const { examples } = crayon.loadDataset(join(suite, 'route-bank.yaml'), { split: 'test', limit: 40, seed: 1 });
     const common = { model, tokenizer, examples, maxLength: 512 };
     const adapter = formats.openPeftAdapter(out);

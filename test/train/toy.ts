@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll } from 'vitest';
 import { HfModel } from '../../src/hf/model.js';
-import { loadTokenizer, type Tokenizer } from '../../src/hf/tokenizer.js';
+import type { Tokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
 import { PROJECTIONS } from '../../src/model/names.js';
@@ -23,7 +23,7 @@ export function toyModel(): Toy {
     await chooseBackend('cpu');
     toy.source = HfModel.open(fixture('models', 'llama'));
     toy.model = new LlamaModel(toy.source);
-    toy.tokenizer = loadTokenizer(toy.source.dir);
+    toy.tokenizer = toy.source.tokenizer();
   });
   afterAll(() => {
     toy.model.dispose();

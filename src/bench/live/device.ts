@@ -9,7 +9,7 @@
 import { CrayonError, isCrayonError } from '../../core/errors.js';
 import type { Progress } from '../../core/long-work.js';
 import { type ChatClient, openChatClient } from '../../engine/server/chat-client.js';
-import { HfModel } from '../../hf/model.js';
+import { openBase } from '../../gguf/base.js';
 import type { Thresholds } from '../../routing/signals/index.js';
 import type { BenchRunDirectory } from '../run-directory.js';
 import type { BenchConfig } from '../settings.js';
@@ -138,7 +138,7 @@ export function isTooSmall(error: unknown, device: string): error is CrayonError
 }
 
 function contextOf(base: string): number {
-  const model = HfModel.open(base);
+  const model = openBase(base, { someWeights: true });
   try {
     return model.config.maxPositionEmbeddings;
   } finally {

@@ -24,7 +24,7 @@ async function blend(
     const { coefficients, totalMs } = await blendPool({
       pool,
       examples: user.shown,
-      model: base.source.dir,
+      model: base.source.path,
       out,
       ...variant,
       estimator,

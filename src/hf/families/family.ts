@@ -40,6 +40,23 @@ export interface GgufArchitecture {
   /** It reads a bias of the o projection, and `rope_freqs.weight` of rope type llama3. */
   readonly hasOutBias: boolean;
   readonly hasRopeFactors: boolean;
+  /**
+   * Reading a file as a base model: the keys of config.json that its metadata stand for, beyond those that gguf/base-config.ts
+   * makes for all architectures (sizes, eps, rotary embedding, context, ties). What is not read here is refused there.
+   */
+  config?(keys: GgufKeys): JsonObject;
+}
+
+/** A GGUF file's metadata by their keys without `<architecture>.`; undefined where a key or a tensor is absent. */
+export interface GgufKeys {
+  /** as the decimal that was written: 1e-6, not the float32 next to it */
+  number(key: string): number | undefined;
+  numbers(key: string): readonly number[] | undefined;
+  text(key: string): string | undefined;
+  flag(key: string): boolean | undefined;
+  /** by llama.cpp's name */
+  hasTensor(name: string): boolean;
+  tensor(name: string): Float32Array | undefined;
 }
 
 /** Values of a config.json with transformers' defaults; what is wrong is collected and refused at once. */

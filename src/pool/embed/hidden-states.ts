@@ -5,14 +5,14 @@
 
 import * as tf from '@tensorflow/tfjs-core';
 import { eventLoopTurn } from '../../core/long-work.js';
-import type { HfModel } from '../../hf/model.js';
+import type { BaseModel } from '../../hf/base-model.js';
 import { chooseBackend } from '../../model/backend.js';
 import { LlamaModel } from '../../model/llama.js';
 import type { ForwardPass, Sequences } from './kind.js';
 
 /** Unit embeddings (n, C) of prompts, by the model that is given or one that is loaded for these prompts alone. */
 export async function embedByForwardPass(
-  source: HfModel,
+  source: BaseModel,
   prompts: Sequences,
   { model: given, bosId, backend = 'auto', onBackend }: ForwardPass & { bosId: number | null },
   options: { layer: number; onProgress?: HiddenStateOptions['onProgress'] },

@@ -5,13 +5,16 @@
  * Shapes: n prompts, d numbers of an embedding, V vocabulary.
  */
 
-import type { ModelConfig } from '../../hf/model.js';
+import type { BaseModel } from '../../hf/base-model.js';
+import type { ModelConfig } from '../../hf/config.js';
 import type { LlamaModel } from '../../model/llama.js';
 import type { BackendName } from '../../model/names.js';
-import type { EmbeddingBase } from './base.js';
 
 /** Prompts as token ids, without BOS. */
 export type Sequences = ReadonlyArray<Int32Array>;
+
+/** What an embedding is read from: the base model, in whatever file format, or numbers that stand for one. */
+export type EmbeddingBase = Pick<BaseModel, 'config' | 'readF32' | 'readRowsF32'>;
 
 /** n sparse rows of size d: row i holds `columns` and `values` from offsets[i] to offsets[i+1]. */
 export interface SparseRows {

@@ -5,13 +5,11 @@
 
 import { CrayonError } from '../../core/errors.js';
 import { norm, row } from '../../core/vector.js';
-import { GgufFile } from '../../gguf/read.js';
-import { HfModel } from '../../hf/model.js';
+import type { BaseModel } from '../../hf/base-model.js';
 import type { Pool } from '../pool.js';
-import { type EmbeddingBase, firstAttentionSource } from './base.js';
-import type { ForwardPass, Sequences } from './kind.js';
+import type { EmbeddingBase, ForwardPass, Sequences } from './kind.js';
 import { firstAttention } from './kinds/first-attention.js';
-import { embeddingKind, hiddenLayerOf, INSTANT_NAMES } from './kinds.js';
+import { embeddingKind, hiddenLayerOf } from './kinds.js';
 
 export interface EmbeddingSpace {
   /** the kind's name */
@@ -49,9 +47,9 @@ export function instantEmbedder(
   };
 }
 
-/** The base model's own space, where there is no pool. @throws CrayonError see `firstAttentionSource` */
-export function firstAttentionSpace(base: EmbeddingBase): EmbeddingSpace {
-  return { kind: firstAttention.name, d: firstAttention.size(firstAttentionSource(base)), mean: null, idf: null };
+/** The base model's own space, where there is no pool. */
+export function firstAttentionSpace({ config }: EmbeddingBase): EmbeddingSpace {
+  return { kind: firstAttention.name, d: firstAttention.size(config), mean: null, idf: null };
 }
 
 /**
@@ -60,21 +58,15 @@ export function firstAttentionSpace(base: EmbeddingBase): EmbeddingSpace {
  * @param prompts token ids without BOS
  * @param forward for the kinds that need a forward pass; `bosId` is put before every prompt there
  * @returns (n, d) unit rows
- * @throws CrayonError `model-unsupported` where a forward pass is needed and the base is not a Hugging Face directory
  */
 export async function embedInSpace(
   space: EmbeddingSpace,
-  base: EmbeddingBase,
+  base: BaseModel,
   prompts: Sequences,
   forward: ForwardPass & { bosId?: number | null } = {},
 ): Promise<Float32Array> {
   const instant = instantEmbedder(space, base);
   if (instant !== null) return instant(prompts);
-  if (!(base instanceof HfModel)) {
-    throw new CrayonError('model-unsupported', `embedding ${space.kind} needs a forward pass of the whole model`, {
-      hint: `Name the model's Hugging Face directory, or use a pool built with --embedding ${INSTANT_NAMES.join(' or ')}.`,
-    });
-  }
   const layer = hiddenLayerOf(embeddingKind(space.kind), base.config.numLayers)!;
   // Only these kinds pay for a tensor library and the whole model.
   const { embedByForwardPass } = await import('./hidden-states.js');
@@ -90,47 +82,51 @@ export function poolSpace({ manifest, mean, idf }: Pool): EmbeddingSpace {
 }
 
 /**
- * A Hugging Face directory is known by its digest; of a GGUF only the sizes can be compared.
+ * A base model in the file format that the pool was built on is known by its digests. In the other format nothing but the
+ * sizes can be compared: a GGUF is made from a directory by converters and quantisers that leave no trace of its digest, and
+ * a pool on one is meant to serve the other.
  *
  * @throws CrayonError `pool-mismatch` when the pool was built on another base model or tokenizer, `pool-invalid` when its
  *   embedding is none that this base model has
  */
-export function refuseOtherBase(pool: Pool, model: HfModel | GgufFile): void {
-  if (model instanceof GgufFile) {
+export function refuseOtherBase(pool: Pool, model: BaseModel): void {
+  const { base } = pool.manifest;
+  if (model.format !== (base.format ?? 'hf')) {
     refuseOtherSizes(pool, model);
     return;
   }
-  const { base } = pool.manifest;
   const found = model.digest();
   if (found === base.digest && model.tokenizerDigest() === base.tokenizerDigest) {
     refuseImpossibleEmbedding(pool, model);
     return;
   }
   const what = found === base.digest ? 'tokenizer' : 'base model';
-  throw new CrayonError('pool-mismatch', `${pool.dir} was built on another ${what} than ${model.dir}`, {
+  throw new CrayonError('pool-mismatch', `${pool.dir} was built on another ${what} than ${model.path}`, {
     hint: `Use the model it was built on ("${base.name}", digest ${base.digest.slice(0, 12)}), or build a new pool.`,
   });
 }
 
-function refuseOtherSizes({ dir, manifest, idf }: Pool, file: GgufFile): void {
-  const { kind } = embeddingKind(manifest.embedding.kind);
-  const sizes = firstAttentionSource(file);
+function refuseOtherSizes({ dir, manifest, idf }: Pool, { path, config }: BaseModel): void {
+  const named = embeddingKind(manifest.embedding.kind);
+  const { numLayers } = config;
+  const layer = hiddenLayerOf(named, numLayers) ?? 0;
   const pairs: Array<[string, number, number]> = [
-    ['hidden size', sizes.hiddenSize, manifest.base.hiddenSize],
+    ['hidden size', config.hiddenSize, manifest.base.hiddenSize],
     idf === null
-      ? ['embedding', kind.size(sizes), manifest.embedding.dim]
-      : ['vocabulary', sizes.vocabSize, idf.length],
+      ? ['embedding', named.kind.size(config), manifest.embedding.dim]
+      : ['vocabulary', config.vocabSize, idf.length],
+    ['at least so many layers', numLayers, Math.max(layer, numLayers)],
   ];
   for (const [what, found, expected] of pairs) {
     if (found === expected) continue;
-    const problem = `${dir}: built on a model of ${what} ${expected}, ${file.path} has ${found}`;
+    const problem = `${dir}: built on a model of ${what} ${expected}, ${path} has ${found}`;
     const hint = `Use the model that the pool was built on ("${manifest.base.name}").`;
     throw new CrayonError('pool-mismatch', problem, { hint });
   }
 }
 
 /** Only a manifest that was edited says of its own base model what cannot be. */
-function refuseImpossibleEmbedding({ dir, manifest, idf }: Pool, { config }: HfModel): void {
+function refuseImpossibleEmbedding({ dir, manifest, idf }: Pool, { config }: BaseModel): void {
   const { kind: name, dim } = manifest.embedding;
   const named = embeddingKind(name);
   const { numLayers } = config;

@@ -8,8 +8,7 @@
  * does not grow with the model's depth, and no tensor library is loaded. W_q is linear, so the mean is taken first.
  */
 
-import { type EmbeddingBase, firstAttentionSource } from '../base.js';
-import type { InstantKind } from '../kind.js';
+import type { EmbeddingBase, InstantKind } from '../kind.js';
 
 export const firstAttention: InstantKind = {
   name: 'first-attention',
@@ -19,22 +18,21 @@ export const firstAttention: InstantKind = {
 };
 
 /**
- * @param base a Hugging Face model, a GGUF file (quantised or not), or anything else that has these weights; both give the
- *   same space, up to the quantisation
+ * @param base a Hugging Face directory or a GGUF file, quantised or not: both give the same space, up to the quantisation
  * @returns the embedding's size d, query heads x head size, and what embeds token sequences: (n) -> (n, d) unit rows, row-major
  */
 export function firstAttentionEmbedder(base: EmbeddingBase) {
-  const source = firstAttentionSource(base);
-  const { hiddenSize: C, rmsNormEps } = source;
-  const norm = source.inputNorm(); // (C)
-  const weight = source.queryWeight(); // (d, C)
-  const bias = source.queryBias(); // (d)
+  const { hiddenSize: C, rmsNormEps, attentionBias } = base.config;
+  const layer = 'model.layers.0';
+  const norm = base.readF32(`${layer}.input_layernorm.weight`); // (C)
+  const weight = base.readF32(`${layer}.self_attn.q_proj.weight`); // (d, C)
+  const bias = attentionBias ? base.readF32(`${layer}.self_attn.q_proj.bias`) : null; // (d)
   const d = weight.length / C;
   const rows = new Map<number, Float32Array>(); // RMSNorm(E[token]) of the tokens met so far
 
   const load = (tokens: Set<number>) => {
     const missing = [...tokens].filter((token) => !rows.has(token)).sort((a, b) => a - b);
-    const values = source.embeddingRows(missing);
+    const values = base.readRowsF32('model.embed_tokens.weight', missing);
     missing.forEach((token, i) => {
       const row = values.slice(i * C, (i + 1) * C);
       let square = 0;

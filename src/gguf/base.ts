@@ -1,0 +1,177 @@
+/**
+ * A GGUF file as a base model: what llama.cpp runs on the device is trained on, scored and embedded by as it is, under
+ * Hugging Face's names and in its order of rows, dequantised to float32 tensor by tensor.
+ */
+
+import { createHash } from 'node:crypto';
+import { CrayonError } from '../core/errors.js';
+import { abridge } from '../core/format.js';
+import { firstNonFinite } from '../core/vector.js';
+import type { BaseModel, BaseTensorInfo } from '../hf/base-model.js';
+import type { ModelConfig } from '../hf/config.js';
+import type { GgufArchitecture } from '../hf/families/family.js';
+import { expectedShapes, HfModel } from '../hf/model.js';
+import type { Tokenizer } from '../hf/tokenizer.js';
+import { ggufModelConfig, ROPE_FACTORS } from './base-config.js';
+import { GGML_TYPES, ggufInvalid, ggufUnsupported } from './format.js';
+import { ggufRow, ggufTensorName, inHfOrder } from './names.js';
+import { GgufFile, isGgufPath } from './read.js';
+import { ggufTokenizer } from './vocabulary/tokenizer.js';
+
+export interface OpenBaseOptions {
+  /**
+   * The caller reads a few tensors only, such as rows of the embedding table: those of a type that is not read are refused
+   * when they are read, and not at once.
+   */
+  someWeights?: boolean;
+}
+
+/**
+ * Opens a base model: a Hugging Face directory or a GGUF file. Headers only are read; the caller closes it.
+ *
+ * @throws CrayonError what `HfModel.open` or `GgufModel.open` throws
+ *
+ * @example
+ * const base = openBase('models/crayon-edge');
+ * const tokenizer = base.tokenizer();
+ * base.close();
+ */
+export function openBase(path: string, options: OpenBaseOptions = {}): BaseModel {
+  return isGgufPath(path) ? GgufModel.open(path, options) : HfModel.open(path);
+}
+
+/** One open file. */
+export class GgufModel implements BaseModel {
+  readonly format = 'gguf';
+  readonly path: string;
+  readonly config: ModelConfig;
+  readonly architecture: GgufArchitecture;
+  readonly #file: GgufFile;
+  /** llama.cpp's name of each tensor, by Hugging Face's. */
+  readonly #names: ReadonlyMap<string, string>;
+
+  private constructor(file: GgufFile, config: ModelConfig, architecture: GgufArchitecture, names: Map<string, string>) {
+    this.path = file.path;
+    this.config = config;
+    this.architecture = architecture;
+    this.#file = file;
+    this.#names = names;
+  }
+
+  /**
+   * Opens a file and checks that it has all tensors of its architecture, of the right shapes, and no others.
+   *
+   * @throws CrayonError `gguf-unsupported` for another architecture, an option or a tensor type that is not computed with,
+   *   `gguf-invalid` (all bad tensors at once), or what opening the file throws
+   */
+  static open(path: string, { someWeights = false }: OpenBaseOptions = {}): GgufModel {
+    const file = GgufFile.open(path);
+    try {
+      const { config, architecture } = ggufModelConfig(file);
+      const names = checkTensors(file, config, architecture);
+      if (!someWeights) refuseUnreadable(file);
+      return new GgufModel(file, config, architecture, names);
+    } catch (error) {
+      file.close();
+      throw error;
+    }
+  }
+
+  tensorNames(): string[] {
+    return [...this.#names.keys()];
+  }
+
+  info(name: string): BaseTensorInfo {
+    const { shape, type: dtype } = this.#file.info(this.#nameOf(name));
+    return { shape, dtype };
+  }
+
+  readF32(name: string): Float32Array {
+    const stored = this.#nameOf(name);
+    const data = this.#finite(stored, this.#file.readF32(stored));
+    return inHfOrder(this.architecture, stored, this.config, data);
+  }
+
+  readRowsF32(name: string, rows: ArrayLike<number>): Float32Array {
+    const stored = this.#nameOf(name);
+    const places = Array.from(rows, (row) => ggufRow(this.architecture, stored, this.config, row));
+    return this.#finite(stored, this.#file.readRowsF32(stored, places));
+  }
+
+  /** SHA-256 over the file's size, its header and 64 blocks of 4 KiB spread evenly over its data: see `HfModel.digest`. */
+  digest(): string {
+    const hash = createHash('sha256').update(`${this.#file.sizeBytes}\n`);
+    for (const block of this.#file.sample(64, 4096, 16 * 2 ** 20)) hash.update(block);
+    return hash.digest('hex');
+  }
+
+  /** SHA-256 over all metadata of the tokenizer, in the order of the keys' names. */
+  tokenizerDigest(): string {
+    const hash = createHash('sha256');
+    const keys = [...this.#file.metadata.keys()].filter((key) => key.startsWith('tokenizer.')).sort();
+    for (const key of keys) {
+      const text = JSON.stringify(this.#file.metadata.get(key), (_, x) => (typeof x === 'bigint' ? String(x) : x));
+      hash.update(`\n${key}\n${text.length}\n${text}`);
+    }
+    return hash.digest('hex');
+  }
+
+  /** llama.cpp's own, id for id: see vocabulary/tokenizer.ts. */
+  tokenizer(): Tokenizer {
+    return ggufTokenizer(this.#file);
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+
+  #nameOf(name: string): string {
+    const stored = this.#names.get(name);
+    if (stored === undefined) throw ggufInvalid(this.path, `has no tensor "${name}"`);
+    return stored;
+  }
+
+  #finite(name: string, data: Float32Array): Float32Array {
+    if (firstNonFinite(data) === -1) return data;
+    throw new CrayonError('tensor-not-finite', `${this.path}: NaN or infinity in "${name}"`, {
+      hint: 'The model file is damaged or was made from a failed run.',
+    });
+  }
+}
+
+/** Rotary frequencies that old converters stored and llama.cpp does not load. */
+const UNUSED = /^blk\.\d+\.attn_rot_embd\.weight$/;
+
+/** Checks every tensor of the file; returns llama.cpp's names by Hugging Face's. */
+function checkTensors(file: GgufFile, config: ModelConfig, architecture: GgufArchitecture): Map<string, string> {
+  const names = new Map<string, string>();
+  const bad: string[] = [];
+  for (const [hfName, shape] of expectedShapes(config)) {
+    const name = ggufTensorName(hfName);
+    if (name === undefined) throw ggufUnsupported(file.path, `no name for "${hfName}" in a GGUF file`);
+    names.set(hfName, name);
+    const found = file.tensors.get(name)?.shape;
+    if (found === undefined) bad.push(`"${name}" is missing, expected [${shape}]`);
+    else if (String(found) !== String(shape)) bad.push(`"${name}" has shape [${found}], expected [${shape}]`);
+  }
+  const known = new Set(names.values());
+  if (architecture.hasRopeFactors) known.add(ROPE_FACTORS);
+  for (const name of file.tensors.keys()) {
+    // A tensor that is not computed with would be left out in silence.
+    if (!known.has(name) && !UNUSED.test(name))
+      bad.push(`"${name}" is not expected of architecture ${architecture.name}`);
+  }
+  if (bad.length === 0) return names;
+  throw ggufInvalid(file.path, abridge(bad, 10));
+}
+
+function refuseUnreadable(file: GgufFile): void {
+  const tensors = [...file.tensors.values()].filter(({ name }) => !file.isReadable(name));
+  if (tensors.length === 0) return;
+  const shown = tensors.map(({ name, type }) => `"${name}" is stored as ${type}`);
+  throw ggufUnsupported(
+    file.path,
+    `${abridge(shown, 5)}; expected ${Object.keys(GGML_TYPES).join(', ')}`,
+    'Quantise the model to one of these types.',
+  );
+}

@@ -1,0 +1,39 @@
+/**
+ * What every part that trains, scores, embeds or exports needs of a base model, whatever file format it lies in: a Hugging
+ * Face directory (`HfModel`) or a GGUF file (`GgufModel` in gguf/base.ts). Names of tensors and the order of their rows are
+ * always those of the Hugging Face checkpoint.
+ */
+
+import type { ModelConfig } from './config.js';
+import type { Tokenizer } from './tokenizer.js';
+
+/** How a base model is stored, as pool.json names it. */
+export const BASE_FORMATS = ['hf', 'gguf'] as const;
+export type BaseFormat = (typeof BASE_FORMATS)[number];
+
+/** Shape, outermost dimension first, and the type that a tensor is stored in, by the file format's own name. */
+export interface BaseTensorInfo {
+  readonly shape: readonly number[];
+  readonly dtype: string;
+}
+
+/** Opening costs headers only; weights are read one by one when asked for, and nothing read is kept. */
+export interface BaseModel {
+  /** as it was given to `open` */
+  readonly path: string;
+  readonly format: BaseFormat;
+  readonly config: ModelConfig;
+  tensorNames(): string[];
+  info(name: string): BaseTensorInfo;
+  /** A weight as float32, row-major. @throws CrayonError `tensor-not-finite` */
+  readF32(name: string): Float32Array;
+  /** Some rows of a matrix: (rows.length, columns). @throws CrayonError `tensor-not-finite` */
+  readRowsF32(name: string, rows: ArrayLike<number>): Float32Array;
+  /** An identity of the weights that does not depend on reading gigabytes, in hexadecimal. */
+  digest(): string;
+  /** An identity of the tokenizer, in hexadecimal. */
+  tokenizerDigest(): string;
+  /** @throws CrayonError `tokenizer-invalid`, `tokenizer-unsupported`, `file-not-found` */
+  tokenizer(): Tokenizer;
+  close(): void;
+}
