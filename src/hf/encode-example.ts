@@ -1,9 +1,11 @@
 /**
- * Token ids of a training or scoring example, cut between prompt and completion as lm-evaluation-harness does
- * (`lm_eval/api/model.py`, `_encode_pair`).
+ * Token ids of a training or scoring example, cut between prompt and completion: plain as lm-evaluation-harness does
+ * (`lm_eval/api/model.py`, `_encode_pair`), or a conversation through the chat template, token for token as it is served.
  */
 
-import { CrayonError } from '../core/errors.js';
+import type { ChatMessage } from '../core/chat.js';
+import { CrayonError, isCrayonError } from '../core/errors.js';
+import { PLAIN, type PromptForm, withSystem } from './prompt-form.js';
 import type { Tokenizer } from './tokenizer.js';
 
 export interface EncodedExample {
@@ -12,18 +14,46 @@ export interface EncodedExample {
   promptLength: number;
 }
 
+/** What of an example is encoded. */
+export interface EncodableExample {
+  id: string;
+  prompt: string;
+  completion: string;
+  /** the turns before the completion, where the record had messages */
+  messages?: readonly ChatMessage[] | undefined;
+  /** length of the target delimiter with which the completion begins */
+  delimiter?: number | undefined;
+}
+
+export interface EncodeOptions {
+  /** end with the token that ends the answer, as training wants: in form chat the one that the template puts there */
+  addEnd?: boolean;
+}
+
 /**
- * Encodes an example. Prompt and completion are encoded together, because a tokenizer may join characters across the
- * border; the prompt's share is what the prompt alone gives. White space at the prompt's end belongs to the completion.
+ * Encodes an example.
  *
- * @param options.addEos end with EOS, as training wants
- * @throws CrayonError `example-invalid` when the completion has no token of its own
+ * Plain: prompt and completion are encoded together, because a tokenizer may join characters across the border; the prompt's
+ * share is what the prompt alone gives. White space at the prompt's end belongs to the completion.
+ *
+ * Chat: the prompt is the rendered conversation with its generation prompt, and all of it; the completion is what the answer
+ * adds to it.
+ *
+ * @throws CrayonError `example-invalid` when the completion has no token of its own, `tokenizer-unsupported` where the chat
+ *   template refuses the conversation
  */
 export function encodeExample(
   tokenizer: Tokenizer,
-  example: { id: string; prompt: string; completion: string },
-  { addEos = false }: { addEos?: boolean } = {},
+  example: EncodableExample,
+  form: PromptForm = PLAIN,
+  options: EncodeOptions = {},
 ): EncodedExample {
+  return form.kind === 'plain'
+    ? encodePlain(tokenizer, example, options)
+    : encodeConversation(tokenizer, example.id, conversationOf(example, form), answerOf(example), options);
+}
+
+function encodePlain(tokenizer: Tokenizer, example: EncodableExample, { addEnd = false }: EncodeOptions) {
   const prompt = tokenizer.encode(example.prompt.trimEnd());
   const ids = tokenizer.encode(example.prompt + example.completion);
   if (prompt.length === 0) {
@@ -33,14 +63,101 @@ export function encodeExample(
     prompt.push(start);
     ids.unshift(start);
   }
-  if (ids.length <= prompt.length) {
-    const completion = JSON.stringify(example.completion);
-    throw new CrayonError('example-invalid', `${example.id}: completion ${completion} adds no token to the prompt`);
-  }
-  if (addEos) {
-    if (tokenizer.eosId === null)
-      throw new CrayonError('tokenizer-unsupported', 'EOS wanted, but there is no eos_token');
-    ids.push(tokenizer.eosId);
-  }
+  if (ids.length <= prompt.length) throw noToken(example);
+  if (addEnd) ids.push(endOf(tokenizer, null));
   return { ids: Int32Array.from(ids), promptLength: prompt.length };
+}
+
+/** The turns that the model is to answer: those of the record, or its prompt as one user's message. */
+export function conversationOf(
+  { prompt, messages }: Pick<EncodableExample, 'prompt' | 'messages'>,
+  form: PromptForm,
+): readonly ChatMessage[] {
+  const turns = messages ?? [{ role: 'user', content: prompt }];
+  return form.kind === 'chat' ? withSystem(turns, form.system) : turns;
+}
+
+/** The completion as an assistant's turn: without the delimiter that sets it off from a plain prompt. */
+function answerOf({ completion, messages, delimiter }: EncodableExample): string {
+  if (messages !== undefined) return completion;
+  return completion.slice(delimiter ?? (completion.startsWith(' ') ? 1 : 0));
+}
+
+function encodeConversation(
+  tokenizer: Tokenizer,
+  id: string,
+  messages: readonly ChatMessage[],
+  completion: string,
+  { addEnd = false }: EncodeOptions,
+): EncodedExample {
+  const { chat, endIds } = tokenizer;
+  if (chat === null) {
+    throw new CrayonError('tokenizer-unsupported', `${id}: form chat is asked for, but there is no chat template`);
+  }
+  const { prompt, answer, end } = naming(id, () =>
+    chat.encodeAnswer(messages, completion, { endIds, isTraining: addEnd }),
+  );
+  if (answer.length === 0) throw noToken({ id, completion });
+  const ids = Int32Array.from([...prompt, ...answer, ...(addEnd ? [endOf(tokenizer, end)] : [])]);
+  return { ids, promptLength: prompt.length };
+}
+
+/** A template that refuses says for which example. */
+function naming<T>(id: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (!isCrayonError(error)) throw error;
+    throw new CrayonError(error.code, `${id}: ${error.message}`, {
+      hint: 'The template may know no such role or order of roles: check the messages, or use --prompt-form plain.',
+      cause: error,
+    });
+  }
+}
+
+function endOf({ eosId }: Tokenizer, end: number | null): number {
+  if (end !== null) return end;
+  if (eosId !== null) return eosId;
+  throw new CrayonError('tokenizer-unsupported', 'EOS wanted, but there is no eos_token');
+}
+
+function noToken({ id, completion }: Pick<EncodableExample, 'id' | 'completion'>): CrayonError {
+  return new CrayonError(
+    'example-invalid',
+    `${id}: completion ${JSON.stringify(completion)} adds no token to the prompt`,
+  );
+}
+
+/**
+ * An example in form chat with the front of the first user's message cut until it fits: the frame that the template puts around
+ * the turns stays whole.
+ *
+ * @returns undefined where what is left of the message would be nothing
+ */
+export function encodeCut(
+  tokenizer: Tokenizer,
+  example: EncodableExample,
+  form: PromptForm,
+  { maxLength, ...options }: EncodeOptions & { maxLength: number },
+): EncodedExample | undefined {
+  const messages = conversationOf(example, form);
+  const first = messages.findIndex(({ role }) => role === 'user');
+  const characters = [...(messages[first]?.content ?? '')];
+  const without = (count: number): EncodedExample => {
+    const cut = { role: 'user', content: characters.slice(count).join('') };
+    const turns = messages.map((message, i) => (i === first ? cut : message));
+    return encodeConversation(tokenizer, example.id, turns, answerOf(example), options);
+  };
+  // A bisection: `most` characters less fit, `least` less do not.
+  let least = 0;
+  let most = characters.length - 1;
+  let best = most > 0 ? without(most) : undefined;
+  if (best === undefined || best.ids.length > maxLength) return undefined;
+  while (most - least > 1) {
+    const middle = (least + most) >> 1;
+    const found = without(middle);
+    if (found.ids.length <= maxLength) [most, best] = [middle, found];
+    else least = middle;
+  }
+  return best;
 }

@@ -6,10 +6,12 @@
 import { join } from 'node:path';
 import { Template } from '@huggingface/jinja';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
-import type { ChatMessage } from '../core/chat.js';
 import { CrayonError, reasonOf } from '../core/errors.js';
 import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
+import { type ChatTokens, chatTokens, END_NAMES, isControlName, looksSpecial, type RenderChat } from './chat-tokens.js';
+
+export type { RenderChat } from './chat-tokens.js';
 
 export interface Tokenizer {
   /** Largest token id + 1; the model's embedding table has at least as many rows. */
@@ -26,8 +28,55 @@ export interface Tokenizer {
   encode(text: string, options?: { addBos?: boolean }): number[];
   /** Text of token ids; special tokens are left out unless asked for. */
   decode(ids: ArrayLike<number>, options?: { keepSpecial?: boolean }): string;
+  /** Token ids of a text without BOS, in which names of control tokens are text like any other: as llama.cpp reads a user's. */
+  encodeText(text: string): number[];
+  /** The tokens that end an answer, as far as the tokenizer knows: EOS, and those that llama.cpp knows by their names. */
+  readonly endIds: ReadonlySet<number>;
+  /** The source of the chat template, or null when the model has none. */
+  readonly chatTemplate: string | null;
   /** Renders a conversation as the model was trained to see it, or null when the model has no chat template. */
   readonly renderChat: RenderChat | null;
+  /** Conversations as token ids, through the chat template; null without one. */
+  readonly chat: ChatTokens | null;
+  /** The same tokenizer with another chat template, such as an adapter's own. */
+  withTemplate(source: string): Tokenizer;
+}
+
+/** The parts of a tokenizer that conversations go through; its control tokens are `control`. */
+export type ChatParts = Pick<Tokenizer, 'bosId' | 'eosId' | 'addsBos' | 'encode' | 'encodeText' | 'decode' | 'vocabSize'> & {
+  control: ReadonlyMap<string, number>;
+  /** text under a name that templates use, such as `bos_token` */
+  specialToken: (name: string) => string | null;
+  where: string;
+};
+
+/** A tokenizer of its parts, with a chat template or without. */
+export function withChat(parts: ChatParts, template: string | null): Tokenizer {
+  const { vocabSize, bosId, eosId, addsBos, encode, encodeText, decode, control, specialToken, where } = parts;
+  const render = template === null ? null : chatRenderer(template, specialToken, where);
+  const ends = END_NAMES.flatMap((name) => control.get(name) ?? []);
+  return {
+    vocabSize,
+    bosId,
+    eosId,
+    addsBos,
+    encode,
+    encodeText,
+    decode,
+    endIds: new Set(eosId === null ? ends : [eosId, ...ends]),
+    chatTemplate: template,
+    renderChat: render,
+    chat:
+      render &&
+      chatTokens({
+        render,
+        control,
+        bosId: addsBos ? bosId : null,
+        encodeSpecial: (text) => encode(text, { addBos: false }),
+        encodeText,
+      }),
+    withTemplate: (source) => withChat(parts, source),
+  };
 }
 
 /** Well beyond the largest vocabularies, of a few hundred thousand tokens. */
@@ -35,9 +84,6 @@ const MAX_VOCABULARY = 2 ** 24;
 const MODEL_TYPES = ['BPE', 'Unigram', 'WordPiece'];
 /** The special tokens that a chat template may write. */
 const SPECIAL_NAMES = ['bos_token', 'eos_token', 'unk_token', 'pad_token'];
-
-/** The text already has BOS where the model wants it: encode it with `addBos: false`. */
-export type RenderChat = (messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }) => string;
 
 /**
  * Opens the tokenizer of a Hugging Face directory.
@@ -82,14 +128,24 @@ export function createTokenizer(files: TokenizerFiles, where: string, knownAddsB
   let vocabSize = 0;
   for (const id of vocabulary.values()) vocabSize = Math.max(vocabSize, id + 1);
 
-  return {
+  const control = controlTokens(json);
+  let textBackend: HfTokenizer | undefined; // rarely needed, and as large as the vocabulary
+  const parts: ChatParts = {
     vocabSize,
     bosId,
     eosId,
     addsBos,
+    control,
+    specialToken: (name) => specialToken(files, name),
+    where,
     encode(text, { addBos = addsBos } = {}) {
       const ids = plain(text);
       return addBos ? [requireBos(bosId, where), ...ids] : ids;
+    },
+    encodeText(text) {
+      if (![...control.keys()].some((name) => text.includes(name))) return plain(text);
+      textBackend ??= createBackend(withoutTokens(json, control), config, where);
+      return textBackend.encode(text, { add_special_tokens: false }).ids;
     },
     decode(ids, { keepSpecial = false } = {}) {
       if (ids.length === 0) return '';
@@ -99,8 +155,22 @@ export function createTokenizer(files: TokenizerFiles, where: string, knownAddsB
         clean_up_tokenization_spaces: config.clean_up_tokenization_spaces === true,
       });
     },
-    renderChat: template === null ? null : chatRenderer(template, (name) => specialToken(files, name), where),
   };
+  return withChat(parts, template);
+}
+
+/** Names and ids of the added tokens that are control tokens in llama.cpp. */
+function controlTokens({ added_tokens: added }: TokenizerFiles['tokenizer']): Map<string, number> {
+  const list: JsonObject[] = Array.isArray(added) ? added : [];
+  const isControl = ({ content, special }: JsonObject) =>
+    special === true || isControlName(content as string) || looksSpecial(content as string);
+  return new Map(list.filter(isControl).map(({ content, id }) => [content as string, id as number]));
+}
+
+/** tokenizer.json without these added tokens: their names are then text like any other. */
+function withoutTokens(json: JsonObject, names: ReadonlyMap<string, number>): JsonObject {
+  const added = json.added_tokens as JsonObject[];
+  return { ...json, added_tokens: added.filter(({ content }) => !names.has(content as string)) };
 }
 
 function createBackend(json: TokenizerFiles['tokenizer'], config: object, where: string): HfTokenizer {
@@ -219,7 +289,8 @@ export function chatTemplate({ chatTemplate: file, config }: TokenizerFiles): st
   return typeof named?.template === 'string' ? named.template : null;
 }
 
-function readChatTemplate(dir: string): string | null {
+/** The template that a directory keeps in a file of its own, or null. */
+export function readChatTemplate(dir: string): string | null {
   const jinja = join(dir, 'chat_template.jinja');
   if (exists(jinja)) return decodeUtf8(readSmallFile(jinja, MAX_TEMPLATE_BYTES), jinja, 'tokenizer-invalid');
   const json = join(dir, 'chat_template.json');

@@ -6,6 +6,9 @@
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import { createRandom } from '../core/random.js';
+import { type EncodableExample, encodeCut, encodeExample } from '../hf/encode-example.js';
+import type { PromptForm } from '../hf/prompt-form.js';
+import type { Tokenizer } from '../hf/tokenizer.js';
 
 /** A tokenised example: prompt, then completion. */
 export interface TrainingExample {
@@ -90,6 +93,26 @@ export function cutFront(example: TrainingExample, maxLength: number, bos: numbe
   if (example.promptLength - excess <= bos) return undefined;
   const ids = Int32Array.of(...example.ids.subarray(0, bos), ...example.ids.subarray(bos + excess));
   return { ids, promptLength: example.promptLength - excess };
+}
+
+/**
+ * An example as token ids that fit: of a plain prompt the first tokens are dropped, of a conversation the first characters of its
+ * first user's message.
+ *
+ * @returns the whole example, and what fits of it: undefined where the completion leaves no room for a prompt
+ */
+export function fitExample(
+  tokenizer: Tokenizer,
+  example: EncodableExample,
+  { form, addEnd, maxLength }: { form: PromptForm; addEnd: boolean; maxLength: number },
+): { whole: TrainingExample; fitting: TrainingExample | undefined } {
+  const whole = encodeExample(tokenizer, example, form, { addEnd });
+  if (whole.ids.length <= maxLength) return { whole, fitting: whole };
+  const fitting =
+    form.kind === 'plain'
+      ? cutFront(whole, maxLength, tokenizer.addsBos ? 1 : 0)
+      : encodeCut(tokenizer, example, form, { addEnd, maxLength });
+  return { whole, fitting };
 }
 
 /** @param tooLong each as `<id> (<tokens>)` */

@@ -9,10 +9,10 @@ import { CrayonError } from '../core/errors.js';
 import { mean, standardError } from '../core/stats.js';
 import { argmax } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
-import { encodeExample } from '../hf/encode-example.js';
+import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
-import { completionsTooLong, cutFront, refuseUnknownTokens, type TrainingExample } from './batches.js';
+import { completionsTooLong, fitExample, refuseUnknownTokens, type TrainingExample } from './batches.js';
 import { type CompletionScore, type EvaluateOptions, meanLoss, scoreCompletions } from './evaluate.js';
 
 /** The score of the completion, and those of the choices. */
@@ -35,6 +35,8 @@ export interface ScoreOptions extends EvaluateOptions {
   model: LlamaModel;
   tokenizer: Tokenizer;
   examples: readonly Example[];
+  /** in which prompts are given; plain when absent */
+  form?: PromptForm | undefined;
   /** cut the front of a prompt that would exceed this many tokens */
   maxLength: number;
 }
@@ -44,18 +46,17 @@ export interface ScoreOptions extends EvaluateOptions {
  *   exceeds the context
  */
 export async function scoreExamples(options: ScoreOptions) {
-  const { model, tokenizer, examples, maxLength, lora } = options;
+  const { model, tokenizer, examples, maxLength, form = PLAIN, lora } = options;
   if (examples.length === 0) throw new CrayonError('dataset-too-small', 'no examples to score');
   // 1) every completion and every choice becomes one sequence; a completion that is one of its choices is scored once
   const sequences: TrainingExample[] = [];
   const owners: number[] = [];
   const tooLong = new Map<number, string>();
   const add = (example: Example, completion: string, owner: number) => {
-    const encoded = encodeExample(tokenizer, { ...example, completion });
-    refuseUnknownTokens(example.id, encoded.ids, model.config.vocabSize);
-    const fitting = cutFront(encoded, maxLength, tokenizer.addsBos ? 1 : 0);
-    if (fitting === undefined) tooLong.set(owner, `${example.id} (${encoded.ids.length})`);
-    sequences.push(fitting ?? encoded);
+    const { whole, fitting } = fitExample(tokenizer, { ...example, completion }, { form, addEnd: false, maxLength });
+    refuseUnknownTokens(example.id, whole.ids, model.config.vocabSize);
+    if (fitting === undefined) tooLong.set(owner, `${example.id} (${whole.ids.length})`);
+    sequences.push(fitting ?? whole);
     owners.push(owner);
     return sequences.length - 1;
   };

@@ -32,6 +32,8 @@ export interface LlamaCppOptions {
   maxContexts?: number;
   /** source of a Jinja template, or `plain` (`renderPlain` of core/chat.ts); by default the model's own, plain where it has none */
   chatTemplate?: string;
+  /** system message of conversations that have none, where they go through a template: what an adapter was trained with */
+  system?: string;
   /** number type of keys and values in the cache: half precision (default) costs 1e-3 in log-probabilities, and half the memory */
   cacheType?: 'F16' | 'F32';
   /** how long close() lets running requests go on (default 10,000), in milliseconds */
@@ -79,7 +81,7 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
       cacheType: options.cacheType ?? 'F16',
       closeTimeoutMs: options.closeTimeoutMs ?? 10_000,
     };
-    return engineOver(model, promptTokens(model, file, options.chatTemplate), settings);
+    return engineOver(model, promptTokens(model, file, options.chatTemplate, options.system), settings);
   } catch (error) {
     await model.dispose();
     throw error;
@@ -95,7 +97,7 @@ function contextLength(model: LlamaModel, { model: path, contextTokens }: LlamaC
   });
 }
 
-type Settings = Required<Omit<LlamaCppOptions, 'model' | 'gpu' | 'chatTemplate' | 'contextTokens' | 'threads'>> &
+type Settings = Required<Omit<LlamaCppOptions, 'model' | 'gpu' | 'chatTemplate' | 'system' | 'contextTokens' | 'threads'>> &
   Pick<LlamaCppEngine, 'contextTokens' | 'threads'>;
 
 function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings): LlamaCppEngine {

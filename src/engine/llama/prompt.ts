@@ -4,10 +4,12 @@
  */
 
 import type { LlamaModel, Token } from 'node-llama-cpp';
-import { type ChatMessage, renderPlain } from '../../core/chat.js';
-import { ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../../gguf/format.js';
+import { renderPlain } from '../../core/chat.js';
+import { ggufNumber, ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../../gguf/format.js';
 import type { GgufFile } from '../../gguf/read.js';
-import { chatRenderer, type RenderChat } from '../../hf/tokenizer.js';
+import { chatTokens } from '../../hf/chat-tokens.js';
+import { withSystem } from '../../hf/prompt-form.js';
+import { chatRenderer } from '../../hf/tokenizer.js';
 import type { Prompt } from '../types.js';
 
 const SPACE_BYTE = 0x20;
@@ -29,8 +31,14 @@ export interface PromptTokens {
 
 /**
  * @param template source of a Jinja template, `plain`, or undefined for the one in the GGUF file (plain where it has none)
+ * @param system the system message of conversations that have none, where there is a template
  */
-export function promptTokens(model: LlamaModel, file: GgufFile, template: string | undefined): PromptTokens {
+export function promptTokens(
+  model: LlamaModel,
+  file: GgufFile,
+  template: string | undefined,
+  system?: string,
+): PromptTokens {
   const texts = ggufStrings(file, 'tokenizer.ggml.tokens') ?? [];
   const types = ggufNumbers(file, 'tokenizer.ggml.token_type');
   const vocabulary = ggufString(file, 'tokenizer.ggml.model') ?? 'llama';
@@ -43,10 +51,9 @@ export function promptTokens(model: LlamaModel, file: GgufFile, template: string
     return attributes.unused ? 'unused' : 'normal';
   });
   const control = new Map(texts.flatMap((text, id) => (kinds[id] === 'control' ? [[text, id] as const] : [])));
-  const special = specialText([...control.keys()]);
   const source = template ?? ggufString(file, 'tokenizer.chat_template');
   const render =
-    source === undefined || source === 'plain' ? null : chatRenderer(source, specialName(model), file.path);
+    source === undefined || source === 'plain' ? null : chatRenderer(source, specialName(model, file, texts), file.path);
   const { bos, shouldPrependBosToken } = model.tokens;
 
   const textTokens = (text: string): number[] => model.tokenize(text, false);
@@ -57,29 +64,26 @@ export function promptTokens(model: LlamaModel, file: GgufFile, template: string
   const first = textTokens('a')[0];
   const addsSpace = first !== undefined && pieces.bytes(first)[0] === SPACE_BYTE;
 
-  const templateTokens = (messages: readonly ChatMessage[], render: RenderChat): number[] => {
-    const breaker = unusedCharacter(messages.flatMap(({ role, content }) => [role, content]));
-    const guarded = messages.map(({ role, content }) => ({
-      role: special.guard(role, breaker),
-      content: special.guard(content, breaker),
-    }));
-    const rendered = render(guarded);
-    // Without a name in any message, llama.cpp itself finds the template's: it knows which of them swallow white space.
-    if (!rendered.includes(breaker)) return model.tokenize(rendered, true);
-    return special
-      .split(rendered, breaker)
-      .flatMap((part) => (part.special ? [control.get(part.text)!] : textTokens(part.text)));
-  };
+  const chat =
+    render &&
+    chatTokens({
+      render,
+      control,
+      bosId: shouldPrependBosToken ? bos : null,
+      encodeSpecial: (text) => model.tokenize(text, true),
+      encodeText: textTokens,
+    });
 
   return {
     vocabularySize: texts.length,
     pieces,
-    isPlain: render === null,
+    isPlain: chat === null,
     textTokens,
     tokenize(prompt) {
       if (prompt.kind === 'text') return withBos(textTokens(prompt.text));
-      if (render === null) return withBos(textTokens(renderPlain(prompt.messages)));
-      return withBos(templateTokens(prompt.messages, render));
+      return chat === null
+        ? withBos(textTokens(renderPlain(prompt.messages)))
+        : chat.encode(withSystem(prompt.messages, system));
     },
     isEnd: (id) => model.isEogToken(id as Token),
     startsText: (ids) => addsSpace && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
@@ -87,75 +91,14 @@ export function promptTokens(model: LlamaModel, file: GgufFile, template: string
 }
 
 /** Texts under the names that templates use. */
-function specialName(model: LlamaModel): (name: string) => string | null {
+function specialName(model: LlamaModel, file: GgufFile, texts: readonly string[]): (name: string) => string | null {
   const { bosString, eosString } = model.tokens;
-  return (name) => (name === 'bos_token' ? bosString : name === 'eos_token' ? eosString : null);
-}
-
-export interface TextPart {
-  special: boolean;
-  text: string;
-}
-
-const FIRST_PRIVATE = 0xe000;
-const LAST_PRIVATE = 0xf8ff;
-
-/** A character that occurs in none of the texts. */
-export function unusedCharacter(texts: readonly string[]): string {
-  for (let code = FIRST_PRIVATE; code < LAST_PRIVATE; code++) {
-    const character = String.fromCharCode(code);
-    if (!texts.some((text) => text.includes(character))) return character;
-  }
-  return String.fromCharCode(LAST_PRIVATE);
-}
-
-/**
- * Keeps names of control tokens that a user wrote, such as `<|im_end|>`, from becoming those tokens, while a chat template's
- * own do.
- *
- * The template must see the whole conversation, so its output is one text in which the two can no longer be told apart.
- * Therefore each such name in a message is broken before rendering, by a character of the private use area that occurs
- * nowhere else. Names that are whole afterwards are the template's. The character is taken out again before tokenising, and
- * everything between the whole names is tokenised as plain text.
- *
- * @param names texts of all control tokens
- */
-export function specialText(names: readonly string[]) {
-  const all = [...new Set(names)].filter((name) => name !== '').sort((a, b) => b.length - a.length);
-  // A name of one character cannot be broken; it is never taken for the template's.
-  const whole = all.filter((name) => [...name].length > 1);
-  const begins = new RegExp(`(?=${alternatives(all)})[\\s\\S]`, 'gu');
-  const cuts = new RegExp(`(${alternatives(whole)})`, 'u');
-  const beginnings = new Set(whole.flatMap((name) => Array.from(name, (_, i) => name.slice(0, i)).slice(1)));
-  const longest = Math.max(0, ...all.map((name) => name.length));
-
-  const endsInBeginning = (text: string): boolean => {
-    for (let length = Math.min(longest, text.length); length > 0; length--) {
-      if (beginnings.has(text.slice(-length))) return true;
-    }
-    return false;
+  const named = (key: string) => texts[ggufNumber(file, `tokenizer.ggml.${key}_token_id`) ?? -1] ?? null;
+  return (name) => {
+    if (name === 'bos_token') return bosString;
+    if (name === 'eos_token') return eosString;
+    return name === 'unk_token' ? named('unknown') : name === 'pad_token' ? named('padding') : null;
   };
-
-  return {
-    /** Breaks names of control tokens in a user's text, and beginnings of names at its end. */
-    guard: (text: string, breaker: string): string => {
-      if (all.length === 0) return text;
-      const broken = text.replace(begins, (character) => character + breaker);
-      return endsInBeginning(broken) ? broken + breaker : broken;
-    },
-    /** Cuts a rendered conversation at whole names; the breaker is taken out of the rest. */
-    split: (rendered: string, breaker: string): TextPart[] => {
-      const pieces = whole.length === 0 ? [rendered] : rendered.split(cuts);
-      const parts = pieces.map((text, i) => {
-        return i % 2 === 1 ? { special: true, text } : { special: false, text: text.replaceAll(breaker, '') };
-      });
-      return parts.filter(({ text }) => text !== '');
-    },
-  };
-}
-
-function alternatives(names: readonly string[]): string {
-  return names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')).join('|');
 }
 
 /** SentencePiece's. */

@@ -4,6 +4,7 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
+import { isControlName } from '../../hf/chat-tokens.js';
 import { type GgufFields, ggufBool, ggufNumber, ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../format.js';
 import { PRE_TOKENIZERS, type PreTokenizer } from './pre-tokenizers.js';
 
@@ -52,7 +53,9 @@ export function readGgufVocabulary(file: GgufFields): GgufVocabulary {
   }
   // Some files call every token a normal one, the end of a text too.
   const control = new Set(
-    [...tokens.keys()].filter((i) => types[i] === TOKEN_TYPE.control || types[i] === TOKEN_TYPE.unknown),
+    [...tokens.keys()].filter(
+      (i) => types[i] === TOKEN_TYPE.control || types[i] === TOKEN_TYPE.unknown || isControlName(tokens[i]!),
+    ),
   );
   for (const known of [bosId, eosId, unknownId]) if (known !== null) control.add(known);
   const special = [...tokens.keys()].filter((i) => control.has(i) || types[i] === TOKEN_TYPE.userDefined);

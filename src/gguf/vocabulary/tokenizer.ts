@@ -6,7 +6,7 @@
  */
 
 import type { JsonObject } from '../../files/json.js';
-import { chatRenderer, createTokenizer, requireBos, type Tokenizer } from '../../hf/tokenizer.js';
+import { type ChatParts, createTokenizer, requireBos, type Tokenizer, withChat } from '../../hf/tokenizer.js';
 import type { GgufFields } from '../format.js';
 import { type GgufVocabulary, readGgufVocabulary } from './read.js';
 
@@ -29,18 +29,22 @@ function spmTokenizer(vocabulary: GgufVocabulary, where: string): Tokenizer {
   const { tokens, bosId, eosId, addsBos, chatTemplate } = vocabulary;
   const codec = spmCodec(vocabulary);
   const names = specialNames(vocabulary);
-  return {
+  const parts: ChatParts = {
     vocabSize: tokens.length,
     bosId,
     eosId,
     addsBos,
+    control: new Map([...vocabulary.control].map((id) => [tokens[id]!, id])),
+    specialToken: (name) => names[name] ?? null,
+    where,
     encode(text, { addBos = addsBos } = {}) {
       const ids = codec.encode(text);
       return addBos ? [requireBos(bosId, where), ...ids] : ids;
     },
+    encodeText: (text) => codec.encodeText(text),
     decode: (ids, { keepSpecial = false } = {}) => codec.decode(ids, keepSpecial),
-    renderChat: chatTemplate === null ? null : chatRenderer(chatTemplate, (name) => names[name] ?? null, where),
   };
+  return withChat(parts, chatTemplate);
 }
 
 function bpeTokenizer(vocabulary: GgufVocabulary, where: string): Tokenizer {
@@ -110,9 +114,10 @@ function spmCodec(vocabulary: GgufVocabulary) {
   });
   const literal = new Set(vocabulary.special);
   const longestFirst = [...vocabulary.special].sort((a, b) => tokens[b]!.length - tokens[a]!.length);
+  const userDefined = longestFirst.filter((id) => !control.has(id));
   const utf8 = new TextEncoder();
 
-  const encodeText = (text: string, out: number[]): void => {
+  const encodePart = (text: string, out: number[]): void => {
     for (const symbol of mergeByScore(text, (piece) => ids.get(piece), scores)) {
       const id = ids.get(symbol);
       if (id !== undefined) out.push(id);
@@ -127,18 +132,22 @@ function spmCodec(vocabulary: GgufVocabulary) {
     return byte === undefined ? utf8.encode(text.replaceAll(SPACE, ' ')) : Uint8Array.of(Number.parseInt(byte, 16));
   };
 
+  const encodeWith = (text: string, special: readonly number[]): number[] => {
+    const out: number[] = [];
+    // Half a surrogate pair has no bytes: it arrives at llama.cpp as the replacement character.
+    const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
+    for (const part of splitSpecial(wellFormed, special, tokens, stripsRight)) {
+      if (typeof part === 'number') out.push(part);
+      else encodePart(`${addSpacePrefix ? ' ' : ''}${part}`.replaceAll(' ', SPACE), out);
+    }
+    return out;
+  };
+
   return {
     /** Ids of a text without BOS; names of special tokens in it become those tokens. */
-    encode(text: string): number[] {
-      const out: number[] = [];
-      // Half a surrogate pair has no bytes: it arrives at llama.cpp as the replacement character.
-      const wellFormed = text.replace(/\p{Surrogate}/gu, '\ufffd');
-      for (const part of splitSpecial(wellFormed, longestFirst, tokens, stripsRight)) {
-        if (typeof part === 'number') out.push(part);
-        else encodeText(`${addSpacePrefix ? ' ' : ''}${part}`.replaceAll(' ', SPACE), out);
-      }
-      return out;
-    },
+    encode: (text: string) => encodeWith(text, longestFirst),
+    /** The same, but names of control tokens are text like any other. */
+    encodeText: (text: string) => encodeWith(text, userDefined),
     /** Text of ids; unknown ids are left out. */
     decode(sequence: ArrayLike<number>, keepSpecial: boolean): string {
       const pieces: Uint8Array[] = [];

@@ -6,6 +6,7 @@
 import { CrayonError } from '../../core/errors.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import type { ModelConfig } from '../../hf/config.js';
+import { looksSpecial } from '../../hf/chat-tokens.js';
 import { chatTemplate, specialToken, type TokenizerFiles } from '../../hf/tokenizer.js';
 import { type GgufValue, TOKEN_TYPE } from '../format.js';
 import { flatten, ggufPreTokenizer } from './pre-tokenizers.js';
@@ -114,16 +115,6 @@ function tokenList({ vocab, unkToken, byteFallback }: BpeModel, added: AddedToke
     seen.add(tokens[id]!);
   }
   return { tokens, types };
-}
-
-/** Added tokens that their authors forgot to mark as special, by the converter's rule (`does_token_look_special`). */
-function looksSpecial(text: string): boolean {
-  return (
-    ['<pad>', '<mask>', '<2mass>', '[@BOS@]'].includes(text) ||
-    /^<\|.*\|>$/su.test(text) ||
-    /^<｜.*｜>$/su.test(text) ||
-    /^<unused.*>$/su.test(text)
-  );
 }
 
 /** What llama.cpp takes for an end of the answer by its text alone. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { specialText, unusedCharacter } from '../../../src/engine/llama/prompt.js';
+import { specialText, unusedCharacter } from '../../src/hf/chat-tokens.js';
 
 const BREAKER = '\uE000';
 const special = specialText(['<s>', '</s>', '<|im_end|>', '<|im_start|>', 'aa', '|']);
