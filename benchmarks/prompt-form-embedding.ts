@@ -9,7 +9,7 @@ import { createRandom } from '../src/core/random.js';
 import { meanRows } from '../src/core/vector.js';
 import { loadDataset } from '../src/data/dataset.js';
 import { chooseBackend } from '../src/model/backend.js';
-import { openEmbeddingBase } from '../src/pool/embed/base.js';
+import { openBase } from '../src/gguf/base.js';
 import { firstAttentionEmbedder } from '../src/pool/embed/kinds/first-attention.js';
 import { inverseDocumentFrequencies, tfidfRows } from '../src/pool/embed/kinds/tfidf.js';
 import { centreRows } from '../src/pool/embed/space.js';
@@ -31,7 +31,8 @@ const TASKS = [
 const SPLITS = ['train', 'test', 'validation'];
 
 await chooseBackend('auto');
-const { source, tokenizer } = openEmbeddingBase(values.model!);
+const source = openBase(values.model!, { someWeights: true });
+const tokenizer = source.tokenizer();
 const embedder = firstAttentionEmbedder(source);
 const seeds = Number(values.seeds);
 const found = new Map<string, { purity: number[]; silhouette: number[] }>();

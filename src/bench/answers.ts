@@ -2,7 +2,8 @@
 
 import type { Example } from '../data/dataset.js';
 import type { BaseModel } from '../hf/base-model.js';
-import { encodeExample } from '../hf/encode-example.js';
+import { encodeCut, encodeExample } from '../hf/encode-example.js';
+import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
 import { type Answer, type AnswerRequest, answerPrompts } from '../train/answer.js';
@@ -16,6 +17,8 @@ export interface LoadedModel {
   source: BaseModel;
   model: LlamaModel;
   tokenizer: Tokenizer;
+  /** in which it is given its prompts; plain when absent */
+  form?: PromptForm | undefined;
 }
 
 /** A model as one way of customising has left it. */
@@ -46,13 +49,13 @@ export async function answerExamples(
   examples: readonly Example[],
   settings: AnswerSettings,
 ): Promise<Answered> {
-  const { source, model, tokenizer, loraFor, withContext } = answerer;
+  const { source, model, tokenizer, form, loraFor, withContext } = answerer;
   const { method, batchSize, onProgress, signal } = settings;
   const started = performance.now();
   const lora = await loraFor?.([...examples]);
   const asked = withContext === undefined ? [...examples] : examples.map(withContext);
   const maxLength = source.config.maxPositionEmbeddings;
-  const how = { model, tokenizer, maxLength, lora, batchSize, signal };
+  const how = { model, tokenizer, form, maxLength, lora, batchSize, signal };
   const isGenerated = method === 'generation';
   const report = await scoreExamples({ ...how, examples: asked, onProgress: isGenerated ? undefined : onProgress });
   const answers = isGenerated ? await generateAnswers(answerer, asked, lora, settings) : undefined;
@@ -93,7 +96,7 @@ export async function timeAnswers(
 }
 
 async function generateAnswers(
-  { source, model, tokenizer }: LoadedModel,
+  { source, model, tokenizer, form = PLAIN }: LoadedModel,
   examples: readonly Example[],
   lora: EvaluationLora | undefined,
   { maxTokens, batchSize, onProgress, signal }: AnswerSettings,
@@ -102,7 +105,16 @@ async function generateAnswers(
   // An answer needs room in the context; the prompt's front gives way.
   const room = source.config.maxPositionEmbeddings - maxTokens;
   const requests = examples.map((example): AnswerRequest => {
-    const { ids, promptLength } = encodeExample(tokenizer, example, { addEos: tokenizer.eosId !== null });
+    const options = { addEnd: tokenizer.eosId !== null };
+    const whole = encodeExample(tokenizer, example, form, options);
+    const { ids, promptLength } = whole;
+    if (form.kind === 'chat') {
+      const fits = promptLength <= room;
+      const maxLength = room + ids.length - promptLength;
+      const cut = fits ? whole : (encodeCut(tokenizer, example, form, { ...options, maxLength }) ?? whole);
+      const prompt = cut.ids.subarray(0, cut.promptLength);
+      return { prompt, guess: guessing ? cut.ids.subarray(cut.promptLength) : undefined };
+    }
     const bos = tokenizer.addsBos ? 1 : 0;
     const prompt = { ids: ids.subarray(0, promptLength), promptLength };
     const fitting = cutFront(prompt, Math.max(room, bos + 1), bos) ?? prompt;

@@ -18,9 +18,9 @@ import { isModelDirectory } from '../hf/model.js';
 import { leadingBos } from '../hf/tokenizer.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
-import { openPool, type Pool } from '../pool/pool.js';
+import { openPool, type Pool, poolForm, poolTemplate } from '../pool/pool.js';
 import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
-import { type BlendOptions, type BlendResult, blendAdapters } from './blend.js';
+import { type BlendOptions, type BlendResult, blendAdapters, type Json } from './blend.js';
 import {
   type BlendEstimate,
   type EstimateOptions,
@@ -90,9 +90,11 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
       adapters,
       coefficients: estimate.coefficients,
       baseModel: manifest.base.name,
+      template: poolTemplate(pool) ?? undefined,
       provenance: {
         pool: sha256(JSON.stringify(manifest)),
         embedding: manifest.embedding.kind,
+        ...(manifest.prompt === undefined ? {} : { prompt: manifest.prompt as { [key: string]: Json } }),
         estimator,
         tau: tau ?? manifest.tau,
         examples: estimate.examples,
@@ -124,7 +126,8 @@ async function embedExamples(
   const examples = isPath ? loadDataset(shown, { dataDir, split, turns }).examples : givenExamples(shown);
   const where = isPath ? shown : GIVEN;
   refuseCount(`${where} has ${examples.length} examples`, examples.length);
-  const source = openBase(options.model ?? findBase(pool), { someWeights: true });
+  const base = options.model ?? findBase(pool);
+  const source = openBase(base, { someWeights: true });
   try {
     refuseOtherBase(pool, source);
     const tokenizer = source.tokenizer();
@@ -132,7 +135,8 @@ async function embedExamples(
     const { examples: prepared, skipped } = prepareExamples(examples, tokenizer, {
       maxLength,
       long,
-      addEos: false,
+      form: poolForm(pool, tokenizer, base),
+      addEnd: false,
       vocabSize,
     });
     const found = `${where} has ${prepared.length} examples of at most ${maxLength} tokens, ${skipped} were skipped`;

@@ -9,6 +9,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { sha256File } from '../files/digest.js';
+import { CHAT_TEMPLATE } from '../hf/tokenizer.js';
 import type { CombineKind } from '../lora/combine.js';
 import { ADAPTER_WEIGHTS, loraTensorName, type PeftAdapter } from '../peft/read.js';
 import { writePeftAdapter } from '../peft/write.js';
@@ -46,6 +47,8 @@ export interface BlendOptions {
   baseModel: string;
   /** Goes into crayon.json as it is: the pool's digest, the embedding kind, the number of examples. No user text. */
   provenance?: { [key: string]: Json };
+  /** The chat template that the adapters were trained through, written beside the blend; absent for plain. */
+  template?: string | undefined;
   /** Threads that compute `svd`, this one included; the number of cores when not given. Never changes the result. */
   threads?: number;
   /** Called after each module. */
@@ -104,7 +107,10 @@ export function blendAdapters(options: BlendOptions): BlendResult {
           return b;
         },
       })),
-      extraFiles: { [BLEND_FILE]: provenanceJson(options, plan, dtype) },
+      extraFiles: {
+        [BLEND_FILE]: provenanceJson(options, plan, dtype),
+        ...(options.template === undefined ? {} : { [CHAT_TEMPLATE]: options.template }),
+      },
       force,
     });
     const digest = hash?.digest() ?? sha256File(join(out, ADAPTER_WEIGHTS));

@@ -6,7 +6,7 @@ import { PROJECTIONS, type Projection } from '../model/names.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/inputs.js';
 import type { TrainSettings } from '../train/settings.js';
-import { type BackendFlag, backendOption, choice, dataOptions, decimal, turnsOption, wholeNumber } from './options.js';
+import { type BackendFlag, backendOption, choice, dataOptions, decimal, promptFormOption, turnsOption, wholeNumber } from './options.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags
@@ -42,6 +42,8 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
   command.requiredOption('--model <dir>', `base model, a Hugging Face directory (${MODEL_TYPES.join(', ')})`);
   dataOptions(command, 'JSONL, JSON or CSV of examples, or a YAML describing them')
     .addOption(turnsOption())
+    .addOption(promptFormOption('chat where the model has a chat template'))
+    .option('--system <text>', 'system message of the conversations that have none')
     .requiredOption('--pool <dir>', 'where to write the pool')
     .option('--clusters <n|auto>', 'number of base LoRAs, or auto for the best silhouette', clusters, defaults.clusters)
     .option(

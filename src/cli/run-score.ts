@@ -1,18 +1,29 @@
 /** The work and the words of `crayon score`; loaded only when it runs, because it loads tfjs. */
 
+import { type AdapterForm, adapterForm } from '../blend/prompt-record.js';
 import { CrayonError } from '../core/errors.js';
 import { formatCount, formatRate } from '../core/format.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
 import { openBase } from '../gguf/base.js';
+import {
+  choosePromptForm,
+  formText,
+  type PromptForm,
+  promptRecord,
+  refuseOtherForm,
+  type WantedForm,
+} from '../hf/prompt-form.js';
+import type { Tokenizer } from '../hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import { LlamaModel } from '../model/llama.js';
+import { openPool, poolForm } from '../pool/pool.js';
 import { poolGates } from '../pool/gate.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import { type ScoreReport, scoreExamples } from '../train/score.js';
 import type { BackendFlag, DataFlags } from './options.js';
 import type { Terminal } from './terminal.js';
 
-export interface ScoreFlags extends DataFlags, BackendFlag {
+export interface ScoreFlags extends DataFlags, BackendFlag, WantedForm {
   model: string;
   adapter?: string;
   pool?: string;
@@ -25,7 +36,7 @@ export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<v
   }
   const source = openBase(flags.model);
   try {
-    const tokenizer = source.tokenizer();
+    const { form, tokenizer } = scoredForm(flags, source.tokenizer());
     const examples = flags.data.flatMap((path) => loadDataset(path, flags).examples);
     if (examples.length === 0) throw noExamples(flags.data);
     const backend = await chooseBackend(flags.backend);
@@ -38,19 +49,37 @@ export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<v
     const maxLength = Math.min(flags.maxLength ?? context, context);
     const report = await terminal.during(({ update }) => {
       const onProgress = (done: number, total: number) => update('score', done, total);
-      return scoreExamples({ model, tokenizer, examples, maxLength, lora, onProgress });
+      return scoreExamples({ model, tokenizer, form, examples, maxLength, lora, onProgress });
     });
     model.dispose();
-    show(report, flags, backend.name, terminal);
+    show(report, flags, form, backend.name, terminal);
   } finally {
     source.close();
     releaseBackend();
   }
 }
 
-function show(report: ScoreReport, { model, adapter, pool }: ScoreFlags, backend: string, terminal: Terminal): void {
-  terminal.document({ model, adapter: adapter ?? null, pool: pool ?? null, backend, ...report });
+/** As the adapter or the pool was trained; the base model as asked for, by default chat where it has a template. */
+function scoredForm(flags: ScoreFlags, tokenizer: Tokenizer): Pick<AdapterForm, 'form' | 'tokenizer'> {
+  const { model, adapter, pool } = flags;
+  if (adapter !== undefined) return adapterForm(adapter, model, tokenizer, flags);
+  if (pool === undefined) return { form: choosePromptForm(tokenizer, flags, model), tokenizer };
+  const form = poolForm(openPool(pool), tokenizer, model);
+  refuseOtherForm(form, flags, pool, 'pool-mismatch');
+  return { form, tokenizer };
+}
+
+function show(
+  report: ScoreReport,
+  { model, adapter, pool }: ScoreFlags,
+  form: PromptForm,
+  backend: string,
+  terminal: Terminal,
+): void {
+  const prompt = promptRecord(form) ?? { form: 'plain' };
+  terminal.document({ model, adapter: adapter ?? null, pool: pool ?? null, prompt, backend, ...report });
   const rows: string[][] = [
+    ['prompt form', formText(form)],
     ['examples', formatCount(report.examples)],
     ['completion tokens', formatCount(report.tokens)],
     ['loss (nats/token)', report.loss.toFixed(4)],

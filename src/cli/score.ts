@@ -1,7 +1,7 @@
 /** `crayon score`: held-out loss, perplexity and multiple-choice accuracy of a model, an adapter or a pool. */
 
 import type { Command } from 'commander';
-import { backendOption, dataOptions, turnsOption, wholeNumber } from './options.js';
+import { backendOption, dataOptions, promptFormOption, turnsOption, wholeNumber } from './options.js';
 import type { ScoreFlags } from './run-score.js';
 import type { Terminal } from './terminal.js';
 
@@ -22,6 +22,8 @@ export function scoreCommand(command: Command, terminal: Terminal): void {
     .option('--pool <dir>', 'pool whose adapters are mixed for each example by its similarity to the centroids');
   dataOptions(command, 'JSONL, JSON or CSV of examples, or a YAML', 'test')
     .addOption(turnsOption())
+    .addOption(promptFormOption("the adapter's or pool's own, else chat where the model has a chat template"))
+    .option('--system <text>', 'system message of the conversations that have none')
     .option('--seed <n>', 'seed of the draw', wholeNumber(0), 0)
     .option('--max-length <tokens>', "longest sequence (default: the model's context)", wholeNumber(2))
     .addOption(backendOption())

@@ -55,7 +55,7 @@ export function encodeExample(
 
 function encodePlain(tokenizer: Tokenizer, example: EncodableExample, { addEnd = false }: EncodeOptions) {
   const prompt = tokenizer.encode(example.prompt.trimEnd());
-  const ids = tokenizer.encode(example.prompt + example.completion);
+  const ids = tokenizer.encode(example.prompt + plainCompletion(example));
   if (prompt.length === 0) {
     // Without BOS an empty prompt leaves nothing to predict the first token from; lm-eval puts a special token there.
     const start = tokenizer.bosId ?? tokenizer.eosId;
@@ -66,6 +66,11 @@ function encodePlain(tokenizer: Tokenizer, example: EncodableExample, { addEnd =
   if (ids.length <= prompt.length) throw noToken(example);
   if (addEnd) ids.push(endOf(tokenizer, null));
   return { ids: Int32Array.from(ids), promptLength: prompt.length };
+}
+
+/** The completion as it follows a plain prompt: an answer to messages is set off by a space, which serving drops. */
+function plainCompletion({ completion, messages }: EncodableExample): string {
+  return messages === undefined || /^\s/.test(completion) ? completion : ` ${completion}`;
 }
 
 /** The turns that the model is to answer: those of the record, or its prompt as one user's message. */

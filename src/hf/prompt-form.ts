@@ -25,6 +25,13 @@ export type PromptForm = { kind: 'plain' } | ChatForm;
 
 export const PLAIN: PromptForm = { kind: 'plain' };
 
+/** A form as a flag or a configuration asks for it; what is absent is left to the record, or the default. */
+export interface WantedForm {
+  promptForm?: PromptFormName | undefined;
+  /** system message of the conversations that have none */
+  system?: string | undefined;
+}
+
 /** A form as pool.json and crayon.json keep it. */
 export const PROMPT_RECORD = z
   .object({
@@ -67,7 +74,7 @@ export function templateDigest(source: string): string {
  */
 export function choosePromptForm(
   { chatTemplate }: Pick<Tokenizer, 'chatTemplate'>,
-  { promptForm, system }: { promptForm?: PromptFormName | undefined; system?: string | undefined },
+  { promptForm, system }: WantedForm,
   where: string,
 ): PromptForm {
   const kind = promptForm ?? (chatTemplate === null ? 'plain' : 'chat');
@@ -112,6 +119,28 @@ export function recordedForm(
         '(chat_template.jinja in the pool’s adapters), or build the pool again with this one (--prompt-form chat).',
     },
   );
+}
+
+/**
+ * What was trained in one form is not given prompts in another.
+ *
+ * @param what was trained: a pool's or an adapter's path
+ * @throws CrayonError `code` naming both ways out
+ */
+export function refuseOtherForm(
+  form: PromptForm,
+  { promptForm, system }: WantedForm,
+  what: string,
+  code: 'pool-mismatch' | 'adapter-mismatch',
+): void {
+  const trained = form.kind === 'chat' ? form.system : undefined;
+  const isOtherSystem = system !== undefined && system !== trained;
+  if ((promptForm === undefined || promptForm === form.kind) && !isOtherSystem) return;
+  const asked = isOtherSystem ? `the system prompt ${JSON.stringify(system.slice(0, 40))}` : `form ${promptForm}`;
+  const again = isOtherSystem ? '--system' : `--prompt-form ${promptForm}`;
+  throw new CrayonError(code, `${what} was trained in prompt form ${formText(form)}, ${asked} is asked for`, {
+    hint: `Leave the prompt form out to go on as it was trained, or build the pool again with ${again} and blend it anew.`,
+  });
 }
 
 /** A conversation with the form's system message first, where it has none. */

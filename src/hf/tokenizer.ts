@@ -240,6 +240,8 @@ export function chatRenderer(source: string, specialToken: (name: string) => str
  * The tokenizer files of a Hugging Face directory, read and bounded but not interpreted.
  */
 
+/** The file that a directory of a model or an adapter keeps its chat template in. */
+export const CHAT_TEMPLATE = 'chat_template.jinja';
 const TOKENIZER = 'tokenizer.json';
 const MAX_TEMPLATE_BYTES = 2 ** 20;
 
@@ -291,7 +293,7 @@ export function chatTemplate({ chatTemplate: file, config }: TokenizerFiles): st
 
 /** The template that a directory keeps in a file of its own, or null. */
 export function readChatTemplate(dir: string): string | null {
-  const jinja = join(dir, 'chat_template.jinja');
+  const jinja = join(dir, CHAT_TEMPLATE);
   if (exists(jinja)) return decodeUtf8(readSmallFile(jinja, MAX_TEMPLATE_BYTES), jinja, 'tokenizer-invalid');
   const json = join(dir, 'chat_template.json');
   if (!exists(json)) return null;

@@ -4,13 +4,14 @@ import { gate } from '../core/gate.js';
 import { dot, row } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
 import type { BaseModel } from '../hf/base-model.js';
+import type { PromptForm } from '../hf/prompt-form.js';
 import { leadingBos, type Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
 import { stackAdapters } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import type { LoraLayout } from '../train/lora-layout.js';
 import { type EmbeddingSpace, embedInSpace, poolSpace, refuseOtherBase } from './embed/space.js';
-import { openPool, type Pool } from './pool.js';
+import { openPool, type Pool, poolForm } from './pool.js';
 import { prepareExamples } from './prepare.js';
 
 /** A pool's adapters, loaded once, for any number of prompts. */
@@ -31,12 +32,13 @@ export function loadPoolGates(
   const pool = openPool(dir);
   refuseOtherBase(pool, source);
   const { N, tau: trainedTau } = pool.manifest;
+  const form = poolForm(pool, tokenizer, source.path);
   const space = poolSpace(pool);
   const stack = stackPool(pool, source);
   return {
     layout: stack.layout,
     loraFor: async (examples) => {
-      const rows = await embedPrompts(space, { source, model, tokenizer }, examples);
+      const rows = await embedPrompts(space, { source, model, tokenizer, form }, examples);
       // Embeddings and centroids have length 1: their products are the cosines.
       const gates = examples.map((_, i) => {
         const q = row(rows, i, space.d);
@@ -61,11 +63,13 @@ export function stackPool(pool: Pool, base: BaseModel): EvaluationLora {
 /** Unit embeddings (n, d) of prompts in a pool's space; those longer than the model's context lose their front. */
 export async function embedPrompts(
   space: EmbeddingSpace,
-  { source, model, tokenizer }: { source: BaseModel; model: LlamaModel; tokenizer: Tokenizer },
+  how: { source: BaseModel; model: LlamaModel; tokenizer: Tokenizer; form?: PromptForm | undefined },
   examples: readonly Example[],
 ): Promise<Float32Array> {
+  const { source, model, tokenizer, form } = how;
   const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
-  const prepared = prepareExamples(examples, tokenizer, { maxLength, long: 'truncate', addEos: false, vocabSize });
+  const options = { maxLength, long: 'truncate', form, addEnd: false, vocabSize } as const;
+  const prepared = prepareExamples(examples, tokenizer, options);
   const sequences = prepared.examples.map(({ promptIds }) => promptIds);
   return embedInSpace(space, source, sequences, { model, bosId: leadingBos(tokenizer) });
 }

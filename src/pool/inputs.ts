@@ -8,6 +8,7 @@ import { AtomicDirectory } from '../files/atomic.js';
 import { openBase } from '../gguf/base.js';
 import type { BaseModel } from '../hf/base-model.js';
 import type { ModelConfig } from '../hf/config.js';
+import { choosePromptForm, type PromptForm, type PromptFormName, promptRecord } from '../hf/prompt-form.js';
 import { leadingBos } from '../hf/tokenizer.js';
 import { PROJECTIONS, type Projection } from '../model/names.js';
 import { elementCount } from '../safetensors/read.js';
@@ -33,6 +34,10 @@ export interface BuildPoolOptions {
   limit?: number | undefined;
   /** which answers of a conversation are examples; `last` when absent */
   turns?: Turns | undefined;
+  /** by default chat where the model has a chat template */
+  promptForm?: PromptFormName | undefined;
+  /** form chat: system message of the conversations that have none */
+  system?: string | undefined;
   /** the pool directory to write */
   out: string;
   /** number of base LoRAs, or `auto` for the best silhouette */
@@ -97,6 +102,10 @@ export interface BuildInputs extends Prepared {
   tokenizerDigest: string;
   /** what a forward pass starts with; null for models without BOS */
   bosId: number | null;
+  /** in which prompts are trained, and will be served */
+  form: PromptForm;
+  /** source of the chat template that the form goes through; null for plain */
+  template: string | null;
   /** longest sequence in tokens */
   maxLength: number;
   /** everything that the pool's bytes depend on */
@@ -118,6 +127,7 @@ export function readInputs(options: BuildPoolOptions, progress: (p: BuildProgres
 
 function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: BuildProgress) => void): BuildInputs {
   const tokenizer = model.tokenizer();
+  const form = choosePromptForm(tokenizer, options, options.model);
   const { dataDir, split, limit, turns, seed, data } = options;
   const examples = [];
   const sources: BuildInputs['sources'] = [];
@@ -131,7 +141,7 @@ function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: Bui
   if (examples.length === 0) throw noExamples(data);
   const { maxPositionEmbeddings: context, vocabSize } = model.config;
   const maxLength = Math.min(options.maxLength ?? context, context);
-  const prepared = prepareExamples(examples, tokenizer, { maxLength, long: options.long, addEos: true, vocabSize });
+  const prepared = prepareExamples(examples, tokenizer, { maxLength, long: options.long, form, addEnd: true, vocabSize });
   if (prepared.examples.length === 0) {
     throw new CrayonError(
       'dataset-too-small',
@@ -148,13 +158,21 @@ function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: Bui
     modelDigest,
     tokenizerDigest,
     bosId: leadingBos(tokenizer),
+    form,
+    template: form.kind === 'chat' ? tokenizer.chatTemplate : null,
     maxLength,
-    fingerprint: { modelDigest, tokenizerDigest, data: sources.map(({ sha256 }) => sha256), ...settingsOf(options) },
+    fingerprint: {
+      modelDigest,
+      tokenizerDigest,
+      data: sources.map(({ sha256 }) => sha256),
+      ...settingsOf(options),
+      prompt: promptRecord(form),
+    },
   };
 }
 
-/** Options that a pool's bytes do not depend on, or do through the digests of what they name. */
-type Elsewhere = 'model' | 'data' | 'dataDir' | 'out' | 'force' | 'fresh' | 'checkpointSeconds';
+/** Options that a pool's bytes do not depend on, or do through the digests of what they name or the form that they choose. */
+type Elsewhere = 'model' | 'data' | 'dataDir' | 'promptForm' | 'system' | 'out' | 'force' | 'fresh' | 'checkpointSeconds';
 type Settings = Omit<BuildPoolOptions, Elsewhere>;
 type Every<T> = { [K in keyof Required<T>]: T[K] };
 
@@ -202,7 +220,7 @@ export type BuildPlan = ReturnType<typeof planBuild>;
 
 /** What a build would do and how much memory it takes. @throws CrayonError for every fault that a build would refuse */
 export function planBuild(options: BuildPoolOptions) {
-  const { model, examples, skipped, truncated } = readInputs(options);
+  const { model, examples, skipped, truncated, form } = readInputs(options);
   try {
     const { kind } = parseEmbeddingKind(options.embedding, model.config.numLayers);
     const n = examples.length;
@@ -217,6 +235,8 @@ export function planBuild(options: BuildPoolOptions) {
     const logits = 3 * batchSize * longest * vocabSize; // an upper bound: completion tokens only
     return {
       examples: n,
+      /** in which prompts would be trained */
+      promptForm: form.kind,
       tokens: examples.reduce((sum, e) => sum + e.ids.length, 0),
       /** tokens of the longest example */
       longest,

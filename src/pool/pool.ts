@@ -13,6 +13,8 @@ import { exists, realPath } from '../files/io.js';
 import { readJson, writeJson } from '../files/json.js';
 import { checked, positive, sha256Text, text, whole } from '../files/schema.js';
 import { BASE_FORMATS } from '../hf/base-model.js';
+import { PROMPT_RECORD, type PromptForm, recordedForm, templateDigest } from '../hf/prompt-form.js';
+import { CHAT_TEMPLATE, readChatTemplate, type Tokenizer } from '../hf/tokenizer.js';
 import { ADAPTER_WEIGHTS, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
@@ -77,6 +79,8 @@ const MANIFEST = z.object({
     /** Tokens count by their inverse document frequency. */
     idfWeighted: z.boolean().optional(),
   }),
+  /** Absent for plain. */
+  prompt: PROMPT_RECORD.optional(),
   /** Number of base LoRAs, clusters and centroids. */
   N: whole(1),
   seed: whole(0),
@@ -180,6 +184,30 @@ export function writePoolManifest(dir: string, manifest: PoolManifest, tensors: 
   ];
   writeSafetensors(join(dir, CENTROIDS), entries, { format: 'pt' });
   writeJson(join(dir, POOL_MANIFEST), manifest);
+}
+
+/**
+ * The chat template that a pool was trained through: its adapters have it beside them. Null for a plain pool.
+ *
+ * @throws CrayonError `pool-invalid` where it is missing or another one
+ */
+export function poolTemplate({ dir, manifest }: Pool): string | null {
+  const { prompt, adapters } = manifest;
+  if (prompt === undefined || prompt.form === 'plain') return null;
+  const path = join(dir, adapters[0]!.dir);
+  const source = readChatTemplate(path);
+  if (source !== null && templateDigest(source) === prompt.templateSha256) return source;
+  const found = source === null ? `has no ${CHAT_TEMPLATE}` : `${CHAT_TEMPLATE} is not the one of the training`;
+  throw new CrayonError('pool-invalid', `${path}: ${found}`, { hint: 'Copy the pool again, or build it again.' });
+}
+
+/**
+ * The form that a pool was trained in, for this model.
+ *
+ * @throws CrayonError `pool-mismatch` where the model's chat template is another one than the pool's
+ */
+export function poolForm({ dir, manifest }: Pool, tokenizer: Pick<Tokenizer, 'chatTemplate'>, model: string): PromptForm {
+  return recordedForm(manifest.prompt, tokenizer, { what: dir, model, code: 'pool-mismatch' });
 }
 
 /** SHA-256 of an adapter directory's weights file, as the manifest keeps it. */

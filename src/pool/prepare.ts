@@ -3,9 +3,9 @@
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import type { Example } from '../data/dataset.js';
-import { encodeExample } from '../hf/encode-example.js';
+import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import { completionsTooLong, cutFront, refuseUnknownTokens } from '../train/batches.js';
+import { completionsTooLong, fitExample, refuseUnknownTokens } from '../train/batches.js';
 
 /** What happens to an example that is longer than the limit. */
 export type LongPolicy = 'error' | 'skip' | 'truncate';
@@ -14,7 +14,7 @@ export interface PreparedExample {
   id: string;
   dataset: string;
   prompt: string;
-  /** BOS (if the tokenizer adds one), prompt, completion, EOS */
+  /** BOS (if the tokenizer adds one), prompt, completion, the token that ends the answer */
   ids: Int32Array;
   /** tokens before the completion, BOS included */
   promptLength: number;
@@ -32,14 +32,17 @@ export interface PrepareOptions {
   /** longest sequence, in tokens */
   maxLength: number;
   long: LongPolicy;
-  /** append EOS, so that the model learns to stop */
-  addEos: boolean;
+  /** in which the model is given its prompts; plain when absent */
+  form?: PromptForm | undefined;
+  /** append the token that ends an answer, so that the model learns to stop */
+  addEnd: boolean;
   /** rows of the model's embedding table; no check of the token ids when absent */
   vocabSize?: number;
 }
 
 /**
- * Tokenises examples. `truncate` drops the first tokens of the prompt, which keeps the question's end and the answer.
+ * Tokenises examples. `truncate` drops the first tokens of the prompt, which keeps the question's end and the answer; in form
+ * chat the beginning of the first user's message, which keeps the template's frame too.
  *
  * @throws CrayonError `example-too-long` naming the examples, under policy `error`, or when a completion alone is too long;
  *   `example-invalid` for a prompt without tokens, `tokenizer-invalid` for a token that the model does not have
@@ -47,7 +50,7 @@ export interface PrepareOptions {
 export function prepareExamples(
   examples: ReadonlyArray<Example>,
   tokenizer: Tokenizer,
-  { maxLength, long, addEos, vocabSize }: PrepareOptions,
+  { maxLength, long, form = PLAIN, addEnd, vocabSize }: PrepareOptions,
 ): Prepared {
   const prepared: PreparedExample[] = [];
   const tooLong: string[] = [];
@@ -56,16 +59,16 @@ export function prepareExamples(
   let truncated = 0;
   const bos = tokenizer.addsBos ? 1 : 0;
   for (const example of examples) {
-    const encoded = encodeExample(tokenizer, example, { addEos });
-    refuseUnknownTokens(example.id, encoded.ids, vocabSize);
-    const isLong = encoded.ids.length > maxLength;
+    const { whole, fitting: cut } = fitExample(tokenizer, example, { form, addEnd, maxLength });
+    refuseUnknownTokens(example.id, whole.ids, vocabSize);
+    const isLong = whole.ids.length > maxLength;
     if (isLong && long === 'skip') {
       skipped++;
       continue;
     }
-    const fitting = isLong && long === 'error' ? undefined : cutFront(encoded, maxLength, bos);
+    const fitting = isLong && long === 'error' ? undefined : cut;
     if (fitting === undefined) {
-      tooLong.push(`${example.id} (${encoded.ids.length})`);
+      tooLong.push(`${example.id} (${whole.ids.length})`);
       continue;
     }
     if (isLong) truncated++;

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { mean } from '../core/stats.js';
 import { writeDirectoryAtomic } from '../files/atomic.js';
 import { CRAYON_VERSION } from '../files/package.js';
+import { promptRecord } from '../hf/prompt-form.js';
+import { CHAT_TEMPLATE } from '../hf/tokenizer.js';
 import { writePeftAdapter } from '../peft/write.js';
 import { adapterFactors, type LoraLayout } from '../train/lora-layout.js';
 import type { PoolClusters } from './cluster.js';
@@ -48,6 +50,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
       ...(format === 'hf' ? {} : { format }),
     },
     embedding: { kind: space.kind, centred: space.mean !== null, dim: space.d },
+    prompt: promptRecord(inputs.form),
     N: clustering.k,
     seed: options.seed,
     tau: options.tau,
@@ -81,6 +84,8 @@ export function writePool(pool: PoolToWrite): PoolManifest {
           a: () => adapterFactors(layout, trained.parameters, module, n).a,
           b: () => adapterFactors(layout, trained.parameters, module, n).b,
         })),
+        // As PEFT keeps an adapter's own template: whoever serves it finds the form that it was trained in.
+        extraFiles: inputs.template === null ? {} : { [CHAT_TEMPLATE]: inputs.template },
       });
       manifest.adapters.push({ dir: name, r, loraAlpha, sha256: adapterDigest(join(dir, name)) });
     }

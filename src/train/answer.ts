@@ -138,7 +138,7 @@ function extend(
   for (const [at, { id, logprob }] of next.entries()) {
     if (ids.length - promptLength >= maxNewTokens) return;
     answer.logprobs.push(logprob);
-    if (model.config.eosTokenIds.includes(id) || id === tokenizer.eosId) {
+    if (model.config.eosTokenIds.includes(id) || tokenizer.endIds.has(id)) {
       answer.ended = true;
       return;
     }

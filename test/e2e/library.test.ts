@@ -112,7 +112,7 @@ describe('blend', () => {
     const { examples } = crayon.prepareExamples(crayon.loadDataset(mine).examples, tokenizer, {
       maxLength: 64,
       long: 'error',
-      addEos: false,
+      addEnd: false,
     });
     const sequences = examples.map((e) => e.promptIds);
     const rows = await crayon.embedInSpace(crayon.poolSpace(pool), model, sequences);

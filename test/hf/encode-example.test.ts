@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { encodeExample } from '../../src/hf/encode-example.js';
+import { PLAIN } from '../../src/hf/prompt-form.js';
 import { loadTokenizer, type Tokenizer } from '../../src/hf/tokenizer.js';
 import { errorOf } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
@@ -10,8 +11,8 @@ const chatml = loadTokenizer(fixture('tokenizer', 'chatml')); // has no BOS
 const example = (prompt: string, completion: string) => ({ id: 'a:0', prompt, completion });
 
 /** Text of the two parts. */
-function parts(tokenizer: Tokenizer, prompt: string, completion: string, options?: { addEos: boolean }) {
-  const { ids, promptLength } = encodeExample(tokenizer, example(prompt, completion), options);
+function parts(tokenizer: Tokenizer, prompt: string, completion: string, options?: { addEnd: boolean }) {
+  const { ids, promptLength } = encodeExample(tokenizer, example(prompt, completion), PLAIN, options);
   const decode = (part: Int32Array) => tokenizer.decode(part, { keepSpecial: true });
   return [decode(ids.slice(0, promptLength)), decode(ids.slice(promptLength))];
 }
@@ -19,8 +20,8 @@ function parts(tokenizer: Tokenizer, prompt: string, completion: string, options
 describe('encodeExample', () => {
   it('cuts between prompt and completion, with BOS before and EOS after when asked for', () => {
     expect(parts(byteLevel, 'what is it?', ' hello')).toEqual(['<s>what is it?', ' hello']);
-    expect(parts(byteLevel, 'what is it?', ' hello', { addEos: true })).toEqual(['<s>what is it?', ' hello</s>']);
-    expect(parts(chatml, 'what is it?', ' hello', { addEos: true })).toEqual(['what is it?', ' hello<|im_end|>']);
+    expect(parts(byteLevel, 'what is it?', ' hello', { addEnd: true })).toEqual(['<s>what is it?', ' hello</s>']);
+    expect(parts(chatml, 'what is it?', ' hello', { addEnd: true })).toEqual(['what is it?', ' hello<|im_end|>']);
   });
 
   it('moves white space at the end of the prompt to the completion', () => {

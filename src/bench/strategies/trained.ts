@@ -59,9 +59,9 @@ export const fewShotLora: Strategy = {
 };
 
 /** A user's examples as build-pool trains on them, EOS included. */
-export function trainingForm({ shown }: UserWithExamples, { source, tokenizer }: LoadedModel): PreparedExample[] {
+export function trainingForm({ shown }: UserWithExamples, { source, tokenizer, form }: LoadedModel): PreparedExample[] {
   const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
-  return prepareExamples(shown, tokenizer, { maxLength, long: 'truncate', addEos: true, vocabSize }).examples;
+  return prepareExamples(shown, tokenizer, { maxLength, long: 'truncate', form, addEnd: true, vocabSize }).examples;
 }
 
 /** @throws CrayonError `interrupted` */
