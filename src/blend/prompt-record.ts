@@ -14,7 +14,7 @@ import {
   refuseOtherForm,
   type WantedForm,
 } from '../hf/prompt-form.js';
-import { readChatTemplate, type Tokenizer } from '../hf/tokenizer.js';
+import { readChatTemplate } from '../hf/tokenizer.js';
 import { isPoolDirectory, openPool } from '../pool/pool.js';
 import { BLEND_FILE } from './blend.js';
 
@@ -39,10 +39,8 @@ function recordOf(adapter: string): PromptRecord | null {
 
 export interface AdapterForm {
   form: PromptForm;
-  /** the model's, with the adapter's own chat template where it has one */
-  tokenizer: Tokenizer;
-  /** that template; null for the model's */
-  template: string | null;
+  /** the adapter's own chat template, else the model's; null where neither has one */
+  chatTemplate: string | null;
   /** whether the form was recorded, and not chosen now */
   isRecorded: boolean;
 }
@@ -52,16 +50,16 @@ export interface AdapterForm {
  *
  * @param adapter a PEFT directory or a GGUF LoRA
  * @param model names the model in errors
+ * @param own the model's chat template
  * @throws CrayonError `adapter-mismatch` where another form is asked for than it was trained in, or the model has another template
  */
-export function adapterForm(adapter: string, model: string, base: Tokenizer, wanted: WantedForm): AdapterForm {
+export function adapterForm(adapter: string, model: string, own: string | null, wanted: WantedForm): AdapterForm {
   const record = recordOf(adapter);
-  const template = isDirectory(adapter) ? readChatTemplate(adapter) : null;
-  const tokenizer = template === null ? base : base.withTemplate(template);
+  const chatTemplate = (isDirectory(adapter) ? readChatTemplate(adapter) : null) ?? own;
   if (record === null) {
-    return { form: choosePromptForm(tokenizer, wanted, model), tokenizer, template, isRecorded: false };
+    return { form: choosePromptForm({ chatTemplate }, wanted, model), chatTemplate, isRecorded: false };
   }
-  const form = recordedForm(record, tokenizer, { what: adapter, model, code: 'adapter-mismatch' });
+  const form = recordedForm(record, { chatTemplate }, { what: adapter, model, code: 'adapter-mismatch' });
   refuseOtherForm(form, wanted, adapter, 'adapter-mismatch');
-  return { form, tokenizer, template, isRecorded: true };
+  return { form, chatTemplate, isRecorded: true };
 }

@@ -1,6 +1,6 @@
 /** The work and the words of `crayon score`; loaded only when it runs, because it loads tfjs. */
 
-import { type AdapterForm, adapterForm } from '../blend/prompt-record.js';
+import { adapterForm } from '../blend/prompt-record.js';
 import { CrayonError } from '../core/errors.js';
 import { formatCount, formatRate } from '../core/format.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
@@ -60,9 +60,12 @@ export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<v
 }
 
 /** As the adapter or the pool was trained; the base model as asked for, by default chat where it has a template. */
-function scoredForm(flags: ScoreFlags, tokenizer: Tokenizer): Pick<AdapterForm, 'form' | 'tokenizer'> {
+function scoredForm(flags: ScoreFlags, tokenizer: Tokenizer): { form: PromptForm; tokenizer: Tokenizer } {
   const { model, adapter, pool } = flags;
-  if (adapter !== undefined) return adapterForm(adapter, model, tokenizer, flags);
+  if (adapter !== undefined) {
+    const { form, chatTemplate } = adapterForm(adapter, model, tokenizer.chatTemplate, flags);
+    return { form, tokenizer: chatTemplate === null ? tokenizer : tokenizer.withTemplate(chatTemplate) };
+  }
   if (pool === undefined) return { form: choosePromptForm(tokenizer, flags, model), tokenizer };
   const form = poolForm(openPool(pool), tokenizer, model);
   refuseOtherForm(form, flags, pool, 'pool-mismatch');

@@ -6,6 +6,7 @@ import { CrayonError } from '../core/errors.js';
 import { GPUS, type Gpu } from '../engine/llama/runtime.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { GGUF_WRITE_TYPES } from '../gguf/encodings.js';
+import type { PromptFormName } from '../hf/prompt-form.js';
 import { MODES, type Mode } from '../routing/types.js';
 import { APP_DEFAULTS, createEdgeApp, type EdgeApp } from '../serve/app.js';
 import { assembleEdge, type EdgeAssembly } from '../serve/assemble.js';
@@ -14,7 +15,7 @@ import { createGuard } from '../serve/http/guard.js';
 import { type Listening, listen } from '../serve/http/listen.js';
 import { createLog, type Logger } from '../serve/log.js';
 import { createMetrics } from '../serve/metrics.js';
-import { choice, wholeNumber } from './options.js';
+import { choice, promptFormOption, wholeNumber } from './options.js';
 import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
@@ -22,6 +23,7 @@ interface Flags
   extends Pick<EdgeOverrides, 'model' | 'name' | 'adapter' | 'pool' | 'gate' | 'examples' | 'host' | 'port'>,
     Pick<NonNullable<EdgeOverrides['engine']>, 'threads' | 'context' | 'sequences' | 'type'> {
   config?: string;
+  promptForm?: PromptFormName;
   cacheDir?: string;
   serverUrl?: string;
   serverModel?: string;
@@ -60,6 +62,7 @@ export function serveEdgeCommand(command: Command, terminal: Terminal): void {
     .option('--adapter <path>', 'adapter from crayon blend (a PEFT directory), or a GGUF LoRA')
     .option('--pool <dir>', 'pool from build-pool: for --gate per-query and POST /v1/customizations')
     .addOption(choice('--gate <kind>', 'one adapter for all requests, or the pool’s weighed for each prompt', GATES))
+    .addOption(promptFormOption("the adapter's or pool's own, else chat where the model has a chat template"))
     .option('--examples <file>', 'the examples that the adapter was blended from, for the scope signal')
     .option('--cache-dir <dir>', 'where exported GGUF files are kept')
     .option('--server-url <url>', 'the larger LLM: an OpenAI-compatible endpoint, up to /v1')
@@ -173,6 +176,7 @@ function announce(
       `${base} (${facts.model}), context of ${device.contextTokens} tokens${facts.threads === null ? '' : `, threads: ${facts.threads}`}`,
     ],
     ['Adapter', facts.adapter],
+    ['Prompts', facts.promptForm],
     ['Server', facts.server],
     ['Mode', config.server === null ? config.routing.mode : `${config.routing.mode}; thresholds: ${thresholds}`],
     ['Scope', scope === null ? 'no examples' : `${config.examples}`],
@@ -215,6 +219,7 @@ function overridesOf(flags: Flags): EdgeOverrides {
     adapter,
     pool,
     gate,
+    prompt_form: flags.promptForm,
     examples,
     cache_dir,
     host,

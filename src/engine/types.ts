@@ -13,10 +13,19 @@ export type Prompt = { kind: 'chat'; messages: readonly ChatMessage[] } | { kind
 /** As which a question can be put. */
 export const PROMPT_KINDS = ['chat', 'text'] as const satisfies ReadonlyArray<Prompt['kind']>;
 
-/** A question as one user's message, or as a text to be continued. White space at its end belongs to the answer, as in training. */
-export function promptFor(question: string, form: Prompt['kind']): Prompt {
-  const text = question.trimEnd();
-  return form === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] };
+/** A question of a data set: its turns where it is a conversation, and their text. */
+export interface AskedExample {
+  prompt: string;
+  messages?: readonly ChatMessage[] | undefined;
+}
+
+/**
+ * A question as a conversation, of one user's message where it is none, or as a text to be continued. White space at the end of a
+ * text belongs to the answer, as in training; a conversation is sent as it is, and what its form makes of it is the engine's.
+ */
+export function promptFor({ prompt, messages }: AskedExample, form: Prompt['kind']): Prompt {
+  if (form === 'text') return { kind: 'text', text: prompt.trimEnd() };
+  return { kind: 'chat', messages: messages ?? [{ role: 'user', content: prompt }] };
 }
 
 /** What a query's tokens are asked of. */
@@ -27,7 +36,8 @@ export interface Tokenizing {
 
 /** What a query's embedding is asked of. */
 export interface Embedding {
-  embed(text: string): { vector: Float32Array };
+  /** @param messages the conversation that the text is of, where it is one */
+  embed(text: string, messages?: readonly ChatMessage[]): { vector: Float32Array };
 }
 
 /**
@@ -41,7 +51,7 @@ export class Query {
 
   constructor(readonly prompt: Prompt) {}
 
-  /** What scope scores and run-time blends embed: the text, or the contents of all messages, joined by newlines. */
+  /** What is asked, as text: the text itself, or the contents of all messages, joined by newlines. */
   get text(): string {
     const { prompt } = this;
     return prompt.kind === 'text' ? prompt.text : prompt.messages.map((message) => message.content).join('\n');
@@ -53,9 +63,12 @@ export class Query {
     return this.#tokens.ids;
   }
 
-  /** The text's embedding (d); not to be changed. */
+  /** The prompt's embedding (d), which scope scores and run-time blends compare; not to be changed. */
   vector(embedder: Embedding): Float32Array {
-    if (this.#vector?.by !== embedder) this.#vector = { by: embedder, values: embedder.embed(this.text).vector };
+    if (this.#vector?.by !== embedder) {
+      const messages = this.prompt.kind === 'chat' ? this.prompt.messages : undefined;
+      this.#vector = { by: embedder, values: embedder.embed(this.text, messages).vector };
+    }
     return this.#vector.values;
   }
 }

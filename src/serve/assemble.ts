@@ -12,11 +12,14 @@ import type { DeviceEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256, sha256File } from '../files/digest.js';
 import { cachedAdapterGguf, defaultCacheDir } from '../gguf/cache.js';
+import { formText } from '../hf/prompt-form.js';
 import { openPool, type Pool } from '../pool/pool.js';
 import { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
 import {
   type BaseModel,
+  type EmbeddedTokens,
+  embeddedTokens,
   embedPrompts,
   openBaseModel,
   openEmbedder,
@@ -29,6 +32,7 @@ import { type EdgeConfig, type Environment, serverKey } from './config.js';
 import { fixedAdapters, gatedAdapters, type NamedAdapter } from './customizations/adapter-set.js';
 import { createBlendMaker, createCustomizations } from './customizations/customizations.js';
 import type { ServeParts, ServerEngine } from './parts.js';
+import { servedForm } from './prompt-form.js';
 
 export interface AssembleOptions {
   /** Where keys are looked up. */
@@ -45,7 +49,7 @@ export interface AssembleOptions {
 export interface EdgeAssembly extends ServeParts {
   pool: Pool | null;
   /** For the start-up summary: what is used, by name. */
-  facts: { model: string; adapter: string; server: string; threads: number | null };
+  facts: { model: string; adapter: string; promptForm: string; server: string; threads: number | null };
 }
 
 /** Makes the engines that a configuration names, for commands that serve nobody; tests give scripted ones. */
@@ -84,13 +88,15 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const name = config.name ?? base.name;
     const { context: contextTokens, sequences, threads, gpu } = config.engine;
     const { queue } = config.limits;
-    const device = await openDevice({ model: base.gguf, name, contextTokens, sequences, threads, gpu, queue });
+    const { form, chatTemplate, system } = servedForm(config, base.gguf, pool);
+    const prompts = { chatTemplate, system };
+    const device = await openDevice({ model: base.gguf, name, contextTokens, sequences, threads, gpu, queue, ...prompts });
     open.push(() => device.close());
     await warmUp(
       device,
       named.map(({ id, path }) => ({ id, path, scale: 1 / named.length })),
     );
-    const embedder = embedderFor(config, base, pool, device);
+    const embedder = embedderFor(config, base, pool, embeddedTokens(device, form));
     const isGated = config.gate === 'per-query' && pool !== null && embedder !== null;
     const adapters = isGated
       ? gatedAdapters(named, { centroids: pool.centroids, tau: pool.manifest.tau }, embedder)
@@ -117,6 +123,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
           config.gate === 'per-query'
             ? `${named.length} of ${config.pool}, weighed for each prompt`
             : (config.adapter ?? 'none'),
+        promptForm: formText(form),
         server: config.server === null ? 'none' : `${config.server.model} at ${config.server.baseUrl}`,
         threads: device.threads ?? null,
       },
@@ -164,10 +171,10 @@ function embedderFor(
   config: EdgeConfig,
   base: BaseModel,
   pool: Pool | null,
-  device: DeviceEngine,
+  tokens: EmbeddedTokens,
 ): TextEmbedder | null {
   try {
-    return openEmbedder(base, pool, (text) => device.textTokens(text));
+    return openEmbedder(base, pool, tokens);
   } catch (error) {
     if (pool !== null || config.examples !== null || !(error instanceof CrayonError)) throw error;
     return null;

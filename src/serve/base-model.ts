@@ -6,12 +6,13 @@
 import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import type { Rows } from '../core/gate.js';
-import { type AdapterScale, type DeviceEngine, GREEDY, Query } from '../engine/types.js';
+import { type AdapterScale, type AskedExample, type ChatMessage, type DeviceEngine, GREEDY, Query } from '../engine/types.js';
 import { openBase } from '../gguf/base.js';
 import { cachedModelGguf } from '../gguf/cache.js';
 import type { GgufWriteType } from '../gguf/encodings.js';
 import type { BaseModel as OpenedBase } from '../hf/base-model.js';
 import { isModelDirectory } from '../hf/model.js';
+import type { PromptForm } from '../hf/prompt-form.js';
 import { INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { firstAttentionSpace, instantEmbedder, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import type { Pool } from '../pool/pool.js';
@@ -38,14 +39,23 @@ export function openBaseModel(path: string, options: { cacheDir: string; type: G
   return { path, gguf, name, source, close: () => opened?.close() };
 }
 
+/** The tokens that are embedded, of a text or of the conversation that it is of: without BOS. */
+export type EmbeddedTokens = (text: string, messages?: readonly ChatMessage[]) => Int32Array;
+
+/** As build-pool embeds prompts in this form. */
+export function embeddedTokens(device: DeviceEngine, form: PromptForm): EmbeddedTokens {
+  if (form.kind === 'plain') return (text) => device.textTokens(text.trimEnd());
+  const bos = device.tokenize({ kind: 'text', text: 'a' }).length - device.textTokens('a').length;
+  return (text, messages = [{ role: 'user', content: text }]) => device.tokenize({ kind: 'chat', messages }).slice(bos);
+}
+
 /**
- * Embeds texts in the pool's space, or by first-attention without a pool.
+ * Embeds prompts in the pool's space, or by first-attention without a pool.
  *
- * @param tokens of a text, without BOS
  * @throws CrayonError `pool-mismatch` when the pool is another base model's, `config-invalid` for an embedding that needs a
  *   forward pass of the whole model
  */
-export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: (text: string) => Int32Array): TextEmbedder {
+export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: EmbeddedTokens): TextEmbedder {
   const source = base.source();
   if (pool !== null) refuseOtherBase(pool, source);
   const space = pool === null ? firstAttentionSpace(source) : poolSpace(pool);
@@ -59,8 +69,8 @@ export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: (text: 
   return {
     d,
     kind,
-    embed(text) {
-      const ids = tokens(text.trimEnd());
+    embed(text, messages) {
+      const ids = tokens(text, messages);
       return { vector: ids.length === 0 ? new Float32Array(d) : embed([ids]), tokens: ids.length };
     },
   };
@@ -82,22 +92,23 @@ export interface TextEmbedder {
   /** E.g. `first-attention`. */
   readonly kind: string;
   /**
-   * Embeds a text as build-pool embeds a prompt: white space at its end dropped, no BOS.
+   * Embeds a prompt as build-pool does, in the form that the server gives the model its prompts in: plain the text, white space at
+   * its end dropped; or the rendered conversation, of one user's message where there is only a text. No BOS.
    *
    * A text without any known token has no direction: its vector is zero.
    *
    * @returns its vector (d), of length 1, and how many tokens were embedded
    */
-  embed(text: string): { vector: Float32Array; tokens: number };
+  embed(text: string, messages?: readonly ChatMessage[]): { vector: Float32Array; tokens: number };
 }
 
 /** @throws CrayonError `example-invalid` for prompts without any token that the embedding knows */
-export function embedPrompts(examples: ReadonlyArray<{ prompt: string }>, embedder: TextEmbedder): Rows {
+export function embedPrompts(examples: readonly AskedExample[], embedder: TextEmbedder): Rows {
   const { d } = embedder;
   const data = new Float32Array(examples.length * d);
   const empty: number[] = [];
-  for (const [i, { prompt }] of examples.entries()) {
-    const { vector } = embedder.embed(prompt);
+  for (const [i, { prompt, messages }] of examples.entries()) {
+    const { vector } = embedder.embed(prompt, messages);
     if (vector.every((x) => x === 0)) empty.push(i);
     data.set(vector, i * d);
   }

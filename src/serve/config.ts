@@ -24,6 +24,7 @@ import {
 } from '../files/schema.js';
 import { readYaml } from '../files/yaml.js';
 import { GGUF_WRITE_TYPES } from '../gguf/encodings.js';
+import { PROMPT_FORMS } from '../hf/prompt-form.js';
 import { THRESHOLD_SHAPE } from '../routing/signals/index.js';
 import { CONFIDENCE_MEASURES } from '../routing/signals/signal.js';
 import { MODES } from '../routing/types.js';
@@ -125,6 +126,10 @@ export const EDGE_SCHEMA = z.strictObject({
     .enum(GATES)
     .default('fixed')
     .describe("fixed: the adapter above, for every request. per-query: the pool's adapters, weighed for each prompt."),
+  prompt_form: orNull(z.enum(PROMPT_FORMS)).describe(
+    'How conversations are given to the model: through its chat template, or as plain text. ' +
+      "null: as the adapter or the pool was trained; without either, chat where the model has a chat template.",
+  ),
   examples: orNull(text).describe(
     'The examples that the adapter was blended from, any data set: what "in scope" is measured against.',
   ),

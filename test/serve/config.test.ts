@@ -17,6 +17,7 @@ describe('the configuration of serve-edge', () => {
       model: '/conf/m',
       name: null,
       adapter: null,
+      promptForm: null,
       pool: null,
       gate: 'fixed',
       examples: null,

@@ -8,7 +8,7 @@ import type { Example } from '../../data/dataset.js';
 import { isRight, type Match } from '../../data/judge.js';
 import type { ChatClient, ChatQuestion, TimedAnswer } from '../../engine/server/chat-client.js';
 import { failureName } from '../../engine/server/error.js';
-import { type Prompt, promptFor } from '../../engine/types.js';
+import { type AskedExample, type Prompt, promptFor } from '../../engine/types.js';
 import type { JsonObject } from '../../files/json.js';
 import { RECORDED_SIGNALS, type RecordedSignal } from '../../routing/signals/index.js';
 import type { Source } from '../../routing/types.js';
@@ -41,8 +41,8 @@ export interface EndpointAnswers {
 }
 
 /** A prompt as it is asked, greedily. */
-export function greedyQuestion(prompt: string, { form, maxTokens, fields }: QuestionOptions): ChatQuestion {
-  const asked = promptFor(prompt, form);
+export function greedyQuestion(example: AskedExample, { form, maxTokens, fields }: QuestionOptions): ChatQuestion {
+  const asked = promptFor(example, form);
   return { prompt: asked, maxTokens, temperature: 0, topP: 1, seed: 0, stop: [], topLogprobs: null, fields };
 }
 
@@ -64,7 +64,7 @@ export async function scoreEndpoint(
     let answer: TimedAnswer | null = null;
     let failure: string | null = null;
     try {
-      answer = await client.ask(greedyQuestion(example.prompt, question), signal);
+      answer = await client.ask(greedyQuestion(example, question), signal);
     } catch (error) {
       if (signal.aborted || !isCrayonError(error) || error.code === 'server-refused') throw error;
       firstFailure ??= error;

@@ -133,7 +133,7 @@ export function patternsOf({ clients, rates, burstiness }: BenchLoad): LoadPatte
 /** Asks a prompt as one user's message. */
 export function asker(client: ChatClient, { max_tokens: maxTokens, mode }: BenchLoad): LoadOptions['ask'] {
   const fields = mode === null ? undefined : { crayon: { mode } };
-  return (prompt, signal) => client.ask(greedyQuestion(prompt, { form: 'chat', maxTokens, fields }), signal);
+  return (prompt, signal) => client.ask(greedyQuestion({ prompt }, { form: 'chat', maxTokens, fields }), signal);
 }
 
 async function warmUp(count: number, next: () => string, { ask, signal }: LoadOptions): Promise<void> {

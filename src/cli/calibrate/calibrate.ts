@@ -259,6 +259,7 @@ function fingerprintOf(config: EdgeConfig, flags: CalibrateFlags, data: string[]
     limit: flags.limit ?? null,
     maxTokens: flags.maxTokens ?? null,
     prompt: flags.prompt,
+    promptForm: config.promptForm ?? undefined,
   };
 }
 

@@ -23,7 +23,7 @@ import type { RoutingConfig } from '../types.js';
 import type { CalibrationRecord } from './data.js';
 
 /** A held-out example; its `completion` is the right answer, with choices one of them. */
-export type Question = Pick<Example, 'id' | 'prompt' | 'completion' | 'choices'>;
+export type Question = Pick<Example, 'id' | 'prompt' | 'messages' | 'completion' | 'choices'>;
 
 export interface CollectParts {
   device: DeviceEngine;
@@ -92,12 +92,12 @@ export async function collectRecords(
 
 /** Prompt and answer fit the device's context. Where they do not, no threshold has a say: the router sends them on. */
 export function fitsDevice(question: Question, { device, form, maxTokens }: CollectParts): boolean {
-  return new Query(promptFor(question.prompt, form)).tokens(device).length + maxTokens <= device.contextTokens;
+  return new Query(promptFor(question, form)).tokens(device).length + maxTokens <= device.contextTokens;
 }
 
 async function askBoth(question: Question, parts: CollectParts, signal: AbortSignal): Promise<CollectedRecord> {
   const { device, server, scope, prices, confidence, maxTokens, match } = parts;
-  const query = new Query(promptFor(question.prompt, parts.form));
+  const query = new Query(promptFor(question, parts.form));
   const adapters = parts.adapters(query);
   const request: GenerateRequest = { ...GREEDY, query, maxTokens, signal };
   // The server is usually far away: it answers while the device works.
