@@ -22,10 +22,11 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { createRandom } from '../src/core/random.js';
+import { projectionsOf } from '../src/hf/families.js';
 import type { ModelConfig } from '../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../src/model/backend.js';
 import { LlamaModel, type WeightSource } from '../src/model/llama.js';
-import { type BackendName, PROJECTIONS } from '../src/model/names.js';
+import type { BackendName } from '../src/model/names.js';
 import { createLoraLayout } from '../src/train/lora-layout.js';
 import { TRAIN_DEFAULTS } from '../src/train/settings.js';
 import { Trainer } from '../src/train/trainer.js';
@@ -68,13 +69,20 @@ const CONFIG: ModelConfig = {
   rmsNormEps: 1e-6,
   ropeTheta: 10_000,
   ropeScaling: null,
+  rotaryDim: 32,
+  slidingRope: null,
+  rotaryLayers: null,
   maxPositionEmbeddings: 512,
   slidingWindow: null,
+  slidingLayers: null,
   tieWordEmbeddings: true,
   attentionBias: false,
   attentionOutBias: false,
   mlpBias: false,
-  qkNorm: false,
+  embeddingScale: 1,
+  attentionScale: null,
+  residualScale: 1,
+  logitScale: 1,
   bosTokenId: 1,
   eosTokenIds: [2],
 };
@@ -106,7 +114,7 @@ async function work(): Promise<void> {
   await chooseBackend(options.backend as BackendName);
   const model = new LlamaModel(randomWeights());
   const modules = Array.from({ length: CONFIG.numLayers }, (_, layer) =>
-    PROJECTIONS.map((projection) => {
+    projectionsOf(CONFIG.modelType).map((projection) => {
       const [out, inSize] = shapeOf(projection) as [number, number];
       return { name: `model.layers.${layer}.${projection}`, in: inSize, out };
     }),

@@ -1,8 +1,7 @@
 /** `crayon build-pool`: a pool of base LoRA adapters from a base model and a training set. */
 
 import type { Command } from 'commander';
-import { MODEL_TYPES } from '../hf/families.js';
-import { PROJECTIONS, type Projection } from '../model/names.js';
+import { MODEL_TYPES, PROJECTIONS } from '../hf/families.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/inputs.js';
 import type { TrainSettings } from '../train/settings.js';
@@ -90,15 +89,15 @@ function toOptions(flags: Flags, command: Command): BuildPoolOptions {
   return { ...BUILD_DEFAULTS, ...options, out, r, targets: parseTargets(targets, command), training };
 }
 
-function parseTargets(text: string, command: Command): readonly Projection[] {
-  if (text === 'all') return PROJECTIONS;
+/** What no family has is refused at once; whether the model's has it, when the model is opened. */
+function parseTargets(text: string, command: Command): readonly string[] | 'all' {
+  if (text === 'all') return text;
   const wanted = text.split(',').map((part) => part.trim());
-  const short = (p: Projection) => p.split('.')[1]!;
-  const unknown = wanted.filter((name) => !PROJECTIONS.some((p) => short(p) === name));
+  const unknown = wanted.filter((name) => !PROJECTIONS.includes(name));
   if (unknown.length > 0) {
-    command.error(`error: unknown target ${unknown.join(', ')}; choose from ${PROJECTIONS.map(short).join(', ')}`);
+    command.error(`error: unknown target ${unknown.join(', ')}; choose from ${PROJECTIONS.join(', ')}`);
   }
-  return PROJECTIONS.filter((p) => wanted.includes(short(p)));
+  return wanted;
 }
 
 function clusters(text: string): number | 'auto' {

@@ -107,7 +107,7 @@ function placeModules({ dir, modules }: AdapterSource, base: AdapterBase): strin
       const hint = 'llama.cpp would change the embeddings too. Train the adapter without lm_head.';
       throw new CrayonError('adapter-unsupported', problem, { hint });
     }
-    const name = `${ggufModuleName(module.name)}.weight`;
+    const name = `${ggufModuleName(base.architecture, module.name)}.weight`;
     const shape = base.shapes.get(name);
     if (shape === undefined || shape.length !== 2 || name === 'token_embd.weight') {
       bad.push(`"${module.name}" is no linear layer of the base model`);
@@ -157,10 +157,11 @@ export function readAdapterBase(path: string): AdapterBase {
   const model = openBase(path, { someWeights: true });
   model.close();
   const { config } = model;
+  const architecture = ggufArchitecture(config.modelType);
   const shapes = new Map<string, readonly number[]>();
   for (const [name, shape] of expectedShapes(config)) {
-    if (name.endsWith('.weight')) shapes.set(ggufTensorName(name)!, shape);
+    if (name.endsWith('.weight')) shapes.set(ggufTensorName(architecture, name)!, shape);
   }
   const { numHeads, numKvHeads, headDim, tieWordEmbeddings: isTied } = config;
-  return { path, architecture: ggufArchitecture(config.modelType), numHeads, numKvHeads, headDim, isTied, shapes };
+  return { path, architecture, numHeads, numKvHeads, headDim, isTied, shapes };
 }

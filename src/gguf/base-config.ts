@@ -53,7 +53,7 @@ export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architec
   const eps = keys.number('attention.layer_norm_rms_epsilon');
   if (eps === undefined) throw ggufInvalid(path, `has no ${name}.attention.layer_norm_rms_epsilon`);
   const id = (key: string) => ggufCount(file, `tokenizer.ggml.${key}_token_id`, 0) ?? null;
-  const json: JsonObject = {
+  const common: JsonObject = {
     model_type: family.modelType,
     hidden_size: hiddenSize,
     intermediate_size: required('feed_forward_length'),
@@ -68,8 +68,8 @@ export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architec
     tie_word_embeddings: !keys.hasTensor('output.weight'),
     bos_token_id: id('bos'),
     eos_token_id: id('eos'),
-    ...family.gguf.config?.(keys),
   };
+  const json = { ...common, ...family.gguf.config?.(keys, common) };
   refuseUnsupported(file, keys, headDim);
   const config: ModelConfig = {
     ...parseModelConfig(json, path),

@@ -147,7 +147,7 @@ function checkTensors(file: GgufFile, config: ModelConfig, architecture: GgufArc
   const names = new Map<string, string>();
   const bad: string[] = [];
   for (const [hfName, shape] of expectedShapes(config)) {
-    const name = ggufTensorName(hfName);
+    const name = ggufTensorName(architecture, hfName);
     if (name === undefined) throw ggufUnsupported(file.path, `no name for "${hfName}" in a GGUF file`);
     names.set(hfName, name);
     const found = file.tensors.get(name)?.shape;

@@ -75,8 +75,9 @@ export function* exportModelGgufSteps(options: ExportModelOptions): Generator<Gg
 
 /** What transformers can do and llama.cpp cannot, for these architectures. */
 function refuseUnsupported(config: ModelConfig, where: string): void {
-  const found: string[] = [];
-  const { hasOutBias, hasRopeFactors } = ggufArchitecture(config.modelType);
+  const architecture = ggufArchitecture(config.modelType);
+  const { hasOutBias, hasRopeFactors } = architecture;
+  const found = architecture.differs?.(config) ?? [];
   if (config.attentionOutBias && !hasOutBias) found.push('a bias on the o projection');
   if (config.ropeScaling?.type === 'llama3' && !hasRopeFactors) found.push('rope type llama3');
   if (found.length === 0) return;
@@ -86,7 +87,7 @@ function refuseUnsupported(config: ModelConfig, where: string): void {
 }
 
 function modelMetadata(config: ModelConfig, name: string, type: GgufWriteType): Map<string, GgufValue> {
-  const architecture = ggufArchitecture(config.modelType).name;
+  const { name: architecture, metadata: more } = ggufArchitecture(config.modelType);
   const metadata = new Map<string, GgufValue>();
   const text = (key: string, value: string): unknown => metadata.set(key, { type: 'string', value });
   const whole = (key: string, value: number): unknown => metadata.set(key, { type: 'uint32', value });
@@ -109,6 +110,11 @@ function modelMetadata(config: ModelConfig, name: string, type: GgufWriteType): 
     text(`${architecture}.rope.scaling.type`, 'linear');
     real(`${architecture}.rope.scaling.factor`, config.ropeScaling.factor);
   }
+  for (const [key, value] of Object.entries(more?.(config) ?? {})) {
+    if ('whole' in value) whole(`${architecture}.${key}`, value.whole);
+    else if ('real' in value) real(`${architecture}.${key}`, value.real);
+    else metadata.set(`${architecture}.${key}`, { type: 'array', of: 'bool', value: [...value.flags] });
+  }
   whole(`${architecture}.vocab_size`, config.vocabSize);
   whole('general.file_type', FILE_TYPE[type]);
   whole('general.quantization_version', QUANTIZATION_VERSION);
@@ -116,10 +122,11 @@ function modelMetadata(config: ModelConfig, name: string, type: GgufWriteType): 
 }
 
 /**
- * llama.cpp attends to all earlier tokens in these architectures. Within a sliding window that is the same thing, so a
+ * In most architectures llama.cpp attends to all earlier tokens. Within a sliding window that is the same thing, so a
  * windowed model is given the context in which it is exact.
  */
-function contextLength({ maxPositionEmbeddings, slidingWindow }: ModelConfig): number {
+function contextLength({ modelType, maxPositionEmbeddings, slidingWindow }: ModelConfig): number {
+  if (ggufArchitecture(modelType).hasWindow) return maxPositionEmbeddings;
   return Math.min(maxPositionEmbeddings, slidingWindow ?? maxPositionEmbeddings);
 }
 
@@ -132,7 +139,7 @@ function modelTensors(model: HfModel, type: GgufWriteType): GgufTensorToWrite[] 
     tensors.push({ name: 'rope_freqs.weight', shape: [factors.length], type: 'F32', data: () => factors });
   }
   for (const [hfName, shape] of expectedShapes(config)) {
-    const name = ggufTensorName(hfName)!;
+    const name = ggufTensorName(architecture, hfName)!;
     const data = () => inGgufOrder(architecture, name, config, model.readF32(hfName));
     tensors.push({ name, shape, type: storedType(type, shape), data });
   }

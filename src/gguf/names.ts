@@ -22,19 +22,20 @@ const MODULES: Record<string, string> = {
 };
 
 /** llama.cpp's name of a module such as `model.layers.0.self_attn.q_proj`, or undefined when it has none. */
-export function ggufModuleName(module: string): string | undefined {
+export function ggufModuleName({ modules }: GgufArchitecture, module: string): string | undefined {
   if (module === 'model.embed_tokens') return 'token_embd';
   if (module === 'model.norm') return 'output_norm';
   if (module === 'lm_head') return 'output';
   const [, layer, name] = /^model\.layers\.(\d+)\.(.+)$/.exec(module) ?? [];
-  const found = name !== undefined && Object.hasOwn(MODULES, name) ? MODULES[name] : undefined;
-  return found === undefined ? undefined : `blk.${layer}.${found}`;
+  if (name === undefined) return undefined;
+  const found = modules !== undefined && Object.hasOwn(modules, name) ? modules : MODULES;
+  return Object.hasOwn(found, name) ? `blk.${layer}.${found[name]}` : undefined;
 }
 
 /** llama.cpp's name of a tensor such as `model.layers.0.self_attn.q_proj.weight`, or undefined when it has none. */
-export function ggufTensorName(tensor: string): string | undefined {
+export function ggufTensorName(architecture: GgufArchitecture, tensor: string): string | undefined {
   const dot = tensor.lastIndexOf('.');
-  const module = ggufModuleName(tensor.slice(0, dot));
+  const module = ggufModuleName(architecture, tensor.slice(0, dot));
   return module === undefined ? undefined : `${module}${tensor.slice(dot)}`;
 }
 
@@ -60,7 +61,8 @@ export function ggufSizes(file: GgufFile): Omit<AttentionShape, 'numKvHeads'> & 
 }
 
 /**
- * A tensor in llama.cpp's order: where the architecture reorders heads, the rows of q and k are moved.
+ * A tensor as llama.cpp has it: where the architecture reorders heads, the rows of q and k are moved; where it adds to norms,
+ * the sum.
  *
  * @param name llama.cpp's name, of a weight, a bias or a LoRA factor B
  */
@@ -70,20 +72,26 @@ export function inGgufOrder(
   shape: AttentionShape,
   data: Float32Array,
 ): Float32Array {
+  const { normOffset = 0 } = architecture;
+  if (normOffset !== 0 && NORM.test(name)) return data.map((x) => x + normOffset);
   const heads = reorderedHeads(architecture, name, shape);
   return heads === undefined ? data : reorderHeads(data, heads * shape.headDim, shape.headDim, true);
 }
 
-/** The reverse of `inGgufOrder`: a whole tensor of a file, in transformers' order. */
+/** The reverse of `inGgufOrder`: a whole tensor of a file, as transformers has it. */
 export function inHfOrder(
   architecture: GgufArchitecture,
   name: string,
   shape: AttentionShape,
   data: Float32Array,
 ): Float32Array {
+  const { normOffset = 0 } = architecture;
+  if (normOffset !== 0 && NORM.test(name)) return data.map((x) => x - normOffset);
   const heads = reorderedHeads(architecture, name, shape);
   return heads === undefined ? data : reorderHeads(data, heads * shape.headDim, shape.headDim, false);
 }
+
+const NORM = /norm\.weight$/;
 
 /** The row of a file's tensor that holds transformers' row. */
 export function ggufRow(architecture: GgufArchitecture, name: string, shape: AttentionShape, row: number): number {

@@ -8,54 +8,12 @@
 
 import { CrayonError } from '../core/errors.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
-import { ConfigReader, MAX_LAYERS } from './families/family.js';
+import { ConfigReader } from './config-reader.js';
+import { MAX_LAYERS, type ModelConfig, type ModelFamily, ropeOfAllLayers } from './families/family.js';
 import { findFamily, MODEL_TYPES } from './families.js';
 
-export type RopeScaling =
-  | { type: 'linear'; factor: number }
-  | {
-      type: 'llama3';
-      factor: number;
-      lowFreqFactor: number;
-      highFreqFactor: number;
-      originalMaxPositionEmbeddings: number;
-    }
-  /** Each frequency is divided by its factor, (D/2): as a GGUF file stores what was llama3 once. */
-  | { type: 'factors'; factors: readonly number[] };
-
-export interface ModelConfig {
-  /** see families.ts */
-  modelType: string;
-  /** C */
-  hiddenSize: number;
-  intermediateSize: number;
-  numLayers: number;
-  /** H, query heads */
-  numHeads: number;
-  /** Key and value heads; divides numHeads. */
-  numKvHeads: number;
-  /** D; not always hiddenSize / numHeads. */
-  headDim: number;
-  /** V */
-  vocabSize: number;
-  rmsNormEps: number;
-  ropeTheta: number;
-  ropeScaling: RopeScaling | null;
-  maxPositionEmbeddings: number;
-  /** Every layer sees this many tokens back, itself included; null for all of them. */
-  slidingWindow: number | null;
-  /** The output matrix is the embedding table. */
-  tieWordEmbeddings: boolean;
-  /** q, k and v projections have a bias. */
-  attentionBias: boolean;
-  /** The o projection has a bias. */
-  attentionOutBias: boolean;
-  mlpBias: boolean;
-  /** RMSNorm on each query and key head (qwen3). */
-  qkNorm: boolean;
-  bosTokenId: number | null;
-  eosTokenIds: number[];
-}
+export type { ModelConfig } from './families/family.js';
+export type { RopeScaling } from './rope.js';
 
 /**
  * Checks and converts a parsed config.json.
@@ -63,7 +21,8 @@ export interface ModelConfig {
  * @throws CrayonError `model-unsupported` for another model type or an unsupported option, `model-invalid` naming every
  *   bad value
  */
-export function parseModelConfig(json: JsonObject, path: string): ModelConfig {
+export function parseModelConfig(file: JsonObject, path: string): ModelConfig {
+  const json = languageModel(file);
   const family = findFamily(json.model_type);
   if (family === undefined) {
     const found = JSON.stringify(json.model_type) ?? 'missing';
@@ -71,12 +30,12 @@ export function parseModelConfig(json: JsonObject, path: string): ModelConfig {
       hint: 'Only these dense decoder models are supported.',
     });
   }
-  const { modelType, defaults, qkNorm } = family;
+  const { modelType, defaults } = family;
   const read = new ConfigReader(json);
   const hiddenSize = read.size('hidden_size');
   const numHeads = read.size('num_attention_heads');
   const kvFallback = json.num_key_value_heads === null ? numHeads : (defaults.numKvHeads ?? numHeads);
-  const biases = family.biases(read);
+  const headDim = read.size('head_dim', defaults.headDim ?? hiddenSize / numHeads);
   const config: ModelConfig = {
     modelType,
     hiddenSize,
@@ -84,19 +43,23 @@ export function parseModelConfig(json: JsonObject, path: string): ModelConfig {
     numLayers: read.size('num_hidden_layers'),
     numHeads,
     numKvHeads: read.size('num_key_value_heads', kvFallback),
-    headDim: read.size('head_dim', defaults.headDim ?? hiddenSize / numHeads),
+    headDim,
     vocabSize: read.size('vocab_size'),
-    rmsNormEps: read.positive('rms_norm_eps', 1e-6),
-    ...readRope(read, path),
+    rmsNormEps: read.positive('rms_norm_eps', defaults.rmsNormEps ?? 1e-6),
+    ...(family.rope?.(read, path) ?? ropeOfAllLayers(read, path, headDim)),
     maxPositionEmbeddings: read.size('max_position_embeddings', defaults.maxPositionEmbeddings),
-    slidingWindow: family.slidingWindow(read, path),
-    tieWordEmbeddings: read.flag('tie_word_embeddings'),
-    ...biases,
-    qkNorm,
+    ...family.window(read, path),
+    tieWordEmbeddings: read.flag('tie_word_embeddings', defaults.tieWordEmbeddings),
+    ...family.biases(read),
+    embeddingScale: 1,
+    attentionScale: null,
+    residualScale: 1,
+    logitScale: 1,
+    ...family.scales?.(read),
     bosTokenId: read.tokenIds('bos_token_id')[0] ?? null,
     eosTokenIds: read.tokenIds('eos_token_id'),
   };
-  const { numLayers, numKvHeads, headDim } = config;
+  const { numLayers, numKvHeads } = config;
   if (read.bad.length === 0) {
     if (numLayers > MAX_LAYERS) read.bad.push(`num_hidden_layers is ${numLayers}, expected at most ${MAX_LAYERS}`);
     if (numHeads % numKvHeads !== 0) {
@@ -105,44 +68,23 @@ export function parseModelConfig(json: JsonObject, path: string): ModelConfig {
     if (headDim % 2 !== 0) read.bad.push(`head_dim is ${headDim}, expected an even number`);
   }
   if (read.bad.length > 0) throw new CrayonError('model-invalid', `${path}: ${read.bad.join('; ')}`);
-  refuseUnsupported(json, path);
+  refuseUnsupported(family, json, path);
   return config;
 }
 
-/** `rope_theta` + `rope_scaling` (transformers 4) or `rope_parameters` (transformers 5). */
-function readRope(read: ConfigReader, path: string): Pick<ModelConfig, 'ropeTheta' | 'ropeScaling'> {
-  const { rope_parameters: parameters, rope_scaling: scaling } = read.json;
-  const values = isJsonObject(parameters) ? parameters : isJsonObject(scaling) ? scaling : {};
-  const rope = new ConfigReader({ rope_theta: read.json.rope_theta, ...values });
-  const type = values.rope_type ?? values.type ?? 'default';
-  let ropeScaling: RopeScaling | null = null;
-  if (type === 'linear') ropeScaling = { type, factor: rope.positive('factor') };
-  else if (type === 'llama3') {
-    ropeScaling = {
-      type,
-      factor: rope.positive('factor'),
-      lowFreqFactor: rope.positive('low_freq_factor'),
-      highFreqFactor: rope.positive('high_freq_factor'),
-      originalMaxPositionEmbeddings: rope.size('original_max_position_embeddings'),
-    };
-    if (ropeScaling.highFreqFactor <= ropeScaling.lowFreqFactor) {
-      rope.bad.push('high_freq_factor is not above low_freq_factor');
-    }
-  } else if (type !== 'default') {
-    throw new CrayonError(
-      'model-unsupported',
-      `${path}: rope type ${JSON.stringify(type)}, expected default, linear or llama3`,
-    );
-  }
-  const ropeTheta = rope.positive('rope_theta', 10_000);
-  read.bad.push(...rope.bad);
-  return { ropeTheta, ropeScaling };
+/** The part of a config.json that speaks of the language model: all of it, or Gemma 3's `text_config`. */
+function languageModel(json: JsonObject): JsonObject {
+  const { model_type: type, text_config: text } = json;
+  return type === 'gemma3' && isJsonObject(text) ? { model_type: 'gemma3_text', ...text } : json;
 }
 
-function refuseUnsupported(json: JsonObject, path: string): void {
-  const found: string[] = [];
-  const { hidden_act: act = 'silu', quantization_config: quantization, rope_parameters: rope } = json;
-  if (act !== 'silu') found.push(`hidden_act ${JSON.stringify(act)}, expected "silu"`);
+function refuseUnsupported(family: ModelFamily, json: JsonObject, path: string): void {
+  const found = family.unsupported?.(json) ?? [];
+  const { quantization_config: quantization, rope_parameters: rope } = json;
+  const { key, names } = family.activation;
+  const act = json[key] ?? names[0];
+  if (!names.includes(act as string))
+    found.push(`${key} ${JSON.stringify(act)}, expected ${names.map((n) => `"${n}"`).join(' or ')}`);
   if (quantization !== undefined && quantization !== null) found.push('quantised weights (quantization_config)');
   const partial = json.partial_rotary_factor ?? (isJsonObject(rope) ? rope.partial_rotary_factor : undefined) ?? 1;
   if (partial !== 1) found.push(`partial_rotary_factor ${JSON.stringify(partial)}, expected 1`);

@@ -16,6 +16,7 @@ import type { TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import type { BaseModel } from './base-model.js';
 import { type ModelConfig, parseModelConfig } from './config.js';
+import { familyOf } from './families.js';
 import { loadTokenizer, type Tokenizer } from './tokenizer.js';
 
 export type { ModelConfig, RopeScaling } from './config.js';
@@ -83,6 +84,7 @@ export class HfModel implements BaseModel {
     const config = parseModelConfig(json, configPath);
     const weights = openWeights(dir);
     try {
+      refuseVision(dir, weights.places);
       checkTensors(dir, config, weights.places);
       return new HfModel(dir, config, configBytes, weights);
     } catch (error) {
@@ -158,6 +160,16 @@ export class HfModel implements BaseModel {
   }
 }
 
+/** What a checkpoint that could see holds beside its language model. */
+const VISION = /(^|\.)(vision_tower|vision_model|multi_modal_projector)\./;
+function refuseVision(dir: string, places: ReadonlyMap<string, unknown>): void {
+  const vision = [...places.keys()].filter((name) => VISION.test(name));
+  if (vision.length === 0) return;
+  throw new CrayonError('model-unsupported', `${dir}: weights of a vision model (${abridge(vision, 3, ', ')})`, {
+    hint: 'Save its language model alone, for Gemma 3 as Gemma3ForCausalLM.',
+  });
+}
+
 interface Weights {
   shards: SafetensorsFile[];
   places: Map<string, SafetensorsFile>;
@@ -215,34 +227,54 @@ function openShards(dir: string): Weights {
   }
 }
 
+/** One linear layer of a block: (out, in). */
+export interface ProjectionShape {
+  /** within the layer: `self_attn.q_proj` */
+  name: string;
+  out: number;
+  in: number;
+  hasBias: boolean;
+}
+
+/** The linear layers of every block, in checkpoint order. */
+export function projectionShapes(config: ModelConfig): ProjectionShape[] {
+  const { hiddenSize: C, intermediateSize: I, headDim: D, numHeads, numKvHeads } = config;
+  const { attentionIn, attentionOut, mlpIn, mlpOut } = familyOf(config.modelType).block.projections;
+  // What reads one input is one matrix each, or one for all, the parts one below another.
+  const group = (names: readonly string[], parts: number[], inputs: number, hasBias: boolean): ProjectionShape[] => {
+    const outs = names.length === 1 ? [parts.reduce((a, b) => a + b)] : parts;
+    return names.map((name, i) => ({ name, out: outs[i]!, in: inputs, hasBias }));
+  };
+  return [
+    ...group(attentionIn, [numHeads * D, numKvHeads * D, numKvHeads * D], C, config.attentionBias),
+    ...group([attentionOut], [C], numHeads * D, config.attentionOutBias),
+    ...group(mlpIn, [I, I], C, config.mlpBias),
+    ...group([mlpOut], [C], I, config.mlpBias),
+  ];
+}
+
 /** Every tensor of the model with its shape; C hidden size, V vocabulary, D head size. */
 export function expectedShapes(config: ModelConfig): Map<string, number[]> {
-  const { hiddenSize: C, vocabSize: V, headDim: D, intermediateSize, numHeads, numKvHeads } = config;
+  const { hiddenSize: C, vocabSize: V, headDim: D, numHeads, numKvHeads } = config;
+  const { norms, qkNorm } = familyOf(config.modelType).block;
   const shapes = new Map<string, number[]>([
     ['model.embed_tokens.weight', [V, C]],
     ['model.norm.weight', [C]],
   ]);
   if (!config.tieWordEmbeddings) shapes.set('lm_head.weight', [V, C]);
-  const projections = [
-    ['self_attn.q_proj', numHeads * D, C, config.attentionBias],
-    ['self_attn.k_proj', numKvHeads * D, C, config.attentionBias],
-    ['self_attn.v_proj', numKvHeads * D, C, config.attentionBias],
-    ['self_attn.o_proj', C, numHeads * D, config.attentionOutBias],
-    ['mlp.gate_proj', intermediateSize, C, config.mlpBias],
-    ['mlp.up_proj', intermediateSize, C, config.mlpBias],
-    ['mlp.down_proj', C, intermediateSize, config.mlpBias],
-  ] as const;
+  const projections = projectionShapes(config);
   for (let layer = 0; layer < config.numLayers; layer++) {
     const prefix = `model.layers.${layer}`;
-    for (const [name, out, inputs, hasBias] of projections) {
+    for (const { name, out, in: inputs, hasBias } of projections) {
       shapes.set(`${prefix}.${name}.weight`, [out, inputs]);
       if (hasBias) shapes.set(`${prefix}.${name}.bias`, [out]);
     }
-    shapes.set(`${prefix}.input_layernorm.weight`, [C]);
-    shapes.set(`${prefix}.post_attention_layernorm.weight`, [C]);
-    if (config.qkNorm) {
-      shapes.set(`${prefix}.self_attn.q_norm.weight`, [D]);
-      shapes.set(`${prefix}.self_attn.k_norm.weight`, [D]);
+    for (const norm of [norms.attentionIn, norms.attentionOut, norms.mlpIn, norms.mlpOut]) {
+      if (norm !== null) shapes.set(`${prefix}.${norm}.weight`, [C]);
+    }
+    if (qkNorm !== null) {
+      shapes.set(`${prefix}.self_attn.q_norm.weight`, [qkNorm === 'head' ? D : numHeads * D]);
+      shapes.set(`${prefix}.self_attn.k_norm.weight`, [qkNorm === 'head' ? D : numKvHeads * D]);
     }
   }
   return shapes;

@@ -42,10 +42,11 @@ export interface Positions {
   mask: T2;
 }
 
-/** Per-head norms of queries and keys (qwen3), weights (D). */
-export interface HeadNorms {
+/** Norms of queries and keys: of each head, weights (D), or of all heads together, weights (H*D) and (K*D). */
+export interface QueryKeyNorms {
   query: T1;
   key: T1;
+  over: 'head' | 'width';
   eps: number;
 }
 
@@ -61,22 +62,24 @@ const KEPT_PROBABILITIES = 2 ** 22;
 export function selfAttention(
   x: T2,
   linears: LoraLinears,
-  norms: HeadNorms | null,
+  norms: QueryKeyNorms | null,
   positions: Positions,
   shape: AttentionShape,
   needsInputGradient: boolean,
 ): T2 {
   const { H, K } = shape;
   const core = new CausalAttention(shape, positions.mask);
+  const isWide = norms?.over === 'width';
   // Queries or keys: split into heads, normalised where the model does, turned by their positions; and back.
   const toHeads = (y: T2, heads: number, norm: T1 | undefined) => {
-    const raw = asHeads(y, shape, heads);
-    if (norm === undefined) return { turned: rotate(raw, positions, 1) };
-    const { value, inverse } = normalise(raw, norm, norms!.eps);
-    return { turned: rotate(value, positions, 1), raw, inverse };
+    if (norm === undefined) return { turned: rotate(asHeads(y, shape, heads), positions, 1) };
+    const raw = isWide ? y : asHeads(y, shape, heads);
+    const { value, inverse } = normalise<T2 | T4>(raw, norm, norms!.eps);
+    return { turned: rotate(isWide ? asHeads(value as T2, shape, heads) : (value as T4), positions, 1), raw, inverse };
   };
   const fromHeads = (d: T4, heads: number, norm: T1 | undefined, raw?: tf.Tensor, inverse?: tf.Tensor) => {
     const back = rotate(d, positions, -1);
+    if (isWide) return normaliseBackward(asRows(back, shape, heads), raw as T2, inverse!, norm!);
     return asRows(norm === undefined ? back : normaliseBackward(back, raw as T4, inverse!, norm), shape, heads);
   };
   const forward = (x: T2) => {

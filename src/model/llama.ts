@@ -1,8 +1,9 @@
 /**
- * Forward pass of the Llama family (llama, mistral, qwen2, qwen3) with an optional stacked, gated LoRA.
+ * Forward pass of Llama and its kin (hf/families.ts) with an optional stacked, gated LoRA.
  *
- * Names are those of the Hugging Face checkpoints, so weights need no mapping table. The differences between the four
- * are data: q/k/v bias (qwen2), q/k norm (qwen3), sliding window (mistral), head size, tied embeddings.
+ * Names are those of the Hugging Face checkpoints, so weights need no mapping table. What families differ in is data: where
+ * norms stand and what is added to their weights, the activation, biases, scales, how projections are cut (BlockForm), and
+ * for each layer its window and rotary embedding (ModelConfig). What a family does not have costs it no operation.
  *
  * Letters: B batch, T tokens, M = B*T, C hidden size, H query heads, K key/value heads, D head size, V vocabulary.
  */
@@ -10,10 +11,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { BaseModel } from '../hf/base-model.js';
 import type { ModelConfig } from '../hf/config.js';
-import { type HeadNorms, type Positions, selfAttention } from './attention.js';
-import { type Linear, LoraLinears, loraLinear, type StackedFactors, swiGlu } from './lora-linears.js';
-import { PROJECTIONS, type Projection } from './names.js';
-import { completionLoss, project, rmsNorm, type T1, type T2 } from './ops.js';
+import type { BlockForm } from '../hf/families/family.js';
+import { familyOf } from '../hf/families.js';
+import { projectionShapes } from '../hf/model.js';
+import { inverseFrequencies, type Rope } from '../hf/rope.js';
+import { type Positions, type QueryKeyNorms, selfAttention } from './attention.js';
+import { gatedProduct, type Linear, LoraLinears, loraLinear, type StackedFactors } from './lora-linears.js';
+import { completionLoss, project, rmsNorm, scaled, type T1, type T2 } from './ops.js';
 
 /** LoRA factors by module path (`model.layers.0.self_attn.q_proj`), and the gate of this batch. */
 export interface LoraBinding {
@@ -32,10 +36,12 @@ export interface ForwardOptions {
 
 interface Block {
   name: string;
-  inputNorm: T1;
-  postAttentionNorm: T1;
-  headNorms: HeadNorms | null;
-  projections: Record<Projection, Linear>;
+  norms: Record<keyof BlockForm['norms'], T1 | null>;
+  queryKeyNorms: QueryKeyNorms | null;
+  projections: ReadonlyMap<string, Linear>;
+  /** null: the layer has no rotary embedding */
+  rope: Rope | null;
+  window: number | null;
 }
 
 /** Where the weights come from: an opened base model, or numbers made up by a benchmark. */
@@ -43,18 +49,23 @@ export type WeightSource = Pick<BaseModel, 'config' | 'info' | 'readF32'>;
 
 export class LlamaModel {
   readonly config: ModelConfig;
+  readonly #form: BlockForm;
   readonly #embedding: T2; // (V, C)
   readonly #head: T2; // (V, C), the embedding itself when tied
   readonly #finalNorm: T1;
   readonly #blocks: Block[];
   readonly #rotateHalf: T2;
-  readonly #positionsByLength = new Map<number, Positions>();
+  /** by length and by what layers differ in */
+  readonly #rotary = new Map<string, Pick<Positions, 'cos' | 'sin'>>();
+  readonly #masks = new Map<string, T2>();
   readonly #held: tf.Tensor[] = [];
 
   /** Reads all weights, converts them to float32 and hands them to the active back end. */
   constructor(source: WeightSource) {
     const { config } = source;
     this.config = config;
+    this.#form = familyOf(config.modelType).block;
+    const { norms, normOffset, qkNorm } = this.#form;
     const held = <T extends tf.Tensor>(tensor: T): T => {
       this.#held.push(tensor);
       return tensor;
@@ -63,31 +74,50 @@ export class LlamaModel {
     const matrix = (name: string) => {
       return held(tf.tensor2d(source.readF32(name), source.info(name).shape as [number, number]));
     };
+    const norm = (name: string) => {
+      const weight = source.readF32(`${name}.weight`);
+      return held(tf.tensor1d(normOffset === 0 ? weight : weight.map((w) => w + normOffset)));
+    };
 
     this.#embedding = matrix('model.embed_tokens.weight');
     this.#head = config.tieWordEmbeddings ? this.#embedding : matrix('lm_head.weight');
-    this.#finalNorm = vector('model.norm.weight');
+    this.#finalNorm = norm('model.norm');
+    const projections = projectionShapes(config);
     this.#blocks = Array.from({ length: config.numLayers }, (_, i) => {
       const name = `model.layers.${i}`;
-      const project = (projection: Projection): Linear => ({
-        weight: matrix(`${name}.${projection}.weight`),
-        bias: hasBias(config, projection) ? vector(`${name}.${projection}.bias`) : null,
-      });
+      const ofLayer = (part: string | null) => (part === null ? null : norm(`${name}.${part}`));
+      const isSliding = config.slidingLayers?.[i] ?? true;
+      const isTurned = config.rotaryLayers?.[i] ?? true;
+      const linears = projections.map(({ name: part, hasBias }): [string, Linear] => [
+        part,
+        {
+          weight: matrix(`${name}.${part}.weight`),
+          bias: hasBias ? vector(`${name}.${part}.bias`) : null,
+        },
+      ]);
       return {
         name,
-        inputNorm: vector(`${name}.input_layernorm.weight`),
-        postAttentionNorm: vector(`${name}.post_attention_layernorm.weight`),
-        headNorms: config.qkNorm
-          ? {
-              query: vector(`${name}.self_attn.q_norm.weight`),
-              key: vector(`${name}.self_attn.k_norm.weight`),
-              eps: config.rmsNormEps,
-            }
-          : null,
-        projections: Object.fromEntries(PROJECTIONS.map((p) => [p, project(p)])) as Record<Projection, Linear>,
+        norms: {
+          attentionIn: ofLayer(norms.attentionIn),
+          attentionOut: ofLayer(norms.attentionOut),
+          mlpIn: ofLayer(norms.mlpIn),
+          mlpOut: ofLayer(norms.mlpOut),
+        },
+        queryKeyNorms:
+          qkNorm === null
+            ? null
+            : {
+                query: norm(`${name}.self_attn.q_norm`),
+                key: norm(`${name}.self_attn.k_norm`),
+                over: qkNorm,
+                eps: config.rmsNormEps,
+              },
+        projections: new Map(linears),
+        rope: isTurned ? ((isSliding ? config.slidingRope : null) ?? config) : null,
+        window: isSliding ? config.slidingWindow : null,
       };
     });
-    this.#rotateHalf = held(rotateHalfMatrix(config.headDim));
+    this.#rotateHalf = held(rotateHalfMatrix(config.headDim, config.rotaryDim));
   }
 
   /**
@@ -100,8 +130,9 @@ export class LlamaModel {
    */
   forward(ids: T2, { lora, blocks = this.#blocks.length, onHidden }: ForwardOptions = {}): T2 {
     const [B, T] = ids.shape;
-    const { rmsNormEps } = this.config;
+    const { rmsNormEps, embeddingScale } = this.config;
     let x = tf.gather(this.#embedding, tf.reshape(ids, [B * T])) as T2;
+    if (embeddingScale !== 1) x = tf.mul(x, embeddingScale);
     onHidden?.(0, x);
     for (let i = 0; i < blocks; i++) {
       x = this.#block(i, x, B, T, lora);
@@ -115,57 +146,74 @@ export class LlamaModel {
 
   /** Logits of the given final hidden states, without gradient. (P, C) -> (P, V) */
   logits(hidden: T2): T2 {
-    return project(hidden, this.#head);
+    return project(this.#beforeHead(hidden), this.#head);
   }
 
   /** Weighted sum of the targets' cross-entropies given the final hidden states; see completionLoss. */
   loss(hidden: T2, targets: T1, weights: T1): tf.Scalar {
-    return completionLoss(hidden, this.#head, targets, weights);
+    return completionLoss(this.#beforeHead(hidden), this.#head, targets, weights);
+  }
+
+  /** What the output matrix multiplies: logits are scaled through it, because tied embeddings must stay as they are. */
+  #beforeHead(hidden: T2): T2 {
+    const { logitScale } = this.config;
+    return logitScale === 1 ? hidden : scaled(hidden, logitScale);
   }
 
   dispose(): void {
     tf.dispose(this.#held);
-    for (const { cos, sin, mask } of this.#positionsByLength.values()) tf.dispose([cos, sin, mask]);
-    this.#positionsByLength.clear();
+    for (const { cos, sin } of this.#rotary.values()) tf.dispose([cos, sin]);
+    tf.dispose([...this.#masks.values()]);
+    this.#rotary.clear();
+    this.#masks.clear();
   }
 
   #block(index: number, x: T2, B: number, T: number, lora: LoraBinding | undefined): T2 {
-    const { numHeads: H, numKvHeads: K, headDim: D, rmsNormEps: eps } = this.config;
+    const { numHeads: H, numKvHeads: K, headDim: D, intermediateSize: I, rmsNormEps: eps } = this.config;
+    const { projections, activation } = this.#form;
     const block = this.#blocks[index]!;
-    const linears = (...projections: Projection[]) =>
+    const linears = (names: readonly string[], parts: readonly number[]) =>
       new LoraLinears(
-        projections.map((p) => block.projections[p]),
-        projections.map((p) => lora?.factors.get(`${block.name}.${p}`)),
+        names.map((p) => block.projections.get(p)!),
+        names.map((p) => lora?.factors.get(`${block.name}.${p}`)),
         lora?.gate,
+        parts,
       );
+    const normed = (x: T2, norm: T1 | null) => (norm === null ? x : rmsNorm(x, norm, eps));
 
-    // 1) attention on the normalised input
-    const qkv = linears('self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj');
+    // 1) attention
+    const qkv = linears(projections.attentionIn, [H * D, K * D, K * D]);
     const beforeAnyLora = index === 0 && qkv.factors.length > 0;
-    const h = rmsNorm(x, block.inputNorm, eps);
-    const heads = selfAttention(h, qkv, block.headNorms, this.#positions(T), { B, T, H, K, D }, !beforeAnyLora);
-    const attended = tf.add(x, loraLinear(heads, linears('self_attn.o_proj'))) as T2;
+    const h = normed(x, block.norms.attentionIn);
+    const shape = { B, T, H, K, D };
+    const heads = selfAttention(h, qkv, block.queryKeyNorms, this.#positions(T, block), shape, !beforeAnyLora);
+    const attention = loraLinear(heads, linears([projections.attentionOut], [x.shape[1]]));
+    const attended = this.#add(x, normed(attention, block.norms.attentionOut));
 
-    // 2) SwiGLU on the normalised sum
-    const h2 = rmsNorm(attended, block.postAttentionNorm, eps);
-    const wide = swiGlu(h2, linears('mlp.gate_proj', 'mlp.up_proj'));
-    return tf.add(attended, loraLinear(wide, linears('mlp.down_proj')));
+    // 2) gated feed-forward
+    const h2 = normed(attended, block.norms.mlpIn);
+    const wide = gatedProduct(h2, linears(projections.mlpIn, [I, I]), activation);
+    const narrow = loraLinear(wide, linears([projections.mlpOut], [x.shape[1]]));
+    return this.#add(attended, normed(narrow, block.norms.mlpOut));
   }
 
-  /** Rotary tables and attention mask for T positions, made once per length. */
-  #positions(T: number): Positions {
-    const known = this.#positionsByLength.get(T);
-    if (known !== undefined) return known;
-    const mask = tf.keep(tf.tensor2d(causalMask(T, this.config.slidingWindow), [T, T]));
-    const positions = { ...rotaryTables(this.config, T), rotateHalf: this.#rotateHalf, mask };
-    this.#positionsByLength.set(T, positions);
-    return positions;
+  /** The residual and what a part of the block adds to it. */
+  #add(x: T2, y: T2): T2 {
+    const { residualScale } = this.config;
+    return tf.add(x, residualScale === 1 ? y : scaled(y, residualScale));
   }
-}
 
-function hasBias(config: ModelConfig, projection: Projection): boolean {
-  if (projection.startsWith('mlp.')) return config.mlpBias;
-  return projection === 'self_attn.o_proj' ? config.attentionOutBias : config.attentionBias;
+  /** A layer's rotary tables and attention mask for T positions, made once per length and kind of layer. */
+  #positions(T: number, { rope, window }: Block): Positions {
+    const known = <V>(map: Map<string, V>, key: string, make: () => V): V => {
+      if (!map.has(key)) map.set(key, make());
+      return map.get(key)!;
+    };
+    const mask = known(this.#masks, `${T}/${window}`, () => tf.keep(tf.tensor2d(causalMask(T, window), [T, T])));
+    const kind = rope === null ? 'none' : rope === this.config ? 'all' : 'sliding';
+    const tables = known(this.#rotary, `${T}/${kind}`, () => rotaryTables(rope, this.config, T));
+    return { ...tables, rotateHalf: this.#rotateHalf, mask };
+  }
 }
 
 /** (T, T): 0 where position i may look at j (j <= i, and i - j < window), -1e9 elsewhere. */
@@ -178,9 +226,9 @@ function causalMask(T: number, window: number | null): Float32Array {
   return mask;
 }
 
-/** (D, D) matrix R with [x1, x2] R = [-x2, x1]. */
-function rotateHalfMatrix(D: number): T2 {
-  const half = D / 2;
+/** (D, D) matrix R with [x1, x2, x3] R = [-x2, x1, 0], where x1 and x2 are the halves of the part that is turned. */
+function rotateHalfMatrix(D: number, rotaryDim: number): T2 {
+  const half = rotaryDim / 2;
   const values = new Float32Array(D * D);
   for (let i = 0; i < half; i++) {
     values[(i + half) * D + i] = -1;
@@ -190,34 +238,20 @@ function rotateHalfMatrix(D: number): T2 {
 }
 
 /**
- * (headDim/2) inverse frequencies of the rotary embedding in radians per position, with the scalings that the Llama family uses.
+ * The tables of Positions: both halves of a head's turned part hold the same angles; what is not turned has cosine 1.
  *
- * Source: transformers `modeling_rope_utils.py` (`_compute_linear_scaling_rope_parameters`, `_compute_llama3_parameters`).
+ * @param rope null for layers without a rotary embedding
  */
-function inverseFrequencies({ headDim, ropeTheta, ropeScaling }: ModelConfig): Float64Array {
-  const plain = Float64Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** ((-2 * i) / headDim));
-  if (ropeScaling === null) return plain;
-  if (ropeScaling.type === 'linear') return plain.map((f) => f / ropeScaling.factor);
-  if (ropeScaling.type === 'factors') return plain.map((f, i) => f / ropeScaling.factors[i]!);
-
-  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings: oldLength } = ropeScaling;
-  return plain.map((f) => {
-    const wavelength = (2 * Math.PI) / f;
-    if (wavelength < oldLength / highFreqFactor) return f;
-    if (wavelength > oldLength / lowFreqFactor) return f / factor;
-    const smooth = (oldLength / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
-    return ((1 - smooth) * f) / factor + smooth * f;
-  });
-}
-
-/** The tables of Positions: both halves of a head hold the same angles. */
-function rotaryTables(config: ModelConfig, T: number): Pick<Positions, 'cos' | 'sin'> {
-  const D = config.headDim;
-  const half = D / 2;
-  const share = D ** -0.25; // see Positions.cos
-  const frequencies = inverseFrequencies(config);
+function rotaryTables(
+  rope: Rope | null,
+  { headDim: D, rotaryDim, attentionScale }: ModelConfig,
+  T: number,
+): Pick<Positions, 'cos' | 'sin'> {
+  const half = rotaryDim / 2;
+  const share = attentionScale === null ? D ** -0.25 : Math.sqrt(attentionScale); // see Positions.cos
+  const frequencies = rope === null ? new Float64Array(half) : inverseFrequencies(rope, rotaryDim);
   const table = (of: (angle: number) => number) => {
-    const values = new Float32Array(T * D);
+    const values = new Float32Array(T * D).fill(of(0));
     for (let t = 0; t < T; t++) {
       for (let i = 0; i < half; i++) values[t * D + i] = values[t * D + half + i] = of(t * frequencies[i]!);
     }

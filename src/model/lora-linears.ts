@@ -1,5 +1,5 @@
 /**
- * Linear layers that read the same input, each with stacked, gated LoRA factors or none.
+ * Linear layers that read the same input, each with stacked, gated LoRA factors or none, and the operations that they open.
  *
  *     y_i = x W_i^T + b_i + (gate * (x A_i^T)) B_i^T
  *
@@ -11,7 +11,8 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-import { operation, sumOf, type T1, type T2 } from './ops.js';
+import type { BlockForm } from '../hf/families/family.js';
+import { operation, type Saved, sumOf, type T1, type T2 } from './ops.js';
 
 /** A frozen linear layer as Hugging Face stores it: y = x W^T + b. */
 export interface Linear {
@@ -32,41 +33,53 @@ export interface StackedFactors {
 export class LoraLinears {
   readonly #layers: readonly Linear[];
   readonly #gate: T2 | undefined;
+  /** Widths of the parts of the only layer's output. */
+  readonly #fused: number[] | undefined;
   /** Factors in the order in which gradients are returned: A, B of each layer that has them. */
   readonly factors: T2[];
   readonly #adapted: Array<StackedFactors | undefined>;
 
-  /** @param gate (M, R): every row's coefficients times the LoRA scale, each repeated r times */
-  constructor(layers: readonly Linear[], factors: ReadonlyArray<StackedFactors | undefined>, gate: T2 | undefined) {
+  /**
+   * @param gate (M, R): every row's coefficients times the LoRA scale, each repeated r times
+   * @param parts widths of the outputs; one layer with several parts holds them beside one another (phi3's qkv_proj)
+   */
+  constructor(
+    layers: readonly Linear[],
+    factors: ReadonlyArray<StackedFactors | undefined>,
+    gate: T2 | undefined,
+    parts: readonly number[],
+  ) {
     this.#layers = layers;
+    this.#fused = layers.length < parts.length ? [...parts] : undefined;
     this.#gate = gate;
     this.#adapted = factors.map((f) => (gate === undefined ? undefined : f));
     this.factors = this.#present.flatMap(({ a, b }) => [a, b]);
   }
 
-  /** x (M, in) -> ys (M, out) of each layer, and hidden (M, L*R): the gated x A^T, undefined when no layer has factors */
+  /** x (M, in) -> ys (M, out) of each layer or part, and hidden (M, L*R): the gated x A^T, undefined when no layer has factors */
   forward(x: T2): { ys: T2[]; hidden: T2 | undefined } {
     const base = this.#layers.map(({ weight, bias }) => {
       const y: T2 = tf.matMul(x, weight, false, true);
       return bias === null ? y : (tf.add(y, bias) as T2);
     });
-    if (this.#present.length === 0) return { ys: base, hidden: undefined };
+    if (this.#present.length === 0) return { ys: this.#apart(base), hidden: undefined };
     const hidden = tf.mul(tf.matMul(x, this.#stackedA(), false, true), this.#wideGate()) as T2;
     const parts = this.#columns(hidden);
     const ys = base.map((y, i) => {
       const factors = this.#adapted[i];
       return factors === undefined ? y : (tf.add(y, tf.matMul(parts.shift()!, factors.b, false, true)) as T2);
     });
-    return { ys, hidden };
+    return { ys: this.#apart(ys), hidden };
   }
 
   /**
    * Gradients of x and of `factors`.
    *
-   * @param dys (M, out) of each layer
+   * @param dParts (M, out) of each layer or part
    * @param needsInput false where x depends on nothing trainable, which saves its products
    */
-  backward(dys: T2[], x: T2, hidden: T2 | undefined, needsInput: boolean): { dx: T2 | undefined; factors: T2[] } {
+  backward(dParts: T2[], x: T2, hidden: T2 | undefined, needsInput: boolean): { dx: T2 | undefined; factors: T2[] } {
+    const dys = this.#fused === undefined ? dParts : [tf.concat(dParts, 1)];
     const terms: T2[] = needsInput ? dys.map((dy, i) => tf.matMul(dy, this.#layers[i]!.weight)) : [];
     const factors: T2[] = [];
     if (hidden !== undefined) {
@@ -81,6 +94,11 @@ export class LoraLinears {
       });
     }
     return { dx: needsInput ? sumOf(terms) : undefined, factors };
+  }
+
+  /** The outputs of the layers, or the parts of the only one's. */
+  #apart(ys: T2[]): T2[] {
+    return this.#fused === undefined ? ys : tf.split(ys[0]!, this.#fused, 1);
   }
 
   get #present(): StackedFactors[] {
@@ -130,21 +148,56 @@ export function loraLinear(x: T2, linears: LoraLinears): T2 {
   });
 }
 
-/** SwiGLU, silu(gate) * up, of the two layers' outputs. x (M, C) -> (M, I) */
-export function swiGlu(x: T2, gateAndUp: LoraLinears): T2 {
+/** An activation f, with what its slope needs of the forward pass. */
+interface Activation {
+  forward(x: T2): { value: T2 } & Saved;
+  /** f'(x) */
+  slope(saved: Record<string, T2>): T2;
+}
+
+const ACTIVATIONS: Record<BlockForm['activation'], Activation> = {
+  silu: {
+    forward(x) {
+      const sigmoid = tf.sigmoid(x);
+      return { value: tf.mul(x, sigmoid), sigmoid };
+    },
+    // silu'(x) = s + silu(x) (1 - s)
+    slope: ({ value, sigmoid }) => tf.add(sigmoid!, tf.mul(value!, tf.sub(1, sigmoid!))),
+  },
+  // GELU's approximation x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks and Gimpel, arXiv 1606.08415)
+  'gelu-tanh': {
+    forward(x) {
+      const inner = tf.mul(tf.mul(x, tf.add(1, tf.mul(GELU_CUBE, tf.square(x)))), GELU_ROOT);
+      const share: T2 = tf.mul(tf.add(tf.tanh(inner), 1), 0.5); // (1 + tanh u) / 2
+      return { value: tf.mul(x, share), x, share };
+    },
+    // share + x share', where share' = (1 - tanh^2) / 2 u' = 2 share (1 - share) u'
+    slope({ value, x, share }) {
+      const inner = tf.mul(tf.add(1, tf.mul(3 * GELU_CUBE, tf.square(x!))), 2 * GELU_ROOT);
+      return tf.add(share!, tf.mul(tf.mul(value!, tf.sub(1, share!)), inner));
+    },
+  },
+};
+const GELU_ROOT = Math.sqrt(2 / Math.PI);
+const GELU_CUBE = 0.044715;
+
+/** f(gate) * up of the two outputs: SwiGLU or GeGLU. x (M, C) -> (M, I) */
+export function gatedProduct(x: T2, gateAndUp: LoraLinears, activation: BlockForm['activation']): T2 {
+  const { forward, slope } = ACTIVATIONS[activation];
   return operation([x, ...gateAndUp.factors], (x: T2) => {
     const { ys, hidden } = gateAndUp.forward(x);
     const [gate, up] = ys as [T2, T2];
-    const sigmoid = tf.sigmoid(gate);
-    const silu: T2 = tf.mul(gate, sigmoid);
+    const active = forward(gate);
+    const names = Object.keys(active);
+    const kept = Object.fromEntries(names.map((name) => [`f.${name}`, active[name]]));
     return {
-      value: tf.mul(silu, up) as T2,
-      saved: { x, hidden, sigmoid, silu, up },
-      backward: (dy: T2, { x, hidden, sigmoid, silu, up }) => {
-        // silu'(g) = s + silu(g) (1 - s)
-        const slope = tf.add(sigmoid, tf.mul(silu, tf.sub(1, sigmoid)));
-        const dGate: T2 = tf.mul(tf.mul(dy, up), slope);
-        const { dx, factors } = gateAndUp.backward([dGate, tf.mul(dy, silu)], x, hidden, true);
+      value: tf.mul(active.value, up) as T2,
+      saved: { x, hidden, up, ...kept } as Saved,
+      backward: (dy: T2, saved: Saved) => {
+        const of = Object.fromEntries(names.map((name) => [name, saved[`f.${name}`] as T2]));
+        const dGate: T2 = tf.mul(tf.mul(dy, saved.up!), slope(of));
+        const dUp: T2 = tf.mul(dy, of.value!);
+        const { dx, factors } = gateAndUp.backward([dGate, dUp], saved.x as T2, saved.hidden as T2 | undefined, true);
         return [dx!, ...factors];
       },
     };

@@ -85,6 +85,15 @@ export function normaliseBackward<T extends tf.Tensor>(dy: T, x: T, inverse: tf.
   return tf.mul(inverse, tf.sub(g, tf.mul(x, along)));
 }
 
+/** x times a number, with its gradient. */
+export function scaled<T extends tf.Tensor>(x: T, factor: number): T {
+  return operation([x], (x: T) => ({
+    value: tf.mul(x, factor) as T,
+    saved: {},
+    backward: (dy: T) => [tf.mul(dy, factor)],
+  }));
+}
+
 // Outside the operations below, a forward pass only adds and reshapes. tfjs-core alone brings no gradients, and the
 // package that does pulls in four more; these two are all that is needed.
 if (tf.getGradient(tf.Add) === undefined) {

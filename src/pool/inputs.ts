@@ -9,8 +9,8 @@ import { openBase } from '../gguf/base.js';
 import type { BaseModel } from '../hf/base-model.js';
 import type { ModelConfig } from '../hf/config.js';
 import { choosePromptForm, type PromptForm, type PromptFormName, promptRecord } from '../hf/prompt-form.js';
+import { chosenProjections } from '../hf/families.js';
 import { leadingBos } from '../hf/tokenizer.js';
-import { PROJECTIONS, type Projection } from '../model/names.js';
 import { elementCount } from '../safetensors/read.js';
 import { poolLayout } from '../train/lora-layout.js';
 import { TRAIN_DEFAULTS, type TrainSettings } from '../train/settings.js';
@@ -51,7 +51,8 @@ export interface BuildPoolOptions {
   mode: (typeof TRAINING_MODES)[number];
   /** rank of each base LoRA */
   r: number;
-  targets: readonly Projection[];
+  /** the projections that get a LoRA, by their names in the checkpoint, last part or whole */
+  targets: readonly string[] | 'all';
   /** longest sequence in tokens; the model's context when absent */
   maxLength?: number | undefined;
   long: LongPolicy;
@@ -74,7 +75,7 @@ export const BUILD_DEFAULTS: Omit<BuildPoolOptions, 'model' | 'data' | 'out'> = 
   tau: 0.1,
   mode: 'joint',
   r: 8,
-  targets: PROJECTIONS,
+  targets: 'all',
   long: 'error',
   training: TRAIN_DEFAULTS,
   evaluationExamples: 64,
@@ -106,6 +107,8 @@ export interface BuildInputs extends Prepared {
   form: PromptForm;
   /** source of the chat template that the form goes through; null for plain */
   template: string | null;
+  /** in checkpoint order */
+  targets: string[];
   /** longest sequence in tokens */
   maxLength: number;
   /** everything that the pool's bytes depend on */
@@ -126,6 +129,7 @@ export function readInputs(options: BuildPoolOptions, progress: (p: BuildProgres
 }
 
 function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: BuildProgress) => void): BuildInputs {
+  const targets = chosenProjections(model.config.modelType, options.targets);
   const tokenizer = model.tokenizer();
   const form = choosePromptForm(tokenizer, options, options.model);
   const { dataDir, split, limit, turns, seed, data } = options;
@@ -160,6 +164,7 @@ function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: Bui
     bosId: leadingBos(tokenizer),
     form,
     template: form.kind === 'chat' ? tokenizer.chatTemplate : null,
+    targets,
     maxLength,
     fingerprint: {
       modelDigest,
@@ -167,6 +172,7 @@ function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: Bui
       data: sources.map(({ sha256 }) => sha256),
       ...settingsOf(options),
       prompt: promptRecord(form),
+      targets,
     },
   };
 }

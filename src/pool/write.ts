@@ -32,7 +32,8 @@ export interface PoolToWrite {
 
 export function writePool(pool: PoolToWrite): PoolManifest {
   const { options, inputs, space, clustering, layout, trained, clusters } = pool;
-  const { r, targets, force, out } = options;
+  const { r, force, out } = options;
+  const { targets } = inputs;
   const { loraAlpha } = options.training;
   const { config, format } = inputs.model;
   // As the user wrote it, like PEFT's base_model_name_or_path: `blend` looks there, and so does AutoPeftModel.

@@ -8,7 +8,7 @@
 import assert from 'node:assert/strict';
 import { createRandom } from '../core/random.js';
 import type { BaseModel } from '../hf/base-model.js';
-import { PROJECTIONS, type Projection } from '../model/names.js';
+import { chosenProjections } from '../hf/families.js';
 
 export interface LayoutModule {
   /** HF module path, `model.layers.0.self_attn.q_proj` */
@@ -45,15 +45,16 @@ export function createLoraLayout(
   return { adapters, r, modules: laid, size: offset };
 }
 
-/** The factors of N adapters on the targeted projections of every block. */
+/** The factors of N adapters on the targeted projections of every block. @throws CrayonError see chosenProjections */
 export function poolLayout(
   source: BaseModel,
-  { targets, r }: { targets: readonly Projection[]; r: number },
+  { targets, r }: { targets: readonly string[] | 'all'; r: number },
   N: number,
 ): LoraLayout {
   const modules = [];
+  const projections = chosenProjections(source.config.modelType, targets);
   for (let layer = 0; layer < source.config.numLayers; layer++) {
-    for (const projection of PROJECTIONS.filter((p) => targets.includes(p))) {
+    for (const projection of projections) {
       const name = `model.layers.${layer}.${projection}`;
       const [out, inSize] = source.info(`${name}.weight`).shape as [number, number];
       modules.push({ name, in: inSize, out });

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { BlendPoolResult } from '../../src/blend/blend-pool.js';
 import type { PoolManifest } from '../../src/pool/pool.js';
 import type { ScoreReport } from '../../src/train/score.js';
-import { fixture } from '../helpers/fixtures.js';
+import { fixture, MODELS } from '../helpers/fixtures.js';
 import { buildArgs, crayon, document, LLAMA, records, scratch, succeed, writeJsonl } from './helpers.js';
 
 const dir = scratch();
@@ -204,7 +204,7 @@ describe('score', () => {
 });
 
 describe('every kind of base model', () => {
-  it.each(['llama-linear', 'llama-rope3', 'mistral', 'qwen2', 'qwen3'])('%s', async (name) => {
+  it.each(MODELS.filter((name) => name !== 'llama'))('%s', async (name) => {
     const base = fixture('models', name);
     const own = (what: string) => at(`${name}-${what}`);
     await succeed([...buildArgs(data, own('pool'), '--model', base), '--long', 'truncate']);

@@ -9,10 +9,9 @@ import { exportModelGguf } from '../../src/gguf/model.js';
 import type { BaseModel } from '../../src/hf/base-model.js';
 import { HfModel } from '../../src/hf/model.js';
 import { temporaryDir } from '../helpers/files.js';
-import { fixture, ROOT, relativeDifference } from '../helpers/fixtures.js';
+import { fixture, MODELS, ROOT, relativeDifference } from '../helpers/fixtures.js';
 
 const EDGE = join(ROOT, 'models', 'crayon-edge');
-const FIXTURES = ['llama', 'llama-rope3', 'llama-linear', 'mistral', 'qwen2', 'qwen3'];
 
 function exported(model: string, type: GgufWriteType = 'F32'): string {
   const out = join(temporaryDir(), 'model.gguf');
@@ -31,7 +30,7 @@ function compare<T>(dir: string, path: string, work: (hf: HfModel, gguf: BaseMod
   }
 }
 
-describe.each(FIXTURES)('%s as a GGUF in F32', (name) => {
+describe.each(MODELS)('%s as a GGUF in F32', (name) => {
   const dir = fixture('models', name);
 
   it('has the tensors of its directory bit for bit, whole and by rows', () => {

@@ -8,6 +8,7 @@ import type { GgufWriteType } from '../../src/gguf/encodings.js';
 import { exportModelGguf } from '../../src/gguf/model.js';
 import { GgufFile } from '../../src/gguf/read.js';
 import { writeGguf } from '../../src/gguf/write.js';
+import { ggufArchitecture } from '../../src/hf/families.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
@@ -15,7 +16,7 @@ import { LlamaModel } from '../../src/model/llama.js';
 import { loadAdapterLora } from '../../src/train/adapter-lora.js';
 import { answerPrompt, generateGreedy } from '../../src/train/answer.js';
 import { temporaryRoot } from '../helpers/files.js';
-import { fixture, fixtureJson, fixtureTensors, ROOT } from '../helpers/fixtures.js';
+import { ADAPTED_MODELS, fixture, fixtureJson, fixtureTensors, MODELS, ROOT } from '../helpers/fixtures.js';
 import { endLlamaCpp, greedy, nextProbabilities } from '../helpers/llama-cpp.js';
 
 const dir = temporaryRoot();
@@ -23,8 +24,9 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 endLlamaCpp();
 
 const EDGE = join(ROOT, 'models', 'crayon-edge');
-const MODELS = ['llama', 'llama-rope3', 'llama-linear', 'mistral', 'qwen2', 'qwen3'];
-const ADAPTED = ['llama', 'llama-rope3', 'mistral', 'qwen2', 'qwen3'];
+
+/** llama.cpp looks GELU up in a table of float16: with that, transformers itself moves by 0.0042 on this model. */
+const tolerance = (name: string): number => (name === 'gemma3' ? 0.01 : 1e-4);
 
 function exported(name: string, type: GgufWriteType = 'F32'): string {
   const out = join(dir, `${name}-${type}.gguf`);
@@ -36,11 +38,12 @@ function exported(name: string, type: GgufWriteType = 'F32'): string {
 /** Golden logits (T, V) of the second row of the fixture's batch, which is not padded before its length, as probabilities. */
 function golden(name: string, tensors: Map<string, Float32Array>, tensor: string) {
   const { ids, lengths } = fixtureJson<{ ids: number[][]; lengths: number[] }>('golden', `${name}.json`);
-  const { vocabSize, slidingWindow } = openConfig(name);
+  const { modelType, vocabSize, slidingWindow } = openConfig(name);
   const rows = tensor === 'logits' ? ids[0]!.length : 0; // "logits" holds both rows, "logits.row1" the second alone
   const all = tensors.get(tensor)!;
-  // llama.cpp has no window: compared is what the exported context length promises.
-  const length = Math.min(lengths[1]!, slidingWindow ?? Number.POSITIVE_INFINITY);
+  // Where llama.cpp has no window, compared is what the exported context length promises.
+  const isCut = slidingWindow !== null && !ggufArchitecture(modelType).hasWindow;
+  const length = isCut ? Math.min(lengths[1]!, slidingWindow) : lengths[1]!;
   const logits = all.subarray(rows * vocabSize, (rows + length) * vocabSize);
   return { ids: ids[1]!.slice(0, length), probabilities: softmaxRows(logits, vocabSize) };
 }
@@ -72,11 +75,11 @@ describe.each(MODELS)('%s in llama.cpp', (name) => {
   it("gives transformers' probabilities", async () => {
     const { ids, probabilities } = golden(name, fixtureTensors('golden', `${name}.safetensors`), 'logits');
     const difference = logDifference(await nextProbabilities(exported(name), ids), probabilities);
-    expect(difference).toBeLessThan(1e-4);
+    expect(difference).toBeLessThan(tolerance(name));
   });
 });
 
-describe.each(ADAPTED)('%s with its adapter in llama.cpp', (name) => {
+describe.each(ADAPTED_MODELS)('%s with its adapter in llama.cpp', (name) => {
   const { ids, probabilities } = golden(name, fixtureTensors('lora', name, 'golden.safetensors'), 'logits.row1');
   const adapter = fixture('lora', name);
 
@@ -85,7 +88,7 @@ describe.each(ADAPTED)('%s with its adapter in llama.cpp', (name) => {
     const out = join(dir, `${name}.lora.gguf`);
     exportAdapterGguf({ adapter, base: kind === 'directory' ? fixture('models', name) : model, out, force: true });
     const difference = logDifference(await nextProbabilities(model, ids, [{ filePath: out }]), probabilities);
-    expect(difference).toBeLessThan(1e-4);
+    expect(difference).toBeLessThan(tolerance(name));
   });
 });
 

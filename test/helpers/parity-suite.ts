@@ -15,16 +15,13 @@ import { padBatch } from '../../src/train/batches.js';
 import { bindFactors, factorSlices, gateTensor } from '../../src/train/lora-binding.js';
 import { adapterFactors, createLoraLayout, type LoraLayout, setAdapterFactors } from '../../src/train/lora-layout.js';
 import { lossAndGradient } from '../../src/train/trainer.js';
-import { fixture, fixtureJson, fixtureTensors, relativeDifference } from './fixtures.js';
+import { ADAPTED_MODELS, fixture, fixtureJson, fixtureTensors, MODELS, relativeDifference } from './fixtures.js';
 
 interface Golden {
   ids: number[][];
   lengths: number[];
   promptLengths: number[];
 }
-
-const MODELS = ['llama', 'llama-rope3', 'llama-linear', 'mistral', 'qwen2', 'qwen3'];
-const LORA_MODELS = ['llama', 'llama-rope3', 'mistral', 'qwen2', 'qwen3'];
 
 /** The rows of a (B, T, width) array that are real tokens. */
 function valid(x: ArrayLike<number>, T: number, width: number, lengths: number[]): number[] {
@@ -106,7 +103,7 @@ export function paritySuite(backend: BackendName | 'auto'): void {
     });
   });
 
-  describe.each(LORA_MODELS)('%s with a LoRA', (name) => {
+  describe.each(ADAPTED_MODELS)('%s with a LoRA', (name) => {
     it("gives PEFT's logits, loss and gradients", async () => {
       const golden = fixtureJson<Golden>('golden', `${name}.json`);
       const { loss: expectedLoss } = fixtureJson<{ loss: number }>('lora', name, 'golden.json');

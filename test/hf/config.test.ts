@@ -22,13 +22,20 @@ describe('defaults', () => {
       rmsNormEps: 1e-6,
       ropeTheta: 10000,
       ropeScaling: null,
+      rotaryDim: 16,
+      slidingRope: null,
+      rotaryLayers: null,
       maxPositionEmbeddings: 2048,
       slidingWindow: null,
+      slidingLayers: null,
       tieWordEmbeddings: false,
       attentionBias: false,
       attentionOutBias: false,
       mlpBias: false,
-      qkNorm: false,
+      embeddingScale: 1,
+      attentionScale: null,
+      residualScale: 1,
+      logitScale: 1,
       bosTokenId: null,
       eosTokenIds: [],
     });
@@ -48,12 +55,11 @@ describe('defaults', () => {
     expect(qwen2).toMatchObject({
       attentionBias: true,
       attentionOutBias: false,
-      qkNorm: false,
       headDim: 16,
       slidingWindow: null,
     });
     const qwen3 = parse({ model_type: 'qwen3', num_key_value_heads: 2 });
-    expect(qwen3).toMatchObject({ attentionBias: false, qkNorm: true, headDim: 128, slidingWindow: null });
+    expect(qwen3).toMatchObject({ attentionBias: false, headDim: 128, slidingWindow: null });
   });
 
   it('know that llama biases are on all four projections', () => {
@@ -113,6 +119,69 @@ describe('a sliding window of qwen', () => {
 
   it('is refused when it is on some layers', () => {
     expect(refusal({ ...qwen, max_window_layers: 1 }).code).toBe('model-unsupported');
+  });
+});
+
+describe('gemma3', () => {
+  const gemma = { model_type: 'gemma3_text', num_hidden_layers: 7, head_dim: 16, num_key_value_heads: 1 };
+
+  it('has the defaults of transformers', () => {
+    expect(parse({ ...gemma, head_dim: undefined })).toMatchObject({
+      headDim: 256,
+      rotaryDim: 256,
+      maxPositionEmbeddings: 131_072,
+      slidingWindow: 4096,
+      slidingLayers: [true, true, true, true, true, false, true],
+      ropeTheta: 1e6,
+      ropeScaling: null,
+      slidingRope: { ropeTheta: 1e4, ropeScaling: null },
+      tieWordEmbeddings: true,
+      embeddingScale: 8,
+      attentionScale: 1 / 16,
+    });
+  });
+
+  it("reads transformers 4's keys: one theta for each kind of layer, scaling on the full ones", () => {
+    const old = { rope_theta: 5e5, rope_local_base_freq: 2e4, rope_scaling: { rope_type: 'linear', factor: 8 } };
+    expect(parse({ ...gemma, ...old, sliding_window_pattern: 2, query_pre_attn_scalar: 4 })).toMatchObject({
+      slidingLayers: [true, false, true, false, true, false, true],
+      ropeTheta: 5e5,
+      ropeScaling: { type: 'linear', factor: 8 },
+      slidingRope: { ropeTheta: 2e4, ropeScaling: null },
+      attentionScale: 0.5,
+    });
+  });
+
+  it("reads transformers 5's keys, layer by layer", () => {
+    const types = ['full_attention', 'sliding_attention', 'full_attention', ...Array(4).fill('sliding_attention')];
+    const rope = { full_attention: { rope_theta: 3e6 }, sliding_attention: { rope_type: 'linear', factor: 2 } };
+    expect(parse({ ...gemma, layer_types: types, rope_parameters: rope })).toMatchObject({
+      slidingLayers: [false, true, false, true, true, true, true],
+      ropeTheta: 3e6,
+      slidingRope: { ropeTheta: 1e4, ropeScaling: { type: 'linear', factor: 2 } },
+    });
+  });
+
+  it('is read out of the configuration of a model that can see', () => {
+    const whole = { model_type: 'gemma3', text_config: { ...base, ...gemma }, vision_config: {} };
+    expect(parseModelConfig(whole, 'config.json')).toEqual(parse(gemma));
+  });
+
+  it.each([
+    [{ attn_logit_softcapping: 50 }, /attn_logit_softcapping 50/],
+    [{ final_logit_softcapping: 30 }, /final_logit_softcapping 30/],
+    [{ use_bidirectional_attention: true }, /use_bidirectional_attention/],
+    [{ hidden_activation: 'gelu' }, /hidden_activation "gelu", expected "gelu_pytorch_tanh"/],
+    [{ rope_parameters: { rope_type: 'default', rope_theta: 1e6 } }, /rope_parameters with rope_type, rope_theta/],
+  ])('is refused with %j', (changes, message) => {
+    const error = refusal({ ...gemma, ...changes });
+    expect(error.code).toBe('model-unsupported');
+    expect(error.message).toMatch(message);
+  });
+
+  it('is refused with layers of other types, or of another number', () => {
+    expect(refusal({ ...gemma, layer_types: Array(7).fill('chunked_attention') }).message).toMatch(/layer_types/);
+    expect(refusal({ ...gemma, layer_types: ['full_attention'] }).message).toMatch(/layer_types/);
   });
 });
 

@@ -5,7 +5,7 @@ import { loraTensorName, openPeftAdapter } from '../../src/peft/read.js';
 import { SafetensorsFile } from '../../src/safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../../src/safetensors/write.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
-import { fixture, hasShared, shared } from '../helpers/fixtures.js';
+import { ADAPTED_MODELS, fixture, hasShared, shared } from '../helpers/fixtures.js';
 
 const q = 'model.layers.0.self_attn.q_proj';
 const v = 'model.layers.0.self_attn.v_proj';
@@ -51,7 +51,7 @@ describe('an adapter', () => {
     adapter.close();
   });
 
-  it.each(['llama', 'llama-rope3', 'mistral', 'qwen2', 'qwen3'])('of PEFT opens: lora/%s', (name) => {
+  it.each(ADAPTED_MODELS)('of PEFT opens: lora/%s', (name) => {
     const adapter = openPeftAdapter(fixture('lora', name));
     expect(adapter.modules.length % 7).toBe(0);
     expect(new Set(adapter.modules.map(({ r, scale }) => `${r} ${scale}`))).toEqual(new Set(['4 2']));

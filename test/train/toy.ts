@@ -5,7 +5,6 @@ import { HfModel } from '../../src/hf/model.js';
 import type { Tokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
-import { PROJECTIONS } from '../../src/model/names.js';
 import type { TrainingExample } from '../../src/train/batches.js';
 import { type LoraLayout, poolLayout } from '../../src/train/lora-layout.js';
 import { fixture } from '../helpers/fixtures.js';
@@ -33,7 +32,7 @@ export function toyModel(): Toy {
 }
 
 export function layoutOf({ source }: Toy, N: number, r = 2): LoraLayout {
-  return poolLayout(source, { targets: PROJECTIONS.slice(0, 2), r }, N);
+  return poolLayout(source, { targets: ['q_proj', 'k_proj'], r }, N);
 }
 
 /** Sequences in which every token says the next: (start + i * stride) of a ring of 40 tokens. */

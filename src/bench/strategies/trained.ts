@@ -1,7 +1,6 @@
 /** One LoRA that is trained: on everything that the pool was trained on, or on the user's k examples alone. */
 
 import { CrayonError } from '../../core/errors.js';
-import { PROJECTIONS } from '../../model/names.js';
 import { openPool } from '../../pool/pool.js';
 import { type PreparedExample, prepareExamples } from '../../pool/prepare.js';
 import { loadAdapterLora } from '../../train/adapter-lora.js';
@@ -39,7 +38,7 @@ export const fewShotLora: Strategy = {
     const { steps, batch_size: batchSize, learning_rate: learningRate } = config.few_shot;
     const { rank: r, lora_alpha: loraAlpha } = config.pool;
     const examples = trainingForm(user, base);
-    const layout = poolLayout(base.source, { targets: PROJECTIONS, r }, 1);
+    const layout = poolLayout(base.source, { targets: 'all', r }, 1);
     const gates = examples.map(() => [1]);
     const epochs = steps / Math.ceil(examples.length / batchSize);
     const settings = { ...TRAIN_DEFAULTS, epochs, batchSize, learningRate, loraAlpha, seed: user.seed };

@@ -274,6 +274,8 @@ function spacePrefix(tokenizer: JsonObject, where: string): boolean {
     const pattern = (step.pattern as JsonObject | undefined)?.String;
     if (step.type === 'Prepend' && step.prepend === '▁') prefix = true;
     else if (step.type === 'Replace' && pattern === ' ' && step.content === '▁') escapes = true;
+    // Gemma's: splits at spaces, of which none is left
+    else if (step.type === 'Split' && pattern === ' ' && escapes) continue;
     else if (step.type === 'Metaspace' && (step.replacement ?? '▁') === '▁' && step.split !== true) {
       escapes = true;
       prefix = step.prepend_scheme === undefined ? step.add_prefix_space !== false : step.prepend_scheme !== 'never';

@@ -1,12 +1,61 @@
 /**
- * What is known of a family of models beyond the block they share: RMSNorm, rotary attention, gated SiLU feed-forward.
- * Each family is one object in a file here, listed in families.ts.
+ * What is known of a family of models: each is one object in a file here, listed in families.ts. The block they share is
+ * self-attention with rotary positions and a gated feed-forward, each on a residual; where they differ is data.
  */
 
 import type { JsonObject } from '../../files/json.js';
+import type { ConfigReader } from '../config-reader.js';
+import { type Rope, readRope } from '../rope.js';
 
 /** A sane bound on the number of layers, so that a bad file cannot make us check millions of names. */
 export const MAX_LAYERS = 10_000;
+
+/** What is read of a config.json. */
+export interface ModelConfig extends Rope {
+  /** see families.ts */
+  modelType: string;
+  /** C */
+  hiddenSize: number;
+  intermediateSize: number;
+  numLayers: number;
+  /** H, query heads */
+  numHeads: number;
+  /** Key and value heads; divides numHeads. */
+  numKvHeads: number;
+  /** D; not always hiddenSize / numHeads. */
+  headDim: number;
+  /** V */
+  vocabSize: number;
+  rmsNormEps: number;
+  /** Leading numbers of a head that its position turns. */
+  rotaryDim: number;
+  /** The rotary embedding of the layers with a window, where it is another one (gemma3). */
+  slidingRope: Rope | null;
+  /** Which layers have a rotary embedding; null for all (smollm3). */
+  rotaryLayers: readonly boolean[] | null;
+  maxPositionEmbeddings: number;
+  /** Layers see this many tokens back, itself included; null for all of them. */
+  slidingWindow: number | null;
+  /** Which layers have the window; null for all. */
+  slidingLayers: readonly boolean[] | null;
+  /** The output matrix is the embedding table. */
+  tieWordEmbeddings: boolean;
+  /** q, k and v projections have a bias. */
+  attentionBias: boolean;
+  /** The o projection has a bias. */
+  attentionOutBias: boolean;
+  mlpBias: boolean;
+  /** Embeddings are multiplied by it before the first block. */
+  embeddingScale: number;
+  /** What q . k is multiplied by; null: 1 / sqrt(D). */
+  attentionScale: number | null;
+  /** What attention and feed-forward add to the residual is multiplied by it. */
+  residualScale: number;
+  /** Logits are multiplied by it. */
+  logitScale: number;
+  bosTokenId: number | null;
+  eosTokenIds: number[];
+}
 
 export interface ModelFamily {
   /** `model_type` of config.json */
@@ -18,14 +67,82 @@ export interface ModelFamily {
     /** null: hidden size / query heads */
     headDim: number | null;
     maxPositionEmbeddings: number;
+    /** false where not given */
+    tieWordEmbeddings?: boolean;
+    /** 1e-6 where not given */
+    rmsNormEps?: number;
   };
-  /** RMSNorm on each query and key head. */
-  readonly qkNorm: boolean;
+  readonly block: BlockForm;
+  /** The activation's key and its names in config.json; the first is the default. */
+  readonly activation: { readonly key: string; readonly names: readonly string[] };
   /** Which projections have a bias: q, k and v; o; the feed-forward ones. */
-  biases(read: ConfigReader): { attentionBias: boolean; attentionOutBias: boolean; mlpBias: boolean };
-  /** Tokens that every layer sees back, itself included; null for all of them. @throws CrayonError `model-unsupported` */
-  slidingWindow(read: ConfigReader, path: string): number | null;
+  biases(read: ConfigReader): Pick<ModelConfig, 'attentionBias' | 'attentionOutBias' | 'mlpBias'>;
+  /** How far layers see back. @throws CrayonError `model-unsupported` */
+  window(read: ConfigReader, path: string): Pick<ModelConfig, 'slidingWindow' | 'slidingLayers'>;
+  /** The rotary embedding; readRope's where not given. @throws CrayonError `model-unsupported` */
+  rope?(read: ConfigReader, path: string): RopeOfLayers;
+  /** Factors that are not 1, and the attention's where it is not the root of the head's size. */
+  scales?(read: ConfigReader): Partial<Scales>;
+  /** Options of transformers that the forward pass does not have, in words. */
+  unsupported?(json: JsonObject): string[];
   readonly gguf: GgufArchitecture;
+}
+
+type Scales = Pick<ModelConfig, 'embeddingScale' | 'attentionScale' | 'residualScale' | 'logitScale'>;
+export type RopeOfLayers = Pick<
+  ModelConfig,
+  'ropeTheta' | 'ropeScaling' | 'rotaryDim' | 'slidingRope' | 'rotaryLayers'
+>;
+
+/** What a block is made of. Names are those of the checkpoint, within a layer. */
+export interface BlockForm {
+  /** RMSNorms before and after the attention and the feed-forward; null where there is none. */
+  readonly norms: Readonly<Record<'attentionIn' | 'attentionOut' | 'mlpIn' | 'mlpOut', string | null>>;
+  /** What is added to a stored norm weight before it multiplies: 1 in Gemma. */
+  readonly normOffset: 0 | 1;
+  /** RMSNorm of queries and keys: head by head, over all heads together, or none. */
+  readonly qkNorm: 'head' | 'width' | null;
+  readonly activation: 'silu' | 'gelu-tanh';
+  /** The projections that LoRA can target. Those of one list read the same input; one alone holds the parts one below another. */
+  readonly projections: {
+    /** queries, keys, values */
+    readonly attentionIn: readonly string[];
+    readonly attentionOut: string;
+    /** gate, up */
+    readonly mlpIn: readonly string[];
+    readonly mlpOut: string;
+  };
+}
+
+/** Llama's block, and what most of its kin are made of. */
+export const LLAMA_BLOCK: BlockForm = {
+  norms: { attentionIn: 'input_layernorm', attentionOut: null, mlpIn: 'post_attention_layernorm', mlpOut: null },
+  normOffset: 0,
+  qkNorm: null,
+  activation: 'silu',
+  projections: {
+    attentionIn: ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'],
+    attentionOut: 'self_attn.o_proj',
+    mlpIn: ['mlp.gate_proj', 'mlp.up_proj'],
+    mlpOut: 'mlp.down_proj',
+  },
+};
+
+/** `swish` is transformers' other name of SiLU. */
+export const SILU = { key: 'hidden_act', names: ['silu', 'swish'] } as const;
+
+export const NO_BIAS = () => ({ attentionBias: false, attentionOutBias: false, mlpBias: false });
+export const NO_WINDOW = () => ({ slidingWindow: null, slidingLayers: null });
+
+/** The same rotary embedding of whole heads in every layer. */
+export function ropeOfAllLayers(
+  read: ConfigReader,
+  path: string,
+  headDim: number,
+  defaultTheta?: number,
+): RopeOfLayers {
+  const rope: Rope = readRope(read, path, defaultTheta);
+  return { ...rope, rotaryDim: headDim, slidingRope: null, rotaryLayers: null };
 }
 
 /** How llama.cpp runs a family. */
@@ -40,11 +157,22 @@ export interface GgufArchitecture {
   /** It reads a bias of the o projection, and `rope_freqs.weight` of rope type llama3. */
   readonly hasOutBias: boolean;
   readonly hasRopeFactors: boolean;
+  /** It limits attention to the window; else only contexts within the window are exact. */
+  readonly hasWindow: boolean;
+  /** llama.cpp's names of a layer's modules where they are not Llama's. */
+  readonly modules?: Readonly<Record<string, string>>;
+  /** What its file has added to the norms' weights. */
+  readonly normOffset?: number;
   /**
    * Reading a file as a base model: the keys of config.json that its metadata stand for, beyond those that gguf/base-config.ts
-   * makes for all architectures (sizes, eps, rotary embedding, context, ties). What is not read here is refused there.
+   * makes for all architectures (sizes, eps, rotary embedding, context, ties), which are given. What is not read here is
+   * refused there.
    */
-  config?(keys: GgufKeys): JsonObject;
+  config?(keys: GgufKeys, common: JsonObject): JsonObject;
+  /** Hyperparameters beyond Llama's, by their key after the architecture's name; numbers are float32, `whole` ones uint32. */
+  metadata?(config: ModelConfig): Record<string, { whole: number } | { real: number } | { flags: readonly boolean[] }>;
+  /** What it would compute otherwise than transformers, in words. */
+  differs?(config: ModelConfig): string[];
 }
 
 /** A GGUF file's metadata by their keys without `<architecture>.`; undefined where a key or a tensor is absent. */
@@ -57,47 +185,4 @@ export interface GgufKeys {
   /** by llama.cpp's name */
   hasTensor(name: string): boolean;
   tensor(name: string): Float32Array | undefined;
-}
-
-/** Values of a config.json with transformers' defaults; what is wrong is collected and refused at once. */
-
-export class ConfigReader {
-  readonly bad: string[] = [];
-  readonly json: JsonObject;
-
-  constructor(json: JsonObject) {
-    this.json = json;
-  }
-
-  /** A whole number from 1. A fallback is checked like a value that was given. */
-  size(key: string, fallback?: number): number {
-    return this.#take(key, fallback, (x) => Number.isSafeInteger(x) && (x as number) >= 1, 'a whole number from 1');
-  }
-
-  optionalSize(key: string, fallback: number): number | null {
-    return this.json[key] === null ? null : this.size(key, fallback);
-  }
-
-  positive(key: string, fallback?: number): number {
-    return this.#take(key, fallback, (x) => Number.isFinite(x) && (x as number) > 0, 'a number above 0');
-  }
-
-  flag(key: string): boolean {
-    return this.#take(key, false, (x) => typeof x === 'boolean', 'true or false');
-  }
-
-  tokenIds(key: string): number[] {
-    const value = this.json[key];
-    if (value === undefined || value === null) return [];
-    const ids = Array.isArray(value) ? value : [value];
-    if (ids.every((id) => Number.isSafeInteger(id) && id >= 0)) return ids;
-    this.bad.push(`${key} is ${JSON.stringify(value)}, expected a token id or a list of them`);
-    return [];
-  }
-
-  #take<T>(key: string, fallback: T | undefined, isValid: (value: unknown) => boolean, expected: string): T {
-    const value = this.json[key] ?? fallback;
-    if (!isValid(value)) this.bad.push(`${key} is ${JSON.stringify(value) ?? 'missing'}, expected ${expected}`);
-    return value as T;
-  }
 }

@@ -1,16 +1,17 @@
 /** Qwen 3: `configuration_qwen3.py`. */
 
-import type { ModelFamily } from './family.js';
+import { LLAMA_BLOCK, type ModelFamily, SILU } from './family.js';
 import { qwenWindow } from './qwen2.js';
 
 export const qwen3: ModelFamily = {
   modelType: 'qwen3',
   defaults: { numKvHeads: 32, headDim: 128, maxPositionEmbeddings: 32_768 },
-  qkNorm: true,
+  block: { ...LLAMA_BLOCK, qkNorm: 'head' },
+  activation: SILU,
   biases(read) {
     const bias = read.flag('attention_bias');
     return { attentionBias: bias, attentionOutBias: bias, mlpBias: false };
   },
-  slidingWindow: qwenWindow,
-  gguf: { name: 'qwen3', reordersHeads: false, hasOutBias: false, hasRopeFactors: false },
+  window: qwenWindow,
+  gguf: { name: 'qwen3', reordersHeads: false, hasOutBias: false, hasRopeFactors: false, hasWindow: false },
 };

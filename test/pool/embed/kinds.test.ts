@@ -5,10 +5,10 @@ import { firstAttentionEmbedder } from '../../../src/pool/embed/kinds/first-atte
 import { inverseDocumentFrequencies, tfidfDense, tfidfRows } from '../../../src/pool/embed/kinds/tfidf.js';
 import { hiddenLayerOf, parseEmbeddingKind } from '../../../src/pool/embed/kinds.js';
 import { centreRows } from '../../../src/pool/embed/space.js';
-import { fixture, fixtureJson, fixtureTensors, relativeDifference } from '../../helpers/fixtures.js';
+import { fixture, fixtureJson, fixtureTensors, MODELS, relativeDifference } from '../../helpers/fixtures.js';
 
 describe('firstAttentionEmbedder', () => {
-  it.each(['llama', 'llama-rope3', 'llama-linear', 'mistral', 'qwen2', 'qwen3'])('%s: equals PyTorch', (name) => {
+  it.each(MODELS)('%s: equals PyTorch', (name) => {
     const golden = fixtureJson<{ ids: number[][]; promptLengths: number[] }>('golden', `${name}.json`);
     const expected = fixtureTensors('golden', `${name}.safetensors`);
     const model = HfModel.open(fixture('models', name));

@@ -2,12 +2,14 @@
  * Embedding kind `first-attention`, the Crayon paper's (arXiv 2406.07007): the query embedding of the base LLM's first
  * self-attention layer, averaged over the prompt's tokens and L2-normalised,
  *
- *     q(x) = normalise( mean_t  W_q . RMSNorm(E[x_t]) + b_q ),  before the rotary embedding.
+ *     q(x) = normalise( mean_t  W_q . RMSNorm(E[x_t]) + b_q ),  before the rotary embedding,
  *
+ * with E and the norm as the model's family has them (scaled, by 1 + weight, without a norm).
  * It depends on a few rows of the embedding table, one norm and one matrix, which are read at their offsets: the cost
  * does not grow with the model's depth, and no tensor library is loaded. W_q is linear, so the mean is taken first.
  */
 
+import { familyOf } from '../../../hf/families.js';
 import type { EmbeddingBase, InstantKind } from '../kind.js';
 
 export const firstAttention: InstantKind = {
@@ -22,24 +24,36 @@ export const firstAttention: InstantKind = {
  * @returns the embedding's size d, query heads x head size, and what embeds token sequences: (n) -> (n, d) unit rows, row-major
  */
 export function firstAttentionEmbedder(base: EmbeddingBase) {
-  const { hiddenSize: C, rmsNormEps, attentionBias } = base.config;
+  const { modelType, hiddenSize: C, numHeads, headDim, rmsNormEps, embeddingScale, attentionBias } = base.config;
+  const { norms, normOffset, projections } = familyOf(modelType).block;
   const layer = 'model.layers.0';
-  const norm = base.readF32(`${layer}.input_layernorm.weight`); // (C)
-  const weight = base.readF32(`${layer}.self_attn.q_proj.weight`); // (d, C)
-  const bias = attentionBias ? base.readF32(`${layer}.self_attn.q_proj.bias`) : null; // (d)
-  const d = weight.length / C;
-  const rows = new Map<number, Float32Array>(); // RMSNorm(E[token]) of the tokens met so far
+  const norm = norms.attentionIn === null ? null : base.readF32(`${layer}.${norms.attentionIn}.weight`); // (C)
+  if (normOffset !== 0) for (let j = 0; j < C; j++) norm![j]! += normOffset;
+  const d = numHeads * headDim;
+  const queries = `${layer}.${projections.attentionIn[0]}`;
+  // Where one matrix has keys and values too, the queries are its first rows.
+  const isFused = projections.attentionIn.length === 1;
+  const weight = isFused
+    ? base.readRowsF32(
+        `${queries}.weight`,
+        Array.from({ length: d }, (_, o) => o),
+      )
+    : base.readF32(`${queries}.weight`); // (d, C)
+  const bias = attentionBias ? base.readF32(`${queries}.bias`) : null; // (d) and more where fused
+  const rows = new Map<number, Float32Array>(); // the first layer's input of the tokens met so far, normalised where it is
 
   const load = (tokens: Set<number>) => {
     const missing = [...tokens].filter((token) => !rows.has(token)).sort((a, b) => a - b);
     const values = base.readRowsF32('model.embed_tokens.weight', missing);
     missing.forEach((token, i) => {
       const row = values.slice(i * C, (i + 1) * C);
+      rows.set(token, row);
+      if (embeddingScale !== 1) for (let j = 0; j < C; j++) row[j]! *= embeddingScale;
+      if (norm === null) return;
       let square = 0;
       for (let j = 0; j < C; j++) square += row[j]! * row[j]!;
       const inverseRms = 1 / Math.sqrt(square / C + rmsNormEps);
       for (let j = 0; j < C; j++) row[j] = row[j]! * inverseRms * norm[j]!;
-      rows.set(token, row);
     });
   };
 

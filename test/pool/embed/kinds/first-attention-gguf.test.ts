@@ -36,16 +36,8 @@ const TABLE = 'model.embed_tokens.weight';
 
 /** A model of one layer: the three tensors of the embedding (four with biases) in `type`, vectors in F32, the rest zeros. */
 function ggufOf(source: EmbeddingBase, type: GgmlType, architecture: string, change: Change = {}): string {
-  const {
-    hiddenSize: C,
-    numHeads,
-    numKvHeads,
-    headDim: D,
-    rmsNormEps,
-    vocabSize,
-    attentionBias,
-    qkNorm,
-  } = source.config;
+  const { hiddenSize: C, numHeads, numKvHeads, headDim: D, rmsNormEps, vocabSize, attentionBias } = source.config;
+  const qkNorm = architecture === 'qwen3';
   const [d, k, I] = [numHeads * D, numKvHeads * D, 32];
   const inFileOrder = (data: Float32Array, columns: number): Float32Array =>
     architecture === 'llama' ? permute(data, D, columns) : data;
