@@ -5,7 +5,7 @@ import { CrayonError } from '../core/errors.js';
 import { formatBytes, formatDuration } from '../core/format.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { exportAdapterGguf } from '../gguf/adapter.js';
-import { GGUF_WRITE_TYPES, type GgufWriteType } from '../gguf/encodings.js';
+import { GGUF_FILE_TYPE_NAMES, type GgufFileType } from '../gguf/file-types.js';
 import { type ExportedGguf, exportModelGgufSteps } from '../gguf/model.js';
 import { choice } from './options.js';
 import { untilInterrupted } from './stop-signal.js';
@@ -15,7 +15,7 @@ interface Flags {
   gguf: string;
   model: string;
   adapter?: string;
-  type?: GgufWriteType;
+  type?: GgufFileType;
   force: boolean;
 }
 
@@ -26,6 +26,7 @@ file with its tokenizer; an adapter, trained or blended, becomes a small LoRA fi
 Examples:
   $ crayon export --gguf edge.gguf --model models/crayon-edge
   $ crayon export --gguf edge-q8.gguf --model models/crayon-edge --type Q8_0
+  $ crayon export --gguf edge-q4.gguf --model models/crayon-edge --type Q4_K_M
   $ crayon export --gguf bank.lora.gguf --model models/crayon-edge --adapter bank-adapter
   $ crayon export --gguf bank.lora.gguf --model edge-q8.gguf --adapter bank-adapter --force`;
 
@@ -36,7 +37,7 @@ export function exportCommand(command: Command, terminal: Terminal): void {
     .requiredOption('--gguf <file>', 'GGUF file to write')
     .requiredOption('--model <path>', 'base model: a directory; with --adapter, a GGUF file will do')
     .option('--adapter <dir>', 'write this PEFT adapter as a LoRA file instead of the model')
-    .addOption(choice('--type <type>', TYPE, GGUF_WRITE_TYPES))
+    .addOption(choice('--type <type>', TYPE, GGUF_FILE_TYPE_NAMES))
     .option('--force', 'replace an existing GGUF file', false)
     .addHelpText('after', HELP)
     .action((flags: Flags) =>
@@ -69,8 +70,8 @@ async function exportModel({ gguf, model, type = 'F16', force }: Flags, terminal
 }
 
 function exportLora({ gguf, model, adapter, type = 'F32', force }: Flags, terminal: Terminal): void {
-  if (type === 'Q8_0') {
-    throw new CrayonError('bad-option', '--type Q8_0 with --adapter, expected F32 or F16', {
+  if (type !== 'F32' && type !== 'F16') {
+    throw new CrayonError('bad-option', `--type ${type} with --adapter, expected F32 or F16`, {
       hint: 'LoRA factors are small: quantising them loses accuracy and saves nothing.',
     });
   }

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { CrayonError } from '../core/errors.js';
 import { GPUS, type Gpu } from '../engine/llama/runtime.js';
 import { CRAYON_VERSION } from '../files/package.js';
-import { GGUF_WRITE_TYPES } from '../gguf/encodings.js';
+import { GGUF_FILE_TYPE_NAMES } from '../gguf/file-types.js';
 import type { PromptFormName } from '../hf/prompt-form.js';
 import { MODES, type Mode } from '../routing/types.js';
 import { APP_DEFAULTS, createEdgeApp, type EdgeApp } from '../serve/app.js';
@@ -72,7 +72,7 @@ export function serveEdgeCommand(command: Command, terminal: Terminal): void {
     .option('--threads <n>', 'of the engine, or auto: measured at start', threadCount)
     .option('--context <tokens>', 'of prompt and answer together', wholeNumber(16))
     .option('--sequences <n>', 'requests generated at a time', wholeNumber(1))
-    .addOption(choice('--type <type>', 'how a Hugging Face directory is exported', GGUF_WRITE_TYPES))
+    .addOption(choice('--type <type>', 'how a Hugging Face directory is exported', GGUF_FILE_TYPE_NAMES))
     .addOption(choice('--gpu <kind>', 'what llama.cpp runs on', GPUS.map(String)))
     .option('--host <address>', 'address to bind to (default: 127.0.0.1; any other needs an API key)')
     .option('--port <n>', 'port to listen on, 0 for any free one (default: 8080)', wholeNumber(0, 65_535))

@@ -15,7 +15,6 @@ import { ggufArchitecture } from '../hf/families.js';
 import { expectedShapes } from '../hf/model.js';
 import { type LoraModule, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import { openBase } from './base.js';
-import type { GgufWriteType } from './encodings.js';
 import type { GgufValue } from './format.js';
 import { type AttentionShape, ggufModuleName, ggufTensorName, inGgufOrder } from './names.js';
 import { type GgufTensorToWrite, writeGguf } from './write.js';
@@ -23,7 +22,7 @@ import { type GgufTensorToWrite, writeGguf } from './write.js';
 export interface WriteAdapterOptions {
   out: string;
   /** Default: F32. */
-  type?: Exclude<GgufWriteType, 'Q8_0'>;
+  type?: 'F32' | 'F16';
   force?: boolean;
 }
 

@@ -13,9 +13,10 @@ import type { GgufArchitecture } from '../hf/families/family.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import { ggufModelConfig, ROPE_FACTORS } from './base-config.js';
-import { GGML_TYPES, ggufInvalid, ggufUnsupported } from './format.js';
+import { ggufInvalid, ggufUnsupported } from './format.js';
 import { ggufRow, ggufTensorName, inHfOrder } from './names.js';
 import { GgufFile, isGgufPath } from './read.js';
+import { GGML_TYPES } from './types.js';
 import { ggufTokenizer } from './vocabulary/tokenizer.js';
 
 export interface OpenBaseOptions {

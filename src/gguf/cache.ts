@@ -15,7 +15,7 @@ import { readTokenizerFiles } from '../hf/tokenizer.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
 import { ADAPTER_WEIGHTS } from '../peft/read.js';
 import { type AdapterBase, exportAdapterGguf, readAdapterBase } from './adapter.js';
-import type { GgufWriteType } from './encodings.js';
+import type { GgufFileType } from './file-types.js';
 import { exportModelGguf } from './model.js';
 
 export interface CacheOptions {
@@ -43,7 +43,7 @@ export function defaultCacheDir(env: NodeJS.ProcessEnv = process.env): string {
  */
 export function cachedModelGguf(
   model: string,
-  { cacheDir = defaultCacheDir(), type = 'F16' }: CacheOptions & { type?: GgufWriteType } = {},
+  { cacheDir = defaultCacheDir(), type = 'F16' }: CacheOptions & { type?: GgufFileType } = {},
 ): string {
   const out = join(cacheDir, `${modelId(model)}-${type}.gguf`);
   return made(out, cacheDir, () => exportModelGguf({ model, out, type }));

@@ -8,8 +8,6 @@
 import { abridge } from '../core/format.js';
 import { readFully } from '../files/io.js';
 import {
-  GGML_OPAQUE_TYPES,
-  GGML_TYPES,
   GGUF_DEFAULT_ALIGNMENT,
   GGUF_MAGIC,
   GGUF_NUMBERS,
@@ -23,6 +21,7 @@ import {
   ggufInvalid,
   ggufUnsupported,
 } from './format.js';
+import { GGML_OPAQUE_TYPES, GGML_TYPES } from './types.js';
 
 export interface GgufHeader {
   version: number;

@@ -9,9 +9,10 @@ import type { ModelConfig, RopeScaling } from '../hf/config.js';
 import { ggufArchitecture } from '../hf/families.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer.js';
-import type { GgufWriteType } from './encodings.js';
-import { GGML_TYPES, type GgufValue } from './format.js';
+import { GGUF_FILE_TYPES, type GgufFileType, storedTypes } from './file-types.js';
+import type { GgufValue } from './format.js';
 import { ggufTensorName, inGgufOrder } from './names.js';
+import type { GgufWriteType } from './types.js';
 import { ggufVocabulary } from './vocabulary/write.js';
 import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './write.js';
 
@@ -20,8 +21,8 @@ export interface ExportModelOptions {
   model: string;
   /** the GGUF file to write */
   out: string;
-  /** how matrices are stored; vectors are always F32 */
-  type: GgufWriteType;
+  /** how matrices are stored, some of them with more bits than most; vectors are always F32 */
+  type: GgufFileType;
   /** replace an earlier GGUF file */
   force?: boolean;
 }
@@ -34,8 +35,6 @@ export interface ExportedGguf {
   architecture: string;
 }
 
-/** `enum llama_ftype` in llama.h. */
-const FILE_TYPE: Record<GgufWriteType, number> = { F32: 0, F16: 1, Q8_0: 7 };
 /** GGML_QNT_VERSION in ggml.h. */
 const QUANTIZATION_VERSION = 2;
 
@@ -86,7 +85,7 @@ function refuseUnsupported(config: ModelConfig, where: string): void {
   });
 }
 
-function modelMetadata(config: ModelConfig, name: string, type: GgufWriteType): Map<string, GgufValue> {
+function modelMetadata(config: ModelConfig, name: string, type: GgufFileType): Map<string, GgufValue> {
   const { name: architecture, metadata: more } = ggufArchitecture(config.modelType);
   const metadata = new Map<string, GgufValue>();
   const text = (key: string, value: string): unknown => metadata.set(key, { type: 'string', value });
@@ -116,7 +115,7 @@ function modelMetadata(config: ModelConfig, name: string, type: GgufWriteType): 
     else metadata.set(`${architecture}.${key}`, { type: 'array', of: 'bool', value: [...value.flags] });
   }
   whole(`${architecture}.vocab_size`, config.vocabSize);
-  whole('general.file_type', FILE_TYPE[type]);
+  whole('general.file_type', GGUF_FILE_TYPES[type].id);
   whole('general.quantization_version', QUANTIZATION_VERSION);
   return metadata;
 }
@@ -130,26 +129,21 @@ function contextLength({ modelType, maxPositionEmbeddings, slidingWindow }: Mode
   return Math.min(maxPositionEmbeddings, slidingWindow ?? maxPositionEmbeddings);
 }
 
-function modelTensors(model: HfModel, type: GgufWriteType): GgufTensorToWrite[] {
+function modelTensors(model: HfModel, fileType: GgufFileType): GgufTensorToWrite[] {
   const { config } = model;
   const architecture = ggufArchitecture(config.modelType);
-  const tensors: GgufTensorToWrite[] = [];
+  const tensors: Array<Omit<GgufTensorToWrite, 'type'>> = [];
   if (config.ropeScaling?.type === 'llama3') {
     const factors = ropeFrequencyFactors(config, config.ropeScaling);
-    tensors.push({ name: 'rope_freqs.weight', shape: [factors.length], type: 'F32', data: () => factors });
+    tensors.push({ name: 'rope_freqs.weight', shape: [factors.length], data: () => factors });
   }
   for (const [hfName, shape] of expectedShapes(config)) {
     const name = ggufTensorName(architecture, hfName)!;
     const data = () => inGgufOrder(architecture, name, config, model.readF32(hfName));
-    tensors.push({ name, shape, type: storedType(type, shape), data });
+    tensors.push({ name, shape, data });
   }
-  return tensors;
-}
-
-/** Vectors are small and sensitive: F32. A row that is no whole number of quantised blocks falls back to F16. */
-function storedType(type: GgufWriteType, shape: readonly number[]): GgufWriteType {
-  if (shape.length === 1) return 'F32';
-  return shape.at(-1)! % GGML_TYPES[type].block === 0 ? type : 'F16';
+  const types = storedTypes(fileType, tensors, { ...config, architecture: architecture.name });
+  return tensors.map((tensor, i) => ({ ...tensor, type: types[i]! }));
 }
 
 /**

@@ -8,9 +8,7 @@ import { closeFile, isFile, openRegularFile, readFully } from '../files/io.js';
 import { allocate, elementCount } from '../safetensors/read.js';
 import { canDequantise, dequantise, encodedBytes } from './encodings.js';
 import {
-  GGML_TYPES,
   GGUF_MAGIC,
-  type GgmlType,
   type GgufMetadata,
   type GgufTensorInfo,
   ggufInvalid,
@@ -18,6 +16,7 @@ import {
   ggufUnsupported,
 } from './format.js';
 import { type GgufHeader, readGgufHeader } from './header.js';
+import { GGML_TYPES, type GgmlType } from './types.js';
 
 export type { GgufMetadata, GgufTensorInfo, GgufValue } from './format.js';
 

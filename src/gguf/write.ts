@@ -5,9 +5,8 @@
 
 import assert from 'node:assert';
 import { AtomicFileStream, refuseUnlessReplaceableFile } from '../files/atomic.js';
-import { encodeGgufTensor, type GgufWriteType, ggufTensorBytes } from './encodings.js';
+import { encodeGgufTensor, ggufTensorBytes } from './encodings.js';
 import {
-  GGML_TYPES,
   GGUF_DEFAULT_ALIGNMENT,
   GGUF_MAGIC,
   GGUF_NUMBERS,
@@ -19,6 +18,7 @@ import {
   type GgufValue,
   type GgufValueType,
 } from './format.js';
+import { GGML_TYPES, type GgufWriteType } from './types.js';
 
 export interface GgufTensorToWrite {
   /** at most 63 bytes */

@@ -9,7 +9,7 @@ import type { Rows } from '../core/gate.js';
 import { type AdapterScale, type AskedExample, type ChatMessage, type DeviceEngine, GREEDY, Query } from '../engine/types.js';
 import { openBase } from '../gguf/base.js';
 import { cachedModelGguf } from '../gguf/cache.js';
-import type { GgufWriteType } from '../gguf/encodings.js';
+import type { GgufFileType } from '../gguf/file-types.js';
 import type { BaseModel as OpenedBase } from '../hf/base-model.js';
 import { isModelDirectory } from '../hf/model.js';
 import type { PromptForm } from '../hf/prompt-form.js';
@@ -26,7 +26,7 @@ export type BaseModel = ReturnType<typeof openBaseModel>;
  *   asked for, because llama.cpp runs files that crayon does not embed by, and open until `close`
  * @throws CrayonError what opening or exporting the model throws
  */
-export function openBaseModel(path: string, options: { cacheDir: string; type: GgufWriteType }) {
+export function openBaseModel(path: string, options: { cacheDir: string; type: GgufFileType }) {
   const gguf = isModelDirectory(path) ? cachedModelGguf(path, options) : path;
   const name = basename(path)
     .replace(/\.gguf$/i, '')

@@ -23,7 +23,7 @@ import {
   whole,
 } from '../files/schema.js';
 import { readYaml } from '../files/yaml.js';
-import { GGUF_WRITE_TYPES } from '../gguf/encodings.js';
+import { GGUF_FILE_TYPE_NAMES } from '../gguf/file-types.js';
 import { PROMPT_FORMS } from '../hf/prompt-form.js';
 import { THRESHOLD_SHAPE } from '../routing/signals/index.js';
 import { CONFIDENCE_MEASURES } from '../routing/signals/signal.js';
@@ -61,7 +61,7 @@ const engine = z.strictObject({
     .describe('auto: measured once at start.'),
   context: orNull(whole(16)).describe("Tokens of prompt and answer together. null: the model's own, at most 4096."),
   sequences: whole(1).default(4).describe('Requests generated at a time.'),
-  type: z.enum(GGUF_WRITE_TYPES).default('F16').describe('How a Hugging Face directory is exported.'),
+  type: z.enum(GGUF_FILE_TYPE_NAMES).default('F16').describe('How a Hugging Face directory is exported.'),
   gpu: z.literal(GPUS).default('auto').describe('What llama.cpp runs on; false is the processor alone.'),
 });
 

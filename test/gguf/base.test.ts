@@ -4,7 +4,7 @@ import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { GgufModel, openBase } from '../../src/gguf/base.js';
-import type { GgufWriteType } from '../../src/gguf/encodings.js';
+import type { GgufFileType } from '../../src/gguf/file-types.js';
 import { exportModelGguf } from '../../src/gguf/model.js';
 import type { BaseModel } from '../../src/hf/base-model.js';
 import { HfModel } from '../../src/hf/model.js';
@@ -13,7 +13,7 @@ import { fixture, MODELS, ROOT, relativeDifference } from '../helpers/fixtures.j
 
 const EDGE = join(ROOT, 'models', 'crayon-edge');
 
-function exported(model: string, type: GgufWriteType = 'F32'): string {
+function exported(model: string, type: GgufFileType = 'F32'): string {
   const out = join(temporaryDir(), 'model.gguf');
   exportModelGguf({ model, out, type });
   return out;
@@ -79,7 +79,7 @@ describe.each(MODELS)('%s as a GGUF in F32', (name) => {
 });
 
 describe('narrower types', () => {
-  it.each<[GgufWriteType, number]>([
+  it.each<[GgufFileType, number]>([
     ['F16', 2 ** -11],
     ['Q8_0', 2 ** -7],
   ])('%s gives the numbers that are stored', (type, most) => {

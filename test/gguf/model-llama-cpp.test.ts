@@ -4,9 +4,10 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { exportAdapterGguf } from '../../src/gguf/adapter.js';
-import type { GgufWriteType } from '../../src/gguf/encodings.js';
+import type { GgufFileType } from '../../src/gguf/file-types.js';
 import { exportModelGguf } from '../../src/gguf/model.js';
 import { GgufFile } from '../../src/gguf/read.js';
+import type { GgufWriteType } from '../../src/gguf/types.js';
 import { writeGguf } from '../../src/gguf/write.js';
 import { ggufArchitecture } from '../../src/hf/families.js';
 import { HfModel } from '../../src/hf/model.js';
@@ -28,7 +29,7 @@ const EDGE = join(ROOT, 'models', 'crayon-edge');
 /** llama.cpp looks GELU up in a table of float16: with that, transformers itself moves by 0.0042 on this model. */
 const tolerance = (name: string): number => (name === 'gemma3' ? 0.01 : 1e-4);
 
-function exported(name: string, type: GgufWriteType = 'F32'): string {
+function exported(name: string, type: GgufFileType = 'F32'): string {
   const out = join(dir, `${name}-${type}.gguf`);
   const model = name === 'crayon-edge' ? EDGE : fixture('models', name);
   exportModelGguf({ model, out, type, force: true });

@@ -3,17 +3,9 @@
 import { writeFileSync } from 'node:fs';
 import { gguf } from '@huggingface/gguf';
 import { describe, expect, it } from 'vitest';
-import {
-  GGML_OPAQUE_TYPES,
-  GGML_TYPES,
-  ggufBool,
-  ggufCount,
-  ggufNumber,
-  ggufNumbers,
-  ggufString,
-  ggufStrings,
-} from '../../src/gguf/format.js';
+import { ggufBool, ggufCount, ggufNumber, ggufNumbers, ggufString, ggufStrings } from '../../src/gguf/format.js';
 import { GgufFile } from '../../src/gguf/read.js';
+import { GGML_OPAQUE_TYPES, GGML_TYPES } from '../../src/gguf/types.js';
 import { errorOf } from '../helpers/files.js';
 import { hasShared, shared } from '../helpers/fixtures.js';
 import {
@@ -171,16 +163,16 @@ describe('tensors', () => {
     const bytes = ggufModel(
       [],
       [
-        { name: 'q3', shape: [2, 256], type: GGML_OPAQUE_TYPES.Q3_K.id, bytes: new Uint8Array(220) },
+        { name: 'iq1', shape: [2, 256], type: GGML_OPAQUE_TYPES.IQ1_M.id, bytes: new Uint8Array(112) },
         { name: 'f32', shape: [2], type: 0, bytes: f32(1, 2) },
       ],
     );
     const file = GgufFile.open(ggufPath(bytes));
     expect([...file.readF32('f32')]).toEqual([1, 2]);
-    expect(file.readBytes('q3')).toHaveLength(220);
-    const error = errorOf(() => file.readF32('q3'));
+    expect(file.readBytes('iq1')).toHaveLength(112);
+    const error = errorOf(() => file.readF32('iq1'));
     expect(error).toMatchObject({ code: 'gguf-unsupported' });
-    expect(error.message).toContain('"q3" is stored as Q3_K, expected F32, F16');
+    expect(error.message).toContain('"iq1" is stored as IQ1_M, expected F32, F16');
     file.close();
   });
 

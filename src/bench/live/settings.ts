@@ -7,7 +7,7 @@ import * as z from 'zod';
 import { MATCHES } from '../../data/judge.js';
 import { PROMPT_KINDS } from '../../engine/types.js';
 import { filled, notNegative, positive, text, whole } from '../../files/schema.js';
-import { GGUF_WRITE_TYPES } from '../../gguf/encodings.js';
+import { GGUF_FILE_TYPE_NAMES } from '../../gguf/file-types.js';
 import { CONFIDENCE_MEASURES } from '../../routing/signals/signal.js';
 import { MODES } from '../../routing/types.js';
 import { NETWORK_NAMES } from './network/networks.js';
@@ -28,7 +28,7 @@ const DEVICE = z.strictObject({
     .optional()
     .describe('auto is measured at start'),
   context: whole(16).optional().describe('tokens of prompt and answer together'),
-  type: z.enum(GGUF_WRITE_TYPES).optional().describe('how the base is exported'),
+  type: z.enum(GGUF_FILE_TYPE_NAMES).optional().describe('how the base is exported'),
   gguf: text.optional().describe('a GGUF of the same base, in any quantisation, in place of the base itself'),
   memory_mib: positive.optional().describe('of the whole server process; more ends the condition'),
 });

@@ -4,18 +4,18 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { GgufModel } from '../../../../src/gguf/base.js';
-import type { GgufWriteType } from '../../../../src/gguf/encodings.js';
-import { GGML_TYPES, type GgmlType } from '../../../../src/gguf/format.js';
+import { encodeGgufTensor } from '../../../../src/gguf/encodings.js';
+import type { GgufFileType } from '../../../../src/gguf/file-types.js';
 import { exportModelGguf } from '../../../../src/gguf/model.js';
+import { GGML_TYPES, type GgmlType, type GgufWriteType } from '../../../../src/gguf/types.js';
 import { HfModel } from '../../../../src/hf/model.js';
 import { loadTokenizer, type Tokenizer } from '../../../../src/hf/tokenizer.js';
 import type { EmbeddingBase } from '../../../../src/pool/embed/kind.js';
 import { firstAttentionEmbedder } from '../../../../src/pool/embed/kinds/first-attention.js';
-import { float32ToBfloat16, float32ToFloat16 } from '../../../../src/safetensors/half-floats.js';
+import { float32ToBfloat16 } from '../../../../src/safetensors/half-floats.js';
 import { errorOf, temporaryDir } from '../../../helpers/files.js';
 import { fixture, fixtureJson, fixtureTensors, relativeDifference } from '../../../helpers/fixtures.js';
 import { floatEntry, ggufModel, ggufPath, stringEntry, uintEntry } from '../../../helpers/gguf.js';
-import { quantiseForTest } from '../../../helpers/gguf-quantise.js';
 
 /** Rows (head, part, pair) -> (head, pair, part): what llama.cpp's converter does to Llama's query matrix. */
 function permute(data: Float32Array, headDim: number, columns: number): Float32Array {
@@ -88,10 +88,9 @@ function ggufOf(source: EmbeddingBase, type: GgmlType, architecture: string, cha
 }
 
 function encode(type: GgmlType, data: Float32Array): Uint8Array {
-  if (type === 'F32') return new Uint8Array(data.slice().buffer);
-  if (type !== 'F16' && type !== 'BF16') return quantiseForTest(type, data);
+  if (type !== 'BF16') return encodeGgufTensor(type as GgufWriteType, data, 'a tensor');
   const words = new Uint16Array(data.length);
-  (type === 'F16' ? float32ToFloat16 : float32ToBfloat16)(data, words);
+  float32ToBfloat16(data, words);
   return new Uint8Array(words.buffer);
 }
 
@@ -226,7 +225,7 @@ describe('the embedding of a quantised GGUF', { tags: 'slow' }, () => {
 });
 
 describe('a model that crayon exported', { tags: 'slow' }, () => {
-  it.each<[GgufWriteType, number]>([
+  it.each<[GgufFileType, number]>([
     ['F32', 0.9999999],
     ['Q8_0', 0.999],
   ])('in %s embeds real prompts like its directory, by its own tokenizer', (type, least) => {
