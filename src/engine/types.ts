@@ -8,7 +8,10 @@ import type { ChatMessage } from '../core/chat.js';
 export type { ChatMessage } from '../core/chat.js';
 
 /** What is to be continued: a conversation, or a text as it stands. */
-export type Prompt = { kind: 'chat'; messages: readonly ChatMessage[] } | { kind: 'text'; text: string };
+export type Prompt =
+  | { kind: 'chat'; messages: readonly ChatMessage[] }
+  /** `ids`: the text's tokens where they are given, BOS included where it is wanted; they are the device's own */
+  | { kind: 'text'; text: string; ids?: readonly number[] };
 
 /** As which a question can be put. */
 export const PROMPT_KINDS = ['chat', 'text'] as const satisfies ReadonlyArray<Prompt['kind']>;
@@ -91,7 +94,7 @@ export interface GenerateRequest {
   /** (0, 1]; 1 keeps every token */
   topP: number;
   seed: number | null;
-  /** up to four texts; the answer ends before the first of them that appears */
+  /** the answer ends before the first of them that appears */
   stop: readonly string[];
   /** null: no log-probabilities wanted; n in 0..20: the chosen token's, and the n likeliest tokens' */
   topLogprobs: number | null;
@@ -101,6 +104,37 @@ export interface GenerateRequest {
   adapters?: readonly AdapterScale[];
   /** ends the generation; the engine then frees what it holds for it and the iterator throws CrayonError `interrupted` */
   signal: AbortSignal;
+}
+
+/** What is to be scored: log-probabilities of tokens that are given. */
+export interface ScoreRequest {
+  /** the whole sequence, BOS included where it is wanted */
+  ids: readonly number[];
+  /** index of the first token to be scored, at least 1: a token is scored by what stands before it */
+  from: number;
+  /** the likeliest tokens to be told at each position, 0..20 */
+  topLogprobs: number;
+  adapters?: readonly AdapterScale[];
+  /** ends the work, which then throws CrayonError `interrupted` */
+  signal: AbortSignal;
+}
+
+/** One token of a sequence, under the model's own distribution after what stands before it. */
+export interface TokenScore {
+  id: number;
+  /** natural logarithm of its probability */
+  logprob: number;
+  /** the likeliest token there: greedy decoding would have given this one */
+  best: number;
+  /** the likeliest tokens, best first, as many as were asked for */
+  top: ReadonlyArray<{ id: number; logprob: number }>;
+}
+
+export interface Scores {
+  /** of the tokens from `from` on */
+  tokens: TokenScore[];
+  /** tokens that were already in the engine's cache */
+  cachedTokens: number;
 }
 
 /** The likeliest token each time, the whole answer, and nothing told beside it. */
@@ -178,6 +212,16 @@ export interface DeviceEngine extends Engine, Tokenizing {
    * signal. What was read stays in the cache for the generation that follows.
    */
   promptNll(query: Query, adapters: readonly AdapterScale[], signal: AbortSignal): Promise<number>;
+  /**
+   * Log-probabilities of given tokens: with one pass over the sequence, less what a sequence of the engine has read and scored
+   * before, so that what many sequences have in common at their beginning is computed once. Waits for its turn as a
+   * generation does.
+   *
+   * @throws CrayonError `request-invalid` for a token that the vocabulary lacks, `context-exceeded`, `engine-busy`, `interrupted`
+   */
+  scoreTokens(request: ScoreRequest): Promise<Scores>;
+  /** What a token is: its bytes in a text (none for a control token), and what names it in lists of tokens. */
+  tokenBytes(id: number): { shown: Uint8Array; name: Uint8Array };
   /** requests running, waiting, and the most that may wait */
   load(): { running: number; waiting: number; capacity: number; queue: number };
   /** memory that the machine can still give, in bytes; absent where the engine cannot say */

@@ -14,6 +14,8 @@ import {
   type GenerateRequest,
   type Prompt,
   Query,
+  type ScoreRequest,
+  type TokenScore,
 } from '../../src/engine/types.js';
 import { type ScriptedToken, toTokenEvents } from './scripted-tokens.js';
 
@@ -60,6 +62,8 @@ export interface ScriptedOptions {
   contextTokens?: number;
   /** nats a token, or what computes it, or the failure of the measurement; default 1 */
   promptNll?: number | Error | ((prompt: Prompt, adapters: readonly AdapterScale[]) => number | Promise<number>);
+  /** the score of a given token by its word; by default every token has the probability one half and is the likeliest */
+  score?: (word: string, index: number) => Omit<TokenScore, 'id'>;
   /** how many run at a time (default 4) and wait (default 16); one more is refused with `engine-busy` */
   capacity?: number;
   queue?: number;
@@ -70,6 +74,8 @@ export interface ScriptedEngine extends DeviceEngine {
   readonly requests: ScriptedRecord[];
   /** every prompt whose complexity was asked for */
   readonly nllRequests: Prompt[];
+  /** every sequence whose tokens' log-probabilities were asked for */
+  readonly scoreRequests: ScoreRequest[];
   /** every prompt or text that was tokenised */
   readonly tokenized: string[];
 }
@@ -93,6 +99,8 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
   const requests: ScriptedRecord[] = [];
   const nllRequests: Prompt[] = [];
   const tokenized: string[] = [];
+  const scoreRequests: ScoreRequest[] = [];
+  const known = new Map<number, string>();
   let closed = false;
 
   const answerTo = (request: GenerateRequest, index: number): ScriptedAnswer => {
@@ -107,8 +115,13 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
     return typeof answer === 'string' ? { tokens: answer } : answer;
   };
 
-  const countTokens = (prompt: Prompt): Int32Array =>
-    Int32Array.from([BOS, ...words(new Query(prompt).text).map(wordToken)]);
+  const countTokens = (prompt: Prompt): Int32Array => {
+    if (prompt.kind === 'text' && prompt.ids !== undefined) return Int32Array.from(prompt.ids);
+    const found = words(new Query(prompt).text);
+    for (const [i, word] of found.entries()) known.set(wordToken(word), i === 0 ? word : ` ${word}`);
+    return Int32Array.from([BOS, ...found.map(wordToken)]);
+  };
+  const wordOf = (id: number): string => (id === BOS ? '<s>' : (known.get(id) ?? ` ${id}`));
 
   async function* play(answer: ScriptedAnswer, record: ScriptedRecord): AsyncGenerator<GenerateEvent> {
     const { request } = record;
@@ -162,8 +175,21 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
     contextTokens,
     requests,
     nllRequests,
+    scoreRequests,
     tokenized,
     generate,
+    tokenBytes: (id) => {
+      const name = new TextEncoder().encode(wordOf(id));
+      return { shown: id === BOS ? new Uint8Array() : name, name };
+    },
+    scoreTokens: async (request) => {
+      const giveBack = await slots.take(request.signal);
+      scoreRequests.push(request);
+      const { score = (_, i) => ({ logprob: Math.log(0.5), best: request.ids[i]!, top: [] }) } = options;
+      const tokens = request.ids.slice(request.from).map((id, i) => ({ id, ...score(wordOf(id), request.from + i) }));
+      giveBack();
+      return { tokens, cachedTokens: 0 };
+    },
     tokenize: (prompt) => {
       tokenized.push(new Query(prompt).text);
       return countTokens(prompt);

@@ -122,7 +122,7 @@ export class ContextPool {
   async #open(adapters: readonly AdapterScale[]): Promise<{ context: LlamaContext; slots: SequenceSlot[] }> {
     const context = await this.#options.create(adapters);
     const slots = Array.from({ length: this.#options.sequences }, () => {
-      return { sequence: context.getSequence(), busy: false, lastUsed: 0, broken: false };
+      return { sequence: context.getSequence(), busy: false, lastUsed: 0, broken: false, scores: [] };
     });
     return { context, slots };
   }
@@ -155,6 +155,7 @@ function bestSlot(slots: readonly SequenceSlot[], ids: readonly number[]): Seque
 /** For a slot whose last computation failed; where even this fails, it is free for the next to try. */
 async function empty(slot: SequenceSlot): Promise<void> {
   try {
+    slot.scores.length = 0;
     await slot.sequence.clearHistory();
     slot.broken = false;
   } catch (error) {

@@ -113,11 +113,24 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     if (closing !== null) throw new CrayonError('engine-unavailable', `${name}: is being closed`);
   };
 
+  /** @throws CrayonError `request-invalid` for a token that the model does not have: llama.cpp would end the process */
+  const refuseUnknown = (ids: readonly number[]): void => {
+    const at = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
+    if (at < 0) return;
+    throw new CrayonError('request-invalid', `token ${ids[at]} at ${at}, expected 0 to ${vocabularySize - 1}`, {
+      hint: 'The tokens of another tokenizer mean nothing here: use that of the served model.',
+    });
+  };
+
   /** The query's tokens. @throws CrayonError `context-exceeded` when they leave no room for the answer */
   const fitting = (query: Query, maxTokens: number): readonly number[] => {
     const ids = Array.from(query.tokens(engine));
+    refuseTooLong(ids, maxTokens);
+    return ids;
+  };
+  const refuseTooLong = (ids: readonly number[], maxTokens: number): void => {
     if (ids.length === 0) throw new CrayonError('request-invalid', 'the prompt is empty, expected at least one token');
-    if (ids.length + maxTokens <= contextTokens) return ids;
+    if (ids.length + maxTokens <= contextTokens) return;
     throw new CrayonError(
       'context-exceeded',
       `${ids.length} tokens of prompt and ${maxTokens} of answer, expected at most ${contextTokens} together`,
@@ -144,7 +157,12 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     name,
     contextTokens,
     threads,
-    tokenize: (prompt) => Int32Array.from(prompts.tokenize(prompt)),
+    tokenize: (prompt) => {
+      if (prompt.kind !== 'text' || prompt.ids === undefined) return Int32Array.from(prompts.tokenize(prompt));
+      refuseUnknown(prompt.ids);
+      return Int32Array.from(prompt.ids);
+    },
+    tokenBytes: (id) => ({ shown: prompts.pieces.bytes(id), name: prompts.pieces.nameBytes(id) }),
     textTokens: (text) => Int32Array.from(prompts.textTokens(text)),
     load: () => slots.load(),
     freeBytes: () => {
@@ -168,6 +186,23 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
       const reader = await leased(adapters, ids, signal);
       try {
         return await reader.promptNll(ids);
+      } finally {
+        reader.cancel();
+      }
+    },
+    scoreTokens: async ({ ids, from, topLogprobs, adapters = [], signal }) => {
+      refuseUnknown(ids);
+      refuseTooLong(ids, 0);
+      if (!Number.isInteger(from) || from < 1) {
+        throw new CrayonError('request-invalid', `tokens scored from index ${from}, expected at least 1`, {
+          hint: 'The first token has nothing before it: begin the sequence with BOS.',
+        });
+      }
+      if (from >= ids.length) return { tokens: [], cachedTokens: 0 };
+      const reader = await leased(adapters, ids, signal);
+      try {
+        const { scores, cachedTokens } = await reader.scores(ids, from, topLogprobs);
+        return { tokens: scores, cachedTokens };
       } finally {
         reader.cancel();
       }

@@ -6,6 +6,7 @@
 
 import type { ControlledEvaluateInputItem, LlamaContextSequence, Token } from 'node-llama-cpp';
 import { interrupted } from '../clock.js';
+import type { TokenScore } from '../types.js';
 import type { NextToken } from './next-token.js';
 
 /** How much of the distribution is listed: nothing but the best token, the likeliest n, or everything. */
@@ -14,8 +15,11 @@ export type Listed = number | 'all';
 /** Tokens read before cancelling takes effect: one batch of llama.cpp. */
 const CHUNK = 512;
 
-/** Only the last tokens of a prompt are scored: each costs its own output layer (0.6 ms for a vocabulary of 32,000). */
+/** For the complexity only a prompt's last tokens are scored: each costs its own output layer (0.6 ms for 32,000 words). */
 const SCORED_TOKENS = 64;
+
+/** Logits that llama.cpp holds for one batch of scored tokens (64 MiB in single precision): a large vocabulary has short ones. */
+const MAX_LOGITS = 2 ** 24;
 
 /** A sequence of a context. */
 export interface SequenceSlot {
@@ -24,6 +28,14 @@ export interface SequenceSlot {
   lastUsed: number;
   /** a computation failed: what it holds is not to be trusted */
   broken: boolean;
+  /** of the tokens that the sequence holds, by position, those that were scored: a common beginning is not read again for them */
+  scores: Array<KnownScore | undefined>;
+}
+
+/** With how many alternatives it was asked for. */
+interface KnownScore {
+  score: TokenScore;
+  topLogprobs: number;
 }
 
 /** A sequence in use by one request. Its steps throw CrayonError `interrupted` once it is cancelled or the signal has fired. */
@@ -94,24 +106,67 @@ export class SequenceReader {
   async promptNll(ids: readonly number[]): Promise<number> {
     const first = Math.max(1, ids.length - SCORED_TOKENS);
     if (first >= ids.length) return 0;
-    const cached = await this.#keep(ids, first - 1);
-    const start = await this.#chunks(ids, cached, first);
-    // Up to here only to be read; from `first - 1` on, each token says how likely the next one was. No list of the
-    // vocabulary is made: the logits of that token and of the best one, and the sum, are enough.
-    const input = ids.slice(start).map((id, i): ControlledEvaluateInputItem => {
-      const target = ids[start + i + 1];
-      if (start + i < first - 1 || target === undefined) return id as Token;
-      const logits = { filter: { tokens: [target as Token], includeSelected: true } };
-      return [id as Token, { generateNext: { logits, totalLogitWeight: true } }];
+    const { scores } = await this.scores(ids, first, 0);
+    return -scores.reduce((sum, { logprob }) => sum + logprob, 0) / scores.length;
+  }
+
+  /**
+   * The log-probabilities of the tokens from index `from` (at least 1) on. The last token is only predicted, never read. What
+   * the sequence holds and has scored before is not computed again.
+   */
+  async scores(
+    ids: readonly number[],
+    from: number,
+    topLogprobs: number,
+  ): Promise<{ scores: TokenScore[]; cachedTokens: number }> {
+    const common = commonLength(this.#slot.sequence.contextTokens, ids);
+    const known = this.#slot.scores.slice(from, common);
+    const unknown = known.findIndex((one) => one === undefined || one.topLogprobs < topLogprobs);
+    if (unknown >= 0) known.length = unknown;
+    const first = from + known.length; // the first to be predicted: what stands before it must be read
+    const cachedTokens = await this.#keep(ids, first - 1);
+    const start = await this.#chunks(ids, cachedTokens, first);
+    const scores = known.map((one) => cut(one!.score, topLogprobs));
+    const size = Math.max(1, Math.min(CHUNK, Math.floor(MAX_LOGITS / this.#vocabularySize)));
+    for (let at = start, end = at; at < ids.length - 1; at = end) {
+      // Tokens that are only read cost no logits: the batch is counted from the first that is asked for.
+      end = Math.min(ids.length - 1, Math.max(at, first - 1) + size);
+      scores.push(...(await this.#scored(ids, at, end, first, topLogprobs)));
+    }
+    for (const [i, score] of scores.entries()) {
+      // What comes in the last one's place is not known yet.
+      if (from + i < ids.length - 1) this.#slot.scores[from + i] = known[i] ?? { score, topLogprobs };
+    }
+    return { scores, cachedTokens };
+  }
+
+  /**
+   * Reads the tokens from `at` to `end`; each from `first - 1` on says how likely the next one was. No list of the vocabulary is
+   * made: the logits of that token and of the likeliest, and the sum, are enough.
+   */
+  async #scored(
+    ids: readonly number[],
+    at: number,
+    end: number,
+    first: number,
+    topLogprobs: number,
+  ): Promise<TokenScore[]> {
+    // One alternative is the token that is chosen at temperature 0; a longer list sorts the vocabulary.
+    const listed = topLogprobs > 1 ? { includeTop: topLogprobs } : { includeSelected: true };
+    const input = ids.slice(at, end).map((id, i): ControlledEvaluateInputItem => {
+      if (at + i < first - 1) return id as Token;
+      const logits = { filter: { tokens: [ids[at + i + 1]! as Token], ...listed } };
+      return [id as Token, { generateNext: { token: true, logits, totalLogitWeight: true } }];
     });
     const output = await this.#run((sequence) => sequence.controlledEvaluate(input));
-    let sum = 0;
-    for (const [i, item] of output.entries()) {
-      if (item?.next.logits === undefined) continue;
-      const { logits, totalLogitWeight } = item.next;
-      sum += Math.log(totalLogitWeight!) + Math.max(...logits.values()) - logits.get(ids[start + i + 1]! as Token)!;
-    }
-    return sum / (ids.length - first);
+    return input.flatMap((item, i) => {
+      if (!Array.isArray(item)) return [];
+      const { token: best, logits, totalLogitWeight } = output[i]!.next;
+      if (typeof best !== 'number' || logits === undefined || totalLogitWeight === undefined) {
+        throw new Error('llama.cpp gave no logits of a prompt token');
+      }
+      return [tokenScore(ids[at + i + 1]!, best, logits, totalLogitWeight, topLogprobs)];
+    });
   }
 
   /** Makes the sequence hold a common beginning with `ids`, at most `most` tokens of it. @returns how many */
@@ -119,6 +174,7 @@ export class SequenceReader {
     return this.#run(async (sequence) => {
       const common = Math.min(commonLength(sequence.contextTokens, ids), most);
       if (common < sequence.nextTokenIndex) await eraseFrom(sequence, common);
+      this.#slot.scores.length = Math.min(this.#slot.scores.length, sequence.nextTokenIndex);
       return sequence.nextTokenIndex;
     });
   }
@@ -152,6 +208,28 @@ export class SequenceReader {
     this.#slot.busy = false;
     this.#onRelease();
   }
+}
+
+/**
+ * The score of a token by the model's own logits, in single precision as llama.cpp gives them: log-softmax is taken here.
+ *
+ * @param total sum of exp(logit - largest logit) over the whole vocabulary
+ */
+function tokenScore(
+  id: number,
+  best: number,
+  logits: ReadonlyMap<Token, number>,
+  total: number,
+  topLogprobs: number,
+): TokenScore {
+  const offset = logits.get(best as Token)! + Math.log(total);
+  const listed = [...logits].map(([token, logit]) => ({ id: token as number, logprob: logit - offset }));
+  listed.sort((a, b) => b.logprob - a.logprob || Number(b.id === best) - Number(a.id === best));
+  return { id, logprob: logits.get(id as Token)! - offset, best, top: listed.slice(0, topLogprobs) };
+}
+
+function cut(score: TokenScore, topLogprobs: number): TokenScore {
+  return score.top.length === topLogprobs ? score : { ...score, top: score.top.slice(0, topLogprobs) };
 }
 
 /** Forgets what the sequence holds from this token on. */

@@ -112,6 +112,91 @@ describe('the llama.cpp engine beside our own forward pass', () => {
   });
 });
 
+describe('tokens that are given', () => {
+  const SENTENCE = `${TASK} weather. ${PROMPT} lived in the wood, and it was said of him that he had never seen the sea.`;
+  const { signal } = new AbortController();
+
+  it.each([[{}], [{ 2: 1 }], [{ 1: 0.6, 3: 0.4 }]] as Array<[Record<number, number>]>)(
+    'have the log-probabilities of our own forward pass, each of them, under the adapters %o',
+    async (gate) => {
+      const ids = tokenizer.encode(SENTENCE);
+      const adapters = Object.entries(gate).map(([n, scale]) => gguf.adapter(Number(n), scale));
+      const { tokens } = await engine.scoreTokens({ ids, from: 1, topLogprobs: 3, adapters, signal });
+      expect(tokens.map(({ id }) => id)).toEqual(ids.slice(1));
+      const lora = adapters.length === 0 ? undefined : stacked(gate);
+      const expected = await ownLogprobs(ids.slice(0, 1), ids.slice(1), lora);
+      for (const [i, { logprob }] of tokens.entries()) expect(Math.abs(logprob - expected[i]!)).toBeLessThan(CLOSE);
+      for (const { id, logprob, best, top } of tokens) {
+        expect(top).toHaveLength(3);
+        expect(top[0]!.id).toBe(best);
+        expect(top[0]!.logprob >= top[1]!.logprob && top[1]!.logprob >= top[2]!.logprob).toBe(true);
+        // Exactly the same number, by which lm-evaluation-harness tells what greedy decoding would have produced.
+        if (id === best) expect(logprob).toBe(top[0]!.logprob);
+        else expect(logprob).toBeLessThanOrEqual(top[0]!.logprob);
+      }
+    },
+  );
+
+  it('are the same when only one alternative is wanted, or none, and from a later one on', async () => {
+    const ids = tokenizer.encode(SENTENCE);
+    const other = await openLlamaCppEngine({ model: gguf.model, name: 'b', threads: 1, gpu: false, cacheType: 'F32' });
+    const ask = (from: number, topLogprobs: number) => other.scoreTokens({ ids, from, topLogprobs, signal });
+    const same = (some: Awaited<ReturnType<typeof ask>>, all: typeof some, skipped = 0) => {
+      const tokens = all.tokens.slice(skipped);
+      expect(some.tokens.map(({ id, best }) => [id, best])).toEqual(tokens.map(({ id, best }) => [id, best]));
+      for (const [i, { logprob }] of some.tokens.entries()) {
+        expect(Math.abs(logprob - tokens[i]!.logprob)).toBeLessThan(CLOSE);
+      }
+    };
+    try {
+      const late = await ask(20, 0);
+      const three = await ask(1, 3);
+      const one = await ask(1, 1);
+      same(late, three, 19);
+      same(one, three);
+      expect(late.tokens.every(({ top }) => top.length === 0)).toBe(true);
+      expect(one.tokens.every(({ top, best }) => top.length === 1 && top[0]!.id === best)).toBe(true);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('are computed once where sequences begin alike, and the answer that follows finds them read', async () => {
+    const prompt = tokenizer.encode(`${SENTENCE} Intent:`);
+    const choices = [' weather', ' alarm and clock', ' music'].map((text) => tokenizer.encode(text, { addBos: false }));
+    const fresh = await openLlamaCppEngine({ model: gguf.model, name: 'c', threads: 1, gpu: false, cacheType: 'F32' });
+    try {
+      const found = [];
+      for (const choice of choices) {
+        found.push(await fresh.scoreTokens({ ids: [...prompt, ...choice], from: 1, topLogprobs: 1, signal }));
+      }
+      expect(found.map(({ cachedTokens }) => cachedTokens)).toEqual([0, prompt.length - 1, prompt.length - 1]);
+      const sums = found.map(({ tokens }) => tokens.slice(prompt.length - 1).reduce((sum, t) => sum + t.logprob, 0));
+      const examples = choices.map((choice) => {
+        return { ids: Int32Array.from([...prompt, ...choice]), promptLength: prompt.length };
+      });
+      const expected = await scoreCompletions(model, examples);
+      for (const [i, { logprob }] of expected.entries()) expect(Math.abs(sums[i]! - logprob)).toBeLessThan(2 * CLOSE);
+      // What was scored under another context of the same length is not taken for this one's.
+      const elsewhere = [prompt[0]!, ...prompt.slice(1).reverse(), ...choices[2]!];
+      const { tokens } = await fresh.scoreTokens({ ids: elsewhere, from: 1, topLogprobs: 1, signal });
+      const reversed = await ownLogprobs(elsewhere.slice(0, 1), elsewhere.slice(1));
+      for (const [i, { logprob }] of tokens.entries()) expect(Math.abs(logprob - reversed[i]!)).toBeLessThan(CLOSE);
+      const ids = [...prompt, ...choices[1]!];
+      await fresh.scoreTokens({ ids, from: 1, topLogprobs: 1, signal });
+      const asked = request('', { prompt: { kind: 'text', text: '', ids }, maxTokens: 4 });
+      expect((await wholeAnswer(fresh, asked)).usage.cachedTokens).toBe(ids.length - 1);
+      // The answer stands where the next choice would: its tokens were not scored, and are read anew.
+      const longer = [...ids, ...choices[2]!];
+      const again = await fresh.scoreTokens({ ids: longer, from: 1, topLogprobs: 1, signal });
+      const all = await ownLogprobs(longer.slice(0, 1), longer.slice(1));
+      for (const [i, { logprob }] of again.tokens.entries()) expect(Math.abs(logprob - all[i]!)).toBeLessThan(CLOSE);
+    } finally {
+      await fresh.close();
+    }
+  });
+});
+
 // Skipped where the checkpoint, whose licence does not permit shipping it, is not beside the repository.
 describe.skipIf(!hasShared)('stories260K in the llama.cpp engine', () => {
   it('continues the BOS token with the text that its author published', async () => {
