@@ -160,7 +160,8 @@ function instantEngine(tokenize: (text: string) => Int32Array): DeviceEngine {
     textTokens: tokenize,
     promptNll: async () => 1,
     scoreTokens: async () => ({ tokens: [], cachedTokens: 0 }),
-    tokenBytes: () => ({ shown: new Uint8Array(), name: new Uint8Array() }),
+    spell: () => [],
+    tokenName: () => new Uint8Array(),
     load: () => ({ running: 0, waiting: 0, capacity: 1, queue: 1 }),
     async *generate(): AsyncGenerator<GenerateEvent> {
       yield { type: 'start', promptTokens: 25, cachedTokens: 0 };

@@ -183,8 +183,11 @@ export type GenerateEvent =
       /** with `topLogprobs` only */
       detail?: TokenDetail;
     }
-  /** Sent once, last. `text` is what was still held back. */
-  | { type: 'end'; text: string; finishReason: FinishReason; usage: Usage };
+  /**
+   * Sent once, last. `text` is what was still held back; `ending` the token that ended the answer, which is no part of it:
+   * with `topLogprobs` only, and where the engine knows it.
+   */
+  | { type: 'end'; text: string; finishReason: FinishReason; usage: Usage; ending?: TokenDetail };
 
 export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
 
@@ -220,8 +223,10 @@ export interface DeviceEngine extends Engine, Tokenizing {
    * @throws CrayonError `request-invalid` for a token that the vocabulary lacks, `context-exceeded`, `engine-busy`, `interrupted`
    */
   scoreTokens(request: ScoreRequest): Promise<Scores>;
-  /** What a token is: its bytes in a text (none for a control token), and what names it in lists of tokens. */
-  tokenBytes(id: number): { shown: Uint8Array; name: Uint8Array };
+  /** The text of tokens: what each of them adds to it, whole characters only; nothing for a control token. */
+  spell(ids: readonly number[]): string[];
+  /** UTF-8 bytes of what names a token in lists of tokens: a control token's name. */
+  tokenName(id: number): Uint8Array;
   /** requests running, waiting, and the most that may wait */
   load(): { running: number; waiting: number; capacity: number; queue: number };
   /** memory that the machine can still give, in bytes; absent where the engine cannot say */

@@ -42,6 +42,11 @@ const limits = z.strictObject({
     .default(2 ** 20)
     .describe('The largest body of a request.'),
   messages: whole(1).default(256).describe('The most messages in one request.'),
+  prompts: whole(1).default(64).describe('The most prompts in one request of /v1/completions.'),
+  echo_tokens: whole(1)
+    .default(65_536)
+    .describe('The most tokens of all prompts of one request together that are sent back with `echo`.'),
+  stops: whole(1).default(16).describe('The most stop texts of one request.'),
   max_tokens: whole(1)
     .default(1024)
     .describe('The most tokens of one answer; a request for more gets this many, and finish_reason "length".'),

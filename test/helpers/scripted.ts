@@ -178,10 +178,8 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
     scoreRequests,
     tokenized,
     generate,
-    tokenBytes: (id) => {
-      const name = new TextEncoder().encode(wordOf(id));
-      return { shown: id === BOS ? new Uint8Array() : name, name };
-    },
+    spell: (ids) => ids.map((id) => (id === BOS ? '' : wordOf(id))),
+    tokenName: (id) => new TextEncoder().encode(wordOf(id)),
     scoreTokens: async (request) => {
       const giveBack = await slots.take(request.signal);
       scoreRequests.push(request);

@@ -27,7 +27,10 @@ describe('the configuration of serve-edge', () => {
       apiKeyEnv: null,
       apiKeyFile: null,
       allowedHosts: [],
-      limits: { bodyBytes: 2 ** 20, messages: 256, maxTokens: 1024, requestMs: 300_000, queue: 64, customizations: 16 },
+      limits: {
+        ...{ bodyBytes: 2 ** 20, messages: 256, prompts: 64, echoTokens: 65_536, stops: 16, maxTokens: 1024 },
+        ...{ requestMs: 300_000, queue: 64, customizations: 16 },
+      },
       engine: { threads: 'auto', context: null, sequences: 4, type: 'F16', gpu: 'auto' },
       routing: {
         mode: 'prefer_on_device',

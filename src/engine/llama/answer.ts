@@ -39,12 +39,15 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   let finishReason: FinishReason | null = null;
   let completionTokens = 0;
   let missed = 0;
+  let ending: TokenDetail | undefined;
   while (finishReason === null) {
     reader.check(); // the caller may have taken its time over the last token
     const chosen = await choose(next, last, options);
     if (chosen.next !== next && ++missed * 2 > completionTokens && completionTokens >= TRIED_TOKENS) listed = 'all';
     if (prompts.isEnd(chosen.id)) {
       finishReason = 'stop';
+      if (request.topLogprobs !== null)
+        ending = detail(chosen.id, chosen.logprob, chosen.next, request.topLogprobs, pieces);
       break;
     }
     completionTokens++;
@@ -66,7 +69,17 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
     if (ahead !== null) next = await ahead;
   }
   const usage = { promptTokens: ids.length, completionTokens, cachedTokens };
-  yield { type: 'end', text: text.end(), finishReason, usage };
+  yield { type: 'end', text: text.end(), finishReason, usage, ...(ending === undefined ? {} : { ending }) };
+}
+
+/** What each of the tokens adds to the text of all, without the space that the tokenizer puts before a text. */
+export function spell(ids: readonly number[], prompts: PromptTokens): string[] {
+  const bytes = ids.map((id) => prompts.pieces.bytes(id));
+  const first = bytes.findIndex(({ length }) => length > 0);
+  const text = new AnswerText([], first >= 0 && prompts.startsText(ids.slice(0, first)));
+  const texts = bytes.map((some) => text.push(some));
+  if (texts.length > 0) texts[texts.length - 1] += text.end();
+  return texts;
 }
 
 function listing({ temperature, topLogprobs, distribution }: GenerateRequest, vocabularySize: number): Listed {

@@ -8,7 +8,7 @@ import { createRandom } from '../../core/random.js';
 import { GgufFile } from '../../gguf/read.js';
 import { createSlots } from '../slots.js';
 import type { AdapterScale, DeviceEngine, Query } from '../types.js';
-import { answer } from './answer.js';
+import { answer, spell } from './answer.js';
 import { adapterSet, ContextPool } from './contexts.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
 import { contextError, fastestThreads, type Gpu, loadLlama, loadLlamaModel } from './runtime.js';
@@ -162,7 +162,8 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
       refuseUnknown(prompt.ids);
       return Int32Array.from(prompt.ids);
     },
-    tokenBytes: (id) => ({ shown: prompts.pieces.bytes(id), name: prompts.pieces.nameBytes(id) }),
+    spell: (ids) => spell(ids, prompts),
+    tokenName: (id) => prompts.pieces.nameBytes(id),
     textTokens: (text) => Int32Array.from(prompts.textTokens(text)),
     load: () => slots.load(),
     freeBytes: () => {

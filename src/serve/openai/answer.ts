@@ -50,25 +50,46 @@ export const TEXT_WIRE: AnswerWire = {
   piece: (text) => ({ text }),
   message: (text) => ({ text }),
   ending: null,
-  /** Parallel lists, one entry a token. */
-  logprobs: (tokens, start) => {
-    let offset = start;
-    const entries = tokens.flatMap((event) => {
-      const detail = detailOf(event);
-      const at = offset;
-      offset += event.text.length;
-      return detail === null ? [] : [{ detail, at }];
-    });
-    if (entries.length === 0) return null;
-    return {
-      tokens: entries.map(({ detail }) => detail.token),
-      token_logprobs: entries.map(({ detail }) => detail.logprob),
-      top_logprobs: entries.map(({ detail }) => Object.fromEntries(detail.top.map((t) => [t.token, t.logprob]))),
-      text_offset: entries.map(({ at }) => at),
-    };
-  },
+  logprobs: textLogprobs,
   noLogprobs: null,
 };
+
+/** Parallel lists, one entry a token; null for the first token of a prompt that is sent back. */
+export interface TextLogprobs {
+  tokens: string[];
+  token_logprobs: Array<number | null>;
+  top_logprobs: Array<Record<string, number> | null>;
+  text_offset: number[];
+}
+
+/**
+ * @param start characters before the first token
+ * @param ending the token that ended the answer, where it is to be listed too
+ */
+export function textLogprobs(tokens: readonly TokenEvent[], start: number, ending?: TokenDetail): TextLogprobs | null {
+  let offset = start;
+  const entries = tokens.flatMap((event) => {
+    const detail = detailOf(event);
+    const at = offset;
+    offset += event.text.length;
+    return detail === null ? [] : [{ detail, at }];
+  });
+  if (ending !== undefined) entries.push({ detail: ending, at: offset });
+  if (entries.length === 0) return null;
+  return {
+    tokens: entries.map(({ detail }) => detail.token),
+    token_logprobs: entries.map(({ detail }) => detail.logprob),
+    top_logprobs: entries.map(({ detail }) => byName(detail.top)),
+    text_offset: entries.map(({ at }) => at),
+  };
+}
+
+/** By the tokens' names; of those that share one, such as halves of characters, the likeliest stands. */
+export function byName(tokens: readonly TokenProbability[]): Record<string, number> {
+  const named = new Map<string, number>();
+  for (const { token, logprob } of tokens) if (!named.has(token)) named.set(token, logprob);
+  return Object.fromEntries(named);
+}
 
 /** Turns events into the JSON documents of one answer. */
 export type AnswerFormat = ReturnType<typeof answerFormat>;
@@ -149,7 +170,7 @@ export function crayonHeaders({ source, reason, score, threshold }: Decision): R
   return Object.fromEntries(given.map(([name, value]) => [`x-crayon-${name}`, String(value)]));
 }
 
-function usageField({ promptTokens, completionTokens, cachedTokens }: Usage) {
+export function usageField({ promptTokens, completionTokens, cachedTokens }: Usage) {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,

@@ -1,9 +1,9 @@
 /** Chat and text completions: request to router to answer, whole or streamed. */
 
-import { type GenerateRequest, Query, type TokenEvent, type Usage } from '../../engine/types.js';
+import type { Usage } from '../../engine/types.js';
 import type { JsonObject } from '../../files/json.js';
 import type { RoutedEvent } from '../../routing/router.js';
-import type { Decision, Mode } from '../../routing/types.js';
+import type { Mode } from '../../routing/types.js';
 import type { Call } from '../http/call.js';
 import { badField } from '../http/error.js';
 import { SSE_DONE, SSE_HEADERS, sseBody, sseData } from '../http/sse.js';
@@ -17,8 +17,10 @@ import {
   crayonHeaders,
   TEXT_WIRE,
 } from './answer.js';
+import { choices, deviceMode } from './choices.js';
 import { resolveModel } from './models.js';
 import { type CompletionRequest, modeOfHeader, parseChatRequest, parseTextRequest } from './request.js';
+import { type Asked, queriesOf, routed, wholeAnswer } from './routed.js';
 
 /** A kind of completion: how it is asked for, and how it is answered. */
 interface Completion {
@@ -38,43 +40,28 @@ export async function generate(
   settings: AppSettings,
 ): Promise<Response> {
   const job = parse(body, settings.limits);
-  const mode = modeOf(job, call, settings);
+  const mode = deviceMode({ job, mode: modeOf(job, call, settings), call, parts, settings });
   const model = resolveModel(job.model, parts);
   call.onEnd(model.release);
-  const { prompt, model: _, mode: __, maxTokens, stream, includeUsage, ...sampling } = job;
-  const query = new Query(prompt);
+  const asked: Asked = { job, mode, model, call, parts, settings };
   call.note({ mode });
-  if (settings.logPrompts && mode !== 'only_on_device') call.note({ prompt: query.text });
+  const id = idPrefix + call.id.replace(/^req_/, '');
+  const created = Math.floor(settings.now() / 1000);
+  const queries = queriesOf(asked);
+  if (settings.logPrompts && mode !== 'only_on_device') {
+    call.note({ prompt: queries.map(({ text }) => text).join('\n') });
+  }
+  if (job.echo || queries.length > 1) return choices(queries, asked, { id, created });
 
-  const request: GenerateRequest = {
-    ...sampling,
-    query,
-    maxTokens: maxTokensOf(maxTokens, query, mode, parts, settings),
-    adapters: mode === 'only_in_cloud' ? [] : model.adapters(query),
-    signal: call.signal,
-  };
-  const events = parts.router.route(request, { mode, scope: model.scope });
-  call.onEnd(() => void events.return().catch(() => {})); // leaves the engine wherever it is
-  const first = await events.next();
-  if (first.done || first.value.type !== 'decision') throw new Error('the router ended without a decision');
-  const { decision } = first.value;
-  const { source, reason, score, threshold, signals, fallbackFrom, failure } = decision;
-  settings.metrics.route(mode, decision);
-  call.note({ source, reason, score, threshold, ...signals });
-  if (fallbackFrom !== null) call.note({ fallbackFrom, failure: failure?.code });
-
-  const head = {
-    id: idPrefix + call.id.replace(/^req_/, ''),
-    created: Math.floor(settings.now() / 1000),
-    model: source === 'in_cloud' ? parts.server!.name : model.name,
-    crayon: crayonField(decision),
-  };
-  const format = answerFormat(wire, head, request.topLogprobs !== null, includeUsage);
+  const { decision, events } = await routed(queries[0]!, asked);
+  const name = decision.source === 'in_cloud' ? parts.server!.name : model.name;
+  const head = { id, created, model: name, crayon: crayonField(decision) };
+  const { stream, includeUsage, topLogprobs } = job;
+  const format = answerFormat(wire, head, topLogprobs !== null, includeUsage);
   const headers = crayonHeaders(decision);
-  const answer = watched(events, call, decision, settings);
-  return stream
-    ? streamed(answer, format, includeUsage, headers, call, settings)
-    : Response.json(await whole(answer, format), { headers });
+  if (stream) return streamed(events, format, includeUsage, headers, call, settings);
+  const { text, tokens, finishReason, usage } = await wholeAnswer(events);
+  return Response.json(format.whole(text, tokens, finishReason, usage), { headers });
 }
 
 /** The body's field and the header say the same thing; the configuration may forbid both. */
@@ -88,56 +75,6 @@ function modeOf(job: CompletionRequest, call: Call, { routing }: AppSettings): M
     throw badField('crayon.mode', `This server answers in mode ${routing.mode} only.`, 'mode_not_allowed');
   }
   return mode;
-}
-
-/** What was asked for, at most the server's limit. Without a number: what the device's context has room for. */
-function maxTokensOf(
-  maxTokens: number | null,
-  query: Query,
-  mode: Mode,
-  { device }: ServeParts,
-  { limits }: AppSettings,
-): number {
-  if (maxTokens !== null || mode === 'only_in_cloud') return Math.min(maxTokens ?? limits.maxTokens, limits.maxTokens);
-  const room = device.contextTokens - query.tokens(device).length;
-  // A prompt that fills the context alone is for the server, which has room of its own.
-  return room < 1 ? limits.maxTokens : Math.min(limits.maxTokens, room);
-}
-
-/** The events with their times and counts noted as they pass. */
-async function* watched(
-  events: AsyncGenerator<RoutedEvent, void, void>,
-  call: Call,
-  { source }: Decision,
-  { metrics }: AppSettings,
-): AsyncGenerator<RoutedEvent, void, void> {
-  let hasToken = false;
-  for await (const event of events) {
-    if (event.type === 'token' && !hasToken) {
-      hasToken = true;
-      call.note({ ttftMs: Math.round(call.ms * 1000) / 1000 });
-      metrics.firstToken(source, call.ms / 1000);
-    } else if (event.type === 'end') {
-      const { promptTokens, completionTokens, cachedTokens } = event.usage;
-      metrics.tokens(source, promptTokens, completionTokens);
-      call.note({ promptTokens, completionTokens, cachedTokens, finish: event.finishReason });
-    }
-    yield event;
-  }
-}
-
-async function whole(events: AsyncIterable<RoutedEvent>, format: AnswerFormat): Promise<object> {
-  const tokens: TokenEvent[] = [];
-  let text = '';
-  for await (const event of events) {
-    if (event.type === 'token') {
-      tokens.push(event);
-      text += event.text;
-    } else if (event.type === 'end') {
-      return format.whole(text + event.text, tokens, event.finishReason, event.usage);
-    }
-  }
-  throw new Error('the engine ended without an end event');
 }
 
 function streamed(

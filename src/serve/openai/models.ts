@@ -6,7 +6,7 @@ import { HttpError } from '../http/error.js';
 import type { ServeParts } from '../parts.js';
 
 /** What a model name stands for. */
-interface ServedModel {
+export interface ServedModel {
   name: string;
   adapters(query: Query): AdapterScale[];
   scope: ScopeFunction | null;

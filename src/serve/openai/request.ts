@@ -20,6 +20,7 @@ import {
   unsupported,
 } from '../http/body.js';
 import { badField } from '../http/error.js';
+import type { AppSettings } from '../parts.js';
 
 /** What an engine is told as it was asked for. */
 type Sampling = Pick<GenerateRequest, 'temperature' | 'topP' | 'seed' | 'stop' | 'topLogprobs'>;
@@ -27,16 +28,23 @@ type Sampling = Pick<GenerateRequest, 'temperature' | 'topP' | 'seed' | 'stop' |
 /** A completion that is asked for, of either kind. */
 export interface CompletionRequest extends Sampling {
   model: string;
-  prompt: Prompt;
+  /** at least one */
+  prompts: readonly GivenPrompt[];
+  /** whether the prompts are sent back before their answers */
+  echo: boolean;
   stream: boolean;
   includeUsage: boolean;
-  /** Null where as many as fit are wanted. */
+  /** Null where as many as fit are wanted; 0 with `echo` only. */
   maxTokens: number | null;
   /** Null for the server's default. */
   mode: Mode | null;
 }
 
-const MAX_STOPS = 4;
+/** Tokens are the device's own, BOS included where it is wanted. */
+export type GivenPrompt = Prompt | { kind: 'tokens'; ids: readonly number[] };
+
+type Limits = AppSettings['limits'];
+
 const MAX_STOP_LENGTH = 1024;
 const MAX_LOGPROBS = 20;
 /** OpenAI's own default for a text completion. */
@@ -56,8 +64,8 @@ const stops = z
   .transform((value): unknown[] => (Array.isArray(value) ? value : [value]))
   .pipe(
     z.custom<string[]>((list) => {
-      return Array.isArray(list) && list.length <= MAX_STOPS && list.every((stop) => stopText.safeParse(stop).success);
-    }, `one text, or a list of up to ${MAX_STOPS}, each of 1 to ${MAX_STOP_LENGTH} characters that a tokenizer can take`),
+      return Array.isArray(list) && list.every((stop) => stopText.safeParse(stop).success);
+    }, `one text, or a list of texts, each of 1 to ${MAX_STOP_LENGTH} characters that a tokenizer can take`),
   );
 
 const COMMON = {
@@ -103,6 +111,8 @@ const message = fields(
   {
     role: oneOf(['system', 'developer', 'user', 'assistant']),
     content,
+    // lm-evaluation-harness says it of every message.
+    type: only((x) => x === 'text', '"text"'),
     // An answer's message sent back has these, empty.
     ...each(['tool_calls', 'function_call', 'annotations', 'audio', 'refusal'], only(isEmpty, 'nothing in it')),
     ...each(['name', 'tool_call_id'], unsupported),
@@ -125,25 +135,40 @@ const CHAT_REQUEST = fields({
   ...each(['web_search_options', 'reasoning_effort', 'verbosity'], unsupported),
 });
 
-const onePrompt = says('is a list: this server takes one text at a time, and no token ids', 'unsupported_value');
+const PROMPTS = 'a text, a list of texts, the token ids of one prompt, or a list of such lists';
+const isIds = (value: unknown): value is number[] =>
+  Array.isArray(value) && value.length > 0 && value.every((id) => Number.isSafeInteger(id) && id >= 0);
+const isText = (value: unknown): value is string => typeof value === 'string';
+
+/** Null for anything else. */
+function promptList(value: unknown): GivenPrompt[] | null {
+  const list: unknown[] = Array.isArray(value) && !isIds(value) ? value : [value];
+  if (list.length === 0) return null;
+  if (list.every(isIds)) return list.map((ids) => ({ kind: 'tokens', ids }));
+  return list.every(isText) ? list.map((text) => ({ kind: 'text', text })) : null;
+}
+
+const prompts = z
+  .unknown()
+  .transform(promptList)
+  .pipe(z.custom<GivenPrompt[]>((list) => list !== null, PROMPTS))
+  .refine(
+    (list) => list.every((one) => one.kind !== 'text' || plainText().safeParse(one.text).success),
+    says('has a NUL character, or half a surrogate pair, which is no character'),
+  );
+
 const TEXT_REQUEST = fields({
   ...COMMON,
-  prompt: z
-    .unknown()
-    .transform((value) =>
-      Array.isArray(value) && typeof value[0] === 'string' && value.length === 1 ? value[0] : value,
-    )
-    .refine((value) => !Array.isArray(value), onePrompt)
-    .pipe(plainText('a text')),
-  max_tokens: whole(1).default(DEFAULT_MAX_TOKENS),
+  prompt: prompts,
+  max_tokens: whole(0).default(DEFAULT_MAX_TOKENS),
   logprobs: whole(0, MAX_LOGPROBS).nullable().default(null),
-  echo: only(isFalse, 'false'),
+  echo: flag.default(false),
   best_of: only(isOne, '1'),
   suffix: only((x) => x === '', 'an empty text'),
 });
 
 /** @throws HttpError naming the field that is wrong or not supported */
-export function parseChatRequest(body: JsonObject, limits: { messages: number }): CompletionRequest {
+export function parseChatRequest(body: JsonObject, limits: Limits): CompletionRequest {
   const { messages: sent } = body;
   if (Array.isArray(sent) && sent.length > limits.messages) {
     throw badField('messages', `messages has ${sent.length} messages, this server takes ${limits.messages} at most.`);
@@ -160,20 +185,32 @@ export function parseChatRequest(body: JsonObject, limits: { messages: number })
     content,
   }));
   const prompt: Prompt = { kind: 'chat', messages };
-  return { ...common(request), prompt, maxTokens: current ?? old ?? null, topLogprobs: logprobs ? top : null };
+  const maxTokens = current ?? old ?? null;
+  return { ...common(request, limits), prompts: [prompt], echo: false, maxTokens, topLogprobs: logprobs ? top : null };
 }
 
 /** @throws HttpError naming the field that is wrong or not supported */
-export function parseTextRequest(body: JsonObject): CompletionRequest {
+export function parseTextRequest(body: JsonObject, limits: Limits): CompletionRequest {
   const request = checkedFields(TEXT_REQUEST, body);
-  const prompt: Prompt = { kind: 'text', text: request.prompt };
-  return { ...common(request), prompt, maxTokens: request.max_tokens, topLogprobs: request.logprobs };
+  const { prompt: prompts, echo, max_tokens: maxTokens, logprobs: topLogprobs } = request;
+  if (prompts.length > limits.prompts) {
+    throw badField('prompt', `prompt has ${prompts.length} prompts, this server takes ${limits.prompts} at most.`);
+  }
+  if (maxTokens === 0 && !echo) throw badField('max_tokens', 'max_tokens is 0, which is allowed only with echo: true.');
+  if (request.stream && (echo || prompts.length > 1)) {
+    const problem = 'stream is not supported by this server with echo, or with several prompts.';
+    throw badField('stream', problem, 'unsupported_parameter');
+  }
+  return { ...common(request, limits), prompts, echo, maxTokens, topLogprobs };
 }
 
-function common(request: z.output<z.ZodObject<typeof COMMON>>) {
+function common(request: z.output<z.ZodObject<typeof COMMON>>, limits: Limits) {
   const { model, stream, stream_options: options, temperature, top_p: topP, seed, stop, crayon } = request;
   if (options !== undefined && !stream) {
     throw badField('stream_options', 'stream_options is allowed only with stream: true.');
+  }
+  if (stop.length > limits.stops) {
+    throw badField('stop', `stop has ${stop.length} texts, this server takes ${limits.stops} at most.`);
   }
   return {
     model,

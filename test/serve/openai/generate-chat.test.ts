@@ -240,7 +240,7 @@ describe('POST /v1/chat/completions', () => {
     ['max_tokens', { max_tokens: 1.5 }],
     ['max_tokens', { max_tokens: 3, max_completion_tokens: 4 }],
     ['seed', { seed: 'x' }],
-    ['stop', { stop: ['a', 'b', 'c', 'd', 'e'] }],
+    ['stop', { stop: Array.from({ length: 17 }, (_, i) => `${i}`) }],
     ['stop', { stop: [''] }],
     ['stop', { stop: 5 }],
     ['stream', { stream: 'yes' }],

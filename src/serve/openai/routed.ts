@@ -1,0 +1,106 @@
+/** One query of a completion on its way through the router: what it asks of an engine, who answers, and what of it is counted. */
+
+import { type GenerateRequest, type Prompt, Query } from '../../engine/types.js';
+import type { RoutedEvent } from '../../routing/router.js';
+import type { Decision, Mode } from '../../routing/types.js';
+import type { Call } from '../http/call.js';
+import type { AppSettings, ServeParts } from '../parts.js';
+import type { ServedModel } from './models.js';
+import type { CompletionRequest } from './request.js';
+
+/** What all queries of one request have in common. */
+export interface Asked {
+  job: CompletionRequest;
+  mode: Mode;
+  model: ServedModel;
+  call: Call;
+  parts: ServeParts;
+  settings: AppSettings;
+}
+
+export interface Routed {
+  decision: Decision;
+  /** The answer's, with their times and counts noted as they pass. */
+  events: AsyncGenerator<RoutedEvent, void, void>;
+}
+
+/** The prompts as queries: token ids are the device's, and so is the text that they are. */
+export function queriesOf({ job, parts: { device } }: Pick<Asked, 'job' | 'parts'>): Query[] {
+  return job.prompts.map((given) => {
+    if (given.kind !== 'tokens') return new Query(given);
+    const prompt: Prompt = { kind: 'text', text: device.spell(given.ids).join(''), ids: given.ids };
+    return new Query(prompt);
+  });
+}
+
+/** Sends a query to the source that the rule names; what fails before the answer's first token is thrown here. */
+export async function routed(query: Query, asked: Asked): Promise<Routed> {
+  const { job, mode, model, call, parts, settings } = asked;
+  const { temperature, topP, seed, stop, topLogprobs } = job;
+  const request: GenerateRequest = {
+    ...{ temperature, topP, seed, stop, topLogprobs, query },
+    maxTokens: maxTokensOf(query, asked),
+    adapters: mode === 'only_in_cloud' ? [] : model.adapters(query),
+    signal: call.signal,
+  };
+  const events = parts.router.route(request, { mode, scope: model.scope });
+  call.onEnd(() => void events.return().catch(() => {})); // leaves the engine wherever it is
+  const first = await events.next();
+  if (first.done || first.value.type !== 'decision') throw new Error('the router ended without a decision');
+  const { decision } = first.value;
+  noteDecision(decision, asked);
+  return { decision, events: watched(events, call, decision, settings) };
+}
+
+export function noteDecision(decision: Decision, { mode, call, settings }: Pick<Asked, 'mode' | 'call' | 'settings'>) {
+  const { source, reason, score, threshold, signals, fallbackFrom, failure } = decision;
+  settings.metrics.route(mode, decision);
+  call.note({ source, reason, score, threshold, ...signals });
+  if (fallbackFrom !== null) call.note({ fallbackFrom, failure: failure?.code });
+}
+
+/** What was asked for, at most the server's limit. Without a number: what the device's context has room for. */
+export function maxTokensOf(query: Query, { job, mode, parts: { device }, settings: { limits } }: Asked): number {
+  const { maxTokens } = job;
+  if (maxTokens !== null || mode === 'only_in_cloud') return Math.min(maxTokens ?? limits.maxTokens, limits.maxTokens);
+  const room = device.contextTokens - query.tokens(device).length;
+  // A prompt that fills the context alone is for the server, which has room of its own.
+  return room < 1 ? limits.maxTokens : Math.min(limits.maxTokens, room);
+}
+
+/** The events with their times and counts noted as they pass. */
+async function* watched(
+  events: AsyncGenerator<RoutedEvent, void, void>,
+  call: Call,
+  { source }: Decision,
+  { metrics }: AppSettings,
+): AsyncGenerator<RoutedEvent, void, void> {
+  let hasToken = false;
+  for await (const event of events) {
+    if (event.type === 'token' && !hasToken) {
+      hasToken = true;
+      call.note({ ttftMs: Math.round(call.ms * 1000) / 1000 });
+      metrics.firstToken(source, call.ms / 1000);
+    } else if (event.type === 'end') {
+      const { promptTokens, completionTokens, cachedTokens } = event.usage;
+      metrics.tokens(source, promptTokens, completionTokens);
+      call.note({ promptTokens, completionTokens, cachedTokens, finish: event.finishReason });
+    }
+    yield event;
+  }
+}
+
+/** An answer read to its end. */
+export async function wholeAnswer(events: AsyncIterable<RoutedEvent>) {
+  const tokens = [];
+  let text = '';
+  for await (const event of events) {
+    if (event.type === 'token') {
+      tokens.push(event);
+      text += event.text;
+    } else if (event.type === 'end') {
+      return { ...event, text: text + event.text, tokens };
+    }
+  }
+  throw new Error('the engine ended without an end event');
+}
