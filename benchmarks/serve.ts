@@ -160,8 +160,10 @@ function instantEngine(tokenize: (text: string) => Int32Array): DeviceEngine {
     textTokens: tokenize,
     promptNll: async () => 1,
     scoreTokens: async () => ({ tokens: [], cachedTokens: 0 }),
-    spell: () => [],
-    tokenName: () => new Uint8Array(),
+    vocabulary: {
+      ...{ bos: null, eos: null, start: [], chatTemplate: null, encode: tokenize },
+      ...{ spell: () => [], nameOf: () => new Uint8Array(), decode: () => '' },
+    },
     load: () => ({ running: 0, waiting: 0, capacity: 1, queue: 1 }),
     async *generate(): AsyncGenerator<GenerateEvent> {
       yield { type: 'start', promptTokens: 25, cachedTokens: 0 };

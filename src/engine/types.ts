@@ -204,6 +204,25 @@ export interface Engine {
   close(): Promise<void>;
 }
 
+/** The tokens of the device's model. */
+export interface Vocabulary {
+  /** names of the tokens that begin and end texts; null where the model has none */
+  bos: string | null;
+  eos: string | null;
+  /** what the model wants before every text: BOS, or nothing */
+  start: readonly number[];
+  /** source of the chat template; null for the plain form */
+  chatTemplate: string | null;
+  /** What each of the tokens adds to the text of all: whole characters only, nothing for a control token. */
+  spell(ids: readonly number[]): string[];
+  /** UTF-8 bytes of what names the token in lists of tokens: a control token's name. */
+  nameOf(id: number): Uint8Array;
+  /** Tokens of a text in which names of control tokens stand for these tokens, without BOS: what harnesses count with. */
+  encode(text: string): Int32Array;
+  /** The text of tokens, control tokens by their names. */
+  decode(ids: readonly number[]): string;
+}
+
 /** What the router may ask of the device before it generates. */
 export interface DeviceEngine extends Engine, Tokenizing {
   /** tokens of prompt and answer together */
@@ -223,10 +242,7 @@ export interface DeviceEngine extends Engine, Tokenizing {
    * @throws CrayonError `request-invalid` for a token that the vocabulary lacks, `context-exceeded`, `engine-busy`, `interrupted`
    */
   scoreTokens(request: ScoreRequest): Promise<Scores>;
-  /** The text of tokens: what each of them adds to it, whole characters only; nothing for a control token. */
-  spell(ids: readonly number[]): string[];
-  /** UTF-8 bytes of what names a token in lists of tokens: a control token's name. */
-  tokenName(id: number): Uint8Array;
+  readonly vocabulary: Vocabulary;
   /** requests running, waiting, and the most that may wait */
   load(): { running: number; waiting: number; capacity: number; queue: number };
   /** memory that the machine can still give, in bytes; absent where the engine cannot say */

@@ -13,6 +13,7 @@ import { HttpError } from './http/error.js';
 import { embed } from './openai/embedding.js';
 import { CHAT, COMPLETION, generate } from './openai/generate.js';
 import { modelCards, unknownModel } from './openai/models.js';
+import { detokenize, tokenize, tokenizerInfo } from './openai/tokenizer.js';
 import type { AppSettings, ServeParts } from './parts.js';
 
 export interface RoutesOptions {
@@ -91,6 +92,9 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
       name: 'embeddings',
       POST: withJson(bodyBytes, (call, body) => embed(body, call, parts())),
     },
+    '/tokenizer_info': { name: 'tokenizer', GET: () => tokenizerInfo(parts()) },
+    '/tokenize': { name: 'tokenizer', POST: withJson(bodyBytes, (_, body) => tokenize(body, parts())) },
+    '/detokenize': { name: 'tokenizer', POST: withJson(bodyBytes, (_, body) => detokenize(body, parts())) },
     '/metrics': {
       name: 'metrics',
       always: true,

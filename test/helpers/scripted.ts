@@ -178,8 +178,16 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
     scoreRequests,
     tokenized,
     generate,
-    spell: (ids) => ids.map((id) => (id === BOS ? '' : wordOf(id))),
-    tokenName: (id) => new TextEncoder().encode(wordOf(id)),
+    vocabulary: {
+      bos: '<s>',
+      eos: '</s>',
+      start: [BOS],
+      chatTemplate: null,
+      spell: (ids) => ids.map((id) => (id === BOS ? '' : wordOf(id))),
+      nameOf: (id) => new TextEncoder().encode(wordOf(id)),
+      encode: (text) => Int32Array.from(words(text).map((word) => (word === '<s>' ? BOS : wordToken(word)))),
+      decode: (ids) => ids.map(wordOf).join(''),
+    },
     scoreTokens: async (request) => {
       const giveBack = await slots.take(request.signal);
       scoreRequests.push(request);

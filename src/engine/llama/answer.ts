@@ -72,9 +72,9 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   yield { type: 'end', text: text.end(), finishReason, usage, ...(ending === undefined ? {} : { ending }) };
 }
 
-/** What each of the tokens adds to the text of all, without the space that the tokenizer puts before a text. */
-export function spell(ids: readonly number[], prompts: PromptTokens): string[] {
-  const bytes = ids.map((id) => prompts.pieces.bytes(id));
+/** What each of the tokens adds to the text of all, without the space that the tokenizer puts before a text; whole characters. */
+export function spell(ids: readonly number[], prompts: PromptTokens, bytesOf: (id: number) => Uint8Array): string[] {
+  const bytes = ids.map(bytesOf);
   const first = bytes.findIndex(({ length }) => length > 0);
   const text = new AnswerText([], first >= 0 && prompts.startsText(ids.slice(0, first)));
   const texts = bytes.map((some) => text.push(some));

@@ -162,8 +162,13 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
       refuseUnknown(prompt.ids);
       return Int32Array.from(prompt.ids);
     },
-    spell: (ids) => spell(ids, prompts),
-    tokenName: (id) => prompts.pieces.nameBytes(id),
+    vocabulary: {
+      ...prompts.names,
+      spell: (ids) => spell(ids, prompts, prompts.pieces.bytes),
+      nameOf: prompts.pieces.nameBytes,
+      encode: (text) => Int32Array.from(prompts.parsedTokens(text)),
+      decode: (ids) => spell(ids, prompts, prompts.pieces.nameBytes).join(''),
+    },
     textTokens: (text) => Int32Array.from(prompts.textTokens(text)),
     load: () => slots.load(),
     freeBytes: () => {

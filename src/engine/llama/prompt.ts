@@ -10,7 +10,7 @@ import type { GgufFile } from '../../gguf/read.js';
 import { chatTokens } from '../../hf/chat-tokens.js';
 import { withSystem } from '../../hf/prompt-form.js';
 import { chatRenderer } from '../../hf/tokenizer.js';
-import type { Prompt } from '../types.js';
+import type { Prompt, Vocabulary } from '../types.js';
 
 const SPACE_BYTE = 0x20;
 
@@ -23,6 +23,9 @@ export interface PromptTokens {
   tokenize(prompt: Prompt): number[];
   /** without BOS */
   textTokens(text: string): number[];
+  /** without BOS, names of control tokens taken for these tokens: never for what a user wrote */
+  parsedTokens(text: string): number[];
+  readonly names: Pick<Vocabulary, 'bos' | 'eos' | 'start' | 'chatTemplate'>;
   /** whether a space at the start of what follows these tokens is the tokenizer's, not the answer's */
   startsText(ids: readonly number[]): boolean;
   /** whether a token ends the answer */
@@ -79,6 +82,13 @@ export function promptTokens(
     pieces,
     isPlain: chat === null,
     textTokens,
+    parsedTokens: (text) => model.tokenize(text, true),
+    names: {
+      bos: model.tokens.bosString,
+      eos: model.tokens.eosString,
+      start: withBos([]),
+      chatTemplate: source === undefined || source === 'plain' ? null : source,
+    },
     tokenize(prompt) {
       if (prompt.kind === 'text') return withBos(textTokens(prompt.text));
       return chat === null

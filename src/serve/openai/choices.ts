@@ -127,11 +127,11 @@ function promptLogprobs(
   { parts: { device } }: Asked,
 ): TextLogprobs {
   const named = (id: number, logprob: number) => {
-    const bytes = device.tokenName(id);
+    const bytes = device.vocabulary.nameOf(id);
     return { token: new TextDecoder().decode(bytes), bytes: [...bytes], logprob };
   };
   let offset = 0;
-  const offsets = device.spell(ids).map((text) => {
+  const offsets = device.vocabulary.spell(ids).map((text) => {
     const at = offset;
     offset += text.length;
     return at;

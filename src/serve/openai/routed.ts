@@ -28,7 +28,7 @@ export interface Routed {
 export function queriesOf({ job, parts: { device } }: Pick<Asked, 'job' | 'parts'>): Query[] {
   return job.prompts.map((given) => {
     if (given.kind !== 'tokens') return new Query(given);
-    const prompt: Prompt = { kind: 'text', text: device.spell(given.ids).join(''), ids: given.ids };
+    const prompt: Prompt = { kind: 'text', text: device.vocabulary.spell(given.ids).join(''), ids: given.ids };
     return new Query(prompt);
   });
 }
