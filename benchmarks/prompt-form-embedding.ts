@@ -8,13 +8,13 @@ import { parseArgs } from 'node:util';
 import { createRandom } from '../src/core/random.js';
 import { meanRows } from '../src/core/vector.js';
 import { loadDataset } from '../src/data/dataset.js';
-import { chooseBackend } from '../src/model/backend.js';
 import { openBase } from '../src/gguf/base.js';
+import { chooseBackend } from '../src/model/backend.js';
+import { cosineSilhouette, sphericalKMeans } from '../src/pool/cluster.js';
 import { firstAttentionEmbedder } from '../src/pool/embed/kinds/first-attention.js';
 import { inverseDocumentFrequencies, tfidfRows } from '../src/pool/embed/kinds/tfidf.js';
 import { centreRows } from '../src/pool/embed/space.js';
-import { cosineSilhouette, sphericalKMeans } from '../src/pool/cluster.js';
-import { densePoints, sparsePoints, type Points } from '../src/pool/points.js';
+import { densePoints, type Points, sparsePoints } from '../src/pool/points.js';
 
 const { values } = parseArgs({
   options: {
@@ -41,7 +41,10 @@ for (let seed = 0; seed < seeds; seed++) {
     for (const split of SPLITS) {
       try {
         const options = { dataDir: values.data, split, limit: Number(values.limit), seed };
-        return loadDataset(`configs/tasks/${suite}-${name}.yaml`, options).examples.map(({ prompt }) => ({ task: name, prompt: prompt.trimEnd() }));
+        return loadDataset(`configs/tasks/${suite}-${name}.yaml`, options).examples.map(({ prompt }) => ({
+          task: name,
+          prompt: prompt.trimEnd(),
+        }));
       } catch {}
     }
     throw new Error(`${suite} ${name}: no split`);
@@ -63,7 +66,13 @@ for (let seed = 0; seed < seeds; seed++) {
       const points = make();
       const { assignment } = sphericalKMeans(points, { k, seed });
       const entry = found.get(`${kind} | ${form}`) ?? { purity: [], silhouette: [] };
-      entry.purity.push(purity(assignment, examples.map(({ task }) => task), k));
+      entry.purity.push(
+        purity(
+          assignment,
+          examples.map(({ task }) => task),
+          k,
+        ),
+      );
       entry.silhouette.push(cosineSilhouette(points, assignment, k));
       found.set(`${kind} | ${form}`, entry);
       points.dispose();
@@ -72,7 +81,8 @@ for (let seed = 0; seed < seeds; seed++) {
 }
 source.close();
 for (const [name, { purity, silhouette }] of found) {
-  const all = (xs: number[]) => `${(xs.reduce((a, b) => a + b) / xs.length).toFixed(3)} (${xs.map((x) => x.toFixed(3)).join(' ')})`;
+  const all = (xs: number[]) =>
+    `${(xs.reduce((a, b) => a + b) / xs.length).toFixed(3)} (${xs.map((x) => x.toFixed(3)).join(' ')})`;
   console.log(`${name} | purity ${all(purity)} | silhouette ${all(silhouette)}`);
 }
 

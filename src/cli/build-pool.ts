@@ -5,7 +5,16 @@ import { MODEL_TYPES, PROJECTIONS } from '../hf/families.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/inputs.js';
 import type { TrainSettings } from '../train/settings.js';
-import { type BackendFlag, backendOption, choice, dataOptions, decimal, promptFormOption, turnsOption, wholeNumber } from './options.js';
+import {
+  type BackendFlag,
+  backendOption,
+  choice,
+  dataOptions,
+  decimal,
+  promptFormOption,
+  turnsOption,
+  wholeNumber,
+} from './options.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags

@@ -2,8 +2,8 @@
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { DatasetOptions } from '../data/dataset.js';
-import { PROMPT_FORMS } from '../hf/prompt-form.js';
 import { TURNS } from '../data/record.js';
+import { PROMPT_FORMS } from '../hf/prompt-form.js';
 import { BACKENDS, type BackendName } from '../model/names.js';
 
 /** A whole number within bounds. */
@@ -71,7 +71,11 @@ export function dataOptions(command: Command, what: string, split?: string): Com
 
 /** The form of prompts, for commands that make something new or may be told of it. */
 export function promptFormOption(by: string): Option {
-  return choice('--prompt-form <form>', `give prompts as conversations or as plain text (default: ${by})`, PROMPT_FORMS);
+  return choice(
+    '--prompt-form <form>',
+    `give prompts as conversations or as plain text (default: ${by})`,
+    PROMPT_FORMS,
+  );
 }
 
 const TURNS_OF = 'which answers of a conversation are examples, each with all that stands before it (default: last)';

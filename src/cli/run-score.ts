@@ -16,8 +16,8 @@ import {
 import type { Tokenizer } from '../hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import { LlamaModel } from '../model/llama.js';
-import { openPool, poolForm } from '../pool/pool.js';
 import { poolGates } from '../pool/gate.js';
+import { openPool, poolForm } from '../pool/pool.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import { type ScoreReport, scoreExamples } from '../train/score.js';
 import type { BackendFlag, DataFlags } from './options.js';

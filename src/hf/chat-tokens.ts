@@ -128,10 +128,47 @@ export const END_NAMES: readonly string[] = [
 
 /** The same for filling in the middle: control tokens, each by its text. */
 const MIDDLE_NAMES: readonly string[] = [
-  ...['<|fim_prefix|>', '<fim-prefix>', '<fim_prefix>', '<｜fim▁begin｜>', '<PRE>', '▁<PRE>', '<|code_prefix|>', '<|prefix|>'],
-  ...['<|fim_suffix|>', '<fim-suffix>', '<fim_suffix>', '<｜fim▁hole｜>', '<SUF>', '▁<SUF>', '<|code_suffix|>', '<|suffix|>'],
-  ...['<|fim_middle|>', '<fim-middle>', '<fim_middle>', '<｜fim▁end｜>', '<MID>', '▁<MID>', '<|code_middle|>', '<|middle|>'],
-  ...['<|fim_pad|>', '<fim-pad>', '<fim_pad>', '<PAD>', '[PAD]', '<|fim_repo|>', '<|repo_name|>', '<fim-repo>', '<REPO>'],
+  ...[
+    '<|fim_prefix|>',
+    '<fim-prefix>',
+    '<fim_prefix>',
+    '<｜fim▁begin｜>',
+    '<PRE>',
+    '▁<PRE>',
+    '<|code_prefix|>',
+    '<|prefix|>',
+  ],
+  ...[
+    '<|fim_suffix|>',
+    '<fim-suffix>',
+    '<fim_suffix>',
+    '<｜fim▁hole｜>',
+    '<SUF>',
+    '▁<SUF>',
+    '<|code_suffix|>',
+    '<|suffix|>',
+  ],
+  ...[
+    '<|fim_middle|>',
+    '<fim-middle>',
+    '<fim_middle>',
+    '<｜fim▁end｜>',
+    '<MID>',
+    '▁<MID>',
+    '<|code_middle|>',
+    '<|middle|>',
+  ],
+  ...[
+    '<|fim_pad|>',
+    '<fim-pad>',
+    '<fim_pad>',
+    '<PAD>',
+    '[PAD]',
+    '<|fim_repo|>',
+    '<|repo_name|>',
+    '<fim-repo>',
+    '<REPO>',
+  ],
   ...['<reponame>', '<|file_sep|>'],
 ];
 const CONTROL_NAMES = new Set([...END_NAMES, ...MIDDLE_NAMES]);

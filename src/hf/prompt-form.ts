@@ -40,7 +40,10 @@ export const PROMPT_RECORD = z
     templateSha256: sha256Text.optional(),
     system: text.optional(),
   })
-  .refine(({ form, templateSha256 }) => form === 'plain' || templateSha256 !== undefined, 'with templateSha256 for chat');
+  .refine(
+    ({ form, templateSha256 }) => form === 'plain' || templateSha256 !== undefined,
+    'with templateSha256 for chat',
+  );
 export type PromptRecord = z.output<typeof PROMPT_RECORD>;
 
 /** What is recorded of a form; undefined for plain, so that what was plain before is the same bytes. */

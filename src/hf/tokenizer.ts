@@ -43,7 +43,10 @@ export interface Tokenizer {
 }
 
 /** The parts of a tokenizer that conversations go through; its control tokens are `control`. */
-export type ChatParts = Pick<Tokenizer, 'bosId' | 'eosId' | 'addsBos' | 'encode' | 'encodeText' | 'decode' | 'vocabSize'> & {
+export type ChatParts = Pick<
+  Tokenizer,
+  'bosId' | 'eosId' | 'addsBos' | 'encode' | 'encodeText' | 'decode' | 'vocabSize'
+> & {
   control: ReadonlyMap<string, number>;
   /** text under a name that templates use, such as `bos_token` */
   specialToken: (name: string) => string | null;

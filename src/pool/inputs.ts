@@ -8,8 +8,8 @@ import { AtomicDirectory } from '../files/atomic.js';
 import { openBase } from '../gguf/base.js';
 import type { BaseModel } from '../hf/base-model.js';
 import type { ModelConfig } from '../hf/config.js';
-import { choosePromptForm, type PromptForm, type PromptFormName, promptRecord } from '../hf/prompt-form.js';
 import { chosenProjections } from '../hf/families.js';
+import { choosePromptForm, type PromptForm, type PromptFormName, promptRecord } from '../hf/prompt-form.js';
 import { leadingBos } from '../hf/tokenizer.js';
 import { elementCount } from '../safetensors/read.js';
 import { poolLayout } from '../train/lora-layout.js';
@@ -145,7 +145,13 @@ function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: Bui
   if (examples.length === 0) throw noExamples(data);
   const { maxPositionEmbeddings: context, vocabSize } = model.config;
   const maxLength = Math.min(options.maxLength ?? context, context);
-  const prepared = prepareExamples(examples, tokenizer, { maxLength, long: options.long, form, addEnd: true, vocabSize });
+  const prepared = prepareExamples(examples, tokenizer, {
+    maxLength,
+    long: options.long,
+    form,
+    addEnd: true,
+    vocabSize,
+  });
   if (prepared.examples.length === 0) {
     throw new CrayonError(
       'dataset-too-small',
@@ -178,7 +184,16 @@ function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: Bui
 }
 
 /** Options that a pool's bytes do not depend on, or do through the digests of what they name or the form that they choose. */
-type Elsewhere = 'model' | 'data' | 'dataDir' | 'promptForm' | 'system' | 'out' | 'force' | 'fresh' | 'checkpointSeconds';
+type Elsewhere =
+  | 'model'
+  | 'data'
+  | 'dataDir'
+  | 'promptForm'
+  | 'system'
+  | 'out'
+  | 'force'
+  | 'fresh'
+  | 'checkpointSeconds';
 type Settings = Omit<BuildPoolOptions, Elsewhere>;
 type Every<T> = { [K in keyof Required<T>]: T[K] };
 

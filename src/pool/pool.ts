@@ -206,7 +206,11 @@ export function poolTemplate({ dir, manifest }: Pool): string | null {
  *
  * @throws CrayonError `pool-mismatch` where the model's chat template is another one than the pool's
  */
-export function poolForm({ dir, manifest }: Pool, tokenizer: Pick<Tokenizer, 'chatTemplate'>, model: string): PromptForm {
+export function poolForm(
+  { dir, manifest }: Pool,
+  tokenizer: Pick<Tokenizer, 'chatTemplate'>,
+  model: string,
+): PromptForm {
   return recordedForm(manifest.prompt, tokenizer, { what: dir, model, code: 'pool-mismatch' });
 }
 

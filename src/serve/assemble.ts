@@ -90,7 +90,16 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const { queue } = config.limits;
     const { form, chatTemplate, system } = servedForm(config, base.gguf, pool);
     const prompts = { chatTemplate, system };
-    const device = await openDevice({ model: base.gguf, name, contextTokens, sequences, threads, gpu, queue, ...prompts });
+    const device = await openDevice({
+      model: base.gguf,
+      name,
+      contextTokens,
+      sequences,
+      threads,
+      gpu,
+      queue,
+      ...prompts,
+    });
     open.push(() => device.close());
     await warmUp(
       device,

@@ -6,7 +6,14 @@
 import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import type { Rows } from '../core/gate.js';
-import { type AdapterScale, type AskedExample, type ChatMessage, type DeviceEngine, GREEDY, Query } from '../engine/types.js';
+import {
+  type AdapterScale,
+  type AskedExample,
+  type ChatMessage,
+  type DeviceEngine,
+  GREEDY,
+  Query,
+} from '../engine/types.js';
 import { openBase } from '../gguf/base.js';
 import { cachedModelGguf } from '../gguf/cache.js';
 import type { GgufFileType } from '../gguf/file-types.js';

@@ -133,7 +133,7 @@ export const EDGE_SCHEMA = z.strictObject({
     .describe("fixed: the adapter above, for every request. per-query: the pool's adapters, weighed for each prompt."),
   prompt_form: orNull(z.enum(PROMPT_FORMS)).describe(
     'How conversations are given to the model: through its chat template, or as plain text. ' +
-      "null: as the adapter or the pool was trained; without either, chat where the model has a chat template.",
+      'null: as the adapter or the pool was trained; without either, chat where the model has a chat template.',
   ),
   examples: orNull(text).describe(
     'The examples that the adapter was blended from, any data set: what "in scope" is measured against.',

@@ -27,7 +27,10 @@ const TEMPLATE = `{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>
 const dir = scratch();
 const at = (name: string) => join(dir, name);
 const templated = at('templated');
-const bank = readFileSync(EXAMPLES, 'utf8').trim().split('\n').map((line) => JSON.parse(line)) as Array<{
+const bank = readFileSync(EXAMPLES, 'utf8')
+  .trim()
+  .split('\n')
+  .map((line) => JSON.parse(line)) as Array<{
   prompt: string;
   completion: string;
 }>;
@@ -141,7 +144,13 @@ describe('a pool trained through a chat template', () => {
 
   it('puts the system prompt that it was trained with where a request has none', async () => {
     const data = at('few.jsonl');
-    writeFileSync(data, bank.slice(0, 8).map((example) => JSON.stringify(example)).join('\n'));
+    writeFileSync(
+      data,
+      bank
+        .slice(0, 8)
+        .map((example) => JSON.stringify(example))
+        .join('\n'),
+    );
     const out = at('system-pool');
     const how = ['--clusters', '1', '--rank', '1', '--epochs', '0.1', '--system', 'Be brief.'];
     await document(['build-pool', ...model, '--data', data, '--pool', out, ...how]);

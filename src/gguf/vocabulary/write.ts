@@ -5,8 +5,8 @@
 
 import { CrayonError } from '../../core/errors.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
-import type { ModelConfig } from '../../hf/config.js';
 import { looksSpecial } from '../../hf/chat-tokens.js';
+import type { ModelConfig } from '../../hf/config.js';
 import { chatTemplate, specialToken, type TokenizerFiles } from '../../hf/tokenizer.js';
 import { type GgufValue, TOKEN_TYPE } from '../format.js';
 import { flatten, ggufPreTokenizer } from './pre-tokenizers.js';
