@@ -212,7 +212,7 @@ log: { level: info, prompts: yes please }
     for (const part of [
       'portt is not a known key, did you mean port? (line 3)',
       'routing.thresholds.scope is 200, expected a percentile from 0 to 100 (line 7)',
-      'engine.type is "Q2", expected "F32" or "F16" or "Q8_0";', // a flag's: on no line
+      'engine.type is "Q2", expected "F32" or "F16" or "Q8_0" or "Q6_K" or ', // a flag's: on no line
       'without user, password, query or fragment;',
       'server.model is missing, expected text (line 10)',
       'server.api_key_env is not the name of an environment variable (letters, digits and _; never the key itself) (line 11)',
