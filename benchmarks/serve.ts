@@ -27,8 +27,7 @@ import { percentile } from '../src/bench/latency.js';
 import { openLlamaCppEngine } from '../src/engine/llama/engine.js';
 import { type DeviceEngine, type GenerateEvent, type GenerateRequest, Query } from '../src/engine/types.js';
 import { cachedModelGguf, defaultCacheDir } from '../src/gguf/cache.js';
-import { HfModel } from '../src/hf/model.js';
-import { loadTokenizer } from '../src/hf/tokenizer.js';
+import { openBase } from '../src/gguf/base.js';
 import { firstAttentionEmbedder } from '../src/pool/embed/kinds/first-attention.js';
 import { Router } from '../src/routing/router.js';
 import { buildScopeProfile, type ScopeFunction, scopeScore } from '../src/routing/signals/scope.js';
@@ -187,9 +186,9 @@ interface RouterTime {
 
 /** Time from the request to its first token, less that of the engine alone (which is nothing). */
 async function routerTimes(): Promise<RouterTime[]> {
-  const source = HfModel.open(options.model);
+  const source = openBase(options.model);
   const embedder = firstAttentionEmbedder(source);
-  const tokenizer = loadTokenizer(options.model);
+  const tokenizer = source.tokenizer();
   const tokens = (text: string) => Int32Array.from(tokenizer.encode(text, { addBos: false }));
   const texts = readdirSync('suite')
     .filter((name) => name.startsWith('route-') && !name.endsWith('.yaml'))

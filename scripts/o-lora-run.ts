@@ -12,7 +12,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { HfModel, loadTokenizer } from '../src/formats.js';
+import { openBase } from '../src/formats.js';
 import {
   BUILD_DEFAULTS,
   blendPool,
@@ -81,9 +81,9 @@ if (!existsSync(pool)) {
 }
 
 // 3) three users
-const source = HfModel.open(base);
+const source = openBase(base);
 const model = new LlamaModel(source);
-const tokenizer = loadTokenizer(base);
+const tokenizer = source.tokenizer();
 const maxLength = source.config.maxPositionEmbeddings;
 const rows: string[][] = [];
 const document: Record<string, unknown>[] = [];
