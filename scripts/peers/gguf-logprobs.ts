@@ -19,7 +19,8 @@ const { values, positionals } = parseArgs({
   options: { tolerance: { type: 'string', default: '1e-3' } },
 });
 const [modelPath, peerPath] = positionals;
-if (modelPath === undefined || peerPath === undefined) throw new Error('usage: gguf-logprobs.ts MODEL PEER.safetensors');
+if (modelPath === undefined || peerPath === undefined)
+  throw new Error('usage: gguf-logprobs.ts MODEL PEER.safetensors');
 
 const backend = await chooseBackend('auto');
 const started = performance.now();

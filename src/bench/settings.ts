@@ -85,7 +85,7 @@ const oneLora = z
 export const BENCH_SCHEMA = z.strictObject({
   name,
   seed: whole(0).default(0).describe('of the tests that are drawn, and of intervals'),
-  model: text.describe('Hugging Face directory of the base model'),
+  model: text.describe('The base model: a Hugging Face directory or a GGUF file'),
   data_dir: text.optional().describe("where the paths inside a task's YAML start"),
   shown_split: text.default('heldout').describe('split of every task that shown examples come from'),
   test_split: text.default('test').describe('split that tests come from'),
@@ -122,7 +122,7 @@ export const BENCH_SCHEMA = z.strictObject({
     .describe('the defaults are those of arXiv 2307.13269'),
   ablation: ABLATION.nullable().default(null).describe('one option of Crayon at a time, all others at their defaults'),
   server: z
-    .strictObject({ model: text.describe('Hugging Face directory') })
+    .strictObject({ model: text.describe('A Hugging Face directory or a GGUF file') })
     .nullable()
     .default(null)
     .describe('a larger model, scored in the same way: what the hybrid can gain'),

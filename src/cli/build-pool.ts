@@ -37,7 +37,7 @@ Examples:
   $ crayon build-pool --model models/base --data train.jsonl --pool pool
   $ crayon build-pool --model models/base --data configs/o-lora-train.yaml --data-dir data/o-lora \\
       --pool pool --clusters auto --embedding tfidf --long truncate
-  $ crayon build-pool --model models/base --data train.jsonl --pool pool --dry-run
+  $ crayon build-pool --model base.Q4_1.gguf --data train.jsonl --pool pool --dry-run
 
 A record of train.jsonl: {"prompt": "Review: lovely film. Sentiment:", "completion": " good"}
 or a conversation:       {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}`;
@@ -47,7 +47,10 @@ const LONG = 'what to do with longer ones; truncate cuts the front of the prompt
 
 export function buildPoolCommand(command: Command, terminal: Terminal): void {
   const { training, ...defaults } = BUILD_DEFAULTS;
-  command.requiredOption('--model <dir>', `base model, a Hugging Face directory (${MODEL_TYPES.join(', ')})`);
+  command.requiredOption(
+    '--model <path>',
+    `base model: a Hugging Face directory or a GGUF file (${MODEL_TYPES.join(', ')})`,
+  );
   dataOptions(command, 'JSONL, JSON or CSV of examples, or a YAML describing them')
     .addOption(turnsOption())
     .addOption(promptFormOption('chat where the model has a chat template'))

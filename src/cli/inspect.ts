@@ -5,10 +5,11 @@ import { BLEND_FILE } from '../blend/blend.js';
 import { isCrayonError } from '../core/errors.js';
 import { formatBytes, formatCount } from '../core/format.js';
 import { readOptionalJson } from '../files/json.js';
+import { openBase } from '../gguf/base.js';
 import { type GgufTensorInfo, type GgufValue, ggufCount, ggufNumber, ggufString, ggufStrings } from '../gguf/format.js';
 import { GgufFile } from '../gguf/read.js';
 import { readGgufVocabulary } from '../gguf/vocabulary/read.js';
-import { HfModel } from '../hf/model.js';
+import { HfModel, type ModelConfig } from '../hf/model.js';
 import { openPeftAdapter } from '../peft/read.js';
 import { openPool } from '../pool/pool.js';
 import { SafetensorsFile } from '../safetensors/read.js';
@@ -148,6 +149,7 @@ function inspectGguf(path: string, terminal: Terminal): void {
   const tensors = [...file.tensors.values()];
   const type = ggufString(file, 'general.type') ?? 'model';
   const tokenizer = tokenizerFacts(file);
+  const base = type === 'adapter' ? { digest: null, config: null, note: [] } : asBase(path);
   terminal.document({
     kind: 'gguf',
     path,
@@ -156,6 +158,8 @@ function inspectGguf(path: string, terminal: Terminal): void {
     type,
     architecture: file.metadata.has('general.architecture') ? file.architecture : null,
     parameters: countParameters(tensors),
+    digest: base.digest,
+    config: base.config,
     metadata: Object.fromEntries([...file.metadata].map(([key, entry]) => [key, jsonValue(entry)])),
     tokenizer: Object.fromEntries(tokenizer),
     tensors,
@@ -166,7 +170,21 @@ function inspectGguf(path: string, terminal: Terminal): void {
     ['stored as', storedAs(tensors)],
   ];
   const lines = type === 'adapter' ? adapterFacts(file, tensors) : modelFacts(file);
-  facts(terminal, path, [...lines, ...shared, ...(type === 'adapter' ? [] : tokenizer)]);
+  facts(terminal, path, [...lines, ...shared, ...(type === 'adapter' ? [] : tokenizer), ...base.note]);
+}
+
+/** What the file is as a base model of crayon's; llama.cpp may well run one that crayon does not compute with: said, not refused. */
+function asBase(path: string): { digest: string | null; config: ModelConfig | null; note: Facts } {
+  try {
+    const base = openBase(path);
+    const digest = base.digest();
+    base.close();
+    return { digest, config: base.config, note: [['digest', digest.slice(0, 16)]] };
+  } catch (error) {
+    if (!isCrayonError(error)) throw error;
+    const why = error.message.replace(`${path}: `, '');
+    return { digest: null, config: null, note: [['note', `crayon does not train, score or embed with it: ${why}`]] };
+  }
 }
 
 function modelFacts(file: GgufFile): Facts {

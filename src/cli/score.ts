@@ -13,11 +13,12 @@ Prompts beyond the context lose their front. --pool scores every example through
 Examples:
   $ crayon score --model models/base --data held-out.jsonl
   $ crayon score --model models/base --adapter my-adapter --data held-out.jsonl --json
-  $ crayon score --model models/base --pool pool --data held-out.jsonl`;
+  $ crayon score --model models/base --pool pool --data held-out.jsonl
+  $ crayon score --model base.Q4_1.gguf --data held-out.jsonl`;
 
 export function scoreCommand(command: Command, terminal: Terminal): void {
   command
-    .requiredOption('--model <dir>', 'base model, a Hugging Face directory')
+    .requiredOption('--model <path>', 'base model: a Hugging Face directory or a GGUF file')
     .option('--adapter <dir>', 'PEFT adapter on that model')
     .option('--pool <dir>', 'pool whose adapters are mixed for each example by its similarity to the centroids');
   dataOptions(command, 'JSONL, JSON or CSV of examples, or a YAML', 'test')
