@@ -3,10 +3,10 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { GgufModel, openBase } from '../../src/gguf/base.js';
-import type { GgufWriteType } from '../../src/gguf/encodings.js';
 import type { GgufValue } from '../../src/gguf/format.js';
 import { exportModelGguf } from '../../src/gguf/model.js';
 import { GgufFile } from '../../src/gguf/read.js';
+import type { GgufWriteType } from '../../src/gguf/types.js';
 import { type GgufTensorToWrite, writeGguf } from '../../src/gguf/write.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';

@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import { GgufModel, openBase } from '../../src/gguf/base.js';
-import { dequantise, encodeGgufTensor, type GgufWriteType } from '../../src/gguf/encodings.js';
+import { dequantise, encodeGgufTensor } from '../../src/gguf/encodings.js';
+import type { GgufFileType } from '../../src/gguf/file-types.js';
 import { exportModelGguf } from '../../src/gguf/model.js';
+import type { GgufWriteType } from '../../src/gguf/types.js';
 import type { BaseModel } from '../../src/hf/base-model.js';
 import { HfModel } from '../../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
@@ -82,7 +84,7 @@ describe.each(MODELS)('%s as a GGUF in F32', (name) => {
 });
 
 describe('narrower types', () => {
-  it.each<GgufWriteType>(['F16', 'Q8_0'])(
+  it.each<GgufFileType & GgufWriteType>(['F16', 'Q8_0'])(
     '%s gives the numbers that are stored, in the order of the directory',
     (type) => {
       const dir = fixture('models', 'llama');
