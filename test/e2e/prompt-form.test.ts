@@ -65,9 +65,14 @@ describe('a pool trained through a chat template', () => {
   const model = ['--model', templated];
 
   beforeAll(async () => {
-    const training = ['bank', 'museum'].map((name) => join(ROOT, 'suite', 'examples', `${name}.jsonl`));
+    const words = 'stone river cloud table glass paper horse bread chair light'.split(' ');
+    const turns = words.map((word) => ({
+      messages: [user(`Say the word ${word} again, please.`), { role: 'assistant', content: word }],
+    }));
+    writeFileSync(at('words.jsonl'), turns.map((turn) => JSON.stringify(turn)).join('\n'));
+    const training = [EXAMPLES, at('words.jsonl')].flatMap((path) => ['--data', path]);
     const how = ['--clusters', '2', '--embedding', 'tfidf', '--rank', '4', '--epochs', '6', '--batch-size', '4'];
-    await document(['build-pool', ...model, '--data', ...training, '--pool', pool, '--learning-rate', '0.005', ...how]);
+    await document(['build-pool', ...model, ...training, '--pool', pool, '--learning-rate', '0.005', ...how]);
     await document(['blend', '--pool', pool, '--examples', EXAMPLES, '--out', adapter]);
   }, 300_000);
 
@@ -98,7 +103,7 @@ describe('a pool trained through a chat template', () => {
       right.push((await ask(parts, prompt)) === example.completion.trim());
     }
     expect(right).toEqual(report.perExample.map(({ isGreedy }) => isGreedy));
-    expect(right.filter((is) => is).length).toBeGreaterThan(5);
+    expect(right.filter((is) => is).length).toBeGreaterThan(2);
     // The scope's profile is of rendered conversations: an example of the task is near to it.
     const { query } = request('', { prompt: chat(user(bank[0]!.prompt)) });
     expect(parts.scope!(query)!.percentile).toBeGreaterThan(10);
