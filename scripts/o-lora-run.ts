@@ -65,6 +65,7 @@ if (!existsSync(pool)) {
       limit: Number(args.limit),
       out: pool,
       embedding: args.embedding,
+      promptForm: 'plain',
       long: 'truncate',
       seed,
     },

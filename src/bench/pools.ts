@@ -5,6 +5,7 @@
 
 import { join } from 'node:path';
 import { sha256 } from '../files/digest.js';
+import { PLAIN, type PromptForm, promptRecord } from '../hf/prompt-form.js';
 import { buildPool } from '../pool/build.js';
 import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions } from '../pool/inputs.js';
 import { isPoolDirectory } from '../pool/pool.js';
@@ -16,8 +17,13 @@ export class PoolStore {
   readonly #training: TrainingSet;
   readonly #modelDigest: string;
   readonly #work: string;
-  /** @param modelDigest goes into the pools' names, as the data's digests do: another base gets pools of its own */
-  constructor(config: BenchConfig, training: TrainingSet, modelDigest: string, work: string) {
+  readonly #form: PromptForm;
+  /**
+   * @param modelDigest goes into the pools' names, as the data's digests do: another base gets pools of its own
+   * @param form in which prompts are trained: the run's
+   */
+  constructor(config: BenchConfig, training: TrainingSet, modelDigest: string, work: string, form = PLAIN) {
+    this.#form = form;
     this.#config = config;
     this.#training = training;
     this.#modelDigest = modelDigest;
@@ -28,7 +34,12 @@ export class PoolStore {
   path(pool: BenchPool): string {
     if (pool.dir !== undefined) return findBenchPath(pool.dir);
     const { data: _data, ...settings } = pool;
-    const named = { ...settings, data: this.#training.digests, model: this.#modelDigest };
+    const named = {
+      ...settings,
+      data: this.#training.digests,
+      model: this.#modelDigest,
+      prompt: promptRecord(this.#form),
+    };
     return join(this.#work, 'pools', sha256(JSON.stringify(named)).slice(0, 16));
   }
 
@@ -68,6 +79,8 @@ export class PoolStore {
       dataDir: this.#config.data_dir,
       out,
       r,
+      promptForm: this.#form.kind,
+      system: this.#form.kind === 'chat' ? this.#form.system : undefined,
       long: 'truncate',
       training: { ...BUILD_DEFAULTS.training, epochs, batchSize, learningRate, loraAlpha },
       force: true,

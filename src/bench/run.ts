@@ -11,8 +11,9 @@ import { CRAYON_VERSION } from '../files/package.js';
 import { refuseOtherRun } from '../files/resume.js';
 import { openBase } from '../gguf/base.js';
 import type { BaseModel } from '../hf/base-model.js';
+import { choosePromptForm, PLAIN, promptRecord } from '../hf/prompt-form.js';
 import { LlamaModel } from '../model/llama.js';
-import { openPool } from '../pool/pool.js';
+import { openPool, poolForm } from '../pool/pool.js';
 import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
 import { cellOf, planCells } from './cells.js';
 import { liveUsers, planLiveCells } from './live/plan.js';
@@ -77,14 +78,14 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
   const { config, directory, command, env, signal = new AbortController().signal, onProgress = () => {} } = options;
   // 1) read and check everything before any work
   const { users: planned, cells, live, load } = planRun(config);
-  const base = openModel(config.model);
+  const base = openModel(config.model, config.pool.dir);
   let server: LoadedModel | undefined;
   try {
     const training = readTrainingSet(config);
     const tasks = loadTasks(config, training, onProgress);
     const tasksOf = ({ taskPaths }: PlannedUser) => taskPaths.map((path) => tasks.get(path)!);
     const users = planned.map((user) => drawExamples(user, tasksOf(user), config));
-    const pools = new PoolStore(config, training, base.source.digest(), directory.work);
+    const pools = new PoolStore(config, training, base.source.digest(), directory.work, base.form);
     const manifest = startManifest(options, base, training, cells.length + live.length);
     const isMade = ({ key }: Pick<Cell, 'key'>) => directory.hasCell(key);
     const missing = cells.filter((cell) => !isMade(cell));
@@ -106,6 +107,8 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
     // 2) pools, each once
     const openServer = () => {
       server ??= openModel(config.server!.model);
+      // It was not trained here: plain in a plain run, and else as its own template has it.
+      if (base.form?.kind !== 'chat') server.form = PLAIN;
       return server;
     };
     const context: BenchContext = { config, base, server: openServer, pools, directory, signal, onProgress };
@@ -214,9 +217,20 @@ async function runCell(
   return { measured, records };
 }
 
-function openModel(path: string): LoadedModel {
+/** @param pool a prebuilt one, whose form the run follows; else it is chat where the model has a chat template */
+function openModel(path: string, pool?: string): LoadedModel {
   const source = openBase(findBenchPath(path));
-  return { source, model: new LlamaModel(source), tokenizer: source.tokenizer() };
+  try {
+    const tokenizer = source.tokenizer();
+    const form =
+      pool === undefined
+        ? choosePromptForm(tokenizer, {}, path)
+        : poolForm(openPool(findBenchPath(pool)), tokenizer, path);
+    return { source, model: new LlamaModel(source), tokenizer, form };
+  } catch (error) {
+    source.close();
+    throw error;
+  }
 }
 
 function loadTasks(
@@ -237,14 +251,14 @@ function loadTasks(
 /** A new manifest, or that of the run which goes on. @throws CrayonError `checkpoint-mismatch` */
 function startManifest(
   { config, directory, machine, commit, now }: BenchRunOptions,
-  { source }: LoadedModel,
+  { source, form = PLAIN }: LoadedModel,
   training: TrainingSet,
   plannedCells: number,
 ): RunManifest {
   const { earlier } = directory;
   const digest = source.digest();
   // the data's digests are part of the configuration as it was used
-  const used = { ...config, training: training.digests };
+  const used = { ...config, training: training.digests, prompt: promptRecord(form) };
   if (earlier !== undefined) {
     const hint = 'Choose another --out, or give --fresh to throw its cells away.';
     const before = { ...(earlier.config as object), 'base model': earlier.base.digest };

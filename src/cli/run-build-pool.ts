@@ -37,6 +37,10 @@ export function runDryRun(options: BuildPoolOptions, terminal: Terminal): void {
   const clusters = options.clusters === 'auto' ? 'chosen by silhouette, at most ' : '';
   const left = `${plan.skipped} skipped, ${plan.truncated} truncated`;
   const lines = [
+    [
+      'form',
+      `prompts are ${plan.promptForm === 'chat' ? "conversations through the model's chat template" : 'plain text'}`,
+    ],
     ['read', `${formatCount(plan.examples)} examples, ${formatCount(plan.tokens)} tokens (longest ${plan.longest})`],
     ...(plan.skipped + plan.truncated > 0 ? [['', left]] : []),
     ['embed', `by ${options.embedding}`],
@@ -76,6 +80,7 @@ function show(result: BuildResult, options: BuildPoolOptions, backend: string, m
   terminal.print(
     `\n${terminal.colour.green('Pool written:')} ${options.out} (N = ${manifest.N}, silhouette ${silhouette})`,
   );
+  if (manifest.prompt !== undefined) terminal.print('Prompts are conversations through the chat template (form chat).');
   terminal.print(`${formatDuration(ms)}${resumed ? ', continued from a checkpoint' : ''}`);
 }
 

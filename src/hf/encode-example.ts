@@ -88,6 +88,25 @@ function answerOf({ completion, messages, delimiter }: EncodableExample): string
   return completion.slice(delimiter ?? (completion.startsWith(' ') ? 1 : 0));
 }
 
+/**
+ * An example as a conversation, which more turns can be put before: the choices lose their delimiter as the completion does.
+ *
+ * @returns the same example, with `messages`
+ */
+export function asConversation<T extends EncodableExample & { choices?: string[] }>(
+  example: T,
+): T & { messages: readonly ChatMessage[] } {
+  const answer = (completion: string) => answerOf({ ...example, completion });
+  const { choices, completion } = example;
+  return {
+    ...example,
+    messages: conversationOf(example, PLAIN),
+    completion: answer(completion),
+    ...(choices === undefined ? {} : { choices: choices.map(answer) }),
+    delimiter: undefined,
+  };
+}
+
 function encodeConversation(
   tokenizer: Tokenizer,
   id: string,
