@@ -4,7 +4,6 @@
  * (llama-model.cpp, `load_hparams`); what an architecture has beyond the common ones is told by its family's `gguf.config`.
  */
 
-import { firstNonFinite } from '../core/vector.js';
 import type { JsonObject } from '../files/json.js';
 import { type ModelConfig, parseModelConfig } from '../hf/config.js';
 import type { GgufArchitecture, GgufKeys } from '../hf/families/family.js';
@@ -12,9 +11,7 @@ import { findFamilyOfArchitecture, GGUF_ARCHITECTURES } from '../hf/families.js'
 import { ggufBool, ggufCount, ggufInvalid, ggufNumber, ggufNumbers, ggufString, ggufUnsupported } from './format.js';
 import { ggufSizes } from './names.js';
 import type { GgufFile } from './read.js';
-
-/** What llama.cpp divides each rotary frequency by, (D/2): how its converter stores rope type llama3. */
-export const ROPE_FACTORS = 'rope_freqs.weight';
+import { ROPE_FACTORS, ropeFactorsOf, ropeParametersOf } from './rope.js';
 
 /** Keys that change what some architectures compute: refused where the architecture's family does not read them. */
 const ALTERING = [
@@ -63,7 +60,7 @@ export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architec
     head_dim: headDim,
     vocab_size: file.info('token_embd.weight').shape[0] ?? 0,
     rms_norm_eps: eps,
-    rope_parameters: ropeParameters(keys),
+    rope_parameters: ropeParametersOf(file, keys),
     max_position_embeddings: required('context_length'),
     tie_word_embeddings: !keys.hasTensor('output.weight'),
     bos_token_id: id('bos'),
@@ -79,7 +76,7 @@ export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architec
     mlpBias: keys.hasTensor('blk.0.ffn_gate.bias'),
   };
   if (family.gguf.hasRopeFactors && keys.hasTensor(ROPE_FACTORS)) {
-    config.ropeScaling = { type: 'factors', factors: ropeFactors(file, config) };
+    config.ropeScaling = ropeFactorsOf(file, config);
   }
   return { config, architecture: family.gguf };
 }
@@ -132,38 +129,6 @@ function decimalOf(stored: number): number {
     if (Math.fround(decimal) === stored) return decimal;
   }
   return stored;
-}
-
-/** As `load_hparams` and `llama_init_from_model` do it: without a type, a factor is linear. */
-function ropeParameters(keys: GgufKeys): JsonObject {
-  const theta = { rope_theta: keys.number('rope.freq_base') ?? 10_000 };
-  const type = keys.text('rope.scaling.type') ?? 'linear';
-  const factor = keys.number('rope.scaling.factor') ?? keys.number('rope.scale_linear') ?? 0;
-  if (type === 'none' || (type === 'linear' && (factor === 0 || factor === 1))) return theta;
-  const more = {
-    original_max_position_embeddings: keys.number('rope.scaling.original_context_length'),
-    attention_factor: type === 'linear' ? undefined : keys.number('rope.scaling.attn_factor'),
-    beta_fast: keys.number('rope.scaling.yarn_beta_fast'),
-    beta_slow: keys.number('rope.scaling.yarn_beta_slow'),
-  };
-  return { ...theta, rope_type: type, factor, ...Object.fromEntries(Object.entries(more).filter(([, x]) => x)) };
-}
-
-/** @returns (D/2) divisors of the rotary frequencies, a linear scaling included */
-function ropeFactors(file: GgufFile, { headDim, ropeScaling }: ModelConfig): number[] {
-  const { shape } = file.info(ROPE_FACTORS);
-  const factors = file.readF32(ROPE_FACTORS);
-  if (shape.length !== 1 || shape[0] !== headDim / 2) {
-    throw ggufInvalid(file.path, `"${ROPE_FACTORS}" has shape [${shape}], expected [${headDim / 2}]`);
-  }
-  if (firstNonFinite(factors) !== -1 || factors.some((x) => x <= 0)) {
-    throw ggufInvalid(file.path, `"${ROPE_FACTORS}" has values that are not above 0`);
-  }
-  if (ropeScaling !== null && ropeScaling.type !== 'linear') {
-    throw ggufUnsupported(file.path, `"${ROPE_FACTORS}" together with rope type ${ropeScaling.type}`);
-  }
-  const linear = ropeScaling?.factor ?? 1;
-  return Array.from(factors, (x) => x * linear);
 }
 
 /** Options that would be left out in silence. */

@@ -12,10 +12,11 @@ import type { ModelConfig } from '../hf/config.js';
 import type { GgufArchitecture } from '../hf/families/family.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import { ggufModelConfig, ROPE_FACTORS } from './base-config.js';
+import { ggufModelConfig } from './base-config.js';
 import { ggufInvalid, ggufUnsupported } from './format.js';
 import { ggufRow, ggufTensorName, inHfOrder } from './names.js';
 import { GgufFile, isGgufPath } from './read.js';
+import { ROPE_FACTORS, ROPE_TENSORS } from './rope.js';
 import { GGML_TYPES } from './types.js';
 import { ggufTokenizer } from './vocabulary/tokenizer.js';
 
@@ -157,6 +158,7 @@ function checkTensors(file: GgufFile, config: ModelConfig, architecture: GgufArc
   }
   const known = new Set(names.values());
   if (architecture.hasRopeFactors) known.add(ROPE_FACTORS);
+  if (config.ropeScaling?.type === 'longrope') for (const name of ROPE_TENSORS) known.add(name);
   for (const name of file.tensors.keys()) {
     // A tensor that is not computed with would be left out in silence.
     if (!known.has(name) && !UNUSED.test(name))

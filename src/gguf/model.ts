@@ -5,13 +5,14 @@
 
 import { basename, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
-import type { ModelConfig, RopeScaling } from '../hf/config.js';
+import type { ModelConfig } from '../hf/config.js';
 import { ggufArchitecture } from '../hf/families.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer.js';
 import { GGUF_FILE_TYPES, type GgufFileType, storedTypes } from './file-types.js';
 import type { GgufValue } from './format.js';
 import { ggufTensorName, inGgufOrder } from './names.js';
+import { ropeContextLength, ropeDifferences, ropeMetadata, ropeTensors } from './rope.js';
 import type { GgufWriteType } from './types.js';
 import { ggufVocabulary } from './vocabulary/write.js';
 import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './write.js';
@@ -75,10 +76,8 @@ export function* exportModelGgufSteps(options: ExportModelOptions): Generator<Gg
 /** What transformers can do and llama.cpp cannot, for these architectures. */
 function refuseUnsupported(config: ModelConfig, where: string): void {
   const architecture = ggufArchitecture(config.modelType);
-  const { hasOutBias, hasRopeFactors } = architecture;
-  const found = architecture.differs?.(config) ?? [];
-  if (config.attentionOutBias && !hasOutBias) found.push('a bias on the o projection');
-  if (config.ropeScaling?.type === 'llama3' && !hasRopeFactors) found.push('rope type llama3');
+  const found = [...ropeDifferences(config, architecture), ...(architecture.differs?.(config) ?? [])];
+  if (config.attentionOutBias && !architecture.hasOutBias) found.push('a bias on the o projection');
   if (found.length === 0) return;
   throw new CrayonError('model-unsupported', `${where}: ${config.modelType} with ${found.join(' and ')}`, {
     hint: 'llama.cpp does not run such a model.',
@@ -103,16 +102,10 @@ function modelMetadata(config: ModelConfig, name: string, type: GgufFileType): M
   whole(`${architecture}.attention.key_length`, config.headDim);
   whole(`${architecture}.attention.value_length`, config.headDim);
   real(`${architecture}.attention.layer_norm_rms_epsilon`, config.rmsNormEps);
-  whole(`${architecture}.rope.dimension_count`, config.headDim);
-  real(`${architecture}.rope.freq_base`, config.ropeTheta);
-  if (config.ropeScaling?.type === 'linear') {
-    text(`${architecture}.rope.scaling.type`, 'linear');
-    real(`${architecture}.rope.scaling.factor`, config.ropeScaling.factor);
-  }
+  for (const [key, value] of ropeMetadata(config)) metadata.set(`${architecture}.${key}`, value);
   for (const [key, value] of Object.entries(more?.(config) ?? {})) {
     if ('whole' in value) whole(`${architecture}.${key}`, value.whole);
-    else if ('real' in value) real(`${architecture}.${key}`, value.real);
-    else metadata.set(`${architecture}.${key}`, { type: 'array', of: 'bool', value: [...value.flags] });
+    else real(`${architecture}.${key}`, value.real);
   }
   whole(`${architecture}.vocab_size`, config.vocabSize);
   whole('general.file_type', GGUF_FILE_TYPES[type].id);
@@ -124,19 +117,17 @@ function modelMetadata(config: ModelConfig, name: string, type: GgufFileType): M
  * In most architectures llama.cpp attends to all earlier tokens. Within a sliding window that is the same thing, so a
  * windowed model is given the context in which it is exact.
  */
-function contextLength({ modelType, maxPositionEmbeddings, slidingWindow }: ModelConfig): number {
-  if (ggufArchitecture(modelType).hasWindow) return maxPositionEmbeddings;
-  return Math.min(maxPositionEmbeddings, slidingWindow ?? maxPositionEmbeddings);
+function contextLength(config: ModelConfig): number {
+  const { modelType, slidingWindow } = config;
+  const length = ropeContextLength(config);
+  if (slidingWindow === null || ggufArchitecture(modelType).hasWindow) return length;
+  return Math.min(length, slidingWindow);
 }
 
 function modelTensors(model: HfModel, fileType: GgufFileType): GgufTensorToWrite[] {
   const { config } = model;
   const architecture = ggufArchitecture(config.modelType);
-  const tensors: Array<Omit<GgufTensorToWrite, 'type'>> = [];
-  if (config.ropeScaling?.type === 'llama3') {
-    const factors = ropeFrequencyFactors(config, config.ropeScaling);
-    tensors.push({ name: 'rope_freqs.weight', shape: [factors.length], data: () => factors });
-  }
+  const tensors: Array<Omit<GgufTensorToWrite, 'type'>> = ropeTensors(config);
   for (const [hfName, shape] of expectedShapes(config)) {
     const name = ggufTensorName(architecture, hfName)!;
     const data = () => inGgufOrder(architecture, name, config, model.readF32(hfName));
@@ -144,22 +135,4 @@ function modelTensors(model: HfModel, fileType: GgufFileType): GgufTensorToWrite
   }
   const types = storedTypes(fileType, tensors, { ...config, architecture: architecture.name });
   return tensors.map((tensor, i) => ({ ...tensor, type: types[i]! }));
-}
-
-/**
- * Llama 3's rescaled rotary frequencies as the tensor `rope_freqs.weight`, (D/2): llama.cpp divides the frequency theta^(-2j/D) by element j
- * (`generate_extra_tensors` in conversion/llama.py).
- */
-function ropeFrequencyFactors(
-  { headDim, ropeTheta }: Pick<ModelConfig, 'headDim' | 'ropeTheta'>,
-  scaling: Extract<RopeScaling, { type: 'llama3' }>,
-): Float32Array {
-  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings: context } = scaling;
-  return Float32Array.from({ length: headDim / 2 }, (_, j) => {
-    const wavelength = 2 * Math.PI * ropeTheta ** ((2 * j) / headDim);
-    if (wavelength < context / highFreqFactor) return 1;
-    if (wavelength > context / lowFreqFactor) return factor;
-    const smooth = (context / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
-    return 1 / ((1 - smooth) / factor + smooth);
-  });
 }

@@ -23,6 +23,13 @@ export class ConfigReader {
     return this.#take(key, fallback, (x) => Number.isFinite(x) && (x as number) > 0, 'a number above 0');
   }
 
+  /** A list of `length` numbers above 0. */
+  positives(key: string, length: number): number[] {
+    const isList = (x: unknown) =>
+      Array.isArray(x) && x.length === length && x.every((y) => Number.isFinite(y) && y > 0);
+    return this.#take<number[]>(key, undefined, isList, `a list of ${length} numbers above 0`);
+  }
+
   flag(key: string, fallback = false): boolean {
     return this.#take(key, fallback, (x) => typeof x === 'boolean', 'true or false');
   }

@@ -36,6 +36,7 @@ export function parseModelConfig(file: JsonObject, path: string): ModelConfig {
   const numHeads = read.size('num_attention_heads');
   const kvFallback = json.num_key_value_heads === null ? numHeads : (defaults.numKvHeads ?? numHeads);
   const headDim = read.size('head_dim', defaults.headDim ?? hiddenSize / numHeads);
+  const maxPositionEmbeddings = read.size('max_position_embeddings', defaults.maxPositionEmbeddings);
   const config: ModelConfig = {
     modelType,
     hiddenSize,
@@ -46,9 +47,9 @@ export function parseModelConfig(file: JsonObject, path: string): ModelConfig {
     headDim,
     vocabSize: read.size('vocab_size'),
     rmsNormEps: read.positive('rms_norm_eps', defaults.rmsNormEps ?? 1e-6),
-    ...(family.rope?.(read, path) ?? ropeOfAllLayers(read, path, headDim)),
-    maxPositionEmbeddings: read.size('max_position_embeddings', defaults.maxPositionEmbeddings),
-    ...family.window(read, path),
+    ...(family.rope ?? ropeOfAllLayers)(read, { path, headDim, maxPositionEmbeddings }),
+    maxPositionEmbeddings,
+    ...family.window(read),
     tieWordEmbeddings: read.flag('tie_word_embeddings', defaults.tieWordEmbeddings),
     ...family.biases(read),
     embeddingScale: 1,

@@ -14,7 +14,7 @@ import type { ModelConfig } from '../hf/config.js';
 import type { BlockForm } from '../hf/families/family.js';
 import { familyOf } from '../hf/families.js';
 import { projectionShapes } from '../hf/model.js';
-import { inverseFrequencies, type Rope } from '../hf/rope.js';
+import { type Rope, rotaryFrequencies } from '../hf/rope.js';
 import { type Positions, type QueryKeyNorms, selfAttention } from './attention.js';
 import { gatedProduct, type Linear, LoraLinears, loraLinear, type StackedFactors } from './lora-linears.js';
 import { completionLoss, project, rmsNorm, scaled, type T1, type T2 } from './ops.js';
@@ -248,14 +248,16 @@ function rotaryTables(
   T: number,
 ): Pick<Positions, 'cos' | 'sin'> {
   const half = rotaryDim / 2;
-  const share = attentionScale === null ? D ** -0.25 : Math.sqrt(attentionScale); // see Positions.cos
-  const frequencies = rope === null ? new Float64Array(half) : inverseFrequencies(rope, rotaryDim);
+  const root = attentionScale === null ? D ** -0.25 : Math.sqrt(attentionScale); // see Positions.cos
+  const none = { frequencies: new Float64Array(half), attentionFactor: 1 };
+  const { frequencies, attentionFactor } = rope === null ? none : rotaryFrequencies(rope, rotaryDim, T);
   const table = (of: (angle: number) => number) => {
     const values = new Float32Array(T * D).fill(of(0));
     for (let t = 0; t < T; t++) {
       for (let i = 0; i < half; i++) values[t * D + i] = values[t * D + half + i] = of(t * frequencies[i]!);
     }
-    const scaled = values.map((x) => x * share);
+    // YaRN's and LongRoPE's factor is of what is turned alone
+    const scaled = values.map((x, i) => x * (i % D < rotaryDim ? root * attentionFactor : root));
     return tf.keep(tf.tensor2d(scaled, [T, D]));
   };
   return { cos: table(Math.cos), sin: table(Math.sin) };

@@ -97,12 +97,48 @@ describe('rotary embedding', () => {
     });
   });
 
-  it.each(['yarn', 'dynamic', 'longrope'])('refuses %s', (type) => {
+  it.each(['proportional', 'axial', 'su'])('refuses %s', (type) => {
     expect(refusal({ rope_scaling: { rope_type: type, factor: 2 } }).code).toBe('model-unsupported');
+  });
+
+  it('takes rope_scaling before rope_parameters, as transformers does, and the theta beside them', () => {
+    const parameters = { rope_type: 'linear', factor: 2, rope_theta: 500 };
+    const both = { rope_parameters: parameters, rope_scaling: { type: 'dynamic', factor: 4 }, rope_theta: 2000 };
+    expect(parse(both)).toMatchObject({
+      ropeTheta: 2000,
+      ropeScaling: { type: 'dynamic', factor: 4, originalMaxPositionEmbeddings: 2048 },
+    });
+    expect(parse({ ...both, rope_scaling: {} })).toMatchObject({ ropeTheta: 500, ropeScaling: { type: 'linear' } });
+  });
+
+  it('infers what yarn and longrope leave out', () => {
+    const yarn = { rope_type: 'yarn', factor: 4 };
+    expect(parse({ rope_parameters: yarn }).ropeScaling).toEqual({
+      type: 'yarn',
+      factor: 4,
+      originalMaxPositionEmbeddings: 2048,
+      attentionFactor: 0.1 * Math.log(4) + 1,
+      betaFast: 32,
+      betaSlow: 1,
+      truncate: true,
+    });
+    const factors = Array(8).fill(2);
+    const longrope = { rope_type: 'longrope', short_factor: factors, long_factor: factors };
+    const beside = { rope_parameters: longrope, original_max_position_embeddings: 512 };
+    expect(parse(beside).ropeScaling).toEqual({
+      type: 'longrope',
+      shortFactors: factors,
+      longFactors: factors,
+      originalMaxPositionEmbeddings: 512,
+      attentionFactor: Math.sqrt(1 + Math.log(4) / Math.log(512)),
+    });
   });
 
   it('refuses missing and impossible numbers', () => {
     expect(refusal({ rope_scaling: { type: 'linear' } }).message).toContain('factor is missing');
+    expect(refusal({ rope_scaling: { type: 'yarn' } }).message).toContain('factor is missing');
+    const short = { type: 'longrope', short_factor: [1, 2], long_factor: Array(8).fill(1) };
+    expect(refusal({ rope_scaling: short }).message).toMatch(/short_factor .*list of 8 numbers/);
     const turned = { ...llama3, rope_type: 'llama3', high_freq_factor: 1 };
     expect(refusal({ rope_scaling: turned }).message).toContain('high_freq_factor');
   });
@@ -117,8 +153,8 @@ describe('a sliding window of qwen', () => {
     expect(parse({ ...qwen, layer_types: ['sliding_attention', 'sliding_attention'] }).slidingWindow).toBe(32);
   });
 
-  it('is refused when it is on some layers', () => {
-    expect(refusal({ ...qwen, max_window_layers: 1 }).code).toBe('model-unsupported');
+  it('is known layer by layer when it is on some', () => {
+    expect(parse({ ...qwen, max_window_layers: 1 })).toMatchObject({ slidingWindow: 32, slidingLayers: [false, true] });
   });
 });
 

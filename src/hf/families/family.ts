@@ -5,7 +5,7 @@
 
 import type { JsonObject } from '../../files/json.js';
 import type { ConfigReader } from '../config-reader.js';
-import { type Rope, readRope } from '../rope.js';
+import { type Rope, readRope, ropeParameters } from '../rope.js';
 
 /** A sane bound on the number of layers, so that a bad file cannot make us check millions of names. */
 export const MAX_LAYERS = 10_000;
@@ -77,10 +77,10 @@ export interface ModelFamily {
   readonly activation: { readonly key: string; readonly names: readonly string[] };
   /** Which projections have a bias: q, k and v; o; the feed-forward ones. */
   biases(read: ConfigReader): Pick<ModelConfig, 'attentionBias' | 'attentionOutBias' | 'mlpBias'>;
-  /** How far layers see back. @throws CrayonError `model-unsupported` */
-  window(read: ConfigReader, path: string): Pick<ModelConfig, 'slidingWindow' | 'slidingLayers'>;
-  /** The rotary embedding; readRope's where not given. @throws CrayonError `model-unsupported` */
-  rope?(read: ConfigReader, path: string): RopeOfLayers;
+  /** How far layers see back. */
+  window(read: ConfigReader): Pick<ModelConfig, 'slidingWindow' | 'slidingLayers'>;
+  /** The rotary embedding; ropeOfAllLayers where not given. @throws CrayonError `model-unsupported` */
+  rope?(read: ConfigReader, context: RopeContext): RopeOfLayers;
   /** Factors that are not 1, and the attention's where it is not the root of the head's size. */
   scales?(read: ConfigReader): Partial<Scales>;
   /** Options of transformers that the forward pass does not have, in words. */
@@ -93,6 +93,10 @@ export type RopeOfLayers = Pick<
   ModelConfig,
   'ropeTheta' | 'ropeScaling' | 'rotaryDim' | 'slidingRope' | 'rotaryLayers'
 >;
+
+export interface RopeContext extends Pick<ModelConfig, 'headDim' | 'maxPositionEmbeddings'> {
+  path: string;
+}
 
 /** What a block is made of. Names are those of the checkpoint, within a layer. */
 export interface BlockForm {
@@ -137,11 +141,11 @@ export const NO_WINDOW = () => ({ slidingWindow: null, slidingLayers: null });
 /** The same rotary embedding of whole heads in every layer. */
 export function ropeOfAllLayers(
   read: ConfigReader,
-  path: string,
-  headDim: number,
-  defaultTheta?: number,
+  { path, headDim, maxPositionEmbeddings }: RopeContext,
 ): RopeOfLayers {
-  const rope: Rope = readRope(read, path, defaultTheta);
+  const { original_max_position_embeddings: original } = read.json;
+  const around = { path, defaultTheta: 10_000, dim: headDim, maxPositionEmbeddings, original };
+  const rope = readRope(read, ropeParameters(read.json), around);
   return { ...rope, rotaryDim: headDim, slidingRope: null, rotaryLayers: null };
 }
 
@@ -157,6 +161,8 @@ export interface GgufArchitecture {
   /** It reads a bias of the o projection, and `rope_freqs.weight` of rope type llama3. */
   readonly hasOutBias: boolean;
   readonly hasRopeFactors: boolean;
+  /** It reads `rope_factors_long.weight` and `rope_factors_short.weight` of rope type longrope. */
+  readonly hasLongRope: boolean;
   /** It limits attention to the window; else only contexts within the window are exact. */
   readonly hasWindow: boolean;
   /** llama.cpp's names of a layer's modules where they are not Llama's. */
@@ -169,11 +175,13 @@ export interface GgufArchitecture {
    * refused there.
    */
   config?(keys: GgufKeys, common: JsonObject): JsonObject;
-  /** Hyperparameters beyond Llama's, by their key after the architecture's name; numbers are float32, `whole` ones uint32. */
-  metadata?(config: ModelConfig): Record<string, { whole: number } | { real: number } | { flags: readonly boolean[] }>;
+  /** Hyperparameters beyond Llama's, by their key after the architecture's name: uint32 or float32. */
+  metadata?(config: ModelConfig): GgufHyperparameters;
   /** What it would compute otherwise than transformers, in words. */
   differs?(config: ModelConfig): string[];
 }
+
+export type GgufHyperparameters = Record<string, { whole: number } | { real: number }>;
 
 /** A GGUF file's metadata by their keys without `<architecture>.`; undefined where a key or a tensor is absent. */
 export interface GgufKeys {

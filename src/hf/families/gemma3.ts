@@ -7,8 +7,16 @@
 import { CrayonError } from '../../core/errors.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import type { ConfigReader } from '../config-reader.js';
-import { ropeOf } from '../rope.js';
-import { type GgufKeys, LLAMA_BLOCK, MAX_LAYERS, type ModelFamily, type RopeOfLayers } from './family.js';
+import { readRope } from '../rope.js';
+import {
+  type GgufHyperparameters,
+  type GgufKeys,
+  LLAMA_BLOCK,
+  MAX_LAYERS,
+  type ModelFamily,
+  type RopeContext,
+  type RopeOfLayers,
+} from './family.js';
 
 /** Every sixth layer sees everything: transformers' defaults, and what llama.cpp computes (src/models/gemma3.cpp). */
 const PATTERN = 6;
@@ -58,6 +66,7 @@ export const gemma3: ModelFamily = {
     reordersHeads: false,
     hasOutBias: false,
     hasRopeFactors: false,
+    hasLongRope: false,
     hasWindow: true,
     normOffset: 1,
     modules: {
@@ -66,11 +75,15 @@ export const gemma3: ModelFamily = {
       post_feedforward_layernorm: 'post_ffw_norm',
     },
     config: ggufConfig,
-    metadata: ({ slidingWindow, slidingRope }) => ({
-      ...(slidingRope === null ? {} : { 'rope.freq_base_swa': { real: slidingRope.ropeTheta } }),
-      ...(slidingWindow === null ? {} : { 'attention.sliding_window': { whole: slidingWindow } }),
-    }),
+    metadata: ({ slidingWindow, slidingLayers: layers, slidingRope }): GgufHyperparameters => {
+      if (slidingWindow === null || !layers!.includes(true)) return {}; // llama.cpp goes by the window's presence
+      return {
+        'rope.freq_base_swa': { real: slidingRope!.ropeTheta },
+        'attention.sliding_window': { whole: slidingWindow },
+      };
+    },
     differs({
+      ropeScaling,
       numLayers,
       hiddenSize,
       numHeads,
@@ -89,6 +102,7 @@ export const gemma3: ModelFamily = {
       if (layers!.some((isSliding, i) => isSliding !== ((i + 1) % PATTERN !== 0))) {
         found.push(`layer_types other than five with a window before each full one`);
       }
+      if (ropeScaling?.type === 'yarn') found.push('rope type yarn on some layers only');
       if (slidingRope!.ropeScaling !== null) found.push('rope scaling on layers with a window');
       if (slidingRope!.ropeTheta !== LOCAL_THETA)
         found.push(`a rope theta of ${slidingRope!.ropeTheta} on layers with a window`);
@@ -126,7 +140,7 @@ function slidingLayers(read: ConfigReader): boolean[] {
 }
 
 /** `rope_parameters` by kind of layer, or transformers 4's `rope_theta`, `rope_scaling` (full layers), `rope_local_base_freq`. */
-function gemmaRope(read: ConfigReader, path: string): RopeOfLayers {
+function gemmaRope(read: ConfigReader, { path, headDim, maxPositionEmbeddings }: RopeContext): RopeOfLayers {
   const { rope_parameters: given, rope_scaling: scaling, rope_theta, rope_local_base_freq } = read.json;
   const parameters = isJsonObject(given) ? given : {};
   const { full_attention: full, sliding_attention: sliding, ...rest } = parameters;
@@ -137,10 +151,11 @@ function gemmaRope(read: ConfigReader, path: string): RopeOfLayers {
   }
   const ofFull = { rope_theta, ...(isJsonObject(full) ? full : {}), ...(isJsonObject(scaling) ? scaling : {}) };
   const ofSliding = { rope_theta: rope_local_base_freq, ...(isJsonObject(sliding) ? sliding : {}) };
+  const around = { path, dim: headDim, maxPositionEmbeddings };
   return {
-    ...ropeOf(read, ofFull, path, 1_000_000),
-    slidingRope: ropeOf(read, ofSliding, path, LOCAL_THETA),
-    rotaryDim: read.size('head_dim', 256),
+    ...readRope(read, ofFull, { ...around, defaultTheta: 1_000_000 }),
+    slidingRope: readRope(read, ofSliding, { ...around, defaultTheta: LOCAL_THETA }),
+    rotaryDim: headDim,
     rotaryLayers: null,
   };
 }

@@ -7,6 +7,7 @@ export const LLAMA_ARCHITECTURE: GgufArchitecture = {
   reordersHeads: true,
   hasOutBias: true,
   hasRopeFactors: true,
+  hasLongRope: true,
   hasWindow: false,
 };
 

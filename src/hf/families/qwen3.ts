@@ -13,5 +13,12 @@ export const qwen3: ModelFamily = {
     return { attentionBias: bias, attentionOutBias: bias, mlpBias: false };
   },
   window: qwenWindow,
-  gguf: { name: 'qwen3', reordersHeads: false, hasOutBias: false, hasRopeFactors: false, hasWindow: false },
+  gguf: {
+    name: 'qwen3',
+    reordersHeads: false,
+    hasOutBias: false,
+    hasRopeFactors: false,
+    hasLongRope: false,
+    hasWindow: false,
+  },
 };
