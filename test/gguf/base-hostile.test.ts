@@ -152,7 +152,7 @@ describe('a GGUF as a base model is refused', () => {
     ],
     [
       'of an unknown rope type',
-      'model-unsupported',
+      'gguf-unsupported',
       /rope type "su"/,
       (m) => m.set('llama.rope.scaling.type', text('su')).set('llama.rope.scaling.factor', real(4)),
     ],
