@@ -153,7 +153,7 @@ describe('a GGUF as a base model is refused', () => {
     [
       'of an unknown rope type',
       'gguf-unsupported',
-      /rope type "su"/,
+      /rope\.scaling\.type "su"/,
       (m) => m.set('llama.rope.scaling.type', text('su')).set('llama.rope.scaling.factor', real(4)),
     ],
     [
