@@ -93,6 +93,7 @@ function inspectPool(path: string, verify: boolean, terminal: Terminal): void {
     ['kind', `pool of ${manifest.N} base LoRAs, by ${manifest.createdBy}`],
     ['base model', `${base.name} (${base.modelType}, digest ${base.digest.slice(0, 12)})`],
     ['embedding', `${embedding.kind}${embedding.centred ? ', centred' : ''}, ${embedding.dim} numbers`],
+    ['prompts', manifest.prompt?.form ?? 'plain'],
     ['gate', `softmax(cos / ${manifest.tau})`],
     ['silhouette', manifest.silhouette?.toFixed(3) ?? 'unknown'],
     ['adapters', verify ? 'all as they were written' : 'not read (--verify compares their digests)'],

@@ -112,6 +112,7 @@ describe('blend', () => {
     const { examples } = crayon.prepareExamples(crayon.loadDataset(mine).examples, tokenizer, {
       maxLength: 64,
       long: 'error',
+      form: crayon.poolForm(pool, tokenizer, LLAMA),
       addEnd: false,
     });
     const sequences = examples.map((e) => e.promptIds);
@@ -149,7 +150,9 @@ describe('score', () => {
     const model = new crayon.LlamaModel(source);
     const tokenizer = formats.loadTokenizer(LLAMA);
     const { examples } = crayon.loadDataset(data);
-    const shared = { model, tokenizer, examples, maxLength: 64 };
+    const form = crayon.poolForm(crayon.openPool(at('pool')), tokenizer, LLAMA);
+    expect(form.kind).toBe('chat'); // the fixture has a chat template
+    const shared = { model, tokenizer, form, examples, maxLength: 64 };
     const base = await crayon.scoreExamples(shared);
     const lora = await crayon.poolGates(at('pool'), source, model, tokenizer, examples);
     const gated = await crayon.scoreExamples({ ...shared, lora });
