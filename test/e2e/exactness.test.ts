@@ -11,6 +11,7 @@ import {
   loadDataset,
   openPool,
   type Pool,
+  poolForm,
   type ScoreReport,
   scoreExamples,
   stackAdapters,
@@ -50,7 +51,14 @@ async function logprobs(dirs: string[], coefficients: number[]): Promise<number[
   try {
     const lora = stackAdapters(adapters, source, [coefficients]);
     const tokenizer = loadTokenizer(LLAMA);
-    const report: ScoreReport = await scoreExamples({ model, tokenizer, examples, maxLength: 64, lora });
+    const report: ScoreReport = await scoreExamples({
+      model,
+      tokenizer,
+      form: poolForm(pool, tokenizer, LLAMA),
+      examples,
+      maxLength: 64,
+      lora,
+    });
     return report.perExample.map((e) => e.logprob);
   } finally {
     for (const adapter of adapters) adapter.close();
