@@ -62,7 +62,7 @@ describe('a JSONL file', () => {
     const error = await everywhere([good[0], '', '[1]', good[1], { prompt: 'x' }, { completion: 'y' }, '"text"']);
     expect(error.message.match(/line \d+/g)).toEqual(['line 3', 'line 5', 'line 6', 'line 7']);
     expect(error.message).toContain('completion is missing, expected text');
-    expect(error.message).toContain('prompt is missing, expected text');
+    expect(error.message).toContain('prompt is missing: found completion; expected prompt and completion');
   });
 
   it('with more bad lines than anybody wants to read: ten of them and the number of the rest', async () => {
@@ -222,9 +222,10 @@ describe('an example longer than the context of 64 tokens', () => {
     editJson<{ normalizer: unknown }>(join(model, 'tokenizer.json'), (tokenizer) => {
       tokenizer.normalizer = { type: 'Replace', pattern: { String: '~' }, content: '' };
     });
-    await succeed(buildArgs(at('train.jsonl'), at('deaf-pool'), '--model', model));
+    const plain = ['--model', model, '--prompt-form', 'plain']; // a conversation always has the template's own tokens
+    await succeed(buildArgs(at('train.jsonl'), at('deaf-pool'), ...plain));
     const silent = writeJsonl(at('silent.jsonl'), [...good, { prompt: '~~', completion: ' yes' }]);
-    const building = await leavingNothing(() => refusal(buildArgs(silent, out, '--model', model)));
+    const building = await leavingNothing(() => refusal(buildArgs(silent, out, ...plain)));
     expect(building).toMatchObject({ code: 'example-invalid', exit: 3 });
     expect(building.message).toContain('silent:12');
     const args = ['blend', '--pool', at('deaf-pool'), '--examples', silent, '--out', out];

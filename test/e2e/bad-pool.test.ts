@@ -287,7 +287,14 @@ describe('a pool for blend without its base model', () => {
   it('finds the model beside the pool', async () => {
     const pool = spoiled();
     mkdirSync(join(pool, 'base'));
-    for (const name of ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json']) {
+    const files = [
+      'config.json',
+      'model.safetensors',
+      'tokenizer.json',
+      'tokenizer_config.json',
+      'chat_template.jinja',
+    ];
+    for (const name of files) {
       writeFileSync(join(pool, 'base', name), readFileSync(join(LLAMA, name)));
     }
     editJson<PoolManifest>(join(pool, 'pool.json'), (m) => {
