@@ -30,5 +30,6 @@ export type { Decision } from './routing/types.js';
 export { assembleEdge } from './serve/assemble.js';
 export { type EdgeConfig, loadEdgeConfig } from './serve/config.js';
 export { stackAdapters } from './train/adapter-lora.js';
-export { type ScoreReport, scoreExamples } from './train/score.js';
+export type { ScoreReport } from './train/score.js';
+export { scoreExamples } from './train/score-forward.js';
 export { TRAIN_DEFAULTS } from './train/settings.js';

@@ -174,7 +174,7 @@ describe('architecture', () => {
   it('blends, reports and helps without loading a tensor library', () => {
     const words = files.filter((f) => f.startsWith('cli/') && !/\/(run|probe)\b/.test(f));
     expect(words).toEqual(expect.arrayContaining(['cli/blend.ts', 'cli/score.ts', 'cli/main.ts']));
-    const loaded = [...words, 'cli/bench/run-report.ts'].flatMap((file) => [...reachable(file)]);
+    const loaded = [...words, 'cli/bench/run-report.ts', 'cli/run-score.ts'].flatMap((file) => [...reachable(file)]);
     expect(loaded).toContain('blend/blend-pool.ts');
     expect(loaded).toContain('bench/strategies/index.ts');
     expect(loaded.filter((name) => TENSORS.test(name))).toEqual([]);

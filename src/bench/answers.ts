@@ -9,7 +9,8 @@ import type { LlamaModel } from '../model/llama.js';
 import { type Answer, type AnswerRequest, answerPrompts } from '../train/answer.js';
 import { cutFront } from '../train/batches.js';
 import type { EvaluationLora } from '../train/evaluate.js';
-import { type ExampleScore, scoreExamples } from '../train/score.js';
+import type { ExampleScore } from '../train/score.js';
+import { scoreExamples } from '../train/score-forward.js';
 import type { AnswerRecord, ScoringMethod } from './types.js';
 import { promptHash } from './users.js';
 

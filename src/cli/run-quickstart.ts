@@ -21,7 +21,7 @@ import { isPoolDirectory } from '../pool/pool.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import { answerPrompt } from '../train/answer.js';
 import type { EvaluationLora } from '../train/evaluate.js';
-import { scoreExamples } from '../train/score.js';
+import { scoreExamples } from '../train/score-forward.js';
 import type { BackendFlag } from './options.js';
 import type { ProgressDisplay, Terminal } from './terminal.js';
 

@@ -1,61 +1,42 @@
-/** The work and the words of `crayon score`; loaded only when it runs, because it loads tfjs. */
+/** The work and the words of `crayon score`. */
 
 import { adapterForm } from '../blend/prompt-record.js';
 import { CrayonError } from '../core/errors.js';
 import { formatCount, formatRate } from '../core/format.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
 import { openBase } from '../gguf/base.js';
-import {
-  choosePromptForm,
-  formText,
-  type PromptForm,
-  promptRecord,
-  refuseOtherForm,
-  type WantedForm,
-} from '../hf/prompt-form.js';
+import { choosePromptForm, formText, type PromptForm, promptRecord, refuseOtherForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import { chooseBackend, releaseBackend } from '../model/backend.js';
-import { LlamaModel } from '../model/llama.js';
-import { poolGates } from '../pool/gate.js';
 import { openPool, poolForm } from '../pool/pool.js';
-import { loadAdapterLora } from '../train/adapter-lora.js';
-import { type ScoreReport, scoreExamples } from '../train/score.js';
-import type { BackendFlag, DataFlags } from './options.js';
+import { SCORED_THROUGH, type ScoredThrough } from '../train/completion-score.js';
+import { compareScores, type ScoreDifference, type ScoreReport, scoredSequences } from '../train/score.js';
+import type { ScoreFlags } from './scoring.js';
 import type { Terminal } from './terminal.js';
-
-export interface ScoreFlags extends DataFlags, BackendFlag, WantedForm {
-  model: string;
-  adapter?: string;
-  pool?: string;
-  maxLength?: number;
-}
 
 export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<void> {
   if (flags.adapter !== undefined && flags.pool !== undefined) {
     throw new CrayonError('bad-option', '--adapter and --pool are both given', { hint: 'Score one at a time.' });
   }
+  const { through } = flags;
   const source = openBase(flags.model);
   try {
     const { form, tokenizer } = scoredForm(flags, source.tokenizer());
     const examples = flags.data.flatMap((path) => loadDataset(path, flags).examples);
     if (examples.length === 0) throw noExamples(flags.data);
-    const backend = await chooseBackend(flags.backend);
-    terminal.note(`Back end: ${backend.name} (${backend.detail})`);
-    const model = new LlamaModel(source);
-    const { adapter, pool } = flags;
-    const single = adapter === undefined ? undefined : loadAdapterLora(adapter, source);
-    const lora = pool === undefined ? single : await poolGates(pool, source, model, tokenizer, examples);
-    const context = source.config.maxPositionEmbeddings;
+    const { maxPositionEmbeddings: context, vocabSize } = source.config;
     const maxLength = Math.min(flags.maxLength ?? context, context);
-    const report = await terminal.during(({ update }) => {
-      const onProgress = (done: number, total: number) => update('score', done, total);
-      return scoreExamples({ model, tokenizer, form, examples, maxLength, lora, onProgress });
-    });
-    model.dispose();
-    show(report, flags, form, backend.name, terminal);
+    const made = scoredSequences({ tokenizer, form, examples, maxLength, vocabSize });
+    const scoring = { flags, source, tokenizer, form, examples, made, terminal };
+    const forward = through === 'engine' ? null : await (await import('./run-score-forward.js')).scoreForward(scoring);
+    const engine = through === 'forward' ? null : await (await import('./score-engine.js')).scoreEngine(scoring);
+    const difference = forward && engine && compareScores(made, engine.scores, forward.scores);
+    const reports = {
+      ...(forward && { forward: forward.report }),
+      ...(engine && { engine: engine.report }),
+    };
+    show({ reports, difference, form, backend: forward?.backend ?? null }, flags, terminal);
   } finally {
     source.close();
-    releaseBackend();
   }
 }
 
@@ -72,29 +53,49 @@ function scoredForm(flags: ScoreFlags, tokenizer: Tokenizer): { form: PromptForm
   return { form, tokenizer };
 }
 
-function show(
-  report: ScoreReport,
-  { model, adapter, pool }: ScoreFlags,
-  form: PromptForm,
-  backend: string,
-  terminal: Terminal,
-): void {
+interface Shown {
+  form: PromptForm;
+  reports: Partial<Record<ScoredThrough, ScoreReport>>;
+  difference: ScoreDifference | null;
+  backend: string | null;
+}
+
+function show({ reports, difference, form, backend }: Shown, flags: ScoreFlags, terminal: Terminal): void {
+  const { model, adapter, pool, through, type } = flags;
+  const scored = Object.entries(reports) as Array<[ScoredThrough, ScoreReport]>;
   const prompt = promptRecord(form) ?? { form: 'plain' };
-  terminal.document({ model, adapter: adapter ?? null, pool: pool ?? null, prompt, backend, ...report });
-  const rows: string[][] = [
-    ['prompt form', formText(form)],
-    ['examples', formatCount(report.examples)],
-    ['completion tokens', formatCount(report.tokens)],
-    ['loss (nats/token)', report.loss.toFixed(4)],
-    ['perplexity', report.perplexity.toFixed(3)],
-    ['exact match, greedy', percent(report.exact)],
+  const head = { model, adapter: adapter ?? null, pool: pool ?? null, prompt, through, backend };
+  const served = through === 'forward' ? {} : { type };
+  const one = scored[0]![1];
+  terminal.document({ ...head, ...served, ...(difference === null ? one : { ...reports, difference }) });
+  const row = (name: string, value: (report: ScoreReport) => string) => [
+    name,
+    ...scored.map(([, report]) => value(report)),
   ];
-  if (report.acc !== null) {
-    rows.push(['acc', `${percent(report.acc)} ± ${percent(report.accStderr ?? 0)}`]);
-    rows.push(['acc_norm', percent(report.accNorm!)]);
+  const rows: string[][] = [
+    row('prompt form', () => formText(form)),
+    row('examples', ({ examples }) => formatCount(examples)),
+    row('completion tokens', ({ tokens }) => formatCount(tokens)),
+    row('loss (nats/token)', ({ loss }) => loss.toFixed(4)),
+    row('perplexity', ({ perplexity }) => perplexity.toFixed(3)),
+    row('exact match, greedy', ({ exact }) => percent(exact)),
+  ];
+  if (one.acc !== null) {
+    rows.push(row('acc', ({ acc, accStderr }) => `${percent(acc!)} ± ${percent(accStderr ?? 0)}`));
+    rows.push(row('acc_norm', ({ accNorm }) => percent(accNorm!)));
   }
-  rows.push(['tokens/s', formatRate(report.tokensPerSecond)]);
-  terminal.table([adapter ?? pool ?? model, ''], rows, ['left', 'right']);
+  rows.push(row('tokens/s', ({ tokensPerSecond }) => formatRate(tokensPerSecond)));
+  const columns = scored.map(([name]) => SCORED_THROUGH[name]);
+  terminal.table([adapter ?? pool ?? model, ...columns], rows, ['left', ...columns.map(() => 'right' as const)]);
+  if (difference === null) return;
+  const { largest, mean, sameChoice, sameLikeliest } = difference;
+  const gaps = [
+    ['log-probability of a completion, largest difference (nats)', largest.toExponential(2)],
+    ['mean difference', mean.toExponential(2)],
+    ['same likeliest token', percent(sameLikeliest)],
+  ];
+  if (sameChoice !== null) gaps.push(['same choice', percent(sameChoice)]);
+  terminal.table(['served beside computed in float32', ''], gaps, ['left', 'right']);
 }
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;

@@ -1,20 +1,28 @@
 /** `crayon score`: held-out loss, perplexity and multiple-choice accuracy of a model, an adapter or a pool. */
 
 import type { Command } from 'commander';
-import { backendOption, dataOptions, promptFormOption, turnsOption, wholeNumber } from './options.js';
-import type { ScoreFlags } from './run-score.js';
+import { GGUF_FILE_TYPE_NAMES } from '../gguf/file-types.js';
+import { SCORED_THROUGH } from '../train/completion-score.js';
+import { backendOption, choice, dataOptions, promptFormOption, turnsOption, wholeNumber } from './options.js';
+import type { ScoreFlags } from './scoring.js';
 import type { Terminal } from './terminal.js';
 
 const HELP = `
 Loss is the mean negative log-likelihood per completion token, in nats. Where the examples have choices, acc takes
 the choice of the highest summed log-probability and acc_norm the highest per character, as in lm-evaluation-harness.
 Prompts beyond the context lose their front. --pool scores every example through its own mixture (the per-query gate).
+--through engine asks llama.cpp, with the GGUF, the adapters and the kernels that serve-edge serves; both shows how far
+the two are apart.
 
 Examples:
   $ crayon score --model models/base --data held-out.jsonl
   $ crayon score --model models/base --adapter my-adapter --data held-out.jsonl --json
   $ crayon score --model models/base --pool pool --data held-out.jsonl
-  $ crayon score --model base.Q4_1.gguf --data held-out.jsonl`;
+  $ crayon score --model models/base --adapter my-adapter --data held-out.jsonl --through both --type Q8_0
+  $ crayon score --model base.Q4_1.gguf --data held-out.jsonl --through engine`;
+
+const THROUGH = 'whose log-probabilities: computed in float32, those of the engine that serves, or both side by side';
+const TYPE = 'through the engine: how a Hugging Face directory is exported';
 
 export function scoreCommand(command: Command, terminal: Terminal): void {
   command
@@ -27,6 +35,9 @@ export function scoreCommand(command: Command, terminal: Terminal): void {
     .option('--system <text>', 'system message of the conversations that have none')
     .option('--seed <n>', 'seed of the draw', wholeNumber(0), 0)
     .option('--max-length <tokens>', "longest sequence (default: the model's context)", wholeNumber(2))
+    .addOption(choice('--through <what>', THROUGH, [...Object.keys(SCORED_THROUGH), 'both'], 'forward'))
+    .addOption(choice('--type <type>', TYPE, GGUF_FILE_TYPE_NAMES, 'F16'))
+    .option('--cache-dir <dir>', 'where exported GGUF files are kept')
     .addOption(backendOption())
     .addHelpText('after', HELP)
     .action(async (flags: ScoreFlags) => {

@@ -7,17 +7,9 @@ import { groupBy } from '../core/stats.js';
 import type { LlamaModel } from '../model/llama.js';
 import { targetLogprobs } from '../model/ops.js';
 import { padBatch, type TrainingExample } from './batches.js';
+import type { CompletionScore, SequenceScorer } from './completion-score.js';
 import { bindLora, factorSlices, targetLogits } from './lora-binding.js';
 import type { LoraLayout } from './lora-layout.js';
-
-export interface CompletionScore {
-  /** sum over the completion's tokens of log p(token | what stands before it), in nats */
-  logprob: number;
-  /** completion tokens */
-  tokens: number;
-  /** whether greedy decoding would have produced exactly this completion */
-  isGreedy: boolean;
-}
 
 /** Stacked adapters with the coefficients of each example, or with the same ones for all. */
 export interface EvaluationLora {
@@ -75,11 +67,12 @@ export async function scoreCompletions(
       tf.dispose([logprobs, best]);
       await eventLoopTurn();
 
-      for (const i of groups.flat()) scores[i] = { logprob: 0, tokens: 0, isGreedy: true };
+      for (const i of groups.flat()) scores[i] = { logprob: 0, tokens: 0, isGreedy: true, likeliest: [] };
       padded.owners.forEach((owner, p) => {
         const score = scores[owner]!;
         score.logprob += values[p]!;
         score.tokens++;
+        score.likeliest.push(greedy[p]!);
         if (greedy[p] !== padded.targets[p]) score.isGreedy = false;
       });
       done += groups.reduce((n, group) => n + group.length, 0);
@@ -106,8 +99,11 @@ function readAlike(examples: ReadonlyArray<TrainingExample>, gates: EvaluationLo
   return [...groupBy(indices, key).values()];
 }
 
-/** Mean negative log-likelihood per completion token, in nats. */
-export function meanLoss(scores: ReadonlyArray<CompletionScore>): number {
-  const tokens = scores.reduce((n, s) => n + s.tokens, 0);
-  return -scores.reduce((sum, s) => sum + s.logprob, 0) / tokens;
+/** Scores by the forward pass: the coefficients of `lora` are those of the examples that the sequences are of. */
+export function forwardScorer(model: LlamaModel, options: EvaluateOptions = {}): SequenceScorer {
+  return (sequences, owners) => {
+    const { lora } = options;
+    const ofOwners = lora && lora.gates.length > 1 ? { ...lora, gates: owners.map((i) => lora.gates[i]!) } : lora;
+    return scoreCompletions(model, sequences, { ...options, lora: ofOwners });
+  };
 }

@@ -1,5 +1,7 @@
 /**
- * What a model, with or without an adapter, is worth on examples: held-out loss, perplexity, multiple-choice accuracy.
+ * What a model, with or without an adapter, is worth on examples: held-out loss, perplexity, multiple-choice accuracy. Examples are
+ * made sequences of tokens here, and their scores a report; who scores the sequences is the caller's choice, so that our forward
+ * pass and the engine that serves are asked the very same. Free of any tensor library.
  *
  * Multiple choice as in lm-evaluation-harness 0.4.13 (`lm_eval/api/task.py`): `acc` takes the choice of the highest summed
  * log-probability, `acc_norm` the highest per character of the choice's text, the delimiter before it not counted.
@@ -11,12 +13,11 @@ import { argmax } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
 import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import type { LlamaModel } from '../model/llama.js';
 import { completionsTooLong, fitExample, refuseUnknownTokens, type TrainingExample } from './batches.js';
-import { type CompletionScore, type EvaluateOptions, meanLoss, scoreCompletions } from './evaluate.js';
+import { type CompletionScore, meanLoss, type SequenceScorer } from './completion-score.js';
 
 /** The score of the completion, and those of the choices. */
-export interface ExampleScore extends CompletionScore {
+export interface ExampleScore extends Omit<CompletionScore, 'likeliest'> {
   id: string;
   /** summed log-probability of each choice, and its tokens */
   choices?: number[];
@@ -29,32 +30,44 @@ export interface ExampleScore extends CompletionScore {
   predictedNorm?: number;
 }
 
-export type ScoreReport = Awaited<ReturnType<typeof scoreExamples>>;
+export type ScoreReport = ReturnType<typeof reportScores>;
 
-export interface ScoreOptions extends EvaluateOptions {
-  model: LlamaModel;
+export interface SequenceOptions {
   tokenizer: Tokenizer;
   examples: readonly Example[];
   /** in which prompts are given; plain when absent */
   form?: PromptForm | undefined;
   /** cut the front of a prompt that would exceed this many tokens */
   maxLength: number;
+  /** rows of the model's embedding: a token beyond them is refused */
+  vocabSize: number | undefined;
+}
+
+/** Examples as sequences of tokens. */
+export interface ScoredSequences {
+  examples: readonly Example[];
+  /** a prompt with its completion or with one of its choices */
+  sequences: TrainingExample[];
+  /** index of the example that each sequence is of */
+  owners: number[];
+  /** of each example: the sequences of its choices, and that of its completion */
+  places: Array<{ choices: number[] | undefined; completion: number }>;
 }
 
 /**
  * @throws CrayonError `dataset-too-small` without an example, `example-too-long` where a completion or a choice alone
  *   exceeds the context
  */
-export async function scoreExamples(options: ScoreOptions) {
-  const { model, tokenizer, examples, maxLength, form = PLAIN, lora } = options;
+export function scoredSequences(options: SequenceOptions): ScoredSequences {
+  const { tokenizer, examples, maxLength, form = PLAIN, vocabSize } = options;
   if (examples.length === 0) throw new CrayonError('dataset-too-small', 'no examples to score');
-  // 1) every completion and every choice becomes one sequence; a completion that is one of its choices is scored once
+  // Every completion and every choice becomes one sequence; a completion that is one of its choices is scored once
   const sequences: TrainingExample[] = [];
   const owners: number[] = [];
   const tooLong = new Map<number, string>();
   const add = (example: Example, completion: string, owner: number) => {
     const { whole, fitting } = fitExample(tokenizer, { ...example, completion }, { form, addEnd: false, maxLength });
-    refuseUnknownTokens(example.id, whole.ids, model.config.vocabSize);
+    refuseUnknownTokens(example.id, whole.ids, vocabSize);
     if (fitting === undefined) tooLong.set(owner, `${example.id} (${whole.ids.length})`);
     sequences.push(fitting ?? whole);
     owners.push(owner);
@@ -66,18 +79,28 @@ export async function scoreExamples(options: ScoreOptions) {
     return { choices, completion: among >= 0 ? choices![among]! : add(example, example.completion, i) };
   });
   if (tooLong.size > 0) throw completionsTooLong([...tooLong.values()], examples.length, maxLength);
+  return { examples, sequences, owners, places };
+}
 
-  // 2) score
+/** @param score gives the log-probabilities of the sequences @throws CrayonError as `scoredSequences`, and what `score` throws */
+export async function scoreThrough(score: SequenceScorer, made: ScoredSequences) {
   const started = performance.now();
-  const perSequence = lora && lora.gates.length > 1 ? { ...lora, gates: owners.map((i) => lora.gates[i]!) } : lora;
-  const scores = await scoreCompletions(model, sequences, { ...options, lora: perSequence });
+  const scores = await score(made.sequences, made.owners);
   const seconds = (performance.now() - started) / 1000;
+  return { scores, report: reportScores(made, scores, seconds) };
+}
 
-  // 3) report
+/** @param scores of the sequences, in their order */
+export function reportScores(
+  { examples, sequences, places }: ScoredSequences,
+  scores: readonly CompletionScore[],
+  seconds: number,
+) {
   const completions = places.map(({ completion }) => scores[completion]!);
   const perExample = examples.map((example, i): ExampleScore => {
     const { choices } = places[i]!;
-    const score = { id: example.id, ...completions[i]! };
+    const { logprob, tokens, isGreedy } = completions[i]!;
+    const score = { id: example.id, logprob, tokens, isGreedy };
     if (choices === undefined || example.answer === undefined) return score;
     const logprobs = choices.map((at) => scores[at]!.logprob);
     const perCharacter = logprobs.map((logprob, c) => logprob / characters(example, c));
@@ -113,6 +136,38 @@ export async function scoreExamples(options: ScoreOptions) {
     /** tokens that went through the model, per second */
     tokensPerSecond: sequences.reduce((n, s) => n + s.ids.length, 0) / seconds,
     perExample,
+  };
+}
+
+export interface ScoreDifference {
+  /** of the summed log-probabilities of completions and choices, in nats */
+  largest: number;
+  mean: number;
+  /** share of the examples with choices whose acc takes the same choice; null without any */
+  sameChoice: number | null;
+  /** share of all scored places where the same token is the likeliest */
+  sameLikeliest: number;
+}
+
+/** How far two scorers of the same sequences are apart. */
+export function compareScores(
+  { examples, places }: ScoredSequences,
+  one: readonly CompletionScore[],
+  other: readonly CompletionScore[],
+): ScoreDifference {
+  const gaps = one.map(({ logprob }, i) => Math.abs(logprob - other[i]!.logprob));
+  const sameAt = one.flatMap(({ likeliest }, i) => likeliest.map((id, t) => (id === other[i]!.likeliest[t] ? 1 : 0)));
+  const taken = (scores: readonly CompletionScore[], choices: number[]) =>
+    argmax(choices.map((at) => scores[at]!.logprob));
+  const alike = examples.flatMap((_, i) => {
+    const { choices } = places[i]!;
+    return choices === undefined ? [] : [taken(one, choices) === taken(other, choices) ? 1 : 0];
+  });
+  return {
+    largest: gaps.reduce((most, gap) => Math.max(most, gap), 0),
+    mean: mean(gaps),
+    sameChoice: alike.length === 0 ? null : mean(alike),
+    sameLikeliest: mean(sameAt),
   };
 }
 

@@ -14,7 +14,7 @@ import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
-import { scoreExamples } from '../../src/train/score.js';
+import { scoreExamples } from '../../src/train/score-forward.js';
 import { temporaryDir } from '../helpers/files.js';
 import { fixtureJson, hasShared, shared } from '../helpers/fixtures.js';
 

@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
 import type { TrainingExample } from '../../src/train/batches.js';
-import { type CompletionScore, meanLoss, scoreCompletions } from '../../src/train/evaluate.js';
+import { type CompletionScore, meanLoss } from '../../src/train/completion-score.js';
+import { scoreCompletions } from '../../src/train/evaluate.js';
 import { initialParameters } from '../../src/train/lora-layout.js';
 import { layoutOf, sequences, toyModel } from './toy.js';
 
@@ -16,14 +17,15 @@ function byHand({ ids, promptLength }: TrainingExample): CompletionScore {
     return toy.model.logits(hidden as tf.Tensor2D).dataSync();
   });
   let logprob = 0;
-  let isGreedy = true;
+  const likeliest: number[] = [];
   for (let t = promptLength; t < ids.length; t++) {
     const row = Array.from(logits.subarray((t - 1) * V, t * V));
     const total = row.reduce((sum, x) => sum + Math.exp(x), 0);
     logprob += row[ids[t]!]! - Math.log(total);
-    if (row.indexOf(Math.max(...row)) !== ids[t]) isGreedy = false;
+    likeliest.push(row.indexOf(Math.max(...row)));
   }
-  return { logprob, tokens: ids.length - promptLength, isGreedy };
+  const isGreedy = likeliest.every((id, i) => id === ids[promptLength + i]);
+  return { logprob, tokens: ids.length - promptLength, isGreedy, likeliest };
 }
 
 describe('scoreCompletions', () => {
@@ -32,7 +34,8 @@ describe('scoreCompletions', () => {
     for (const [i, example] of examples.entries()) {
       const expected = byHand(example);
       expect(scores[i]!.logprob).toBeCloseTo(expected.logprob, 3);
-      expect(scores[i]).toMatchObject({ tokens: expected.tokens, isGreedy: expected.isGreedy });
+      const { tokens, isGreedy, likeliest } = expected;
+      expect(scores[i]).toMatchObject({ tokens, isGreedy, likeliest });
     }
     const tokens = examples.reduce((sum, { ids }) => sum + ids.length - 2, 0);
     expect(meanLoss(scores)).toBeCloseTo(-scores.reduce((sum, s) => sum + s.logprob, 0) / tokens, 12);

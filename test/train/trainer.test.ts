@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import { meanLoss, scoreCompletions } from '../../src/train/evaluate.js';
+import { meanLoss } from '../../src/train/completion-score.js';
+import { scoreCompletions } from '../../src/train/evaluate.js';
 import { TRAIN_DEFAULTS, type TrainSettings } from '../../src/train/settings.js';
 import { Trainer } from '../../src/train/trainer.js';
 import { layoutOf, sequences, toyModel } from './toy.js';

@@ -15,6 +15,7 @@
 import { createRandom, type Random } from '../../core/random.js';
 import { stackPool } from '../../pool/gate.js';
 import { openPool } from '../../pool/pool.js';
+import { meanLoss } from '../../train/completion-score.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import { adapterFactors, createLoraLayout, setAdapterFactors } from '../../train/lora-layout.js';
 import type { UserWithExamples } from '../users.js';
@@ -85,7 +86,7 @@ export function mixFactors({ layout, parameters, loraAlpha }: EvaluationLora, w:
 }
 
 async function search(cell: PlannedCell, user: UserWithExamples, context: BenchContext, mix: Mix): Promise<Customised> {
-  const { meanLoss, scoreCompletions } = await import('../../train/evaluate.js');
+  const { scoreCompletions } = await import('../../train/evaluate.js');
   const started = performance.now();
   const { config, base, pools, signal } = context;
   const { evaluations, bound, l1 } = config.lorahub;

@@ -1,0 +1,62 @@
+/**
+ * The part of `crayon score` that asks the engine: the GGUF that `serve-edge` would serve, with its quantised kernels, the
+ * adapter or a pool's per-query gate, all put together as it does for serving. No tensor library is loaded.
+ */
+
+import { type AdapterScale, type DeviceEngine, promptFor, Query } from '../engine/types.js';
+import { assembleEdge } from '../serve/assemble.js';
+import { loadEdgeConfig } from '../serve/config.js';
+import type { SequenceScorer } from '../train/completion-score.js';
+import { scoreThrough } from '../train/score.js';
+import type { Scoring } from './scoring.js';
+
+/** The least context that a configuration takes. */
+const LEAST_CONTEXT = 16;
+
+export async function scoreEngine({ flags, form, made, terminal }: Scoring) {
+  const { model, adapter, pool, type, cacheDir } = flags;
+  const longest = made.sequences.reduce((most, { ids }) => Math.max(most, ids.length), LEAST_CONTEXT);
+  const config = loadEdgeConfig(null, {
+    ...{ model, adapter, pool, cache_dir: cacheDir, gate: pool === undefined ? 'fixed' : 'per-query' },
+    engine: { type, context: longest, sequences: 1 },
+    routing: { mode: 'only_on_device' },
+  });
+  const parts = await assembleEdge(config, { withoutCustomizations: true });
+  try {
+    terminal.note(`Engine: llama.cpp, ${parts.facts.threads} threads, ${type} where the model is a directory`);
+    const kind = form.kind === 'chat' ? 'chat' : 'text';
+    const query = (i: number) => new Query(promptFor(made.examples[i]!, kind));
+    // One after the other: what sequences have in common at their beginning is then read once.
+    return await terminal.during(({ update }) => {
+      const onProgress = (done: number, total: number) => update('score', done, total);
+      const adaptersOf = (owner: number) => parts.adapters.choose(query(owner));
+      return scoreThrough(engineScorer(parts.device, adaptersOf, onProgress), made);
+    });
+  } finally {
+    await parts.close();
+  }
+}
+
+/** @param adaptersOf the adapters of an example */
+export function engineScorer(
+  device: DeviceEngine,
+  adaptersOf: (example: number) => AdapterScale[],
+  onProgress: (done: number, total: number) => void = () => {},
+): SequenceScorer {
+  const { signal } = new AbortController();
+  return async (sequences, owners) => {
+    const scores = [];
+    for (const [i, { ids, promptLength: from }] of sequences.entries()) {
+      const adapters = adaptersOf(owners[i]!);
+      const { tokens } = await device.scoreTokens({ ids: [...ids], from, topLogprobs: 0, adapters, signal });
+      scores.push({
+        logprob: tokens.reduce((sum, { logprob }) => sum + logprob, 0),
+        tokens: tokens.length,
+        isGreedy: tokens.every(({ id, best }) => id === best),
+        likeliest: tokens.map(({ best }) => best),
+      });
+      onProgress(i + 1, sequences.length);
+    }
+    return scores;
+  };
+}
