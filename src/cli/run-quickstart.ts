@@ -20,6 +20,7 @@ import { BUILD_DEFAULTS } from '../pool/inputs.js';
 import { isPoolDirectory } from '../pool/pool.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import { answerPrompt } from '../train/answer.js';
+import { SCORED_THROUGH } from '../train/completion-score.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import { scoreExamples } from '../train/score-forward.js';
 import type { BackendFlag } from './options.js';
@@ -187,7 +188,7 @@ async function answerOne({ model, tokenizer }: Base, lora: EvaluationLora, { see
 function showResults(results: UserResult[], demo: Demo, terminal: Terminal): void {
   const { bold, dim } = terminal.colour;
   const strategies = results[0]!.scores.map((s) => s.strategy);
-  terminal.print(bold('Accuracy on held-out test examples, in per cent'));
+  terminal.print(bold(`Accuracy on held-out test examples, in per cent, ${SCORED_THROUGH.forward}`));
   terminal.print(dim(STRATEGIES));
   terminal.table(
     ['user', ...strategies, 'blend'],

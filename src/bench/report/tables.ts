@@ -1,5 +1,6 @@
 /** What a report says in words: what was measured, then its tables in reading order. */
 
+import { SCORED_THROUGH } from '../../train/completion-score.js';
 import { compareReferences, isCrayon, strategyTitle } from '../strategies/index.js';
 import { type LatencySummary, type LoadCell, type ScoringMethod, USER_KINDS, type UserKind } from '../types.js';
 import type { Report } from './report.js';
@@ -80,7 +81,7 @@ function accuracyTable(rows: readonly StrategyRow[], method: ScoringMethod, suff
     `Mean of the users' accuracies in points, with the 95 % interval of a bootstrap over each user's test examples${
       several ? '; then the mean for each kind of user' : ''
     }.`,
-    `Answers are judged by: ${words.METHOD_TITLES[method]}.`,
+    `Answers are judged by: ${words.METHOD_TITLES[method]}; ${SCORED_THROUGH.forward}.`,
     ...when(
       rows.some((row) => row.accuracy.users < users),
       'A row of fewer users is not comparable with the others: see the paired differences.',

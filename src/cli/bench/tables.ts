@@ -5,6 +5,7 @@ import type { ReportTable } from '../../bench/report/table.js';
 import { loadTables } from '../../bench/report/tables.js';
 import { interval, percent, short, visible } from '../../bench/report/words.js';
 import type { LoadCell } from '../../bench/types.js';
+import { SCORED_THROUGH } from '../../train/completion-score.js';
 import type { Terminal } from '../terminal.js';
 
 /** A name from a file may be of any length. */
@@ -38,7 +39,7 @@ export function showLive(name: string, live: LiveSummary, terminal: Terminal): v
     `\n${name}, the router on running servers: ${live.users} users, ${live.examples} queries, each counting alike`,
   );
   terminal.table(
-    ['answered by', 'accuracy', 'server share'],
+    ['answered by', `accuracy, ${SCORED_THROUGH.engine}`, 'server share'],
     [
       ['device', interval(live.edge), '0 %'],
       ['router', interval(live.hybrid), percent(live.share.estimate)],

@@ -5,6 +5,7 @@ import type { Interval } from '../../core/stats.js';
 import type { Calibration, Candidate, Curve, CurvePoint } from '../../routing/calibrate/calibrate.js';
 import type { CorrectnessWeights } from '../../routing/signals/correctness.js';
 import { SIGNALS } from '../../routing/signals/index.js';
+import { SCORED_THROUGH } from '../../train/completion-score.js';
 import type { Terminal } from '../terminal.js';
 
 const PLOT_ROWS = 12;
@@ -66,7 +67,7 @@ function printOutcomes(found: Calibration, priced: PricedTable): void {
   const whole = curve.points.at(-1)!.costPer1000;
   const { share, accuracy, costPer1000 } = heldOut;
   priced(
-    [`${records} examples`, 'share to server', 'accuracy'],
+    [`${records} examples`, 'share to server', `accuracy, ${SCORED_THROUGH.engine}`],
     [
       [['the device alone', '0.0 %', withInterval(edgeAccuracy)], 0],
       [['the server alone', '100.0 %', withInterval(serverAccuracy)], whole],
