@@ -104,7 +104,7 @@ def evaluate(folder, model, args, tasks):
         tasks=tasks,
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
         log_samples=True,
-        batch_size=1,
+        batch_size=16 if model == "hf" else 1,
         bootstrap_iters=0,
         apply_chat_template=model == "local-chat-completions",
     )
