@@ -86,7 +86,8 @@ def write_tasks(folder, records):
         "output_type": "generate_until",
         "doc_to_target": "{{completion}}",
         "generation_kwargs": {"until": ["\n", "."], "do_sample": False, "max_gen_toks": 8},
-        "metric_list": [{"metric": "exact_match"}],
+        # The space before the answer is no part of an answer in a conversation.
+        "metric_list": [{"metric": "exact_match", "regexes_to_ignore": ["^\\s+"]}],
     }
     for task in (choice, generate):
         # JSON is YAML; lm-eval looks for this ending.
