@@ -184,7 +184,7 @@ def main():
             chat_args = {"model": name, "base_url": f"{url}/v1/chat/completions", "eos_string": info["eos_token"]}
             chat, _ = evaluate(folder, "local-chat-completions", chat_args, ["crayon_generate"])
         report = json.loads(
-            crayon("score", "--model", model, *with_adapter, "--data", data, "--through", "both", "--type", args.type, "--json")
+            crayon("score", "--model", model, *with_adapter, "--data", data, "--through", "both", "--type", args.type, "--prompt-form", "plain", "--json")
         )
 
         def of(samples):
