@@ -59,7 +59,8 @@ def main():
         theirs = f"{directory}/theirs.gguf"
         quantised_by_llama_cpp(Path(libraries), full, theirs, ftype)
         a, b = tensors(ours), tensors(theirs)
-        keys = {key for key, value in metadata(ours).items() if metadata(theirs).get(key) != value}
+        x, y = metadata(ours), metadata(theirs)
+        keys = {key for key in x.keys() | y.keys() if x.get(key) != y.get(key)}
     types = sorted({kind for kind, _, _ in a.values()})
     other_type = sorted(name for name in a.keys() | b.keys() if a.get(name, [0])[0] != b.get(name, [1])[0])
     equal = sum(len(a[name][2]) for name in a if a[name] == b.get(name))

@@ -163,6 +163,10 @@ describe('models/crayon-edge in llama.cpp', () => {
   it.each([
     ['F16', 2e-3],
     ['Q8_0', 0.08],
+    ['Q6_K', 0.08],
+    ['Q5_K_M', 0.25],
+    ['Q4_K_M', 0.25],
+    ['Q4_0', 0.5],
   ] as const)('stays close in %s', async (type, bound) => {
     const ids = loadTokenizer(EDGE).encode(prompt, { addBos: true });
     const exact = await nextProbabilities(exported('crayon-edge'), ids);
