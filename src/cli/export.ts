@@ -17,6 +17,7 @@ interface Flags {
   adapter?: string;
   type?: GgufFileType;
   force: boolean;
+  allowRequantize: boolean;
 }
 
 const HELP = `
@@ -27,6 +28,7 @@ Examples:
   $ crayon export --gguf edge.gguf --model models/crayon-edge
   $ crayon export --gguf edge-q8.gguf --model models/crayon-edge --type Q8_0
   $ crayon export --gguf edge-q4.gguf --model models/crayon-edge --type Q4_K_M
+  $ crayon export --gguf edge-q5.gguf --model edge-f16.gguf --type Q5_K_M
   $ crayon export --gguf bank.lora.gguf --model models/crayon-edge --adapter bank-adapter
   $ crayon export --gguf bank.lora.gguf --model edge-q8.gguf --adapter bank-adapter --force`;
 
@@ -35,19 +37,23 @@ const TYPE = 'how matrices are stored (default: F16 for a model, F32 for an adap
 export function exportCommand(command: Command, terminal: Terminal): void {
   command
     .requiredOption('--gguf <file>', 'GGUF file to write')
-    .requiredOption('--model <path>', 'base model: a directory; with --adapter, a GGUF file will do')
+    .requiredOption('--model <path>', 'base model: a directory or a GGUF file')
     .option('--adapter <dir>', 'write this PEFT adapter as a LoRA file instead of the model')
     .addOption(choice('--type <type>', TYPE, GGUF_FILE_TYPE_NAMES))
     .option('--force', 'replace an existing GGUF file', false)
+    .option('--allow-requantize', 'also from a GGUF that is quantised already', false)
     .addHelpText('after', HELP)
     .action((flags: Flags) =>
       flags.adapter === undefined ? exportModel(flags, terminal) : exportLora(flags, terminal),
     );
 }
 
-async function exportModel({ gguf, model, type = 'F16', force }: Flags, terminal: Terminal): Promise<void> {
+async function exportModel(
+  { gguf, model, type = 'F16', force, allowRequantize }: Flags,
+  terminal: Terminal,
+): Promise<void> {
   const started = performance.now();
-  const steps = exportModelGgufSteps({ model, out: gguf, type, force });
+  const steps = exportModelGgufSteps({ model, out: gguf, type, force, allowRequantize });
   const written = async (signal: AbortSignal, { update }: ProgressDisplay): Promise<ExportedGguf> => {
     for (;;) {
       const { done, value } = steps.next();

@@ -12,13 +12,15 @@ import { readTokenizerFiles } from '../hf/tokenizer.js';
 import { GGUF_FILE_TYPES, type GgufFileType, storedTypes } from './file-types.js';
 import type { GgufValue } from './format.js';
 import { ggufTensorName, inGgufOrder } from './names.js';
+import { isGgufPath } from './read.js';
+import { requantiseGgufSteps } from './requantise.js';
 import { ropeContextLength, ropeDifferences, ropeMetadata, ropeTensors } from './rope.js';
 import type { GgufWriteType } from './types.js';
 import { ggufVocabulary } from './vocabulary/write.js';
 import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './write.js';
 
 export interface ExportModelOptions {
-  /** a Hugging Face directory of a family in hf/families.ts */
+  /** a Hugging Face directory of a family in hf/families.ts, or a GGUF of one, which is stored anew */
   model: string;
   /** the GGUF file to write */
   out: string;
@@ -26,6 +28,8 @@ export interface ExportModelOptions {
   type: GgufFileType;
   /** replace an earlier GGUF file */
   force?: boolean;
+  /** store a GGUF anew that is quantised already */
+  allowRequantize?: boolean;
 }
 
 export interface ExportedGguf {
@@ -42,7 +46,7 @@ const QUANTIZATION_VERSION = 2;
 /**
  * Writes a model as GGUF.
  *
- * @throws CrayonError `output-exists`, `model-unsupported`, `tokenizer-unsupported`, `tensor-not-finite`, or what opening
+ * @throws CrayonError `output-exists`, `bad-option` for a quantised GGUF without `allowRequantize`, `model-unsupported`, `tokenizer-unsupported`, `tensor-not-finite`, or what opening
  *   the model throws; nothing is left behind
  *
  * @example
@@ -54,6 +58,7 @@ export function exportModelGguf(options: ExportModelOptions): ExportedGguf {
 
 /** The same in steps, as `writeGgufSteps`: for progress, and to stop on the way. */
 export function* exportModelGgufSteps(options: ExportModelOptions): Generator<GgufStep, ExportedGguf> {
+  if (isGgufPath(options.model)) return yield* requantiseGgufSteps(options);
   const { out, type, force = false } = options;
   const model = HfModel.open(options.model);
   try {

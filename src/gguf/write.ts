@@ -26,8 +26,10 @@ export interface GgufTensorToWrite {
   /** as in PyTorch, outermost first */
   shape: readonly number[];
   type: GgufWriteType;
-  /** The elements, row-major; called when the tensor's turn comes, so that only one needs to be in memory. */
-  data: () => Float32Array;
+  /**
+   * The elements, row-major, or their bytes in `type`; called when the tensor's turn comes, so that only one needs to be in memory.
+   */
+  data: () => Float32Array | Uint8Array;
 }
 
 /** ggml's GGML_MAX_NAME, less the terminating zero. */
@@ -66,7 +68,9 @@ export function* writeGgufSteps(
     file.write(head);
     for (const [i, { name, type, data }] of tensors.entries()) {
       yield { done: i, total: tensors.length };
-      const encoded = encodeGgufTensor(type, data(), `${path}: tensor "${name}"`);
+      const given = data();
+      const isEncoded = given instanceof Uint8Array;
+      const encoded = isEncoded ? given : encodeGgufTensor(type, given, `${path}: tensor "${name}"`);
       assert.equal(encoded.length, sizes[i], `bytes of tensor "${name}"`);
       file.write(encoded);
       file.write(new Uint8Array(aligned(encoded.length) - encoded.length));
