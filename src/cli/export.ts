@@ -73,6 +73,13 @@ async function exportModel(
     `${terminal.colour.green('Model written:')} ${gguf} (${result.architecture}, ${result.tensors} tensors: ` +
       `${types.join(', ')}; ${formatBytes(result.bytes)} in ${formatDuration(performance.now() - started)})`,
   );
+  if (result.unheldEndTokens.length > 0) {
+    const shown = result.unheldEndTokens.map(({ id, text }) => `${id} (${JSON.stringify(text)})`).join(', ');
+    terminal.warn(
+      `The model's answers also end at ${shown}, for which GGUF has no key: give llama.cpp their text as a stop. ` +
+        'crayon serve-edge ends at them where it is given the directory itself.',
+    );
+  }
 }
 
 function exportLora({ gguf, model, adapter, type = 'F32', force }: Flags, terminal: Terminal): void {

@@ -24,7 +24,7 @@ export interface CacheOptions {
 }
 
 /** Goes up when an exporter changes what it writes, so that files of an older crayon are not found again. */
-const EXPORT_VERSION = 1;
+const EXPORT_VERSION = 2;
 
 /** Hexadecimal digits of a digest in a file's name. */
 const ID_DIGITS = 16;
@@ -81,7 +81,7 @@ function made(out: string, cacheDir: string, make: () => unknown): string {
 function modelId(dir: string): string {
   const model = HfModel.open(dir);
   try {
-    return shortDigest(['model', model.digest(), JSON.stringify(readTokenizerFiles(dir))]);
+    return shortDigest(['model', model.digest(), JSON.stringify([readTokenizerFiles(dir), model.endTokenIds])]);
   } finally {
     model.close();
   }

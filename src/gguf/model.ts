@@ -10,12 +10,13 @@ import { ggufArchitecture } from '../hf/families.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer.js';
 import { GGUF_FILE_TYPES, type GgufFileType, storedTypes } from './file-types.js';
-import type { GgufValue } from './format.js';
+import { type GgufValue, ggufStrings } from './format.js';
 import { ggufTensorName, inGgufOrder } from './names.js';
 import { isGgufPath } from './read.js';
 import { requantiseGgufSteps } from './requantise.js';
 import { ropeContextLength, ropeDifferences, ropeMetadata, ropeTensors } from './rope.js';
 import type { GgufWriteType } from './types.js';
+import { ggufEndTokenIds } from './vocabulary/end-tokens.js';
 import { ggufVocabulary } from './vocabulary/write.js';
 import { type GgufStep, type GgufTensorToWrite, runToEnd, writeGgufSteps } from './write.js';
 
@@ -38,6 +39,8 @@ export interface ExportedGguf {
   /** how many tensors are stored in which type */
   types: Partial<Record<GgufWriteType, number>>;
   architecture: string;
+  /** tokens that end the model's answers, but not those of llama.cpp with this file: it has keys for three */
+  unheldEndTokens: Array<{ id: number; text: string }>;
 }
 
 /** GGML_QNT_VERSION in ggml.h. */
@@ -66,13 +69,24 @@ export function* exportModelGgufSteps(options: ExportModelOptions): Generator<Gg
     refuseUnsupported(config, options.model);
     const metadata = new Map<string, GgufValue>([
       ...modelMetadata(config, basename(resolve(options.model)), type),
-      ...ggufVocabulary(readTokenizerFiles(options.model), config, options.model),
+      ...ggufVocabulary(
+        readTokenizerFiles(options.model),
+        { ...config, endTokenIds: model.endTokenIds },
+        options.model,
+      ),
     ]);
+    const vocabulary = { metadata, path: out };
+    const held = ggufEndTokenIds(vocabulary);
+    const texts = ggufStrings(vocabulary, 'tokenizer.ggml.tokens')!;
+    const unheldEndTokens = model.endTokenIds
+      .filter((id) => !held.includes(id))
+      .map((id) => ({ id, text: texts[id] ?? '' }));
     const tensors = modelTensors(model, type);
     const { bytes } = yield* writeGgufSteps(out, metadata, tensors, { force });
     const types: ExportedGguf['types'] = {};
     for (const tensor of tensors) types[tensor.type] = (types[tensor.type] ?? 0) + 1;
-    return { bytes, tensors: tensors.length, types, architecture: ggufArchitecture(config.modelType).name };
+    const architecture = ggufArchitecture(config.modelType).name;
+    return { bytes, tensors: tensors.length, types, architecture, unheldEndTokens };
   } finally {
     model.close();
   }

@@ -16,6 +16,7 @@ import type { TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import type { BaseModel } from './base-model.js';
 import { type ModelConfig, parseModelConfig } from './config.js';
+import { generationEndIds, tokenizerEosId } from './end-tokens.js';
 import { familyOf } from './families.js';
 import { loadTokenizer, type Tokenizer } from './tokenizer.js';
 
@@ -52,13 +53,22 @@ export class HfModel implements BaseModel {
   readonly path: string;
   readonly config: ModelConfig;
   readonly #configBytes: Uint8Array;
+  readonly #generationEnds: readonly number[];
+  #endTokenIds: readonly number[] | undefined;
   readonly #shards: readonly SafetensorsFile[];
   /** Which shard holds each tensor. */
   readonly #places: ReadonlyMap<string, SafetensorsFile>;
 
-  private constructor(dir: string, config: ModelConfig, configBytes: Uint8Array, weights: Weights) {
+  private constructor(
+    dir: string,
+    config: ModelConfig,
+    generationEnds: readonly number[],
+    configBytes: Uint8Array,
+    weights: Weights,
+  ) {
     this.path = dir;
     this.config = config;
+    this.#generationEnds = generationEnds;
     this.#configBytes = configBytes;
     this.#shards = weights.shards;
     this.#places = weights.places;
@@ -82,15 +92,29 @@ export class HfModel implements BaseModel {
     const json = parseJson(decodeUtf8(configBytes, configPath), configPath);
     if (!isJsonObject(json)) throw new CrayonError('json-invalid', `${configPath}: expected a JSON object`);
     const config = parseModelConfig(json, configPath);
+    const generationEnds = generationEndIds(dir, config.vocabSize);
     const weights = openWeights(dir);
     try {
       refuseVision(dir, weights.places);
       checkTensors(dir, config, weights.places);
-      return new HfModel(dir, config, configBytes, weights);
+      return new HfModel(dir, config, generationEnds, configBytes, weights);
     } catch (error) {
       for (const shard of weights.shards) shard.close();
       throw error;
     }
+  }
+
+  /**
+   * Every token at which an answer ends, the tokenizer's EOS first: what the tokenizer, config.json and generation_config.json
+   * say together. (transformers lets the last one overrule the others; a model is never served beyond its own EOS here.)
+   */
+  get endTokenIds(): readonly number[] {
+    if (this.#endTokenIds === undefined) {
+      const eos = tokenizerEosId(this.path);
+      const ids = [...(eos === null ? [] : [eos]), ...this.config.eosTokenIds, ...this.#generationEnds];
+      this.#endTokenIds = [...new Set(ids)];
+    }
+    return this.#endTokenIds;
   }
 
   tensorNames(): string[] {

@@ -98,6 +98,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
       threads,
       gpu,
       queue,
+      endTokens: base.endTokens,
       ...prompts,
     });
     open.push(() => device.close());

@@ -18,7 +18,7 @@ import { openBase } from '../gguf/base.js';
 import { cachedModelGguf } from '../gguf/cache.js';
 import type { GgufFileType } from '../gguf/file-types.js';
 import type { BaseModel as OpenedBase } from '../hf/base-model.js';
-import { isModelDirectory } from '../hf/model.js';
+import { HfModel, isModelDirectory } from '../hf/model.js';
 import type { PromptForm } from '../hf/prompt-form.js';
 import { INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { firstAttentionSpace, instantEmbedder, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
@@ -30,7 +30,8 @@ export type BaseModel = ReturnType<typeof openBaseModel>;
 /**
  * @param path as the configuration names it
  * @returns its GGUF, a name made of the file's or directory's, and `source()`, which embeddings are read from: opened when first
- *   asked for, because llama.cpp runs files that crayon does not embed by, and open until `close`
+ *   asked for, because llama.cpp runs files that crayon does not embed by, and open until `close`; and
+ *   `endTokens` of a directory, of which its GGUF may not hold all
  * @throws CrayonError what opening or exporting the model throws
  */
 export function openBaseModel(path: string, options: { cacheDir: string; type: GgufFileType }) {
@@ -43,7 +44,18 @@ export function openBaseModel(path: string, options: { cacheDir: string; type: G
     opened ??= openBase(path, { someWeights: true });
     return opened;
   };
-  return { path, gguf, name, source, close: () => opened?.close() };
+  return { path, gguf, name, source, endTokens: endTokensOf(path), close: () => opened?.close() };
+}
+
+/** A GGUF file's own are llama.cpp's to know. */
+function endTokensOf(path: string): readonly number[] {
+  if (!isModelDirectory(path)) return [];
+  const model = HfModel.open(path);
+  try {
+    return model.endTokenIds;
+  } finally {
+    model.close();
+  }
 }
 
 /** The tokens that are embedded, of a text or of the conversation that it is of: without BOS. */

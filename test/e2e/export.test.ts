@@ -82,6 +82,15 @@ describe('crayon export', () => {
     expect(metadata['general.file_type']).toBe(1);
   });
 
+  it('says at which tokens llama.cpp will not end, for want of a key', async () => {
+    const model = copyOf(fixture('end-tokens', 'model'), at('ends'));
+    writeFileSync(join(model, 'generation_config.json'), JSON.stringify({ eos_token_id: [1, 300, 301, 302, 265] }));
+    const { stderr } = await succeed(['export', '--gguf', at('ends.gguf'), '--model', model]);
+    expect(stderr).toContain('also end at 302 ("old"), 265 ("');
+    const { stderr: quiet } = await succeed(modelArgs(at('quiet.gguf')));
+    expect(quiet).not.toContain('also end at');
+  });
+
   it('prints one JSON document, for a model and for an adapter on a GGUF base', async () => {
     expect(await document(modelArgs(at('q8.gguf'), '--type', 'Q8_0'))).toMatchObject({
       out: at('q8.gguf'),

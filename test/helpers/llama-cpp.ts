@@ -28,8 +28,12 @@ export interface Lora {
   scale?: number;
 }
 
-async function withModel<T>(path: string, action: (model: LlamaModel) => Promise<T>): Promise<T> {
-  const model = await (await llamaCpp()).loadModel({ modelPath: path, useMmap: false });
+async function withModel<T>(
+  path: string,
+  action: (model: LlamaModel) => Promise<T>,
+  { vocabOnly = false } = {},
+): Promise<T> {
+  const model = await (await llamaCpp()).loadModel({ modelPath: path, useMmap: false, vocabOnly });
   try {
     return await action(model);
   } finally {
@@ -81,4 +85,13 @@ export function greedy(path: string, ids: readonly number[], count: number, adap
 /** Token ids of texts, special tokens' names in them included, without BOS. */
 export function tokenIds(path: string, texts: readonly string[]): Promise<number[][]> {
   return withModel(path, async (model) => texts.map((text) => [...model.tokenize(text, true)]));
+}
+
+/** Ids of all tokens that end an answer, ascending. */
+export function endIds(path: string, options: { vocabOnly?: boolean } = {}): Promise<number[]> {
+  const all = async (model: LlamaModel): Promise<number[]> => {
+    const ids = [...model.fileInfo.metadata.tokenizer.ggml.tokens.keys()];
+    return ids.filter((id) => model.isEogToken(id as Token));
+  };
+  return withModel(path, all, options);
 }

@@ -34,6 +34,8 @@ export interface LlamaCppOptions {
   chatTemplate?: string;
   /** system message of conversations that have none, where they go through a template: what an adapter was trained with */
   system?: string;
+  /** ids at which an answer ends beside those that the file tells llama.cpp of */
+  endTokens?: readonly number[];
   /** number type of keys and values in the cache: half precision (default) costs 1e-3 in log-probabilities, and half the memory */
   cacheType?: 'F16' | 'F32';
   /** how long close() lets running requests go on (default 10,000), in milliseconds */
@@ -81,7 +83,8 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
       cacheType: options.cacheType ?? 'F16',
       closeTimeoutMs: options.closeTimeoutMs ?? 10_000,
     };
-    return engineOver(model, promptTokens(model, file, options.chatTemplate, options.system), settings);
+    const { chatTemplate, system, endTokens } = options;
+    return engineOver(model, promptTokens(model, file, chatTemplate, system, endTokens), settings);
   } catch (error) {
     await model.dispose();
     throw error;
@@ -98,7 +101,7 @@ function contextLength(model: LlamaModel, { model: path, contextTokens }: LlamaC
 }
 
 type Settings = Required<
-  Omit<LlamaCppOptions, 'model' | 'gpu' | 'chatTemplate' | 'system' | 'contextTokens' | 'threads'>
+  Omit<LlamaCppOptions, 'model' | 'gpu' | 'chatTemplate' | 'system' | 'endTokens' | 'contextTokens' | 'threads'>
 > &
   Pick<LlamaCppEngine, 'contextTokens' | 'threads'>;
 

@@ -33,6 +33,7 @@ export interface PromptTokens {
 }
 
 /**
+ * @param endTokens ids at which an answer ends beside those that llama.cpp ends at
  * @param template source of a Jinja template, `plain`, or undefined for the one in the GGUF file (plain where it has none)
  * @param system the system message of conversations that have none, where there is a template
  */
@@ -41,6 +42,7 @@ export function promptTokens(
   file: GgufFile,
   template: string | undefined,
   system?: string,
+  endTokens: readonly number[] = [],
 ): PromptTokens {
   const texts = ggufStrings(file, 'tokenizer.ggml.tokens') ?? [];
   const types = ggufNumbers(file, 'tokenizer.ggml.token_type');
@@ -61,6 +63,7 @@ export function promptTokens(
       : chatRenderer(source, specialName(model, file, texts), file.path);
   const { bos, shouldPrependBosToken } = model.tokens;
 
+  const ends = new Set(endTokens);
   const textTokens = (text: string): number[] => model.tokenize(text, false);
   const withBos = (ids: number[]): number[] => {
     return bos === null || !shouldPrependBosToken || ids[0] === bos ? ids : [bos, ...ids];
@@ -97,7 +100,7 @@ export function promptTokens(
         ? withBos(textTokens(renderPlain(prompt.messages)))
         : chat.encode(withSystem(prompt.messages, system));
     },
-    isEnd: (id) => model.isEogToken(id as Token),
+    isEnd: (id) => ends.has(id) || model.isEogToken(id as Token),
     startsText: (ids) => addsSpace && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
   };
 }

@@ -9,12 +9,19 @@ import { looksSpecial } from '../../hf/chat-tokens.js';
 import type { ModelConfig } from '../../hf/config.js';
 import { chatTemplate, specialToken, type TokenizerFiles } from '../../hf/tokenizer.js';
 import { type GgufValue, TOKEN_TYPE } from '../format.js';
+import { KNOWN_ENDS } from './end-tokens.js';
 import { flatten, ggufPreTokenizer } from './pre-tokenizers.js';
 
 interface AddedToken {
   id: number;
   content: string;
   special: boolean;
+}
+
+/** What a vocabulary needs of its model. */
+export interface VocabularyConfig extends Pick<ModelConfig, 'vocabSize' | 'bosTokenId'> {
+  /** every token at which an answer ends (`HfModel.endTokenIds`) */
+  endTokenIds: readonly number[];
 }
 
 /**
@@ -24,11 +31,7 @@ interface AddedToken {
  * @param config the model's: V tokens are written, the missing ones as unused padding
  * @throws CrayonError `tokenizer-unsupported` naming what llama.cpp cannot do, `tokenizer-invalid`
  */
-export function ggufVocabulary(
-  files: TokenizerFiles,
-  config: Pick<ModelConfig, 'vocabSize' | 'bosTokenId' | 'eosTokenIds'>,
-  where: string,
-): Map<string, GgufValue> {
+export function ggufVocabulary(files: TokenizerFiles, config: VocabularyConfig, where: string): Map<string, GgufValue> {
   const model = bpeModel(files.tokenizer, where);
   const added = addedTokens(files.tokenizer);
   const metadata = new Map<string, GgufValue>();
@@ -117,14 +120,11 @@ function tokenList({ vocab, unkToken, byteFallback }: BpeModel, added: AddedToke
   return { tokens, types };
 }
 
-/** What llama.cpp takes for an end of the answer by its text alone. */
-const KNOWN_ENDS = ['<|eot_id|>', '<|im_end|>', '<|end|>', '<end_of_turn>', '<|endoftext|>', '<|end_of_text|>'];
-
 function specialIds(
   files: TokenizerFiles,
   model: BpeModel,
   added: AddedToken[],
-  config: Pick<ModelConfig, 'bosTokenId' | 'eosTokenIds' | 'vocabSize'>,
+  config: VocabularyConfig,
   where: string,
 ): Map<string, number> {
   const idOf = (text: string | null): number | null => {
@@ -132,7 +132,7 @@ function specialIds(
     return added.find(({ content }) => content === text)?.id ?? model.vocab[text] ?? null;
   };
   const named = (name: string): number | null => idOf(specialToken(files, name));
-  const eos = named('eos_token') ?? config.eosTokenIds[0] ?? null;
+  const eos = named('eos_token') ?? config.endTokenIds[0] ?? null;
   if (eos === null) {
     // Left out, llama.cpp would take token 11, or 2, for the end of the answer.
     throw new CrayonError('tokenizer-unsupported', `${where}: no eos_token in tokenizer_config.json or config.json`, {
@@ -142,8 +142,11 @@ function specialIds(
   const ids = new Map<string, number>();
   ids.set('bos_token_id', named('bos_token') ?? leadingToken(files, added) ?? config.bosTokenId ?? eos);
   ids.set('eos_token_id', eos);
-  const otherEnd = config.eosTokenIds.find((id) => id !== eos);
-  if (otherEnd !== undefined && !KNOWN_ENDS.some((text) => idOf(text) === otherEnd)) ids.set('eot_token_id', otherEnd);
+  // Of the others, those that llama.cpp does not know by their text have two keys; `unheldEndTokens` says which have none.
+  const known = KNOWN_ENDS.map(idOf);
+  const [eot, eom] = config.endTokenIds.filter((id) => id !== eos && !known.includes(id));
+  if (eot !== undefined) ids.set('eot_token_id', eot);
+  if (eom !== undefined) ids.set('eom_token_id', eom);
   const unknown = named('unk_token') ?? idOf(model.unkToken);
   if (unknown !== null) ids.set('unknown_token_id', unknown);
   const padding = named('pad_token');

@@ -71,7 +71,7 @@ describe.each(['byte-level', 'chatml', 'byte-fallback'])('the %s tokenizer writt
     vocabSize: number;
     cases: Array<{ text: string; ids: number[]; idsWithSpecial: number[]; decodedSkipSpecial: string }>;
   }>('tokenizer', name, 'golden.json');
-  const config = { vocabSize: golden.vocabSize, bosTokenId: null, eosTokenIds: [] };
+  const config = { vocabSize: golden.vocabSize, bosTokenId: null, endTokenIds: [] };
   const metadata = ggufVocabulary(readTokenizerFiles(dir), config, dir);
 
   it("gives transformers' ids and texts", () => {

@@ -157,7 +157,7 @@ it('notices another way to split words', async () => {
 });
 
 describe('metadata', () => {
-  const config = { vocabSize: 3072, bosTokenId: 0, eosTokenIds: [1] };
+  const config = { vocabSize: 3072, bosTokenId: 0, endTokenIds: [1] };
   const edge = (): TokenizerFiles => readTokenizerFiles(EDGE);
   const of = (files: TokenizerFiles, overrides: Partial<typeof config> = {}) => {
     return ggufVocabulary(files, { ...config, ...overrides }, 'dir');
@@ -198,13 +198,21 @@ describe('metadata', () => {
   it('passes on a second end of the answer that llama.cpp would not guess', () => {
     const key = 'tokenizer.ggml.eot_token_id';
     expect(of(edge()).has(key)).toBe(false);
-    expect(of(edge(), { eosTokenIds: [1, 40] }).get(key)?.value).toBe(40);
+    expect(of(edge(), { endTokenIds: [1, 40] }).get(key)?.value).toBe(40);
+    expect(of(edge(), { endTokenIds: [40, 1] }).get(key)?.value).toBe(40);
+    const third = of(edge(), { endTokenIds: [1, 40, 41, 42] });
+    expect(['eot', 'eom'].map((name) => third.get(`tokenizer.ggml.${name}_token_id`)?.value)).toEqual([40, 41]);
+    const files = edge();
+    (files.tokenizer.added_tokens as object[]).push({ id: 3072, content: '<|im_end|>', special: true });
+    const known = of(files, { vocabSize: 3073, endTokenIds: [1, 3072, 40] });
+    expect(known.get(key)?.value).toBe(40);
+    expect(known.has('tokenizer.ggml.eom_token_id')).toBe(false);
   });
 
   it('refuses a tokenizer whose ids lie beyond the model, or that has no end token', () => {
     expect(errorOf(() => of(edge(), { vocabSize: 3000 }))).toMatchObject({ code: 'tokenizer-invalid' });
     const config = { ...edge().config, eos_token: undefined };
-    const error = errorOf(() => of({ ...edge(), config }, { eosTokenIds: [] }));
+    const error = errorOf(() => of({ ...edge(), config }, { endTokenIds: [] }));
     expect(error).toMatchObject({ code: 'tokenizer-unsupported' });
     expect(error.message).toContain('eos_token');
   });
@@ -234,7 +242,7 @@ describe('metadata', () => {
     const model = (files: TokenizerFiles) => {
       return files.tokenizer.model as { vocab: Record<string, number>; merges: string[][] };
     };
-    const small = { vocabSize: 288, bosTokenId: 1, eosTokenIds: [2] };
+    const small = { vocabSize: 288, bosTokenId: 1, endTokenIds: [2] };
     expect(() => of(mistral(), small)).not.toThrow();
     const half = mistral();
     model(half).vocab.th = 288; // "the" = "th" + "e" is no merge
