@@ -7,7 +7,12 @@
 
 import type { ChatMessage } from '../core/chat.js';
 
-/** The text already has BOS where the template writes it. */
+/**
+ * The text already has BOS where the template writes it.
+ *
+ * @throws CrayonError `example-invalid` with the template's own message where it refuses the conversation,
+ *   `tokenizer-unsupported` where it cannot be rendered
+ */
 export type RenderChat = (messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }) => string;
 
 export interface ChatVocabulary {

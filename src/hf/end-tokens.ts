@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { isJsonObject, readOptionalJson } from '../files/json.js';
-import { ConfigReader } from './families/family.js';
+import { ConfigReader } from './config-reader.js';
 import { readTokenizerFiles, specialToken, type TokenizerFiles } from './tokenizer.js';
 
 const GENERATION = 'generation_config.json';

@@ -1,14 +1,13 @@
 /**
- * Text to token ids and back, as the model's own tokenizer.json says, through @huggingface/tokenizers; chat templates
- * through @huggingface/jinja.
+ * Text to token ids and back, as the model's own tokenizer.json says, through @huggingface/tokenizers.
  */
 
 import { join } from 'node:path';
-import { Template } from '@huggingface/jinja';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { CrayonError, reasonOf } from '../core/errors.js';
 import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
+import { chatRenderer } from './chat-template.js';
 import { type ChatTokens, chatTokens, END_NAMES, isControlName, looksSpecial, type RenderChat } from './chat-tokens.js';
 
 export type { RenderChat } from './chat-tokens.js';
@@ -85,8 +84,6 @@ export function withChat(parts: ChatParts, template: string | null): Tokenizer {
 /** Well beyond the largest vocabularies, of a few hundred thousand tokens. */
 const MAX_VOCABULARY = 2 ** 24;
 const MODEL_TYPES = ['BPE', 'Unigram', 'WordPiece'];
-/** The special tokens that a chat template may write. */
-const SPECIAL_NAMES = ['bos_token', 'eos_token', 'unk_token', 'pad_token'];
 
 /**
  * Opens the tokenizer of a Hugging Face directory.
@@ -218,25 +215,6 @@ export function leadingBos({ addsBos, bosId }: Tokenizer): number | null {
 export function requireBos(bosId: number | null, where: string): number {
   if (bosId !== null) return bosId;
   throw new CrayonError('tokenizer-unsupported', `${where}: BOS wanted, but there is no bos_token`);
-}
-
-/** A renderer of conversations from a template's source; `specialToken` gives the text of `bos_token` and the like. */
-export function chatRenderer(source: string, specialToken: (name: string) => string | null, where: string): RenderChat {
-  let template: Template | undefined; // parsed when first used: most runs never render a chat
-  return (messages, { addGenerationPrompt = true } = {}) => {
-    try {
-      template ??= new Template(source);
-      return template.render({
-        messages: messages.map((message) => ({ ...message })),
-        add_generation_prompt: addGenerationPrompt,
-        ...Object.fromEntries(SPECIAL_NAMES.map((name) => [name, specialToken(name) ?? ''])),
-      });
-    } catch (error) {
-      throw new CrayonError('tokenizer-unsupported', `${where}: the chat template refuses (${reasonOf(error)})`, {
-        cause: error,
-      });
-    }
-  };
 }
 
 /**

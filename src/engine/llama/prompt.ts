@@ -7,9 +7,9 @@ import type { LlamaModel, Token } from 'node-llama-cpp';
 import { renderPlain } from '../../core/chat.js';
 import { ggufNumber, ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../../gguf/format.js';
 import type { GgufFile } from '../../gguf/read.js';
+import { chatRenderer } from '../../hf/chat-template.js';
 import { chatTokens } from '../../hf/chat-tokens.js';
 import { withSystem } from '../../hf/prompt-form.js';
-import { chatRenderer } from '../../hf/tokenizer.js';
 import type { Prompt, Vocabulary } from '../types.js';
 
 const SPACE_BYTE = 0x20;
