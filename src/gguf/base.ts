@@ -18,6 +18,7 @@ import { ggufRow, ggufTensorName, inHfOrder } from './names.js';
 import { GgufFile, isGgufPath } from './read.js';
 import { ROPE_FACTORS, ROPE_TENSORS } from './rope.js';
 import { GGML_TYPES } from './types.js';
+import { ggufEndTokenIds } from './vocabulary/end-tokens.js';
 import { ggufTokenizer } from './vocabulary/tokenizer.js';
 
 export interface OpenBaseOptions {
@@ -77,6 +78,10 @@ export class GgufModel implements BaseModel {
       file.close();
       throw error;
     }
+  }
+
+  get endTokenIds(): readonly number[] {
+    return ggufEndTokenIds(this.#file);
   }
 
   tensorNames(): string[] {

@@ -23,6 +23,11 @@ export interface BaseModel {
   readonly path: string;
   readonly format: BaseFormat;
   readonly config: ModelConfig;
+  /**
+   * Every token at which an answer ends: of a directory the tokenizer's EOS (first) and what config.json and generation_config.json
+   * name, of a GGUF file those at which llama.cpp ends.
+   */
+  readonly endTokenIds: readonly number[];
   tensorNames(): string[];
   info(name: string): BaseTensorInfo;
   /** A weight as float32, row-major. @throws CrayonError `tensor-not-finite` */

@@ -1,6 +1,6 @@
 /** A GGUF file as a base model beside the Hugging Face directory it was made from: the same names, numbers, tokens, settings. */
 
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
@@ -81,6 +81,28 @@ describe.each(MODELS)('%s as a GGUF in F32', (name) => {
       }
     });
   });
+});
+
+it('ends answers where its directory does, as far as the file holds the tokens', () => {
+  const dir = join(temporaryDir(), 'model');
+  cpSync(fixture('end-tokens', 'model'), dir, { recursive: true });
+  for (const [ids, held] of [
+    [[7], [1, 7]],
+    [
+      [1, 265, 9],
+      [1, 265, 9],
+    ],
+    [
+      [1, 265, 9, 8],
+      [1, 265, 9],
+    ],
+  ] as const) {
+    writeFileSync(join(dir, 'generation_config.json'), JSON.stringify({ eos_token_id: ids }));
+    compare(dir, exported(dir), (hf, gguf) => {
+      expect(hf.endTokenIds).toEqual([...new Set([1, ...ids])]);
+      expect(gguf.endTokenIds).toEqual([...held].sort((a, b) => a - b));
+    });
+  }
 });
 
 describe('narrower types', () => {
