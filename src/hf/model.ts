@@ -154,7 +154,7 @@ export class HfModel implements BaseModel {
   }
 
   tokenizer(): Tokenizer {
-    return loadTokenizer(this.path);
+    return loadTokenizer(this.path, this.endTokenIds);
   }
 
   close(): void {

@@ -29,7 +29,7 @@ export interface Tokenizer {
   decode(ids: ArrayLike<number>, options?: { keepSpecial?: boolean }): string;
   /** Token ids of a text without BOS, in which names of control tokens are text like any other: as llama.cpp reads a user's. */
   encodeText(text: string): number[];
-  /** The tokens that end an answer, as far as the tokenizer knows: EOS, and those that llama.cpp knows by their names. */
+  /** The tokens that end an answer, as far as the tokenizer knows: EOS, those that llama.cpp knows by their names, and those of the model that it was opened with. */
   readonly endIds: ReadonlySet<number>;
   /** The source of the chat template, or null when the model has none. */
   readonly chatTemplate: string | null;
@@ -50,13 +50,16 @@ export type ChatParts = Pick<
   /** text under a name that templates use, such as `bos_token` */
   specialToken: (name: string) => string | null;
   where: string;
+  /** tokens that end an answer beside those that the tokenizer knows: `BaseModel.endTokenIds` */
+  ends: readonly number[];
 };
 
 /** A tokenizer of its parts, with a chat template or without. */
 export function withChat(parts: ChatParts, template: string | null): Tokenizer {
   const { vocabSize, bosId, eosId, addsBos, encode, encodeText, decode, control, specialToken, where } = parts;
+  const named = END_NAMES.flatMap((name) => control.get(name) ?? []);
   const render = template === null ? null : chatRenderer(template, specialToken, where);
-  const ends = END_NAMES.flatMap((name) => control.get(name) ?? []);
+  const ends = [...named, ...parts.ends];
   return {
     vocabSize,
     bosId,
@@ -88,24 +91,29 @@ const MODEL_TYPES = ['BPE', 'Unigram', 'WordPiece'];
 /**
  * Opens the tokenizer of a Hugging Face directory.
  *
+ * @param ends tokens that end an answer beside those that the tokenizer knows: `BaseModel.endTokenIds`
  * @throws CrayonError `tokenizer-invalid`, `tokenizer-unsupported`, `file-not-found`
  *
  * @example
  * const tokenizer = loadTokenizer('models/crayon-edge');
  * tokenizer.decode(tokenizer.encode('Once upon a time')); // 'Once upon a time'
  */
-export function loadTokenizer(dir: string): Tokenizer {
-  return createTokenizer(readTokenizerFiles(dir), dir);
+export function loadTokenizer(dir: string, ends: readonly number[] = []): Tokenizer {
+  return createTokenizer(readTokenizerFiles(dir), dir, { ends });
 }
 
 /**
  * A tokenizer from the content of its files.
  *
  * @param where names them in errors
- * @param knownAddsBos where it is known otherwise whether every text starts with BOS: BOS may also be a text's last token, as
+ * @param options.addsBos where it is known otherwise whether every text starts with BOS: BOS may also be a text's last token, as
  *   in GPT-2, so that a trial text says less
  */
-export function createTokenizer(files: TokenizerFiles, where: string, knownAddsBos?: boolean): Tokenizer {
+export function createTokenizer(
+  files: TokenizerFiles,
+  where: string,
+  { addsBos: knownAddsBos, ends = [] }: { addsBos?: boolean; ends?: readonly number[] } = {},
+): Tokenizer {
   const { tokenizer: json, config } = files;
   const backend = createBackend(json, config, where);
   const vocabulary = backend.get_vocab(true);
@@ -138,6 +146,7 @@ export function createTokenizer(files: TokenizerFiles, where: string, knownAddsB
     control,
     specialToken: (name) => specialToken(files, name),
     where,
+    ends,
     encode(text, { addBos = addsBos } = {}) {
       const ids = plain(text);
       return addBos ? [requireBos(bosId, where), ...ids] : ids;

@@ -123,7 +123,7 @@ describe('encodeExample, form chat', () => {
   it('names the example that a template refuses', () => {
     const strict = byteLevel.withTemplate("{{ raise_exception('no system role') }}");
     const error = errorOf(() => parts(strict, { prompt: 'a', completion: 'b' }));
-    expect(error.code).toBe('tokenizer-unsupported');
+    expect(error.code).toBe('example-invalid');
     expect(error.message).toMatch(/^a:0: .*no system role/);
   });
 

@@ -49,7 +49,11 @@ describe('the tokens that end an answer', () => {
     ['nobody names one', { eos: null }, []],
     ['the tokenizer names a token of its vocabulary', { eos: 'oday' }, [301]],
   ])('are together where %s', (_name, files, ids) => {
-    expect(endTokens(modelWith(files))).toEqual(ids);
+    const dir = modelWith(files);
+    expect(endTokens(dir)).toEqual(ids);
+    const model = HfModel.open(dir);
+    expect([...model.tokenizer().endIds].sort()).toEqual([...ids].sort());
+    model.close();
   });
 
   it.each<[unknown, RegExp]>([

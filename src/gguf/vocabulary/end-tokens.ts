@@ -3,6 +3,7 @@
  * (llama-vocab.cpp, `special_eog_ids`), as far as node-llama-cpp goes by it. A model that ends at more tokens than these must be told so beside the file.
  */
 
+import { END_NAMES } from '../../hf/chat-tokens.js';
 import { type GgufFields, ggufNumber, ggufString, ggufStrings } from '../format.js';
 
 /** The keys, in the order in which an export fills them. */
@@ -11,17 +12,14 @@ export const END_KEYS = ['eos_token_id', 'eot_token_id', 'eom_token_id'] as cons
 /** What a file without the first key has (`llama_vocab::impl::load`). */
 const DEFAULT_EOS: Readonly<Record<string, number>> = { llama: 2, gpt2: 11 };
 
-/** Texts that end an answer whatever the keys say, in every llama.cpp of the last years: an export spends no key on them. */
+/**
+ * Texts that end an answer whatever the keys say, in every llama.cpp of the last years: an export spends no key
+ * on them. END_NAMES has those that the llama.cpp of our binding knows besides.
+ */
 export const KNOWN_ENDS: readonly string[] = [
   ...['<|eot_id|>', '<|im_end|>', '<|end|>', '<end_of_turn>', '<|endoftext|>', '<|eom_id|>', '<EOT>', '_<EOT>'],
   '<|end_of_text|>',
 ];
-/** Those that the llama.cpp of our binding knows besides. */
-const NEWER_ENDS = [
-  ...['<|return|>', '<|call|>', '<|flush|>', '<|calls|>', '</s>', '[EOT]', '[EOS]', '<end_of_utterance>', '<eos>'],
-  ...['<turn|>', '<|tool_response>'],
-];
-
 /** Ends of a file, where code is completed in the middle: of each line llama.cpp takes one that is there. */
 const FILE_ENDS = [
   ['<|fim_pad|>', '<fim-pad>', '<fim_pad>', '<PAD>', '[PAD]'],
@@ -45,7 +43,7 @@ export function ggufEndTokenIds(file: GgufFields): number[] {
   if (ggufNumber(file, 'tokenizer.ggml.eos_token_id') === undefined) {
     add(DEFAULT_EOS[ggufString(file, 'tokenizer.ggml.model') ?? '']);
   }
-  for (const text of [...KNOWN_ENDS, ...NEWER_ENDS]) add(idOf.get(text));
+  for (const text of END_NAMES) add(idOf.get(text));
   for (const texts of FILE_ENDS) add(texts.map((text) => idOf.get(text)).find((id) => id !== undefined));
   return [...ids].sort((a, b) => a - b);
 }

@@ -8,6 +8,7 @@
 import type { JsonObject } from '../../files/json.js';
 import { type ChatParts, createTokenizer, requireBos, type Tokenizer, withChat } from '../../hf/tokenizer.js';
 import type { GgufFields } from '../format.js';
+import { ggufEndTokenIds } from './end-tokens.js';
 import { type GgufVocabulary, readGgufVocabulary } from './read.js';
 
 /**
@@ -22,10 +23,13 @@ import { type GgufVocabulary, readGgufVocabulary } from './read.js';
  */
 export function ggufTokenizer(file: GgufFields): Tokenizer {
   const vocabulary = readGgufVocabulary(file);
-  return vocabulary.model === 'llama' ? spmTokenizer(vocabulary, file.path) : bpeTokenizer(vocabulary, file.path);
+  const ends = ggufEndTokenIds(file);
+  return vocabulary.model === 'llama'
+    ? spmTokenizer(vocabulary, file.path, ends)
+    : bpeTokenizer(vocabulary, file.path, ends);
 }
 
-function spmTokenizer(vocabulary: GgufVocabulary, where: string): Tokenizer {
+function spmTokenizer(vocabulary: GgufVocabulary, where: string, ends: readonly number[]): Tokenizer {
   const { tokens, bosId, eosId, addsBos, chatTemplate } = vocabulary;
   const codec = spmCodec(vocabulary);
   const names = specialNames(vocabulary);
@@ -37,6 +41,7 @@ function spmTokenizer(vocabulary: GgufVocabulary, where: string): Tokenizer {
     control: new Map([...vocabulary.control].map((id) => [tokens[id]!, id])),
     specialToken: (name) => names[name] ?? null,
     where,
+    ends,
     encode(text, { addBos = addsBos } = {}) {
       const ids = codec.encode(text);
       return addBos ? [requireBos(bosId, where), ...ids] : ids;
@@ -47,11 +52,11 @@ function spmTokenizer(vocabulary: GgufVocabulary, where: string): Tokenizer {
   return withChat(parts, chatTemplate);
 }
 
-function bpeTokenizer(vocabulary: GgufVocabulary, where: string): Tokenizer {
+function bpeTokenizer(vocabulary: GgufVocabulary, where: string, ends: readonly number[]): Tokenizer {
   const { addsBos, chatTemplate } = vocabulary;
   const config = { ...specialNames(vocabulary), clean_up_tokenization_spaces: false };
   const files = { tokenizer: bpeJson(vocabulary), config, specialTokens: {}, chatTemplate };
-  return createTokenizer(files, where, addsBos);
+  return createTokenizer(files, where, { addsBos, ends });
 }
 
 /** tokenizer.json of a byte-level BPE vocabulary. */
