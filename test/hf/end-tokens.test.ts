@@ -52,7 +52,7 @@ describe('the tokens that end an answer', () => {
     const dir = modelWith(files);
     expect(endTokens(dir)).toEqual(ids);
     const model = HfModel.open(dir);
-    expect([...model.tokenizer().endIds].sort()).toEqual([...ids].sort());
+    expect([...model.tokenizer().endIds]).toEqual(expect.arrayContaining(ids)); // and </s>, known by its name
     model.close();
   });
 
