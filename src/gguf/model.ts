@@ -49,8 +49,8 @@ const QUANTIZATION_VERSION = 2;
 /**
  * Writes a model as GGUF.
  *
- * @throws CrayonError `output-exists`, `bad-option` for a quantised GGUF without `allowRequantize`, `model-unsupported`, `tokenizer-unsupported`, `tensor-not-finite`, or what opening
- *   the model throws; nothing is left behind
+ * @throws CrayonError `output-exists`, `bad-option` for a quantised GGUF without `allowRequantize`, `model-unsupported`,
+ *   `tokenizer-unsupported`, `tensor-not-finite`, or what opening the model throws; nothing is left behind
  *
  * @example
  * exportModelGguf({ model: 'models/crayon-edge', out: 'crayon-edge.gguf', type: 'F16' });

@@ -53,7 +53,7 @@ export function* requantiseGgufSteps({ model, out, type, force = false, allowReq
     const { bytes } = yield* steps;
     const counts: Partial<Record<GgufWriteType, number>> = {};
     for (const tensor of tensors) counts[tensor.type] = (counts[tensor.type] ?? 0) + 1;
-    return { bytes, tensors: tensors.length, types: counts, architecture };
+    return { bytes, tensors: tensors.length, types: counts, architecture, unheldEndTokens: [] };
   } finally {
     file.close();
   }
