@@ -67,17 +67,15 @@ export function* exportModelGgufSteps(options: ExportModelOptions): Generator<Gg
   try {
     const { config } = model;
     refuseUnsupported(config, options.model);
+    const files = readTokenizerFiles(options.model);
+    const vocabulary = ggufVocabulary(files, { ...config, endTokenIds: model.endTokenIds }, options.model);
     const metadata = new Map<string, GgufValue>([
-      ...modelMetadata(config, basename(resolve(options.model)), type),
-      ...ggufVocabulary(
-        readTokenizerFiles(options.model),
-        { ...config, endTokenIds: model.endTokenIds },
-        options.model,
-      ),
+      ...modelMetadata(config, modelName(options.model, vocabulary), type),
+      ...vocabulary,
     ]);
-    const vocabulary = { metadata, path: out };
-    const held = ggufEndTokenIds(vocabulary);
-    const texts = ggufStrings(vocabulary, 'tokenizer.ggml.tokens')!;
+    const written = { metadata, path: out };
+    const held = ggufEndTokenIds(written);
+    const texts = ggufStrings(written, 'tokenizer.ggml.tokens')!;
     const unheldEndTokens = model.endTokenIds
       .filter((id) => !held.includes(id))
       .map((id) => ({ id, text: texts[id] ?? '' }));
@@ -90,6 +88,16 @@ export function* exportModelGgufSteps(options: ExportModelOptions): Generator<Gg
   } finally {
     model.close();
   }
+}
+
+/** Tokens that llama.cpp looks for in a model by this name, and does not load it without (llama-vocab.cpp). */
+const PHI3 = { name: /phi-?3/gi, tokens: ['<unk>', '<s>', '</s>', '<|endoftext|>'] };
+
+/** The directory's name, unless llama.cpp would take it for a vocabulary that it is not. */
+function modelName(dir: string, vocabulary: ReadonlyMap<string, GgufValue>): string {
+  const name = basename(resolve(dir));
+  const tokens = vocabulary.get('tokenizer.ggml.tokens')!.value as string[];
+  return PHI3.tokens.every((token) => tokens.includes(token)) ? name : name.replace(PHI3.name, 'phi 3');
 }
 
 /** What transformers can do and llama.cpp cannot, for these architectures. */

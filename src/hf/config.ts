@@ -11,6 +11,7 @@ import { isJsonObject, type JsonObject } from '../files/json.js';
 import { ConfigReader } from './config-reader.js';
 import { MAX_LAYERS, type ModelConfig, type ModelFamily, ropeOfAllLayers } from './families/family.js';
 import { findFamily, MODEL_TYPES } from './families.js';
+import { ropeParameters } from './rope.js';
 
 export type { ModelConfig } from './families/family.js';
 export type { RopeScaling } from './rope.js';
@@ -47,7 +48,12 @@ export function parseModelConfig(file: JsonObject, path: string): ModelConfig {
     headDim,
     vocabSize: read.size('vocab_size'),
     rmsNormEps: read.positive('rms_norm_eps', defaults.rmsNormEps ?? 1e-6),
-    ...(family.rope ?? ropeOfAllLayers)(read, { path, headDim, maxPositionEmbeddings }),
+    ...(family.rope ?? ropeOfAllLayers)(read, {
+      path,
+      headDim,
+      maxPositionEmbeddings,
+      defaultTheta: defaults.ropeTheta ?? 10_000,
+    }),
     maxPositionEmbeddings,
     ...family.window(read),
     tieWordEmbeddings: read.flag('tie_word_embeddings', defaults.tieWordEmbeddings),
@@ -81,14 +87,16 @@ function languageModel(json: JsonObject): JsonObject {
 
 function refuseUnsupported(family: ModelFamily, json: JsonObject, path: string): void {
   const found = family.unsupported?.(json) ?? [];
-  const { quantization_config: quantization, rope_parameters: rope } = json;
+  const { quantization_config: quantization } = json;
   const { key, names } = family.activation;
   const act = json[key] ?? names[0];
   if (!names.includes(act as string))
     found.push(`${key} ${JSON.stringify(act)}, expected ${names.map((n) => `"${n}"`).join(' or ')}`);
   if (quantization !== undefined && quantization !== null) found.push('quantised weights (quantization_config)');
-  const partial = json.partial_rotary_factor ?? (isJsonObject(rope) ? rope.partial_rotary_factor : undefined) ?? 1;
-  if (partial !== 1) found.push(`partial_rotary_factor ${JSON.stringify(partial)}, expected 1`);
+  const partial = ropeParameters(json).partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
+  if (partial !== 1 && !family.hasPartialRotary) {
+    found.push(`partial_rotary_factor ${JSON.stringify(partial)}, expected 1`);
+  }
   if (found.length === 0) return;
   throw new CrayonError('model-unsupported', `${path}: unsupported: ${found.join('; ')}`);
 }

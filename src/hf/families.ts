@@ -4,12 +4,16 @@ import assert from 'node:assert/strict';
 import { CrayonError } from '../core/errors.js';
 import type { BlockForm, GgufArchitecture, ModelFamily } from './families/family.js';
 import { gemma3 } from './families/gemma3.js';
+import { granite } from './families/granite.js';
 import { llama } from './families/llama.js';
 import { mistral } from './families/mistral.js';
+import { olmo2 } from './families/olmo2.js';
+import { phi3 } from './families/phi3.js';
 import { qwen2 } from './families/qwen2.js';
 import { qwen3 } from './families/qwen3.js';
+import { smollm3 } from './families/smollm3.js';
 
-const FAMILIES: readonly ModelFamily[] = [llama, mistral, qwen2, qwen3, gemma3];
+const FAMILIES: readonly ModelFamily[] = [llama, mistral, qwen2, qwen3, gemma3, granite, olmo2, phi3, smollm3];
 
 /** For help and messages. */
 export const MODEL_TYPES = FAMILIES.map(({ modelType }) => modelType);

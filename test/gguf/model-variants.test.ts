@@ -23,6 +23,11 @@ const REFUSED: Record<string, RegExp> = {
   'gemma3/transformers-4': /query_pre_attn_scalar 20, where it takes 8, and layer_types .*theta of 500/,
   'gemma3/layer-types': /layer_types .*rope type yarn on some layers only and rope scaling on layers with a window/,
   'gemma3/biases': /a bias on the o projection/,
+  'olmo2/biases': /a bias on the o projection/,
+  'olmo2/tied': /tied embeddings/,
+  'smollm3/no-rope-layers': /no_rope_layers other than every fourth/,
+  'smollm3/interval': /no_rope_layers other than every fourth/,
+  'smollm3/biases': /a bias on the o projection/,
 };
 const RUN = VARIANTS.filter((name) => !Object.hasOwn(REFUSED, name));
 

@@ -11,7 +11,18 @@ export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 export const fixture = (...parts: string[]): string => join(ROOT, 'test', 'fixtures', ...parts);
 
 /** Models and PEFT adapters that scripts/fixtures makes, one of each family at least. */
-export const ADAPTED_MODELS = ['llama', 'llama-rope3', 'mistral', 'qwen2', 'qwen3', 'gemma3'];
+export const ADAPTED_MODELS = [
+  'llama',
+  'llama-rope3',
+  'mistral',
+  'qwen2',
+  'qwen3',
+  'gemma3',
+  'granite',
+  'olmo2',
+  'phi3',
+  'smollm3',
+];
 export const MODELS = [...ADAPTED_MODELS, 'llama-linear'];
 
 /** Real data sets and models that lie beside the repository on its developers' machines, not in it. */

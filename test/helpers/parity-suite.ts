@@ -190,53 +190,56 @@ export function paritySuite(backend: BackendName | 'auto'): void {
     model.dispose();
   });
 
-  it('gives the loss, logits and gradients of stacked adapters under gates', async () => {
-    const lengths = fixtureJson<Golden>('golden', 'llama.json');
-    const golden = fixtureJson<
-      Golden & { adapters: number; rank: number; loraAlpha: number; gates: number[][]; loss: number }
-    >('stacked-gated', 'llama.json');
-    const expected = fixtureTensors('stacked-gated', 'llama.safetensors');
-    const model = open('llama');
-    const names = [...expected.keys()]
-      .filter((k) => k.startsWith('A.0.'))
-      .map((k) => k.slice('A.0.'.length))
-      .sort();
-    const { adapters: N, rank: r, loraAlpha } = golden;
-    const modules = names.map((name) => ({
-      name,
-      in: expected.get(`A.0.${name}`)!.length / r,
-      out: expected.get(`B.0.${name}`)!.length / r,
-    }));
-    const layout = createLoraLayout(modules, N, r);
-    const flat = new Float32Array(layout.size);
-    for (const module of layout.modules) {
-      for (let n = 0; n < N; n++) {
-        const a = expected.get(`A.${n}.${module.name}`)!;
-        const b = expected.get(`B.${n}.${module.name}`)!;
-        setAdapterFactors(layout, flat, module, n, { a, b });
+  it.each(['llama', 'gemma3', 'phi3'])(
+    'gives the loss and gradients of stacked adapters under gates: %s',
+    async (name) => {
+      const lengths = fixtureJson<Golden>('golden', `${name}.json`);
+      const golden = fixtureJson<
+        Golden & { adapters: number; rank: number; loraAlpha: number; gates: number[][]; loss: number }
+      >('stacked-gated', `${name}.json`);
+      const expected = fixtureTensors('stacked-gated', `${name}.safetensors`);
+      const model = open(name);
+      const names = [...expected.keys()]
+        .filter((k) => k.startsWith('A.0.'))
+        .map((k) => k.slice('A.0.'.length))
+        .sort();
+      const { adapters: N, rank: r, loraAlpha } = golden;
+      const modules = names.map((name) => ({
+        name,
+        in: expected.get(`A.0.${name}`)!.length / r,
+        out: expected.get(`B.0.${name}`)!.length / r,
+      }));
+      const layout = createLoraLayout(modules, N, r);
+      const flat = new Float32Array(layout.size);
+      for (const module of layout.modules) {
+        for (let n = 0; n < N; n++) {
+          const a = expected.get(`A.${n}.${module.name}`)!;
+          const b = expected.get(`B.${n}.${module.name}`)!;
+          setAdapterFactors(layout, flat, module, n, { a, b });
+        }
       }
-    }
-    const padded = padBatch(trainingExamples(lengths, golden.ids));
-    const parameters = tf.tensor1d(flat);
-    const { loss, gradient } = lossAndGradient(
-      { model, layout },
-      { padded, coefficients: golden.gates },
-      parameters,
-      { loraAlpha },
-      padded.targets.length,
-    );
-    expect((await loss.data())[0]).toBeCloseTo(golden.loss, 4);
-    const values = Float32Array.from(await gradient.data());
-    for (const module of layout.modules) {
-      for (let n = 0; n < N; n++) {
-        const { a, b } = adapterFactors(layout, values, module, n);
-        expect(relativeDifference(a, expected.get(`grad.A.${n}.${module.name}`)!)).toBeLessThan(1e-3);
-        expect(relativeDifference(b, expected.get(`grad.B.${n}.${module.name}`)!)).toBeLessThan(1e-3);
+      const padded = padBatch(trainingExamples(lengths, golden.ids));
+      const parameters = tf.tensor1d(flat);
+      const { loss, gradient } = lossAndGradient(
+        { model, layout },
+        { padded, coefficients: golden.gates },
+        parameters,
+        { loraAlpha },
+        padded.targets.length,
+      );
+      expect((await loss.data())[0]).toBeCloseTo(golden.loss, 4);
+      const values = Float32Array.from(await gradient.data());
+      for (const module of layout.modules) {
+        for (let n = 0; n < N; n++) {
+          const { a, b } = adapterFactors(layout, values, module, n);
+          expect(relativeDifference(a, expected.get(`grad.A.${n}.${module.name}`)!)).toBeLessThan(1e-3);
+          expect(relativeDifference(b, expected.get(`grad.B.${n}.${module.name}`)!)).toBeLessThan(1e-3);
+        }
       }
-    }
-    tf.dispose([loss, gradient, parameters]);
-    model.dispose();
-  });
+      tf.dispose([loss, gradient, parameters]);
+      model.dispose();
+    },
+  );
 
   it('keeps the number of tensors constant over training steps', async () => {
     const golden = fixtureJson<Golden>('golden', 'llama.json');

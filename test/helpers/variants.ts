@@ -31,9 +31,11 @@ export function variant(name: string) {
   writeFileSync(join(dir, 'config.json'), JSON.stringify({ ...config, ...Object.fromEntries(kept) }));
   const prefix = `${name}/added/`;
   const added = [...tensors.keys()].filter((key) => key.startsWith(prefix));
-  if (added.length > 0) {
+  const isTied = changes.tie_word_embeddings === true;
+  if (added.length > 0 || isTied) {
     const source = HfModel.open(base);
-    const all = source.tensorNames().map((key): TensorToWrite => {
+    const names = source.tensorNames().filter((key) => !(isTied && key === 'lm_head.weight'));
+    const all = names.map((key): TensorToWrite => {
       return { name: key, dtype: 'F32', shape: source.info(key).shape, data: source.readF32(key) };
     });
     source.close();

@@ -53,7 +53,7 @@ describe('an adapter', () => {
 
   it.each(ADAPTED_MODELS)('of PEFT opens: lora/%s', (name) => {
     const adapter = openPeftAdapter(fixture('lora', name));
-    expect(adapter.modules.length % 7).toBe(0);
+    expect(adapter.modules.length % (name === 'phi3' ? 4 : 7)).toBe(0);
     expect(new Set(adapter.modules.map(({ r, scale }) => `${r} ${scale}`))).toEqual(new Set(['4 2']));
     adapter.validate();
     adapter.close();

@@ -71,10 +71,14 @@ export interface ModelFamily {
     tieWordEmbeddings?: boolean;
     /** 1e-6 where not given */
     rmsNormEps?: number;
+    /** 10,000 where not given */
+    ropeTheta?: number;
   };
   readonly block: BlockForm;
   /** The activation's key and its names in config.json; the first is the default. */
   readonly activation: { readonly key: string; readonly names: readonly string[] };
+  /** Its heads may be turned in part (partial_rotary_factor). */
+  readonly hasPartialRotary?: boolean;
   /** Which projections have a bias: q, k and v; o; the feed-forward ones. */
   biases(read: ConfigReader): Pick<ModelConfig, 'attentionBias' | 'attentionOutBias' | 'mlpBias'>;
   /** How far layers see back. */
@@ -96,6 +100,8 @@ export type RopeOfLayers = Pick<
 
 export interface RopeContext extends Pick<ModelConfig, 'headDim' | 'maxPositionEmbeddings'> {
   path: string;
+  /** of the family */
+  defaultTheta: number;
 }
 
 /** What a block is made of. Names are those of the checkpoint, within a layer. */
@@ -139,14 +145,11 @@ export const NO_BIAS = () => ({ attentionBias: false, attentionOutBias: false, m
 export const NO_WINDOW = () => ({ slidingWindow: null, slidingLayers: null });
 
 /** The same rotary embedding of whole heads in every layer. */
-export function ropeOfAllLayers(
-  read: ConfigReader,
-  { path, headDim, maxPositionEmbeddings }: RopeContext,
-): RopeOfLayers {
+export function ropeOfAllLayers(read: ConfigReader, context: RopeContext): RopeOfLayers {
+  const { headDim: dim } = context;
   const { original_max_position_embeddings: original } = read.json;
-  const around = { path, defaultTheta: 10_000, dim: headDim, maxPositionEmbeddings, original };
-  const rope = readRope(read, ropeParameters(read.json), around);
-  return { ...rope, rotaryDim: headDim, slidingRope: null, rotaryLayers: null };
+  const rope = readRope(read, ropeParameters(read.json), { ...context, dim, original });
+  return { ...rope, rotaryDim: dim, slidingRope: null, rotaryLayers: null };
 }
 
 /** How llama.cpp runs a family. */

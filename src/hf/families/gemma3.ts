@@ -26,7 +26,13 @@ const LAYERS_OF_27B = 62;
 
 export const gemma3: ModelFamily = {
   modelType: 'gemma3_text',
-  defaults: { numKvHeads: 4, headDim: 256, maxPositionEmbeddings: 131_072, tieWordEmbeddings: true },
+  defaults: {
+    numKvHeads: 4,
+    headDim: 256,
+    maxPositionEmbeddings: 131_072,
+    tieWordEmbeddings: true,
+    ropeTheta: 1_000_000,
+  },
   block: {
     ...LLAMA_BLOCK,
     norms: {
@@ -140,7 +146,10 @@ function slidingLayers(read: ConfigReader): boolean[] {
 }
 
 /** `rope_parameters` by kind of layer, or transformers 4's `rope_theta`, `rope_scaling` (full layers), `rope_local_base_freq`. */
-function gemmaRope(read: ConfigReader, { path, headDim, maxPositionEmbeddings }: RopeContext): RopeOfLayers {
+function gemmaRope(
+  read: ConfigReader,
+  { path, headDim, maxPositionEmbeddings, defaultTheta }: RopeContext,
+): RopeOfLayers {
   const { rope_parameters: given, rope_scaling: scaling, rope_theta, rope_local_base_freq } = read.json;
   const parameters = isJsonObject(given) ? given : {};
   const { full_attention: full, sliding_attention: sliding, ...rest } = parameters;
@@ -153,7 +162,7 @@ function gemmaRope(read: ConfigReader, { path, headDim, maxPositionEmbeddings }:
   const ofSliding = { rope_theta: rope_local_base_freq, ...(isJsonObject(sliding) ? sliding : {}) };
   const around = { path, dim: headDim, maxPositionEmbeddings };
   return {
-    ...readRope(read, ofFull, { ...around, defaultTheta: 1_000_000 }),
+    ...readRope(read, ofFull, { ...around, defaultTheta }),
     slidingRope: readRope(read, ofSliding, { ...around, defaultTheta: LOCAL_THETA }),
     rotaryDim: headDim,
     rotaryLayers: null,
