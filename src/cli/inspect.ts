@@ -136,7 +136,10 @@ function inspectSafetensors(path: string, terminal: Terminal): void {
 function facts(terminal: Terminal, title: string, rows: Facts): void {
   const width = Math.max(...rows.map(([name]) => name.length));
   terminal.print(terminal.colour.bold(title));
-  for (const [name, value] of rows) terminal.print(`  ${terminal.colour.dim(name.padEnd(width))}  ${value}`);
+  for (const [name, value] of rows) {
+    const plainText = value.replace(/\p{Cc}/gu, '\ufffd'); // names come from the file, and could steer the terminal
+    terminal.print(`  ${terminal.colour.dim(name.padEnd(width))}  ${plainText}`);
+  }
 }
 
 function countParameters(tensors: ReadonlyArray<{ shape: readonly number[] }>): number {
@@ -150,7 +153,8 @@ function inspectGguf(path: string, terminal: Terminal): void {
   const tensors = [...file.tensors.values()];
   const type = ggufString(file, 'general.type') ?? 'model';
   const tokenizer = tokenizerFacts(file);
-  const base = type === 'adapter' ? { digest: null, config: null, note: [] } : asBase(path);
+  const isModel = type !== 'adapter' && tensors.length > 0;
+  const base = isModel ? asBase(path) : { digest: null, config: null, note: [] };
   terminal.document({
     kind: 'gguf',
     path,

@@ -37,7 +37,7 @@ export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architec
   const family = findFamilyOfArchitecture(name);
   const type = ggufString(file, 'general.type') ?? 'model';
   if (type !== 'model' || family === undefined) {
-    const found = type === 'model' ? `architecture "${name}"` : `a file of type "${type}"`;
+    const found = type === 'model' ? `architecture ${JSON.stringify(name)}` : `a file of type ${JSON.stringify(type)}`;
     throw ggufUnsupported(path, `${found}, expected a base model of ${GGUF_ARCHITECTURES.join(', ')}`);
   }
   const keys = new KeyReader(file);

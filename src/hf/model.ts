@@ -85,7 +85,7 @@ export class HfModel implements BaseModel {
     if (!exists(configPath)) {
       const found = exists(dir) ? 'has no config.json, so is not a Hugging Face model directory' : 'no such directory';
       throw new CrayonError(exists(dir) ? 'path-not-recognised' : 'file-not-found', `${dir}: ${found}`, {
-        hint: 'Name a directory with config.json, model.safetensors and tokenizer.json, as save_pretrained() writes it.',
+        hint: 'Name a directory with config.json, model.safetensors and tokenizer.json, as save_pretrained() writes it, or a GGUF file.',
       });
     }
     const configBytes = readSmallFile(configPath, MAX_CONFIG_BYTES);

@@ -54,10 +54,25 @@ describe('crayon inspect', () => {
     expect(stdout).toMatch(/tokenizer +gpt2 \(qwen2\), \d+ tokens/);
     expect(stdout).toMatch(/chat +has a template/);
     expect(stdout).not.toContain('note');
-    const shown = await document<{ tensors: unknown[]; metadata: Record<string, unknown> }>(['inspect', path]);
+    const shown = await document<{ digest: string; tensors: unknown[]; metadata: Record<string, unknown> }>([
+      'inspect',
+      path,
+    ]);
     expect(shown).toMatchObject({ kind: 'gguf', type: 'model', architecture: 'llama', version: 3 });
+    expect(shown).toMatchObject({ config: { modelType: 'llama', numLayers: 2, numKvHeads: 2 } });
+    expect(stdout).toContain(String(shown.digest).slice(0, 16));
     expect(shown.tensors).toContainEqual(expect.objectContaining({ name: 'blk.0.attn_q.weight', type: 'F16' }));
     expect(shown.metadata['tokenizer.ggml.tokens']).toMatch(/^\d+ x string$/);
+  });
+
+  it('says so when crayon cannot compute with the model', async () => {
+    const metadata = [stringEntry('general.architecture', 'mamba\u001b[31m')];
+    const tensors = [{ name: 'token_embd.weight', shape: [2, 2], type: 0, bytes: f32(1, 2, 3, 4) }];
+    const path = ggufPath(ggufModel(metadata, tensors));
+    const { stdout } = await succeed(['inspect', path]);
+    expect(stdout).toMatch(/note +crayon does not train, score or embed with it: architecture "mamba/);
+    expect(await document(['inspect', path])).toMatchObject({ digest: null, config: null });
+    expect(stdout).not.toContain('\u001b');
   });
 
   it('shows a LoRA with its ranks, alpha and modules', async () => {
