@@ -1,6 +1,7 @@
 /** `crayon export`: a model or an adapter as a GGUF file for llama.cpp. */
 
 import type { Command } from 'commander';
+import { chatPromptOf } from '../blend/prompt-record.js';
 import { CrayonError } from '../core/errors.js';
 import { formatBytes, formatDuration } from '../core/format.js';
 import { eventLoopTurn } from '../core/long-work.js';
@@ -89,7 +90,8 @@ function exportLora({ gguf, model, adapter, type = 'F32', force }: Flags, termin
     });
   }
   const started = performance.now();
-  const result = exportAdapterGguf({ adapter: adapter!, base: model, out: gguf, type, force });
+  const prompt = chatPromptOf(adapter!);
+  const result = exportAdapterGguf({ adapter: adapter!, base: model, out: gguf, type, force, prompt });
   terminal.document({ out: gguf, kind: 'adapter', type, ...result });
   terminal.print(
     `${terminal.colour.green('Adapter written:')} ${gguf} (${result.architecture}, ${result.modules} modules, ` +

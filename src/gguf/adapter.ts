@@ -15,8 +15,9 @@ import { ggufArchitecture } from '../hf/families.js';
 import { expectedShapes } from '../hf/model.js';
 import { type LoraModule, openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import { openBase } from './base.js';
-import type { GgufValue } from './format.js';
+import { type GgufValue, ggufString } from './format.js';
 import { type AttentionShape, ggufModuleName, ggufTensorName, inGgufOrder } from './names.js';
+import { GgufFile } from './read.js';
 import { type GgufTensorToWrite, writeGguf } from './write.js';
 
 export interface WriteAdapterOptions {
@@ -24,6 +25,25 @@ export interface WriteAdapterOptions {
   /** Default: F32. */
   type?: 'F32' | 'F16';
   force?: boolean;
+  /** the chat form that it was trained in, kept in the file; absent for plain, and where nothing is known */
+  prompt?: AdapterPrompt | undefined;
+}
+
+/** What a GGUF LoRA can say of its prompts: the chat template's source, and the system prompt of the training. */
+export interface AdapterPrompt {
+  template: string;
+  system?: string | undefined;
+}
+
+const TEMPLATE_KEY = 'crayon.prompt.chat_template';
+const SYSTEM_KEY = 'crayon.prompt.system';
+
+/** What this file says of its adapter's prompts, or undefined. @throws CrayonError `gguf-invalid`, `file-not-found` */
+export function readAdapterPrompt(path: string): AdapterPrompt | undefined {
+  const file = GgufFile.open(path);
+  file.close();
+  const template = ggufString(file, TEMPLATE_KEY);
+  return template === undefined ? undefined : { template, system: ggufString(file, SYSTEM_KEY) };
 }
 
 export interface ExportAdapterOptions extends WriteAdapterOptions {
@@ -72,7 +92,7 @@ export function exportAdapterGguf({ adapter: dir, base: path, ...options }: Expo
 export function writeAdapterGguf(
   adapter: AdapterSource,
   base: AdapterBase,
-  { out, type = 'F32', force = false }: WriteAdapterOptions,
+  { out, type = 'F32', force = false, prompt }: WriteAdapterOptions,
 ): ExportedAdapter {
   const names = placeModules(adapter, base);
   const { alpha, factors } = chooseAlpha(adapter.modules);
@@ -83,6 +103,8 @@ export function writeAdapterGguf(
     ['adapter.type', { type: 'string', value: 'lora' }],
     ['adapter.lora.alpha', { type: 'float32', value: alpha }],
   ]);
+  if (prompt !== undefined) metadata.set(TEMPLATE_KEY, { type: 'string', value: prompt.template });
+  if (prompt?.system !== undefined) metadata.set(SYSTEM_KEY, { type: 'string', value: prompt.system });
   const tensors = adapter.modules.flatMap((module, i): GgufTensorToWrite[] => {
     const name = names[i]!;
     // The rows of B are the rows of the weight.

@@ -88,7 +88,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const name = config.name ?? base.name;
     const { context: contextTokens, sequences, threads, gpu } = config.engine;
     const { queue } = config.limits;
-    const { form, chatTemplate, system } = servedForm(config, base.gguf, pool);
+    const { form, chatTemplate, system, isKnown } = servedForm(config, base.gguf, pool);
     const prompts = { chatTemplate, system };
     const device = await openDevice({
       model: base.gguf,
@@ -133,7 +133,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
           config.gate === 'per-query'
             ? `${named.length} of ${config.pool}, weighed for each prompt`
             : (config.adapter ?? 'none'),
-        promptForm: formText(form),
+        promptForm: `${formText(form)}${isKnown ? '' : '; the adapter does not say, and prompt_form chooses'}`,
         server: config.server === null ? 'none' : `${config.server.model} at ${config.server.baseUrl}`,
         threads: device.threads ?? null,
       },

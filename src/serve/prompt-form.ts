@@ -12,6 +12,8 @@ export interface ServedForm {
   form: PromptForm;
   /** what the engine puts conversations into: a Jinja template's source, or `plain` */
   chatTemplate: string;
+  /** whether the training, or the configuration, says so: else it is what a model like this would be trained in today */
+  isKnown: boolean;
   /** first message of conversations without a system message */
   system: string | undefined;
 }
@@ -35,8 +37,10 @@ export function servedForm(
     return served(form, own);
   }
   const found = adapterForm(adapter, model, own, wanted);
-  if (ofPool === null || isSameForm(found.form, ofPool)) return served(found.form, found.chatTemplate);
-  // A GGUF LoRA says nothing of its form and has no template of its own: it is taken for one of the pool's.
+  const { form, chatTemplate, isRecorded } = found;
+  if (ofPool === null || isSameForm(form, ofPool))
+    return { ...served(form, chatTemplate), isKnown: isRecorded || asked !== null || chatTemplate !== own };
+  // One that says nothing of its form and has no template of its own is taken for one of the pool's.
   if (!found.isRecorded && found.chatTemplate === own) return served(ofPool, own);
   throw new CrayonError(
     'config-invalid',
@@ -46,8 +50,8 @@ export function servedForm(
 }
 
 function served(form: PromptForm, chatTemplate: string | null): ServedForm {
-  if (form.kind === 'plain') return { form: PLAIN, chatTemplate: 'plain', system: undefined };
-  return { form, chatTemplate: chatTemplate!, system: form.system };
+  if (form.kind === 'plain') return { form: PLAIN, chatTemplate: 'plain', isKnown: true, system: undefined };
+  return { form, chatTemplate: chatTemplate!, isKnown: true, system: form.system };
 }
 
 function templateOf(gguf: string): string | null {

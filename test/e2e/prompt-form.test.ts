@@ -137,6 +137,14 @@ describe('a pool trained through a chat template', () => {
     expect(parts.facts.promptForm).toContain(record.templateSha256.slice(0, 12));
   }, 120_000);
 
+  it('keeps its form as a GGUF LoRA', async () => {
+    const lora = at('blend.lora.gguf');
+    await document(['export', '--gguf', lora, ...model, '--adapter', adapter]);
+    const { facts } = await serve({ adapter: lora, model: EDGE });
+    expect(facts.promptForm).toBe((await serve({ adapter })).facts.promptForm);
+    await expect(serve({ adapter: lora, prompt_form: 'plain' })).rejects.toMatchObject({ code: 'adapter-mismatch' });
+  }, 60_000);
+
   it('honours the template beside an adapter that says nothing else', async () => {
     const foreign = at('foreign');
     cpSync(adapter, foreign, { recursive: true });
