@@ -213,13 +213,17 @@ export interface Vocabulary {
   start: readonly number[];
   /** source of the chat template; null for the plain form */
   chatTemplate: string | null;
-  /** What each of the tokens adds to the text of all: whole characters only, nothing for a control token. */
+  /**
+   * What each of the tokens adds to the text of all: whole characters only, nothing for a control token.
+   *
+   * @throws CrayonError `request-invalid` for a token that the vocabulary lacks
+   */
   spell(ids: readonly number[]): string[];
   /** UTF-8 bytes of what names the token in lists of tokens: a control token's name. */
   nameOf(id: number): Uint8Array;
   /** Tokens of a text in which names of control tokens stand for these tokens, without BOS: what harnesses count with. */
   encode(text: string): Int32Array;
-  /** The text of tokens, control tokens by their names. */
+  /** The text of tokens, control tokens by their names. @throws as `spell` */
   decode(ids: readonly number[]): string;
 }
 

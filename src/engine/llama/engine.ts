@@ -127,6 +127,11 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     });
   };
 
+  const spelled = (ids: readonly number[], bytesOf: (id: number) => Uint8Array): string[] => {
+    refuseUnknown(ids); // what a token is as bytes is kept for each id that is asked for
+    return spell(ids, prompts, bytesOf);
+  };
+
   /** The query's tokens. @throws CrayonError `context-exceeded` when they leave no room for the answer */
   const fitting = (query: Query, maxTokens: number): readonly number[] => {
     const ids = Array.from(query.tokens(engine));
@@ -169,10 +174,10 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     },
     vocabulary: {
       ...prompts.names,
-      spell: (ids) => spell(ids, prompts, prompts.pieces.bytes),
+      spell: (ids) => spelled(ids, prompts.pieces.bytes),
       nameOf: prompts.pieces.nameBytes,
       encode: (text) => Int32Array.from(prompts.parsedTokens(text)),
-      decode: (ids) => spell(ids, prompts, prompts.pieces.nameBytes).join(''),
+      decode: (ids) => spelled(ids, prompts.pieces.nameBytes).join(''),
     },
     textTokens: (text) => Int32Array.from(prompts.textTokens(text)),
     load: () => slots.load(),

@@ -225,6 +225,29 @@ describe('cancelling, queue and end', () => {
     expect((await wholeAnswer(engine, request(PROMPT))).usage.completionTokens).toBe(16);
   });
 
+  it('scores in its turn, and ends it when cancelled: what was read is right for the next', async () => {
+    const ids = [...engine.tokenize({ kind: 'text', text: 'word '.repeat(400) })];
+    const ask = (signal = new AbortController().signal) => engine.scoreTokens({ ids, from: 1, topLogprobs: 1, signal });
+    const running = [await held(request(PROMPT)), await held(request(PROMPT))];
+    const controller = new AbortController();
+    const waiting = codeOf(ask(controller.signal));
+    expect(engine.load()).toMatchObject({ running: 2, waiting: 1 });
+    expect((await codeOf(ask())).code).toBe('engine-busy');
+    controller.abort();
+    expect((await waiting).code).toBe('interrupted');
+    for (const iterator of running) await iterator.return?.();
+    const late = new AbortController();
+    const cut = codeOf(ask(late.signal));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    late.abort();
+    expect((await cut).code).toBe('interrupted');
+    const [first, again] = [await ask(), await ask()];
+    expect(first.tokens).toHaveLength(ids.length - 1);
+    expect(again.cachedTokens).toBeGreaterThan(ids.length - 3);
+    expect(again.tokens.slice(0, -1)).toEqual(first.tokens.slice(0, -1));
+    expect(engine.load().running).toBe(0);
+  });
+
   it('refuses with engine-busy when the queue is full; a waiter that is cancelled leaves it', async () => {
     const running = [await held(request(PROMPT)), await held(request(PROMPT))];
     const controller = new AbortController();
@@ -291,6 +314,21 @@ describe('bad input', () => {
     const { usage, finishReason } = await wholeAnswer(engine, request(text, { maxTokens }));
     expect(finishReason).toBe('length');
     expect(usage.promptTokens + usage.completionTokens).toBe(512);
+  });
+
+  it('scores no token that the model lacks, none without another before it, and no sequence beyond the context', async () => {
+    const { signal } = new AbortController();
+    const ask = (ids: number[], from = 1) => codeOf(engine.scoreTokens({ ids, from, topLogprobs: 0, signal }));
+    const lacking = await ask([0, 5, 1_000_000]);
+    expect([lacking.code, lacking.message]).toEqual(['request-invalid', 'token 1000000 at 2, expected 0 to 2047']);
+    expect((await ask([0, -1])).code).toBe('request-invalid');
+    expect((await ask([0, 1.5])).code).toBe('request-invalid');
+    expect((await ask([])).code).toBe('request-invalid');
+    expect((await ask([0, 5], 0)).code).toBe('request-invalid');
+    expect((await ask(Array(513).fill(5))).code).toBe('context-exceeded');
+    expect(() => engine.vocabulary.spell([9999])).toThrow('token 9999 at 0');
+    expect(() => engine.vocabulary.decode([9999])).toThrow('token 9999 at 0');
+    expect((await engine.scoreTokens({ ids: [0, 5], from: 2, topLogprobs: 0, signal })).tokens).toEqual([]);
   });
 
   it('says what is wrong with a model', async () => {
