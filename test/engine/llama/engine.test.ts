@@ -320,7 +320,7 @@ describe('bad input', () => {
     const { signal } = new AbortController();
     const ask = (ids: number[], from = 1) => codeOf(engine.scoreTokens({ ids, from, topLogprobs: 0, signal }));
     const lacking = await ask([0, 5, 1_000_000]);
-    expect([lacking.code, lacking.message]).toEqual(['request-invalid', 'token 1000000 at 2, expected 0 to 2047']);
+    expect([lacking.code, lacking.message]).toEqual(['request-invalid', 'token 1000000 at 2, expected 0 to 3071']);
     expect((await ask([0, -1])).code).toBe('request-invalid');
     expect((await ask([0, 1.5])).code).toBe('request-invalid');
     expect((await ask([])).code).toBe('request-invalid');

@@ -151,4 +151,15 @@ describe('the requests of lm-evaluation-harness', () => {
     // lm-eval asks in an order of its own; the plain template drops the space before the answer.
     expect(said.sort()).toEqual(texts.map((text) => text.trim()).sort());
   });
+
+  it('with the tokens of another tokenizer are refused', async () => {
+    const body = { ...fixture.choices[0]!.requests[0]!.body, prompt: [[0, 151_643]] };
+    const answer = await app.post('/v1/completions', body);
+    expect([answer.status, await answer.json()]).toMatchObject([
+      400,
+      { error: { code: 'request_invalid', message: 'token 151643 at 1, expected 0 to 3071' } },
+    ]);
+    const text = await app.post('/detokenize', { tokens: [151_643] });
+    expect(text.status).toBe(400);
+  });
 });
