@@ -7,9 +7,12 @@ import { formatBytes, formatCount } from '../core/format.js';
 import { readOptionalJson } from '../files/json.js';
 import { openBase } from '../gguf/base.js';
 import { type GgufTensorInfo, type GgufValue, ggufCount, ggufNumber, ggufString, ggufStrings } from '../gguf/format.js';
+import { ggufDifferences } from '../gguf/model.js';
 import { GgufFile } from '../gguf/read.js';
 import { readGgufVocabulary } from '../gguf/vocabulary/read.js';
+import { ggufArchitecture, projectionsOf } from '../hf/families.js';
 import { HfModel, type ModelConfig } from '../hf/model.js';
+import type { Rope } from '../hf/rope.js';
 import { openPeftAdapter } from '../peft/read.js';
 import { openPool } from '../pool/pool.js';
 import { SafetensorsFile } from '../safetensors/read.js';
@@ -60,9 +63,49 @@ function inspectModel(path: string, terminal: Terminal): void {
     ['layers', `${config.numLayers}, hidden size ${config.hiddenSize}, ${heads}`],
     ['vocabulary', `${formatCount(config.vocabSize)}${config.tieWordEmbeddings ? ', tied embeddings' : ''}`],
     ['context', `${formatCount(config.maxPositionEmbeddings)} tokens`],
+    ...layerFacts(config),
+    ['llama.cpp', llamaCppFact(config)],
     ['stored as', [...new Set(tensors.map((t) => t.dtype))].join(', ')],
     ['digest', digest.slice(0, 16)],
   ]);
+}
+
+/** What layers know of positions, and which of their projections LoRA can target. */
+function layerFacts(config: ModelConfig): Facts {
+  const { numLayers, slidingWindow, slidingLayers, slidingRope, rotaryLayers, rotaryDim, headDim } = config;
+  const some = (layers: readonly boolean[] | null) =>
+    layers === null ? '' : ` in ${layers.filter(Boolean).length} of ${numLayers} layers`;
+  const rope = [
+    `${ropeWords(config)}${some(rotaryLayers)}`,
+    ...(rotaryDim < headDim ? [`${rotaryDim} of ${headDim} numbers of a head`] : []),
+    ...(slidingRope === null || !slidingLayers?.includes(true) ? [] : [`with a window ${ropeWords(slidingRope)}`]),
+  ];
+  const window = `${formatCount(slidingWindow ?? 0)} tokens${some(slidingLayers)}`;
+  return [
+    ['rotary', rope.join('; ')],
+    ...(slidingWindow === null ? [] : ([['window', window]] satisfies Facts)),
+    [
+      'LoRA on',
+      projectionsOf(config.modelType)
+        .map((name) => name.split('.').at(-1))
+        .join(', '),
+    ],
+  ];
+}
+
+function ropeWords({ ropeTheta, ropeScaling: scaling }: Rope): string {
+  const theta = `theta ${formatCount(ropeTheta)}`;
+  if (scaling === null) return theta;
+  const factor = 'factor' in scaling ? ` by ${scaling.factor}` : '';
+  const from =
+    'originalMaxPositionEmbeddings' in scaling ? ` from ${scaling.originalMaxPositionEmbeddings} tokens` : '';
+  return `${theta}, ${scaling.type}${factor}${from}`;
+}
+
+function llamaCppFact(config: ModelConfig): string {
+  const differences = ggufDifferences(config);
+  const { name } = ggufArchitecture(config.modelType);
+  return differences.length === 0 ? `architecture ${name}` : `not exported: ${differences.join(' and ')}`;
 }
 
 function inspectAdapter(path: string, terminal: Terminal): void {
@@ -184,7 +227,7 @@ function asBase(path: string): { digest: string | null; config: ModelConfig | nu
     const base = openBase(path);
     const digest = base.digest();
     base.close();
-    return { digest, config: base.config, note: [['digest', digest.slice(0, 16)]] };
+    return { digest, config: base.config, note: [...layerFacts(base.config), ['digest', digest.slice(0, 16)]] };
   } catch (error) {
     if (!isCrayonError(error)) throw error;
     const why = error.message.replace(`${path}: `, '');

@@ -100,11 +100,16 @@ function modelName(dir: string, vocabulary: ReadonlyMap<string, GgufValue>): str
   return PHI3.tokens.every((token) => tokens.includes(token)) ? name : name.replace(PHI3.name, 'phi 3');
 }
 
-/** What transformers can do and llama.cpp cannot, for these architectures. */
-function refuseUnsupported(config: ModelConfig, where: string): void {
+/** What transformers computes with these settings and llama.cpp would not, in words; none where a model can be exported. */
+export function ggufDifferences(config: ModelConfig): string[] {
   const architecture = ggufArchitecture(config.modelType);
   const found = [...ropeDifferences(config, architecture), ...(architecture.differs?.(config) ?? [])];
   if (config.attentionOutBias && !architecture.hasOutBias) found.push('a bias on the o projection');
+  return found;
+}
+
+function refuseUnsupported(config: ModelConfig, where: string): void {
+  const found = ggufDifferences(config);
   if (found.length === 0) return;
   throw new CrayonError('model-unsupported', `${where}: ${config.modelType} with ${found.join(' and ')}`, {
     hint: 'llama.cpp does not run such a model.',

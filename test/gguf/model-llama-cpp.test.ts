@@ -19,6 +19,7 @@ import { answerPrompt, generateGreedy } from '../../src/train/answer.js';
 import { temporaryRoot } from '../helpers/files.js';
 import { ADAPTED_MODELS, fixture, fixtureJson, fixtureTensors, MODELS, ROOT } from '../helpers/fixtures.js';
 import { endLlamaCpp, greedy, nextProbabilities } from '../helpers/llama-cpp.js';
+import { measured } from '../helpers/measured.js';
 
 const dir = temporaryRoot();
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -76,7 +77,7 @@ describe.each(MODELS)('%s in llama.cpp', (name) => {
   it("gives transformers' probabilities", async () => {
     const { ids, probabilities } = golden(name, fixtureTensors('golden', `${name}.safetensors`), 'logits');
     const difference = logDifference(await nextProbabilities(exported(name), ids), probabilities);
-    expect(difference).toBeLessThan(tolerance(name));
+    expect(measured('llama.cpp', name, difference)).toBeLessThan(tolerance(name));
   });
 });
 

@@ -11,6 +11,7 @@ import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel, type WeightSource } from '../../src/model/llama.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { endLlamaCpp, nextProbabilities } from '../helpers/llama-cpp.js';
+import { measured } from '../helpers/measured.js';
 import { VARIANT_IDS, VARIANTS, variant } from '../helpers/variants.js';
 
 /** What llama.cpp would compute otherwise. */
@@ -65,9 +66,8 @@ describe.each(RUN)('%s', (name) => {
     const ours = probabilitiesOf(hf, ids);
     expect(logDifference(probabilitiesOf(gguf, ids), ours)).toBeLessThan(1e-5);
     // llama.cpp looks GELU up in a table of float16
-    expect(logDifference(await nextProbabilities(out, ids), ours)).toBeLessThan(
-      name.startsWith('gemma3') ? 0.01 : 1e-4,
-    );
+    const difference = logDifference(await nextProbabilities(out, ids), ours);
+    expect(measured('llama.cpp', name, difference)).toBeLessThan(name.startsWith('gemma3') ? 0.01 : 1e-4);
     hf.close();
     gguf.close();
   });

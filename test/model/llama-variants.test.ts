@@ -6,6 +6,7 @@ import { HfModel } from '../../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
 import { relativeDifference } from '../helpers/fixtures.js';
+import { measured } from '../helpers/measured.js';
 import { VARIANT_IDS, VARIANTS, variant } from '../helpers/variants.js';
 
 beforeAll(async () => {
@@ -20,6 +21,6 @@ it.each(VARIANTS)('%s', (name) => {
   source.close();
   const logits = tf.tidy(() => model.logits(model.forward(tf.tensor2d([VARIANT_IDS], undefined, 'int32'))).dataSync());
   const ours = logits.filter((_, i) => (i % model.config.vocabSize) % stride === 0);
-  expect(relativeDifference(ours, expected)).toBeLessThan(1e-4);
+  expect(measured('logits', name, relativeDifference(ours, expected))).toBeLessThan(1e-4);
   model.dispose();
 });
