@@ -113,7 +113,7 @@ describe('crayon export', () => {
     expect(readFileSync(at('twice.gguf'))).toEqual(before);
     await succeed(modelArgs(at('twice.gguf'), '--type', 'F32', '--force'));
     expect(readFileSync(at('twice.gguf')).length).toBeGreaterThan(before.length);
-    expect(await refusal(modelArgs(at('x.gguf'), '--type', 'Q4_0'))).toMatchObject({ code: 'bad-option', exit: 2 });
+    expect(await refusal(modelArgs(at('x.gguf'), '--type', 'Q3_K_M'))).toMatchObject({ code: 'bad-option', exit: 2 });
     const quantised = modelArgs(at('x.gguf'), '--adapter', ADAPTER, '--type', 'Q8_0');
     expect(await refusal(quantised)).toMatchObject({ code: 'bad-option', exit: 2 });
     writeFileSync(at('diary.txt'), 'dear diary');
