@@ -12,7 +12,7 @@ import { ggufModel, ggufPath, stringEntry, uintEntry } from '../helpers/gguf.js'
 const EDGE = join(ROOT, 'models', 'crayon-edge');
 
 describe('a GGUF stored anew', { tags: 'slow' }, () => {
-  it('is the file that its directory gives, and from a quantised one only when allowed', () => {
+  it('is the file that its directory gives, and from a quantised one only when allowed', { timeout: 180_000 }, () => {
     const dir = temporaryDir();
     const [full, again, direct] = ['full', 'again', 'direct'].map((name) => join(dir, `${name}.gguf`)) as [
       string,
