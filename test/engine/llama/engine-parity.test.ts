@@ -161,6 +161,24 @@ describe('tokens that are given', () => {
     }
   });
 
+  it('of a completion are the same numbers, whether its prompt was in the cache or not', async () => {
+    const prompt = tokenizer.encode(`${SENTENCE} Intent:`);
+    const choices = [' weather', ' alarm and clock', ' music'].map((text) => tokenizer.encode(text, { addBos: false }));
+    const quantised = join(gguf.dir, 'edge-q8.gguf');
+    exportModelGguf({ model: EDGE, out: quantised, type: 'Q8_0' });
+    const score = async (order: number[][]) => {
+      const fresh = await openLlamaCppEngine({ model: quantised, name: 'q', threads: 1, gpu: false });
+      const found = new Map<number[], unknown>();
+      for (const choice of order) {
+        const ids = [...prompt, ...choice];
+        found.set(choice, (await fresh.scoreTokens({ ids, from: prompt.length, topLogprobs: 1, signal })).tokens);
+      }
+      await fresh.close();
+      return choices.map((choice) => found.get(choice));
+    };
+    expect(await score(choices)).toEqual(await score([...choices].reverse()));
+  });
+
   it('are computed once where sequences begin alike, and the answer that follows finds them read', async () => {
     const prompt = tokenizer.encode(`${SENTENCE} Intent:`);
     const choices = [' weather', ' alarm and clock', ' music'].map((text) => tokenizer.encode(text, { addBos: false }));
