@@ -5,6 +5,7 @@ import { CrayonError } from '../core/errors.js';
 import { formatCount, formatRate } from '../core/format.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
 import { openBase } from '../gguf/base.js';
+import type { GgufFileType } from '../gguf/file-types.js';
 import { choosePromptForm, formText, type PromptForm, promptRecord, refuseOtherForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import { openPool, poolForm } from '../pool/pool.js';
@@ -34,7 +35,8 @@ export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<v
       ...(forward && { forward: forward.report }),
       ...(engine && { engine: engine.report }),
     };
-    show({ reports, difference, form, backend: forward?.backend ?? null }, flags, terminal);
+    const type = source.format === 'hf' ? flags.type : null;
+    show({ reports, difference, form, type, backend: forward?.backend ?? null }, flags, terminal);
   } finally {
     source.close();
   }
@@ -55,13 +57,15 @@ function scoredForm(flags: ScoreFlags, tokenizer: Tokenizer): { form: PromptForm
 
 interface Shown {
   form: PromptForm;
+  /** what the engine's GGUF was exported as; null where it is taken as it is */
+  type: GgufFileType | null;
   reports: Partial<Record<ScoredThrough, ScoreReport>>;
   difference: ScoreDifference | null;
   backend: string | null;
 }
 
-function show({ reports, difference, form, backend }: Shown, flags: ScoreFlags, terminal: Terminal): void {
-  const { model, adapter, pool, through, type } = flags;
+function show({ reports, difference, form, type, backend }: Shown, flags: ScoreFlags, terminal: Terminal): void {
+  const { model, adapter, pool, through } = flags;
   const scored = Object.entries(reports) as Array<[ScoredThrough, ScoreReport]>;
   const prompt = promptRecord(form) ?? { form: 'plain' };
   const head = { model, adapter: adapter ?? null, pool: pool ?? null, prompt, through, backend };

@@ -13,7 +13,7 @@ import type { Scoring } from './scoring.js';
 /** The least context that a configuration takes. */
 const LEAST_CONTEXT = 16;
 
-export async function scoreEngine({ flags, form, made, terminal }: Scoring) {
+export async function scoreEngine({ flags, source, form, made, terminal }: Scoring) {
   const { model, adapter, pool, type, cacheDir } = flags;
   const longest = made.sequences.reduce((most, { ids }) => Math.max(most, ids.length), LEAST_CONTEXT);
   const config = loadEdgeConfig(null, {
@@ -23,7 +23,8 @@ export async function scoreEngine({ flags, form, made, terminal }: Scoring) {
   });
   const parts = await assembleEdge(config, { withoutCustomizations: true });
   try {
-    terminal.note(`Engine: llama.cpp, ${parts.facts.threads} threads, ${type} where the model is a directory`);
+    const exported = source.format === 'hf' ? `, exported as ${type}` : '';
+    terminal.note(`Engine: llama.cpp, threads ${parts.facts.threads}${exported}`);
     const kind = form.kind === 'chat' ? 'chat' : 'text';
     const query = (i: number) => new Query(promptFor(made.examples[i]!, kind));
     // One after the other: what sequences have in common at their beginning is then read once.

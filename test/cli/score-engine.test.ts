@@ -47,6 +47,6 @@ describe('crayon score through the engine', () => {
     expect(stdout).toMatch(/served/);
     expect(stdout).not.toMatch(/float32/);
     const one = (await document(args('engine', '--model', gguf.model))) as unknown as ScoreReport & { through: string };
-    expect(one).toMatchObject({ through: 'engine', backend: null, examples: 12 });
+    expect(one).toMatchObject({ through: 'engine', type: null, backend: null, examples: 12 });
   });
 });
