@@ -44,6 +44,17 @@ describe('a model directory', () => {
     model.close();
   });
 
+  it('is refused where it could see, by the names of its other weights', () => {
+    const dir = copyOf('llama');
+    changeWeights(dir, (tensors) => [
+      ...tensors,
+      { name: 'model.vision_tower.vision_model.head.bias', dtype: 'F32', shape: [1], data: new Float32Array(1) },
+    ]);
+    const error = errorOf(() => HfModel.open(dir));
+    expect(error).toMatchObject({ code: 'model-unsupported' });
+    expect(error.message).toMatch(/vision model \(model\.vision_tower/);
+  });
+
   it('has the embeddings that transformers computes from it', () => {
     for (const name of ['llama', 'qwen2', 'qwen3']) {
       const { ids } = JSON.parse(readFileSync(fixture('golden', `${name}.json`), 'utf8')) as { ids: number[][] };
