@@ -49,7 +49,8 @@ export function engineScorer(
     const scores = [];
     for (const [i, { ids, promptLength: from }] of sequences.entries()) {
       const adapters = adaptersOf(owners[i]!);
-      const { tokens } = await device.scoreTokens({ ids: [...ids], from, topLogprobs: 0, adapters, signal });
+      const request = { ids: [...ids], from, topLogprobs: 0, asGenerated: true, adapters, signal };
+      const { tokens } = await device.scoreTokens(request);
       scores.push({
         logprob: tokens.reduce((sum, { logprob }) => sum + logprob, 0),
         tokens: tokens.length,

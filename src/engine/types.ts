@@ -117,6 +117,8 @@ export interface ScoreRequest {
   adapters?: readonly AdapterScale[];
   /** ends the work, which then throws CrayonError `interrupted` */
   signal: AbortSignal;
+  /** Token by token, as an answer is made: llama.cpp's kernels round otherwise in batches, which quantised models show. */
+  asGenerated?: boolean;
 }
 
 /** One token of a sequence, under the model's own distribution after what stands before it. */

@@ -206,7 +206,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
         reader.cancel();
       }
     },
-    scoreTokens: async ({ ids, from, topLogprobs, adapters = [], signal }) => {
+    scoreTokens: async ({ ids, from, topLogprobs, asGenerated, adapters = [], signal }) => {
       refuseUnknown(ids);
       refuseTooLong(ids, 0);
       if (!Number.isInteger(from) || from < 1) {
@@ -217,7 +217,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
       if (from >= ids.length) return { tokens: [], cachedTokens: 0 };
       const reader = await leased(adapters, ids, signal);
       try {
-        const { scores, cachedTokens } = await reader.scores(ids, from, topLogprobs);
+        const { scores, cachedTokens } = await reader.scores(ids, from, topLogprobs, asGenerated);
         return { tokens: scores, cachedTokens };
       } finally {
         reader.cancel();

@@ -36,6 +36,7 @@ export interface SequenceSlot {
 interface KnownScore {
   score: TokenScore;
   topLogprobs: number;
+  asGenerated: boolean;
 }
 
 /** A sequence in use by one request. Its steps throw CrayonError `interrupted` once it is cancelled or the signal has fired. */
@@ -71,10 +72,11 @@ export class SequenceReader {
 
   /** Reads a prompt, but for what the sequence holds of it already. */
   async prompt(ids: readonly number[], listed: Listed): Promise<{ next: NextToken; cachedTokens: number }> {
-    // The last token is read in any case: what comes after it is what is wanted.
+    // The last token is read in any case: what comes after it is what is wanted. It is read by itself, as the answer's tokens are,
+    // so that an answer does not depend on how much of its prompt was in the cache (see `#read`).
     const cachedTokens = await this.#keep(ids, ids.length - 1);
-    const start = await this.#chunks(ids, cachedTokens, ids.length);
-    return { next: await this.next(ids.slice(start), listed), cachedTokens };
+    await this.#read(ids, cachedTokens, ids.length - 1);
+    return { next: await this.next(ids.slice(-1), listed), cachedTokens };
   }
 
   /** Reads the tokens and gives the distribution after the last of them. */
@@ -113,34 +115,32 @@ export class SequenceReader {
   /**
    * The log-probabilities of the tokens from index `from` (at least 1) on. The last token is only predicted, never read. What
    * the sequence holds and has scored before is not computed again.
+   *
+   * @param asGenerated token by token, as an answer is made, instead of in batches
    */
   async scores(
     ids: readonly number[],
     from: number,
     topLogprobs: number,
+    asGenerated = false,
   ): Promise<{ scores: TokenScore[]; cachedTokens: number }> {
     const common = commonLength(this.#slot.sequence.contextTokens, ids);
     const known = this.#slot.scores.slice(from, common);
-    const unknown = known.findIndex((one) => one === undefined || one.topLogprobs < topLogprobs);
+    const unknown = known.findIndex(
+      (one) => one === undefined || one.topLogprobs < topLogprobs || (asGenerated && !one.asGenerated),
+    );
     if (unknown >= 0) known.length = unknown;
     const first = from + known.length; // the first to be predicted: what stands before it must be read
     const cachedTokens = await this.#keep(ids, first - 1);
-    let start = await this.#chunks(ids, cachedTokens, first - 1);
-    if (start < first - 1) {
-      // In a batch of its own: llama.cpp's kernels for large batches and for small ones round differently (0.16 nats of a choice in
-      // Q4_1), and a score must not depend on whether what stands before it was in the cache.
-      const before = tokens(ids.slice(start, first - 1));
-      await this.#run((sequence) => sequence.evaluateWithoutGeneratingNewTokens(before));
-      start = first - 1;
-    }
+    await this.#read(ids, cachedTokens, first - 1);
     const scores = known.map((one) => cut(one!.score, topLogprobs));
-    const size = Math.max(1, Math.min(CHUNK, Math.floor(MAX_LOGITS / this.#vocabularySize)));
-    for (let at = start; at < ids.length - 1; at += size) {
+    const size = asGenerated ? 1 : Math.max(1, Math.min(CHUNK, Math.floor(MAX_LOGITS / this.#vocabularySize)));
+    for (let at = first - 1; at < ids.length - 1; at += size) {
       scores.push(...(await this.#scored(ids, at, Math.min(ids.length - 1, at + size), topLogprobs)));
     }
     for (const [i, score] of scores.entries()) {
       // What comes in the last one's place is not known yet.
-      if (from + i < ids.length - 1) this.#slot.scores[from + i] = known[i] ?? { score, topLogprobs };
+      if (from + i < ids.length - 1) this.#slot.scores[from + i] = known[i] ?? { score, topLogprobs, asGenerated };
     }
     return { scores, cachedTokens };
   }
@@ -176,14 +176,15 @@ export class SequenceReader {
     });
   }
 
-  /** Reads whole chunks while more than one remains before `end`. @returns where the rest starts */
-  async #chunks(ids: readonly number[], from: number, end: number): Promise<number> {
-    let start = from;
-    for (; end - start > CHUNK; start += CHUNK) {
-      const chunk = tokens(ids.slice(start, start + CHUNK));
+  /**
+   * Reads tokens that nothing is asked after, in batches of their own: llama.cpp's kernels for large batches and for small ones
+   * round differently (0.16 nats of a choice in Q4_1), and what comes after them must not depend on whether they were in the cache.
+   */
+  async #read(ids: readonly number[], from: number, end: number): Promise<void> {
+    for (let start = from; start < end; start += CHUNK) {
+      const chunk = tokens(ids.slice(start, Math.min(end, start + CHUNK)));
       await this.#run((sequence) => sequence.evaluateWithoutGeneratingNewTokens(chunk));
     }
-    return start;
   }
 
   async #run<T>(compute: (sequence: LlamaContextSequence) => Promise<T>): Promise<T> {
