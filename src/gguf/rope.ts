@@ -100,17 +100,19 @@ export function ropeParametersOf(file: GgufFile, keys: GgufKeys): JsonObject {
   const theta = { rope_theta: keys.number('rope.freq_base') ?? 10_000 };
   const type = keys.text('rope.scaling.type') ?? 'linear';
   const factor = keys.number('rope.scaling.factor') ?? keys.number('rope.scale_linear') ?? 0;
-  if (type === 'none' || (type === 'linear' && (factor === 0 || factor === 1))) return theta;
-  if (type === 'linear') return { ...theta, rope_type: type, factor };
+  // Phi 3's converter writes the factors and not the type.
+  const isLong = type === 'longrope' || keys.hasTensor(LONG_FACTORS);
+  if (!isLong && (type === 'none' || (type === 'linear' && (factor === 0 || factor === 1)))) return theta;
+  if (!isLong && type === 'linear') return { ...theta, rope_type: type, factor };
   const original = { original_max_position_embeddings: keys.number('rope.scaling.original_context_length') };
   const beyond = keys.number('rope.scaling.attn_factor') ?? 1;
-  if (type === 'longrope') {
+  if (isLong) {
     const [short, long] = [keys.tensor(SHORT_FACTORS), keys.tensor(LONG_FACTORS)];
     if (short === undefined || long === undefined) {
       throw ggufInvalid(file.path, `has rope type longrope without ${LONG_FACTORS} and ${SHORT_FACTORS}`);
     }
     const factors = { short_factor: Array.from(short), long_factor: Array.from(long) };
-    return { ...theta, rope_type: type, ...original, attention_factor: beyond, ...factors };
+    return { ...theta, rope_type: 'longrope', ...original, attention_factor: beyond, ...factors };
   }
   if (type !== 'yarn') throw ggufUnsupported(file.path, `rope.scaling.type ${JSON.stringify(type)}`);
   const inferred = yarnFactor(factor || 1);

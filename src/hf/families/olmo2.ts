@@ -21,6 +21,7 @@ export const olmo2: ModelFamily = {
     return { attentionBias: bias, attentionOutBias: bias, mlpBias: false };
   },
   window: NO_WINDOW,
+  unsupported: ({ sliding_window: window }) => (window ? ['sliding_window, which is OLMo 3'] : []),
   gguf: {
     name: 'olmo2',
     reordersHeads: false,
@@ -28,6 +29,7 @@ export const olmo2: ModelFamily = {
     hasRopeFactors: false,
     hasLongRope: false,
     hasWindow: false,
+    config: (keys) => ({ sliding_window: keys.number('attention.sliding_window') ?? 0 }), // llama.cpp's OLMo 3 is of this name
     modules: { post_attention_layernorm: 'post_attention_norm', post_feedforward_layernorm: 'post_ffw_norm' },
     differs({ hiddenSize, numHeads, headDim, tieWordEmbeddings }) {
       return [
