@@ -122,7 +122,7 @@ export class ContextPool {
   async #open(adapters: readonly AdapterScale[]): Promise<{ context: LlamaContext; slots: SequenceSlot[] }> {
     const context = await this.#options.create(adapters);
     const slots = Array.from({ length: this.#options.sequences }, () => {
-      return { sequence: context.getSequence(), busy: false, lastUsed: 0, broken: false, scores: [] };
+      return { sequence: context.getSequence(), busy: false, lastUsed: 0, broken: false, scores: [], inBlocks: 0 };
     });
     return { context, slots };
   }
@@ -156,6 +156,7 @@ function bestSlot(slots: readonly SequenceSlot[], ids: readonly number[]): Seque
 async function empty(slot: SequenceSlot): Promise<void> {
   try {
     slot.scores.length = 0;
+    slot.inBlocks = 0;
     await slot.sequence.clearHistory();
     slot.broken = false;
   } catch (error) {

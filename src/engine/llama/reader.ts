@@ -12,8 +12,15 @@ import type { NextToken } from './next-token.js';
 /** How much of the distribution is listed: nothing but the best token, the likeliest n, or everything. */
 export type Listed = number | 'all';
 
-/** Tokens read before cancelling takes effect: one batch of llama.cpp. */
+/** Tokens scored at a time: one batch of llama.cpp. */
 const CHUNK = 512;
+
+/**
+ * Tokens of a prompt that are read at a time, from its beginning on, before cancelling takes effect. llama.cpp's kernels round
+ * otherwise in a batch of another size (0.03 nats in Q4_1, more than enough to turn a close answer), so that a prompt is always
+ * cut at the same places, whatever of it the cache holds.
+ */
+const BLOCK = 64;
 
 /** For the complexity only a prompt's last tokens are scored: each costs its own output layer (0.6 ms for 32,000 words). */
 const SCORED_TOKENS = 64;
@@ -30,6 +37,8 @@ export interface SequenceSlot {
   broken: boolean;
   /** of the tokens that the sequence holds, by position, those that were scored: a common beginning is not read again for them */
   scores: Array<KnownScore | undefined>;
+  /** so many tokens from the beginning were read in blocks */
+  inBlocks: number;
 }
 
 /** With how many alternatives it was asked for. */
@@ -169,7 +178,10 @@ export class SequenceReader {
   /** Makes the sequence hold a common beginning with `ids`, at most `most` tokens of it. @returns how many */
   #keep(ids: readonly number[], most: number): Promise<number> {
     return this.#run(async (sequence) => {
-      const common = Math.min(commonLength(sequence.contextTokens, ids), most);
+      let common = Math.min(commonLength(sequence.contextTokens, ids), most);
+      // A block of which a part is kept would be read in another size than from the beginning.
+      if (common < this.#slot.inBlocks) common -= common % BLOCK;
+      this.#slot.inBlocks = Math.min(this.#slot.inBlocks, common);
       if (common < sequence.nextTokenIndex) await eraseFrom(sequence, common);
       this.#slot.scores.length = Math.min(this.#slot.scores.length, sequence.nextTokenIndex);
       return sequence.nextTokenIndex;
@@ -181,10 +193,13 @@ export class SequenceReader {
    * round differently (0.16 nats of a choice in Q4_1), and what comes after them must not depend on whether they were in the cache.
    */
   async #read(ids: readonly number[], from: number, end: number): Promise<void> {
-    for (let start = from; start < end; start += CHUNK) {
-      const chunk = tokens(ids.slice(start, Math.min(end, start + CHUNK)));
-      await this.#run((sequence) => sequence.evaluateWithoutGeneratingNewTokens(chunk));
+    for (let start = from; start < end; ) {
+      const next = Math.min(end, start - (start % BLOCK) + BLOCK);
+      const block = tokens(ids.slice(start, next));
+      await this.#run((sequence) => sequence.evaluateWithoutGeneratingNewTokens(block));
+      start = next;
     }
+    this.#slot.inBlocks = Math.max(this.#slot.inBlocks, end);
   }
 
   async #run<T>(compute: (sequence: LlamaContextSequence) => Promise<T>): Promise<T> {

@@ -179,6 +179,45 @@ describe('tokens that are given', () => {
     expect(await score(choices)).toEqual(await score([...choices].reverse()));
   });
 
+  it('of an answer as it is generated are its own, whatever of its prompt was in the cache', async () => {
+    const quantised = join(gguf.dir, 'edge-q4.gguf');
+    exportModelGguf({ model: EDGE, out: quantised, type: 'Q4_0' });
+    const other = await openLlamaCppEngine({ model: quantised, name: 'q', threads: 1, gpu: false, sequences: 1 });
+    try {
+      const prompt = tokenizer.encode(`${SENTENCE} ${SENTENCE} Intent:`);
+      const beginsAlike = [...prompt.slice(0, -4), ...tokenizer.encode(' Something else:', { addBos: false })];
+      const generated = async (ids: number[]) => {
+        const asked = request('', { prompt: { kind: 'text', text: '', ids }, maxTokens: 6, topLogprobs: 1 });
+        const events = [];
+        for await (const event of other.generate(asked)) events.push(event);
+        const logprobs = events.flatMap((event) => (event.type === 'token' ? [event.logprob] : []));
+        const end = events.at(-1)!;
+        return { logprobs, cached: end.type === 'end' ? end.usage.cachedTokens : -1 };
+      };
+      const cold = await generated(prompt);
+      const warm = await generated(prompt);
+      await generated(beginsAlike);
+      const partly = await generated(prompt);
+      expect([cold, warm, partly].map(({ cached }) => cached)).toEqual([0, prompt.length - 1, 64]);
+      expect(warm.logprobs).toEqual(cold.logprobs);
+      expect(partly.logprobs).toEqual(cold.logprobs);
+
+      const answer = [];
+      for (let i = 0; i < cold.logprobs.length; i++) {
+        const ids = [...prompt, ...answer, 0];
+        const from = ids.length - 1;
+        const { tokens } = await other.scoreTokens({ ids, from, topLogprobs: 0, asGenerated: true, signal });
+        answer.push(tokens[0]!.best);
+      }
+      const ids = [...prompt, ...answer];
+      const scored = await other.scoreTokens({ ids, from: prompt.length, topLogprobs: 0, asGenerated: true, signal });
+      for (const [i, { logprob }] of scored.tokens.entries()) expect(logprob).toBeCloseTo(cold.logprobs[i]!, 5);
+      expect(scored.tokens.every(({ id, best }) => id === best)).toBe(true);
+    } finally {
+      await other.close();
+    }
+  });
+
   it('are computed once where sequences begin alike, and the answer that follows finds them read', async () => {
     const prompt = tokenizer.encode(`${SENTENCE} Intent:`);
     const choices = [' weather', ' alarm and clock', ' music'].map((text) => tokenizer.encode(text, { addBos: false }));
