@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
-import { writeFileAtomic } from '../src/files/atomic.js';
+import { ensureDirectory, writeFileAtomic } from '../src/files/atomic.js';
 import { shippedPath } from '../src/files/package.js';
 import { loadDataset } from '../src/index.js';
 
@@ -48,6 +48,7 @@ function crayon(...argv: string[]): any {
   );
 }
 
+ensureDirectory(args.out);
 const examples = join(args.out, 'examples.jsonl');
 const shown = loadDataset(USER, { dataDir: args['data-dir'], split: 'heldout', limit: 10, seed: 7 }).examples;
 const lines = shown.map(({ prompt, choices, answer }) => JSON.stringify({ prompt, choices, answer }));

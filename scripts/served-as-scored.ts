@@ -16,6 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import OpenAI from 'openai';
+import { ensureDirectory } from '../src/files/atomic.js';
 import { shippedPath } from '../src/files/package.js';
 import { loadDataset } from '../src/index.js';
 
@@ -33,6 +34,7 @@ if (model === undefined || pool === undefined || files.length === 0) {
   throw new Error('expected --model, --pool and files of examples');
 }
 
+ensureDirectory(out);
 const crayon = [...process.execArgv, shippedPath('bin', 'crayon.ts')];
 
 interface Scored {
