@@ -10,6 +10,13 @@ Needs lm_eval, transformers, peft, datasets, aiohttp and tenacity. Nothing is fe
         --examples suite/examples/bank.jsonl --data suite/route-bank/test.jsonl --type F32
     python scripts/peers/lm_eval_table.py --model SmolLM2.gguf --hf SmolLM2-dequantised --data suite/intent/test.jsonl --limit 40
 
+    python scripts/peers/lm_eval_table.py --model SmolLM2.gguf --hf SmolLM2-dequantised --pool pools/smollm2 --examples agnews.jsonl \
+        --data agnews-test.jsonl --chat
+
+`--chat` puts every prompt through the model's chat template (lm_eval's `--apply_chat_template`): for a pool that was trained in that form. lm_eval counts
+the white space that ends the rendered prompt as the beginning of the answer, crayon as the end of the prompt: the same summand for
+every choice of a question, which is taken out before the two are compared.
+
 `--hf` is a Hugging Face directory of the same weights where --model is a GGUF. Exits 1 past --tolerance: the largest difference
 of a choice's log-probability between lm_eval's two models, in nats: by default 0.02 for weights served in floating point (keys and
 values are kept in half precision) and 0.6 for quantised ones (llama.cpp's kernels round activations to 8 bits too).
@@ -97,7 +104,7 @@ def write_tasks(folder, records):
     return data
 
 
-def evaluate(folder, model, args, tasks):
+def evaluate(folder, model, args, tasks, chat=False):
     import lm_eval
     from lm_eval.tasks import TaskManager
 
@@ -109,7 +116,7 @@ def evaluate(folder, model, args, tasks):
         log_samples=True,
         batch_size=16 if model == "hf" else 1,
         bootstrap_iters=0,
-        apply_chat_template=model == "local-chat-completions",
+        apply_chat_template=chat or model == "local-chat-completions",
     )
     metrics = {
         name.split(",")[0]: value
@@ -119,6 +126,10 @@ def evaluate(folder, model, args, tasks):
     }
     by_doc = {task: sorted(found["samples"][task], key=lambda sample: sample["doc_id"]) for task in tasks}
     return metrics, by_doc
+
+
+def centred(rows):
+    return [[x - sum(row) / len(row) for x in row] for row in rows]
 
 
 def differences(name, one, other):
@@ -145,6 +156,7 @@ def main():
     parser.add_argument("--limit", type=int, default=60, help="records of each file")
     parser.add_argument("--tolerance", type=float)
     parser.add_argument("--tokenizer", choices=["huggingface", "remote"], default="huggingface")
+    parser.add_argument("--chat", action="store_true", help="through the model's chat template")
     parser.add_argument("--add-bos", action="store_true", help="as hf does for tokenizers with add_bos_token")
     args = parser.parse_args()
     model = Path(args.model).resolve()
@@ -160,6 +172,11 @@ def main():
             for path in args.data
             for record in [json.loads(line) for line in Path(path).read_text().splitlines()][: args.limit]
         ]
+        if args.chat:
+            # The space that sets an answer off from a plain prompt is no part of an assistant's turn.
+            for record in records:
+                record["choices"] = [choice.lstrip() for choice in record["choices"]]
+                record["completion"] = record["choices"][record["answer"]]
         data = write_tasks(folder, records)
         adapter = None
         if args.pool:
@@ -170,7 +187,7 @@ def main():
 
         peft = {"peft": str(adapter)} if adapter else {}
         ours, ours_samples = evaluate(
-            folder, "hf", {"pretrained": str(hf), "dtype": "float32", "device": "cpu", **peft}, tasks
+            folder, "hf", {"pretrained": str(hf), "dtype": "float32", "device": "cpu", **peft}, tasks, args.chat
         )
         with Server("--model", model, *with_adapter, "--type", args.type, "--mode", "only_on_device") as url:
             import requests
@@ -182,13 +199,15 @@ def main():
                 "base_url": f"{url}/v1/completions",
                 "max_length": info["model_max_length"],
                 **({"tokenizer_backend": "remote"} if args.tokenizer == "remote" else {"tokenizer": str(hf)}),
+                # Of a conversation lm_eval makes a text only where it has the tokenizer itself.
+                **({"tokenizer_backend": "huggingface"} if args.chat else {}),
                 "add_bos_token": args.add_bos,
             }
-            served, served_samples = evaluate(folder, "local-completions", served_args, tasks)
+            served, served_samples = evaluate(folder, "local-completions", served_args, tasks, args.chat)
             chat_args = {"model": name, "base_url": f"{url}/v1/chat/completions", "eos_string": info["eos_token"]}
             chat, _ = evaluate(folder, "local-chat-completions", chat_args, ["crayon_generate"])
         report = json.loads(
-            crayon("score", "--model", model, *with_adapter, "--data", data, "--through", "both", "--type", args.type, "--prompt-form", "plain", "--json")
+            crayon("score", "--model", model, *with_adapter, "--data", data, "--through", "both", "--type", args.type, "--prompt-form", "chat" if args.chat else "plain", "--json")
         )
 
         def of(samples):
@@ -215,11 +234,14 @@ def main():
             a["filtered_resps"][0] == b["filtered_resps"][0]
             for a, b in zip(ours_samples["crayon_generate"], served_samples["crayon_generate"], strict=True)
         ]
+        alike = centred if args.chat else list  # see --chat
         first, gap = differences("lm_eval: local-completions and hf", of(served_samples), of(ours_samples))
         rows = [
             first,
-            differences("float32: crayon score and lm_eval hf", forward, of(ours_samples))[0],
-            differences("served: crayon score and lm_eval local-completions", engine, of(served_samples))[0],
+            differences("float32: crayon score and lm_eval hf", alike(forward), alike(of(ours_samples)))[0],
+            differences(
+                "served: crayon score and lm_eval local-completions", alike(engine), alike(of(served_samples))
+            )[0],
             differences("crayon score: served and float32", engine, forward)[0],
         ]
         table(["log-probability of a choice", "largest difference", "mean", "same choice"], rows)
