@@ -3,8 +3,8 @@
 import type { Command } from 'commander';
 import { BLEND_FILE } from '../blend/blend.js';
 import { isCrayonError } from '../core/errors.js';
-import { formatBytes, formatCount } from '../core/format.js';
-import { readOptionalJson } from '../files/json.js';
+import { abridge, formatBytes, formatCount } from '../core/format.js';
+import { isJsonObject, type JsonObject, readOptionalJson } from '../files/json.js';
 import { openBase } from '../gguf/base.js';
 import { type GgufTensorInfo, type GgufValue, ggufCount, ggufNumber, ggufString, ggufStrings } from '../gguf/format.js';
 import { ggufDifferences } from '../gguf/model.js';
@@ -122,8 +122,29 @@ function inspectAdapter(path: string, terminal: Terminal): void {
     ['rank', `${ranks.join(', ')} (lora_alpha ${config.loraAlpha}${config.useRslora ? ', rsLoRA' : ''})`],
     ['modules', `${modules.length}: ${[...new Set(modules.map((m) => m.name.split('.').at(-1)))].join(', ')}`],
     ['parameters', formatCount(parameters)],
-    ...(blend === undefined ? [] : [['blend', JSON.stringify(blend)] as [string, string]]),
+    ...(blend === undefined ? [] : blendFacts(blend)),
   ]);
+}
+
+/** What crayon.json says, as far as a glance wants it; `--json` has the whole. */
+function blendFacts(blend: JsonObject): Array<[string, string]> {
+  const { combine, coefficients, prompt, examples, coverage } = blend;
+  const numbers = Array.isArray(coefficients) ? coefficients.filter((x) => typeof x === 'number') : [];
+  const form = isJsonObject(prompt) ? prompt.form : 'plain';
+  const shown = numbers.map((x, n) => [x, n] as const).filter(([x]) => Math.abs(x) >= 0.0005);
+  shown.sort(([a, i], [b, j]) => Math.abs(b) - Math.abs(a) || i - j);
+  const weights = abridge(
+    shown.map(([x, n]) => `${x.toFixed(3)} of ${n}`),
+    8,
+    ', ',
+  );
+  const from = typeof examples === 'number' ? ` from ${examples} examples` : '';
+  const covered = typeof coverage === 'string' ? `, coverage ${coverage}` : '';
+  return [
+    ['blend', `${String(combine)} of ${numbers.length} adapters${from}${covered}`],
+    ['', weights],
+    ['prompts', String(form)],
+  ];
 }
 
 function inspectPool(path: string, verify: boolean, terminal: Terminal): void {
