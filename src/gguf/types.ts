@@ -16,6 +16,15 @@ import {
   quantiseQ80,
 } from './types/blocks-of-32.js';
 import { readBF16, readF16, readF32, writeF16, writeF32 } from './types/floats.js';
+import {
+  dequantiseIQ1M,
+  dequantiseIQ1S,
+  dequantiseIQ2S,
+  dequantiseIQ2XS,
+  dequantiseIQ2XXS,
+  dequantiseIQ3S,
+  dequantiseIQ3XXS,
+} from './types/i-quants.js';
 import { dequantiseQ2K, dequantiseQ3K, dequantiseQ4K, dequantiseQ5K, dequantiseQ6K } from './types/k-dequantise.js';
 import { quantiseQ4K, quantiseQ5K, quantiseQ6K } from './types/k-quantise.js';
 import {
@@ -44,8 +53,15 @@ export const GGML_TYPES = {
   Q4_K: { id: 12, block: 256, bytes: 144, dequantise: dequantiseQ4K, quantise: quantiseQ4K },
   Q5_K: { id: 13, block: 256, bytes: 176, dequantise: dequantiseQ5K, quantise: quantiseQ5K },
   Q6_K: { id: 14, block: 256, bytes: 210, dequantise: dequantiseQ6K, quantise: quantiseQ6K },
+  IQ2_XXS: { id: 16, block: 256, bytes: 66, dequantise: dequantiseIQ2XXS },
+  IQ2_XS: { id: 17, block: 256, bytes: 74, dequantise: dequantiseIQ2XS },
+  IQ3_XXS: { id: 18, block: 256, bytes: 98, dequantise: dequantiseIQ3XXS },
+  IQ1_S: { id: 19, block: 256, bytes: 50, dequantise: dequantiseIQ1S },
   IQ4_NL: { id: 20, block: 32, bytes: 18, dequantise: dequantiseIQ4NL },
+  IQ3_S: { id: 21, block: 256, bytes: 110, dequantise: dequantiseIQ3S },
+  IQ2_S: { id: 22, block: 256, bytes: 82, dequantise: dequantiseIQ2S },
   IQ4_XS: { id: 23, block: 256, bytes: 136, dequantise: dequantiseIQ4XS },
+  IQ1_M: { id: 29, block: 256, bytes: 56, dequantise: dequantiseIQ1M },
   BF16: { id: 30, block: 1, bytes: 2, dequantise: readBF16 },
   TQ1_0: { id: 34, block: 256, bytes: 54, dequantise: dequantiseTQ10 },
   TQ2_0: { id: 35, block: 256, bytes: 66, dequantise: dequantiseTQ20 },
@@ -66,17 +82,10 @@ export type GgufWriteType = {
  * and llama.cpp reads them itself.
  */
 export const GGML_OPAQUE_TYPES = {
-  IQ2_XXS: { id: 16, block: 256, bytes: 66 },
-  IQ2_XS: { id: 17, block: 256, bytes: 74 },
-  IQ3_XXS: { id: 18, block: 256, bytes: 98 },
-  IQ1_S: { id: 19, block: 256, bytes: 50 },
-  IQ3_S: { id: 21, block: 256, bytes: 110 },
-  IQ2_S: { id: 22, block: 256, bytes: 82 },
   I8: { id: 24, block: 1, bytes: 1 },
   I16: { id: 25, block: 1, bytes: 2 },
   I32: { id: 26, block: 1, bytes: 4 },
   I64: { id: 27, block: 1, bytes: 8 },
   F64: { id: 28, block: 1, bytes: 8 },
-  IQ1_M: { id: 29, block: 256, bytes: 56 },
 } as const satisfies Record<string, GgmlTypeRow>;
 export type GgmlOpaqueType = keyof typeof GGML_OPAQUE_TYPES;

@@ -199,7 +199,7 @@ describe('a GGUF as a base model is refused', () => {
 });
 
 describe('a type that is not read', () => {
-  /** One layer of 256 columns whose query matrix is IQ2_XXS, ggml's type 16. */
+  /** One layer of 256 columns whose query matrix is I8, ggml's type 24. */
   function opaque(): string {
     const C = 256;
     const f32 = (name: string, ...shape: number[]) => {
@@ -225,7 +225,7 @@ describe('a type that is not read', () => {
           f32('blk.0.attn_norm.weight', C),
           f32('blk.0.ffn_norm.weight', C),
           ...matrices.map((name) => f32(`blk.0.${name}.weight`, C, C)),
-          { name: 'blk.0.attn_q.weight', shape: [C, C], type: 16, bytes: new Uint8Array(66 * C) },
+          { name: 'blk.0.attn_q.weight', shape: [C, C], type: 24, bytes: new Uint8Array(C * C) },
         ],
       ),
     );
@@ -235,7 +235,7 @@ describe('a type that is not read', () => {
     const path = opaque();
     const error = errorOf(() => openBase(path));
     expect(error).toMatchObject({ code: 'gguf-unsupported' });
-    expect(error.message).toContain('"blk.0.attn_q.weight" is stored as IQ2_XXS');
+    expect(error.message).toContain('"blk.0.attn_q.weight" is stored as I8');
     const base = openBase(path, { someWeights: true });
     expect(base.readRowsF32('model.embed_tokens.weight', [3])).toEqual(new Float32Array(256));
     const read = () => base.readF32('model.layers.0.self_attn.q_proj.weight');

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { canDequantise, dequantise, encodedBytes, encodeGgufTensor } from '../../src/gguf/encodings.js';
 import { GgufFile } from '../../src/gguf/read.js';
+import * as grids from '../../src/gguf/types/i-grids.js';
 import { GGML_TYPES, type GgmlType, type GgufWriteType } from '../../src/gguf/types.js';
 import { HfModel } from '../../src/hf/model.js';
 import { errorOf } from '../helpers/files.js';
@@ -51,6 +52,22 @@ describe('dequantise', () => {
     const values = new Float32Array(expected.length);
     dequantise(type, shifted.subarray(1), values);
     expect(differences(values, expected)).toEqual([]);
+  });
+});
+
+describe('the grids of the i-quants', () => {
+  const digests = fixtureJson<Record<string, string>>('gguf', 'i-grids.json');
+
+  it.each([
+    ['IQ2_XXS', grids.gridIQ2XXS],
+    ['IQ2_XS', grids.gridIQ2XS],
+    ['IQ2_S', grids.gridIQ2S],
+    ['IQ3_XXS', grids.gridIQ3XXS],
+    ['IQ3_S', grids.gridIQ3S],
+    ['IQ1_S', grids.gridIQ1],
+  ] as const)("%s: every point is gguf-py's", (name, grid) => {
+    expect(createHash('sha256').update(grid()).digest('hex')).toBe(digests[name]);
+    expect(grid()).toBe(grid()); // decoded once
   });
 });
 
