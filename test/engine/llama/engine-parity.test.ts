@@ -184,7 +184,7 @@ describe('tokens that are given', () => {
     exportModelGguf({ model: EDGE, out: quantised, type: 'Q4_0' });
     const other = await openLlamaCppEngine({ model: quantised, name: 'q', threads: 1, gpu: false, sequences: 1 });
     try {
-      const prompt = tokenizer.encode(`${SENTENCE} ${SENTENCE} Intent:`);
+      const prompt = tokenizer.encode(`${SENTENCE} ${SENTENCE} ${SENTENCE} Intent:`);
       const beginsAlike = [...prompt.slice(0, -4), ...tokenizer.encode(' Something else:', { addBos: false })];
       const generated = async (ids: number[]) => {
         const asked = request('', { prompt: { kind: 'text', text: '', ids }, maxTokens: 6, topLogprobs: 1 });
@@ -198,7 +198,7 @@ describe('tokens that are given', () => {
       const warm = await generated(prompt);
       await generated(beginsAlike);
       const partly = await generated(prompt);
-      expect([cold, warm, partly].map(({ cached }) => cached)).toEqual([0, prompt.length - 1, 64]);
+      expect([cold, warm, partly].map(({ cached }) => cached)).toEqual([0, prompt.length - 1, 128]);
       expect(warm.logprobs).toEqual(cold.logprobs);
       expect(partly.logprobs).toEqual(cold.logprobs);
 
