@@ -11,7 +11,7 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -75,7 +75,6 @@ function run(model: string, name: string) {
   const score = (...more: string[]) => crayon('score', '--model', model, '--data', examples, ...more);
   const base = score();
   const adapted = score('--adapter', blend, '--through', 'both');
-  const losses = readFileSync(join(pool, 'pool.json'), 'utf8');
   return {
     manifest,
     ms,
@@ -84,7 +83,6 @@ function run(model: string, name: string) {
     forward: adapted.forward,
     engine: adapted.engine,
     served: adapted.difference,
-    losses,
   };
 }
 

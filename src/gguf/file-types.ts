@@ -4,6 +4,7 @@
  * tensor_type_fallback).
  */
 
+import type { GgufValue } from './format.js';
 import { GGML_TYPES, type GgufWriteType } from './types.js';
 
 /** Raises the type of tensor `i` of the `n` of its kind; undefined leaves the file's. */
@@ -48,6 +49,24 @@ export type GgufFileType = keyof typeof GGUF_FILE_TYPES;
 
 /** The choices of `--type`, from large to small. */
 export const GGUF_FILE_TYPE_NAMES = Object.keys(GGUF_FILE_TYPES) as [GgufFileType, ...GgufFileType[]];
+
+/** GGML_QNT_VERSION in ggml.h. */
+const QUANTIZATION_VERSION = 2;
+
+/** What a file's metadata say of its type. */
+export function fileTypeMetadata(type: GgufFileType): Array<[string, GgufValue]> {
+  return [
+    ['general.file_type', { type: 'uint32', value: GGUF_FILE_TYPES[type].id }],
+    ['general.quantization_version', { type: 'uint32', value: QUANTIZATION_VERSION }],
+  ];
+}
+
+/** How many tensors are stored in which type. */
+export function countTypes(tensors: ReadonlyArray<{ type: GgufWriteType }>): Partial<Record<GgufWriteType, number>> {
+  const counts: Partial<Record<GgufWriteType, number>> = {};
+  for (const { type } of tensors) counts[type] = (counts[type] ?? 0) + 1;
+  return counts;
+}
 
 /** What a type becomes where a row is no whole number of its blocks. */
 const FALLBACK: Partial<Record<GgufWriteType, GgufWriteType>> = { Q4_K: 'Q5_0', Q5_K: 'Q5_1', Q6_K: 'Q8_0' };

@@ -9,7 +9,7 @@ import type { ModelConfig } from '../hf/config.js';
 import { ggufArchitecture } from '../hf/families.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer.js';
-import { GGUF_FILE_TYPES, type GgufFileType, storedTypes } from './file-types.js';
+import { countTypes, fileTypeMetadata, type GgufFileType, storedTypes } from './file-types.js';
 import { type GgufValue, ggufStrings } from './format.js';
 import { ggufTensorName, inGgufOrder } from './names.js';
 import { isGgufPath } from './read.js';
@@ -42,9 +42,6 @@ export interface ExportedGguf {
   /** tokens that end the model's answers, but not those of llama.cpp with this file: it has keys for three */
   unheldEndTokens: Array<{ id: number; text: string }>;
 }
-
-/** GGML_QNT_VERSION in ggml.h. */
-const QUANTIZATION_VERSION = 2;
 
 /**
  * Writes a model as GGUF.
@@ -81,8 +78,7 @@ export function* exportModelGgufSteps(options: ExportModelOptions): Generator<Gg
       .map((id) => ({ id, text: texts[id] ?? '' }));
     const tensors = modelTensors(model, type);
     const { bytes } = yield* writeGgufSteps(out, metadata, tensors, { force });
-    const types: ExportedGguf['types'] = {};
-    for (const tensor of tensors) types[tensor.type] = (types[tensor.type] ?? 0) + 1;
+    const types = countTypes(tensors);
     const architecture = ggufArchitecture(config.modelType).name;
     return { bytes, tensors: tensors.length, types, architecture, unheldEndTokens };
   } finally {
@@ -140,8 +136,7 @@ function modelMetadata(config: ModelConfig, name: string, type: GgufFileType): M
     else real(`${architecture}.${key}`, value.real);
   }
   whole(`${architecture}.vocab_size`, config.vocabSize);
-  whole('general.file_type', GGUF_FILE_TYPES[type].id);
-  whole('general.quantization_version', QUANTIZATION_VERSION);
+  for (const [key, value] of fileTypeMetadata(type)) metadata.set(key, value);
   return metadata;
 }
 

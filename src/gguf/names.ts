@@ -72,10 +72,7 @@ export function inGgufOrder(
   shape: AttentionShape,
   data: Float32Array,
 ): Float32Array {
-  const { normOffset = 0 } = architecture;
-  if (normOffset !== 0 && NORM.test(name)) return data.map((x) => x + normOffset);
-  const heads = reorderedHeads(architecture, name, shape);
-  return heads === undefined ? data : reorderHeads(data, heads * shape.headDim, shape.headDim, true);
+  return moved(architecture, name, shape, data, true);
 }
 
 /** The reverse of `inGgufOrder`: a whole tensor of a file, as transformers has it. */
@@ -85,13 +82,23 @@ export function inHfOrder(
   shape: AttentionShape,
   data: Float32Array,
 ): Float32Array {
-  const { normOffset = 0 } = architecture;
-  if (normOffset !== 0 && NORM.test(name)) return data.map((x) => x - normOffset);
-  const heads = reorderedHeads(architecture, name, shape);
-  return heads === undefined ? data : reorderHeads(data, heads * shape.headDim, shape.headDim, false);
+  return moved(architecture, name, shape, data, false);
 }
 
 const NORM = /norm\.weight$/;
+
+function moved(
+  architecture: GgufArchitecture,
+  name: string,
+  shape: AttentionShape,
+  data: Float32Array,
+  toGguf: boolean,
+): Float32Array {
+  const { normOffset = 0 } = architecture;
+  if (normOffset !== 0 && NORM.test(name)) return data.map((x) => (toGguf ? x + normOffset : x - normOffset));
+  const heads = reorderedHeads(architecture, name, shape);
+  return heads === undefined ? data : reorderHeads(data, heads * shape.headDim, shape.headDim, toGguf);
+}
 
 /** The row of a file's tensor that holds transformers' row. */
 export function ggufRow(architecture: GgufArchitecture, name: string, shape: AttentionShape, row: number): number {

@@ -2,8 +2,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import { findFamilyOfArchitecture, GGUF_ARCHITECTURES } from '../hf/families.js';
-import { encodedBytes } from './encodings.js';
-import { GGUF_FILE_TYPES, type GgufFileType, storedTypes } from './file-types.js';
+import { countTypes, fileTypeMetadata, type GgufFileType, storedTypes } from './file-types.js';
 import { type GgufValue, ggufCount, ggufInvalid, ggufUnsupported } from './format.js';
 import { GgufFile, type GgufTensorInfo } from './read.js';
 import { GGML_TYPES, type GgufWriteType } from './types.js';
@@ -19,9 +18,6 @@ export interface RequantiseOptions {
   /** also from types that are quantised themselves, whose losses add up */
   allowRequantize?: boolean;
 }
-
-/** GGML_QNT_VERSION in ggml.h. */
-const QUANTIZATION_VERSION = 2;
 
 /**
  * Writes the file, one step a tensor.
@@ -44,16 +40,10 @@ export function* requantiseGgufSteps({ model, out, type, force = false, allowReq
     const numKvHeads = ggufCount(file, `${architecture}.attention.head_count_kv`) ?? numHeads;
     const types = storedTypes(type, infos, { architecture, numLayers: count('block_count'), numHeads, numKvHeads });
     const tensors = infos.map((info, i) => stored(file, info, types[i]!, allowRequantize));
-    const metadata = new Map<string, GgufValue>([
-      ...file.metadata,
-      ['general.file_type', { type: 'uint32', value: GGUF_FILE_TYPES[type].id }],
-      ['general.quantization_version', { type: 'uint32', value: QUANTIZATION_VERSION }],
-    ]);
+    const metadata = new Map<string, GgufValue>([...file.metadata, ...fileTypeMetadata(type)]);
     const steps: Generator<GgufStep, { bytes: number }> = writeGgufSteps(out, metadata, tensors, { force });
     const { bytes } = yield* steps;
-    const counts: Partial<Record<GgufWriteType, number>> = {};
-    for (const tensor of tensors) counts[tensor.type] = (counts[tensor.type] ?? 0) + 1;
-    return { bytes, tensors: tensors.length, types: counts, architecture, unheldEndTokens: [] };
+    return { bytes, tensors: tensors.length, types: countTypes(tensors), architecture, unheldEndTokens: [] };
   } finally {
     file.close();
   }
@@ -79,7 +69,7 @@ function stored(
   // A vector stays as it is where crayon can write that.
   const type = shape.length === 1 && canWrite(found) ? found : wanted;
   if (type === found) return { name, shape, type, data: () => file.readBytes(name) };
-  if (Object.hasOwn(GGML_TYPES, found) && encodedBytes(found as GgufWriteType, 256) <= 256 * 1.5 && !allowRequantize) {
+  if (Object.hasOwn(GGML_TYPES, found) && GGML_TYPES[found as GgufWriteType].block > 1 && !allowRequantize) {
     throw new CrayonError('bad-option', `${file.path}: "${name}" is quantised already, as ${found}, expected ${type}`, {
       hint: "Take the unquantised model, or --allow-requantize: one type's loss then comes on top of the other's.",
     });

@@ -131,52 +131,23 @@ export const END_NAMES: readonly string[] = [
   ...['<end_of_utterance>', '<eos>', '<turn|>', '<|tool_response>', '<｜end▁of▁sentence｜>', '[e~['],
 ];
 
-/** The same for filling in the middle: control tokens, each by its text. */
-const MIDDLE_NAMES: readonly string[] = [
-  ...[
-    '<|fim_prefix|>',
-    '<fim-prefix>',
-    '<fim_prefix>',
-    '<｜fim▁begin｜>',
-    '<PRE>',
-    '▁<PRE>',
-    '<|code_prefix|>',
-    '<|prefix|>',
-  ],
-  ...[
-    '<|fim_suffix|>',
-    '<fim-suffix>',
-    '<fim_suffix>',
-    '<｜fim▁hole｜>',
-    '<SUF>',
-    '▁<SUF>',
-    '<|code_suffix|>',
-    '<|suffix|>',
-  ],
-  ...[
-    '<|fim_middle|>',
-    '<fim-middle>',
-    '<fim_middle>',
-    '<｜fim▁end｜>',
-    '<MID>',
-    '▁<MID>',
-    '<|code_middle|>',
-    '<|middle|>',
-  ],
-  ...[
-    '<|fim_pad|>',
-    '<fim-pad>',
-    '<fim_pad>',
-    '<PAD>',
-    '[PAD]',
-    '<|fim_repo|>',
-    '<|repo_name|>',
-    '<fim-repo>',
-    '<REPO>',
-  ],
-  ...['<reponame>', '<|file_sep|>'],
+/** Ends of a file, where code is completed in the middle: of each list llama.cpp takes one that is there. */
+export const FILE_END_NAMES: ReadonlyArray<readonly string[]> = [
+  ['<|fim_pad|>', '<fim-pad>', '<fim_pad>', '<PAD>', '[PAD]'],
+  ['<|fim_repo|>', '<|repo_name|>', '<fim-repo>', '<REPO>', '<reponame>'],
+  ['<|file_sep|>'],
 ];
-const CONTROL_NAMES = new Set([...END_NAMES, ...MIDDLE_NAMES]);
+
+/** The other control tokens of filling in the middle, each by its text. */
+const MIDDLE_NAMES: readonly string[] = [
+  ...['<|fim_prefix|>', '<fim-prefix>', '<fim_prefix>', '<｜fim▁begin｜>', '<PRE>', '▁<PRE>'],
+  ...['<|code_prefix|>', '<|prefix|>'],
+  ...['<|fim_suffix|>', '<fim-suffix>', '<fim_suffix>', '<｜fim▁hole｜>', '<SUF>', '▁<SUF>'],
+  ...['<|code_suffix|>', '<|suffix|>'],
+  ...['<|fim_middle|>', '<fim-middle>', '<fim_middle>', '<｜fim▁end｜>', '<MID>', '▁<MID>'],
+  ...['<|code_middle|>', '<|middle|>'],
+];
+const CONTROL_NAMES = new Set([...END_NAMES, ...FILE_END_NAMES.flat(), ...MIDDLE_NAMES]);
 
 /** Whether llama.cpp makes a token a control token for its text alone. */
 export function isControlName(text: string): boolean {

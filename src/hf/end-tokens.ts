@@ -5,6 +5,7 @@
 
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
+import { exists } from '../files/io.js';
 import { isJsonObject, readOptionalJson } from '../files/json.js';
 import { ConfigReader } from './config-reader.js';
 import { readTokenizerFiles, specialToken, type TokenizerFiles } from './tokenizer.js';
@@ -36,7 +37,7 @@ export function generationEndIds(dir: string, vocabSize: number): number[] {
 
 /** The id of the tokenizer's eos_token, or null where a directory names none or has no tokenizer.json. */
 export function tokenizerEosId(dir: string): number | null {
-  if (readOptionalJson(join(dir, 'tokenizer.json')) === undefined) return null;
+  if (!exists(join(dir, 'tokenizer.json'))) return null;
   const files = readTokenizerFiles(dir);
   const text = specialToken(files, 'eos_token');
   return text === null ? null : tokenId(files, text);

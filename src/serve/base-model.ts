@@ -18,7 +18,7 @@ import { openBase } from '../gguf/base.js';
 import { cachedModelGguf } from '../gguf/cache.js';
 import type { GgufFileType } from '../gguf/file-types.js';
 import type { BaseModel as OpenedBase } from '../hf/base-model.js';
-import { HfModel, isModelDirectory } from '../hf/model.js';
+import { isModelDirectory } from '../hf/model.js';
 import type { PromptForm } from '../hf/prompt-form.js';
 import { INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { firstAttentionSpace, instantEmbedder, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
@@ -35,7 +35,8 @@ export type BaseModel = ReturnType<typeof openBaseModel>;
  * @throws CrayonError what opening or exporting the model throws
  */
 export function openBaseModel(path: string, options: { cacheDir: string; type: GgufFileType }) {
-  const gguf = isModelDirectory(path) ? cachedModelGguf(path, options) : path;
+  const isDirectory = isModelDirectory(path);
+  const gguf = isDirectory ? cachedModelGguf(path, options) : path;
   const name = basename(path)
     .replace(/\.gguf$/i, '')
     .replaceAll(/[^\w.@+-]/g, '-');
@@ -44,18 +45,9 @@ export function openBaseModel(path: string, options: { cacheDir: string; type: G
     opened ??= openBase(path, { someWeights: true });
     return opened;
   };
-  return { path, gguf, name, source, endTokens: endTokensOf(path), close: () => opened?.close() };
-}
-
-/** A GGUF file's own are llama.cpp's to know. */
-function endTokensOf(path: string): readonly number[] {
-  if (!isModelDirectory(path)) return [];
-  const model = HfModel.open(path);
-  try {
-    return model.endTokenIds;
-  } finally {
-    model.close();
-  }
+  // A GGUF file's own are llama.cpp's to know.
+  const endTokens = isDirectory ? source().endTokenIds : [];
+  return { path, gguf, name, source, endTokens, close: () => opened?.close() };
 }
 
 /** The tokens that are embedded, of a text or of the conversation that it is of: without BOS. */

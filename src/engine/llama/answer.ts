@@ -57,7 +57,7 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
     else if (completionTokens >= request.maxTokens) finishReason = 'length';
     // Computed while the caller deals with this token: one ahead, never more. A caller that reads no further does not hear of
     // its failure; the sequence is free when it is done.
-    const ahead = finishReason === null ? reader.next([last], listed) : null;
+    const ahead = finishReason === null ? reader.next(last, listed) : null;
     ahead?.catch(() => {});
     if (ahead !== null) {
       // node-llama-cpp hands a batch over in its next turn of the event loop: it must come before what the reader does, or

@@ -17,7 +17,7 @@ const CHUNK = 512;
 
 /**
  * Tokens of a prompt that are read at a time, from its beginning on, before cancelling takes effect. llama.cpp's kernels round
- * otherwise in a batch of another size (0.02 nats in Q4_1, more than enough to turn a close answer), so that a prompt is always
+ * otherwise in a batch of another size (0.02 to 0.16 nats in Q4_1, more than enough to turn a close answer), so that a prompt is always
  * cut at the same places, whatever of it the cache holds.
  */
 const BLOCK = 128;
@@ -85,17 +85,15 @@ export class SequenceReader {
     // so that an answer does not depend on how much of its prompt was in the cache (see `#read`).
     const cachedTokens = await this.#keep(ids, ids.length - 1);
     await this.#read(ids, cachedTokens, ids.length - 1);
-    return { next: await this.next(ids.slice(-1), listed), cachedTokens };
+    return { next: await this.next(ids.at(-1)!, listed), cachedTokens };
   }
 
-  /** Reads the tokens and gives the distribution after the last of them. */
-  async next(ids: readonly number[], listed: Listed): Promise<NextToken> {
+  /** Reads a token and gives the distribution after it. */
+  async next(id: number, listed: Listed): Promise<NextToken> {
     const logits = listed === 'all' || (listed > 0 && { filter: { tokens: [], includeTop: listed } });
     const options = { generateNext: { token: true, logits, totalLogitWeight: true } };
-    const input: ControlledEvaluateInputItem[] = tokens(ids);
-    input[ids.length - 1] = [ids.at(-1)! as Token, options];
-    const output = await this.#run((sequence) => sequence.controlledEvaluate(input));
-    const { token, logits: found, totalLogitWeight } = output[ids.length - 1]!.next;
+    const output = await this.#run((sequence) => sequence.controlledEvaluate([[id as Token, options]]));
+    const { token, logits: found, totalLogitWeight } = output[0]!.next;
     if (typeof token !== 'number' || totalLogitWeight === undefined) throw new Error('llama.cpp gave no next token');
     const listedLogits = found ?? new Map<Token, number>();
     return {
@@ -110,7 +108,7 @@ export class SequenceReader {
   /** The last token read once more, with the whole distribution. */
   async again(id: number): Promise<NextToken> {
     await this.#run((sequence) => eraseFrom(sequence, sequence.nextTokenIndex - 1));
-    return this.next([id], 'all');
+    return this.next(id, 'all');
   }
 
   /** Mean negative log-likelihood of the last tokens of a prompt, nats a token; 0 where there is none to predict. */
@@ -189,8 +187,7 @@ export class SequenceReader {
   }
 
   /**
-   * Reads tokens that nothing is asked after, in batches of their own: llama.cpp's kernels for large batches and for small ones
-   * round differently (0.16 nats of a choice in Q4_1), and what comes after them must not depend on whether they were in the cache.
+   * Reads tokens that nothing is asked after, in blocks: what comes after them must not depend on whether they were in the cache.
    */
   async #read(ids: readonly number[], from: number, end: number): Promise<void> {
     for (let start = from; start < end; ) {

@@ -3,7 +3,7 @@
  * (llama-vocab.cpp, `special_eog_ids`), as far as node-llama-cpp goes by it. A model that ends at more tokens than these must be told so beside the file.
  */
 
-import { END_NAMES } from '../../hf/chat-tokens.js';
+import { END_NAMES, FILE_END_NAMES } from '../../hf/chat-tokens.js';
 import { type GgufFields, ggufNumber, ggufString, ggufStrings } from '../format.js';
 
 /** The keys, in the order in which an export fills them. */
@@ -19,12 +19,6 @@ const DEFAULT_EOS: Readonly<Record<string, number>> = { llama: 2, gpt2: 11 };
 export const KNOWN_ENDS: readonly string[] = [
   ...['<|eot_id|>', '<|im_end|>', '<|end|>', '<end_of_turn>', '<|endoftext|>', '<|eom_id|>', '<EOT>', '_<EOT>'],
   '<|end_of_text|>',
-];
-/** Ends of a file, where code is completed in the middle: of each line llama.cpp takes one that is there. */
-const FILE_ENDS = [
-  ['<|fim_pad|>', '<fim-pad>', '<fim_pad>', '<PAD>', '[PAD]'],
-  ['<|fim_repo|>', '<|repo_name|>', '<fim-repo>', '<REPO>', '<reponame>'],
-  ['<|file_sep|>'],
 ];
 
 /**
@@ -44,6 +38,6 @@ export function ggufEndTokenIds(file: GgufFields): number[] {
     add(DEFAULT_EOS[ggufString(file, 'tokenizer.ggml.model') ?? '']);
   }
   for (const text of END_NAMES) add(idOf.get(text));
-  for (const texts of FILE_ENDS) add(texts.map((text) => idOf.get(text)).find((id) => id !== undefined));
+  for (const texts of FILE_END_NAMES) add(texts.map((text) => idOf.get(text)).find((id) => id !== undefined));
   return [...ids].sort((a, b) => a - b);
 }
