@@ -36,8 +36,8 @@ MAY_IMPORT.cli = ROOMS;
 
 /** The most files that one folder holds: above it, a subject has hidden another. */
 const MOST_FILES = 30;
-/** Of all of src/: what one redesign came to, and room for real bases: families, quantisers, prompt forms, prompt scoring. */
-const MOST_LINES = 38_000;
+/** Of all of src/: what one redesign came to, and room for real bases, and for the guards against whatever a file or a peer may say. */
+const MOST_LINES = 42_000;
 
 const TENSORS = /tfjs|^model\/(backend|llama|ops)\.ts/;
 
