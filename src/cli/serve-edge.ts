@@ -11,6 +11,7 @@ import { MODES, type Mode } from '../routing/types.js';
 import { APP_DEFAULTS, createEdgeApp, type EdgeApp } from '../serve/app.js';
 import { assembleEdge, type EdgeAssembly } from '../serve/assemble.js';
 import { clientKey, type EdgeConfig, type EdgeOverrides, GATES, LOG_LEVELS, loadEdgeConfig } from '../serve/config.js';
+import { createCors } from '../serve/http/cors.js';
 import { createGuard } from '../serve/http/guard.js';
 import { type Listening, listen } from '../serve/http/listen.js';
 import { createLog, type Logger } from '../serve/log.js';
@@ -100,7 +101,16 @@ async function runServeEdge(flags: Flags, terminal: Terminal): Promise<void> {
   const metrics = createMetrics();
   const guard = createGuard({ apiKey, host: config.host, allowedHosts: config.allowedHosts });
   const { limits, routing } = config;
-  const app = createEdgeApp({ ...APP_DEFAULTS, guard, limits, routing, log, logPrompts: config.log.prompts, metrics });
+  const app = createEdgeApp({
+    ...APP_DEFAULTS,
+    guard,
+    cors: createCors(config.allowedOrigins),
+    limits,
+    routing,
+    log,
+    logPrompts: config.log.prompts,
+    metrics,
+  });
 
   // The first SIGINT or SIGTERM asks for a graceful stop; the next one ends the process as it always does.
   const { signal, release } = stopSignal();

@@ -3,6 +3,8 @@
 export interface ChatMessage {
   role: string;
   content: string;
+  /** Who of several with one role says it: OpenAI's `name`. Few chat templates write it. */
+  name?: string;
 }
 
 /**

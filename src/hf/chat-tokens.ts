@@ -58,9 +58,10 @@ export function chatTokens(vocabulary: ChatVocabulary): ChatTokens {
   const special = specialText([...control.keys()]);
 
   const guarded = (messages: readonly ChatMessage[], breaker: string): ChatMessage[] =>
-    messages.map(({ role, content }) => ({
+    messages.map(({ role, content, name }) => ({
       role: special.guard(role, breaker),
       content: special.guard(content, breaker),
+      ...(name !== undefined && { name: special.guard(name, breaker) }),
     }));
   const withBos = (ids: number[]): number[] => (bosId === null || ids[0] === bosId ? ids : [bosId, ...ids]);
   const idsOf = (rendered: string, breaker: string): number[] => {
@@ -72,12 +73,12 @@ export function chatTokens(vocabulary: ChatVocabulary): ChatTokens {
 
   return {
     encode: (messages) => {
-      const breaker = unusedCharacter(messages.flatMap(({ role, content }) => [role, content]));
+      const breaker = unusedCharacter(textsOf(messages));
       return idsOf(render(guarded(messages, breaker)), breaker);
     },
     encodeAnswer: (messages, answer, { endIds, isTraining }) => {
       const conversation = [...messages, { role: 'assistant', content: answer }];
-      const breaker = unusedCharacter(conversation.flatMap(({ role, content }) => [role, content]));
+      const breaker = unusedCharacter(textsOf(conversation));
       const turns = guarded(conversation, breaker);
       const before = render(turns.slice(0, -1));
       const whole = render(turns, { addGenerationPrompt: false });
@@ -101,6 +102,9 @@ export function chatTokens(vocabulary: ChatVocabulary): ChatTokens {
     },
   };
 }
+
+const textsOf = (messages: readonly ChatMessage[]): string[] =>
+  messages.flatMap(({ role, content, name = '' }) => [role, content, name]);
 
 /** Texts after which a tokenizer starts anew, most of the time. */
 const ANCHORS = ['\n', 'a', '.', '0', ' '];

@@ -23,7 +23,7 @@ const SOON = { headers: { 'retry-after': '1' } };
 export type EdgeApp = ReturnType<typeof createEdgeApp>;
 
 export function createEdgeApp(settings: AppSettings) {
-  const { limits, guard, now, newId, log, metrics } = settings;
+  const { limits, guard, cors, now, newId, log, metrics } = settings;
   const calls = new Set<Call>();
   let loaded: ServeParts | null = null; // null while the model is loading
   let isStopping = false;
@@ -46,7 +46,13 @@ export function createEdgeApp(settings: AppSettings) {
       return Response.json(body, { status, headers });
     }
   };
-  const around = compose(timeLimit(limits.requestMs), answerFailures, guard.checkHost);
+  const around = compose(
+    cors.allowOrigin,
+    timeLimit(limits.requestMs),
+    answerFailures,
+    guard.checkHost,
+    cors.answerPreflight,
+  );
   const answer = around(routes({ settings, created: Math.floor(now() / 1000), parts, whileRunning }));
 
   const finish = (call: Call, status: number): void => {

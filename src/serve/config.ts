@@ -28,6 +28,7 @@ import { PROMPT_FORMS } from '../hf/prompt-form.js';
 import { THRESHOLD_SHAPE } from '../routing/signals/index.js';
 import { CONFIDENCE_MEASURES } from '../routing/signals/signal.js';
 import { MODES } from '../routing/types.js';
+import { ORIGIN } from './http/cors.js';
 import { isLoopback } from './http/guard.js';
 
 /** One adapter for all requests, or the pool's weighed anew for each prompt. */
@@ -153,6 +154,10 @@ export const EDGE_SCHEMA = z.strictObject({
     .describe(
       'Host headers to accept on loopback beside localhost, 127.0.0.1 and [::1]; others are refused (DNS rebinding).',
     ),
+  allowed_origins: z
+    .array(matching(ORIGIN, 'an origin such as http://localhost:5173, without a path; or "*" for every page'))
+    .default([])
+    .describe('Origins of the web pages that may use the server from a browser (CORS). None unless named.'),
   limits: limits.prefault({}).describe('What one client may ask for.'),
   engine: engine.prefault({}).describe('How the device runs the model.'),
   routing: routing.prefault({}).describe('Who answers which query.'),
@@ -256,7 +261,7 @@ function merge(under: JsonObject, over: JsonObject): JsonObject {
 
 /** Keys that are right one by one and wrong together. */
 function contradictions(config: EdgeConfig): Problem[] {
-  const { routing, server, gate, pool, adapter, examples, apiKeyEnv, apiKeyFile } = config;
+  const { routing, server, gate, pool, adapter, examples, apiKeyEnv, apiKeyFile, allowedOrigins } = config;
   const problems: Problem[] = [];
   const refuse = (path: string, message: string) =>
     problems.push({ path: path.split('.'), message: `${path} ${message}` });
@@ -281,6 +286,13 @@ function contradictions(config: EdgeConfig): Problem[] {
     }
   }
   if (apiKeyEnv !== null && apiKeyFile !== null) refuse('api_key_env', 'and api_key_file are both given');
+  const everyPage = allowedOrigins.find((origin) => ['*', 'null'].includes(origin.toLowerCase()));
+  if (everyPage !== undefined && apiKeyEnv === null && apiKeyFile === null) {
+    refuse(
+      'allowed_origins',
+      `has "${everyPage}", which lets any web page use the server: name origins, or give api_key_env`,
+    );
+  }
   return problems;
 }
 

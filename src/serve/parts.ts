@@ -8,6 +8,7 @@ import type { TextEmbedder } from './base-model.js';
 import type { EdgeConfig } from './config.js';
 import type { AdapterSet } from './customizations/adapter-set.js';
 import type { Customizations } from './customizations/customizations.js';
+import type { Cors } from './http/cors.js';
 import type { Guard } from './http/guard.js';
 import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
@@ -15,6 +16,7 @@ import type { Metrics } from './metrics.js';
 /** What the app is told apart from its parts: limits, log, clock. */
 export interface AppSettings {
   guard: Guard;
+  cors: Cors;
   limits: EdgeConfig['limits'];
   routing: Pick<EdgeConfig['routing'], 'mode' | 'modePerRequest'>;
   log: Logger;

@@ -1,5 +1,6 @@
 /** Every route of the server, in one table. */
 
+import { nearestName } from '../core/format.js';
 import {
   createCustomization,
   deleteCustomization,
@@ -54,7 +55,7 @@ export function routes(options: RoutesOptions): Handler {
   return (call) => {
     const { pathname } = call.url;
     const found = find(table, pathname);
-    if (found === null) throw new HttpError(404, `Unknown path: ${pathname.slice(0, 100)}.`, { code: 'unknown_url' });
+    if (found === null) throw unknownPath(pathname, table);
     const { route, param } = found;
     call.route = route.name;
     call.param = param;
@@ -132,6 +133,37 @@ function find(table: Record<string, Route>, pathname: string): { route: Route; p
   } catch {
     return null; // a broken percent sign names nothing
   }
+}
+
+/** APIs that clients look for and this server does not have, by the beginning of their paths; and what it has instead. */
+const ELSEWHERE: ReadonlyArray<readonly [begins: RegExp, instead: string]> = [
+  [/^\/v1\/responses\b/, 'the Responses API is not served: use POST /v1/chat/completions'],
+  [
+    /^\/v1\/(assistants|threads|conversations)\b/,
+    'conversations are not kept: send all messages to POST /v1/chat/completions',
+  ],
+  [/^\/v1\/messages\b/, "Anthropic's API is not served: use POST /v1/chat/completions"],
+  [
+    /^\/(api\/(chat|generate)|v1\/engines\/.*|completions?|infill)$/,
+    'use POST /v1/completions or POST /v1/chat/completions',
+  ],
+  [/^\/(api\/(tags|show|ps)|props|slots)$/, 'use GET /v1/models'],
+  [/^\/(api\/embed(dings)?|embeddings?)$/, 'use POST /v1/embeddings'],
+  [
+    /^\/v1\/(audio|images|moderations|files|uploads|batches|fine_tuning|vector_stores|rerank|realtime)\b/,
+    'this server has no such API',
+  ],
+];
+
+/** 404, with what was meant where that can be seen: another API's path, a base URL without its /v1 or with it twice, a slash too much. */
+function unknownPath(pathname: string, table: Record<string, Route>): HttpError {
+  const meant = [pathname.replace(/\/+$/, ''), `/v1${pathname}`, pathname.replace(/^(\/v1)+/, '/v1')].find(
+    (path) => find(table, path) !== null,
+  );
+  const near = meant ?? nearestName(pathname, Object.keys(table));
+  const instead = ELSEWHERE.find(([begins]) => begins.test(pathname))?.[1] ?? (near && `did you mean ${near}`);
+  const help = instead === undefined ? '' : `; ${instead}`;
+  return new HttpError(404, `Unknown path: ${pathname.slice(0, 100)}${help}.`, { code: 'unknown_url' });
 }
 
 function handlerOf(route: Route, method: string): Handler {

@@ -26,7 +26,7 @@ const TEMPLATES = {
     '{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}{{ eos_token }}{% endfor %}' +
     '{% if add_generation_prompt %}[assistant]{% endif %}',
   words:
-    '{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|end|>\n{% endfor %}' +
+    '{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.name }}\n{{ m.content }}<|end|>\n{% endfor %}' +
     '{% if add_generation_prompt %}<|assistant|>\n{% endif %}',
 };
 
@@ -52,7 +52,7 @@ function conversations(): ChatMessage[][] {
     { role: 'assistant', content: HOSTILE[(i + 1) % HOSTILE.length]! },
     { role: 'user', content: HOSTILE[(i + 2) % HOSTILE.length]! },
   ]);
-  return [...alone, ...answered, [{ role: 'user</s>', content: 'a role of its own' }]];
+  return [...alone, ...answered, [{ role: 'user</s>', content: 'a role of its own', name: 'me<|end|>' }]];
 }
 
 const llamaCpp = await import('node-llama-cpp').catch(() => null);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { specialText, unusedCharacter } from '../../src/hf/chat-tokens.js';
+import { chatTokens, specialText, unusedCharacter } from '../../src/hf/chat-tokens.js';
 
 const BREAKER = '\uE000';
 const special = specialText(['<s>', '</s>', '<|im_end|>', '<|im_start|>', 'aa', '|']);
@@ -50,4 +50,18 @@ describe('specialText', () => {
 it('chooses a character that occurs in no text', () => {
   expect(unusedCharacter(['a', 'b'])).toBe('\uE000');
   expect(unusedCharacter(['a\uE000', '\uE001'])).toBe('\uE002');
+});
+
+it('does not let a role or a name become a control token either', () => {
+  const tokens = (text: string) => [...text].map((character) => character.codePointAt(0)!);
+  const { encode } = chatTokens({
+    render: (messages) => messages.map(({ role, name, content }) => `${role} ${name}: ${content}<|end|>`).join(''),
+    control: new Map([['<|end|>', -1]]),
+    bosId: null,
+    encodeSpecial: tokens,
+    encodeText: tokens,
+  });
+  const ids = encode([{ role: 'user<|end|>', name: 'me<|end|>', content: 'hi<|end|>' }]);
+  expect(ids.filter((id) => id === -1)).toEqual([-1]);
+  expect(ids.at(-1)).toBe(-1);
 });

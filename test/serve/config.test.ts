@@ -27,6 +27,7 @@ describe('the configuration of serve-edge', () => {
       apiKeyEnv: null,
       apiKeyFile: null,
       allowedHosts: [],
+      allowedOrigins: [],
       limits: {
         ...{ bodyBytes: 2 ** 20, messages: 256, prompts: 64, echoTokens: 65_536, stops: 16, maxTokens: 1024 },
         ...{ requestMs: 300_000, queue: 64, customizations: 16 },

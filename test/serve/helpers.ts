@@ -13,6 +13,7 @@ import {
   type BlendOrder,
   createCustomizations,
 } from '../../src/serve/customizations/customizations.js';
+import { createCors } from '../../src/serve/http/cors.js';
 import { createGuard } from '../../src/serve/http/guard.js';
 import { createLog } from '../../src/serve/log.js';
 import { createMetrics } from '../../src/serve/metrics.js';
@@ -75,6 +76,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
   let count = 0;
   const app = createEdgeApp({
     guard: createGuard({ apiKey, host: config.host, allowedHosts: config.allowedHosts }),
+    cors: createCors(config.allowedOrigins),
     limits: config.limits,
     routing: config.routing,
     log: createLog({ level: options.logLevel ?? 'debug', stream, pretty: false }),

@@ -39,6 +39,34 @@ describe('routes', () => {
     expect((await get('/v1/models/nope')).status).toBe(404);
   });
 
+  it.each([
+    ['/v1/responses', 'POST /v1/chat/completions'],
+    ['/v1/responses/resp_1', 'POST /v1/chat/completions'],
+    ['/v1/messages', 'POST /v1/chat/completions'],
+    ['/v1/threads/x/runs', 'POST /v1/chat/completions'],
+    ['/api/chat', 'POST /v1/chat/completions'],
+    ['/completion', 'POST /v1/completions'],
+    ['/props', 'GET /v1/models'],
+    ['/v1/audio/speech', 'no such API'],
+    ['/chat/completions', 'did you mean /v1/chat/completions.'],
+    ['/v1/v1/chat/completions', 'did you mean /v1/chat/completions.'],
+    ['/v1/chat/completions/', 'did you mean /v1/chat/completions.'],
+    ['/v1/chat/completion', 'did you mean /v1/chat/completions.'],
+  ])('says for %s what to use instead: %s', async (path, instead) => {
+    const answer = await testApp().post(path, {});
+    expect([answer.status, await answer.json()]).toEqual([
+      404,
+      {
+        error: {
+          message: expect.stringContaining(instead),
+          type: 'invalid_request_error',
+          param: null,
+          code: 'unknown_url',
+        },
+      },
+    ]);
+  });
+
   it('answers an unknown path with 404, a wrong method with 405 and Allow', async () => {
     const { get, post } = testApp();
     for (const path of [

@@ -76,7 +76,8 @@ function requestBody(model: string, request: GenerateRequest, dialect: Dialect):
   const { topLogprobs, seed, stop } = request;
   const { prompt } = request.query;
   const chat = prompt.kind === 'chat';
-  const messages = chat && prompt.messages.map(({ role, content }) => ({ role, content }));
+  const messages =
+    chat && prompt.messages.map(({ role, content, name }) => ({ role, content, ...(name !== undefined && { name }) }));
   const logprobs = chat ? { logprobs: true, top_logprobs: topLogprobs } : { logprobs: topLogprobs };
   return {
     model,

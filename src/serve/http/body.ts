@@ -62,14 +62,17 @@ async function readBody(request: Request, maxBytes: number): Promise<Uint8Array>
 
 /** Only JSON: a web page of another origin can send text or a form here without asking, but not this type. */
 function refuseOtherTypes({ headers }: Request): void {
-  const type = headers.get('content-type')?.split(';')[0]?.trim().toLowerCase();
-  if (type !== 'application/json') {
-    throw new HttpError(415, 'Send the request with content-type: application/json.', {
+  // Names of types, character sets and codings are without case (RFC 9110, 8.3.1, 8.3.2, 8.4.1).
+  const [type, ...parameters] = (headers.get('content-type') ?? '').toLowerCase().split(';');
+  const charset =
+    parameters.map((one) => /^\s*charset\s*=\s*"?([^"\s]*)"?\s*$/.exec(one)?.[1]).find(Boolean) ?? 'utf-8';
+  if (type!.trim() !== 'application/json' || !/^(utf-?8|us-ascii)$/.test(charset)) {
+    throw new HttpError(415, 'Send the request with content-type: application/json, in UTF-8.', {
       code: 'unsupported_media_type',
     });
   }
-  const encoding = headers.get('content-encoding') ?? 'identity';
-  if (encoding !== 'identity') {
+  const codings = (headers.get('content-encoding') ?? '').toLowerCase().split(',');
+  if (codings.some((coding) => !['', 'identity'].includes(coding.trim()))) {
     throw new HttpError(415, 'Send the request without a content-encoding.', { code: 'unsupported_encoding' });
   }
 }

@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { CrayonError } from '../../core/errors.js';
+import { limitConnections } from './connections.js';
 import { HttpError } from './error.js';
 
 /** What listen needs of an app. */
@@ -15,7 +16,11 @@ export interface ListenApp {
 }
 
 /** Port 0 is any free one. */
-export type ListenOptions = Pick<Listening, 'host' | 'port'> & { timeouts?: Partial<typeof TIMEOUTS> };
+export type ListenOptions = Pick<Listening, 'host' | 'port'> & {
+  timeouts?: Partial<typeof TIMEOUTS>;
+  /** The most at a time. */
+  connections?: number;
+};
 
 const TIMEOUTS = {
   /** Until a request's headers are complete. */
@@ -39,7 +44,10 @@ export interface Listening extends Pick<ListenApp, 'stop'> {
 }
 
 /** @throws CrayonError `address-unavailable` */
-export async function listen(app: ListenApp, { host, port, timeouts = {} }: ListenOptions): Promise<Listening> {
+export async function listen(
+  app: ListenApp,
+  { host, port, timeouts = {}, connections = MAX_CONNECTIONS }: ListenOptions,
+): Promise<Listening> {
   const { headersMs, bodyMs, keepAliveMs, drainMs } = { ...TIMEOUTS, ...timeouts };
   const server = createServer({
     maxHeaderSize: MAX_HEADER_BYTES,
@@ -50,7 +58,7 @@ export async function listen(app: ListenApp, { host, port, timeouts = {} }: List
     insecureHTTPParser: false,
     noDelay: true,
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  limitConnections(server, connections);
   let isStopping = false;
   server.on('request', (request, response) => {
     if (isStopping) response.setHeader('connection', 'close');

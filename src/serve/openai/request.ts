@@ -115,7 +115,11 @@ const message = fields(
     type: only((x) => x === 'text', '"text"'),
     // An answer's message sent back has these, empty.
     ...each(['tool_calls', 'function_call', 'annotations', 'audio', 'refusal'], only(isEmpty, 'nothing in it')),
-    ...each(['name', 'tool_call_id'], unsupported),
+    // OpenAI's own form of it; agents that talk with each other send it always.
+    name: plainText()
+      .regex(/^[^\s<|\\/>]{1,64}$/, '1 to 64 characters, none of them white space or one of < | \\ / >')
+      .optional(),
+    ...each(['tool_call_id'], unsupported),
   },
   'an object with role and content',
 );
@@ -180,9 +184,10 @@ export function parseChatRequest(body: JsonObject, limits: Limits): CompletionRe
   }
   if (top > 0 && !logprobs) throw badField('top_logprobs', 'top_logprobs is allowed only with logprobs: true.');
   // "developer" is the newer name of "system"; chat templates know the older one.
-  const messages = request.messages.map(({ role, content }) => ({
+  const messages = request.messages.map(({ role, content, name }) => ({
     role: role === 'developer' ? 'system' : role,
     content,
+    ...(name !== undefined && { name }),
   }));
   const prompt: Prompt = { kind: 'chat', messages };
   const maxTokens = current ?? old ?? null;
@@ -230,5 +235,5 @@ const HEADERS = fields({ [MODE_HEADER]: oneOf(MODES).optional() });
 
 /** The mode that the header names, or null. */
 export function modeOfHeader({ headers }: Request): Mode | null {
-  return checkedFields(HEADERS, { [MODE_HEADER]: headers.get(MODE_HEADER) })[MODE_HEADER] ?? null;
+  return checkedFields(HEADERS, { [MODE_HEADER]: headers.get(MODE_HEADER)?.toLowerCase() })[MODE_HEADER] ?? null;
 }

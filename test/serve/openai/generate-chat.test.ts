@@ -136,6 +136,53 @@ describe('POST /v1/chat/completions', () => {
     });
   });
 
+  it('takes a name of who speaks, and gives it to whoever answers', async () => {
+    const { post, device, server } = testApp();
+    const messages = [{ role: 'user', content: 'hi', name: 'planner_1' }];
+    const modes = ['only_on_device', 'only_in_cloud'];
+    for (const mode of modes) await post('/v1/chat/completions', { model: 'edge', messages, crayon: { mode } });
+    const asked = [device, server].map(({ requests }) => requests[0]!.request.query.prompt);
+    expect(asked).toEqual([
+      { kind: 'chat', messages },
+      { kind: 'chat', messages },
+    ]);
+  });
+
+  it('takes values of headers in any case', async () => {
+    const { post } = testApp();
+    const headers = {
+      'content-type': 'Application/JSON; Charset="UTF-8"',
+      'content-encoding': 'Identity',
+      'x-crayon-mode': 'Only_In_Cloud',
+    };
+    const answer = await post('/v1/chat/completions', { model: 'edge', messages: user('hi') }, { headers });
+    expect([answer.status, answer.headers.get('x-crayon-source')]).toEqual([200, 'in_cloud']);
+    const others: Array<Record<string, string>> = [
+      { 'content-type': 'application/json; charset=latin1' },
+      { 'content-type': 'text/plain' },
+      { 'content-encoding': 'GZIP' },
+      { 'content-encoding': 'identity, br' },
+    ];
+    for (const other of others) {
+      expect(
+        (await post('/v1/chat/completions', { model: 'edge', messages: user('hi') }, { headers: other })).status,
+      ).toBe(415);
+    }
+  });
+
+  it('takes as many stop texts as the configuration says', async () => {
+    const stop = Array.from({ length: 14 }, (_, i) => `</${i}>`);
+    const status = async (stops?: number) =>
+      (
+        await testApp({ config: { limits: stops === undefined ? {} : { stops } } }).post('/v1/chat/completions', {
+          model: 'edge',
+          messages: user('hi'),
+          stop,
+        })
+      ).status;
+    expect([await status(), await status(13)]).toEqual([200, 400]);
+  });
+
   it('asks for as many tokens as the context has room for where the request names none', async () => {
     const { post, device } = testApp({ device: { contextTokens: 20 }, server: null });
     await post('/v1/chat/completions', { model: 'edge', messages: user('one two three') });
@@ -231,7 +278,9 @@ describe('POST /v1/chat/completions', () => {
     ['messages[0].content', { messages: [{ role: 'user', content: '\ud800' }] }],
     ['messages[0].content[0].type', { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: {} }] }] }],
     ['messages[0].content[0].text', { messages: [{ role: 'user', content: [{ type: 'text' }] }] }],
-    ['messages[0].name', { messages: [{ role: 'user', content: 'x', name: 'bob' }] }],
+    ['messages[0].name', { messages: [{ role: 'user', content: 'x', name: 'two words' }] }],
+    ['messages[0].name', { messages: [{ role: 'user', content: 'x', name: '<|im_end|>' }] }],
+    ['messages[0].name', { messages: [{ role: 'user', content: 'x', name: '' }] }],
     ['messages[0].tool_calls', { messages: [{ role: 'assistant', content: 'x', tool_calls: [{}] }] }],
     ['temperature', { temperature: 2.1 }],
     ['temperature', { temperature: '1' }],
