@@ -6,14 +6,12 @@
 import { parse as parseCsv } from 'csv-parse/sync';
 import type { ChatMessage } from '../core/chat.js';
 import { CrayonError, messageOf } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { sha256 } from '../files/digest.js';
 import { readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, parseJson } from '../files/json.js';
 import { DATA_FORMATS, type DataFormat, type TaskConfig } from './config.js';
 import { type DataRecord, type RecordFunction, textTemplate, valueTemplate } from './template.js';
-
-/** V8 holds a text of at most 512 MiB. */
-const MAX_DATA_BYTES = 500 * 2 ** 20;
 
 export interface LocatedRecord {
   /** Position in the file, from 0. */
@@ -43,7 +41,7 @@ export function formatOf(path: string): DataFormat | undefined {
  * @throws CrayonError `json-invalid` or `csv-invalid` when the file as a whole cannot be read
  */
 export function readRecords(path: string, format: DataFormat, columns?: readonly string[]): RecordFile {
-  const bytes = readSmallFile(path, MAX_DATA_BYTES);
+  const bytes = readSmallFile(path, LIMITS.textBytes);
   const text = decodeUtf8(bytes, path, format === 'csv' ? 'csv-invalid' : 'json-invalid');
   const rows = { json: jsonRows, jsonl: jsonLineRows, csv: csvRows }[format](text, path, columns);
   const result: RecordFile = { records: [], bad: [], sha256: sha256(bytes) };

@@ -2,13 +2,11 @@
 
 import { existsSync } from 'node:fs';
 import { CrayonError, type ErrorCode, messageOf } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { writeFileAtomic } from './atomic.js';
 import { readSmallFile } from './io.js';
 
 export type JsonObject = { [key: string]: unknown };
-
-/** Enough for the largest tokenizer.json known (about 35 MB). */
-const MAX_JSON_BYTES = 256 * 2 ** 20;
 
 /** Decodes UTF-8, refusing bytes that are none. A byte order mark is dropped, as JSON parsers of other languages do. */
 export function decodeUtf8(bytes: Uint8Array, path: string, code: ErrorCode = 'json-invalid'): string {
@@ -21,6 +19,7 @@ export function decodeUtf8(bytes: Uint8Array, path: string, code: ErrorCode = 'j
 
 /** Parses JSON text that came from `path`. */
 export function parseJson(text: string, path: string, code: ErrorCode = 'json-invalid'): unknown {
+  if (isTooDeep(text)) throw new CrayonError(code, `${path}: nested more than ${LIMITS.nesting} levels deep`);
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -30,8 +29,22 @@ export function parseJson(text: string, path: string, code: ErrorCode = 'json-in
   }
 }
 
+/** Whether JSON text, valid or not, opens more brackets within each other than anything that we look through may have. */
+function isTooDeep(text: string): boolean {
+  let depth = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c === 0x22 /* " */) {
+      while (++i < text.length && text.charCodeAt(i) !== 0x22) if (text.charCodeAt(i) === 0x5c /* \ */) i++;
+    } else if (c === 0x7b /* { */ || c === 0x5b /* [ */) {
+      if (++depth > LIMITS.nesting) return true;
+    } else if (c === 0x7d /* } */ || c === 0x5d /* ] */) depth--;
+  }
+  return false;
+}
+
 /** Reads a JSON file of at most `maxBytes`. */
-export function readJson(path: string, maxBytes = MAX_JSON_BYTES): unknown {
+export function readJson(path: string, maxBytes = LIMITS.jsonBytes): unknown {
   return parseJson(decodeUtf8(readSmallFile(path, maxBytes), path), path);
 }
 
@@ -40,7 +53,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
 }
 
 /** Reads a JSON file whose top level is an object. */
-export function readJsonObject(path: string, maxBytes = MAX_JSON_BYTES): JsonObject {
+export function readJsonObject(path: string, maxBytes = LIMITS.jsonBytes): JsonObject {
   const value = readJson(path, maxBytes);
   if (!isJsonObject(value)) throw new CrayonError('json-invalid', `${path}: expected a JSON object at the top level`);
   return value;

@@ -5,6 +5,7 @@
 
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { isAlive, writeFileAtomic } from './atomic.js';
 import { appendText, exists, readSmallFile, readText, removePath } from './io.js';
 import { decodeUtf8, isJsonObject, type JsonObject } from './json.js';
@@ -76,8 +77,6 @@ export function unlock(dir: string): void {
   removePath(join(dir, LOCK_FILE));
 }
 
-const MAX_BYTES = 2 ** 28;
-
 /**
  * A file of JSON lines that grows by one record at a time. The first line is the fingerprint of the run's inputs: records of
  * other inputs are not mixed in.
@@ -108,7 +107,7 @@ export class RecordLog {
   }
 
   #read(fingerprint: JsonObject): JsonObject[] {
-    const lines = decodeUtf8(readSmallFile(this.path, MAX_BYTES), this.path).split('\n');
+    const lines = decodeUtf8(readSmallFile(this.path, LIMITS.recordLogBytes), this.path).split('\n');
     // What follows the last line feed was cut short by the end of its run.
     const [found, ...records] = lines.slice(0, -1).map((line, i) => parseLine(line, `${this.path}:${i + 1}`));
     if (found === undefined) return [];

@@ -3,6 +3,7 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { LIMITS } from '../core/limits.js';
 import { isAlive } from './atomic.js';
 import { writeError } from './io.js';
 import { isJsonObject, readJson, writeJson } from './json.js';
@@ -46,7 +47,7 @@ function removeOrphans(parent: string): void {
     const owner = join(parent, name, OWNER);
     if (!name.startsWith(PREFIX) || !existsSync(owner)) continue;
     try {
-      const value = readJson(owner, 1024);
+      const value = readJson(owner, LIMITS.noteBytes);
       const pid = isJsonObject(value) ? Number(value.pid) : Number.NaN;
       if (pid > 0 && pid !== process.pid && !isAlive(pid)) rmSync(join(parent, name), { recursive: true, force: true });
     } catch {} // another user's, or being written

@@ -2,10 +2,9 @@
 
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import { CrayonError, messageOf, reasonOf } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { readSmallFile } from './io.js';
 import { decodeUtf8 } from './json.js';
-
-const MAX_BYTES = 2 ** 20;
 
 export interface YamlFile {
   value: unknown;
@@ -25,7 +24,7 @@ export interface YamlFile {
  * lineOf(['limits', 'queue']); // 39
  */
 export function readYaml(path: string): YamlFile {
-  const bytes = readSmallFile(path, MAX_BYTES);
+  const bytes = readSmallFile(path, LIMITS.configBytes);
   const lines = new LineCounter();
   const document = parseDocument(decodeUtf8(bytes, path, 'yaml-invalid'), { lineCounter: lines });
   const [error] = document.errors;
@@ -48,7 +47,7 @@ export function readYaml(path: string): YamlFile {
     return isNode(found) && found.range ? lines.linePos(found.range[0]).line : undefined;
   };
   try {
-    return { value: document.toJS({ maxAliasCount: 100 }), bytes, lineOf };
+    return { value: document.toJS({ maxAliasCount: LIMITS.yamlAliases }), bytes, lineOf };
   } catch (error) {
     throw new CrayonError('yaml-invalid', `${path}: ${messageOf(error)}`, { cause: error });
   }

@@ -6,6 +6,7 @@
  */
 
 import { abridge } from '../core/format.js';
+import { LIMITS } from '../core/limits.js';
 import { readFully } from '../files/io.js';
 import {
   GGUF_DEFAULT_ALIGNMENT,
@@ -33,16 +34,6 @@ export interface GgufHeader {
   dataStart: number;
 }
 
-/** The specification's own limit. */
-const MAX_KEY_BYTES = 65_535;
-/** Real files have a few dozen. */
-const MAX_METADATA = 65_536;
-/** Chat templates, the longest of real texts, have some ten thousand. */
-const MAX_STRING_BYTES = 2 ** 24;
-/** All arrays of a file together: the largest vocabularies, of some 300,000 tokens with their merges, need a tenth of it. */
-const MAX_ARRAY_ELEMENTS = 2 ** 23;
-/** Everything before the data: the largest real ones have some 20 MB. */
-const MAX_HEADER_BYTES = 2 ** 27;
 /** Magic, version, two counts. */
 const FIXED_BYTES = 24;
 /** A key of one byte, a type and a value of one byte. */
@@ -59,10 +50,6 @@ const OLD_MAGICS = new Map([
 
 const CONVERT_AGAIN = 'Convert the model again with a newer llama.cpp.';
 
-/** ggml's own: GGML_MAX_DIMS, GGML_MAX_NAME. */
-const MAX_DIMS = 4;
-const MAX_NAME_BYTES = 64;
-const MAX_TENSORS = 131_072;
 /** A name of one byte, dimension count, type, offset. */
 const MIN_TENSOR_BYTES = 8 + 1 + 4 + 4 + 8;
 /** Bad tensors named in one message. */
@@ -129,10 +116,10 @@ class HeaderReader {
 
   #readMetadata(): GgufMetadata {
     const path = this.#path;
-    const count = this.#readCount('metadata entries', MIN_METADATA_BYTES, MAX_METADATA);
+    const count = this.#readCount('metadata entries', MIN_METADATA_BYTES, LIMITS.ggufMetadata);
     const metadata = new Map<string, GgufValue>();
     for (let i = 0; i < count; i++) {
-      const key = this.#readText(`key of metadata entry ${i}`, MAX_KEY_BYTES);
+      const key = this.#readText(`key of metadata entry ${i}`, LIMITS.ggufKeyBytes);
       if (key === '') throw ggufInvalid(path, `metadata entry ${i} has an empty key`);
       if (metadata.has(key)) throw ggufInvalid(path, `metadata key "${key}" occurs twice`);
       metadata.set(key, this.#readValue(key));
@@ -145,7 +132,7 @@ class HeaderReader {
     if (type !== 'array') return { type, value: this.#readScalar(type, key) } as GgufValue;
     const of = this.#readType(`elements of metadata "${key}"`);
     if (of === 'array') throw ggufUnsupported(this.#path, `metadata "${key}" is an array of arrays`);
-    const most = MAX_ARRAY_ELEMENTS - this.#arrayElements;
+    const most = LIMITS.ggufArrayElements - this.#arrayElements;
     const least = of === 'string' ? 8 : of === 'bool' ? 1 : GGUF_NUMBERS[of].bytes;
     const count = this.#readCount(`elements of metadata "${key}"`, least, most);
     this.#arrayElements += count;
@@ -162,7 +149,7 @@ class HeaderReader {
   }
 
   #readScalar(type: Exclude<GgufValueType, 'array'>, key: string): number | bigint | boolean | string {
-    if (type === 'string') return this.#readText(`metadata "${key}"`, MAX_STRING_BYTES);
+    if (type === 'string') return this.#readText(`metadata "${key}"`, LIMITS.ggufStringBytes);
     if (type !== 'bool') return this.#cursor.number(type);
     const byte = this.#cursor.number('uint8');
     if (byte > 1) throw ggufInvalid(this.#path, `metadata "${key}" is the truth value ${byte}, expected 0 or 1`);
@@ -185,8 +172,8 @@ class HeaderReader {
   }
 
   #counted(count: bigint, what: string, minBytes: number, most: number): number {
-    if (this.#cursor.position > MAX_HEADER_BYTES) {
-      throw ggufInvalid(this.#path, `its header is longer than ${MAX_HEADER_BYTES} bytes`);
+    if (this.#cursor.position > LIMITS.ggufHeaderBytes) {
+      throw ggufInvalid(this.#path, `its header is longer than ${LIMITS.ggufHeaderBytes} bytes`);
     }
     const fit = Math.floor(this.#cursor.remaining / minBytes);
     if (count > BigInt(fit)) {
@@ -211,15 +198,15 @@ class HeaderReader {
   #readTensors(given: bigint, alignment: number): ReadonlyMap<string, GgufTensorInfo> {
     const cursor = this.#cursor;
     const path = this.#path;
-    const count = this.#counted(given, 'tensors', MIN_TENSOR_BYTES, MAX_TENSORS);
+    const count = this.#counted(given, 'tensors', MIN_TENSOR_BYTES, LIMITS.ggufTensors);
     const tensors = new Map<string, GgufTensorInfo>();
     const bad: string[] = [];
     for (let i = 0; i < count; i++) {
-      const name = this.#readText(`name of tensor ${i}`, MAX_NAME_BYTES);
+      const name = this.#readText(`name of tensor ${i}`, LIMITS.ggufNameBytes);
       if (tensors.has(name)) throw ggufInvalid(path, `tensor "${name}" occurs twice`);
       const dims = cursor.number('uint32');
-      if (dims > MAX_DIMS) {
-        throw ggufInvalid(path, `tensor "${name}" has ${dims} dimensions, expected at most ${MAX_DIMS}`);
+      if (dims > LIMITS.ggufDimensions) {
+        throw ggufInvalid(path, `tensor "${name}" has ${dims} dimensions, expected at most ${LIMITS.ggufDimensions}`);
       }
       const sizes = Array.from({ length: dims }, () => cursor.number('uint64'));
       const info = describe(name, sizes, cursor.number('uint32'), cursor.number('uint64'), alignment);

@@ -4,6 +4,7 @@
  */
 
 import assert from 'node:assert';
+import { LIMITS } from '../core/limits.js';
 import { AtomicFileStream, refuseUnlessReplaceableFile } from '../files/atomic.js';
 import { encodeGgufTensor, ggufTensorBytes } from './encodings.js';
 import {
@@ -32,8 +33,6 @@ export interface GgufTensorToWrite {
   data: () => Float32Array | Uint8Array;
 }
 
-/** ggml's GGML_MAX_NAME, less the terminating zero. */
-const MAX_NAME_BYTES = 63;
 const MAGIC = Uint8Array.from(Buffer.from('GGUF'));
 
 /**
@@ -118,7 +117,10 @@ function encodeHead(
   }
   let offset = 0;
   for (const [i, { name, shape, type }] of tensors.entries()) {
-    assert(Buffer.byteLength(name) <= MAX_NAME_BYTES, `tensor name "${name}" is longer than ${MAX_NAME_BYTES} bytes`);
+    assert(
+      Buffer.byteLength(name) < LIMITS.ggufNameBytes,
+      `tensor name "${name}" is as long as ${LIMITS.ggufNameBytes} bytes`,
+    );
     out.string(name);
     out.uint32(shape.length);
     for (const size of [...shape].reverse()) out.uint64(size);

@@ -5,6 +5,8 @@
  * Left as the library has it: an index into a text counts UTF-16 units where Python counts characters.
  */
 
+import { LIMITS } from '../core/limits.js';
+
 /** Where Python's `str.strip()` and `str.split()` see white space; JavaScript adds U+FEFF and leaves out U+001C to U+001F and U+0085. */
 const SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 const LEADING = new RegExp(`^[${SPACE}]+`);
@@ -107,16 +109,13 @@ export const pythonFunctions: Readonly<Record<string, (...args: unknown[]) => un
   ['range', range] as const,
 ]);
 
-/** More than any conversation has turns, and little enough to be a list. */
-const MAX_RANGE = 1_000_000;
-
 function range(...args: unknown[]): number[] {
   const [start, stop, step] = args.length === 1 ? [0, args[0], 1] : [args[0], args[1], args[2] ?? 1];
   const whole = [start, stop, step].every(Number.isInteger);
   if (!whole || step === 0) throw new Error('range() takes whole numbers, and a step that is not 0');
   const [from, to, by] = [start, stop, step] as [number, number, number];
   const length = Math.max(0, Math.ceil((to - from) / by));
-  if (length > MAX_RANGE) throw new Error(`range() of ${length} numbers`);
+  if (length > LIMITS.rangeNumbers) throw new Error(`range() of ${length} numbers`);
   return Array.from({ length }, (_, i) => from + i * by);
 }
 

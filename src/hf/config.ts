@@ -7,9 +7,10 @@
  */
 
 import { CrayonError } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { ConfigReader } from './config-reader.js';
-import { MAX_LAYERS, type ModelConfig, type ModelFamily, ropeOfAllLayers } from './families/family.js';
+import { type ModelConfig, type ModelFamily, ropeOfAllLayers } from './families/family.js';
 import { findFamily, MODEL_TYPES } from './families.js';
 import { ropeParameters } from './rope.js';
 
@@ -68,7 +69,8 @@ export function parseModelConfig(file: JsonObject, path: string): ModelConfig {
   };
   const { numLayers, numKvHeads } = config;
   if (read.bad.length === 0) {
-    if (numLayers > MAX_LAYERS) read.bad.push(`num_hidden_layers is ${numLayers}, expected at most ${MAX_LAYERS}`);
+    if (numLayers > LIMITS.layers)
+      read.bad.push(`num_hidden_layers is ${numLayers}, expected at most ${LIMITS.layers}`);
     if (numHeads % numKvHeads !== 0) {
       read.bad.push(`num_attention_heads ${numHeads} is not a multiple of num_key_value_heads ${numKvHeads}`);
     }

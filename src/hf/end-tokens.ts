@@ -5,14 +5,13 @@
 
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { exists } from '../files/io.js';
 import { isJsonObject, readOptionalJson } from '../files/json.js';
 import { ConfigReader } from './config-reader.js';
 import { readTokenizerFiles, specialToken, type TokenizerFiles } from './tokenizer.js';
 
 const GENERATION = 'generation_config.json';
-/** More than any model has; llama.cpp's own list holds a dozen. */
-const MAX_ENDS = 64;
 
 /**
  * The ids that generation_config.json ends answers at; none where there is no such file.
@@ -28,7 +27,8 @@ export function generationEndIds(dir: string, vocabSize: number): number[] {
   const ids = read.tokenIds('eos_token_id');
   const beyond = ids.find((id) => id >= vocabSize);
   if (beyond !== undefined) read.bad.push(`eos_token_id is ${beyond}, expected below the vocabulary of ${vocabSize}`);
-  if (ids.length > MAX_ENDS) read.bad.push(`eos_token_id has ${ids.length} ids, expected at most ${MAX_ENDS}`);
+  if (ids.length > LIMITS.endTokens)
+    read.bad.push(`eos_token_id has ${ids.length} ids, expected at most ${LIMITS.endTokens}`);
   if (read.bad.length === 0) return ids;
   throw new CrayonError('model-invalid', `${path}: ${read.bad.join('; ')}`, {
     hint: `Mend eos_token_id in ${GENERATION}, or take the file away where it belongs to another model.`,

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
+import { LIMITS } from '../core/limits.js';
 import { firstNonFinite } from '../core/vector.js';
 import { sha256File } from '../files/digest.js';
 import { exists, readSmallFile } from '../files/io.js';
@@ -29,11 +30,6 @@ const TOKENIZER = 'tokenizer.json';
 
 /** Types of weights. */
 const FLOATS: readonly string[] = ['F64', 'F32', 'F16', 'BF16'];
-
-/** Bounds of files that are read whole. */
-const MAX_CONFIG_BYTES = 2 ** 20;
-const MAX_INDEX_BYTES = 64 * 2 ** 20;
-const MAX_SHARDS = 1000;
 
 /** Whether a directory looks like a Hugging Face model: it has a config.json. */
 export function isModelDirectory(dir: string): boolean {
@@ -88,7 +84,7 @@ export class HfModel implements BaseModel {
         hint: 'Name a directory with config.json, model.safetensors and tokenizer.json, as save_pretrained() writes it, or a GGUF file.',
       });
     }
-    const configBytes = readSmallFile(configPath, MAX_CONFIG_BYTES);
+    const configBytes = readSmallFile(configPath, LIMITS.configBytes);
     const json = parseJson(decodeUtf8(configBytes, configPath), configPath);
     if (!isJsonObject(json)) throw new CrayonError('json-invalid', `${configPath}: expected a JSON object`);
     const config = parseModelConfig(json, configPath);
@@ -218,7 +214,7 @@ function openWeights(dir: string): Weights {
 
 function openShards(dir: string): Weights {
   const path = join(dir, INDEX);
-  const { weight_map: map } = readJsonObject(path, MAX_INDEX_BYTES);
+  const { weight_map: map } = readJsonObject(path, LIMITS.indexBytes);
   if (!isJsonObject(map) || Object.keys(map).length === 0) {
     throw new CrayonError('model-invalid', `${path}: expected an object weight_map from tensor to file name`);
   }
@@ -232,8 +228,8 @@ function openShards(dir: string): Weights {
       `${path}: weight_map names ${shown.join(', ')}, expected files of this directory`,
     );
   }
-  if (fileNames.length > MAX_SHARDS) {
-    throw new CrayonError('model-invalid', `${path}: ${fileNames.length} files, expected at most ${MAX_SHARDS}`);
+  if (fileNames.length > LIMITS.shards) {
+    throw new CrayonError('model-invalid', `${path}: ${fileNames.length} files, expected at most ${LIMITS.shards}`);
   }
   const shards = new Map<string, SafetensorsFile>();
   try {

@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { CrayonError, reasonOf } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
 import { chatRenderer } from './chat-template.js';
@@ -84,8 +85,6 @@ export function withChat(parts: ChatParts, template: string | null): Tokenizer {
   };
 }
 
-/** Well beyond the largest vocabularies, of a few hundred thousand tokens. */
-const MAX_VOCABULARY = 2 ** 24;
 const MODEL_TYPES = ['BPE', 'Unigram', 'WordPiece'];
 
 /**
@@ -211,7 +210,8 @@ function checkIds({ model, added_tokens: added }: TokenizerFiles['tokenizer']): 
   const vocabulary = isJsonObject(model) && isJsonObject(model.vocab) ? Object.entries(model.vocab) : [];
   const addedTokens = Array.isArray(added) ? added.map((token) => [token?.content, token?.id]) : [];
   for (const [token, id] of [...vocabulary, ...addedTokens]) {
-    if (!Number.isSafeInteger(id) || id < 0 || id >= MAX_VOCABULARY) throw new Error(`token "${token}" has id ${id}`);
+    if (!Number.isSafeInteger(id) || id < 0 || id >= LIMITS.vocabulary)
+      throw new Error(`token "${token}" has id ${id}`);
   }
 }
 
@@ -233,7 +233,6 @@ export function requireBos(bosId: number | null, where: string): number {
 /** The file that a directory of a model or an adapter keeps its chat template in. */
 export const CHAT_TEMPLATE = 'chat_template.jinja';
 const TOKENIZER = 'tokenizer.json';
-const MAX_TEMPLATE_BYTES = 2 ** 20;
 
 export interface TokenizerFiles {
   /** tokenizer.json: vocabulary, merges and the steps around them. */
@@ -284,7 +283,7 @@ export function chatTemplate({ chatTemplate: file, config }: TokenizerFiles): st
 /** The template that a directory keeps in a file of its own, or null. */
 export function readChatTemplate(dir: string): string | null {
   const jinja = join(dir, CHAT_TEMPLATE);
-  if (exists(jinja)) return decodeUtf8(readSmallFile(jinja, MAX_TEMPLATE_BYTES), jinja, 'tokenizer-invalid');
+  if (exists(jinja)) return decodeUtf8(readSmallFile(jinja, LIMITS.configBytes), jinja, 'tokenizer-invalid');
   const json = join(dir, 'chat_template.json');
   if (!exists(json)) return null;
   const { chat_template: template } = readJsonObject(json);

@@ -8,6 +8,7 @@
 import vm from 'node:vm';
 import * as z from 'zod';
 import { CrayonError } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import type { JsonObject } from '../files/json.js';
 import { checked, whole } from '../files/schema.js';
 
@@ -172,8 +173,6 @@ function isOff(value: unknown): boolean {
   return typeof value === 'object' && Object.keys(value).length === 0;
 }
 
-const TIMEOUT_MS = 1000;
-
 /**
  * Rewrites a Python regular expression for JavaScript's engine, where they differ; anything else unknown to JavaScript fails to
  * compile under the u flag.
@@ -197,7 +196,7 @@ function matchAll(pattern: string, before: string, after: string, names: readonl
   try {
     const script = 'names.map((name) => regex.test(name))';
     // The timeout interrupts the regular expression engine too, which nothing else in the language does.
-    return [...vm.runInNewContext(script, { names, regex: new RegExp(source, 'u') }, { timeout: TIMEOUT_MS })];
+    return [...vm.runInNewContext(script, { names, regex: new RegExp(source, 'u') }, { timeout: LIMITS.patternMs })];
   } catch (error) {
     const hasTimedOut = error instanceof Error && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
     const reason = hasTimedOut ? 'takes too long to match' : 'is not understood';

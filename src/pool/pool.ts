@@ -7,6 +7,7 @@ import assert from 'node:assert';
 import { join, sep } from 'node:path';
 import * as z from 'zod';
 import { CrayonError } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { firstNonFinite } from '../core/vector.js';
 import { sha256File } from '../files/digest.js';
 import { exists, realPath } from '../files/io.js';
@@ -21,7 +22,6 @@ import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
 import { embeddingKind, findEmbeddingKind } from './embed/kinds.js';
 
 export const POOL_MANIFEST = 'pool.json';
-const MAX_MANIFEST_BYTES = 64 * 2 ** 20;
 
 /** Percentages of the stored similarity quantiles. */
 export const SIMILARITY_QUANTILES = [0, 5, 25, 50, 75, 95, 100] as const;
@@ -155,7 +155,7 @@ export function openPool(dir: string): Pool {
     if (!exists(dir)) throw new CrayonError('file-not-found', `${dir}: no such pool directory`);
     throw new CrayonError('path-not-recognised', `${dir}: no ${POOL_MANIFEST}, so not a pool directory`);
   }
-  const manifest = checkManifest(readJson(path, MAX_MANIFEST_BYTES), path);
+  const manifest = checkManifest(readJson(path, LIMITS.manifestBytes), path);
   const tensors = readTensors(join(dir, CENTROIDS), manifest);
   return {
     dir,

@@ -7,6 +7,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import { abridge, shown } from '../core/format.js';
+import { LIMITS } from '../core/limits.js';
 import { decodeUtf8, findDuplicateKey, isJsonObject, type JsonObject, parseJson } from '../files/json.js';
 
 /**
@@ -55,8 +56,6 @@ export interface SafetensorsHeader {
   metadata: Record<string, string>;
 }
 
-/** The reference's own limit. */
-export const MAX_HEADER_BYTES = 100_000_000;
 /** Bytes of the length field before the header. */
 export const LENGTH_BYTES = 8;
 
@@ -83,8 +82,8 @@ export function parseHeaderLength(field: Uint8Array, fileBytes: number, path: st
     throw invalid(path, `${fileBytes} bytes long, expected at least the ${LENGTH_BYTES} of the header length`);
   }
   const length = new DataView(field.buffer, field.byteOffset).getBigUint64(0, true);
-  if (length > MAX_HEADER_BYTES) {
-    throw invalid(path, `header length ${length}, expected at most ${MAX_HEADER_BYTES}`);
+  if (length > LIMITS.safetensorsHeaderBytes) {
+    throw invalid(path, `header length ${length}, expected at most ${LIMITS.safetensorsHeaderBytes}`);
   }
   if (Number(length) > fileBytes - LENGTH_BYTES) {
     throw invalid(path, `header length ${length} in a file of ${fileBytes} bytes`);

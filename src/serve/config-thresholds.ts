@@ -3,12 +3,12 @@
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
 import { isMap, isNode, parseDocument } from 'yaml';
 import { CrayonError } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8 } from '../files/json.js';
 import { PATH_KEYS } from './config.js';
 
-const MAX_BYTES = 2 ** 20;
 /** Begins the comment lines that calibration writes, and by which it finds them the next time. */
 const MARK = ' crayon calibrate: ';
 
@@ -33,7 +33,7 @@ export function writeThresholds(
   { thresholds, weights = null, remarks, force }: ThresholdsToWrite,
 ): void {
   refuseExisting(out, force);
-  const document = parseDocument(decodeUtf8(readSmallFile(from, MAX_BYTES), from, 'yaml-invalid'));
+  const document = parseDocument(decodeUtf8(readSmallFile(from, LIMITS.configBytes), from, 'yaml-invalid'));
   if (document.errors.length > 0) throw new CrayonError('yaml-invalid', `${from}: ${document.errors[0]!.message}`);
   ensureMap(['routing']);
   if (Object.keys(thresholds).length > 0) ensureMap(['routing', 'thresholds']);

@@ -6,6 +6,7 @@
 import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
 import { CrayonError } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { GPUS } from '../engine/llama/runtime.js';
 import { type Partly, SERVER_SECTION, type ServerConfig, seconds, serverOptions } from '../engine/server/options.js';
 import { readSmallFile } from '../files/io.js';
@@ -337,7 +338,7 @@ function fromEnvironment(name: string, env: Environment, key: string): string {
 
 /** The file's one line. @throws CrayonError `config-invalid` for an empty file or one of several lines, `file-not-found` */
 function readKeyFile(path: string): string {
-  const key = decodeUtf8(readSmallFile(path, 4096), path, 'config-invalid').trim();
+  const key = decodeUtf8(readSmallFile(path, LIMITS.secretBytes), path, 'config-invalid').trim();
   if (KEY.test(key)) return key;
   throw new CrayonError('config-invalid', `${path}: expected one line with a key of printable ASCII without spaces`);
 }

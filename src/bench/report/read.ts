@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import type * as z from 'zod';
 import { CrayonError, messageOf } from '../../core/errors.js';
+import { LIMITS } from '../../core/limits.js';
 import { mean } from '../../core/stats.js';
 import { entriesOf, exists, isDirectory, readSmallFile } from '../../files/io.js';
 import { decodeUtf8 } from '../../files/json.js';
@@ -28,8 +29,6 @@ export interface BenchRun {
   remarks: string[];
 }
 
-/** V8 holds a text of at most 512 MiB. */
-const MAX_BYTES = 500 * 2 ** 20;
 const ROUNDING = 1e-6;
 
 /**
@@ -119,7 +118,7 @@ function namesIn(folder: string, extension: string): string[] {
 }
 
 function readText(path: string): string {
-  return decodeUtf8(readSmallFile(path, MAX_BYTES), path);
+  return decodeUtf8(readSmallFile(path, LIMITS.textBytes), path);
 }
 
 /** @param only the line of the file that `text` is, where it is not all of it */

@@ -4,6 +4,7 @@ import { randomInt } from 'node:crypto';
 import { freemem } from 'node:os';
 import type { LlamaModel } from 'node-llama-cpp';
 import { CrayonError, isCrayonError, reasonOf } from '../../core/errors.js';
+import { LIMITS } from '../../core/limits.js';
 import { createRandom } from '../../core/random.js';
 import { GgufFile } from '../../gguf/read.js';
 import { createSlots } from '../slots.js';
@@ -49,8 +50,6 @@ export interface LlamaCppEngine extends DeviceEngine {
 }
 
 const MAX_DEFAULT_CONTEXT = 4096;
-/** LLAMA_MAX_SEQ in llama.cpp. */
-const MAX_SEQUENCES = 256;
 const MAX_SEED = 2 ** 32;
 
 /**
@@ -66,8 +65,8 @@ const MAX_SEED = 2 ** 32;
  */
 export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<LlamaCppEngine> {
   const { sequences = 4, threads = 'auto', name } = options;
-  if (!Number.isInteger(sequences) || sequences < 1 || sequences > MAX_SEQUENCES) {
-    throw new CrayonError('bad-option', `${sequences} sequences, expected 1 to ${MAX_SEQUENCES}`);
+  if (!Number.isInteger(sequences) || sequences < 1 || sequences > LIMITS.sequences) {
+    throw new CrayonError('bad-option', `${sequences} sequences, expected 1 to ${LIMITS.sequences}`);
   }
   const file = GgufFile.open(options.model); // says what is wrong with a file better than llama.cpp does
   file.close();

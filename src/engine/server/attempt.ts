@@ -2,16 +2,12 @@
 
 import { randomUUID } from 'node:crypto';
 import { isCrayonError } from '../../core/errors.js';
+import { LIMITS } from '../../core/limits.js';
 import type { Clock } from '../clock.js';
 import { errorMessage, eventStream } from './answer.js';
 import { type Deadline, onHeadersSent, REQUEST_ID_HEADER, timeoutError } from './deadline.js';
 import { parseRetryAfter, serverError, type TimeoutPhase } from './error.js';
 import type { ServerContext } from './options.js';
-
-/** How much of an error's body is read. */
-const MAX_ERROR_BYTES = 64 * 1024;
-/** A complete answer is not kept waiting for a body that does not end. */
-const TAIL_MS = 1_000;
 
 type Body = ReadableStreamDefaultReader<Uint8Array>;
 
@@ -140,7 +136,7 @@ export class Attempt {
     if (this.#body === null) return null;
     const complete = isComplete();
     // The time-out for the first byte has been running since the request was sent.
-    if (complete) this.#limit('idle', Math.min(TAIL_MS, settings.timeouts.idleMs));
+    if (complete) this.#limit('idle', Math.min(LIMITS.tailMs, settings.timeouts.idleMs));
     else if (this.#bytes > 0) this.#limit('idle', settings.timeouts.idleMs);
     try {
       const { value, done } = await this.#deadline.guard(this.#body.read());
@@ -183,7 +179,7 @@ export class Attempt {
     if (body === null) return;
     this.#draining = true;
     const deadline = this.#deadline;
-    deadline.limit(this.#clock, TAIL_MS, () => serverError('server-failed', 'no end of the body'));
+    deadline.limit(this.#clock, LIMITS.tailMs, () => serverError('server-failed', 'no end of the body'));
     const readOn = (): Promise<void> => body.read().then(({ done }) => (done ? undefined : readOn()));
     const release = (): void => deadline.dispose();
     readOn().then(release, release);
@@ -215,7 +211,7 @@ export class Attempt {
     try {
       for await (const piece of this.#text()) {
         text += piece;
-        if (this.#bytes > MAX_ERROR_BYTES) break;
+        if (this.#bytes > LIMITS.errorBytes) break;
       }
     } catch (error) {
       if (isCrayonError(error, 'interrupted')) throw error;

@@ -5,6 +5,7 @@
 
 import assert from 'node:assert';
 import { CrayonError, type ErrorCode, isCrayonError } from '../../core/errors.js';
+import { LIMITS } from '../../core/limits.js';
 import { orLate } from '../../core/long-work.js';
 import { createRandom, type Random } from '../../core/random.js';
 import { interrupted, sleep } from '../clock.js';
@@ -19,9 +20,6 @@ import { createCircuit, openBudget, type Settle } from './limits.js';
 import type { BackoffOptions, OpenAiOptions, ServerState, Settings } from './options.js';
 
 export type { OpenAiOptions, ServerEvent, ServerState } from './options.js';
-
-/** How long close() waits for cancelled calls. */
-const CLOSE_MS = 1_000;
 
 export interface OpenAiEngine extends Engine {
   /** a moment's view, for metrics */
@@ -123,7 +121,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
       isClosed = true;
       for (const call of running) call.end(interrupted());
       // A reader that stopped reading for good must not keep the process.
-      await orLate(slots.idle(), CLOSE_MS);
+      await orLate(slots.idle(), LIMITS.closeMs);
       budget.flush();
     },
   };

@@ -1,6 +1,7 @@
 /** What a failure of the server LLM tells beyond its code: kept, typed, as the cause of the CrayonError. */
 
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
+import { LIMITS } from '../../core/limits.js';
 
 /** Which time-out ended a call. */
 export type TimeoutPhase = 'connect' | 'first-byte' | 'idle' | 'total';
@@ -46,9 +47,6 @@ export function serverError(
   return new CrayonError(code, message, { hint, cause: new ServerError(message, details) });
 }
 
-/** Longest part of a server's message that is passed on, in characters. */
-const MAX_MESSAGE = 400;
-
 /** A server's words as part of ours: one line, bounded, the key taken out in every form in which it could be echoed. */
 export function quoter(apiKey: string | null): (said: string) => string {
   const forms = apiKey === null ? [] : [apiKey, encodeURIComponent(apiKey), JSON.stringify(apiKey).slice(1, -1)];
@@ -58,7 +56,7 @@ export function quoter(apiKey: string | null): (said: string) => string {
       .reduce((rest, form) => rest.replaceAll(form, '[key]'), said)
       .replace(/\s+/g, ' ')
       .trim();
-    return line.length <= MAX_MESSAGE ? line : `${line.slice(0, MAX_MESSAGE - 1)}…`;
+    return line.length <= LIMITS.errorCharacters ? line : `${line.slice(0, LIMITS.errorCharacters - 1)}…`;
   };
 }
 

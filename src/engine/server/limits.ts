@@ -9,6 +9,7 @@
 
 import { CrayonError, type ErrorCode, isCrayonError, messageOf } from '../../core/errors.js';
 import { formatCount } from '../../core/format.js';
+import { LIMITS } from '../../core/limits.js';
 import { exists } from '../../files/io.js';
 import { readJsonObject, writeJson } from '../../files/json.js';
 import type { Usage } from '../types.js';
@@ -116,8 +117,6 @@ export function openBudget({ failure, settings }: ServerContext) {
   };
 }
 
-const MAX_BYTES = 64 * 1024;
-
 /** A budget store over a JSON file, which need not exist yet. Writing is atomic. */
 export function budgetFile(path: string): BudgetStore {
   return {
@@ -128,7 +127,7 @@ export function budgetFile(path: string): BudgetStore {
 
 /** @throws CrayonError `config-invalid`, `json-invalid`: to forget what was spent would be worse than to stop */
 function readRecord(path: string): BudgetRecord {
-  const { data } = BUDGET_RECORD.safeParse(readJsonObject(path, MAX_BYTES));
+  const { data } = BUDGET_RECORD.safeParse(readJsonObject(path, LIMITS.noteBytes));
   if (data !== undefined) return data;
   throw new CrayonError('config-invalid', `${path}: expected {day, inputTokens, outputTokens, money} of one day`, {
     hint: 'Remove the file to start counting from zero.',

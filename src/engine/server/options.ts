@@ -6,6 +6,7 @@
 import * as z from 'zod';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
 import { snakeCase } from '../../core/format.js';
+import { LIMITS } from '../../core/limits.js';
 import { isJsonObject } from '../../files/json.js';
 import { camelCased, checked, notNegative, text, unshown, variableName, whole } from '../../files/schema.js';
 import { type Clock, systemClock } from '../clock.js';
@@ -83,14 +84,14 @@ const LIBRARY_OPTIONS = z.object({
     .object({
       /** the first wait; it doubles with each attempt, and a random half of it is taken off */
       baseMs: notNegative.default(500),
-      maxMs: notNegative.default(8_000),
+      maxMs: notNegative.default(LIMITS.retryMs),
       /** a server that asks for a longer wait than this is not waited for: the call fails, and says how long */
-      maxRetryAfterMs: notNegative.default(20_000),
+      maxRetryAfterMs: notNegative.default(LIMITS.retryAfterMs),
     })
     .prefault({}),
   /** the longest answer, and the longest single event of it, that is read */
-  maxAnswerBytes: whole(1).default(32 * 2 ** 20),
-  maxEventBytes: whole(1).default(2 ** 20),
+  maxAnswerBytes: whole(1).default(LIMITS.answerBytes),
+  maxEventBytes: whole(1).default(LIMITS.eventBytes),
   /** of the waits' jitter */
   seed: z.number().default(0),
 });

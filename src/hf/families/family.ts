@@ -7,9 +7,6 @@ import type { JsonObject } from '../../files/json.js';
 import type { ConfigReader } from '../config-reader.js';
 import { type Rope, readRope, ropeParameters } from '../rope.js';
 
-/** A sane bound on the number of layers, so that a bad file cannot make us check millions of names. */
-export const MAX_LAYERS = 10_000;
-
 /** What is read of a config.json. */
 export interface ModelConfig extends Rope {
   /** see families.ts */

@@ -5,6 +5,7 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
+import { LIMITS } from '../../core/limits.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import type { ConfigReader } from '../config-reader.js';
 import { readRope } from '../rope.js';
@@ -12,7 +13,6 @@ import {
   type GgufHyperparameters,
   type GgufKeys,
   LLAMA_BLOCK,
-  MAX_LAYERS,
   type ModelFamily,
   type RopeContext,
   type RopeOfLayers,
@@ -141,7 +141,7 @@ function ggufConfig(
 /** `layer_types`, or every n-th layer full by `sliding_window_pattern`. */
 function slidingLayers(read: ConfigReader): boolean[] {
   const pattern = read.size('sliding_window_pattern', PATTERN);
-  const layers = Math.min(read.size('num_hidden_layers'), MAX_LAYERS);
+  const layers = Math.min(read.size('num_hidden_layers'), LIMITS.layers);
   return read.slidingLayers() ?? Array.from({ length: layers }, (_, i) => (i + 1) % pattern !== 0);
 }
 

@@ -1,7 +1,8 @@
 /** SmolLM 3: `configuration_smollm3.py`. Llama with some layers, by default every fourth, that do not know positions. */
 
+import { LIMITS } from '../../core/limits.js';
 import type { ConfigReader } from '../config-reader.js';
-import { LLAMA_BLOCK, MAX_LAYERS, type ModelFamily, NO_WINDOW, ropeOfAllLayers, SILU } from './family.js';
+import { LLAMA_BLOCK, type ModelFamily, NO_WINDOW, ropeOfAllLayers, SILU } from './family.js';
 import { LLAMA_ARCHITECTURE, llama } from './llama.js';
 
 /** llama.cpp has it built in (src/models/smollm3.cpp). */
@@ -46,6 +47,6 @@ function rotaryLayers(read: ConfigReader): boolean[] {
   const isFlag = (item: unknown): item is number => item === 0 || item === 1;
   const given = read.perLayer('no_rope_layers', isFlag, '0 or 1');
   const interval = read.size('no_rope_layer_interval', INTERVAL);
-  const length = Math.min(read.size('num_hidden_layers'), MAX_LAYERS);
+  const length = Math.min(read.size('num_hidden_layers'), LIMITS.layers);
   return given?.map((flag) => flag === 1) ?? Array.from({ length }, (_, i) => (i + 1) % interval !== 0);
 }

@@ -6,6 +6,7 @@
 import * as z from 'zod';
 import { EXAMPLE_LIMITS } from '../../blend/coefficients.js';
 import { messageOf } from '../../core/errors.js';
+import { LIMITS } from '../../core/limits.js';
 import { kindOf, whyInvalid } from '../../data/example.js';
 import { recordPrompt } from '../../data/record.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
@@ -17,12 +18,8 @@ import type { ServeParts } from '../parts.js';
 import type { AdapterSet } from './adapter-set.js';
 import type { Customization, Customizations } from './customizations.js';
 
-const MAX_NAME = 64;
-/** More base LoRAs than any pool has. */
-const MAX_COEFFICIENTS = 4096;
-
-const NAME = `1 to ${MAX_NAME} characters, none of them a control character`;
-const isName = (name: string) => name.trim() !== '' && name.length <= MAX_NAME && !/\p{Cc}/u.test(name);
+const NAME = `1 to ${LIMITS.customizationName} characters, none of them a control character`;
+const isName = (name: string) => name.trim() !== '' && name.length <= LIMITS.customizationName && !/\p{Cc}/u.test(name);
 
 const { min: MIN_EXAMPLES, max: MAX_EXAMPLES } = EXAMPLE_LIMITS;
 const EXAMPLES = `${MIN_EXAMPLES} to ${MAX_EXAMPLES} examples, each {"prompt": ..., "completion": ...}`;
@@ -43,13 +40,13 @@ const EXAMPLE = z.unknown().transform((record, context) => {
 
 const COEFFICIENTS = 'a list of numbers, one for each adapter of the pool';
 const areCoefficients = (value: unknown) =>
-  Array.isArray(value) && value.length > 0 && value.length <= MAX_COEFFICIENTS && value.every(Number.isFinite);
+  Array.isArray(value) && value.length > 0 && value.length <= LIMITS.coefficients && value.every(Number.isFinite);
 
 const CUSTOMIZATION_REQUEST = fields({
   examples: z.array(EXAMPLE, EXAMPLES).min(MIN_EXAMPLES, EXAMPLES).max(MAX_EXAMPLES, EXAMPLES).nullable().default(null),
   coefficients: z.custom<number[]>(areCoefficients, COEFFICIENTS).nullable().default(null),
   name: plainText().refine(isName, NAME).nullable().default(null),
-  top_k: whole(1, MAX_COEFFICIENTS).nullable().default(null),
+  top_k: whole(1, LIMITS.coefficients).nullable().default(null),
   temperature: number(1e-6, 1e6).nullable().default(null),
   combine: oneOf(['cat', 'svd', 'linear']).default('cat'),
 });
@@ -112,10 +109,11 @@ function noSuch(id: string): HttpError {
   });
 }
 
-/** Beyond this a scale is a typing error. */
-const MAX_SCALE = 1000;
 const SCALES = z.array(
-  fields({ id: whole(0), scale: number(-MAX_SCALE, MAX_SCALE), ...each(['path']) }, 'an object with id and scale'),
+  fields(
+    { id: whole(0), scale: number(-LIMITS.adapterScale, LIMITS.adapterScale), ...each(['path']) },
+    'an object with id and scale',
+  ),
 );
 
 /** Sets the scales for all requests from now on; those that are not listed become 0, as in llama-server. */

@@ -5,6 +5,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { CrayonError } from '../../core/errors.js';
+import { LIMITS } from '../../core/limits.js';
 import { limitConnections } from './connections.js';
 import { HttpError } from './error.js';
 
@@ -24,16 +25,14 @@ export type ListenOptions = Pick<Listening, 'host' | 'port'> & {
 
 const TIMEOUTS = {
   /** Until a request's headers are complete. */
-  headersMs: 10_000,
+  headersMs: LIMITS.httpHeadersMs,
   /** Until its body is. */
-  bodyMs: 60_000,
+  bodyMs: LIMITS.httpBodyMs,
   /** An idle connection is closed after this. */
-  keepAliveMs: 65_000,
+  keepAliveMs: LIMITS.keepAliveMs,
   /** How long what a refused client still sends is read, so that it sees the answer. */
-  drainMs: 1_000,
+  drainMs: LIMITS.drainMs,
 };
-const MAX_HEADER_BYTES = 16_384;
-const MAX_CONNECTIONS = 1024;
 
 /** `stop` takes no new connections too. */
 export interface Listening extends Pick<ListenApp, 'stop'> {
@@ -46,11 +45,11 @@ export interface Listening extends Pick<ListenApp, 'stop'> {
 /** @throws CrayonError `address-unavailable` */
 export async function listen(
   app: ListenApp,
-  { host, port, timeouts = {}, connections = MAX_CONNECTIONS }: ListenOptions,
+  { host, port, timeouts = {}, connections = LIMITS.connections }: ListenOptions,
 ): Promise<Listening> {
   const { headersMs, bodyMs, keepAliveMs, drainMs } = { ...TIMEOUTS, ...timeouts };
   const server = createServer({
-    maxHeaderSize: MAX_HEADER_BYTES,
+    maxHeaderSize: LIMITS.httpHeaderBytes,
     headersTimeout: headersMs,
     requestTimeout: bodyMs,
     keepAliveTimeout: keepAliveMs,

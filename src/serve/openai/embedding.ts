@@ -1,6 +1,7 @@
 /** POST /v1/embeddings: what may be asked, and the answer (OpenAI API reference, "Create embeddings"). */
 
 import * as z from 'zod';
+import { LIMITS } from '../../core/limits.js';
 import type { JsonObject } from '../../files/json.js';
 import { checkedFields, each, fields, oneOf, plainText, says, textOrList } from '../http/body.js';
 import type { Call } from '../http/call.js';
@@ -9,9 +10,7 @@ import type { ServeParts } from '../parts.js';
 import { resolveModel } from './models.js';
 import { requiredModel } from './request.js';
 
-/** OpenAI's own limit. */
-const MAX_INPUTS = 2048;
-const INPUTS = `1 to ${MAX_INPUTS} texts`;
+const INPUTS = `1 to ${LIMITS.embeddingInputs} texts`;
 
 const input = z
   .unknown()
@@ -25,7 +24,7 @@ const EMBEDDING_REQUEST = fields({
   model: requiredModel,
   input: textOrList(
     input.transform((text) => [text]),
-    z.array(input).min(1, INPUTS).max(MAX_INPUTS, INPUTS),
+    z.array(input).min(1, INPUTS).max(LIMITS.embeddingInputs, INPUTS),
   ),
   encoding_format: oneOf(['float', 'base64']).default('float'),
   dimensions: z.unknown().optional(),

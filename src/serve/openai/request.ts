@@ -1,6 +1,7 @@
 /** What may be asked of chat and text completions (OpenAI API reference, "Create chat completion", "Create completion"). */
 
 import * as z from 'zod';
+import { LIMITS } from '../../core/limits.js';
 import type { GenerateRequest, Prompt } from '../../engine/types.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { whole } from '../../files/schema.js';
@@ -45,8 +46,6 @@ export type GivenPrompt = Prompt | { kind: 'tokens'; ids: readonly number[] };
 
 type Limits = AppSettings['limits'];
 
-const MAX_STOP_LENGTH = 1024;
-const MAX_LOGPROBS = 20;
 /** OpenAI's own default for a text completion. */
 const DEFAULT_MAX_TOKENS = 16;
 
@@ -58,14 +57,14 @@ const isOne = (value: unknown) => value === 1;
 const MODEL = 'the name of a model (GET /v1/models)';
 export const requiredModel = plainText(MODEL).min(1, MODEL);
 
-const stopText = plainText().min(1).max(MAX_STOP_LENGTH);
+const stopText = plainText().min(1).max(LIMITS.stopCharacters);
 const stops = z
   .unknown()
   .transform((value): unknown[] => (Array.isArray(value) ? value : [value]))
   .pipe(
     z.custom<string[]>((list) => {
       return Array.isArray(list) && list.every((stop) => stopText.safeParse(stop).success);
-    }, `one text, or a list of texts, each of 1 to ${MAX_STOP_LENGTH} characters that a tokenizer can take`),
+    }, `one text, or a list of texts, each of 1 to ${LIMITS.stopCharacters} characters that a tokenizer can take`),
   );
 
 const COMMON = {
@@ -131,7 +130,7 @@ const CHAT_REQUEST = fields({
   max_tokens: whole(1).optional(),
   max_completion_tokens: whole(1).optional(),
   logprobs: flag.default(false),
-  top_logprobs: whole(0, MAX_LOGPROBS).default(0),
+  top_logprobs: whole(0, LIMITS.topLogprobs).default(0),
   tools: only(isEmpty, 'an empty list'),
   response_format: only((x) => isJsonObject(x) && x.type === 'text', '{"type": "text"}'),
   modalities: only((x) => Array.isArray(x) && x.length === 1 && x[0] === 'text', '["text"]'),
@@ -165,7 +164,7 @@ const TEXT_REQUEST = fields({
   ...COMMON,
   prompt: prompts,
   max_tokens: whole(0).default(DEFAULT_MAX_TOKENS),
-  logprobs: whole(0, MAX_LOGPROBS).nullable().default(null),
+  logprobs: whole(0, LIMITS.topLogprobs).nullable().default(null),
   echo: flag.default(false),
   best_of: only(isOne, '1'),
   suffix: only((x) => x === '', 'an empty text'),

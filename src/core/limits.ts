@@ -1,0 +1,95 @@
+/**
+ * Every limit on what comes from outside, in one table: sizes, lengths, counts, depths and times beyond which a file, a request or
+ * another process is refused, with what each protects. docs/limits.md is made of it (`npx tsx scripts/limits.ts`).
+ *
+ * A limit stands well beyond what real files hold; where a format or another program sets one, it is theirs.
+ */
+
+type Unit = 'bytes' | 'characters' | 'levels' | 'ms' | 'at a time' | 'of them' | 'times';
+/** Value, unit, what is limited and what that protects. */
+type Row = readonly [value: number, unit: Unit, protects: string];
+
+const KIB = 2 ** 10;
+const MIB = 2 ** 20;
+
+export const LIMIT_TABLE = {
+  'Files and texts': {
+    configBytes: [MIB, 'bytes', 'config.json, YAML files, chat templates: real ones have some kilobytes'],
+    jsonBytes: [128 * MIB, 'bytes', 'other JSON files: the largest tokenizer.json known has 35 MB'],
+    indexBytes: [64 * MIB, 'bytes', 'the index of a model in several files'],
+    manifestBytes: [64 * MIB, 'bytes', "a pool's pool.json"],
+    textBytes: [500 * MIB, 'bytes', 'a data set, a report: V8 holds a text of at most 512 MiB'],
+    recordLogBytes: [256 * MIB, 'bytes', 'what an earlier run left, to be continued'],
+    secretBytes: [4 * KIB, 'bytes', 'the file of a key'],
+    noteBytes: [64 * KIB, 'bytes', "what crayon itself keeps beside its outputs: a lock's owner, the day's budget"],
+    nesting: [
+      200,
+      'levels',
+      'JSON and YAML, of files and of requests: each level is a call on the stack of whoever looks through it',
+    ],
+    yamlAliases: [100, 'times', 'how far the aliases of a YAML file multiply what it says'],
+  },
+  'Models, adapters and pools': {
+    safetensorsHeaderBytes: [100_000_000, 'bytes', 'the header of a safetensors file: the limit of the reference'],
+    ggufHeaderBytes: [128 * MIB, 'bytes', "all before a GGUF's data: the largest real ones have some 20 MB"],
+    ggufKeyBytes: [65_535, 'bytes', "a key of a GGUF's metadata: the format's limit"],
+    ggufStringBytes: [
+      16 * MIB,
+      'bytes',
+      "a text of a GGUF's metadata: chat templates, the longest of real ones, have some 10,000",
+    ],
+    ggufMetadata: [65_536, 'of them', 'metadata of a GGUF: real files have a few dozen'],
+    ggufArrayElements: [
+      2 ** 23,
+      'of them',
+      'elements of all arrays of a GGUF together: the largest vocabularies need a tenth',
+    ],
+    ggufTensors: [131_072, 'of them', 'tensors of a GGUF'],
+    ggufNameBytes: [64, 'bytes', "a tensor's name in a GGUF with the zero that ends it: the limit of ggml"],
+    ggufDimensions: [4, 'of them', 'dimensions of a tensor of a GGUF: the limit of ggml'],
+    shards: [1000, 'of them', 'files of one model'],
+    layers: [10_000, 'of them', 'layers of a model, each some names that are looked for'],
+    vocabulary: [2 ** 24, 'of them', 'tokens of a vocabulary: the largest have some 300,000'],
+    endTokens: [64, 'of them', 'tokens that end an answer'],
+    rangeNumbers: [1_000_000, 'of them', 'numbers of `range()` in a template'],
+    patternMs: [1000, 'ms', 'one regular expression of an adapter_config.json over one name'],
+    sequences: [256, 'at a time', 'sequences: the limit of llama.cpp'],
+  },
+  'The HTTP server': {
+    connections: [1024, 'at a time', 'sockets'],
+    httpHeaderBytes: [16 * KIB, 'bytes', "a request's headers"],
+    httpHeadersMs: [10_000, 'ms', "until a request's headers are complete"],
+    httpBodyMs: [60_000, 'ms', 'until its body is'],
+    keepAliveMs: [65_000, 'ms', 'an idle connection'],
+    drainMs: [1_000, 'ms', 'reading what a refused client still sends, so that it sees the answer'],
+    embeddingInputs: [2048, 'of them', "texts of one request of /v1/embeddings: OpenAI's limit"],
+    stopCharacters: [1024, 'characters', 'one stop text'],
+    topLogprobs: [20, 'of them', 'alternatives of a token that a request may ask for'],
+    customizationName: [64, 'characters', "a customisation's name"],
+    coefficients: [4096, 'of them', 'coefficients of a customisation: more base LoRAs than any pool has'],
+    adapterScale: [1000, 'times', 'the scale of an adapter, either way: beyond it is a typing error'],
+  },
+  'The server LLM': {
+    answerBytes: [32 * MIB, 'bytes', 'one answer'],
+    eventBytes: [MIB, 'bytes', 'one event of an answer that is streamed'],
+    errorBytes: [64 * KIB, 'bytes', 'the body of an error'],
+    errorCharacters: [400, 'characters', 'what is passed on of its message'],
+    retryMs: [8_000, 'ms', 'the longest wait between two attempts'],
+    retryAfterMs: [20_000, 'ms', 'the longest wait that it may ask for'],
+    tailMs: [1_000, 'ms', 'a complete answer whose body does not end'],
+    closeMs: [1_000, 'ms', 'cancelled calls when the server stops'],
+  },
+} as const satisfies Record<string, Record<string, Row>>;
+
+type Groups = typeof LIMIT_TABLE;
+export type LimitName = { [G in keyof Groups]: keyof Groups[G] }[keyof Groups];
+
+/**
+ * The limits' values by name.
+ *
+ * @example
+ * readSmallFile(path, LIMITS.configBytes);
+ */
+export const LIMITS = Object.fromEntries(
+  Object.values(LIMIT_TABLE).flatMap((rows) => Object.entries<Row>(rows).map(([name, [value]]) => [name, value])),
+) as Record<LimitName, number>;
