@@ -9,7 +9,8 @@ import { CrayonError } from '../core/errors.js';
 import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
 import { entriesOf, exists, readText, removeIfEmpty, removePath, writeError } from '../files/io.js';
 import { parseJson, readJson, readOptionalJson, writeJson } from '../files/json.js';
-import { LOCK_FILE, lock, refuseLocked, unlock } from '../files/resume.js';
+import { LOCK_FILE, lock, refuseLocked, unlock } from '../files/lock.js';
+import { isSiblingName } from '../files/siblings.js';
 import type { AnswerRecord, Cell, LoadCell, RunManifest } from './types.js';
 
 /** Names the files of a cell: of its user, its strategy, and the options by which it differs. */
@@ -46,15 +47,21 @@ export class BenchRunDirectory {
     this.path = path;
     this.work = work ?? join(path, WORK);
     try {
-      const isRun = isBenchRun(path);
-      if (exists(path) && !isRun && entriesOf(path).some((entry) => !OWN.includes(entry))) throw notOurs(path);
+      if (!isBenchRun(path) && exists(path) && entriesOf(path).some(isForeign)) throw notOurs(path);
       refuseLocked(path, 'run');
-      if (fresh && isRun) for (const part of ['cells', 'answers', 'load', BENCH_MANIFEST]) removePath(join(path, part));
+      ensureDirectory(path);
+      lock(path, 'run');
+    } catch (error) {
+      throw writeError(path, error);
+    }
+    try {
+      if (fresh && isBenchRun(path))
+        for (const part of ['cells', 'answers', 'load', BENCH_MANIFEST]) removePath(join(path, part));
       this.clearScratch(); // a killed run's
       this.earlier = readOptionalJson(join(path, BENCH_MANIFEST)) as RunManifest | undefined;
       for (const part of ['cells', 'answers']) ensureDirectory(join(path, part));
-      lock(path);
     } catch (error) {
+      unlock(path);
       throw writeError(path, error);
     }
   }
@@ -138,6 +145,9 @@ export function writeLoadCell(dir: string, cell: LoadCell): void {
     throw writeError(dir, error);
   }
 }
+
+/** What no run has made, nor left when it was killed. */
+const isForeign = (name: string) => !OWN.includes(name) && !isSiblingName(name);
 
 export function isBenchRun(dir: string): boolean {
   return exists(join(dir, BENCH_MANIFEST));

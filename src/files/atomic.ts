@@ -1,8 +1,6 @@
 /**
- * Files and directories that appear complete or not at all: written to a temporary sibling, synced, renamed.
- *
- * The sibling is called `.<name>.tmp-<pid>`, so what a killed run leaves behind is recognised, and removed by the next
- * run that writes the same path once that process is gone.
+ * Files and directories that appear complete or not at all: written to a temporary sibling, synced, renamed. siblings.ts says what a
+ * kill at each step leaves, and who mends it.
  */
 
 import {
@@ -21,45 +19,10 @@ import {
   statfsSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
-import { basename, dirname, join, parse, resolve, sep } from 'node:path';
+import { dirname, join, parse, resolve, sep } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { errnoOf, writeError, writeFully } from './io.js';
-
-/** Where `path` is written before it is renamed into place. */
-function temporarySibling(path: string): string {
-  const full = resolve(path);
-  return join(dirname(full), `.${basename(full)}.tmp-${process.pid}`);
-}
-
-/** Whether another process has this number. */
-export function isAlive(pid: number): boolean {
-  if (pid === process.pid) return false; // a leftover with our own number is from a process before us
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errnoOf(error) === 'EPERM';
-  }
-}
-
-/**
- * Removes what killed runs left beside `path`, and puts back an older output that a killed run had moved aside but not
- * yet replaced. Temporary siblings of running processes stay.
- */
-export function removeStaleSiblings(path: string): void {
-  const full = resolve(path);
-  const folder = dirname(full);
-  const prefix = `.${basename(full)}.`;
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder)) {
-    if (!entry.startsWith(prefix)) continue;
-    const [, kind, pid] = /^(tmp|old)-(\d+)$/.exec(entry.slice(prefix.length)) ?? [];
-    if (kind === undefined || isAlive(Number(pid))) continue;
-    const leftover = join(folder, entry);
-    if (kind === 'old' && !existsSync(full)) renameSync(leftover, full);
-    else rmSync(leftover, { recursive: true, force: true });
-  }
-}
+import { discardTree, removeStaleSiblings, replaceDirectory, siblingOf } from './siblings.js';
 
 /**
  * Removes a temporary sibling after a failure. Its own failure must not hide the first one: what stays is recognised by
@@ -101,7 +64,7 @@ export class AtomicFileStream {
    */
   constructor(path: string, sizeBytes = 0) {
     this.#path = path;
-    this.#temporary = temporarySibling(path);
+    this.#temporary = siblingOf(path, 'tmp');
     try {
       removeStaleSiblings(path);
       refuseWhenTooLarge(path, sizeBytes);
@@ -196,7 +159,7 @@ export class AtomicDirectory {
   constructor(path: string, options: DirectoryOptions = {}) {
     this.path = resolve(path);
     this.#options = options;
-    this.dir = temporarySibling(path);
+    this.dir = siblingOf(path, 'tmp');
     try {
       this.#madeAbove = makeFolders(dirname(this.path));
       removeStaleSiblings(this.path);
@@ -207,19 +170,14 @@ export class AtomicDirectory {
     }
   }
 
-  /** Syncs everything and renames into place; the earlier output, if any, is removed last. */
+  /** Syncs everything and puts it into place; the earlier output, if any, is removed last. */
   commit(): void {
-    const old = join(dirname(this.path), `.${basename(this.path)}.old-${process.pid}`);
     try {
       syncTree(this.dir);
-      refuseUnlessReplaceable(this.path, this.#options);
-      const replaces = existsSync(this.path);
-      if (replaces) renameSync(this.path, old);
-      renameSync(this.dir, this.path);
+      const earlier = replaceDirectory(this.dir, this.path, () => refuseUnlessReplaceable(this.path, this.#options));
       syncPath(dirname(this.path));
-      if (replaces) rmSync(old, { recursive: true, force: true });
+      if (earlier !== undefined) discardTree(earlier, this.path);
     } catch (error) {
-      if (!existsSync(this.path) && existsSync(old)) renameSync(old, this.path);
       this.abort();
       throw writeError(this.path, error);
     }

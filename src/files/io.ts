@@ -19,16 +19,22 @@ import {
   writeSync,
 } from 'node:fs';
 import { CrayonError, type ErrorCode } from '../core/errors.js';
+import { reappears } from './siblings.js';
 
-/** Whether something is there, a link's target included; the path without links, which must exist; the end of `openRegularFile`. */
-export { closeSync as closeFile, existsSync as exists, realpathSync as realPath } from 'node:fs';
+/** The path without links, which must exist; the end of `openRegularFile`. */
+export { closeSync as closeFile, realpathSync as realPath } from 'node:fs';
+
+/** Whether something is there, a link's target included; what a run is replacing just now is. */
+export function exists(path: string): boolean {
+  return existsSync(path) || reappears(path);
+}
 
 export function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  return exists(path) && (statSync(path, { throwIfNoEntry: false })?.isFile() ?? false);
 }
 
 export function isDirectory(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  return exists(path) && (statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false);
 }
 
 /**
@@ -37,10 +43,20 @@ export function isDirectory(path: string): boolean {
  * @throws CrayonError `file-not-found`, `file-unreadable`
  */
 export function entriesOf(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch (error) {
-    throw readError(dir, error);
+  return found(dir, () => readdirSync(dir));
+}
+
+/** Attempts of a reader that comes between the two renames of a writer. */
+const MAX_READS = 5;
+
+/** What `read` returns; where it finds nothing at `path`, once more if a run is replacing the output that it belongs to. */
+function found<T>(path: string, read: () => T): T {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return read();
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT' || attempt === MAX_READS || !exists(path)) throw readError(path, error);
+    }
   }
 }
 
@@ -69,7 +85,7 @@ export interface OpenFile {
 
 /** Opens a regular file for reading. A directory, pipe or device is refused before it can block. */
 export function openRegularFile(path: string): OpenFile {
-  try {
+  return found(path, () => {
     // stat comes first: opening a named pipe would wait for its writer.
     const stats = statSync(path);
     if (stats.isDirectory()) {
@@ -78,9 +94,7 @@ export function openRegularFile(path: string): OpenFile {
     if (!stats.isFile()) throw new CrayonError('file-unreadable', `${path}: not a regular file`);
     const fd = openSync(path, 'r');
     return { fd, sizeBytes: fstatSync(fd).size };
-  } catch (error) {
-    throw readError(path, error);
-  }
+  });
 }
 
 /** Fills `target` from byte `position` of the file; a file that ends early is an error. */

@@ -1,10 +1,9 @@
 /** JSON files: bounded, strict UTF-8, and errors that name the file. */
 
-import { existsSync } from 'node:fs';
 import { CrayonError, type ErrorCode, messageOf } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import { writeFileAtomic } from './atomic.js';
-import { readSmallFile } from './io.js';
+import { exists, readSmallFile } from './io.js';
 
 export type JsonObject = { [key: string]: unknown };
 
@@ -61,7 +60,7 @@ export function readJsonObject(path: string, maxBytes = LIMITS.jsonBytes): JsonO
 
 /** A JSON object, or undefined where the file does not exist. */
 export function readOptionalJson(path: string): JsonObject | undefined {
-  return existsSync(path) ? readJsonObject(path) : undefined;
+  return exists(path) ? readJsonObject(path) : undefined;
 }
 
 /** Writes JSON, indented by two and ended by a line feed. */

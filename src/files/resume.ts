@@ -1,13 +1,12 @@
 /**
- * What a long run leaves so that it can be stopped and gone on with: the fingerprint of what its results depend on, the lock
- * of the one process at work, and a log of records.
+ * What a long run leaves so that it can be stopped and gone on with: the fingerprint of what its results depend on, and a log of
+ * records.
  */
 
-import { join } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
-import { isAlive, writeFileAtomic } from './atomic.js';
-import { appendText, exists, readSmallFile, readText, removePath } from './io.js';
+import { writeFileAtomic } from './atomic.js';
+import { appendText, exists, readSmallFile } from './io.js';
 import { decodeUtf8, isJsonObject, type JsonObject } from './json.js';
 
 /**
@@ -49,33 +48,6 @@ function change(before = 'none', now = 'none'): string {
   return Math.max(before.length, now.length) > 40 ? '' : ` (${before}, now ${now})`;
 }
 
-/**
- * The lock's file in a directory that one process at a time may work in; it holds that process's number. A directory that
- * has it alone is empty to its owner.
- */
-export const LOCK_FILE = 'process';
-
-/**
- * @param what what is being worked on, for the message: `output`, `run`
- * @throws CrayonError `output-exists` while another process holds the lock; one that was killed holds none
- */
-export function refuseLocked(dir: string, what: string): void {
-  const file = join(dir, LOCK_FILE);
-  const pid = exists(file) ? Number.parseInt(readText(file), 10) : Number.NaN;
-  if (!(pid > 0) || !isAlive(pid)) return;
-  throw new CrayonError('output-exists', `${dir}: process ${pid} is at work on the same ${what}`, {
-    hint: `Wait for it, or choose another output. If process ${pid} is another program, delete ${file}.`,
-  });
-}
-
-/** Takes the lock of an existing directory, after `refuseLocked`. */
-export function lock(dir: string): void {
-  writeFileAtomic(join(dir, LOCK_FILE), `${process.pid}\n`);
-}
-
-export function unlock(dir: string): void {
-  removePath(join(dir, LOCK_FILE));
-}
 
 /**
  * A file of JSON lines that grows by one record at a time. The first line is the fingerprint of the run's inputs: records of

@@ -1,30 +1,38 @@
-/** A directory for files that only this process needs, gone when it ends. */
+/**
+ * A directory for files that only this process needs, gone when it ends. Its name says whose it is, so that those of killed processes
+ * are told from those of running ones (process-identity.ts).
+ */
 
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LIMITS } from '../core/limits.js';
-import { isAlive } from './atomic.js';
-import { writeError } from './io.js';
-import { isJsonObject, readJson, writeJson } from './json.js';
+import { touch, writeError } from './io.js';
+import { readJsonObject } from './json.js';
+import { isLeftover, processTag, readProcessTag } from './process-identity.js';
 
 const PREFIX = 'crayon-scratch-';
+/** Earlier versions kept their process's number in this file. */
 const OWNER = 'process.json';
+/** A sign of life for those that cannot see this process: other containers on a shared volume. */
+const TOUCH_MS = 60_000;
 
 export class ScratchDirectory {
   /** readable by this user only */
   readonly path: string;
   readonly #atExit = () => this.remove();
+  readonly #touching: NodeJS.Timeout;
 
   /** Also removes what killed processes have left. */
   constructor(parent = tmpdir()) {
     try {
       removeOrphans(parent);
-      this.path = mkdtempSync(join(parent, PREFIX)); // mode 0700
-      writeJson(join(this.path, OWNER), { pid: process.pid });
+      this.path = join(parent, PREFIX + processTag());
+      mkdirSync(this.path, { mode: 0o700 });
     } catch (error) {
       throw writeError(parent, error);
     }
+    this.#touching = setInterval(() => touchQuietly(this.path), TOUCH_MS).unref();
     process.once('exit', this.#atExit);
   }
 
@@ -38,18 +46,30 @@ export class ScratchDirectory {
   /** Removes it all. */
   remove(): void {
     process.removeListener('exit', this.#atExit);
+    clearInterval(this.#touching);
     this.discard(this.path);
   }
 }
 
+function touchQuietly(path: string): void {
+  try {
+    touch(path);
+  } catch {} // whoever removed it knows why
+}
+
 function removeOrphans(parent: string): void {
   for (const name of readdirSync(parent)) {
-    const owner = join(parent, name, OWNER);
-    if (!name.startsWith(PREFIX) || !existsSync(owner)) continue;
+    if (!name.startsWith(PREFIX)) continue;
+    const path = join(parent, name);
     try {
-      const value = readJson(owner, LIMITS.noteBytes);
-      const pid = isJsonObject(value) ? Number(value.pid) : Number.NaN;
-      if (pid > 0 && pid !== process.pid && !isAlive(pid)) rmSync(join(parent, name), { recursive: true, force: true });
-    } catch {} // another user's, or being written
+      const owner = readProcessTag(name.slice(PREFIX.length)) ?? earlierOwner(join(path, OWNER));
+      if (owner !== null && isLeftover(owner, statSync(path).mtimeMs)) rmSync(path, { recursive: true, force: true });
+    } catch {} // another user's, or being removed
   }
+}
+
+function earlierOwner(file: string): { pid: number } | null {
+  if (!existsSync(file)) return null;
+  const pid = Number(readJsonObject(file, LIMITS.noteBytes).pid);
+  return pid > 0 ? { pid } : null;
 }

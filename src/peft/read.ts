@@ -11,6 +11,7 @@ import { abridge } from '../core/format.js';
 import { firstNonFinite } from '../core/vector.js';
 import { exists, isDirectory } from '../files/io.js';
 import { readJsonObject } from '../files/json.js';
+import { readUnreplaced } from '../files/siblings.js';
 import { isFloat, type TensorInfo } from '../safetensors/header.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import {
@@ -78,6 +79,10 @@ export function loraTensorName(module: string, side: LoraSide): string {
  * adapter.close();
  */
 export function openPeftAdapter(dir: string): PeftAdapter {
+  return readUnreplaced(dir, () => openFiles(dir));
+}
+
+function openFiles(dir: string): PeftAdapter {
   const weights = findWeights(dir);
   const configPath = join(dir, ADAPTER_CONFIG);
   const config = parsePeftConfig(readJsonObject(configPath), configPath);

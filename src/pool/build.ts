@@ -104,10 +104,9 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
       trainedTokensPerSecond: trained.tokensPerSecond,
     };
   } catch (error) {
-    work?.release();
     // Numbers that diverged would diverge again, and another learning rate is another run.
     if (isCrayonError(error, 'loss-not-finite')) work?.remove();
-    else work?.removeUnlessStarted();
+    else work?.release();
     throw error;
   } finally {
     model?.dispose();

@@ -13,6 +13,7 @@ import { sha256File } from '../files/digest.js';
 import { exists, realPath } from '../files/io.js';
 import { readJson, writeJson } from '../files/json.js';
 import { checked, positive, sha256Text, text, whole } from '../files/schema.js';
+import { directoryVersion, readUnreplaced } from '../files/siblings.js';
 import { BASE_FORMATS } from '../hf/base-model.js';
 import { PROMPT_RECORD, type PromptForm, recordedForm, templateDigest } from '../hf/prompt-form.js';
 import { CHAT_TEMPLATE, readChatTemplate, type Tokenizer } from '../hf/tokenizer.js';
@@ -150,6 +151,11 @@ export function isPoolDirectory(dir: string): boolean {
  * const adapter = pool.openAdapter(0);
  */
 export function openPool(dir: string): Pool {
+  return readUnreplaced(dir, () => readPool(dir));
+}
+
+function readPool(dir: string): Pool {
+  const version = directoryVersion(dir);
   const path = join(dir, POOL_MANIFEST);
   if (!exists(path)) {
     if (!exists(dir)) throw new CrayonError('file-not-found', `${dir}: no such pool directory`);
@@ -161,7 +167,7 @@ export function openPool(dir: string): Pool {
     dir,
     manifest,
     ...tensors,
-    openAdapter: (n) => openMember(dir, manifest, n),
+    openAdapter: (n) => ofVersion(dir, version, () => openMember(dir, manifest, n)),
     verify: () => verifyDigests(dir, manifest),
   };
 }
@@ -254,6 +260,21 @@ function readTensors(path: string, manifest: PoolManifest): PoolTensors {
   } finally {
     file.close();
   }
+}
+
+/** The adapters of a pool that was built again are no longer those of the manifest that was read. */
+function ofVersion(dir: string, version: string, open: () => PeftAdapter): PeftAdapter {
+  let adapter: PeftAdapter | null = null;
+  try {
+    adapter = open();
+  } catch (error) {
+    if (directoryVersion(dir) === version) throw error;
+  }
+  if (adapter !== null && directoryVersion(dir) === version) return adapter;
+  adapter?.close();
+  throw new CrayonError('pool-invalid', `${dir}: was replaced while it was being read`, {
+    hint: 'Run the command again; a server that uses the pool is started again.',
+  });
 }
 
 function openMember(dir: string, manifest: PoolManifest, n: number): PeftAdapter {

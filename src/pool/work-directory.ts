@@ -8,7 +8,9 @@ import { CrayonError, isCrayonError } from '../core/errors.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { entriesOf, exists, removePath, writeError } from '../files/io.js';
 import { readJsonObject, writeJson } from '../files/json.js';
-import { lock, refuseLocked, refuseOtherRun, unlock } from '../files/resume.js';
+import { LOCK_FILE, lock, refuseLocked, unlock } from '../files/lock.js';
+import { refuseOtherRun } from '../files/resume.js';
+import { discardTree, removeStaleSiblings } from '../files/siblings.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
 
@@ -41,23 +43,28 @@ export class WorkDirectory {
   ) {
     const file = join(path, FINGERPRINT);
     try {
+      removeStaleSiblings(path);
       refuseLocked(path, 'output');
-      if (fresh) this.remove();
       // A run that ended before its first stage was kept binds nobody.
-      this.resumed = exists(file) && this.#hasStages();
-      if (!this.resumed) {
-        ensureDirectory(path);
-        writeJson(file, fingerprint);
-        lock(path);
-        return;
+      this.resumed = !fresh && exists(file) && this.#hasStages();
+      if (this.resumed) {
+        const earlier = orStartOver(() => readJsonObject(file));
+        const hint = 'Repeat that run with its own options to continue it, or give --fresh to start over.';
+        refuseOtherRun(path, earlier, fingerprint, hint);
       }
+      ensureDirectory(path);
+      lock(path, 'output');
     } catch (error) {
       throw writeError(path, error);
     }
-    const hint = 'Repeat that run with its own options to continue it, or give --fresh to start over.';
-    const earlier = orStartOver(() => readJsonObject(file));
-    refuseOtherRun(path, earlier, fingerprint, hint);
-    lock(path);
+    if (this.resumed) return;
+    try {
+      if (fresh) for (const name of entriesOf(path)) if (name !== LOCK_FILE) removePath(join(path, name));
+      writeJson(file, fingerprint);
+    } catch (error) {
+      unlock(path);
+      throw writeError(path, error);
+    }
   }
 
   /**
@@ -88,19 +95,16 @@ export class WorkDirectory {
     writeSafetensors(this.#file(stage), tensors);
   }
 
-  /** Lets the next run in, now that this one has failed. */
-  release(): void {
+  /** Deletes it all: the run is complete, or not worth going on with. */
+  remove(): void {
+    discardTree(this.path);
     unlock(this.path);
   }
 
-  /** Deletes it all: the run is complete. */
-  remove(): void {
-    removePath(this.path);
-  }
-
-  /** After a failure: deletes it where no stage has been kept, so that nothing is left which serves nobody. */
-  removeUnlessStarted(): void {
+  /** Lets the next run in, now that this one has failed; where no stage has been kept, nothing stays. */
+  release(): void {
     if (exists(this.path) && !this.#hasStages()) this.remove();
+    else unlock(this.path);
   }
 
   #hasStages(): boolean {

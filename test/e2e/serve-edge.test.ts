@@ -1,6 +1,6 @@
 /** `crayon serve-edge` as a process of its own, with the embedded model, the shipped pool and the official client. */
 
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -211,10 +211,7 @@ describe('serve-edge', () => {
 
 /** Temporary directories of a process. */
 function scratchDirs(pid: number): string[] {
-  return readdirSync(tmpdir())
-    .filter((name) => name.startsWith('crayon-scratch-'))
-    .map((name) => join(tmpdir(), name, 'process.json'))
-    .filter((path) => existsSync(path) && JSON.parse(readFileSync(path, 'utf8')).pid === pid);
+  return readdirSync(tmpdir()).filter((name) => name.startsWith(`crayon-scratch-${pid}-`));
 }
 
 describe('what serve-edge refuses to start with', () => {

@@ -1,14 +1,8 @@
-import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { AtomicDirectory, removeStaleSiblings, writeDirectoryAtomic, writeFileAtomic } from '../../src/files/atomic.js';
+import { AtomicDirectory, writeDirectoryAtomic, writeFileAtomic } from '../../src/files/atomic.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
-
-/** The number of a process that has ended. */
-function deadPid(): number {
-  return spawnSync(process.execPath, ['--version']).pid;
-}
 
 describe('writeFileAtomic', () => {
   it('writes a new file, and replaces an old one', () => {
@@ -25,56 +19,6 @@ describe('writeFileAtomic', () => {
     writeFileSync(join(dir, 'file'), '');
     expect(errorOf(() => writeFileAtomic(join(dir, 'none', 'a'), 'x')).code).toBe('write-failed');
     expect(errorOf(() => writeFileAtomic(join(dir, 'file', 'a'), 'x')).code).toBe('write-failed');
-  });
-});
-
-describe('what a killed run leaves', () => {
-  it('is removed by the next run, unless its process is alive', () => {
-    const dir = temporaryDir();
-    const dead = deadPid();
-    mkdirSync(join(dir, `.out.tmp-${dead}`));
-    writeFileSync(join(dir, `.out.tmp-${dead}`, 'part'), 'x');
-    mkdirSync(join(dir, `.out.tmp-${process.ppid}`));
-    writeFileSync(join(dir, `.other.tmp-${dead}`), 'x');
-    writeFileSync(join(dir, '.out.tmp-note'), 'x');
-    writeDirectoryAtomic(join(dir, 'out'), {}, (temporary) => writeFileSync(join(temporary, 'a'), ''));
-    expect(readdirSync(dir).sort()).toEqual(
-      [`.other.tmp-${dead}`, '.out.tmp-note', `.out.tmp-${process.ppid}`, 'out'].sort(),
-    );
-  });
-
-  it('is put back when the old output had been moved aside and the new one was not there yet', () => {
-    const dir = temporaryDir();
-    const aside = join(dir, `.out.old-${deadPid()}`);
-    mkdirSync(aside);
-    writeFileSync(join(aside, 'old'), 'kept');
-    removeStaleSiblings(join(dir, 'out'));
-    expect(readFileSync(join(dir, 'out', 'old'), 'utf8')).toBe('kept');
-  });
-
-  it('is removed when the new output had already taken its place', () => {
-    const dir = temporaryDir();
-    mkdirSync(join(dir, `.out.old-${deadPid()}`));
-    mkdirSync(join(dir, 'out'));
-    removeStaleSiblings(join(dir, 'out'));
-    expect(readdirSync(dir)).toEqual(['out']);
-  });
-
-  it('is a hidden sibling, never a part of the output, when the process is killed while filling', () => {
-    const dir = temporaryDir();
-    const module = new URL('../../src/files/atomic.ts', import.meta.url).href;
-    const script = `
-      import { writeFileSync } from 'node:fs';
-      const { AtomicDirectory } = await import(${JSON.stringify(module)});
-      const output = new AtomicDirectory(${JSON.stringify(join(dir, 'out'))});
-      writeFileSync(output.dir + '/half', 'x');
-      process.kill(process.pid, 'SIGKILL');`;
-    const { signal } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script]);
-    expect(signal).toBe('SIGKILL');
-    expect(readdirSync(dir)).toEqual([expect.stringMatching(/^\.out\.tmp-\d+$/)]);
-    writeDirectoryAtomic(join(dir, 'out'), {}, (temporary) => writeFileSync(join(temporary, 'whole'), ''));
-    expect(readdirSync(dir)).toEqual(['out']);
-    expect(readdirSync(join(dir, 'out'))).toEqual(['whole']);
   });
 });
 
