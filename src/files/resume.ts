@@ -48,7 +48,6 @@ function change(before = 'none', now = 'none'): string {
   return Math.max(before.length, now.length) > 40 ? '' : ` (${before}, now ${now})`;
 }
 
-
 /**
  * A file of JSON lines that grows by one record at a time. The first line is the fingerprint of the run's inputs: records of
  * other inputs are not mixed in.
