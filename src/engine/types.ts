@@ -251,6 +251,8 @@ export interface DeviceEngine extends Engine, Tokenizing {
   readonly vocabulary: Vocabulary;
   /** requests running, waiting, and the most that may wait */
   load(): { running: number; waiting: number; capacity: number; queue: number };
+  /** The adapter of this file is not asked for again: the engine gives back the memory that it takes, when no request uses it. */
+  forget?(path: string): void;
   /** memory that the machine can still give, in bytes; absent where the engine cannot say */
   freeBytes?(): number;
 }

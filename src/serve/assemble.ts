@@ -114,7 +114,10 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const scope = examplesScope(config, embedder);
     const withBlends = pool !== null && embedder !== null && options.withoutCustomizations !== true;
     const customizations = withBlends
-      ? createCustomizations(createBlendMaker(pool, embedder, base.path), config.limits.customizations)
+      ? createCustomizations(
+          createBlendMaker(pool, embedder, base.path, (path) => device.forget?.(path)),
+          config.limits.customizations,
+        )
       : null;
     open.push(() => customizations?.close());
     return {

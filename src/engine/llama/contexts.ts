@@ -4,9 +4,10 @@
  */
 
 import assert from 'node:assert';
-import type { LlamaContext } from 'node-llama-cpp';
+import type { LlamaContext, LlamaContextSequence, Token } from 'node-llama-cpp';
 import { interrupted } from '../clock.js';
 import type { AdapterScale } from '../types.js';
+import type { LoraUsers } from './loras.js';
 import { commonLength, SequenceReader, type SequenceSlot } from './reader.js';
 
 /** Scales are rounded to this, so that gates that differ by nothing share a context. */
@@ -33,12 +34,16 @@ export function adapterSet(adapters: readonly AdapterScale[]): AdapterSet {
 }
 
 interface Entry {
+  adapters: readonly AdapterScale[];
   ready: Promise<{ context: LlamaContext; slots: SequenceSlot[] }>;
   running: number;
   lastUsed: number;
+  /** one of its adapters is gone: so is the context, when no request uses it any more */
+  forgotten: boolean;
 }
 
 export interface ContextPoolOptions {
+  loras: LoraUsers;
   create: (adapters: readonly AdapterScale[]) => Promise<LlamaContext>;
   /** requests at a time, and sequences of each context */
   sequences: number;
@@ -78,8 +83,10 @@ export class ContextPool {
     const entry = this.#entry(set);
     entry.running++;
     entry.lastUsed = ++this.#uses;
+    entry.forgotten = false; // the same blend has been made again
     const leave = (): void => {
       entry.running--;
+      if (entry.forgotten) this.#dropIdle();
       onRelease();
     };
     try {
@@ -107,24 +114,52 @@ export class ContextPool {
     for (const reader of [...this.#readers]) reader.cancel();
   }
 
+  /** Disposes of the contexts that use an adapter: now, or as soon as their requests have ended. @param path the adapter's file */
+  forget(path: string): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.adapters.some((adapter) => adapter.path === path)) entry.forgotten = true;
+    }
+    this.#dropIdle();
+  }
+
+  #dropIdle(): void {
+    for (const [key, entry] of this.#entries) {
+      // Nobody waits for it, and a failure to give memory back is no request's failure.
+      if (entry.forgotten && entry.running === 0) this.#dispose(key, entry).catch(() => {});
+    }
+  }
+
   #entry({ key, adapters }: AdapterSet): Entry {
     const known = this.#entries.get(key);
     if (known !== undefined) return known;
-    const evicted = this.#evict();
-    const ready = evicted.then(() => this.#open(adapters));
-    const entry: Entry = { ready, running: 0, lastUsed: 0 };
+    const { loras } = this.#options;
+    loras.use(adapters); // before the evicted one lets go of what both have
+    const ready = this.#evict().then(() => this.#open(adapters));
+    const entry: Entry = { adapters, ready, running: 0, lastUsed: 0, forgotten: false };
     this.#entries.set(key, entry);
     // A context that could not be made is asked for anew by the next request.
-    ready.catch(() => this.#entries.delete(key));
+    ready.catch(() => {
+      if (this.#entries.get(key) === entry) this.#entries.delete(key);
+      return loras.release(adapters);
+    });
     return entry;
   }
 
-  async #open(adapters: readonly AdapterScale[]): Promise<{ context: LlamaContext; slots: SequenceSlot[] }> {
-    const context = await this.#options.create(adapters);
-    const slots = Array.from({ length: this.#options.sequences }, () => {
-      return { sequence: context.getSequence(), busy: false, lastUsed: 0, broken: false, scores: [], inBlocks: 0 };
+  #open(adapters: readonly AdapterScale[]): Promise<{ context: LlamaContext; slots: SequenceSlot[] }> {
+    const { loras, create, sequences } = this.#options;
+    return loras.alone(async () => {
+      const context = await create(adapters);
+      try {
+        const slots = Array.from({ length: sequences }, () => {
+          return { sequence: context.getSequence(), busy: false, lastUsed: 0, broken: false, scores: [], inBlocks: 0 };
+        });
+        if (adapters.length > 0) await computeOnce(slots[0]!.sequence);
+        return { context, slots };
+      } catch (error) {
+        await context.dispose();
+        throw error;
+      }
     });
-    return { context, slots };
   }
 
   /** Makes room for one more context by disposing of the idle one that was used longest ago. */
@@ -133,10 +168,22 @@ export class ContextPool {
     const idle = [...this.#entries].filter(([, entry]) => entry.running === 0);
     const oldest = idle.sort(([, a], [, b]) => a.lastUsed - b.lastUsed)[0];
     assert(oldest !== undefined, 'more requests run than there are contexts');
-    this.#entries.delete(oldest[0]);
-    const { context } = await oldest[1].ready;
-    await context.dispose();
+    await this.#dispose(...oldest);
   }
+
+  async #dispose(key: string, { ready, adapters }: Entry): Promise<void> {
+    this.#entries.delete(key);
+    const made = await ready.catch(() => null); // what could not be made has let go by itself
+    if (made === null) return;
+    await made.context.dispose();
+    await this.#options.loras.release(adapters);
+  }
+}
+
+/** A context looks at the model's LoRAs when it lays out its graph, for its first token: that is while none comes or goes. */
+async function computeOnce(sequence: LlamaContextSequence): Promise<void> {
+  await sequence.evaluateWithoutGeneratingNewTokens([0 as Token]);
+  await sequence.clearHistory();
 }
 
 /** Free slots only. A common BOS alone is no reason to take the sequence that holds another conversation. */

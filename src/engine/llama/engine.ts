@@ -11,6 +11,7 @@ import { createSlots } from '../slots.js';
 import type { AdapterScale, DeviceEngine, Query } from '../types.js';
 import { answer, spell } from './answer.js';
 import { adapterSet, ContextPool } from './contexts.js';
+import { LoraUsers } from './loras.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
 import { contextError, fastestThreads, type Gpu, loadLlama, loadLlamaModel } from './runtime.js';
 
@@ -109,7 +110,8 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
   const slots = createSlots(name, sequences, settings.queue);
   const create = (adapters: readonly AdapterScale[]) => createContext(model, adapters, settings);
   const { vocabularySize } = prompts;
-  const pool = new ContextPool({ create, sequences, maxContexts, vocabularySize });
+  const loras = new LoraUsers(model);
+  const pool = new ContextPool({ loras, create, sequences, maxContexts, vocabularySize });
   let closing: Promise<void> | null = null;
 
   /** Requests that still waited when the engine closed are refused too. */
@@ -159,7 +161,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     const timer = setTimeout(() => pool.cancelAll(), closeTimeoutMs);
     await slots.idle();
     clearTimeout(timer);
-    await model.dispose(); // its contexts too
+    await loras.alone(() => model.dispose()); // its contexts and LoRAs too
   };
 
   const engine: LlamaCppEngine = {
@@ -186,6 +188,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
       return availableMemory?.call(process) ?? freemem();
     },
     contexts: () => pool.size,
+    forget: (path) => pool.forget(path),
     async *generate(request) {
       const ids = fitting(request.query, request.maxTokens);
       const reader = await leased(request.adapters ?? [], ids, request.signal);

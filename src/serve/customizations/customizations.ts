@@ -100,9 +100,17 @@ export function createCustomizations(maker: BlendMaker, limit: number, now: () =
   };
 }
 
-/** @param base the base model: Hugging Face directory or GGUF */
-export function createBlendMaker(pool: Pool, embedder: TextEmbedder, base: string): BlendMaker {
-  const files = sharedFiles();
+/**
+ * @param base the base model: Hugging Face directory or GGUF
+ * @param forget called with each adapter's file that is gone
+ */
+export function createBlendMaker(
+  pool: Pool,
+  embedder: TextEmbedder,
+  base: string,
+  forget: (path: string) => void = () => {},
+): BlendMaker {
+  const files = sharedFiles(forget);
   const thread = blendThread({ pool: pool.dir, base, dir: files.dir });
   const { N } = pool.manifest;
 
@@ -140,7 +148,7 @@ export function createBlendMaker(pool: Pool, embedder: TextEmbedder, base: strin
 }
 
 /** Equal blends have one file, by its digest: it goes when the last of them goes, and never while one is being made. */
-function sharedFiles() {
+function sharedFiles(forget: (path: string) => void) {
   const scratch = new ScratchDirectory();
   const holders = new Map<string, number>();
   let workers = 0;
@@ -151,6 +159,7 @@ function sharedFiles() {
       if (count > 0) continue;
       holders.delete(path);
       scratch.discard(path);
+      forget(path);
     }
   };
   return {
