@@ -1,0 +1,190 @@
+/**
+ * Processes that run strangers' code, seen from the one that needs it run: started when first needed, ended when a call takes too
+ * long, too much memory, or is given up, and started anew for the next call.
+ *
+ * A thread would be cheaper but no wall: V8 ends the whole process where one allocation of a thread does not fit its heap (a text
+ * that doubles itself and is then split), whatever `resourceLimits` say.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import type { CallMessage, Job, Outcome, Reply } from './protocol.js';
+
+/** Of a process's heap, in MiB. */
+export const MEMORY_MIB = 256;
+/** A process that has not ended a call by itself so long after its time is killed. */
+const GRACE_MS = 1000;
+/** Starting one, on a machine that is busy. */
+const START_MS = 20_000;
+/** A call that waits so long behind another one gets a process of its own, up to so many. */
+const IMPATIENT_MS = 100;
+const MOST_PROCESSES = 2;
+
+interface Waiting extends Job {
+  name: string;
+  args: unknown;
+  timeMs: number;
+  settle(outcome: Outcome): void;
+  /** the process that has it */
+  runner: Runner | null;
+}
+
+interface Runner {
+  child: ChildProcess;
+  known: Set<string>;
+  current: Waiting | null;
+  hasAnswered: boolean;
+  timer: NodeJS.Timeout | undefined;
+}
+
+export class Lane {
+  readonly #runners: Runner[] = [];
+  readonly #queue: Waiting[] = [];
+  #impatience: NodeJS.Timeout | undefined;
+  #calls = 0;
+
+  /**
+   * Never rejects: what went wrong is an outcome, too.
+   *
+   * @param signal gives the call up, and ends the process where it has begun: the outcome is then of no interest
+   */
+  run(job: Job, name: string, args: unknown, timeMs: number, signal?: AbortSignal): Promise<Outcome> {
+    return new Promise((resolve) => {
+      const giveUp = (): void => this.#drop(call);
+      const call: Waiting = {
+        ...{ ...job, name, args, timeMs, runner: null },
+        settle: (outcome) => {
+          signal?.removeEventListener('abort', giveUp);
+          resolve(outcome);
+        },
+      };
+      if (signal?.aborted) return resolve({ kind: 'error', message: 'given up' });
+      signal?.addEventListener('abort', giveUp, { once: true });
+      this.#queue.push(call);
+      this.#feed();
+    });
+  }
+
+  close(): void {
+    for (const { child } of this.#runners) child.kill('SIGKILL');
+  }
+
+  #feed(): void {
+    if (this.#queue.length === 0) return;
+    const idle = this.#runners.find(({ current }) => current === null);
+    if (idle !== undefined) this.#give(idle, this.#queue.shift()!);
+    else if (this.#runners.length === 0) this.#give(this.#start(), this.#queue.shift()!);
+    else if (this.#runners.length < MOST_PROCESSES) {
+      this.#impatience ??= setTimeout(() => {
+        this.#impatience = undefined;
+        const waits = this.#queue.length > 0 && this.#runners.every(({ current }) => current !== null);
+        if (waits && this.#runners.length < MOST_PROCESSES) this.#give(this.#start(), this.#queue.shift()!);
+        this.#feed();
+      }, IMPATIENT_MS).unref();
+    }
+  }
+
+  #start(): Runner {
+    const [command, args] = commandLine();
+    // NODE_OPTIONS may hold a debugger's port or another heap limit.
+    const { NODE_OPTIONS: _, ...env } = process.env;
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+      serialization: 'advanced',
+      windowsHide: true,
+      env,
+    });
+    const runner: Runner = { child, known: new Set(), current: null, hasAnswered: false, timer: undefined };
+    this.#runners.push(runner);
+    child.on('message', (reply) => this.#answered(runner, reply as Reply));
+    child.on('error', (error) => this.#ended(runner, { kind: 'error', message: `no process: ${error.message}` }));
+    child.on('exit', (code, signal) => this.#ended(runner, outcomeOfExit(code, signal)));
+    child.unref();
+    child.channel?.unref();
+    return runner;
+  }
+
+  #give(runner: Runner, call: Waiting): void {
+    const { key, module, setup, name, args, timeMs } = call;
+    call.runner = runner;
+    runner.current = call;
+    const message: CallMessage = { id: ++this.#calls, key, name, args, timeMs };
+    if (!runner.known.has(key)) message.opened = { module, setup };
+    runner.known.add(key);
+    runner.child.channel?.ref(); // until it has answered, the caller's process stays
+    runner.child.send(message, () => {}); // one that is gone says so by `exit`
+    const patience = timeMs + GRACE_MS + (runner.hasAnswered ? 0 : START_MS);
+    runner.timer = setTimeout(() => this.#kill(runner, { kind: 'time', timeMs }), patience);
+  }
+
+  #answered(runner: Runner, { id, ...outcome }: Reply): void {
+    const call = runner.current;
+    if (call === null || id === 0) return;
+    runner.hasAnswered = true;
+    this.#rest(runner);
+    if (outcome.kind === 'unknown') {
+      runner.known.delete(call.key);
+      this.#give(runner, call);
+      return;
+    }
+    call.settle(outcome);
+    this.#feed();
+  }
+
+  #rest(runner: Runner): void {
+    clearTimeout(runner.timer);
+    runner.current = null;
+    runner.child.channel?.unref();
+  }
+
+  #kill(runner: Runner, outcome: Outcome): void {
+    const call = runner.current;
+    this.#rest(runner);
+    this.#forget(runner);
+    runner.child.kill('SIGKILL');
+    call?.settle(outcome);
+    this.#feed();
+  }
+
+  #ended(runner: Runner, outcome: Outcome): void {
+    const call = runner.current;
+    if (!this.#forget(runner)) return;
+    this.#rest(runner);
+    call?.settle(outcome);
+    this.#feed();
+  }
+
+  /** @returns whether it was still known */
+  #forget(runner: Runner): boolean {
+    const at = this.#runners.indexOf(runner);
+    if (at >= 0) this.#runners.splice(at, 1);
+    return at >= 0;
+  }
+
+  #drop(call: Waiting): void {
+    const outcome: Outcome = { kind: 'error', message: 'given up' };
+    if (call.runner?.current === call) this.#kill(call.runner, outcome);
+    else {
+      this.#queue.splice(this.#queue.indexOf(call), 1);
+      call.settle(outcome);
+    }
+  }
+}
+
+/** Node ends itself by a signal where V8 has no memory left, and on Windows by a code of its own; so does the system, by SIGKILL. */
+function outcomeOfExit(code: number | null, signal: NodeJS.Signals | null): Outcome {
+  if (code !== null && code < 128) return { kind: 'error', message: `its process ended with exit code ${code}` };
+  return { kind: 'memory', ended: signal ?? `exit code ${code}` };
+}
+
+/** Compiled, the file beside this one; from source (tests, tsx) it is translated by tsx's `require` hook. */
+function commandLine(): [command: string, args: string[]] {
+  const limits = [`--max-old-space-size=${MEMORY_MIB}`];
+  const here = import.meta.url;
+  if (!here.endsWith('.ts')) return [process.execPath, [...limits, fileURLToPath(new URL('./child.js', here))]];
+  const loader = createRequire(here).resolve('tsx/cjs');
+  const source = fileURLToPath(new URL('./child.ts', here));
+  const script = `require(${JSON.stringify(loader)}); require(${JSON.stringify(source)});`;
+  return [process.execPath, [...limits, '-e', script]];
+}
