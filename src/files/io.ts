@@ -151,6 +151,16 @@ export function appendText(path: string, text: string): void {
   }
 }
 
+/** Overwrites a small file from its start by one write. Errors are the system's own: `ENOENT` where there is none. */
+export function overwriteStart(path: string, text: string): void {
+  const fd = openSync(path, 'r+');
+  try {
+    writeSync(fd, text, 0);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** A typed array's bytes without a copy. */
 export function bytesOf(data: ArrayBufferView): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

@@ -5,8 +5,8 @@ import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
 import { type LlamaCppOptions, openLlamaCppEngine } from '../engine/llama/engine.js';
+import { budgetJournal } from '../engine/server/budget-journal.js';
 import { openOpenAiEngine, type ServerEvent } from '../engine/server/engine.js';
-import { budgetFile } from '../engine/server/limits.js';
 import type { ServerConfig } from '../engine/server/options.js';
 import type { DeviceEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
@@ -160,7 +160,7 @@ function openServer(
   // Only a budget needs a memory; its file is the endpoint's and model's own.
   if (budget.tokensPerDay !== null || budget.moneyPerDay !== null) {
     ensureDirectory(folder);
-    budgetStore = budgetFile(join(folder, `budget-${sha256(`${baseUrl} ${model}`).slice(0, 16)}.json`));
+    budgetStore = budgetJournal(join(folder, `budget-${sha256(`${baseUrl} ${model}`).slice(0, 16)}.json`));
   }
   return openOpenAiEngine({ ...options, apiKey: serverKey(server, env), budgetStore, onEvent });
 }

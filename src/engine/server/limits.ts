@@ -1,52 +1,69 @@
 /**
  * What keeps a call from being sent: the budget of a day, and the circuit breaker.
  *
- * The budget is tokens and money, counted from what the server says it used, checked before a request is sent, kept in a small
- * file. A call under way holds back the most that it may use, so that many calls at a time cannot together pass the limit.
+ * The budget is tokens and money, counted from what the server says it used, checked before a request is sent, kept in files
+ * (budget-journal.ts) that several servers share. A call under way holds back the most that it may use, so that many calls at a time cannot together pass the limit.
  *
  * The circuit opens after several failures in a row: no call is sent for a while, then one as a probe.
  */
 
-import { CrayonError, type ErrorCode, isCrayonError, messageOf } from '../../core/errors.js';
+import { type ErrorCode, isCrayonError, messageOf } from '../../core/errors.js';
 import { formatCount } from '../../core/format.js';
-import { LIMITS } from '../../core/limits.js';
-import { exists } from '../../files/io.js';
-import { readJsonObject, writeJson } from '../../files/json.js';
 import type { Usage } from '../types.js';
-import {
-  BUDGET_RECORD,
-  type BudgetRecord,
-  type BudgetStore,
-  type CircuitState,
-  type ServerBudget,
-  type ServerContext,
-  type ServerState,
-} from './options.js';
+import { minus, NOTHING, plus } from './budget-sums.js';
+import type { BudgetStore, BudgetSums, CircuitState, ServerBudget, ServerContext, ServerState } from './options.js';
 
-/** Writing is put off so that a burst of calls is one write. */
-const SAVE_AFTER_MS = 1_000;
 const DAY_MS = 86_400_000;
 
 /** Counts what was used (null: nothing), tells of it, and frees what was held back. Once; later calls do nothing. */
 export type Settle = (used: Usage | null) => void;
 
 const dayOf = (now: number): string => new Date(now).toISOString().slice(0, 10);
-const emptyDay = (day: string): BudgetRecord => ({ day, inputTokens: 0, outputTokens: 0, money: 0 });
 const amount = (money: number): string => String(Number(money.toPrecision(6)));
 
-/** @throws what the store throws for a record that it cannot read: spending must not be forgotten in silence */
+/** @throws what the store throws for what it cannot read: spending must not be forgotten in silence */
 export function openBudget({ failure, settings }: ServerContext) {
-  const { clock, prices, budgetStore: store, budget: limits, onEvent } = settings;
-  let record = store?.load() ?? emptyDay(dayOf(clock.now()));
-  let reservedTokens = 0;
-  let reservedMoney = 0;
-  let cancelSave: (() => void) | null = null;
+  const { clock, prices, budget: limits, onEvent } = settings;
+  const store = settings.budgetStore ?? memoryStore();
+  let day = store.dayFrom(dayOf(clock.now()));
+  let known = store.sums(day);
+  /** what the store has not taken yet */
+  let unsaved = NOTHING;
+  /** of this process's calls */
+  let held = NOTHING;
+  let complaint: string | null = null;
 
-  const today = (): BudgetRecord => {
-    const day = dayOf(clock.now());
+  /** What the store says; where it fails, what was known, and what should have been added. */
+  const asking = (ask: () => BudgetSums): BudgetSums => {
+    try {
+      known = ask();
+    } catch (error) {
+      const message = messageOf(error);
+      if (message !== complaint) onEvent({ type: 'budget-store-failed', message });
+      complaint = message;
+    }
+    return plus(known, unsaved);
+  };
+
+  const add = (amounts: BudgetSums): BudgetSums => {
+    unsaved = plus(unsaved, amounts);
+    return asking(() => {
+      const sums = store.add(day, unsaved);
+      unsaved = NOTHING;
+      complaint = null;
+      return sums;
+    });
+  };
+
+  const today = (): BudgetSums => {
+    const now = dayOf(clock.now());
     // A clock that was set back does not give the day's budget a second time.
-    if (record.day < day) record = emptyDay(day);
-    return record;
+    if (day >= now) return asking(() => store.sums(day));
+    day = now;
+    known = NOTHING;
+    unsaved = NOTHING;
+    asking(() => store.sums(day));
+    return held.heldTokens > 0 ? add(held) : plus(known, unsaved); // calls of yesterday, to be counted today
   };
 
   const price = (inputTokens: number, outputTokens: number): number => {
@@ -58,80 +75,90 @@ export function openBudget({ failure, settings }: ServerContext) {
     const limit = limits[key];
     if (limit === null || spent + reserved + wanted <= limit) return;
     const show = key === 'tokensPerDay' ? formatCount : (money: number) => `${amount(money)} ${prices?.currency ?? ''}`;
-    const held = reserved > 0 ? `, ${show(reserved)} are held back for calls under way` : '';
+    const held = reserved > 0 ? `, ${show(reserved)} are held back for calls under way or cut off` : '';
+    const isAhead = day > dayOf(clock.now());
     throw failure(
       'server-budget',
-      `${key} is ${show(limit)}, ${show(spent)} are spent today (UTC)${held}, and this request may take ${show(wanted)}`,
+      `${key} is ${show(limit)}, ${show(spent)} are spent ${isAhead ? `on ${day}` : 'today'} (UTC)${held}, and this request may take ${show(wanted)}`,
       {
         retryAfterMs: DAY_MS - (clock.now() % DAY_MS),
-        hint: 'Wait for the next day (UTC), ask for fewer tokens, or raise the budget.',
+        hint: isAhead
+          ? `This clock is behind that day. If it is right, stop the servers and remove the budget's files of ${day}.`
+          : 'Wait for the next day (UTC), ask for fewer tokens, or raise the budget.',
       },
     );
   };
 
-  const spend = ({ promptTokens: inputTokens, completionTokens: outputTokens, estimated = false }: Usage): void => {
-    const spent = today();
-    const money = price(inputTokens, outputTokens);
-    spent.inputTokens += inputTokens;
-    spent.outputTokens += outputTokens;
-    spent.money += money;
-    if (store !== null) cancelSave ??= clock.timer(SAVE_AFTER_MS, flush);
-    onEvent({ type: 'usage', inputTokens, outputTokens, money, estimated });
+  const checkBoth = (sums: BudgetSums, wanted: BudgetSums): void => {
+    check('tokensPerDay', sums.inputTokens + sums.outputTokens, sums.heldTokens, wanted.heldTokens);
+    check('moneyPerDay', sums.money, sums.heldMoney, wanted.heldMoney);
   };
 
-  /** Writes what has not been written yet. */
-  function flush(): void {
-    if (cancelSave === null) return;
-    cancelSave();
-    cancelSave = null;
-    try {
-      store?.save({ ...record });
-    } catch (error) {
-      onEvent({ type: 'budget-store-failed', message: messageOf(error) });
-    }
-  }
-
   return {
-    flush,
     /** @throws CrayonError `server-budget` when this much more might pass the limit */
     reserve: (inputTokens: number, outputTokens: number): Settle => {
-      const spent = today();
-      const tokens = inputTokens + outputTokens;
-      const money = price(inputTokens, outputTokens);
-      check('tokensPerDay', spent.inputTokens + spent.outputTokens, reservedTokens, tokens);
-      check('moneyPerDay', spent.money, reservedMoney, money);
-      reservedTokens += tokens;
-      reservedMoney += money;
+      const wanted = {
+        ...NOTHING,
+        heldTokens: inputTokens + outputTokens,
+        heldMoney: price(inputTokens, outputTokens),
+      };
+      checkBoth(today(), wanted);
+      const sums = add(wanted);
+      held = plus(held, wanted);
       let isOpen = true;
-      return (used) => {
+      const settle: Settle = (used) => {
         if (!isOpen) return;
         isOpen = false;
-        reservedTokens -= tokens;
-        reservedMoney = reservedTokens === 0 ? 0 : reservedMoney - money; // no drift from rounding
-        if (used !== null) spend(used);
+        today(); // where the day is over, this call is held back in the new one
+        held = minus(held, wanted);
+        add(minus(used === null ? NOTHING : spend(used), wanted));
       };
+      try {
+        checkBoth(minus(sums, wanted), wanted); // another process may have been quicker
+      } catch (error) {
+        settle(null);
+        throw error;
+      }
+      return settle;
+    },
+    /** Tries once more to keep what could not be kept. */
+    flush: (): void => {
+      if (unsaved !== NOTHING) add(NOTHING);
     },
     state: (): ServerState['budget'] => {
-      return { ...today(), ...limits, currency: prices?.currency ?? null, reservedTokens, reservedMoney };
+      const { heldTokens, heldMoney, ...spent } = today();
+      return {
+        day,
+        ...spent,
+        ...limits,
+        currency: prices?.currency ?? null,
+        reservedTokens: heldTokens,
+        reservedMoney: heldMoney,
+      };
     },
   };
+
+  function spend({ promptTokens: inputTokens, completionTokens: outputTokens, estimated = false }: Usage): BudgetSums {
+    const money = price(inputTokens, outputTokens);
+    onEvent({ type: 'usage', inputTokens, outputTokens, money, estimated });
+    return { ...NOTHING, inputTokens, outputTokens, money };
+  }
 }
 
-/** A budget store over a JSON file, which need not exist yet. Writing is atomic. */
-export function budgetFile(path: string): BudgetStore {
+/** What one process alone counts, and forgets. */
+function memoryStore(): BudgetStore {
+  const days = new Map<string, BudgetSums>();
+  const sums = (day: string): BudgetSums => days.get(day) ?? NOTHING;
   return {
-    load: () => (exists(path) ? readRecord(path) : null),
-    save: (record) => writeJson(path, record),
+    dayFrom: (today) => today,
+    sums,
+    add: (day, amounts) => {
+      const total = plus(sums(day), amounts);
+      days.clear();
+      days.set(day, total);
+      return total;
+    },
   };
-}
-
-/** @throws CrayonError `config-invalid`, `json-invalid`: to forget what was spent would be worse than to stop */
-function readRecord(path: string): BudgetRecord {
-  const { data } = BUDGET_RECORD.safeParse(readJsonObject(path, LIMITS.noteBytes));
-  if (data !== undefined) return data;
-  throw new CrayonError('config-invalid', `${path}: expected {day, inputTokens, outputTokens, money} of one day`, {
-    hint: 'Remove the file to start counting from zero.',
-  });
 }
 
 /** What says that the server is unwell. A refusal (401, 400) or a content filter says that it works. */

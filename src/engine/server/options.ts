@@ -102,21 +102,38 @@ export type ServerBudget = ServerConfig['budget'];
 type LibraryOptions = z.output<typeof LIBRARY_OPTIONS>;
 export type BackoffOptions = LibraryOptions['backoff'];
 
+/** A day in UTC, as 2030-01-15. */
+export const DAY_PATTERN = /^\d{4}-\d{2}-\d{2}$/;
+
 /** What has been spent on one day. */
 export const BUDGET_RECORD = z.object({
-  /** the day in UTC, as 2030-01-15 */
-  day: z.string().regex(/^\d{4}-\d{2}-\d{2}$/),
+  day: z.string().regex(DAY_PATTERN),
   inputTokens: notNegative,
   outputTokens: notNegative,
   money: notNegative,
 });
 export type BudgetRecord = z.output<typeof BUDGET_RECORD>;
 
-/** Where spending is kept, so that a restart does not forget it: `budgetFile` of limits.ts writes it to a file. */
+/** What was used, and what is held back for calls under way: of a day, or what one call adds to it (less where it gives back). */
+export interface BudgetSums {
+  inputTokens: number;
+  outputTokens: number;
+  money: number;
+  heldTokens: number;
+  heldMoney: number;
+}
+
+/**
+ * Where a day's budget is kept, for all who share it, so that neither a second server nor a restart forgets it: `budgetJournal` of
+ * budget-journal.ts keeps it in files. Every method may throw; what it could not add is asked for again with the next.
+ */
 export interface BudgetStore {
-  /** null where nothing has been kept yet */
-  load(): BudgetRecord | null;
-  save(record: BudgetRecord): void;
+  /** The day to count on: today, or a later one that something was kept for, as a clock that was set back gives no day twice. */
+  dayFrom(today: string): string;
+  /** Everything that was added to the day, by whomever. */
+  sums(day: string): BudgetSums;
+  /** Adds to the day. @returns its sums up to and with this, and without what others added behind it */
+  add(day: string, amounts: BudgetSums): BudgetSums;
 }
 
 /** Any part of an object, objects in it too. */
@@ -159,7 +176,7 @@ export type ServerEvent =
       estimated: boolean;
     }
   | { type: 'error'; code: ErrorCode; status: number | null }
-  /** the budget's file could not be written; counting goes on in memory */
+  /** the budget's file could not be written or read; counting goes on in memory, and what is missing is added when it can be */
   | { type: 'budget-store-failed'; message: string };
 
 /** A moment's view for metrics. */

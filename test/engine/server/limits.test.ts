@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import { budgetJournal } from '../../../src/engine/server/budget-journal.js';
 import { serverErrorOf } from '../../../src/engine/server/error.js';
-import { budgetFile } from '../../../src/engine/server/limits.js';
 import type { BudgetRecord, BudgetStore } from '../../../src/engine/server/options.js';
-import { errorOf, temporaryDir } from '../../helpers/files.js';
+import { temporaryDir } from '../../helpers/files.js';
 import { manualClock } from '../../helpers/manual-clock.js';
 import { useEngine } from '../../helpers/openai-engine.js';
 import { reply, useUpstream } from '../../helpers/scripted-upstream.js';
 
 const NOON = Date.UTC(2030, 0, 15, 12);
+const DAY_MS = 86_400_000;
 const PRICES = { inputPerMillion: 2, outputPerMillion: 10, currency: 'EUR' };
 /** 40 bytes: estimated at 11 tokens */
 const PROMPT = { kind: 'text', text: 'x'.repeat(40) } as const;
@@ -97,57 +98,67 @@ describe('the budget', () => {
     expect(engine.state().budget).toMatchObject({ inputTokens: 11, outputTokens: 2 });
   });
 
-  it('is not forgotten by a restart, and written once for many calls', async () => {
-    const saved: BudgetRecord[] = [];
-    const store: BudgetStore = { load: () => saved.at(-1) ?? null, save: (record) => saved.push(record) };
+  it('is not forgotten by a restart', async () => {
+    const store = () => budgetJournal(path);
+    const path = `${temporaryDir()}/budget-0.json`;
     const clock = manualClock(NOON);
     const upstream = await useUpstream(reply.answer(['a'], { promptTokens: 20, completionTokens: 10 }));
-    const first = useEngine(upstream.baseUrl, { clock, budgetStore: store });
-    for (let i = 0; i < 3; i++) await first.ask();
-    expect(saved).toEqual([]);
-    await clock.advance(1_000);
-    expect(saved).toEqual([DAY(60, 30)]);
-    await first.ask();
-    await first.engine.close();
-    expect(saved).toEqual([DAY(60, 30), DAY(80, 40)]);
-    const second = useEngine(upstream.baseUrl, { clock, budgetStore: store, budget: { tokensPerDay: 130 } });
-    expect(second.engine.state().budget).toMatchObject({ inputTokens: 80, outputTokens: 40 });
+    const first = useEngine(upstream.baseUrl, { clock, budgetStore: store() });
+    for (let i = 0; i < 4; i++) await first.ask();
+    // Nobody closed the first one.
+    const second = useEngine(upstream.baseUrl, { clock, budgetStore: store(), budget: { tokensPerDay: 130 } });
+    expect(second.engine.state().budget).toMatchObject({ inputTokens: 80, outputTokens: 40, reservedTokens: 0 });
     expect((await second.ask({ maxTokens: 20 })).error!.code).toBe('server-budget');
-    const nextDay = useEngine(upstream.baseUrl, { clock: manualClock(NOON + 86_400_000), budgetStore: store });
+    const nextDay = useEngine(upstream.baseUrl, { clock: manualClock(NOON + DAY_MS), budgetStore: store() });
     expect(nextDay.engine.state().budget).toMatchObject({ day: '2030-01-16', inputTokens: 0 });
-    // A clock that was set back does not give the day a second time.
-    const dayBefore = useEngine(upstream.baseUrl, { clock: manualClock(NOON - 86_400_000), budgetStore: store });
-    expect(dayBefore.engine.state().budget).toMatchObject({ day: '2030-01-15', inputTokens: 80 });
+    // A clock that was set back does not give a day a second time, and a refusal says so.
+    const limited = { clock, budgetStore: store(), budget: { tokensPerDay: 0 } };
+    const dayBefore = useEngine(upstream.baseUrl, limited);
+    expect(dayBefore.engine.state().budget).toMatchObject({ day: '2030-01-16', inputTokens: 0 });
+    const { error } = await dayBefore.ask();
+    expect(error!.message).toContain('0 are spent on 2030-01-16 (UTC)');
+    expect(error!.hint).toContain('This clock is behind that day');
   });
 
-  it('goes on in memory when its store fails, and says so', async () => {
-    const clock = manualClock(NOON);
+  it('at midnight counts calls under way on the new day', async () => {
+    const clock = manualClock(NOON + DAY_MS / 2 - 1_000);
+    const upstream = await useUpstream(reply.trickle(['a'], 1), reply.answer(['b']));
+    const { ask, engine } = useEngine(upstream.baseUrl, {
+      clock,
+      budgetStore: budgetJournal(`${temporaryDir()}/b.json`),
+    });
+    const first = ask({ prompt: PROMPT, maxTokens: 20 });
+    await upstream.waitForRequest(1);
+    expect(engine.state().budget).toMatchObject({ day: '2030-01-15', reservedTokens: 31 });
+    await clock.advance(2_000);
+    expect(engine.state().budget).toMatchObject({ day: '2030-01-16', reservedTokens: 31, inputTokens: 0 });
+    expect((await first).text).toBe('a');
+    const { inputTokens, outputTokens, reservedTokens } = engine.state().budget;
+    expect(inputTokens + outputTokens).toBeGreaterThan(0);
+    expect(reservedTokens).toBe(0);
+  });
+
+  it('goes on in memory when its store fails, says so once, and adds what is missing when it can', async () => {
     const upstream = await useUpstream(reply.answer(['a']));
-    const save = (): void => {
-      throw new Error('no space left');
+    const journal = budgetJournal(`${temporaryDir()}/budget.json`);
+    let isFull = true;
+    const budgetStore: BudgetStore = {
+      ...journal,
+      add: (day, amounts) => {
+        if (isFull) throw new Error('no space left');
+        return journal.add(day, amounts);
+      },
     };
-    const { ask, engine, events } = useEngine(upstream.baseUrl, { clock, budgetStore: { load: () => null, save } });
-    expect((await ask()).text).toBe('a');
-    await clock.advance(1_000);
-    expect(events).toContainEqual({ type: 'budget-store-failed', message: 'no space left' });
-    expect(engine.state().budget.inputTokens).toBe(7);
+    const { ask, engine, events } = useEngine(upstream.baseUrl, { clock: manualClock(NOON), budgetStore });
+    for (let i = 0; i < 2; i++) expect((await ask()).text).toBe('a');
+    expect(events.filter(({ type }) => type === 'budget-store-failed')).toEqual([
+      { type: 'budget-store-failed', message: 'no space left' },
+    ]);
+    expect(engine.state().budget).toMatchObject({ inputTokens: 14, reservedTokens: 0 });
+    expect(journal.sums('2030-01-15').inputTokens).toBe(0);
+    isFull = false;
+    await ask();
+    expect(engine.state().budget).toMatchObject({ inputTokens: 21, reservedTokens: 0 });
+    expect(journal.sums('2030-01-15')).toMatchObject({ inputTokens: 21, heldTokens: 0 });
   });
-});
-
-describe('a budget file', () => {
-  it('keeps a day', () => {
-    const path = `${temporaryDir()}/budget.json`;
-    expect(budgetFile(path).load()).toBeNull();
-    budgetFile(path).save(DAY(1, 2, 0.5));
-    expect(budgetFile(path).load()).toEqual(DAY(1, 2, 0.5));
-  });
-
-  it.each([{}, { ...DAY(1, 2), day: 'today' }, { ...DAY(1, 2), inputTokens: -1 }, { ...DAY(1, 2), money: '5' }])(
-    'is refused, not forgotten, when it holds %j',
-    (content) => {
-      const path = `${temporaryDir()}/budget.json`;
-      budgetFile(path).save(content as BudgetRecord);
-      expect(errorOf(() => budgetFile(path).load()).code).toBe('config-invalid');
-    },
-  );
 });
