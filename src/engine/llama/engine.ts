@@ -2,7 +2,7 @@
 
 import { randomInt } from 'node:crypto';
 import { freemem } from 'node:os';
-import type { LlamaModel } from 'node-llama-cpp';
+import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import { CrayonError, isCrayonError, reasonOf } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { createRandom } from '../../core/random.js';
@@ -10,8 +10,8 @@ import { GgufFile } from '../../gguf/read.js';
 import { createSlots } from '../slots.js';
 import type { AdapterScale, DeviceEngine, Query } from '../types.js';
 import { answer, spell } from './answer.js';
-import { adapterSet, ContextPool } from './contexts.js';
-import { LoraUsers } from './loras.js';
+import { adapterSet, ContextPool, type ContextPoolOptions } from './contexts.js';
+import { LoraUsers, setLoras } from './loras.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
 import { contextError, fastestThreads, type Gpu, loadLlama, loadLlamaModel } from './runtime.js';
 
@@ -108,7 +108,7 @@ type Settings = Required<
 function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings): LlamaCppEngine {
   const { name, contextTokens, threads, sequences, maxContexts, closeTimeoutMs } = settings;
   const slots = createSlots(name, sequences, settings.queue);
-  const create = (adapters: readonly AdapterScale[]) => createContext(model, adapters, settings);
+  const create: ContextPoolOptions['create'] = (adapters, spare) => createContext(model, adapters, spare, settings);
   const { vocabularySize } = prompts;
   const loras = new LoraUsers(model);
   const pool = new ContextPool({ loras, create, sequences, maxContexts, vocabularySize });
@@ -233,10 +233,16 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
   return engine;
 }
 
-async function createContext(model: LlamaModel, adapters: readonly AdapterScale[], settings: Settings) {
+async function createContext(
+  model: LlamaModel,
+  adapters: readonly AdapterScale[],
+  spare: LlamaContext | null,
+  settings: Settings,
+) {
   const { name, contextTokens, threads, sequences, cacheType } = settings;
   for (const { path } of adapters) GgufFile.open(path).close();
   try {
+    if (spare !== null && (await setLoras(spare, adapters))) return spare;
     return await model.createContext({
       contextSize: contextTokens,
       sequences,

@@ -4,7 +4,7 @@
  */
 
 import { resolve } from 'node:path';
-import type { LlamaModel } from 'node-llama-cpp';
+import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import type { AdapterScale } from '../types.js';
 
 type Adapters = ReadonlyArray<Pick<AdapterScale, 'path'>>;
@@ -61,5 +61,18 @@ export async function freeLora(model: LlamaModel, path: string): Promise<boolean
   if (typeof lora?.dispose !== 'function') return false;
   loaded.delete(key);
   await lora.dispose();
+  return true;
+}
+
+/**
+ * Gives a context other LoRAs than it has, in its very memory; what it has read under the old ones is the caller's to forget.
+ *
+ * @returns false where node-llama-cpp looks otherwise inside: nothing has changed
+ */
+export async function setLoras(context: LlamaContext, adapters: readonly AdapterScale[]): Promise<boolean> {
+  const inside = context as unknown as { _setLoras?: unknown; _loraAdapters?: unknown };
+  if (typeof inside._setLoras !== 'function' || !(inside._loraAdapters instanceof Set)) return false;
+  await inside._setLoras(adapters.map(({ path, scale }) => ({ filePath: path, scale })));
+  if (adapters.length === 0) inside._loraAdapters.clear();
   return true;
 }

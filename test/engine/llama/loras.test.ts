@@ -1,9 +1,9 @@
 /** LoRAs go from llama.cpp's memory with the last context that uses them: by what node-llama-cpp has inside, in the version installed. */
 
-import type { LlamaModel } from 'node-llama-cpp';
+import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { adapterSet, ContextPool } from '../../../src/engine/llama/contexts.js';
-import { freeLora, LoraUsers } from '../../../src/engine/llama/loras.js';
+import { freeLora, LoraUsers, setLoras } from '../../../src/engine/llama/loras.js';
 import type { AdapterScale } from '../../../src/engine/types.js';
 import { edgeGguf } from '../../helpers/edge-gguf.js';
 import { endLlamaCpp, llamaCpp } from '../../helpers/llama-cpp.js';
@@ -21,13 +21,17 @@ afterAll(() => model.dispose());
 const held = (): Map<string, { disposed: boolean }> =>
   (model as unknown as { _loraAdapters: Map<string, { disposed: boolean }> })._loraAdapters;
 
-const create = (adapters: readonly AdapterScale[]) =>
-  model.createContext({
+const create = async (adapters: readonly AdapterScale[], spare: LlamaContext | null = null): Promise<LlamaContext> => {
+  if (spare !== null && (await setLoras(spare, adapters))) return spare;
+  made++;
+  return model.createContext({
     contextSize: 64,
     sequences: 2,
     threads: 1,
     lora: { adapters: adapters.map(({ path, scale }) => ({ filePath: path, scale })) },
   });
+};
+let made = 0;
 
 const { signal } = new AbortController();
 const ids = [1, 100, 200];
@@ -65,6 +69,12 @@ describe('a LoRA', () => {
       expect(lora?.disposed).toBe(true);
       expect(held().size).toBe(0);
       expect(await freeLora(model, path)).toBe(false);
+    }
+  });
+
+  it('stays in a context that looks otherwise inside', async () => {
+    for (const other of [{}, { _setLoras: () => {} }, { _loraAdapters: new Set() }]) {
+      expect(await setLoras(other as unknown as LlamaContext, [])).toBe(false);
     }
   });
 
@@ -115,8 +125,8 @@ describe('a LoRA', () => {
 
   it('goes where the context could not be made', async () => {
     let fails = true;
-    const pool = openPool(2, async (adapters) => {
-      const context = await create(adapters);
+    const pool = openPool(2, async (adapters, spare) => {
+      const context = await create(adapters, spare);
       if (!fails) return context;
       await context.dispose();
       throw new Error('no memory');
@@ -130,6 +140,33 @@ describe('a LoRA', () => {
     fails = false;
     expect(await use(pool, gguf.adapter(4))).toBe(1);
     pool.forget(gguf.adapter(4).path);
+    await settled().toBe(0);
+  });
+
+  it('leaves its context to the next, which answers as in a new one', async () => {
+    const pool = openPool();
+    const logprob = async (adapters: AdapterScale[]) => {
+      const reader = await pool.lease(adapterSet(adapters), ids, signal, () => {});
+      const { next } = await reader.prompt(ids, 3);
+      reader.cancel();
+      return [next.total, ...next.ids, ...next.logits];
+    };
+    const before = made;
+    const sets = [[gguf.adapter(0)], [gguf.adapter(1, 0.5)], [], [gguf.adapter(2), gguf.adapter(3)]];
+    const first: number[][] = [];
+    for (const set of sets) first.push(await logprob(set));
+    expect(new Set(first.map(String)).size).toBe(4);
+    expect(made - before).toBe(2);
+    for (const [i, set] of sets.entries()) expect(await logprob(set)).toEqual(first[i]);
+    for (const [i, set] of sets.entries()) {
+      const alone = openPool();
+      const reader = await alone.lease(adapterSet(set), ids, signal, () => {});
+      const { next } = await reader.prompt(ids, 3);
+      expect([next.total, ...next.ids, ...next.logits]).toEqual(first[i]);
+      reader.cancel();
+      for (const { path } of set) alone.forget(path);
+    }
+    for (const set of sets) for (const { path } of set) pool.forget(path);
     await settled().toBe(0);
   });
 
