@@ -59,8 +59,10 @@ export function estimateCoefficients(
   if (!(tau > 0 && Number.isFinite(tau))) throw new CrayonError('bad-option', `tau ${tau}, expected a positive number`);
   if (estimator === 'given') {
     checkCoefficients(options.coefficients ?? [], centroids.n);
-    const coefficients = Float64Array.from(options.coefficients!);
-    return { coefficients: topK === undefined ? coefficients : keepLargest(coefficients, topK), similarities: null };
+    const given = Float64Array.from(options.coefficients!);
+    const coefficients = topK === undefined ? given : keepLargest(given, topK);
+    checkCoefficients(coefficients, centroids.n); // those that are left may be scaled up
+    return { coefficients, similarities: null };
   }
   if (estimator === 'uniform') {
     return { coefficients: new Float64Array(centroids.n).fill(1 / centroids.n), similarities: null };

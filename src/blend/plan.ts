@@ -4,6 +4,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
+import { LIMITS } from '../core/limits.js';
 import type { CombineKind } from '../lora/combine.js';
 import { type LoraModule, loraTensorName, type PeftAdapter } from '../peft/read.js';
 
@@ -39,7 +40,11 @@ export interface BlendPlan {
   notices: string[];
 }
 
-/** Checks that there is one finite coefficient for each adapter. */
+/**
+ * Checks that there is one coefficient within reason for each adapter.
+ *
+ * @throws CrayonError `coefficients-invalid`
+ */
 export function checkCoefficients(coefficients: ArrayLike<number>, adapters: number): void {
   if (coefficients.length !== adapters) {
     throw new CrayonError(
@@ -47,10 +52,15 @@ export function checkCoefficients(coefficients: ArrayLike<number>, adapters: num
       `${coefficients.length} coefficients for ${adapters} adapters, expected one for each`,
     );
   }
-  const bad = Array.from(coefficients, (value, n) => ({ value, n })).filter(({ value }) => !Number.isFinite(value));
-  if (bad.length === 0) return;
-  const found = bad.map(({ value, n }) => `${value} for adapter ${n}`).join(', ');
-  throw new CrayonError('coefficients-invalid', `coefficients must be finite numbers, found ${found}`);
+  const most = LIMITS.adapterScale;
+  const found = Array.from(coefficients, (value, n) => ({ value, n }))
+    .filter(({ value }) => !(Math.abs(value) <= most)) // NaN too
+    .map(({ value, n }) => `${value} for adapter ${n}`);
+  if (found.length === 0) return;
+  const problem = `coefficients from -${most} to ${most} expected, found ${abridge(found, NAMES_SHOWN, ', ')}`;
+  throw new CrayonError('coefficients-invalid', problem, {
+    hint: 'A coefficient multiplies what its adapter changes: shares of a blend add up to about 1.',
+  });
 }
 
 /**

@@ -77,6 +77,7 @@ const EXIT_OF = {
   'server-budget': EXIT.environment,
 
   'loss-not-finite': EXIT.numeric,
+  'numbers-diverged': EXIT.numeric,
   interrupted: EXIT.interrupted,
 };
 

@@ -67,7 +67,11 @@ export const LIMIT_TABLE = {
     topLogprobs: [20, 'of them', 'alternatives of a token that a request may ask for'],
     customizationName: [64, 'characters', "a customisation's name"],
     coefficients: [4096, 'of them', 'coefficients of a customisation: more base LoRAs than any pool has'],
-    adapterScale: [1000, 'times', 'the scale of an adapter, either way: beyond it is a typing error'],
+    adapterScale: [
+      1000,
+      'times',
+      'the scale of an adapter or its coefficient in a blend, either way: beyond it is a typing error',
+    ],
   },
   'The server LLM': {
     answerBytes: [32 * MIB, 'bytes', 'one answer'],

@@ -1,6 +1,7 @@
 /** Vectors as plain typed arrays: sums in float64 whatever the array's own precision. */
 
 import assert from 'node:assert/strict';
+import { CrayonError } from './errors.js';
 
 /** Any array of floats that this module reads; results are always float64. */
 export type Floats = Float32Array | Float64Array;
@@ -80,4 +81,18 @@ export function firstNonFinite(data: Float32Array | Float64Array): number {
   for (; i < n; i++) s0 += data[i]!;
   if (Number.isFinite(s0 + s1 + s2 + s3)) return -1;
   return data.findIndex((x) => !Number.isFinite(x));
+}
+
+/**
+ * The values as they are. NaN compares as nothing does: a largest one, an order or a share that is made of it is an answer without sense.
+ *
+ * @param what they are, for the message
+ * @throws CrayonError `numbers-diverged` where one is NaN or infinite
+ */
+export function checkFinite<T extends Floats>(values: T, what: string): T {
+  const at = firstNonFinite(values);
+  if (at < 0) return values;
+  throw new CrayonError('numbers-diverged', `the numbers diverged: ${what} has ${values[at]}`, {
+    hint: 'A weight of the model or of the adapter is so large that what is computed with it leaves the range of its type.',
+  });
 }

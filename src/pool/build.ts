@@ -8,7 +8,7 @@
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { gate } from '../core/gate.js';
 import { eventLoopTurn } from '../core/long-work.js';
-import { meanRows, oneHot } from '../core/vector.js';
+import { checkFinite, meanRows, oneHot } from '../core/vector.js';
 import { LlamaModel } from '../model/llama.js';
 import { meanLoss } from '../train/completion-score.js';
 import { scoreCompletions } from '../train/evaluate.js';
@@ -151,6 +151,7 @@ async function embedTrainingSet(build: Build, named: NamedKind): Promise<{ point
   const rows = isInstant ? instantRows(build, kind, idf, prompts) : await hiddenStates(build, named, prompts);
   const d = rows.length / n;
   const mean = options.centred ? Float32Array.from(meanRows(rows, n, d)) : null;
+  checkFinite(rows, 'the embedding of an example');
   if (mean !== null) centreRows(rows, mean);
   return { points: densePoints(rows, n, d), space: { kind: name, d, mean, idf } };
 }

@@ -1,5 +1,6 @@
 /** What a completion is worth after its prompt, whoever computed it: our float32 forward pass, or the engine that serves. */
 
+import { checkFinite } from '../core/vector.js';
 import type { TrainingExample } from './batches.js';
 
 export interface CompletionScore {
@@ -27,8 +28,16 @@ export type SequenceScorer = (
 export const SCORED_THROUGH = { forward: 'computed in float32', engine: 'served' } as const;
 export type ScoredThrough = keyof typeof SCORED_THROUGH;
 
-/** Mean negative log-likelihood per completion token, in nats. */
+/**
+ * Mean negative log-likelihood per completion token, in nats.
+ *
+ * @throws CrayonError `numbers-diverged` where a log-probability is NaN or infinite
+ */
 export function meanLoss(scores: ReadonlyArray<Pick<CompletionScore, 'logprob' | 'tokens'>>): number {
   const tokens = scores.reduce((n, s) => n + s.tokens, 0);
+  checkFinite(
+    Float64Array.from(scores, ({ logprob }) => logprob),
+    'a completion’s log-probability',
+  );
   return -scores.reduce((sum, s) => sum + s.logprob, 0) / tokens;
 }

@@ -9,7 +9,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import { mean, standardError } from '../core/stats.js';
-import { argmax } from '../core/vector.js';
+import { argmax, checkFinite } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
 import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
@@ -86,6 +86,10 @@ export function scoredSequences(options: SequenceOptions): ScoredSequences {
 export async function scoreThrough(score: SequenceScorer, made: ScoredSequences) {
   const started = performance.now();
   const scores = await score(made.sequences, made.owners);
+  for (const [i, { logprob }] of scores.entries()) {
+    const { id } = made.examples[made.owners[i]!]!;
+    checkFinite(Float64Array.of(logprob), `the log-probability of example ${id}`);
+  }
   const seconds = (performance.now() - started) / 1000;
   return { scores, report: reportScores(made, scores, seconds) };
 }

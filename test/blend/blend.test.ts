@@ -214,14 +214,16 @@ describe('adapters that differ', () => {
 
   it('refuses a blend that leaves float32', () => {
     // svd shares the factor out to both sides, so it gets further
-    for (const [combine, coefficient] of [
+    for (const [combine, loraAlpha] of [
       ['cat', 1e39],
       ['linear', 1e39],
       ['svd', 1e80],
     ] as const) {
-      expect(() => blend({ adapters: [adapters[0]!], coefficients: [coefficient], combine })).toThrow(
+      const strong = openPeftAdapter(writeRandomAdapter(dir, `strong-${combine}`, { seed: 0, loraAlpha }));
+      expect(() => blend({ adapters: [strong], coefficients: [1], combine })).toThrow(
         expect.objectContaining({ code: 'tensor-not-finite' }),
       );
+      strong.close();
     }
   });
 });
@@ -231,6 +233,8 @@ it.each([
   ['too many', [1, 2, 3, 4]],
   ['NaN', [1, Number.NaN, 0]],
   ['infinity', [1, 0, Number.POSITIVE_INFINITY]],
+  ['beyond reason', [1000.5, 0, 0]],
+  ['far below it', [0, -1e30, 0]],
 ])('refuses coefficients: %s', (_, coefficients) => {
   expect(() => blend({ coefficients })).toThrow(expect.objectContaining({ code: 'coefficients-invalid' }));
 });

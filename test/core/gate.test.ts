@@ -1,7 +1,7 @@
 /** The gate against its textbook definition. */
 
 import { describe, expect, it } from 'vitest';
-import { gate } from '../../src/core/gate.js';
+import { gate, similaritiesTo } from '../../src/core/gate.js';
 
 describe('gate', () => {
   it('gives the textbook values at tau 1', () => {
@@ -15,4 +15,17 @@ describe('gate', () => {
   it('neither overflows nor loses its sum at a small tau', () => {
     expect([...gate([0.9, 0.1, -1], 1e-4)]).toEqual([1, 0, 0]);
   });
+});
+
+it.each([Number.NaN, Number.POSITIVE_INFINITY])('no similarity is made of %d', (bad) => {
+  const centroids = { data: Float32Array.of(1, 0, 0, 1), n: 2, d: 2 };
+  expect([...similaritiesTo(Float32Array.of(2, 0), centroids)]).toEqual([1, 0]);
+  for (const [x, data] of [
+    [Float32Array.of(bad, 1), centroids.data],
+    [Float32Array.of(1, 1), Float32Array.of(1, 0, bad, 1)],
+  ] as const) {
+    expect(() => similaritiesTo(x, { ...centroids, data })).toThrow(
+      expect.objectContaining({ code: 'numbers-diverged' }),
+    );
+  }
 });

@@ -1,6 +1,6 @@
 // npx vitest run test/core/vector.test.ts
 import { expect, it } from 'vitest';
-import { argmax, cosine, meanRows, norm, normalise, row } from '../../src/core/vector.js';
+import { argmax, checkFinite, cosine, meanRows, norm, normalise, row } from '../../src/core/vector.js';
 
 it('cosine is 1 for the same direction, -1 for the opposite, 0 for a zero vector', () => {
   const x = Float32Array.of(1, 2, 3);
@@ -22,4 +22,12 @@ it('meanRows and row read a row-major matrix', () => {
 
 it('argmax takes the first of equals', () => {
   expect(argmax([1, 3, 3, 2])).toBe(1);
+});
+
+it('checkFinite names what has no finite value', () => {
+  const good = Float64Array.of(1e300, -1e300, 1e300);
+  expect(checkFinite(good, 'a score')).toBe(good);
+  expect(() => checkFinite(Float32Array.of(0, Number.NaN), 'a score')).toThrow(
+    expect.objectContaining({ code: 'numbers-diverged', message: 'the numbers diverged: a score has NaN' }),
+  );
 });

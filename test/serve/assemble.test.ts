@@ -190,6 +190,14 @@ describe('blends at run time', () => {
 
   it.each<[string, object, Partial<BlendOrder>]>([
     ['a wrong number of coefficients', { code: 'coefficients-invalid' }, { coefficients: [1, 2] }],
+    ['a coefficient beyond reason', { code: 'coefficients-invalid' }, { coefficients: [1e30, 0, 0, 0, 0, 0] }],
+    ['NaN', { code: 'coefficients-invalid' }, { coefficients: [Number.NaN, 0, 0, 0, 0, 0] }],
+    // Of coefficients that all but cancel, the largest would be scaled up to 4e5.
+    [
+      'what top_k makes of them',
+      { code: 'coefficients-invalid' },
+      { coefficients: [0.1, 0.1, 0.2, 9, -8.99999, 0], topK: 2 },
+    ],
     ['a prompt without tokens', { code: 'example-invalid' }, { examples: [...examples, { prompt: ' ' }] }],
     ['more adapters than there are', { status: 400, param: 'top_k' }, { examples, topK: 7 }],
   ])('refuses %s, and blends on', async (_, error, change) => {
@@ -198,6 +206,13 @@ describe('blends at run time', () => {
     expect((await blends.create({ ...order, coefficients: [0, 1, 0, 0, 0, 0] }, null, never)).adapter.id).toMatch(
       /^[0-9a-f]+$/,
     );
+  });
+
+  it('warns of coefficients that are all zero, as the command line does', async () => {
+    const zero = await parts.customizations!.create({ ...order, coefficients: [0, 0, 0, 0, 0, 0] }, null, never);
+    expect(zero.notices).toEqual([expect.stringContaining('All coefficients are zero')]);
+    const one = await parts.customizations!.create({ ...order, coefficients: [1, 0, 0, 0, 0, 0] }, null, never);
+    expect(one.notices).toEqual([]);
   });
 
   it('drops a blend that nobody waits for', async () => {

@@ -160,6 +160,7 @@ export function fakeMaker(before: (order: BlendOrder) => void | Promise<void> = 
         similarities: order.examples === null ? null : [0.9, 0.1],
         coverage: null,
         scope: null,
+        notices: [],
         examples: order.examples?.length ?? 0,
         ms: 12,
         hold,

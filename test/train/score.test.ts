@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Example } from '../../src/data/dataset.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
-import type { CompletionScore } from '../../src/train/completion-score.js';
+import { type CompletionScore, meanLoss } from '../../src/train/completion-score.js';
 import { compareScores, scoredSequences, scoreThrough } from '../../src/train/score.js';
 import { EDGE } from '../helpers/edge-gguf.js';
 
@@ -42,6 +42,15 @@ describe('sequences', () => {
       ...{ choices: [-2, -1.5], choiceTokens: [1, 1], answer: 0, predicted: 1, predictedNorm: 1 },
     });
   });
+});
+
+it.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])('a score of %d is no score', async (bad) => {
+  const scores = [score(-2, 1), score(bad, 1), score(-0.5, 1, 2, 3)];
+  await expect(scoreThrough(async () => scores, made)).rejects.toMatchObject({
+    code: 'numbers-diverged',
+    message: expect.stringContaining('example a'),
+  });
+  expect(() => meanLoss(scores)).toThrow(expect.objectContaining({ code: 'numbers-diverged' }));
 });
 
 describe('two scorers', () => {

@@ -8,6 +8,7 @@ import type { LlamaContext, LlamaContextSequence, Token } from 'node-llama-cpp';
 import { interrupted } from '../clock.js';
 import type { AdapterScale } from '../types.js';
 import { type LoraUsers, setLoras } from './loras.js';
+import { checkedTotal } from './next-token.js';
 import { commonLength, SequenceReader, type SequenceSlot } from './reader.js';
 
 /** Scales are rounded to this, so that gates that differ by nothing share a context. */
@@ -45,6 +46,8 @@ interface Entry {
   lastUsed: number;
   /** one of its adapters is gone: so is the context, when no request uses it any more */
   forgotten: boolean;
+  /** a computation in it has diverged: it is not used again */
+  abandoned: boolean;
 }
 
 export interface ContextPoolOptions {
@@ -67,6 +70,8 @@ export class ContextPool {
    * model), and buffers of many megabytes that come and go leave glibc's heap full of holes.
    */
   readonly #spare: Made[] = [];
+  /** not to be used again, by requests that still run */
+  readonly #abandoned = new Set<Entry>();
   #uses = 0;
   #cancelled = false;
 
@@ -95,9 +100,10 @@ export class ContextPool {
     entry.running++;
     entry.lastUsed = ++this.#uses;
     entry.forgotten = false; // the same blend has been made again
-    const leave = (): void => {
+    const leave = (slot?: SequenceSlot): void => {
       entry.running--;
-      if (entry.forgotten) this.#dropIdle();
+      if (slot?.diverged) this.#abandon(set.key, entry);
+      if (entry.forgotten || entry.abandoned) this.#dropIdle();
       onRelease();
     };
     try {
@@ -109,7 +115,7 @@ export class ContextPool {
       if (slot.broken) await empty(slot);
       const reader: SequenceReader = new SequenceReader(slot, signal, this.#options.vocabularySize, () => {
         this.#readers.delete(reader);
-        leave();
+        leave(slot);
       });
       this.#readers.add(reader);
       return reader;
@@ -133,11 +139,22 @@ export class ContextPool {
     this.#dropIdle();
   }
 
+  /** No new request gets the context. */
+  #abandon(key: string, entry: Entry): void {
+    if (!entry.abandoned) this.#abandoned.add(entry);
+    entry.abandoned = true;
+    if (this.#entries.get(key) === entry) this.#entries.delete(key);
+  }
+
+  /** Nobody waits for it, and a failure to give memory back is no request's failure. */
   #dropIdle(): void {
     for (const [key, entry] of this.#entries) {
-      // Nobody waits for it, and a failure to give memory back is no request's failure.
-      if (entry.forgotten && entry.running === 0)
-        this.#retire(key, entry, this.#options.maxContexts - 1).catch(() => {});
+      if (!entry.forgotten || entry.running > 0) continue;
+      this.#entries.delete(key);
+      this.#retire(entry, this.#options.maxContexts - 1).catch(() => {});
+    }
+    for (const entry of this.#abandoned) {
+      if (entry.running === 0 && this.#abandoned.delete(entry)) this.#retire(entry, -1).catch(() => {});
     }
   }
 
@@ -147,7 +164,7 @@ export class ContextPool {
     const { loras } = this.#options;
     loras.use(adapters); // before the evicted one lets go of what both have
     const ready = this.#evict().then(() => this.#open(adapters));
-    const entry: Entry = { adapters, ready, running: 0, lastUsed: 0, forgotten: false };
+    const entry: Entry = { adapters, ready, running: 0, lastUsed: 0, forgotten: false, abandoned: false };
     this.#entries.set(key, entry);
     // A context that could not be made is asked for anew by the next request.
     ready.catch(() => {
@@ -158,7 +175,7 @@ export class ContextPool {
   }
 
   #open(adapters: readonly AdapterScale[]): Promise<Made> {
-    const { loras, create, sequences } = this.#options;
+    const { loras, create, sequences, vocabularySize } = this.#options;
     return loras.alone(async () => {
       const spare = this.#spare.pop() ?? null;
       let context = spare?.context;
@@ -166,7 +183,7 @@ export class ContextPool {
         context = await create(adapters, spare?.context ?? null);
         const made = context === spare?.context ? spare : { context, slots: newSlots(context, sequences) };
         for (const slot of made.slots) await empty(slot);
-        if (adapters.length > 0) await computeOnce(made.slots[0]!.sequence);
+        if (adapters.length > 0) await computeOnce(made.slots[0]!.sequence, vocabularySize);
         return made;
       } catch (error) {
         await context?.dispose();
@@ -182,16 +199,16 @@ export class ContextPool {
     const idle = [...this.#entries].filter(([, entry]) => entry.running === 0);
     const oldest = idle.sort(([, a], [, b]) => a.lastUsed - b.lastUsed)[0];
     assert(oldest !== undefined, 'more requests run than there are contexts');
-    await this.#retire(...oldest, maxContexts); // of which the new one, which takes its place, is one
+    this.#entries.delete(oldest[0]);
+    await this.#retire(oldest[1], maxContexts); // of which the new one, which takes its place, is one
   }
 
-  /** @param mostOthers contexts that there may be beside it, or it is disposed of */
-  async #retire(key: string, { ready, adapters }: Entry, mostOthers: number): Promise<void> {
-    this.#entries.delete(key);
+  /** @param mostOthers contexts that there may be beside it, or it is disposed of; -1: in any case */
+  async #retire({ ready, adapters }: Entry, mostOthers: number): Promise<void> {
     const made = await ready.catch(() => null); // what could not be made has let go by itself
     if (made === null) return;
     const { loras } = this.#options;
-    const isSpare = await loras.alone(() => setLoras(made.context, []));
+    const isSpare = mostOthers >= 0 && (await loras.alone(() => setLoras(made.context, [])));
     if (isSpare && this.#entries.size + this.#spare.length <= mostOthers) this.#spare.push(made);
     else await made.context.dispose();
     await loras.release(adapters);
@@ -200,13 +217,28 @@ export class ContextPool {
 
 function newSlots(context: LlamaContext, count: number): SequenceSlot[] {
   return Array.from({ length: count }, () => {
-    return { sequence: context.getSequence(), busy: false, lastUsed: 0, broken: false, scores: [], inBlocks: 0 };
+    return {
+      sequence: context.getSequence(),
+      busy: false,
+      lastUsed: 0,
+      broken: false,
+      diverged: false,
+      scores: [],
+      inBlocks: 0,
+    };
   });
 }
 
-/** A context looks at the model's LoRAs when it lays out its graph, for its first token: that is while none comes or goes. */
-async function computeOnce(sequence: LlamaContextSequence): Promise<void> {
-  await sequence.evaluateWithoutGeneratingNewTokens([0 as Token]);
+/**
+ * A context looks at the model's LoRAs when it lays out its graph, for its first token: that is while none comes or goes. And where an
+ * adapter is beyond all bounds, this token shows it.
+ *
+ * @throws CrayonError `numbers-diverged`
+ */
+async function computeOnce(sequence: LlamaContextSequence, vocabularySize: number): Promise<void> {
+  const options = { generateNext: { token: true, totalLogitWeight: true } };
+  const [output] = await sequence.controlledEvaluate([[0 as Token, options]]);
+  checkedTotal(output?.next.totalLogitWeight, vocabularySize);
   await sequence.clearHistory();
 }
 

@@ -5,6 +5,24 @@
  * of the list is asked for, with the sum over all of it; the rest only where the head cannot decide the draw.
  */
 
+import { CrayonError } from '../../core/errors.js';
+
+/**
+ * The sum over the vocabulary as it is. It is NaN where a logit is NaN or +Infinity, or all are -Infinity; and the number of tokens
+ * where all are equally likely to the last bit: what is left of a state that llama.cpp's norms have divided by infinity. No list of
+ * the logits is needed to see it.
+ *
+ * @throws CrayonError `numbers-diverged`
+ */
+export function checkedTotal(total: number | undefined, vocabularySize: number): number {
+  if (total === undefined) throw new Error('llama.cpp gave no sum of the weights');
+  if (Number.isFinite(total) && (total !== vocabularySize || vocabularySize === 1)) return total;
+  const what = Number.isFinite(total) ? 'every token is exactly as likely as every other' : 'a logit is not finite';
+  throw new CrayonError('numbers-diverged', `the numbers diverged: ${what}`, {
+    hint: 'The adapter or its scale is too strong for the model, or a file is damaged.',
+  });
+}
+
 export interface NextToken {
   /** the likeliest token */
   best: number;

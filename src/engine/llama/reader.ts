@@ -5,9 +5,10 @@
  */
 
 import type { ControlledEvaluateInputItem, LlamaContextSequence, Token } from 'node-llama-cpp';
+import { isCrayonError } from '../../core/errors.js';
 import { interrupted } from '../clock.js';
 import type { TokenScore } from '../types.js';
-import type { NextToken } from './next-token.js';
+import { checkedTotal, type NextToken } from './next-token.js';
 
 /** How much of the distribution is listed: nothing but the best token, the likeliest n, or everything. */
 export type Listed = number | 'all';
@@ -35,6 +36,8 @@ export interface SequenceSlot {
   lastUsed: number;
   /** a computation failed: what it holds is not to be trusted */
   broken: boolean;
+  /** it has NaN in its cells, which outlive that they are forgotten: 0 times NaN is NaN */
+  diverged: boolean;
   /** of the tokens that the sequence holds, by position, those that were scored: a common beginning is not read again for them */
   scores: Array<KnownScore | undefined>;
   /** so many tokens from the beginning were read in blocks */
@@ -92,15 +95,14 @@ export class SequenceReader {
   async next(id: number, listed: Listed): Promise<NextToken> {
     const logits = listed === 'all' || (listed > 0 && { filter: { tokens: [], includeTop: listed } });
     const options = { generateNext: { token: true, logits, totalLogitWeight: true } };
-    const output = await this.#run((sequence) => sequence.controlledEvaluate([[id as Token, options]]));
-    const { token, logits: found, totalLogitWeight } = output[0]!.next;
-    if (typeof token !== 'number' || totalLogitWeight === undefined) throw new Error('llama.cpp gave no next token');
+    const [output] = await this.#evaluate([[id as Token, options]]);
+    const { token, logits: found, total } = output!;
     const listedLogits = found ?? new Map<Token, number>();
     return {
       best: token,
       ids: [...listedLogits.keys()],
       logits: [...listedLogits.values()],
-      total: totalLogitWeight,
+      total,
       vocabularySize: this.#vocabularySize,
     };
   }
@@ -163,13 +165,22 @@ export class SequenceReader {
       const logits = { filter: { tokens: [ids[at + i + 1]! as Token], ...listed } };
       return [id as Token, { generateNext: { token: true, logits, totalLogitWeight: true } }];
     });
-    const output = await this.#run((sequence) => sequence.controlledEvaluate(input));
-    return input.map((_, i) => {
-      const { token: best, logits, totalLogitWeight } = output[i]!.next;
-      if (typeof best !== 'number' || logits === undefined || totalLogitWeight === undefined) {
-        throw new Error('llama.cpp gave no logits of a prompt token');
-      }
-      return tokenScore(ids[at + i + 1]!, best, logits, totalLogitWeight, topLogprobs);
+    const output = await this.#evaluate(input);
+    return output.map(({ token: best, logits, total }, i) => {
+      if (logits === undefined) throw new Error('llama.cpp gave no logits of a prompt token');
+      return tokenScore(ids[at + i + 1]!, best, logits, total, topLogprobs);
+    });
+  }
+
+  /** Reads tokens, after each of which the next one and the sum of the weights are asked for. @throws CrayonError `numbers-diverged` */
+  #evaluate(input: ControlledEvaluateInputItem[]) {
+    return this.#run(async (sequence) => {
+      const output = await sequence.controlledEvaluate(input);
+      return input.map((_, i) => {
+        const { token, logits, totalLogitWeight } = output[i]!.next;
+        if (typeof token !== 'number') throw new Error('llama.cpp gave no next token');
+        return { token, logits, total: checkedTotal(totalLogitWeight, this.#vocabularySize) };
+      });
     });
   }
 
@@ -208,6 +219,9 @@ export class SequenceReader {
       this.#slot.broken = false;
       this.check();
       return result;
+    } catch (error) {
+      if (isCrayonError(error, 'numbers-diverged')) this.#slot.diverged = true;
+      throw error;
     } finally {
       this.#computing = false;
       if (this.#ended) this.#free();

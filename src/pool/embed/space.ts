@@ -4,7 +4,7 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
-import { norm, row } from '../../core/vector.js';
+import { checkFinite, norm, row } from '../../core/vector.js';
 import type { BaseModel } from '../../hf/base-model.js';
 import type { Pool } from '../pool.js';
 import type { EmbeddingBase, ForwardPass, Sequences } from './kind.js';
@@ -22,6 +22,8 @@ export interface EmbeddingSpace {
   idf: Float32Array | null;
 }
 
+const EMBEDDING = 'the embedding of a prompt';
+
 /**
  * Places prompts in a pool's space at once, on a device without a tensor library.
  *
@@ -36,7 +38,7 @@ export function instantEmbedder(
   const embed = kind.open(base, space.idf);
   const { d, mean } = space;
   return (prompts) => {
-    const rows = embed(prompts);
+    const rows = checkFinite(embed(prompts), EMBEDDING);
     if (mean === null) return rows;
     // A prompt without a direction of its own stays zero, instead of taking the mean's.
     prompts.forEach((_, i) => {
@@ -70,7 +72,7 @@ export async function embedInSpace(
   const layer = hiddenLayerOf(embeddingKind(space.kind), base.config.numLayers)!;
   // Only these kinds pay for a tensor library and the whole model.
   const { embedByForwardPass } = await import('./hidden-states.js');
-  const rows = await embedByForwardPass(base, prompts, { bosId: null, ...forward }, { layer });
+  const rows = checkFinite(await embedByForwardPass(base, prompts, { bosId: null, ...forward }, { layer }), EMBEDDING);
   if (space.mean !== null) centreRows(rows, space.mean);
   return rows;
 }

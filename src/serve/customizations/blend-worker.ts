@@ -2,6 +2,7 @@
 
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
+import { planBlend } from '../../blend/plan.js';
 import { openBlend } from '../../blend/sources.js';
 import { isCrayonError, messageOf } from '../../core/errors.js';
 import { sha256 } from '../../files/digest.js';
@@ -40,6 +41,7 @@ function blend({ coefficients, combine }: BlendJob): BlendReply {
   const { base, adapters, digest } = opened;
   const id = sha256(JSON.stringify([digest, combine, coefficients])).slice(0, 16);
   const path = join(dir, `${id}.lora.gguf`);
+  const { notices } = planBlend(adapters, coefficients, combine, undefined);
   if (!exists(path)) {
     const source = openBlend(adapters, coefficients, combine, 'blend');
     try {
@@ -48,5 +50,5 @@ function blend({ coefficients, combine }: BlendJob): BlendReply {
       source.close();
     }
   }
-  return { id, path, ms: performance.now() - started };
+  return { id, path, notices, ms: performance.now() - started };
 }

@@ -26,6 +26,8 @@ import { badField, HttpError } from '../http/error.js';
 export interface MadeBlend extends BlendEstimate {
   adapter: AdapterScale;
   scope: ScopeFunction | null;
+  /** Plain sentences that the user should read. */
+  notices: string[];
   ms: number;
   /** Keeps the adapter's file until the function that it returns is called, or longer. */
   hold(): () => void;
@@ -127,11 +129,12 @@ export function createBlendMaker(
       });
       const done = files.working();
       try {
-        const { id, path, ms } = await thread.run({ coefficients: estimate.coefficients, combine }, signal);
+        const { id, path, notices, ms } = await thread.run({ coefficients: estimate.coefficients, combine }, signal);
         return {
           ...estimate,
           adapter: { id, path, scale: 1 },
           scope: rows === null ? null : scopeOf(rows, embedder),
+          notices,
           ms,
           hold: () => files.hold(path),
           remove: files.hold(path),
@@ -196,7 +199,7 @@ export interface BlendPlace {
 
 export type BlendJob = Pick<BlendEstimate, 'coefficients'> & Pick<BlendOrder, 'combine'>;
 
-type Blended = Pick<AdapterScale, 'id' | 'path'> & { ms: number };
+type Blended = Pick<AdapterScale, 'id' | 'path'> & Pick<MadeBlend, 'notices' | 'ms'>;
 
 export type BlendReply = Blended | { code: ErrorCode | null; message: string };
 

@@ -65,6 +65,7 @@ function customizationCard(one: Customization, base: string): object {
     similarities,
     coverage: one.coverage === null ? null : { verdict, sentence, percentile },
     examples,
+    notices: one.notices,
     blend_ms: Math.round(ms),
   };
 }

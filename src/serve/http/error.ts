@@ -52,6 +52,7 @@ const TABLE: Partial<Record<ErrorCode, Row>> = {
   'example-too-long': FOR_THE_CLIENT,
   'examples-count': FOR_THE_CLIENT,
   'coefficients-invalid': FOR_THE_CLIENT,
+  'numbers-diverged': { status: 500, show: true, headers: NO_RETRY },
   'engine-busy': { status: 429, type: 'rate_limit_error', show: true, headers: { 'retry-after': '1' } },
   'engine-unavailable': { status: 503, type: 'unavailable_error', show: false },
   'out-of-memory': { status: 503, type: 'unavailable_error', show: false },

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { createRandom } from '../../../src/core/random.js';
-import { bestLogprob, drawToken, logprobOf, type NextToken, spread } from '../../../src/engine/llama/next-token.js';
+import {
+  bestLogprob,
+  checkedTotal,
+  drawToken,
+  logprobOf,
+  type NextToken,
+  spread,
+} from '../../../src/engine/llama/next-token.js';
 
 /** Sorted distribution over `size` tokens with random logits; a head of it when `listed` is given. */
 function distribution(size: number, listed = size, seed = 1, width = 3): NextToken {
@@ -21,6 +28,13 @@ const probabilities = ({ logits }: NextToken, temperature: number): number[] => 
   const sum = weights.reduce((a, b) => a + b, 0);
   return weights.map((weight) => weight / sum);
 };
+
+describe('the sum over the vocabulary', () => {
+  it.each([1, 1.5, 31_999.5])('is %d', (total) => expect(checkedTotal(total, 32_000)).toBe(total));
+  it.each([Number.NaN, Number.POSITIVE_INFINITY, 32_000])('is not %d', (total) => {
+    expect(() => checkedTotal(total, 32_000)).toThrow(expect.objectContaining({ code: 'numbers-diverged' }));
+  });
+});
 
 describe('the next token’s distribution', () => {
   it('gives log-probabilities, margin and entropy', () => {

@@ -30,6 +30,7 @@ describe('/v1/customizations', () => {
       similarities: [0.9, 0.1],
       coverage: null,
       examples: 3,
+      notices: [],
       blend_ms: 12,
     });
     expect(orders[0]).toEqual({ examples: PROMPTS, coefficients: null, topK: 2, temperature: 0.05, combine: 'cat' });

@@ -44,6 +44,21 @@ describe('streams', () => {
     expect(app.running).toBe(0);
   });
 
+  it('is an error where the numbers diverged, before the first token and after it', async () => {
+    const answers = ['open' as const, 1].map((at) => ({
+      tokens: 'one two',
+      fail: { at, error: 'numbers-diverged' as const },
+    }));
+    const { post } = testApp({ device: { answers }, server: null });
+    const whole = await post(CHAT, body());
+    expect([whole.status, whole.headers.get('x-should-retry')]).toEqual([500, 'false']);
+    expect(await whole.json()).toMatchObject({ error: { type: 'server_error', code: 'numbers_diverged' } });
+    const events = sseData(await (await post(CHAT, body())).text()).map((data) => JSON.parse(data));
+    expect(events.at(-1)).toEqual({
+      error: expect.objectContaining({ type: 'server_error', code: 'numbers_diverged' }),
+    });
+  });
+
   it('answers with a status when it fails before the first token', async () => {
     const answers = [{ tokens: 'one', fail: { at: 'open' as const, error: 'engine-busy' as const } }];
     const { post } = testApp({ device: { answers }, server: null });
