@@ -5,6 +5,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { CrayonError, EXIT, messageOf } from '../core/errors.js';
+import { hearingWarnings } from '../core/warning.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { type Streams, Terminal } from './terminal.js';
 
@@ -117,7 +118,10 @@ export async function main(argv: readonly string[], streams: Streams = process):
   }
 
   try {
-    await program.parseAsync([...argv], { from: 'user' });
+    await hearingWarnings(
+      (text) => terminal.warn(text),
+      () => program.parseAsync([...argv], { from: 'user' }),
+    );
     return EXIT.ok;
   } catch (error) {
     terminal.json ||= argv.includes('--json'); // a wrong command line ends before its options are known

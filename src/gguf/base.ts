@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import { firstNonFinite } from '../core/vector.js';
-import type { BaseModel, BaseTensorInfo } from '../hf/base-model.js';
+import type { BaseModel, BaseTensorInfo, OpenBaseOptions } from '../hf/base-model.js';
 import type { ModelConfig } from '../hf/config.js';
 import type { GgufArchitecture } from '../hf/families/family.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
@@ -21,14 +21,6 @@ import { GGML_TYPES } from './types.js';
 import { ggufEndTokenIds } from './vocabulary/end-tokens.js';
 import { ggufTokenizer } from './vocabulary/tokenizer.js';
 
-export interface OpenBaseOptions {
-  /**
-   * The caller reads a few tensors only, such as rows of the embedding table: those of a type that is not read are refused
-   * when they are read, and not at once.
-   */
-  someWeights?: boolean;
-}
-
 /**
  * Opens a base model: a Hugging Face directory or a GGUF file. Headers only are read; the caller closes it.
  *
@@ -40,7 +32,7 @@ export interface OpenBaseOptions {
  * base.close();
  */
 export function openBase(path: string, options: OpenBaseOptions = {}): BaseModel {
-  return isGgufPath(path) ? GgufModel.open(path, options) : HfModel.open(path);
+  return isGgufPath(path) ? GgufModel.open(path, options) : HfModel.open(path, options);
 }
 
 /** One open file. */

@@ -17,7 +17,16 @@ export interface BaseTensorInfo {
   readonly dtype: string;
 }
 
-/** Opening costs headers only; weights are read one by one when asked for, and nothing read is kept. */
+export interface OpenBaseOptions {
+  /**
+   * The caller reads a few tensors only, such as rows of the embedding table: those of a type that is not read are refused
+   * when they are read, and not at once; and a directory's embeddings and output matrix are taken for one where config.json
+   * says so, without reading both to see.
+   */
+  someWeights?: boolean;
+}
+
+/** Opening costs headers only, but for a directory whose output matrix may be its embeddings; weights are read one by one when asked for, and nothing read is kept. */
 export interface BaseModel {
   /** as it was given to `open` */
   readonly path: string;

@@ -8,6 +8,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
+import { warn } from '../core/warning.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { ConfigReader } from './config-reader.js';
 import { type ModelConfig, type ModelFamily, ropeOfAllLayers } from './families/family.js';
@@ -76,9 +77,27 @@ export function parseModelConfig(file: JsonObject, path: string): ModelConfig {
     }
     if (headDim % 2 !== 0) read.bad.push(`head_dim is ${headDim}, expected an even number`);
   }
-  if (read.bad.length > 0) throw new CrayonError('model-invalid', `${path}: ${read.bad.join('; ')}`);
+  if (read.bad.length > 0) {
+    throw new CrayonError('model-invalid', `${path}: ${read.bad.join('; ')}`, {
+      hint: 'Compare the file with the one that the model was published with: a key may have been lost or mistyped.',
+    });
+  }
+  warnOfTwoRopes(json, path);
   refuseUnsupported(family, json, path);
   return config;
+}
+
+/** What a user added by hand may not mean what transformers, and we, make of it: the older key wins, theta and all. */
+function warnOfTwoRopes({ rope_scaling: scaling, rope_parameters: parameters, rope_theta }: JsonObject, path: string) {
+  if (!isJsonObject(scaling) || !isJsonObject(parameters) || Object.keys(scaling).length === 0) return;
+  const isSame = (key: string) => JSON.stringify(scaling[key]) === JSON.stringify(parameters[key]);
+  if (Object.keys(parameters).every(isSame)) return;
+  const theta = scaling.rope_theta === undefined && rope_theta === undefined && parameters.rope_theta !== undefined;
+  warn(
+    `${path}: has rope_scaling and rope_parameters, which differ. As in transformers, rope_scaling counts` +
+      `${theta ? `, and the rope_theta ${JSON.stringify(parameters.rope_theta)} of rope_parameters does not` : ''}: ` +
+      'leave out one of them.',
+  );
 }
 
 /** The part of a config.json that speaks of the language model: all of it, or Gemma 3's `text_config`. */
@@ -94,11 +113,16 @@ function refuseUnsupported(family: ModelFamily, json: JsonObject, path: string):
   const act = json[key] ?? names[0];
   if (!names.includes(act as string))
     found.push(`${key} ${JSON.stringify(act)}, expected ${names.map((n) => `"${n}"`).join(' or ')}`);
-  if (quantization !== undefined && quantization !== null) found.push('quantised weights (quantization_config)');
+  const isQuantised = quantization !== undefined && quantization !== null;
+  if (isQuantised) found.push('quantised weights (quantization_config)');
   const partial = ropeParameters(json).partial_rotary_factor ?? json.partial_rotary_factor ?? 1;
   if (partial !== 1 && !family.hasPartialRotary) {
     found.push(`partial_rotary_factor ${JSON.stringify(partial)}, expected 1`);
   }
   if (found.length === 0) return;
-  throw new CrayonError('model-unsupported', `${path}: unsupported: ${found.join('; ')}`);
+  throw new CrayonError('model-unsupported', `${path}: unsupported: ${found.join('; ')}`, {
+    hint: isQuantised
+      ? 'Use the float16, bfloat16 or float32 version of the model, or a GGUF of it.'
+      : 'The forward pass does not have it, and leaving it out would give other answers: use a model without it.',
+  });
 }

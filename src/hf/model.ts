@@ -12,24 +12,20 @@ import { LIMITS } from '../core/limits.js';
 import { firstNonFinite } from '../core/vector.js';
 import { sha256File } from '../files/digest.js';
 import { exists, readSmallFile } from '../files/io.js';
-import { decodeUtf8, isJsonObject, parseJson, readJsonObject } from '../files/json.js';
+import { decodeUtf8, isJsonObject, parseJson } from '../files/json.js';
 import type { TensorInfo } from '../safetensors/header.js';
-import { SafetensorsFile } from '../safetensors/read.js';
-import type { BaseModel } from './base-model.js';
+import type { SafetensorsFile } from '../safetensors/read.js';
+import type { BaseModel, OpenBaseOptions } from './base-model.js';
 import { type ModelConfig, parseModelConfig } from './config.js';
 import { generationEndIds, tokenizerEosId } from './end-tokens.js';
 import { familyOf } from './families.js';
 import { loadTokenizer, type Tokenizer } from './tokenizer.js';
+import { checkTensors, FLOATS, openWeights, type Place, refuseVision, resolveTies, type Weights } from './weights.js';
 
 export type { ModelConfig, RopeScaling } from './config.js';
 
 const CONFIG = 'config.json';
-const WEIGHTS = 'model.safetensors';
-const INDEX = 'model.safetensors.index.json';
 const TOKENIZER = 'tokenizer.json';
-
-/** Types of weights. */
-const FLOATS: readonly string[] = ['F64', 'F32', 'F16', 'BF16'];
 
 /** Whether a directory looks like a Hugging Face model: it has a config.json. */
 export function isModelDirectory(dir: string): boolean {
@@ -52,8 +48,8 @@ export class HfModel implements BaseModel {
   readonly #generationEnds: readonly number[];
   #endTokenIds: readonly number[] | undefined;
   readonly #shards: readonly SafetensorsFile[];
-  /** Which shard holds each tensor. */
-  readonly #places: ReadonlyMap<string, SafetensorsFile>;
+  /** Where each tensor lies. */
+  readonly #places: ReadonlyMap<string, Place>;
 
   private constructor(
     dir: string,
@@ -73,10 +69,11 @@ export class HfModel implements BaseModel {
   /**
    * Opens a model directory.
    *
+   * @param options.someWeights see OpenBaseOptions
    * @throws CrayonError `path-not-recognised`, `model-unsupported`, `model-invalid` (all bad tensors at once), or what
    *   reading the files throws
    */
-  static open(dir: string): HfModel {
+  static open(dir: string, { someWeights = false }: OpenBaseOptions = {}): HfModel {
     const configPath = join(dir, CONFIG);
     if (!exists(configPath)) {
       const found = exists(dir) ? 'has no config.json, so is not a Hugging Face model directory' : 'no such directory';
@@ -92,8 +89,9 @@ export class HfModel implements BaseModel {
     const weights = openWeights(dir);
     try {
       refuseVision(dir, weights.places);
-      checkTensors(dir, config, weights.places);
-      return new HfModel(dir, config, generationEnds, configBytes, weights);
+      const resolved = resolveTies(dir, config, weights, someWeights);
+      checkTensors(dir, expectedShapes(resolved), weights);
+      return new HfModel(dir, resolved, generationEnds, configBytes, weights);
     } catch (error) {
       for (const shard of weights.shards) shard.close();
       throw error;
@@ -119,17 +117,20 @@ export class HfModel implements BaseModel {
 
   /** Type and shape of a tensor. */
   info(name: string): TensorInfo {
-    return this.#shardOf(name).info(name);
+    const { file, name: stored } = this.#placeOf(name);
+    return file.info(stored);
   }
 
   /** A weight as float32, row-major. @throws CrayonError `tensor-not-finite` naming all bad tensors */
   readF32(name: string): Float32Array {
-    return this.#refuseNonFinite(this.#shardOf(name).readF32(name));
+    const { file, name: stored } = this.#placeOf(name);
+    return this.#refuseNonFinite(file.readF32(stored));
   }
 
   /** Some rows of a matrix: (rows.length, columns). @throws CrayonError `tensor-not-finite` naming all bad tensors */
   readRowsF32(name: string, rows: ArrayLike<number>): Float32Array {
-    return this.#refuseNonFinite(this.#shardOf(name).readRowsF32(name, rows));
+    const { file, name: stored } = this.#placeOf(name);
+    return this.#refuseNonFinite(file.readRowsF32(stored, rows));
   }
 
   /**
@@ -157,10 +158,10 @@ export class HfModel implements BaseModel {
     for (const shard of this.#shards) shard.close();
   }
 
-  #shardOf(name: string): SafetensorsFile {
-    const shard = this.#places.get(name);
-    if (shard === undefined) throw new CrayonError('model-invalid', `${this.path}: has no tensor "${name}"`);
-    return shard;
+  #placeOf(name: string): Place {
+    const place = this.#places.get(name);
+    if (place === undefined) throw new CrayonError('model-invalid', `${this.path}: has no tensor "${name}"`);
+    return place;
   }
 
   #refuseNonFinite(data: Float32Array): Float32Array {
@@ -174,76 +175,9 @@ export class HfModel implements BaseModel {
 
   /** Names of all weights with NaN or infinity: reads everything, so only once one is known to be bad. */
   #nonFinite(): string[] {
-    const isFloat = (name: string) => FLOATS.includes(this.info(name).dtype);
-    const isBad = (name: string) => firstNonFinite(this.#shardOf(name).readF32(name)) !== -1;
-    return this.tensorNames().filter((name) => isFloat(name) && isBad(name));
-  }
-}
-
-/** What a checkpoint that could see holds beside its language model. */
-const VISION = /(^|\.)(vision_tower|vision_model|multi_modal_projector)\./;
-function refuseVision(dir: string, places: ReadonlyMap<string, unknown>): void {
-  const vision = [...places.keys()].filter((name) => VISION.test(name));
-  if (vision.length === 0) return;
-  throw new CrayonError('model-unsupported', `${dir}: weights of a vision model (${abridge(vision, 3, ', ')})`, {
-    hint: 'Save its language model alone, for Gemma 3 as Gemma3ForCausalLM.',
-  });
-}
-
-interface Weights {
-  shards: SafetensorsFile[];
-  places: Map<string, SafetensorsFile>;
-}
-
-function openWeights(dir: string): Weights {
-  const single = join(dir, WEIGHTS);
-  if (exists(single)) {
-    const file = SafetensorsFile.open(single);
-    return { shards: [file], places: new Map([...file.tensors.keys()].map((name) => [name, file])) };
-  }
-  if (exists(join(dir, INDEX))) return openShards(dir);
-  if (exists(join(dir, 'pytorch_model.bin')) || exists(join(dir, 'pytorch_model.bin.index.json'))) {
-    throw new CrayonError('model-unsupported', `${dir}: pytorch_model.bin is a pickle, which can run code when read`, {
-      hint: 'Convert it: load it with transformers and save_pretrained() it again.',
-    });
-  }
-  throw new CrayonError('file-not-found', `${dir}: has neither ${WEIGHTS} nor ${INDEX}`, {
-    hint: 'The download is not complete, or the weights are stored in another format: only safetensors is read.',
-  });
-}
-
-function openShards(dir: string): Weights {
-  const path = join(dir, INDEX);
-  const { weight_map: map } = readJsonObject(path, LIMITS.indexBytes);
-  if (!isJsonObject(map) || Object.keys(map).length === 0) {
-    throw new CrayonError('model-invalid', `${path}: expected an object weight_map from tensor to file name`);
-  }
-  const fileNames = [...new Set(Object.values(map))].sort();
-  // A plain name stays in the directory; anything with a separator could point elsewhere on this machine.
-  const bad = fileNames.filter((name) => typeof name !== 'string' || !/^[\w][\w.-]*\.safetensors$/.test(name));
-  if (bad.length > 0) {
-    const shown = bad.slice(0, 5).map((name) => JSON.stringify(name));
-    throw new CrayonError(
-      'model-invalid',
-      `${path}: weight_map names ${shown.join(', ')}, expected files of this directory`,
-    );
-  }
-  if (fileNames.length > LIMITS.shards) {
-    throw new CrayonError('model-invalid', `${path}: ${fileNames.length} files, expected at most ${LIMITS.shards}`);
-  }
-  const shards = new Map<string, SafetensorsFile>();
-  try {
-    for (const name of fileNames as string[]) shards.set(name, SafetensorsFile.open(join(dir, name)));
-    const places = new Map(Object.entries(map).map(([tensor, name]) => [tensor, shards.get(name as string)!]));
-    const missing = [...places].filter(([tensor, shard]) => !shard.tensors.has(tensor));
-    if (missing.length > 0) {
-      const shown = missing.slice(0, 10).map(([tensor, shard]) => `"${tensor}" is not in ${shard.path}`);
-      throw new CrayonError('model-invalid', `${path}: ${shown.join('; ')}`);
-    }
-    return { shards: [...shards.values()], places };
-  } catch (error) {
-    for (const shard of shards.values()) shard.close();
-    throw error;
+    const isBad = ([, { file, name }]: [string, Place]) =>
+      FLOATS.includes(file.info(name).dtype) && firstNonFinite(file.readF32(name)) !== -1;
+    return [...this.#places].filter(isBad).map(([name]) => name);
   }
 }
 
@@ -298,29 +232,4 @@ export function expectedShapes(config: ModelConfig): Map<string, number[]> {
     }
   }
   return shapes;
-}
-
-function checkTensors(dir: string, config: ModelConfig, places: ReadonlyMap<string, SafetensorsFile>): void {
-  const expected = expectedShapes(config);
-  const bad: string[] = [];
-  for (const [name, shape] of expected) {
-    const info = places.get(name)?.info(name);
-    if (info === undefined) {
-      const hint = name === 'lm_head.weight' ? ' (tie_word_embeddings is false or not given)' : '';
-      bad.push(`"${name}" is missing${hint}, expected [${shape}]`);
-    } else if (info.shape.length !== shape.length || info.shape.some((size, i) => size !== shape[i])) {
-      bad.push(`"${name}" has shape [${info.shape}], expected [${shape}]`);
-    } else if (!FLOATS.includes(info.dtype)) {
-      bad.push(`"${name}" is ${info.dtype}, expected a float type`);
-    }
-  }
-  for (const name of places.keys()) {
-    // Weights of a layer that config.json does not speak of would be left out in silence.
-    const isLayer = name.startsWith('model.layers.') && !name.endsWith('.rotary_emb.inv_freq');
-    if (isLayer && !expected.has(name)) bad.push(`"${name}" is not expected by ${CONFIG}`);
-  }
-  if (bad.length === 0) return;
-  throw new CrayonError('model-invalid', `${dir}: ${abridge(bad, 20)}`, {
-    hint: `The weights do not belong to this ${CONFIG}, or are incomplete.`,
-  });
 }

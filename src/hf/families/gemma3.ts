@@ -45,7 +45,11 @@ export const gemma3: ModelFamily = {
     qkNorm: 'head',
     activation: 'gelu-tanh',
   },
-  activation: { key: 'hidden_activation', names: ['gelu_pytorch_tanh'] },
+  // transformers' other names compute the same
+  activation: {
+    key: 'hidden_activation',
+    names: ['gelu_pytorch_tanh', 'gelu_new', 'gelu_fast', 'gelu_accurate', 'gelu_python_tanh'],
+  },
   biases(read) {
     const bias = read.flag('attention_bias');
     return { attentionBias: bias, attentionOutBias: bias, mlpBias: false };

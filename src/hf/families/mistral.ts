@@ -5,7 +5,7 @@ import { LLAMA_ARCHITECTURE } from './llama.js';
 
 export const mistral: ModelFamily = {
   modelType: 'mistral',
-  defaults: { numKvHeads: 8, headDim: null, maxPositionEmbeddings: 32_768 },
+  defaults: { numKvHeads: 8, headDim: null, maxPositionEmbeddings: 131_072 },
   block: LLAMA_BLOCK,
   activation: SILU,
   biases: NO_BIAS,
