@@ -2,7 +2,7 @@
 
 import type { Example } from '../data/dataset.js';
 import type { BaseModel } from '../hf/base-model.js';
-import { encodeCut, encodeExample } from '../hf/encode-example.js';
+import { encodeCut, encodeExample, expectExamples } from '../hf/encode-example.js';
 import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
@@ -105,6 +105,7 @@ async function generateAnswers(
 ): Promise<Answer[]> {
   // An answer needs room in the context; the prompt's front gives way.
   const room = source.config.maxPositionEmbeddings - maxTokens;
+  expectExamples(tokenizer, examples, form);
   const requests = examples.map((example): AnswerRequest => {
     const options = { addEnd: tokenizer.eosId !== null };
     const whole = encodeExample(tokenizer, example, form, options);

@@ -8,14 +8,13 @@
 
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { CrayonError, type ErrorCode } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { threadScript } from '../core/long-work.js';
 import type { BridgeCall } from './bridge.js';
-import { Lane, MEMORY_MIB } from './lane.js';
+import { Lane } from './lane.js';
 import type { Job, Outcome } from './protocol.js';
 import { seconds } from './time.js';
 
-/** For one call, unless it says otherwise: hundreds of times what the longest template of a real model takes. */
-export const TIME_MS = 10_000;
 /** What the thread between may take beyond the call's own time: it starts the process. */
 const BRIDGE_MS = 30_000;
 
@@ -59,7 +58,7 @@ export class Bounded {
   async run<T>(
     name: string,
     args: unknown,
-    { timeMs = TIME_MS, signal }: { timeMs?: number; signal?: AbortSignal } = {},
+    { timeMs = LIMITS.codeMs, signal }: { timeMs?: number; signal?: AbortSignal } = {},
   ) {
     lane ??= new Lane();
     const outcome = await lane.run(this.#job, name, args, timeMs, signal);
@@ -68,7 +67,7 @@ export class Bounded {
   }
 
   /** The same, waiting: for command lines, whose thread has nothing else to do. Many items in one call cost little more than one. */
-  runSync<T>(name: string, args: unknown, { timeMs = TIME_MS }: { timeMs?: number } = {}): T {
+  runSync<T>(name: string, args: unknown, { timeMs = LIMITS.codeMs }: { timeMs?: number } = {}): T {
     bridge ??= startBridge();
     const { port, signal, worker } = bridge;
     const seen = Atomics.load(signal, 0);
@@ -97,7 +96,7 @@ function reason(outcome: Exclude<Outcome, { kind: 'value' | 'crayon' }>): string
     case 'time':
       return `was stopped after ${seconds(outcome.timeMs)}: it does not end, or takes far too long`;
     case 'memory':
-      return `was stopped: it takes more than ${MEMORY_MIB} MiB of memory (${outcome.ended})`;
+      return `was stopped: it takes more than ${LIMITS.codeHeapBytes / 2 ** 20} MiB of memory (${outcome.ended})`;
     case 'error':
       return `failed (${outcome.message})`;
     case 'unknown':

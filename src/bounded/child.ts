@@ -4,13 +4,12 @@
  */
 
 import { isCrayonError, reasonOf } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import type { CallMessage, JobModule, Jobs, Outcome, Reply } from './protocol.js';
 import { OutOfTime, withinTime } from './time.js';
 
 /** Of `open` results kept. */
 const MOST_OPENED = 64;
-/** What one answer may hold: characters of text, and values in lists and objects. */
-const MOST_ANSWERED = 2 ** 25;
 
 const opened = new Map<string, Jobs>();
 
@@ -34,8 +33,8 @@ async function outcomeOf({ key, opened: given, name, args, timeMs }: CallMessage
     const jobs = opened.get(key);
     if (jobs === undefined) return { kind: 'unknown' };
     const value = await withinTime(timeMs, () => jobs[name]!(args as never));
-    if (sizeOf(value) > MOST_ANSWERED) {
-      return { kind: 'memory', ended: `it gave more than ${MOST_ANSWERED / 2 ** 20} million characters` };
+    if (sizeOf(value) > LIMITS.codeAnswer) {
+      return { kind: 'memory', ended: `it gave more than ${LIMITS.codeAnswer / 2 ** 20} million characters` };
     }
     return { kind: 'value', value };
   } catch (error) {
@@ -53,12 +52,12 @@ async function load(url: string): Promise<JobModule> {
   return createRequire(url)(fileURLToPath(url));
 }
 
-/** Each object counts once, as it is sent once. */
+/** Characters of text, and values in lists and objects. Each object counts once, as it is sent once. */
 function sizeOf(value: unknown): number {
   const seen = new Set<unknown>();
   const waiting: unknown[] = [value];
   let size = 0;
-  while (waiting.length > 0 && size <= MOST_ANSWERED) {
+  while (waiting.length > 0 && size <= LIMITS.codeAnswer) {
     const one = waiting.pop();
     size += typeof one === 'string' ? one.length : 1;
     if (typeof one !== 'object' || one === null || ArrayBuffer.isView(one) || seen.has(one)) continue;

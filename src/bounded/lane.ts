@@ -9,17 +9,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { LIMITS } from '../core/limits.js';
 import type { CallMessage, Job, Outcome, Reply } from './protocol.js';
 
-/** Of a process's heap, in MiB. */
-export const MEMORY_MIB = 256;
 /** A process that has not ended a call by itself so long after its time is killed. */
 const GRACE_MS = 1000;
 /** Starting one, on a machine that is busy. */
 const START_MS = 20_000;
-/** A call that waits so long behind another one gets a process of its own, up to so many. */
+/** A call that waits so long behind another one gets a process of its own. */
 const IMPATIENT_MS = 100;
-const MOST_PROCESSES = 2;
 
 interface Waiting extends Job {
   name: string;
@@ -75,11 +73,11 @@ export class Lane {
     const idle = this.#runners.find(({ current }) => current === null);
     if (idle !== undefined) this.#give(idle, this.#queue.shift()!);
     else if (this.#runners.length === 0) this.#give(this.#start(), this.#queue.shift()!);
-    else if (this.#runners.length < MOST_PROCESSES) {
+    else if (this.#runners.length < LIMITS.codeProcesses) {
       this.#impatience ??= setTimeout(() => {
         this.#impatience = undefined;
         const waits = this.#queue.length > 0 && this.#runners.every(({ current }) => current !== null);
-        if (waits && this.#runners.length < MOST_PROCESSES) this.#give(this.#start(), this.#queue.shift()!);
+        if (waits && this.#runners.length < LIMITS.codeProcesses) this.#give(this.#start(), this.#queue.shift()!);
         this.#feed();
       }, IMPATIENT_MS).unref();
     }
@@ -180,7 +178,7 @@ function outcomeOfExit(code: number | null, signal: NodeJS.Signals | null): Outc
 
 /** Compiled, the file beside this one; from source (tests, tsx) it is translated by tsx's `require` hook. */
 function commandLine(): [command: string, args: string[]] {
-  const limits = [`--max-old-space-size=${MEMORY_MIB}`];
+  const limits = [`--max-old-space-size=${LIMITS.codeHeapBytes / 2 ** 20}`];
   const here = import.meta.url;
   if (!here.endsWith('.ts')) return [process.execPath, [...limits, fileURLToPath(new URL('./child.js', here))]];
   const loader = createRequire(here).resolve('tsx/cjs');

@@ -55,6 +55,12 @@ export const LIMIT_TABLE = {
     patternMs: [1000, 'ms', 'one regular expression of an adapter_config.json over one name'],
     sequences: [256, 'at a time', 'sequences: the limit of llama.cpp'],
   },
+  'Code of strangers': {
+    codeMs: [10_000, 'ms', "a call of a template or a tokenizer: a thousand times what real models' take"],
+    codeHeapBytes: [256 * MIB, 'bytes', 'the heap of the process that runs templates'],
+    codeAnswer: [2 ** 25, 'characters', 'what one call may give'],
+    codeProcesses: [2, 'at a time', 'such processes: the second one is for calls that wait behind a slow one'],
+  },
   'The HTTP server': {
     connections: [1024, 'at a time', 'sockets'],
     httpHeaderBytes: [16 * KIB, 'bytes', "a request's headers"],

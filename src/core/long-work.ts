@@ -1,6 +1,7 @@
 /** Long work: how far it has come, and how it shares the process with timers, signals and other threads. */
 
 import { createRequire } from 'node:module';
+import { setImmediate as eventLoopTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 export interface Progress<Stage extends string = string> {
@@ -17,7 +18,17 @@ export interface Progress<Stage extends string = string> {
  * Lets what waits have its turn: Ctrl-C, a progress display. Promises alone do not: the wasm and cpu back ends answer at
  * once, so a loop of awaits on them never gets as far as the next signal.
  */
-export { setImmediate as eventLoopTurn } from 'node:timers/promises';
+export { eventLoopTurn };
+
+/** To be awaited between the steps of long work on a server's event loop: others have their turn as soon as `ms` have gone by. */
+export function breather(ms = 5): () => Promise<void> {
+  let since = performance.now();
+  return async () => {
+    if (performance.now() - since < ms) return;
+    await eventLoopTurn();
+    since = performance.now();
+  };
+}
 
 /**
  * The first two arguments of a `Worker`: the compiled file beside the module that starts it. From source (tests, tsx) it is

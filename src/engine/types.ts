@@ -35,12 +35,19 @@ export function promptFor({ prompt, messages }: AskedExample, form: Prompt['kind
 export interface Tokenizing {
   /** as the model sees it, BOS included */
   tokenize(prompt: Prompt): Int32Array;
+  /** The same aside from the event loop, which a chat template or a long text would stop. @throws CrayonError `interrupted` */
+  tokenizeAside?(prompt: Prompt, signal: AbortSignal): Promise<Int32Array>;
 }
 
 /** What a query's embedding is asked of. */
 export interface Embedding {
   /** @param messages the conversation that the text is of, where it is one */
   embed(text: string, messages?: readonly ChatMessage[]): { vector: Float32Array };
+  /** The same aside from the event loop. @throws CrayonError `interrupted` */
+  embedAside?(
+    list: ReadonlyArray<{ text: string; messages?: readonly ChatMessage[] | undefined }>,
+    signal: AbortSignal,
+  ): Promise<Array<{ vector: Float32Array }>>;
 }
 
 /**
@@ -49,8 +56,8 @@ export interface Embedding {
  * for a prompt that the device is not to read.
  */
 export class Query {
-  #tokens: { by: Tokenizing; ids: Int32Array } | null = null;
-  #vector: { by: Embedding; values: Float32Array } | null = null;
+  #tokens: Found<Tokenizing, Int32Array> | null = null;
+  #vector: Found<Embedding, Float32Array> | null = null;
 
   constructor(readonly prompt: Prompt) {}
 
@@ -60,19 +67,65 @@ export class Query {
     return prompt.kind === 'text' ? prompt.text : prompt.messages.map((message) => message.content).join('\n');
   }
 
+  get #messages(): readonly ChatMessage[] | undefined {
+    return this.prompt.kind === 'chat' ? this.prompt.messages : undefined;
+  }
+
   /** The prompt as this engine's model sees it, BOS included; not to be changed. */
   tokens(engine: Tokenizing): Int32Array {
-    if (this.#tokens?.by !== engine) this.#tokens = { by: engine, ids: engine.tokenize(this.prompt) };
-    return this.#tokens.ids;
+    if (this.#tokens?.by !== engine) this.#tokens = found(engine, engine.tokenize(this.prompt));
+    return this.#tokens.value();
+  }
+
+  /**
+   * Has the tokens made aside from the event loop, for a server: `tokens` has them then, or throws what making them threw.
+   *
+   * @throws CrayonError `interrupted` when the signal fires
+   */
+  async tokensAside(engine: Tokenizing, signal: AbortSignal): Promise<void> {
+    if (this.#tokens?.by === engine || engine.tokenizeAside === undefined) return;
+    this.#tokens = await foundAside(engine, engine.tokenizeAside(this.prompt, signal), signal);
   }
 
   /** The prompt's embedding (d), which scope scores and run-time blends compare; not to be changed. */
   vector(embedder: Embedding): Float32Array {
     if (this.#vector?.by !== embedder) {
-      const messages = this.prompt.kind === 'chat' ? this.prompt.messages : undefined;
-      this.#vector = { by: embedder, values: embedder.embed(this.text, messages).vector };
+      this.#vector = found(embedder, embedder.embed(this.text, this.#messages).vector);
     }
-    return this.#vector.values;
+    return this.#vector.value();
+  }
+
+  /** As `tokensAside`, of `vector`. */
+  async vectorAside(embedder: Embedding, signal: AbortSignal): Promise<void> {
+    if (this.#vector?.by === embedder || embedder.embedAside === undefined) return;
+    const made = embedder.embedAside([{ text: this.text, messages: this.#messages }], signal);
+    this.#vector = await foundAside(
+      embedder,
+      made.then(([one]) => one!.vector),
+      signal,
+    );
+  }
+}
+
+/** What was made of a query, or why it could not be. */
+interface Found<By, T> {
+  by: By;
+  value(): T;
+}
+
+const found = <By, T>(by: By, value: T): Found<By, T> => ({ by, value: () => value });
+
+async function foundAside<By, T>(by: By, making: Promise<T>, signal: AbortSignal): Promise<Found<By, T>> {
+  try {
+    return found(by, await making);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return {
+      by,
+      value: () => {
+        throw error;
+      },
+    };
   }
 }
 
@@ -225,6 +278,8 @@ export interface Vocabulary {
   nameOf(id: number): Uint8Array;
   /** Tokens of a text in which names of control tokens stand for these tokens, without BOS: what harnesses count with. */
   encode(text: string): Int32Array;
+  /** The same aside from the event loop. @throws CrayonError `interrupted` */
+  encodeAside?(text: string, signal: AbortSignal): Promise<Int32Array>;
   /** The text of tokens, control tokens by their names. @throws as `spell` */
   decode(ids: readonly number[]): string;
 }
@@ -235,6 +290,8 @@ export interface DeviceEngine extends Engine, Tokenizing {
   readonly contextTokens: number;
   /** tokens of a plain text, without BOS: the form in which build-pool embeds a prompt */
   textTokens(text: string): Int32Array;
+  /** The same aside from the event loop. @throws CrayonError `interrupted` */
+  textTokensAside?(text: string, signal: AbortSignal): Promise<Int32Array>;
   /**
    * Mean negative log-likelihood of the query's tokens under the model with these adapters, nats a token: the complexity
    * signal. What was read stays in the cache for the generation that follows.

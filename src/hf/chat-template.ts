@@ -1,15 +1,23 @@
 /**
  * Conversations as the text that a model was trained to see: its chat template, through @huggingface/jinja, as transformers renders
- * it through Python's jinja2 (`chat_template_utils.py`).
+ * it through Python's jinja2 (`chat_template_utils.py`). Whatever a template does, it does: bounded-chat.ts sets it bounds.
  */
 
 import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { CrayonError, messageOf, reasonOf } from '../core/errors.js';
 import { pythonFunctions, pythonised, setPythonSemantics, strftime } from './chat-template-python.js';
-import type { RenderChat } from './chat-tokens.js';
+import type { RenderChat } from './chat-text.js';
 
 /** The special tokens that a chat template may write; those that a model does not have are undefined in it. */
-const SPECIAL_NAMES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'];
+export const SPECIAL_NAMES = [
+  'bos_token',
+  'eos_token',
+  'unk_token',
+  'sep_token',
+  'pad_token',
+  'cls_token',
+  'mask_token',
+];
 
 /** What a template's `raise_exception` throws. */
 class Refusal extends Error {}

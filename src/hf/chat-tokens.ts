@@ -1,22 +1,22 @@
 /**
  * A conversation as the model's tokens, the same in training and in serving: rendered by the chat template, whose control tokens
- * are the only ones; and an answer as it follows a conversation, up to the token that ends the turn.
+ * are the only ones (chat-text.ts); and an answer as it follows a conversation, up to the token that ends the turn.
  *
  * What tokenizes is given: llama.cpp on the device, or our own tokenizers of tokenizer.json and GGUF vocabularies.
  */
 
 import type { ChatMessage } from '../core/chat.js';
+import { isCrayonError } from '../core/errors.js';
+import type { Answered, Laid, LaidAnswer } from './chat-text.js';
 
-/**
- * The text already has BOS where the template writes it.
- *
- * @throws CrayonError `example-invalid` with the template's own message where it refuses the conversation,
- *   `tokenizer-unsupported` where it cannot be rendered
- */
-export type RenderChat = (messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }) => string;
+/** What renders conversations, many at a time. Each entry that fails is its own error, thrown when it is read. */
+export interface ChatText {
+  prompt(messages: readonly ChatMessage[]): Laid;
+  answers(list: readonly Answered[]): Array<() => LaidAnswer>;
+}
 
 export interface ChatVocabulary {
-  render: RenderChat;
+  text: ChatText;
   /** names of the control tokens, with their ids */
   control: ReadonlyMap<string, number>;
   /** what every text starts with, put before what the template has not started with it; null for models without BOS */
@@ -39,6 +39,8 @@ export interface EncodedAnswer {
 export interface ChatTokens {
   /** the conversation with its generation prompt, BOS where the model wants it */
   encode(messages: readonly ChatMessage[]): number[];
+  /** Says which answers will be encoded, in about this order: they are then rendered many at a time. */
+  expect(answers: Iterable<Answered>): void;
   /**
    * A conversation and an answer to it, cut between the two.
    *
@@ -52,38 +54,54 @@ export interface ChatTokens {
   ): EncodedAnswer;
 }
 
+/** Answers that are rendered together. */
+const TOGETHER = 64;
+
 /** Conversations through one vocabulary and one template. */
 export function chatTokens(vocabulary: ChatVocabulary): ChatTokens {
-  const { render, control, bosId, encodeSpecial, encodeText } = vocabulary;
-  const special = specialText([...control.keys()]);
+  const { text, control, bosId, encodeSpecial, encodeText } = vocabulary;
 
-  const guarded = (messages: readonly ChatMessage[], breaker: string): ChatMessage[] =>
-    messages.map(({ role, content, name }) => ({
-      role: special.guard(role, breaker),
-      content: special.guard(content, breaker),
-      ...(name !== undefined && { name: special.guard(name, breaker) }),
-    }));
   const withBos = (ids: number[]): number[] => (bosId === null || ids[0] === bosId ? ids : [bosId, ...ids]);
-  const idsOf = (rendered: string, breaker: string): number[] => {
-    // Without a name in any message, the tokenizer itself finds the template's: it knows which of them swallow white space.
-    if (!rendered.includes(breaker)) return withBos(encodeSpecial(rendered));
-    const parts = special.split(rendered, breaker);
-    return withBos(parts.flatMap((part) => (part.special ? [control.get(part.text)!] : encodeText(part.text))));
+  const idsOf = (laid: Laid): number[] => {
+    if ('text' in laid) return withBos(encodeSpecial(laid.text));
+    return withBos(laid.parts.flatMap((part) => (part.special ? [control.get(part.text)!] : encodeText(part.text))));
+  };
+
+  let upcoming: Iterator<Answered> = [][Symbol.iterator]();
+  const rendered = new Map<string, () => LaidAnswer>();
+  const laidAnswer = (wanted: Answered): LaidAnswer => {
+    const key = keyOf(wanted);
+    if (rendered.size === 0) renderNext(key, wanted);
+    const known = rendered.get(key);
+    rendered.delete(key);
+    return (known ?? text.answers([wanted])[0]!)(); // one that was not expected, such as a cut one, is rendered alone
+  };
+  const renderNext = (key: string, wanted: Answered): void => {
+    const next = new Map([[key, wanted]]);
+    while (next.size < TOGETHER) {
+      const { done, value } = upcoming.next();
+      if (done) break;
+      next.set(keyOf(value), value);
+    }
+    if (next.size === 1) return;
+    try {
+      const made = text.answers([...next.values()]);
+      for (const [i, one] of [...next.keys()].entries()) rendered.set(one, made[i]!);
+    } catch (error) {
+      if (!isCrayonError(error)) throw error; // alone, each says which of them takes all the time or memory
+    }
   };
 
   return {
-    encode: (messages) => {
-      const breaker = unusedCharacter(textsOf(messages));
-      return idsOf(render(guarded(messages, breaker)), breaker);
+    encode: (messages) => idsOf(text.prompt(messages)),
+    expect: (answers) => {
+      upcoming = answers[Symbol.iterator]();
+      rendered.clear();
     },
     encodeAnswer: (messages, answer, { endIds, isTraining }) => {
-      const conversation = [...messages, { role: 'assistant', content: answer }];
-      const breaker = unusedCharacter(textsOf(conversation));
-      const turns = guarded(conversation, breaker);
-      const before = render(turns.slice(0, -1));
-      const whole = render(turns, { addGenerationPrompt: false });
-      const prompt = idsOf(before, breaker);
-      const ids = idsOf(whole, breaker);
+      const { before, whole, isKept, after } = laidAnswer({ messages, answer });
+      const prompt = idsOf(before);
+      const ids = idsOf(whole);
 
       // 1) the end of the turn: the first token that ends an answer beyond those of the prompt
       const earlier = prompt.filter((id) => endIds.has(id)).length;
@@ -91,20 +109,18 @@ export function chatTokens(vocabulary: ChatVocabulary): ChatTokens {
       const end = endAt === -1 ? null : ids[endAt]!;
 
       // 2) the answer: what stands between, where the template kept the prompt and the answer as they are
-      const kept = before + turns.at(-1)!.content;
       const names = [...control].filter(([, id]) => id === end).map(([name]) => name);
       const isWhole =
         endAt >= prompt.length &&
         prompt.every((id, i) => ids[i] === id) &&
-        whole.startsWith(kept) &&
-        (isTraining || names.some((name) => whole.startsWith(name, kept.length)));
+        isKept &&
+        (isTraining || names.some((name) => after.startsWith(name)));
       return { prompt, answer: isWhole ? ids.slice(prompt.length, endAt) : continuation(answer, encodeText), end };
     },
   };
 }
 
-const textsOf = (messages: readonly ChatMessage[]): string[] =>
-  messages.flatMap(({ role, content, name = '' }) => [role, content, name]);
+const keyOf = ({ messages, answer }: Answered): string => JSON.stringify([messages, answer]);
 
 /** Texts after which a tokenizer starts anew, most of the time. */
 const ANCHORS = ['\n', 'a', '.', '0', ' '];
@@ -166,70 +182,4 @@ export function looksSpecial(text: string): boolean {
     /^<｜.*｜>$/su.test(text) ||
     /^<unused.*>$/su.test(text)
   );
-}
-
-export interface TextPart {
-  special: boolean;
-  text: string;
-}
-
-const FIRST_PRIVATE = 0xe000;
-const LAST_PRIVATE = 0xf8ff;
-
-/** A character that occurs in none of the texts. */
-export function unusedCharacter(texts: readonly string[]): string {
-  for (let code = FIRST_PRIVATE; code < LAST_PRIVATE; code++) {
-    const character = String.fromCharCode(code);
-    if (!texts.some((text) => text.includes(character))) return character;
-  }
-  return String.fromCharCode(LAST_PRIVATE);
-}
-
-/**
- * Keeps names of control tokens that a user wrote, such as `<|im_end|>`, from becoming those tokens, while a chat template's
- * own do.
- *
- * The template must see the whole conversation, so its output is one text in which the two can no longer be told apart.
- * Therefore each such name in a message is broken before rendering, by a character of the private use area that occurs
- * nowhere else. Names that are whole afterwards are the template's. The character is taken out again before tokenising, and
- * everything between the whole names is tokenised as plain text.
- *
- * @param names texts of all control tokens
- */
-export function specialText(names: readonly string[]) {
-  const all = [...new Set(names)].filter((name) => name !== '').sort((a, b) => b.length - a.length);
-  // A name of one character cannot be broken; it is never taken for the template's.
-  const whole = all.filter((name) => [...name].length > 1);
-  const begins = new RegExp(`(?=${alternatives(all)})[\\s\\S]`, 'gu');
-  const cuts = new RegExp(`(${alternatives(whole)})`, 'u');
-  const beginnings = new Set(whole.flatMap((name) => Array.from(name, (_, i) => name.slice(0, i)).slice(1)));
-  const longest = Math.max(0, ...all.map((name) => name.length));
-
-  const endsInBeginning = (text: string): boolean => {
-    for (let length = Math.min(longest, text.length); length > 0; length--) {
-      if (beginnings.has(text.slice(-length))) return true;
-    }
-    return false;
-  };
-
-  return {
-    /** Breaks names of control tokens in a user's text, and beginnings of names at its end. */
-    guard: (text: string, breaker: string): string => {
-      if (all.length === 0) return text;
-      const broken = text.replace(begins, (character) => character + breaker);
-      return endsInBeginning(broken) ? broken + breaker : broken;
-    },
-    /** Cuts a rendered conversation at whole names; the breaker is taken out of the rest. */
-    split: (rendered: string, breaker: string): TextPart[] => {
-      const pieces = whole.length === 0 ? [rendered] : rendered.split(cuts);
-      const parts = pieces.map((text, i) => {
-        return i % 2 === 1 ? { special: true, text } : { special: false, text: text.replaceAll(breaker, '') };
-      });
-      return parts.filter(({ text }) => text !== '');
-    },
-  };
-}
-
-function alternatives(names: readonly string[]): string {
-  return names.map((name) => name.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&')).join('|');
 }

@@ -126,6 +126,15 @@ function encodeConversation(
   return { ids, promptLength: prompt.length };
 }
 
+/** Says which examples will be encoded, in about this order: in form chat they are then rendered many at a time. */
+export function expectExamples(tokenizer: Tokenizer, examples: Iterable<EncodableExample>, form: PromptForm): void {
+  if (form.kind === 'plain' || tokenizer.chat === null) return;
+  function* answers() {
+    for (const example of examples) yield { messages: conversationOf(example, form), answer: answerOf(example) };
+  }
+  tokenizer.chat.expect(answers());
+}
+
 /** A template that refuses says for which example. */
 function naming<T>(id: string, action: () => T): T {
   try {
@@ -133,7 +142,10 @@ function naming<T>(id: string, action: () => T): T {
   } catch (error) {
     if (!isCrayonError(error)) throw error;
     throw new CrayonError(error.code, `${id}: ${error.message}`, {
-      hint: 'The template may know no such role or order of roles: check the messages, or use --prompt-form plain.',
+      hint:
+        error.code === 'example-invalid'
+          ? 'The template may know no such role or order of roles: check the messages, or use --prompt-form plain.'
+          : error.hint,
       cause: error,
     });
   }

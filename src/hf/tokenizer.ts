@@ -8,10 +8,11 @@ import { CrayonError, reasonOf } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
-import { chatRenderer } from './chat-template.js';
-import { type ChatTokens, chatTokens, END_NAMES, isControlName, looksSpecial, type RenderChat } from './chat-tokens.js';
+import { boundedChat } from './bounded-chat.js';
+import type { RenderChat } from './chat-text.js';
+import { type ChatTokens, chatTokens, END_NAMES, isControlName, looksSpecial } from './chat-tokens.js';
 
-export type { RenderChat } from './chat-tokens.js';
+export type { RenderChat } from './chat-text.js';
 
 export interface Tokenizer {
   /** Largest token id + 1; the model's embedding table has at least as many rows. */
@@ -59,7 +60,7 @@ export type ChatParts = Pick<
 export function withChat(parts: ChatParts, template: string | null): Tokenizer {
   const { vocabSize, bosId, eosId, addsBos, encode, encodeText, decode, control, specialToken, where } = parts;
   const named = END_NAMES.flatMap((name) => control.get(name) ?? []);
-  const render = template === null ? null : chatRenderer(template, specialToken, where);
+  const text = template === null ? null : boundedChat(template, specialToken, control.keys(), where);
   const ends = [...named, ...parts.ends];
   return {
     vocabSize,
@@ -71,11 +72,11 @@ export function withChat(parts: ChatParts, template: string | null): Tokenizer {
     decode,
     endIds: new Set(eosId === null ? ends : [eosId, ...ends]),
     chatTemplate: template,
-    renderChat: render,
+    renderChat: text?.render ?? null,
     chat:
-      render &&
+      text &&
       chatTokens({
-        render,
+        text,
         control,
         bosId: addsBos ? bosId : null,
         encodeSpecial: (text) => encode(text, { addBos: false }),

@@ -3,6 +3,7 @@
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import type { Example } from '../data/dataset.js';
+import { expectExamples } from '../hf/encode-example.js';
 import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import { completionsTooLong, fitExample, refuseUnknownTokens } from '../train/batches.js';
@@ -58,6 +59,7 @@ export function prepareExamples(
   let skipped = 0;
   let truncated = 0;
   const bos = tokenizer.addsBos ? 1 : 0;
+  expectExamples(tokenizer, examples, form);
   for (const example of examples) {
     const { whole, fitting: cut } = fitExample(tokenizer, example, { form, addEnd, maxLength });
     refuseUnknownTokens(example.id, whole.ids, vocabSize);

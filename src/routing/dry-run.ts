@@ -38,6 +38,7 @@ export async function dryRun(
   { query, maxTokens, mode }: { query: Query; maxTokens: number; mode?: Mode },
   signal: AbortSignal,
 ): Promise<DryRun> {
+  await query.tokensAside(device, signal);
   const promptTokens = query.tokens(device).length;
   const situation = situationOf(device, { query, maxTokens }, { mode: mode ?? config.mode, hasServer, scope });
   const rule = new RoutingRule(config, situation);

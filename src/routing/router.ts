@@ -81,7 +81,10 @@ class Passage {
 
   /** Finds the source and reads its answer up to the first token: from there on, nothing can change. */
   async settle(): Promise<{ decision: Decision; opened: Opened }> {
-    let step = await this.#orOtherSource(async () => this.#rule.beforeWork());
+    let step = await this.#orOtherSource(async () => {
+      if (this.#rule.asksDevice) await this.#tokens();
+      return this.#rule.beforeWork();
+    });
     if (step === GO_ON && this.#rule.needs('after-prompt')) {
       step = await this.#orOtherSource(async () => {
         const { query, adapters, signal } = this.#request;
@@ -99,6 +102,7 @@ class Passage {
         return { decision: step, opened: fresh };
       } catch (error) {
         this.#refuseIfGivenUp(error);
+        if (source === 'in_cloud' && this.#rule.deviceStandsIn) await this.#tokens();
         step = source === 'in_cloud' ? this.#rule.insteadOfServer(error) : this.#rule.insteadOfDevice(error);
         // The whole answer was there when the rule turned it down: it is still the device's answer.
         if (step.source === 'on_device' && opened !== null) break;
@@ -159,6 +163,11 @@ class Passage {
       this.#refuseIfGivenUp(error);
       return this.#rule.insteadOfDevice(error);
     }
+  }
+
+  /** The prompt's tokens, which the rule compares with the device's context: made aside from the event loop. */
+  async #tokens(): Promise<void> {
+    await this.#request.query.tokensAside(this.#parts.device, this.#request.signal);
   }
 
   /** A client that has gone away wants no other source. */

@@ -101,6 +101,17 @@ export class RoutingRule {
     return this.#situation.mode === 'prefer_on_device' && this.#situation.hasServer;
   }
 
+  /** Whether the device is asked before any work: for the prompt's tokens, to begin with. */
+  get asksDevice(): boolean {
+    const { mode, hasServer } = this.#situation;
+    return mode === 'only_on_device' || mode === 'prefer_on_device' || (mode === 'prefer_in_cloud' && !hasServer);
+  }
+
+  /** Whether the device is asked where the server has failed. */
+  get deviceStandsIn(): boolean {
+    return this.#situation.mode === 'prefer_in_cloud';
+  }
+
   /** Whether a signal of this stage has a say; asked after the stage before it, which may find that the query lacks one. */
   needs(stage: Stage): boolean {
     return this.#signalsDecide && this.#wanted(stage).length > 0;

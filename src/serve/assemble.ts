@@ -111,7 +111,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const adapters = isGated
       ? gatedAdapters(named, { centroids: pool.centroids, tau: pool.manifest.tau }, embedder)
       : fixedAdapters(named);
-    const scope = examplesScope(config, embedder);
+    const scope = await examplesScope(config, embedder);
     const withBlends = pool !== null && embedder !== null && options.withoutCustomizations !== true;
     const customizations = withBlends
       ? createCustomizations(
@@ -194,7 +194,10 @@ function embedderFor(
   }
 }
 
-function examplesScope({ examples: path }: EdgeConfig, embedder: TextEmbedder | null): ScopeFunction | null {
+async function examplesScope(
+  { examples: path }: EdgeConfig,
+  embedder: TextEmbedder | null,
+): Promise<ScopeFunction | null> {
   if (path === null || embedder === null) return null;
   const { examples } = loadDataset(path);
   const { min } = EXAMPLE_LIMITS; // more than a blend takes do no harm here
@@ -203,5 +206,5 @@ function examplesScope({ examples: path }: EdgeConfig, embedder: TextEmbedder | 
       hint: 'Scope is measured against them: a few more of the task are needed.',
     });
   }
-  return scopeOf(embedPrompts(examples, embedder), embedder);
+  return scopeOf(await embedPrompts(examples, embedder), embedder);
 }

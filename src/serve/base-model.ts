@@ -6,11 +6,14 @@
 import { basename } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import type { Rows } from '../core/gate.js';
+import { breather } from '../core/long-work.js';
+import { throwIfAborted } from '../engine/clock.js';
 import {
   type AdapterScale,
   type AskedExample,
   type ChatMessage,
   type DeviceEngine,
+  type Embedding,
   GREEDY,
   Query,
 } from '../engine/types.js';
@@ -50,14 +53,37 @@ export function openBaseModel(path: string, options: { cacheDir: string; type: G
   return { path, gguf, name, source, endTokens, close: () => opened?.close() };
 }
 
-/** The tokens that are embedded, of a text or of the conversation that it is of: without BOS. */
-export type EmbeddedTokens = (text: string, messages?: readonly ChatMessage[]) => Int32Array;
+/** A text, and the conversation that it is of where it is of one. */
+export interface EmbeddedPrompt {
+  text: string;
+  messages?: readonly ChatMessage[] | undefined;
+}
+
+/** The tokens that are embedded, without BOS: at once, or aside from the event loop. */
+export interface EmbeddedTokens {
+  of(prompt: EmbeddedPrompt): Int32Array;
+  aside(prompt: EmbeddedPrompt, signal: AbortSignal): Promise<Int32Array>;
+}
 
 /** As build-pool embeds prompts in this form. */
 export function embeddedTokens(device: DeviceEngine, form: PromptForm): EmbeddedTokens {
-  if (form.kind === 'plain') return (text) => device.textTokens(text.trimEnd());
+  if (form.kind === 'plain') {
+    const of = ({ text }: EmbeddedPrompt) => device.textTokens(text.trimEnd());
+    return {
+      of,
+      aside: async (prompt, signal) => (await device.textTokensAside?.(prompt.text.trimEnd(), signal)) ?? of(prompt),
+    };
+  }
   const bos = device.tokenize({ kind: 'text', text: 'a' }).length - device.textTokens('a').length;
-  return (text, messages = [{ role: 'user', content: text }]) => device.tokenize({ kind: 'chat', messages }).slice(bos);
+  const chat = ({ text, messages = [{ role: 'user', content: text }] }: EmbeddedPrompt) => ({
+    kind: 'chat' as const,
+    messages,
+  });
+  const of = (prompt: EmbeddedPrompt) => device.tokenize(chat(prompt)).slice(bos);
+  return {
+    of,
+    aside: async (prompt, signal) => (await device.tokenizeAside?.(chat(prompt), signal))?.slice(bos) ?? of(prompt),
+  };
 }
 
 /**
@@ -77,12 +103,23 @@ export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: Embedde
       hint: `Serve a pool built with --embedding ${INSTANT_NAMES.join(' or ')}.`,
     });
   }
+  const embedded = (ids: Int32Array) => ({
+    vector: ids.length === 0 ? new Float32Array(d) : embed([ids]),
+    tokens: ids.length,
+  });
   return {
     d,
     kind,
-    embed(text, messages) {
-      const ids = tokens(text, messages);
-      return { vector: ids.length === 0 ? new Float32Array(d) : embed([ids]), tokens: ids.length };
+    embed: (text, messages) => embedded(tokens.of({ text, messages })),
+    async embedAside(list, signal) {
+      const breathe = breather();
+      const made = [];
+      for (const prompt of list) {
+        throwIfAborted(signal);
+        made.push(embedded(await tokens.aside(prompt, signal)));
+        await breathe();
+      }
+      return made;
     },
   };
 }
@@ -110,16 +147,27 @@ export interface TextEmbedder {
    *
    * @returns its vector (d), of length 1, and how many tokens were embedded
    */
-  embed(text: string, messages?: readonly ChatMessage[]): { vector: Float32Array; tokens: number };
+  embed(text: string, messages?: readonly ChatMessage[]): Embedded;
+  /** Many prompts, for a request: others have their turns meanwhile. @throws CrayonError `interrupted` when the signal fires */
+  embedAside(list: readonly EmbeddedPrompt[], signal: AbortSignal): Promise<Embedded[]>;
+}
+
+interface Embedded {
+  vector: Float32Array;
+  tokens: number;
 }
 
 /** @throws CrayonError `example-invalid` for prompts without any token that the embedding knows */
-export function embedPrompts(examples: readonly AskedExample[], embedder: TextEmbedder): Rows {
+export async function embedPrompts(
+  examples: readonly AskedExample[],
+  embedder: TextEmbedder,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<Rows> {
   const { d } = embedder;
   const data = new Float32Array(examples.length * d);
   const empty: number[] = [];
-  for (const [i, { prompt, messages }] of examples.entries()) {
-    const { vector } = embedder.embed(prompt, messages);
+  const prompts = examples.map(({ prompt, messages }) => ({ text: prompt, messages }));
+  for (const [i, { vector }] of (await embedder.embedAside(prompts, signal)).entries()) {
     if (vector.every((x) => x === 0)) empty.push(i);
     data.set(vector, i * d);
   }
@@ -129,7 +177,7 @@ export function embedPrompts(examples: readonly AskedExample[], embedder: TextEm
 }
 
 /** A user's examples as a scope function: how near a query is to them. */
-export function scopeOf({ data, n, d }: Rows, embedder: TextEmbedder): ScopeFunction {
+export function scopeOf({ data, n, d }: Rows, embedder: Embedding): ScopeFunction {
   const profile = buildScopeProfile(data, n, d);
   return (query) => scopeScore(profile, query.vector(embedder));
 }

@@ -94,7 +94,7 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
       POST: withJson(bodyBytes, (call, body) => embed(body, call, parts())),
     },
     '/tokenizer_info': { name: 'tokenizer', GET: () => tokenizerInfo(parts()) },
-    '/tokenize': { name: 'tokenizer', POST: withJson(bodyBytes, (_, body) => tokenize(body, parts())) },
+    '/tokenize': { name: 'tokenizer', POST: withJson(bodyBytes, (call, body) => tokenize(body, call, parts())) },
     '/detokenize': { name: 'tokenizer', POST: withJson(bodyBytes, (_, body) => detokenize(body, parts())) },
     '/metrics': {
       name: 'metrics',

@@ -11,6 +11,7 @@ import { CrayonError } from '../core/errors.js';
 import { mean, standardError } from '../core/stats.js';
 import { argmax, checkFinite } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
+import { expectExamples } from '../hf/encode-example.js';
 import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import { completionsTooLong, fitExample, refuseUnknownTokens, type TrainingExample } from './batches.js';
@@ -73,6 +74,7 @@ export function scoredSequences(options: SequenceOptions): ScoredSequences {
     owners.push(owner);
     return sequences.length - 1;
   };
+  expectExamples(tokenizer, scoredExamples(examples), form);
   const places = examples.map((example, i) => {
     const choices = example.choices?.map((choice) => add(example, choice, i));
     const among = example.choices?.indexOf(example.completion) ?? -1;
@@ -80,6 +82,14 @@ export function scoredSequences(options: SequenceOptions): ScoredSequences {
   });
   if (tooLong.size > 0) throw completionsTooLong([...tooLong.values()], examples.length, maxLength);
   return { examples, sequences, owners, places };
+}
+
+/** Each choice, and a completion that is none of them, as an example of its own. */
+function* scoredExamples(examples: readonly Example[]): Generator<Example> {
+  for (const example of examples) {
+    for (const completion of new Set([...(example.choices ?? []), example.completion]))
+      yield { ...example, completion };
+  }
 }
 
 /** @param score gives the log-probabilities of the sequences @throws CrayonError as `scoredSequences`, and what `score` throws */

@@ -80,7 +80,7 @@ describe('blend, score and serving', () => {
 
   it('serving embeds in the space of the pool', () => {
     const pool = openPool(fromGguf);
-    const tokens = () => Int32Array.of(20, 30, 40);
+    const tokens = { of: () => Int32Array.of(20, 30, 40), aside: async () => expect.unreachable() };
     const vectors = [gguf, EDGE].map((path) => {
       const base = openBaseModel(path, { cacheDir: at('cache'), type: 'F32' });
       const { vector } = openEmbedder(base, pool, tokens).embed('x');

@@ -3,21 +3,17 @@
 import { describe, expect, it } from 'vitest';
 import { scopeOf } from '../../src/serve/base-model.js';
 import { gatedAdapters } from '../../src/serve/customizations/adapter-set.js';
-import { SERVER, testApp, user } from './helpers.js';
+import { SERVER, testApp, textEmbedder, user } from './helpers.js';
 
 const CHAT = '/v1/chat/completions';
 const ROWS = { data: Float32Array.of(1, 0, 1, 0.1, 1, 0.2), n: 3, d: 2 };
 
 function countingApp() {
   const embedded: string[] = [];
-  const embedder = {
-    d: 2,
-    kind: 'test',
-    embed: (text: string) => {
-      embedded.push(text);
-      return { vector: Float32Array.of(1, 0.1), tokens: 1 };
-    },
-  };
+  const embedder = textEmbedder((text) => {
+    embedded.push(text);
+    return { vector: Float32Array.of(1, 0.1), tokens: 1 };
+  });
   const named = ['a', 'b'].map((id) => ({ id, path: `/x/${id}`, name: id }));
   const adapters = gatedAdapters(named, { centroids: Float32Array.of(1, 0, 0, 1), tau: 0.5 }, embedder);
   const scope = scopeOf(ROWS, embedder);

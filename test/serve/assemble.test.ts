@@ -90,7 +90,8 @@ describe('assembleEdge', () => {
   });
 
   it('reads the same embedding from a GGUF as from the directory', async () => {
-    const tokens = (text: string) => Int32Array.from(tokenizer.encode(text, { addBos: false }));
+    const of = ({ text }: { text: string }) => Int32Array.from(tokenizer.encode(text, { addBos: false }));
+    const tokens = { of, aside: async () => expect.unreachable() };
     const gguf = cachedModelGguf(EDGE, { cacheDir: join(dir, 'cache'), type: 'F32' });
     const bases = [EDGE, gguf].map((path) => openBaseModel(path, { cacheDir: join(dir, 'cache'), type: 'F32' }));
     try {

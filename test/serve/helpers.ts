@@ -6,6 +6,7 @@ import { Query } from '../../src/engine/types.js';
 import type { JsonObject } from '../../src/files/json.js';
 import { Router } from '../../src/routing/router.js';
 import { createEdgeApp, type EdgeApp } from '../../src/serve/app.js';
+import type { TextEmbedder } from '../../src/serve/base-model.js';
 import { edgeConfig } from '../../src/serve/config.js';
 import { type AdapterSet, fixedAdapters } from '../../src/serve/customizations/adapter-set.js';
 import {
@@ -127,6 +128,11 @@ function withHost(init: RequestInit): RequestInit {
 
 /** A server section for configurations whose mode asks for one. */
 export const SERVER = { base_url: 'http://127.0.0.1:1/v1', model: 'big' };
+
+/** A text embedder made of what embeds one text. */
+export function textEmbedder(embed: (text: string) => { vector: Float32Array; tokens: number }): TextEmbedder {
+  return { d: 2, kind: 'test', embed, embedAside: async (list) => list.map(({ text }) => embed(text)) };
+}
 
 export const textQuery = (text: string) => new Query({ kind: 'text', text });
 

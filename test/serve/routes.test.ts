@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { fixedAdapters } from '../../src/serve/customizations/adapter-set.js';
-import { ADAPTER, testApp, user } from './helpers.js';
+import { ADAPTER, testApp, textEmbedder, user } from './helpers.js';
 
 const CHAT = '/v1/chat/completions';
 
@@ -196,11 +196,9 @@ describe('/lora-adapters', () => {
 });
 
 describe('POST /v1/embeddings', () => {
-  const embedder = {
-    d: 2,
-    kind: 'test',
-    embed: (text: string) => ({ vector: Float32Array.of(text.length, 0.5), tokens: text.split(' ').length }),
-  };
+  const embedder = textEmbedder((text) => {
+    return { vector: Float32Array.of(text.length, 0.5), tokens: text.split(' ').length };
+  });
 
   it('embeds one text or several, as numbers or base64', async () => {
     const { post } = testApp({ parts: { embedder } });

@@ -173,14 +173,20 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
       refuseUnknown(prompt.ids);
       return Int32Array.from(prompt.ids);
     },
+    tokenizeAside: async (prompt, signal) => {
+      if (prompt.kind === 'text' && prompt.ids !== undefined) return engine.tokenize(prompt);
+      return Int32Array.from(await prompts.tokenizeAside(prompt, signal));
+    },
     vocabulary: {
       ...prompts.names,
       spell: (ids) => spelled(ids, prompts.pieces.bytes),
       nameOf: prompts.pieces.nameBytes,
       encode: (text) => Int32Array.from(prompts.parsedTokens(text)),
+      encodeAside: async (text, signal) => Int32Array.from(await prompts.parsedTokensAside(text, signal)),
       decode: (ids) => spelled(ids, prompts.pieces.nameBytes).join(''),
     },
     textTokens: (text) => Int32Array.from(prompts.textTokens(text)),
+    textTokensAside: async (text, signal) => Int32Array.from(await prompts.textTokensAside(text, signal)),
     load: () => slots.load(),
     freeBytes: () => {
       // Newer than the types of Node 20; it knows a container's limit, which freemem does not.
@@ -190,6 +196,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     contexts: () => pool.size,
     forget: (path) => pool.forget(path),
     async *generate(request) {
+      await request.query.tokensAside(engine, request.signal);
       const ids = fitting(request.query, request.maxTokens);
       const reader = await leased(request.adapters ?? [], ids, request.signal);
       try {
@@ -200,6 +207,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
       }
     },
     promptNll: async (query, adapters, signal) => {
+      await query.tokensAside(engine, signal);
       const ids = fitting(query, 1);
       const reader = await leased(adapters, ids, signal);
       try {

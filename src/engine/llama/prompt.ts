@@ -4,14 +4,20 @@
  */
 
 import type { LlamaModel, Token } from 'node-llama-cpp';
+import { Bounded } from '../../bounded/bounded.js';
 import { renderPlain } from '../../core/chat.js';
+import { LIMITS } from '../../core/limits.js';
+import { breather } from '../../core/long-work.js';
 import { ggufNumber, ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../../gguf/format.js';
 import type { GgufFile } from '../../gguf/read.js';
-import { chatRenderer } from '../../hf/chat-template.js';
+import { boundedChat } from '../../hf/bounded-chat.js';
+import type { Laid } from '../../hf/chat-text.js';
 import { chatTokens } from '../../hf/chat-tokens.js';
 import { withSystem } from '../../hf/prompt-form.js';
 import type { Prompt, Vocabulary } from '../types.js';
 
+/** Characters that llama.cpp tokenizes in milliseconds, whatever they are. */
+const SHORT_TEXT = 4096;
 const SPACE_BYTE = 0x20;
 
 export interface PromptTokens {
@@ -21,10 +27,14 @@ export interface PromptTokens {
   readonly isPlain: boolean;
   /** the prompt as the model sees it: BOS where the model wants it */
   tokenize(prompt: Prompt): number[];
+  /** the same, aside from the event loop */
+  tokenizeAside(prompt: Prompt, signal: AbortSignal): Promise<number[]>;
   /** without BOS */
   textTokens(text: string): number[];
+  textTokensAside(text: string, signal: AbortSignal): Promise<number[]>;
   /** without BOS, names of control tokens taken for these tokens: never for what a user wrote */
   parsedTokens(text: string): number[];
+  parsedTokensAside(text: string, signal: AbortSignal): Promise<number[]>;
   readonly names: Pick<Vocabulary, 'bos' | 'eos' | 'start' | 'chatTemplate'>;
   /** whether a space at the start of what follows these tokens is the tokenizer's, not the answer's */
   startsText(ids: readonly number[]): boolean;
@@ -57,10 +67,10 @@ export function promptTokens(
   });
   const control = new Map(texts.flatMap((text, id) => (kinds[id] === 'control' ? [[text, id] as const] : [])));
   const source = template ?? ggufString(file, 'tokenizer.chat_template');
-  const render =
+  const laying =
     source === undefined || source === 'plain'
       ? null
-      : chatRenderer(source, specialName(model, file, texts), file.path);
+      : boundedChat(source, specialName(model, file, texts), control.keys(), file.path);
   const { bos, shouldPrependBosToken } = model.tokens;
 
   const ends = new Set(endTokens);
@@ -73,14 +83,40 @@ export function promptTokens(
   const addsSpace = first !== undefined && pieces.bytes(first)[0] === SPACE_BYTE;
 
   const chat =
-    render &&
+    laying &&
     chatTokens({
-      render,
+      text: laying,
       control,
       bosId: shouldPrependBosToken ? bos : null,
       encodeSpecial: (text) => model.tokenize(text, true),
       encodeText: textTokens,
     });
+
+  // Read by a process of its own, which has the vocabulary alone: llama.cpp takes a second and more for a million characters.
+  const reader = new Bounded({
+    beside: import.meta.url,
+    jobs: 'vocabulary-jobs',
+    setup: file.path,
+    what: `${file.path}: the tokenizer`,
+    code: 'tokenizer-unsupported',
+    hint: 'Shorten the text.',
+  });
+  const aside = async (text: string, special: boolean, signal: AbortSignal): Promise<number[]> =>
+    text.length <= SHORT_TEXT
+      ? model.tokenize(text, special)
+      : Array.from(await reader.run<Uint32Array>('tokenize', { text, special }, { timeMs: LIMITS.codeMs * 3, signal }));
+
+  const laidTokens = async (laid: Laid, signal: AbortSignal): Promise<number[]> => {
+    if ('text' in laid) return aside(laid.text, true, signal);
+    const breathe = breather();
+    const ids: number[] = [];
+    for (const { special, text } of laid.parts) {
+      if (special) ids.push(control.get(text)!);
+      else for (const id of await aside(text, false, signal)) ids.push(id);
+      await breathe();
+    }
+    return ids;
+  };
 
   return {
     vocabularySize: texts.length,
@@ -100,6 +136,13 @@ export function promptTokens(
         ? withBos(textTokens(renderPlain(prompt.messages)))
         : chat.encode(withSystem(prompt.messages, system));
     },
+    async tokenizeAside(prompt, signal) {
+      if (prompt.kind === 'text') return withBos(await aside(prompt.text, false, signal));
+      if (laying === null) return withBos(await aside(renderPlain(prompt.messages), false, signal));
+      return withBos(await laidTokens(await laying.promptAside(withSystem(prompt.messages, system), signal), signal));
+    },
+    textTokensAside: (text, signal) => aside(text, false, signal),
+    parsedTokensAside: (text, signal) => aside(text, true, signal),
     isEnd: (id) => ends.has(id) || model.isEogToken(id as Token),
     startsText: (ids) => addsSpace && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
   };

@@ -77,6 +77,11 @@ export async function loadLlamaModel(llama: Llama, path: string): Promise<LlamaM
   }
 }
 
+/** A model's vocabulary without its weights. */
+export function loadVocabulary(llama: Llama, path: string): Promise<LlamaModel> {
+  return llama.loadModel({ modelPath: path, vocabOnly: true, gpuLayers: 0 });
+}
+
 /** What creating a context throws, in a user's words; anything but a lack of memory passes unchanged. */
 export async function contextError(error: unknown, where: string): Promise<unknown> {
   const { InsufficientMemoryError } = await library();

@@ -1,8 +1,7 @@
 /** Which adapters a request of the base name gets: the one that the server was started with, or a pool's by the prompt. */
 
 import { gate, similaritiesTo } from '../../core/gate.js';
-import type { AdapterScale, Query } from '../../engine/types.js';
-import type { TextEmbedder } from '../base-model.js';
+import type { AdapterScale, Embedding, Query } from '../../engine/types.js';
 
 /** An adapter as /lora-adapters shows it. */
 export interface ListedAdapter {
@@ -16,6 +15,8 @@ export interface ListedAdapter {
 export interface AdapterSet {
   /** For one request. */
   choose(query: Query): AdapterScale[];
+  /** Whether it is chosen by the query's embedding. */
+  readonly isGated: boolean;
   list(): ListedAdapter[];
   /** Sets the scales of the listed adapters by id, and of all others to 0, as llama-server does. */
   setScales(scales: ReadonlyMap<number, number>): void;
@@ -25,7 +26,7 @@ export type NamedAdapter = Pick<AdapterScale, 'id' | 'path'> & { name: string };
 
 /** Every request gets the same adapters: one, or none. */
 export function fixedAdapters(adapters: readonly NamedAdapter[]): AdapterSet {
-  return adapterSet(adapters, () => adapters.map(() => 1));
+  return adapterSet(adapters, () => adapters.map(() => 1), false);
 }
 
 /** Coefficients are rounded to multiples of this, so that prompts alike share a context of the engine. */
@@ -40,9 +41,9 @@ export const GATE_STEP = 1 / 50;
 export function gatedAdapters(
   adapters: readonly NamedAdapter[],
   { centroids, tau }: { centroids: Float32Array; tau: number },
-  embedder: TextEmbedder,
+  embedder: Embedding,
 ): AdapterSet {
-  return adapterSet(adapters, (query) => gateCoefficients(query.vector(embedder), centroids, tau));
+  return adapterSet(adapters, (query) => gateCoefficients(query.vector(embedder), centroids, tau), true);
 }
 
 /** The coefficients alpha(x) (N), rounded so that it still sums to 1: the steps go to the largest remainders. */
@@ -62,9 +63,14 @@ export function gateCoefficients(q: Float32Array, centroids: Float32Array, tau: 
 const remainder = (alpha: number, steps: number) => alpha / GATE_STEP - steps;
 
 /** The scales of /lora-adapters multiply what the set itself would give each adapter. */
-function adapterSet(adapters: readonly NamedAdapter[], scalesFor: (query: Query) => readonly number[]): AdapterSet {
+function adapterSet(
+  adapters: readonly NamedAdapter[],
+  scalesFor: (query: Query) => readonly number[],
+  isGated: boolean,
+): AdapterSet {
   const factors = adapters.map(() => 1);
   return {
+    isGated,
     choose: (query) => {
       const scales = scalesFor(query).map((scale, n) => scale * factors[n]!);
       return adapters.flatMap(({ id, path }, n) => (scales[n] === 0 ? [] : [{ id, path, scale: scales[n]! }]));

@@ -121,7 +121,7 @@ export function createBlendMaker(
       if (topK !== null && topK > N) {
         throw badField('top_k', `top_k is ${topK}, expected at most ${N}: the pool has no more adapters.`);
       }
-      const rows = examples === null ? null : embedPrompts(examples, embedder);
+      const rows = examples === null ? null : await embedPrompts(examples, embedder, signal);
       const estimate = estimateBlend(pool, rows === null ? 'given' : 'similarity', rows, {
         tau: temperature ?? undefined,
         topK: topK ?? undefined,

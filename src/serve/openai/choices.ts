@@ -6,11 +6,12 @@
  */
 
 import { CrayonError } from '../../core/errors.js';
+import { breather } from '../../core/long-work.js';
 import type { FinishReason, Query, TokenDetail, TokenScore, Usage } from '../../engine/types.js';
 import type { Decision, Mode } from '../../routing/types.js';
 import { badField } from '../http/error.js';
 import { byName, crayonField, crayonHeaders, type TextLogprobs, textLogprobs, usageField } from './answer.js';
-import { type Asked, maxTokensOf, noteDecision, routed, wholeAnswer } from './routed.js';
+import { type Asked, maxTokensOf, noteDecision, prepared, routed, wholeAnswer } from './routed.js';
 
 /** Whether only the device can answer: its probabilities are asked for, or the prompt is in its tokens. */
 export function needsDevice({ job }: Pick<Asked, 'job'>): boolean {
@@ -44,7 +45,14 @@ export async function choices(
   head: { id: string; created: number },
 ): Promise<Response> {
   const { job, call, parts, model } = asked;
-  if (job.echo) refuseTooMuch(queries, asked);
+  if (job.echo) {
+    const breathe = breather();
+    for (const query of queries) {
+      await prepared(query, asked);
+      await breathe();
+    }
+    refuseTooMuch(queries, asked);
+  }
   // Prompts that begin alike are scored one after the other, so that the beginning is read once; answers share batches.
   const atATime = job.echo ? 1 : Math.min(queries.length, parts.device.load().capacity);
   const made = await inTurn(queries, atATime, (query) => (job.echo ? echoed(query, asked) : answered(query, asked)));

@@ -31,7 +31,7 @@ const EMBEDDING_REQUEST = fields({
   ...each(['user']),
 });
 
-export function embed(body: JsonObject, call: Call, parts: ServeParts): Response {
+export async function embed(body: JsonObject, call: Call, parts: ServeParts): Promise<Response> {
   const { embedder } = parts;
   if (embedder === null) {
     throw new HttpError(400, 'This model’s embedding cannot be read.', { code: 'no_embedding' });
@@ -42,7 +42,8 @@ export function embed(body: JsonObject, call: Call, parts: ServeParts): Response
     throw badField('dimensions', problem, 'unsupported_parameter');
   }
   resolveModel(model, parts).release();
-  const embedded = input.map((text) => embedder.embed(text));
+  const prompts = input.map((text) => ({ text }));
+  const embedded = await embedder.embedAside(prompts, call.signal);
   const promptTokens = embedded.reduce((sum, { tokens }) => sum + tokens, 0);
   call.note({ promptTokens });
   return Response.json({

@@ -9,6 +9,8 @@ import type { ServeParts } from '../parts.js';
 export interface ServedModel {
   name: string;
   adapters(query: Query): AdapterScale[];
+  /** Whether the adapters depend on the query's embedding. */
+  isGated: boolean;
   scope: ScopeFunction | null;
   /** To be called when the request has ended. */
   release(): void;
@@ -22,12 +24,13 @@ export interface ServedModel {
 export function resolveModel(name: string, parts: ServeParts): ServedModel {
   const { base, adapters, scope, server, customizations } = parts;
   if (name === base || name === server?.name) {
-    return { name: base, adapters: (query) => adapters.choose(query), scope, release: () => {} };
+    const { isGated } = adapters;
+    return { name: base, adapters: (query) => adapters.choose(query), isGated, scope, release: () => {} };
   }
   const id = name.startsWith(`${base}:`) ? name.slice(base.length + 1) : null;
   const used = id === null ? undefined : customizations?.get(id);
   if (used === undefined) throw unknownModel(name);
-  return { name, adapters: () => [used.adapter], scope: used.scope, release: used.hold() };
+  return { name, adapters: () => [used.adapter], isGated: false, scope: used.scope, release: used.hold() };
 }
 
 export function unknownModel(name: string): HttpError {

@@ -33,9 +33,24 @@ export function queriesOf({ job, parts: { device } }: Pick<Asked, 'job' | 'parts
   });
 }
 
+/** What the rule, the gate and the scope will ask of a query is made aside from the event loop; none of it where only the server answers. */
+export async function prepared(
+  query: Query,
+  { job, mode, model, call, parts }: Omit<Asked, 'settings'>,
+): Promise<Query> {
+  const { device, embedder } = parts;
+  if (mode === 'only_in_cloud') return query;
+  // Where the server is preferred, the router asks for tokens when they are needed.
+  if (mode !== 'prefer_in_cloud' || job.maxTokens === null) await query.tokensAside(device, call.signal);
+  const isEmbedded = model.isGated || (model.scope !== null && mode === 'prefer_on_device');
+  if (isEmbedded && embedder !== null) await query.vectorAside(embedder, call.signal);
+  return query;
+}
+
 /** Sends a query to the source that the rule names; what fails before the answer's first token is thrown here. */
 export async function routed(query: Query, asked: Asked): Promise<Routed> {
   const { job, mode, model, call, parts, settings } = asked;
+  await prepared(query, asked);
   const { temperature, topP, seed, stop, topLogprobs } = job;
   const request: GenerateRequest = {
     ...{ temperature, topP, seed, stop, topLogprobs, query },

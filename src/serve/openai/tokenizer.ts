@@ -7,6 +7,7 @@ import * as z from 'zod';
 import type { JsonObject } from '../../files/json.js';
 import { whole } from '../../files/schema.js';
 import { checkedFields, fields, flag, plainText } from '../http/body.js';
+import type { Call } from '../http/call.js';
 import type { ServeParts } from '../parts.js';
 import { resolveModel } from './models.js';
 import { requiredModel } from './request.js';
@@ -30,11 +31,11 @@ const TOKENIZE_REQUEST = fields({
 });
 
 /** Names of control tokens in the text become these tokens, as in Hugging Face's tokenizers: nothing is generated from them. */
-export function tokenize(body: JsonObject, parts: ServeParts): Response {
+export async function tokenize(body: JsonObject, call: Call, parts: ServeParts): Promise<Response> {
   const { model, prompt, add_special_tokens: addsBos } = checkedFields(TOKENIZE_REQUEST, body);
   refuseUnknownModel(model, parts);
   const { vocabulary, contextTokens } = parts.device;
-  const ids = [...vocabulary.encode(prompt)];
+  const ids = Array.from((await vocabulary.encodeAside?.(prompt, call.signal)) ?? vocabulary.encode(prompt));
   const { start } = vocabulary;
   const tokens = addsBos && ids[0] !== start[0] ? [...start, ...ids] : ids;
   return Response.json({ count: tokens.length, max_model_len: contextTokens, tokens });

@@ -46,7 +46,7 @@ describe('adapter sets', () => {
       tokens: 1,
     });
     const gate = { centroids: Float32Array.of(1, 0, 0, 1), tau: 0.1 };
-    const set = gatedAdapters(named(2), gate, { d: 2, kind: 'test', embed });
+    const set = gatedAdapters(named(2), gate, { embed });
     expect(set.choose(textQuery('x'))).toEqual([{ id: 'id0', path: '/x/0', scale: 1 }]);
     expect(set.choose(textQuery('y'))).toEqual([{ id: 'id1', path: '/x/1', scale: 1 }]);
     set.setScales(new Map([[0, 0.5]]));

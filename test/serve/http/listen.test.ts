@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import OpenAI from 'openai';
 import { describe, expect, it } from 'vitest';
 import { type ListenOptions, listen } from '../../../src/serve/http/listen.js';
-import { closing, gate, type TestApp, type TestAppOptions, testApp, until, user } from '../helpers.js';
+import { closing, gate, type TestApp, type TestAppOptions, testApp, textEmbedder, until, user } from '../helpers.js';
 
 interface Rig extends TestApp {
   url: string;
@@ -38,7 +38,7 @@ describe('the official client', () => {
   });
 
   it('completes, lists models and embeds', async () => {
-    const embedder = { d: 2, kind: 'test', embed: () => ({ vector: Float32Array.of(0.25, -1), tokens: 3 }) };
+    const embedder = textEmbedder(() => ({ vector: Float32Array.of(0.25, -1), tokens: 3 }));
     const { client } = await serve({ parts: { embedder } });
     const completion = await client.completions.create({ model: 'edge', prompt: 'x', logprobs: 1 });
     expect(completion.choices[0]).toMatchObject({ text: 'one two three', logprobs: { text_offset: [0, 3, 7] } });

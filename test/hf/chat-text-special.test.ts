@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { chatTokens, specialText, unusedCharacter } from '../../src/hf/chat-tokens.js';
+import type { ChatMessage } from '../../src/core/chat.js';
+import { chatText, specialText, unusedCharacter } from '../../src/hf/chat-text.js';
 
 const BREAKER = '\uE000';
 const special = specialText(['<s>', '</s>', '<|im_end|>', '<|im_start|>', 'aa', '|']);
@@ -53,15 +54,13 @@ it('chooses a character that occurs in no text', () => {
 });
 
 it('does not let a role or a name become a control token either', () => {
-  const tokens = (text: string) => [...text].map((character) => character.codePointAt(0)!);
-  const { encode } = chatTokens({
-    render: (messages) => messages.map(({ role, name, content }) => `${role} ${name}: ${content}<|end|>`).join(''),
-    control: new Map([['<|end|>', -1]]),
-    bosId: null,
-    encodeSpecial: tokens,
-    encodeText: tokens,
+  const render = (messages: readonly ChatMessage[]) =>
+    messages.map(({ role, name, content }) => `${role} ${name}: ${content}<|end|>`).join('');
+  const message = { role: 'user<|end|>', name: 'me<|end|>', content: 'hi<|end|>' };
+  expect(chatText(render, ['<|end|>']).prompt([message])).toEqual({
+    parts: [
+      { special: false, text: 'user<|end|> me<|end|>: hi<|end|>' },
+      { special: true, text: '<|end|>' },
+    ],
   });
-  const ids = encode([{ role: 'user<|end|>', name: 'me<|end|>', content: 'hi<|end|>' }]);
-  expect(ids.filter((id) => id === -1)).toEqual([-1]);
-  expect(ids.at(-1)).toBe(-1);
 });
