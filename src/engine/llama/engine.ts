@@ -196,7 +196,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     contexts: () => pool.size,
     forget: (path) => pool.forget(path),
     async *generate(request) {
-      await request.query.tokensAside(engine, request.signal);
+      if (prompts.takesLong(request.query.prompt)) await request.query.tokensAside(engine, request.signal);
       const ids = fitting(request.query, request.maxTokens);
       const reader = await leased(request.adapters ?? [], ids, request.signal);
       try {
@@ -207,7 +207,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
       }
     },
     promptNll: async (query, adapters, signal) => {
-      await query.tokensAside(engine, signal);
+      if (prompts.takesLong(query.prompt)) await query.tokensAside(engine, signal);
       const ids = fitting(query, 1);
       const reader = await leased(adapters, ids, signal);
       try {

@@ -27,6 +27,8 @@ export interface PromptTokens {
   readonly isPlain: boolean;
   /** the prompt as the model sees it: BOS where the model wants it */
   tokenize(prompt: Prompt): number[];
+  /** whether that may stop an event loop: a template runs, or the text is long */
+  takesLong(prompt: Prompt): boolean;
   /** the same, aside from the event loop */
   tokenizeAside(prompt: Prompt, signal: AbortSignal): Promise<number[]>;
   /** without BOS */
@@ -136,6 +138,7 @@ export function promptTokens(
         ? withBos(textTokens(renderPlain(prompt.messages)))
         : chat.encode(withSystem(prompt.messages, system));
     },
+    takesLong: (prompt) => prompt.kind === 'chat' || prompt.text.length > SHORT_TEXT,
     async tokenizeAside(prompt, signal) {
       if (prompt.kind === 'text') return withBos(await aside(prompt.text, false, signal));
       if (laying === null) return withBos(await aside(renderPlain(prompt.messages), false, signal));
