@@ -210,6 +210,7 @@ export interface TokenDetail extends TokenProbability {
 
 export interface Usage {
   promptTokens: number;
+  /** those generated: the token that ended the answer is one, as it is to vLLM and llama-server */
   completionTokens: number;
   /** prompt tokens that were already in the engine's cache; null where the engine does not say */
   cachedTokens: number | null;

@@ -44,13 +44,13 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
     reader.check(); // the caller may have taken its time over the last token
     const chosen = await choose(next, last, options);
     if (chosen.next !== next && ++missed * 2 > completionTokens && completionTokens >= TRIED_TOKENS) listed = 'all';
+    completionTokens++;
     if (prompts.isEnd(chosen.id)) {
       finishReason = 'stop';
       if (request.topLogprobs !== null)
         ending = detail(chosen.id, chosen.logprob, chosen.next, request.topLogprobs, pieces);
       break;
     }
-    completionTokens++;
     const event = tokenEvent(chosen, text.push(pieces.bytes(chosen.id)), request, pieces);
     last = chosen.id;
     if (text.stopped) finishReason = 'stop';
