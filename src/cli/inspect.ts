@@ -13,6 +13,7 @@ import { readGgufVocabulary } from '../gguf/vocabulary/read.js';
 import { ggufArchitecture, projectionsOf } from '../hf/families.js';
 import { HfModel, type ModelConfig } from '../hf/model.js';
 import type { Rope } from '../hf/rope.js';
+import type { BaseCopy } from '../peft/copies.js';
 import { openPeftAdapter } from '../peft/read.js';
 import { openPool } from '../pool/pool.js';
 import { SafetensorsFile } from '../safetensors/read.js';
@@ -109,21 +110,33 @@ function llamaCppFact(config: ModelConfig): string {
 }
 
 function inspectAdapter(path: string, terminal: Terminal): void {
-  const adapter = openPeftAdapter(path);
-  const { config, modules } = adapter;
+  const adapter = openPeftAdapter(path, { copies: 'later' });
+  const { config, modules, copies } = adapter;
   adapter.close();
   const parameters = modules.reduce((n, m) => n + m.r * (m.in + m.out), 0);
   const ranks = [...new Set(modules.map((m) => m.r))].sort((a, b) => a - b);
   const blend = readOptionalJson(`${path}/${BLEND_FILE}`);
-  terminal.document({ kind: 'adapter', path, parameters, config, modules, blend: blend ?? null });
+  terminal.document({ kind: 'adapter', path, parameters, config, modules, copies, blend: blend ?? null });
   facts(terminal, path, [
     ['kind', blend === undefined ? 'LoRA adapter' : 'LoRA adapter, blended by crayon'],
     ['base model', config.baseModel ?? 'not named'],
     ['rank', `${ranks.join(', ')} (lora_alpha ${config.loraAlpha}${config.useRslora ? ', rsLoRA' : ''})`],
     ['modules', `${modules.length}: ${[...new Set(modules.map((m) => m.name.split('.').at(-1)))].join(', ')}`],
     ['parameters', formatCount(parameters)],
+    ...copyFacts(copies),
     ...(blend === undefined ? [] : blendFacts(blend)),
   ]);
+}
+
+/** Weights beside the LoRA: without the base model nobody can say whether they are trained. */
+function copyFacts(copies: readonly BaseCopy[]): Facts {
+  if (copies.length === 0) return [];
+  const names = abridge(
+    copies.map(({ name }) => name),
+    5,
+    ', ',
+  );
+  return [['base weights', `${names}: taken where the base model has the same, refused where it has others`]];
 }
 
 /** What crayon.json says, as far as a glance wants it; `--json` has the whole. */

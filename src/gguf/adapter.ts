@@ -10,6 +10,7 @@
 import { basename, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
+import type { BaseModel, OpenBaseOptions } from '../hf/base-model.js';
 import type { GgufArchitecture } from '../hf/families/family.js';
 import { ggufArchitecture } from '../hf/families.js';
 import { expectedShapes } from '../hf/model.js';
@@ -79,9 +80,10 @@ export interface ExportedAdapter {
  * exportAdapterGguf({ adapter: 'my-adapter', base: 'models/crayon-edge', out: 'my-adapter.gguf' });
  */
 export function exportAdapterGguf({ adapter: dir, base: path, ...options }: ExportAdapterOptions): ExportedAdapter {
-  const base = readAdapterBase(path);
-  const adapter = openPeftAdapter(dir);
+  const adapter = openPeftAdapter(dir, { copies: 'later' });
   try {
+    const someWeights = adapter.copies.length === 0 && !adapter.modules.some(({ name }) => name === 'lm_head');
+    const base = readAdapterBase(path, { someWeights }, (model) => adapter.compareCopies(model));
     return writeAdapterGguf(adapter, base, options);
   } finally {
     adapter.close();
@@ -125,7 +127,8 @@ function placeModules({ dir, modules }: AdapterSource, base: AdapterBase): strin
   const names = modules.map((module) => {
     if (module.name === 'lm_head' && base.isTied) {
       const problem = `${dir}: adapts lm_head, which is the embedding table of ${base.path}`;
-      const hint = 'llama.cpp would change the embeddings too. Train the adapter without lm_head.';
+      const hint =
+        'llama.cpp has one matrix for both and no LoRA on it. Score it with --through forward, or train the adapter without lm_head.';
       throw new CrayonError('adapter-unsupported', problem, { hint });
     }
     const name = `${ggufModuleName(base.architecture, module.name)}.weight`;
@@ -170,13 +173,21 @@ export interface AdapterBase extends AttentionShape {
 }
 
 /**
- * Reads headers only.
+ * Reads headers only, unless `look` reads more.
  *
  * @throws CrayonError what opening the model or the file throws
  */
-export function readAdapterBase(path: string): AdapterBase {
-  const model = openBase(path, { someWeights: true });
-  model.close();
+export function readAdapterBase(
+  path: string,
+  options: OpenBaseOptions = { someWeights: true },
+  look: (model: BaseModel) => void = () => {},
+): AdapterBase {
+  const model = openBase(path, options);
+  try {
+    look(model);
+  } finally {
+    model.close();
+  }
   const { config } = model;
   const architecture = ggufArchitecture(config.modelType);
   const shapes = new Map<string, readonly number[]>();

@@ -13,7 +13,7 @@ import { exists, touch } from '../files/io.js';
 import { HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
-import { ADAPTER_WEIGHTS } from '../peft/read.js';
+import { ADAPTER_WEIGHTS, openPeftAdapter } from '../peft/read.js';
 import { type AdapterBase, exportAdapterGguf, readAdapterBase } from './adapter.js';
 import type { GgufFileType } from './file-types.js';
 import { exportModelGguf } from './model.js';
@@ -61,9 +61,21 @@ export function cachedAdapterGguf(
   base: string,
   { cacheDir = defaultCacheDir() }: CacheOptions = {},
 ): { path: string; id: string } {
-  const id = adapterId(adapter, readAdapterBase(base));
+  const shape = checkedBase(adapter, base);
+  const id = adapterId(adapter, shape);
   const out = join(cacheDir, `${id}.lora.gguf`);
   return { id, path: made(out, cacheDir, () => exportAdapterGguf({ adapter, base, out })) };
+}
+
+/** What was made for one base model is found again for another: copies of the base's weights are compared each time. */
+function checkedBase(dir: string, base: string): AdapterBase {
+  const opened = openPeftAdapter(dir, { copies: 'later' });
+  try {
+    if (opened.copies.length === 0) return readAdapterBase(base);
+    return readAdapterBase(base, {}, (model) => opened.compareCopies(model));
+  } finally {
+    opened.close();
+  }
 }
 
 function made(out: string, cacheDir: string, make: () => unknown): string {

@@ -26,6 +26,9 @@ export interface LoraBinding {
   gate: T2;
 }
 
+/** The output matrix as LoRA names it. */
+const OUTPUT_MODULE = 'lm_head';
+
 export interface ForwardOptions {
   lora?: LoraBinding | undefined;
   /** Stop after this many blocks and skip the final norm; all blocks and the final norm when absent. */
@@ -144,9 +147,17 @@ export class LlamaModel {
     return x;
   }
 
-  /** Logits of the given final hidden states, without gradient. (P, C) -> (P, V) */
-  logits(hidden: T2): T2 {
-    return project(this.#beforeHead(hidden), this.#head);
+  /**
+   * Logits of the given final hidden states, without gradient. (P, C) -> (P, V)
+   *
+   * @param lora its factors of lm_head, where it has any, are applied; the gate's rows are those of `hidden` (P, R)
+   */
+  logits(hidden: T2, lora?: LoraBinding): T2 {
+    const x = this.#beforeHead(hidden);
+    const factors = lora?.factors.get(OUTPUT_MODULE);
+    const logits = project(x, this.#head);
+    if (factors === undefined) return logits;
+    return tf.add(logits, project(tf.mul(project(x, factors.a), lora!.gate), factors.b));
   }
 
   /** Weighted sum of the targets' cross-entropies given the final hidden states; see completionLoss. */

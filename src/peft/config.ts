@@ -37,13 +37,13 @@ const FILE = z.object({
   layers_to_transform: or(z.union([layer, z.array(layer)], 'a layer number or a list of them'), null),
   layers_pattern: or(z.union([z.string('text'), z.array(z.string('text'))], 'a name or a list of names'), []),
   fan_in_fan_out: or(z.boolean(), false),
+  ensure_weight_tying: or(z.boolean(), false),
 });
 
 /** Options that make an adapter more, or other, than base + scale * B A; each with the values that are harmless. */
 const REFUSED: Record<string, string> = {
   use_dora: 'DoRA (weight-decomposed LoRA)',
   lora_bias: 'a bias on lora_B',
-  modules_to_save: 'whole trained modules beside the LoRA (modules_to_save)',
   trainable_token_indices: 'trained token embeddings (trainable_token_indices)',
   target_parameters: 'LoRA on bare parameters (target_parameters)',
   use_qalora: 'QALoRA',
@@ -89,6 +89,8 @@ export function parsePeftConfig(json: JsonObject, path: string) {
      * the same; only the delta must be transposed before it is added to such a weight.
      */
     fanInFanOut: file.fan_in_fan_out,
+    /** LoRA on the output matrix is on the embeddings too, where the model ties them. */
+    ensureWeightTying: file.ensure_weight_tying,
   };
 }
 export type PeftConfig = ReturnType<typeof parsePeftConfig>;

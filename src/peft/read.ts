@@ -22,6 +22,7 @@ import {
   ranksAndAlphas,
   targetedModules,
 } from './config.js';
+import { type BaseCopy, type ComparedBase, compareCopies, copyOf, refuseCopies } from './copies.js';
 
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 const TENSOR_PREFIX = 'base_model.model.';
@@ -45,6 +46,8 @@ export interface PeftAdapter {
   readonly config: PeftConfig;
   /** Sorted by name. */
   readonly modules: readonly LoraModule[];
+  /** Weights of the base model beside the LoRA, which are to be compared with it. */
+  readonly copies: readonly BaseCopy[];
   /** Bytes of the weights file. */
   readonly sizeBytes: number;
   /** lora_A (r, in), row-major. */
@@ -55,6 +58,8 @@ export interface PeftAdapter {
   readAInto(module: LoraModule, target: Float32Array): void;
   /** lora_B into the caller's array of out * r elements. */
   readBInto(module: LoraModule, target: Float32Array): void;
+  /** @throws CrayonError `adapter-unsupported` where they are other weights than this base model's */
+  compareCopies(base: ComparedBase): void;
   /** Reads every tensor once; all those with NaN or infinity are named in one `tensor-not-finite` error. */
   validate(): void;
   close(): void;
@@ -70,6 +75,8 @@ export function loraTensorName(module: string, side: LoraSide): string {
 /**
  * Opens an adapter directory and checks its configuration and every tensor's name and shape.
  *
+ * @param options.copies weights of the base model in the file are refused, or left to the caller, who has the base model to
+ *   compare them with
  * @throws CrayonError `file-not-found`, `adapter-unsupported`, `adapter-invalid` (all bad tensors at once), or
  *   `safetensors-invalid`
  *
@@ -78,22 +85,24 @@ export function loraTensorName(module: string, side: LoraSide): string {
  * for (const module of adapter.modules) console.log(module.name, adapter.readA(module).length);
  * adapter.close();
  */
-export function openPeftAdapter(dir: string): PeftAdapter {
-  return readUnreplaced(dir, () => openFiles(dir));
+export function openPeftAdapter(dir: string, { copies = 'refuse' }: { copies?: 'refuse' | 'later' } = {}): PeftAdapter {
+  return readUnreplaced(dir, () => openFiles(dir, copies === 'refuse'));
 }
 
-function openFiles(dir: string): PeftAdapter {
+function openFiles(dir: string, refusesCopies: boolean): PeftAdapter {
   const weights = findWeights(dir);
   const configPath = join(dir, ADAPTER_CONFIG);
   const config = parsePeftConfig(readJsonObject(configPath), configPath);
   const file = SafetensorsFile.open(weights);
-  let modules: LoraModule[];
+  let found: { modules: LoraModule[]; copies: BaseCopy[] };
   try {
-    modules = findModules(file, config, configPath);
+    found = findModules(file, config, configPath);
+    if (refusesCopies) refuseCopies(weights, found.copies);
   } catch (error) {
     file.close();
     throw error;
   }
+  const { modules } = found;
   const validate = () => refuseNotFinite(file, modules);
   const read = (module: LoraModule, side: LoraSide, target: Float32Array) => {
     file.readInto(loraTensorName(module.name, side), target);
@@ -103,8 +112,9 @@ function openFiles(dir: string): PeftAdapter {
   return {
     dir,
     config,
-    modules,
+    ...found,
     sizeBytes: file.sizeBytes,
+    compareCopies: (base) => compareCopies(file, found.copies, base),
     readA: (module) => read(module, 'A', new Float32Array(module.r * module.in)),
     readB: (module) => read(module, 'B', new Float32Array(module.out * module.r)),
     readAInto: (module, target) => void read(module, 'A', target),
@@ -148,14 +158,20 @@ function findWeights(dir: string): string {
 
 type Halves = Partial<Record<LoraSide, TensorInfo>>;
 
-function findModules(file: SafetensorsFile, config: PeftConfig, configPath: string): LoraModule[] {
+function findModules(file: SafetensorsFile, config: PeftConfig, configPath: string) {
   const unsupported: string[] = [];
+  const copies: BaseCopy[] = [];
   const bad: string[] = [];
   const pairs = new Map<string, Halves>();
   for (const [name, info] of file.tensors) {
     const reason = refusalOf(name);
     if (reason !== undefined) {
       unsupported.push(`"${name}" (${reason})`);
+      continue;
+    }
+    const copy = copyOf(name);
+    if (copy !== undefined) {
+      copies.push(copy);
       continue;
     }
     const [, module, side] = /^base_model\.model\.(.+)\.lora_([AB])\.weight$/su.exec(name) ?? [];
@@ -166,6 +182,11 @@ function findModules(file: SafetensorsFile, config: PeftConfig, configPath: stri
     const named = abridge(unsupported, 20, ', ');
     throw new CrayonError('adapter-unsupported', `${file.path}: unsupported tensors: ${named}`, {
       hint: 'Only plain LoRA can be blended: lora_A and lora_B of linear layers.',
+    });
+  }
+  if (config.ensureWeightTying && pairs.has('lm_head')) {
+    throw new CrayonError('adapter-unsupported', `${configPath}: LoRA on lm_head with ensure_weight_tying`, {
+      hint: 'It changes the embeddings as well, which is not computed: train without ensure_weight_tying, or without lm_head.',
     });
   }
   if (pairs.size === 0 && bad.length === 0) bad.push('no lora_A and lora_B tensors at all');
@@ -184,16 +205,14 @@ function findModules(file: SafetensorsFile, config: PeftConfig, configPath: stri
     modules.push({ name, r, in: A.shape[1]!, out: B.shape[0]!, scale: loraScale(r, loraAlpha, config.useRslora) });
   }
   if (bad.length > 0) throw new CrayonError('adapter-invalid', `${file.path}: ${abridge(bad, 20)}`);
-  return modules;
+  return { modules, copies };
 }
 
 /** Why a tensor of this name makes the adapter more than plain LoRA. */
 function refusalOf(name: string): string | undefined {
   if (/\.lora_magnitude_vector(\.|$)/.test(name)) return 'DoRA';
   if (/\.lora_embedding_[AB](\.|$)/.test(name)) return 'LoRA on an embedding';
-  if (/\.modules_to_save\./.test(name)) return 'modules_to_save';
   if (/\.lora_[AB]\.bias$/.test(name)) return 'lora_bias';
-  if (!/\.lora_/.test(name) && /\.(weight|bias)$/.test(name)) return 'a trained base parameter';
   return undefined;
 }
 

@@ -3,6 +3,7 @@
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import type { BaseModel } from '../hf/base-model.js';
+import { projectionShapes } from '../hf/model.js';
 import { openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import type { EvaluationLora } from './evaluate.js';
 import { createLoraLayout, setAdapterFactors } from './lora-layout.js';
@@ -21,16 +22,22 @@ export function stackAdapters(
 ): EvaluationLora {
   const r = Math.max(1, ...adapters.flatMap((adapter) => adapter.modules.map((m) => m.r)));
   const shapes = new Map<string, { name: string; in: number; out: number }>();
-  const known = new Set(base.tensorNames());
+  const { config } = base;
+  const ofBlocks = projectionShapes(config).map(({ name }) => name);
+  const known = new Set(
+    Array.from({ length: config.numLayers }, (_, i) => ofBlocks.map((name) => `model.layers.${i}.${name}`)).flat(),
+  );
   const problems: string[] = [];
   for (const adapter of adapters) {
     for (const { name, in: inSize, out } of adapter.modules) {
       shapes.set(name, { name, in: inSize, out });
-      if (!known.has(`${name}.weight`)) {
-        problems.push(`${name}: the base model has no such module`);
+      if (name !== 'lm_head' && !known.has(name)) {
+        const isWeight = base.tensorNames().includes(`${name}.weight`);
+        problems.push(`${name}: ${isWeight ? 'LoRA on it is not computed' : 'the base model has no such module'}`);
         continue;
       }
-      const [baseOut, baseIn] = base.info(`${name}.weight`).shape;
+      const isTied = name === 'lm_head' && config.tieWordEmbeddings;
+      const [baseOut, baseIn] = base.info(isTied ? 'model.embed_tokens.weight' : `${name}.weight`).shape;
       if (baseOut !== out || baseIn !== inSize) {
         problems.push(`${name}: adapter is ${out} x ${inSize}, base is ${baseOut} x ${baseIn}`);
       }
@@ -64,8 +71,9 @@ export function stackAdapters(
 
 /** One adapter directory, ready for evaluation. @throws CrayonError what opening it and `stackAdapters` throw */
 export function loadAdapterLora(dir: string, base: BaseModel): EvaluationLora {
-  const adapter = openPeftAdapter(dir);
+  const adapter = openPeftAdapter(dir, { copies: 'later' });
   try {
+    adapter.compareCopies(base);
     return stackAdapters([adapter], base);
   } finally {
     adapter.close();

@@ -157,7 +157,7 @@ export async function answerPrompt(
   prompt: string,
   { maxNewTokens = 24, lora }: { maxNewTokens?: number; lora?: EvaluationLora } = {},
 ): Promise<string> {
-  const stopIds = model.config.eosTokenIds;
+  const stopIds = [...model.config.eosTokenIds, ...tokenizer.endIds];
   const slices = slicesOf(lora);
   const bind = lora && ((T: number) => bindLora(lora, [lora.gates[0]!], T, slices));
   try {
@@ -195,8 +195,10 @@ export async function generateGreedy(
       // Padded on the right to few different lengths: the mask and the rotary tables are kept per length.
       const T = Math.min(context, Math.ceil(ids.length / 16) * 16);
       const padded = Int32Array.from({ length: T }, (_, i) => ids[i] ?? 0);
-      const hidden = model.forward(tf.tensor2d(padded, [1, T], 'int32'), { lora: lora?.(T) });
-      return tf.argMax(model.logits(tf.slice(hidden, [ids.length - 1, 0], [1, -1])), 1);
+      const bound = lora?.(T);
+      const last = (rows: tf.Tensor2D): tf.Tensor2D => tf.slice(rows, [ids.length - 1, 0], [1, -1]);
+      const hidden = model.forward(tf.tensor2d(padded, [1, T], 'int32'), { lora: bound });
+      return tf.argMax(model.logits(last(hidden), bound && { ...bound, gate: last(bound.gate) }), 1);
     });
     const id = (await best.data())[0]!;
     best.dispose();

@@ -57,5 +57,7 @@ export function bindLora(
 /** (P, V) logits of the tokens that are to be predicted, without gradient. */
 export function targetLogits(model: LlamaModel, batch: PaddedBatch, lora: LoraBinding | undefined): tf.Tensor2D {
   const ids = tf.tensor2d(batch.ids, [batch.B, batch.T], 'int32');
-  return model.logits(takeRows(model.forward(ids, { lora }), tf.tensor1d(batch.rows, 'int32')));
+  const rows = tf.tensor1d(batch.rows, 'int32');
+  const ofRows = lora && { ...lora, gate: takeRows(lora.gate, rows) };
+  return model.logits(takeRows(model.forward(ids, { lora }), rows), ofRows);
 }

@@ -63,6 +63,8 @@ export function virtualAdapter(seed: number, modules: ModuleSpec[], r: number): 
     dir: `virtual-${seed}`,
     config,
     modules: modules.map((module) => ({ ...module, r, scale: 1 })),
+    copies: [],
+    compareCopies: () => {},
     sizeBytes: 0,
     readA: (module) => {
       const a = new Float32Array(module.r * module.in);

@@ -47,7 +47,7 @@ beforeAll(async () => {
 
 /** Log-probabilities of the examples with adapters under the given coefficients. */
 async function logprobs(dirs: string[], coefficients: number[]): Promise<number[]> {
-  const adapters = dirs.map(openPeftAdapter);
+  const adapters = dirs.map((dir) => openPeftAdapter(dir));
   try {
     const lora = stackAdapters(adapters, source, [coefficients]);
     const tokenizer = loadTokenizer(LLAMA);

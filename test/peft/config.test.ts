@@ -33,6 +33,7 @@ describe('an adapter_config.json', () => {
       layersToTransform: null,
       layersPattern: [],
       fanInFanOut: false,
+      ensureWeightTying: false,
     });
   });
 
@@ -51,7 +52,6 @@ describe('an adapter_config.json', () => {
     ['DoRA', { use_dora: true }, /DoRA/],
     ['biases', { bias: 'lora_only' }, /bias "lora_only"/],
     ['a bias on lora_B', { lora_bias: true }, /bias on lora_B/],
-    ['whole modules', { modules_to_save: ['lm_head'] }, /modules_to_save/],
     ['trained tokens', { trainable_token_indices: [1, 2] }, /trainable_token_indices/],
     ['bare parameters', { target_parameters: ['experts'] }, /target_parameters/],
     ['PiSSA, which changes the base', { init_lora_weights: 'pissa_niter_4' }, /pissa_niter_4/],

@@ -129,13 +129,20 @@ describe('an adapter is refused as unsupported', () => {
     ['DoRA', `base_model.model.${q}.lora_magnitude_vector`],
     ['LoRA on an embedding', 'base_model.model.model.embed_tokens.lora_embedding_A'],
     ['lora_bias', `base_model.model.${q}.lora_B.bias`],
-    ['modules_to_save', 'base_model.model.modules_to_save.lm_head.weight'],
-    ['a trained base parameter', 'base_model.model.lm_head.weight'],
-    ['a trained base parameter', `base_model.model.${q}.bias`],
   ])('for %s in its tensors: %s', (reason, name) => {
     const error = refusal([...sound, tensor(name, [2, 6])]);
     expect(error.code).toBe('adapter-unsupported');
     expect(error.message).toContain(`"${name}" (${reason})`);
+  });
+
+  it.each([
+    'base_model.model.lm_head.modules_to_save.weight',
+    'base_model.model.lm_head.weight',
+    `base_model.model.${q}.bias`,
+  ])('for whole weights beside the LoRA, where no base model is at hand: %s', (name) => {
+    const error = refusal([...sound, tensor(name, [2, 6])]);
+    expect(error.code).toBe('adapter-unsupported');
+    expect(error.message).toContain(`whole weights of the base model beside the LoRA: "${name}"`);
   });
 
   it('for weights in a pickle', () => {
