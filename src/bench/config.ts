@@ -1,7 +1,8 @@
 /** Reads the configuration of a bench run, whose keys are src/bench/settings.ts. */
 
 import * as z from 'zod';
-import { checked, filled, type Problem, refuseProblems, type Source } from '../files/schema.js';
+import { shown } from '../core/format.js';
+import { checked, filled, firstTwice, type Problem, refuseProblems, type Source } from '../files/schema.js';
 import { readYaml } from '../files/yaml.js';
 import { ENDLESS, isEndless } from './live/settings.js';
 import { BENCH_SCHEMA, type BenchConfig } from './settings.js';
@@ -37,8 +38,8 @@ function contradictions({ users, strategies, server, live, load, pool, ablation 
     if (isWrong) problems.push({ path, message });
   };
   const repeated = (path: Problem['path'], what: string, items: readonly unknown[]) => {
-    const twice = items.findIndex((item, i) => items.indexOf(item) !== i);
-    refuse(twice !== -1, path, `${what} has ${JSON.stringify(items[twice])} twice`);
+    const twice = firstTwice(items);
+    refuse(twice !== undefined, path, `${what} has ${shown(twice)} twice`);
   };
   const names = users.map((user) => user.name);
   repeated(['users'], 'users', names);

@@ -63,6 +63,8 @@ export function abridge(items: readonly string[], most: number, separator = '; '
   return items.length > most ? `${shown}${separator}and ${items.length - most} more` : shown;
 }
 
+const LONGEST_NAME = 100;
+
 /**
  * The nearest of the known names by edit distance, or undefined when none is near: more than a third of the letters would
  * have to change.
@@ -73,6 +75,7 @@ export function abridge(items: readonly string[], most: number, separator = '; '
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
   let least = Math.max(1, Math.floor(name.length / 3)) + 1;
+  if (name.length > LONGEST_NAME) return undefined; // comparing takes time and memory of the product of both lengths
   for (const candidate of known) {
     // api_key for api_key_env: a name cut short, or one with something added
     const isPart = name.length >= 3 && (candidate.startsWith(name) || name.startsWith(candidate));
@@ -108,11 +111,22 @@ export function editDistance(a: string, b: string): number {
 /** What was found, in short; of objects nothing, because some key of theirs may hold a secret. */
 export function shown(found: unknown): string {
   if (typeof found === 'number') return String(found); // NaN and infinity too
-  const hidden = (_: string, value: unknown) => (isFilled(value) ? '{...}' : value);
-  const json = JSON.stringify(found, hidden)?.replaceAll('"{...}"', '{...}') ?? 'missing';
-  return json.length > 60 ? `${json.slice(0, 60)}...` : json;
+  if (found === undefined) return 'missing';
+  const json = jsonUpTo(found, MOST_SHOWN);
+  return json.length > MOST_SHOWN ? `${json.slice(0, MOST_SHOWN)}...` : json;
 }
 
-function isFilled(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length > 0;
+const MOST_SHOWN = 60;
+
+/** JSON of a value, or at least its first `most` characters: a file's values may be of any size and depth. */
+function jsonUpTo(value: unknown, most: number): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, most));
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
+  if (!Array.isArray(value)) return Object.keys(value).length > 0 ? '{...}' : '{}';
+  let json = '[';
+  for (const [i, item] of value.entries()) {
+    if (json.length > most) return json;
+    json += (i > 0 ? ',' : '') + jsonUpTo(item, most - json.length);
+  }
+  return `${json}]`;
 }

@@ -27,7 +27,9 @@ export const LIMIT_TABLE = {
       'levels',
       'JSON and YAML, of files and of requests: each level is a call on the stack of whoever looks through it',
     ],
-    yamlAliases: [100, 'times', 'how far the aliases of a YAML file multiply what it says'],
+    jsonParts: [2 ** 24, 'of them', 'keys, objects and lists of one JSON text: in memory each has some hundred bytes'],
+    records: [2 ** 22, 'of them', 'records of one data file'],
+    yamlCharacters: [4 * MIB, 'characters', 'a YAML file with all that its aliases repeat'],
   },
   'Models, adapters and pools': {
     safetensorsHeaderBytes: [100_000_000, 'bytes', 'the header of a safetensors file: the limit of the reference'],

@@ -4,6 +4,7 @@
  */
 
 import type { ChatMessage } from '../core/chat.js';
+import { shown } from '../core/format.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { kindOf } from './example.js';
 import type { DataRecord } from './template.js';
@@ -100,8 +101,8 @@ function readTurn(turn: unknown, where: string): ChatMessage {
   const role = ROLES.get(turn[speaker]);
   if (role === undefined) {
     const value = turn[speaker];
-    const shown = typeof value === 'string' ? JSON.stringify(value.slice(0, 40)) : kindOf(value);
-    throw new Error(`${where}.${speaker} is ${shown}, expected ${[...ROLES.keys()].join(', ')}`);
+    const found = typeof value === 'string' ? shown(value) : kindOf(value);
+    throw new Error(`${where}.${speaker} is ${found}, expected ${[...ROLES.keys()].join(', ')}`);
   }
   const unsupported = UNSUPPORTED.find((name) => !isUnused(turn[name]));
   if (unsupported !== undefined) throw new Error(`${where} has ${unsupported}, which crayon does not know: only text`);
@@ -118,8 +119,8 @@ function readContent(content: unknown, where: string): string {
     const at = `${where}[${i}]`;
     if (!isJsonObject(part)) throw new Error(`${at} is ${kindOf(part)}, expected {"type": "text", "text": ...}`);
     if (part.type === 'text') return text(part.text, `${at}.text`);
-    const shown = typeof part.type === 'string' ? JSON.stringify(part.type.slice(0, 40)) : kindOf(part.type);
-    throw new Error(`${at}.type is ${shown}, expected "text": crayon does not know other parts`);
+    const found = typeof part.type === 'string' ? shown(part.type) : kindOf(part.type);
+    throw new Error(`${at}.type is ${found}, expected "text": crayon does not know other parts`);
   });
   return parts.join('\n');
 }
@@ -154,7 +155,8 @@ function systemField({ system }: DataRecord): string | null {
 
 /** A few of an object's fields, for errors. */
 export function fieldNames(object: JsonObject | DataRecord): string {
-  const names = Object.keys(object).map((name) => name.slice(0, 40));
+  // One with a space at its end, say, is told from one without.
+  const names = Object.keys(object).map((name) => (/^[\w.-]{1,40}$/.test(name) ? name : shown(name.slice(0, 40))));
   if (names.length === 0) return 'no fields';
   return names.length > 8 ? `${names.slice(0, 8).join(', ')}, and ${names.length - 8} more` : names.join(', ');
 }

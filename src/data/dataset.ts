@@ -11,8 +11,9 @@ import { sha256 } from '../files/digest.js';
 import { entriesOf, exists } from '../files/io.js';
 import { readYaml } from '../files/yaml.js';
 import { type DataFormat, type GroupConfig, parseDatasetConfig, type SplitFile, type TaskConfig } from './config.js';
-import { formatOf, type LocatedRecord, type RawExample, readRecords, taskExample, whyInvalid } from './example.js';
+import { type RawExample, taskExample, whyInvalid } from './example.js';
 import { recordExamples, type Turns } from './record.js';
+import { formatOf, type LocatedRecord, readRecords } from './record-file.js';
 import { type DataRecord, type RecordFunction, textTemplate } from './template.js';
 
 export interface Example extends RawExample {
@@ -191,11 +192,11 @@ function loadFiles(files: readonly DataFile[], settings: LoadSettings): Dataset 
     const examples: Example[] = [];
     for (const located of inRange(records, file, records.length + bad.length)) {
       const made = convert(located, file, settings.toExamples);
-      if (typeof made === 'string') bad.push(`${located.place}: ${made}`);
-      else examples.push(...made);
+      if (typeof made === 'string') bad.push({ ...located, problem: made });
+      else for (const example of made) examples.push(example);
     }
-    bad.sort((a, b) => a.localeCompare(b, 'en', { numeric: true })); // by line, whoever found it
-    for (const problem of bad) problems.push(`${file.path}: ${problem}`);
+    bad.sort((a, b) => a.index - b.index); // by line, whoever found it
+    for (const { place, problem } of bad) problems.push(`${file.path}: ${place}: ${problem}`);
     const kept = sample(examples, settings.limit, settings.seed);
     for (const example of kept) result.examples.push(example);
     result.sources.push({ path: file.shownPath, sha256: digest, examples: kept.length });
@@ -203,7 +204,7 @@ function loadFiles(files: readonly DataFile[], settings: LoadSettings): Dataset 
   if (problems.length === 0) return result;
   if (settings.skipInvalid) return { ...result, skipped: problems.length };
   throw new CrayonError('example-invalid', abridge(problems, MAX_SHOWN), {
-    hint: 'Mend these records, or leave bad ones out with `skip_invalid: true` in a YAML description.',
+    hint: 'Mend these records, or describe the file in YAML: its templates take any field, `skip_invalid: true` leaves bad records out.',
   });
 }
 

@@ -13,6 +13,7 @@
  */
 
 import { type ChatMessage, renderPlain } from '../core/chat.js';
+import { shown } from '../core/format.js';
 import { type Conversation, fieldNames, KNOWN_SHAPES, readConversation } from './conversation.js';
 import { asChoices, asIndex, kindOf, type RawExample } from './example.js';
 import type { DataRecord } from './template.js';
@@ -57,6 +58,11 @@ export function recordExamples(record: DataRecord, turns: Turns = 'last'): RawEx
 /** The prompt alone of a record that may, but need not, have an answer: what embedding an example takes. */
 export function recordPrompt(record: DataRecord): Pick<RawExample, 'prompt' | 'messages'> {
   const conversation = readConversation(record);
+  const hasAnswer = ![record.completion, record.choices, record.answer].every(isAbsent);
+  if (hasAnswer && !Array.isArray(record.prompt)) {
+    const { prompt, messages } = recordExamples(record)[0]!;
+    return messages === undefined ? { prompt } : { prompt, messages };
+  }
   if (conversation === undefined) {
     const { prompt } = record;
     if (typeof prompt === 'string') return { prompt };
@@ -71,12 +77,10 @@ export function recordPrompt(record: DataRecord): Pick<RawExample, 'prompt' | 'm
 /** { prompt, completion }, or { prompt, choices, answer } with or without completion. */
 function plainExample(record: DataRecord): RawExample {
   const { prompt, completion, choices, answer } = record;
-  if (prompt === undefined && typeof record.text === 'string') {
-    throw new Error('has "text" but no "prompt" and "completion": say where the prompt ends, or describe it in YAML');
-  }
-  if (prompt === undefined || prompt === null) throw unknownShape(record);
+  if (isAbsent(prompt)) throw unknownShape(record);
   if (typeof prompt !== 'string') throw new Error(`prompt is ${kindOf(prompt)}, expected text or a list of messages`);
-  if (choices === undefined && answer === undefined) {
+  if (isAbsent(choices) && isAbsent(answer)) {
+    if (isAbsent(completion)) throw unknownShape(record);
     if (typeof completion !== 'string') throw new Error(`completion is ${kindOf(completion)}, expected text`);
     return { prompt, completion };
   }
@@ -97,11 +101,25 @@ function choiceOf({ turns }: Conversation, { choices, answer, completion }: Data
 /** @param said the answer, where the record has it a second time */
 function rightChoice(choices: unknown, answer: unknown, said: unknown) {
   const texts = asChoices(choices);
-  const index = asIndex(answer, texts);
-  if (said !== undefined && said !== texts[index]) {
-    throw new Error(`completion ${JSON.stringify(said)} is not choice ${index}, ${JSON.stringify(texts[index])}`);
+  refuseTwoReadings(answer, texts);
+  const text = typeof answer === 'string' ? texts.indexOf(answer) : -1;
+  const index = text === -1 ? asIndex(answer, texts) : text;
+  if (!isAbsent(said) && said !== texts[index]) {
+    throw new Error(`completion ${shown(said)} is not choice ${index}, ${shown(texts[index])}`);
   }
   return { completion: texts[index]!, choices: texts, answer: index };
+}
+
+/** A number may be one of the choices, or the place of another one. */
+function refuseTwoReadings(answer: unknown, choices: readonly string[]): void {
+  const text = String(answer);
+  const first = choices.indexOf(text);
+  if (first === -1) return;
+  if (choices.includes(text, first + 1))
+    throw new Error(`answer ${shown(answer)} is two of the choices: leave one out`);
+  if (!/^\d+$/.test(text) || Number(text) === first || Number(text) >= choices.length) return;
+  const readings = `choice ${first} and the index of choice ${text}, ${shown(choices[Number(text)])}`;
+  throw new Error(`answer ${shown(answer)} is the text of ${readings}: expected one reading, such as choices in words`);
 }
 
 function refuseAnswerFirst(turns: readonly ChatMessage[]): void {
@@ -111,9 +129,27 @@ function refuseAnswerFirst(turns: readonly ChatMessage[]): void {
   throw new Error(`the conversation ${found}, expected the user's first`);
 }
 
+/** Of a record whose question or answer is not where it is looked for. */
 function unknownShape(record: DataRecord): Error {
-  const prompt = kindOf(record.prompt);
-  return new Error(`prompt is ${prompt}: found ${fieldNames(record)}; expected ${KNOWN_SHAPES}`);
+  const has = (...names: string[]) => names.every((name) => !isAbsent(record[name]));
+  const [, kind] = OTHER_SHAPES.find(([names]) => has(...names)) ?? [];
+  const missing = isAbsent(record.prompt) ? 'prompt' : 'completion';
+  const advice = kind === undefined ? '' : `; these are ${kind}`;
+  const found = `${missing} is ${kindOf(record[missing])}: found ${fieldNames(record)}`;
+  return new Error(`${found}; expected ${KNOWN_SHAPES}${advice}`);
 }
+
+/** Shapes of published data sets that are not read, by their fields, and what to do with them. */
+const OTHER_SHAPES: ReadonlyArray<[fields: string[], advice: string]> = [
+  [
+    ['chosen', 'rejected'],
+    'preferences, of which only one answer can be learnt: call chosen completion, and leave rejected out',
+  ],
+  [['question', 'answer'], 'questions and answers: call them prompt and completion, or describe the file in YAML'],
+  [['question', 'answers'], 'questions with several answers: describe the file in YAML'],
+  [['instruction', 'response'], 'instructions and responses: call response output'],
+  [['input', 'output'], 'inputs and outputs: call them prompt and completion'],
+  [['text'], 'a text alone: say where the prompt ends, or describe the file in YAML'],
+];
 
 const isAbsent = (value: unknown): boolean => value === undefined || value === null;

@@ -14,6 +14,7 @@ import {
   readSync,
   rmdirSync,
   rmSync,
+  type Stats,
   statSync,
   utimesSync,
   writeSync,
@@ -30,11 +31,19 @@ export function exists(path: string): boolean {
 }
 
 export function isFile(path: string): boolean {
-  return exists(path) && (statSync(path, { throwIfNoEntry: false })?.isFile() ?? false);
+  return exists(path) && (statsOf(path)?.isFile() ?? false);
 }
 
 export function isDirectory(path: string): boolean {
-  return exists(path) && (statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false);
+  return exists(path) && (statsOf(path)?.isDirectory() ?? false);
+}
+
+function statsOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw readError(path, error);
+  }
 }
 
 /**
@@ -168,8 +177,9 @@ export function bytesOf(data: ArrayBufferView): Uint8Array {
 
 /** The name of a system error, e.g. 'ENOENT', or undefined for other errors. */
 export function errnoOf(error: unknown): string | undefined {
-  const isSystemError = error instanceof Error && 'syscall' in error && 'code' in error;
-  return isSystemError && typeof error.code === 'string' ? error.code : undefined;
+  if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) return undefined;
+  if (error.code === 'ERR_INVALID_ARG_VALUE') return 'ENOENT'; // a path with a NUL character, which no file has
+  return 'syscall' in error ? error.code : undefined;
 }
 
 type Meaning = [code: ErrorCode, words: string, hint?: string];

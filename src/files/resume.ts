@@ -7,7 +7,7 @@ import { CrayonError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import { writeFileAtomic } from './atomic.js';
 import { appendText, exists, readSmallFile } from './io.js';
-import { decodeUtf8, isJsonObject, type JsonObject } from './json.js';
+import { decodeUtf8, isJsonObject, type JsonObject, jsonValue } from './json.js';
 
 /**
  * Results are only gone on with by a run of the same inputs: the fingerprint of those is written beside them.
@@ -90,7 +90,7 @@ export class RecordLog {
 
 function parseLine(line: string, where: string): JsonObject {
   try {
-    const value: unknown = JSON.parse(line);
+    const value = jsonValue(line);
     if (isJsonObject(value)) return value;
   } catch {
     // Said below.

@@ -102,8 +102,8 @@ export function refuseProblems(problems: readonly Problem[], source: Source): vo
 }
 
 function refusal(problems: readonly Problem[], { where, code, hint, lineOf }: Source): CrayonError {
-  const sentences = problems.map(({ path, message }) => {
-    const line = lineOf?.(path);
+  const sentences = problems.map(({ path, message }, i) => {
+    const line = i < MAX_SHOWN ? lineOf?.(path) : undefined;
     return line === undefined ? message : `${message} (line ${line})`;
   });
   return new CrayonError(code, `${where}: ${abridge(sentences, MAX_SHOWN)}`, { hint });
@@ -171,6 +171,12 @@ const EXPECTED: Record<string, string> = {
   object: 'an object',
   record: 'an object',
 };
+
+/** The first item that is in a list a second time, or undefined. */
+export function firstTwice<T>(items: readonly T[]): T | undefined {
+  const seen = new Set<T>();
+  return items.find((item) => seen.size === seen.add(item).size);
+}
 
 /** What stands at a path of nested objects and lists, or undefined. */
 export function valueAt(root: unknown, path: Path): unknown {

@@ -8,7 +8,7 @@
 import { CrayonError } from '../core/errors.js';
 import { abridge, shown } from '../core/format.js';
 import { LIMITS } from '../core/limits.js';
-import { decodeUtf8, findDuplicateKey, isJsonObject, type JsonObject, parseJson } from '../files/json.js';
+import { decodeUtf8, findDuplicateKey, isJsonObject, type JsonObject, jsonProblem, jsonValue } from '../files/json.js';
 
 /**
  * Element types this project reads and writes, in the reference's order (`enum Dtype`), with the typed array that holds a
@@ -99,7 +99,12 @@ export function parseHeaderLength(field: Uint8Array, fileBytes: number, path: st
 export function parseHeader(bytes: Uint8Array, dataBytes: number, path: string): SafetensorsHeader {
   if (bytes[0] !== 0x7b) throw invalid(path, 'header does not start with "{"');
   const text = decodeUtf8(bytes, path, 'safetensors-invalid');
-  const json = parseJson(text, path, 'safetensors-invalid');
+  let json: unknown;
+  try {
+    json = jsonValue(text);
+  } catch (error) {
+    throw invalid(path, `header is ${jsonProblem(error)}`, error);
+  }
   if (!isJsonObject(json)) throw invalid(path, 'header is not a JSON object');
   const duplicate = findDuplicateKey(text);
   if (duplicate !== undefined) throw invalid(path, `key "${duplicate}" occurs twice in one object of the header`);

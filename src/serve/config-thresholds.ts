@@ -1,12 +1,11 @@
 /** Writes calibrated thresholds, and weights where there are some, into a copy of the configuration, with all of its comments and its order kept. */
 
 import { dirname, isAbsolute, relative, resolve, sep } from 'node:path';
-import { isMap, isNode, parseDocument } from 'yaml';
+import { isMap, isNode } from 'yaml';
 import { CrayonError } from '../core/errors.js';
-import { LIMITS } from '../core/limits.js';
 import { writeFileAtomic } from '../files/atomic.js';
-import { exists, readSmallFile } from '../files/io.js';
-import { decodeUtf8 } from '../files/json.js';
+import { exists } from '../files/io.js';
+import { readYamlDocument } from '../files/yaml.js';
 import { PATH_KEYS } from './config.js';
 
 /** Begins the comment lines that calibration writes, and by which it finds them the next time. */
@@ -33,8 +32,7 @@ export function writeThresholds(
   { thresholds, weights = null, remarks, force }: ThresholdsToWrite,
 ): void {
   refuseExisting(out, force);
-  const document = parseDocument(decodeUtf8(readSmallFile(from, LIMITS.configBytes), from, 'yaml-invalid'));
-  if (document.errors.length > 0) throw new CrayonError('yaml-invalid', `${from}: ${document.errors[0]!.message}`);
+  const { document } = readYamlDocument(from);
   ensureMap(['routing']);
   if (Object.keys(thresholds).length > 0) ensureMap(['routing', 'thresholds']);
   for (const [name, value] of Object.entries(thresholds)) document.setIn(['routing', 'thresholds', name], value);

@@ -58,6 +58,14 @@ describe('a plain file', () => {
     ]);
   });
 
+  it('may have an answer whose two readings are one', () => {
+    const records = jsonl(
+      { prompt: 'x', choices: ['0', '1'], answer: '1' },
+      { prompt: 'x', choices: ['7', '8'], answer: '8' },
+    );
+    expect(loadPlain('a.jsonl', records).examples.map(({ answer }) => answer)).toEqual([1, 1]);
+  });
+
   it('may hold text in any script, and ends of lines within fields', () => {
     const prompt = 'ሰላም 你好 🙂 \u2028 é\te\r\n';
     expect(loadPlain('a.jsonl', jsonl({ prompt, completion: ' ✓' })).examples[0]!.prompt).toBe(prompt);
@@ -76,13 +84,35 @@ describe('a bad record', () => {
     ['with half a surrogate pair', { prompt: 'x', completion: '\ud83d' }, /surrogate/],
     ['that is a list', ['x'], /is not an object/],
     ['that is null', null, /is not an object/],
-    ['of plain text', { text: 'x' }, /has "text" but no "prompt"/],
+    ['of plain text', { text: 'x' }, /prompt is missing: found text;.*say where the prompt ends/],
     ['with one choice', { prompt: 'x', choices: ['a'], answer: 0 }, /1 choices/],
     ['with an empty choice', { prompt: 'x', choices: ['a', ' '], answer: 0 }, /choice 1 is empty/],
     ['with choices but no answer', { prompt: 'x', choices: ['a', 'b'] }, /answer is missing/],
     ['with an answer but no choices', { prompt: 'x', completion: 'a', answer: 0 }, /choices are missing/],
     ['with an answer beyond the choices', { prompt: 'x', choices: ['a', 'b'], answer: 2 }, /answer 2/],
     ['with a negative answer', { prompt: 'x', choices: ['a', 'b'], answer: -1 }, /answer -1/],
+    [
+      'with an answer of two readings',
+      { prompt: 'x', choices: ['2', '0', '1'], answer: '0' },
+      /choice 1 and the index of choice 0, "2"/,
+    ],
+    ['with a number of two readings', { prompt: 'x', choices: ['1', '0'], answer: 0 }, /expected one reading/],
+    [
+      'with an answer that two choices are',
+      { prompt: 'x', choices: ['a', 'b', 'a'], answer: 'a' },
+      /two of the choices/,
+    ],
+    [
+      'with a preference',
+      { prompt: 'x', chosen: 'a', rejected: 'b' },
+      /completion is missing: found prompt, chosen, rejected;.*call chosen completion/,
+    ],
+    [
+      'with a question',
+      { question: 'x', answer: 'a' },
+      /prompt is missing: found question, answer;.*call them prompt and completion/,
+    ],
+    ['whose field has a space', { 'prompt ': 'x', completion: 'a' }, /found "prompt ", completion/],
     ['with an answer that is no choice', { prompt: 'x', choices: ['a', 'b'], answer: 'c' }, /answer "c"/],
     [
       'with a completion that is not the answer',
@@ -97,10 +127,10 @@ describe('a bad record', () => {
     expect(error.message).toMatch(message);
   });
 
-  it('that is no JSON is refused with its line, and NaN is no JSON', () => {
+  it('that is no JSON is refused with its line, and NaN, which Python writes, is no text', () => {
     const error = errorOf(() => loadPlain('a.jsonl', '{"prompt": "p"\n\n{"prompt": "p", "completion": NaN}\n'));
     expect(error.code).toBe('example-invalid');
-    expect(error.message).toMatch(/line 1: not valid JSON.*line 3: not valid JSON/);
+    expect(error.message).toMatch(/line 1: not valid JSON.*line 3: completion is a number/);
   });
 
   it('of a JSON list is refused with its index', () => {
@@ -126,6 +156,9 @@ describe('a bad file', () => {
     ['a.json', '[', 'json-invalid'],
     ['a.csv', 'prompt,completion\na,b,c\n', 'csv-invalid'],
     ['a.csv', 'prompt,completion\n"a,b\n', 'csv-invalid'],
+    ['a.csv', 'prompt,completion,completion\np,a,b\n', 'csv-invalid'],
+    ['a.json', '[{"prompt": "p", "completion": "a", "completion": "b"}]', 'json-invalid'],
+    ['a.json', `[${'['.repeat(10_000)}`, 'json-invalid'],
     ['a.yaml', 'a: [', 'yaml-invalid'],
     ['a.yaml', 'task: a\ntask: b\n', 'yaml-invalid'],
     ['a.yaml', '- a\n', 'config-invalid'],

@@ -1,8 +1,17 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { LIMITS } from '../../src/core/limits.js';
 import { sha256, sha256File } from '../../src/files/digest.js';
-import { findDuplicateKey, readJson, readJsonObject, readOptionalJson, writeJson } from '../../src/files/json.js';
+import {
+  findDuplicateKey,
+  jsonValue,
+  pythonJsonValue,
+  readJson,
+  readJsonObject,
+  readOptionalJson,
+  writeJson,
+} from '../../src/files/json.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 
 describe('findDuplicateKey', () => {
@@ -31,6 +40,56 @@ describe('findDuplicateKey', () => {
   });
 });
 
+const nested = (levels: number, open = '[', close = ']') => open.repeat(levels) + close.repeat(levels);
+
+describe('jsonValue', () => {
+  it.each(['[', '{"a":'])('reads %s within itself as deep as the limit, and refuses it deeper', (open) => {
+    const close = open === '[' ? ']' : '}';
+    const text = (levels: number) => `${open.repeat(levels)}1${close.repeat(levels)}`;
+    expect(jsonValue(text(LIMITS.nesting))).toBeTypeOf('object');
+    expect(() => jsonValue(text(LIMITS.nesting + 1))).toThrow(/more than 200 levels/);
+  });
+
+  it('takes brackets in strings for text, and lists beside each other for no nesting', () => {
+    const text = nested(1000).replaceAll('"', '');
+    expect(jsonValue(JSON.stringify([text, `\\"${text}`]))).toEqual([text, `\\"${text}`]);
+    expect(jsonValue(`[${Array(1000).fill('[]').join()}]`)).toHaveLength(1000);
+  });
+
+  it.each(['', '"', '[', '"\\', '{"a"', nested(100).slice(1)])('refuses %j', (text) => {
+    expect(() => jsonValue(text)).toThrow(SyntaxError);
+  });
+
+  it('refuses equal keys where asked to, and takes the last otherwise', () => {
+    const text = '{"b":{"a":1,"__proto__":2},"c":[{"a":1,"\\u0061":2}]}';
+    expect(jsonValue(text)).toMatchObject({ c: [{ a: 2 }] });
+    expect(() => jsonValue(text, { refuseTwice: true })).toThrow(/"a" stands twice/);
+    expect(Object.keys(jsonValue('{"__proto__":1,"constructor":2}', { refuseTwice: true }) as object)).toHaveLength(2);
+  });
+});
+
+describe('pythonJsonValue', () => {
+  it('reads the numbers that Python writes and JSON has not, outside texts alone', () => {
+    const text = '{"a":[NaN,-Infinity,Infinity],"b":"NaN, Infinity","NaN":1e400,"c":1234567890123456789}';
+    const numbers = [Number.NaN, -Infinity, Infinity];
+    expect(pythonJsonValue(text)).toEqual({ a: numbers, b: 'NaN, Infinity', NaN: Infinity, c: 1234567890123456800 });
+    for (const bad of ['[+NaN]', '[xNaN]', '[Infinity1]', '[--Infinity]', 'NaN NaN', '[nan]']) {
+      expect(() => pythonJsonValue(bad), bad).toThrow();
+    }
+  });
+
+  it("keeps a record's whole numbers digit by digit, and refuses equal keys", () => {
+    const text = '{"id":-1234567890123456789,"n":9007199254740991,"x":1234567890123456789.5,"t":"1234567890123456789"}';
+    expect(pythonJsonValue(text, { asRecord: true })).toEqual({
+      id: '-1234567890123456789',
+      n: Number.MAX_SAFE_INTEGER,
+      x: 1234567890123456800,
+      t: '1234567890123456789',
+    });
+    expect(() => pythonJsonValue('{"a":1,"a":2}', { asRecord: true })).toThrow(/"a" stands twice/);
+  });
+});
+
 describe('JSON files', () => {
   it('come back as they were written, indented', () => {
     const path = join(temporaryDir(), 'a.json');
@@ -48,7 +107,9 @@ describe('JSON files', () => {
     };
     expect(refusal('{"a": 1}', 7)).toBe('file-unreadable');
     expect(refusal(Uint8Array.of(0x22, 0xc3, 0x22))).toBe('json-invalid');
-    expect(refusal('{"a": NaN}')).toBe('json-invalid');
+    expect(refusal('{"a": NAN}')).toBe('json-invalid');
+    expect(refusal(`{"a": ${'['.repeat(10_000)}${']'.repeat(10_000)}}`)).toBe('json-invalid');
+    expect(refusal(Buffer.from('\ufeff{}', 'utf16le'))).toBe('json-invalid');
     expect(refusal('[]')).toBe('json-invalid');
     expect(refusal('')).toBe('json-invalid');
   });

@@ -70,7 +70,7 @@ describe('readYaml', () => {
 
   it.each<[string, string | Uint8Array, RegExp]>([
     ['no YAML', 'a: [1', /line 1/],
-    ['two equal keys', 'a: 1\nb: 2\na: 3\n', /unique.* line 3/],
+    ['two equal keys', 'a: 1\nb: 2\na: 3\n', /unique.*line 3/],
     ['aliases that grow beyond measure', bomb(), /alias/i],
     ['an alias of nothing', 'a: *b\n', /alias/i],
     ['bytes that are no UTF-8', Uint8Array.of(0x61, 0x3a, 0x20, 0xff), /UTF-8/],

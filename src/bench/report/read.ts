@@ -9,7 +9,7 @@ import { CrayonError, messageOf } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { mean } from '../../core/stats.js';
 import { entriesOf, exists, isDirectory, readSmallFile } from '../../files/io.js';
-import { decodeUtf8 } from '../../files/json.js';
+import { decodeUtf8, jsonValue } from '../../files/json.js';
 import { checked } from '../../files/schema.js';
 import * as types from '../types.js';
 
@@ -124,7 +124,7 @@ function readText(path: string): string {
 /** @param only the line of the file that `text` is, where it is not all of it */
 function jsonOf(path: string, text: string, only?: { line: number; isCut: boolean }): unknown {
   try {
-    return JSON.parse(text);
+    return jsonValue(text);
   } catch (error) {
     // V8 quotes the text around the fault; what is in it must not move the cursor of a terminal.
     const message = messageOf(error).replace(/\p{Cc}/gu, '\ufffd');

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { isCrayonError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
+import { jsonValue } from '../../files/json.js';
 import type { Clock } from '../clock.js';
 import { errorMessage, eventStream } from './answer.js';
 import { type Deadline, onHeadersSent, REQUEST_ID_HEADER, timeoutError } from './deadline.js';
@@ -263,7 +264,7 @@ const STATUS_HINTS: Record<number, string> = {
 /** undefined for what is no JSON */
 function jsonOf(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return jsonValue(text);
   } catch {
     return undefined;
   }

@@ -5,7 +5,7 @@
 
 import * as z from 'zod';
 import { nearestName } from '../../core/format.js';
-import { isJsonObject } from '../../files/json.js';
+import { isJsonObject, jsonValue } from '../../files/json.js';
 import { pathText, valueAt } from '../../files/schema.js';
 import type { Call, Handler } from './call.js';
 import { badField, HttpError } from './error.js';
@@ -26,7 +26,7 @@ function bodyTaker<T>(isRight: (body: unknown) => body is T, what: string) {
       const bytes = await readBody(call.request, maxBytes);
       let body: unknown;
       try {
-        body = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+        body = jsonValue(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
       } catch {
         // The parser's message would quote the body, which may be a prompt.
         throw invalidJson('The request body is not valid JSON in UTF-8.');
