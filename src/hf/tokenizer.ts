@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
 import { CrayonError, reasonOf } from '../core/errors.js';
+import { shown } from '../core/format.js';
 import { LIMITS } from '../core/limits.js';
 import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptionalJson } from '../files/json.js';
@@ -128,13 +129,25 @@ export function createTokenizer(
   };
   const bosId = idOf('bos_token');
   const eosId = idOf('eos_token');
-  const plain = (text: string): number[] =>
-    text === '' ? [] : backend.encode(text, { add_special_tokens: false }).ids;
+  const encoded = (by: HfTokenizer, text: string): number[] => {
+    if (text === '') return [];
+    const { ids, tokens } = by.encode(text, { add_special_tokens: false });
+    // Without an unknown token the library has no id for such a piece, which an array of ids would keep as 0.
+    const unknown = (ids as Array<number | undefined>).indexOf(undefined);
+    if (unknown === -1) return ids;
+    const piece = JSON.stringify((tokens[unknown] ?? text).slice(0, 40));
+    throw new CrayonError('example-invalid', `${where}: the vocabulary has no token for ${piece}, nor an unknown one`, {
+      hint: 'Leave that text out, or choose a model that knows it.',
+    });
+  };
+  const plain = (text: string) => encoded(backend, text);
   // The post-processor alone decides; add_bos_token in tokenizer_config.json is only its author's wish.
   const addsBos = knownAddsBos ?? (bosId !== null && backend.encode('a').ids[0] === bosId && plain('a')[0] !== bosId);
   const template = chatTemplate(files);
   let vocabSize = 0;
   for (const id of vocabulary.values()) vocabSize = Math.max(vocabSize, id + 1);
+  const hasText = new Uint8Array(vocabSize);
+  for (const id of vocabulary.values()) hasText[id] = 1;
 
   const control = controlTokens(json);
   let textBackend: HfTokenizer | undefined; // rarely needed, and as large as the vocabulary
@@ -154,11 +167,13 @@ export function createTokenizer(
     encodeText(text) {
       if (![...control.keys()].some((name) => text.includes(name))) return plain(text);
       textBackend ??= createBackend(withoutTokens(json, control), config, where);
-      return textBackend.encode(text, { add_special_tokens: false }).ids;
+      return encoded(textBackend, text);
     },
     decode(ids, { keepSpecial = false } = {}) {
-      if (ids.length === 0) return '';
-      return backend.decode(Array.from(ids), {
+      // An embedding table has more rows than there are tokens; like transformers, ids of none are no text.
+      const known = Array.from(ids).filter((id) => hasText[id] === 1);
+      if (known.length === 0) return '';
+      return backend.decode(known, {
         skip_special_tokens: !keepSpecial,
         // transformers 5 leaves spaces alone unless the configuration says otherwise; the library's default is the old one.
         clean_up_tokenization_spaces: config.clean_up_tokenization_spaces === true,
@@ -193,7 +208,7 @@ function createBackend(json: TokenizerFiles['tokenizer'], config: object, where:
     );
   }
   try {
-    checkIds(json);
+    checkTokens(json);
     const backend = new HfTokenizer(json, config);
     const { ids } = backend.encode('a');
     if (ids.length > 0) backend.decode(ids);
@@ -206,13 +221,26 @@ function createBackend(json: TokenizerFiles['tokenizer'], config: object, where:
   }
 }
 
-/** Ids become indices of an array in the library, so a single huge one would cost gigabytes. Throws a plain Error. */
-function checkIds({ model, added_tokens: added }: TokenizerFiles['tokenizer']): void {
-  const vocabulary = isJsonObject(model) && isJsonObject(model.vocab) ? Object.entries(model.vocab) : [];
-  const addedTokens = Array.isArray(added) ? added.map((token) => [token?.content, token?.id]) : [];
-  for (const [token, id] of [...vocabulary, ...addedTokens]) {
-    if (!Number.isSafeInteger(id) || id < 0 || id >= LIMITS.vocabulary)
-      throw new Error(`token "${token}" has id ${id}`);
+/**
+ * What the library takes as it comes. Ids become indices of an array in it, so a single huge one would cost gigabytes. Throws a
+ * plain Error.
+ */
+function checkTokens({ model, added_tokens: added }: TokenizerFiles['tokenizer']): void {
+  const { vocab, unk_id: unknown } = isJsonObject(model) ? model : {};
+  const addedTokens: unknown[] = Array.isArray(added) ? added : [];
+  const entries = isJsonObject(vocab) ? Object.entries(vocab) : [];
+  for (const [token, id] of [...entries, ...addedTokens.map((x) => (isJsonObject(x) ? [x.content, x.id] : [x]))]) {
+    if (typeof token !== 'string') throw new Error(`an added token is ${shown(token)}, expected text`);
+    const isId = Number.isSafeInteger(id) && (id as number) >= 0 && (id as number) < LIMITS.vocabulary;
+    if (!isId) throw new Error(`token ${shown(token)} has id ${shown(id)}`);
+  }
+  if (isJsonObject(vocab)) return;
+  if (!Array.isArray(vocab)) throw new Error(`vocab is ${shown(vocab)}, expected tokens with their ids, or pieces`);
+  const isPiece = (piece: unknown) => Array.isArray(piece) && typeof piece[0] === 'string' && Number.isFinite(piece[1]);
+  const bad = vocab.findIndex((piece) => !isPiece(piece));
+  if (bad !== -1) throw new Error(`piece ${bad} is ${shown(vocab[bad])}, expected a text and its score`);
+  if (unknown !== null && unknown !== undefined && !Object.hasOwn(vocab, unknown as number)) {
+    throw new Error(`unk_id is ${shown(unknown)}, expected a piece's number`);
   }
 }
 

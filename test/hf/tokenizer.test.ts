@@ -83,6 +83,18 @@ describe('a tokenizer is refused', () => {
     ['with an id that is no number', (json) => ({ ...json, model: { ...(json.model as object), vocab: { a: 'x' } } })],
     ['with a huge id', (json) => ({ ...json, model: { ...(json.model as object), vocab: { a: 0, b: 4e9 } } })],
     ['with a huge id of an added token', (json) => ({ ...json, added_tokens: [{ id: 4e9, content: '<x>' }] })],
+    ['with an added token that is no text', (json) => ({ ...json, added_tokens: [{ id: 0, content: ['<x>'] }] })],
+    ['with an added token that is a text alone', (json) => ({ ...json, added_tokens: ['<x>'] })],
+    ['with a vocabulary that is a text', (json) => ({ ...json, model: { ...(json.model as object), vocab: 'abc' } })],
+    [
+      'with a piece that is no text',
+      (json) => ({ ...json, model: { type: 'Unigram', unk_id: 0, vocab: [[['a'], 0]] } }),
+    ],
+    ['with a score that is none', (json) => ({ ...json, model: { type: 'Unigram', unk_id: 0, vocab: [['a', null]] } })],
+    [
+      'with an unknown piece beyond the others',
+      (json) => ({ ...json, model: { type: 'Unigram', unk_id: 1, vocab: [['a', 0]] } }),
+    ],
     ['with a step that is not known', (json) => ({ ...json, normalizer: { type: 'Magic' } })],
   ])('%s', (_name, change) => {
     const error = errorOf(() => loadTokenizer(copy(change)));
@@ -121,6 +133,35 @@ describe('a tokenizer is refused', () => {
     writeFileSync(join(dir, 'chat_template.jinja'), '{% for %}');
     const tokenizer = loadTokenizer(dir);
     expect(errorOf(() => tokenizer.renderChat!([{ role: 'user', content: 'a' }])).code).toBe('tokenizer-unsupported');
+  });
+});
+
+describe('what has no token', () => {
+  const small = (model: object): string => {
+    const dir = temporaryDir();
+    const parts = {
+      added_tokens: [],
+      normalizer: null,
+      post_processor: null,
+      pre_tokenizer: { type: 'BertPreTokenizer' },
+    };
+    writeFileSync(join(dir, 'tokenizer.json'), JSON.stringify({ ...parts, decoder: { type: 'WordPiece' }, model }));
+    return dir;
+  };
+  const vocab = { a: 0, '##b': 1, '[UNK]': 4 };
+  const model = { type: 'WordPiece', continuing_subword_prefix: '##', vocab };
+
+  it('becomes the unknown token where there is one, and is refused where there is none: never token 0', () => {
+    expect(loadTokenizer(small({ ...model, unk_token: '[UNK]' })).encode('ab c')).toEqual([0, 1, 4]);
+    const error = errorOf(() => loadTokenizer(small(model)).encode('ab c'));
+    expect(error).toMatchObject({ code: 'example-invalid', hint: expect.stringMatching(/Leave that text out/) });
+    expect(error.message).toContain('no token for');
+  });
+
+  it('is no text of an id either: rows of an embedding table beyond the vocabulary, or between its tokens', () => {
+    const tokenizer = loadTokenizer(small({ ...model, unk_token: '[UNK]' }));
+    expect(tokenizer.decode([0, 2, 1, 5, 70_000])).toBe(tokenizer.decode([0, 1]));
+    expect(tokenizer.decode([2, 5])).toBe('');
   });
 });
 
