@@ -91,3 +91,11 @@ function bomb(): string {
   const line = (i: number) => `a${i}: &a${i} [${Array.from({ length: 10 }, () => `*a${i - 1}`).join(', ')}]`;
   return ['a0: &a0 [x]', ...Array.from({ length: 9 }, (_, i) => line(i + 1))].join('\n');
 }
+
+it('names the first fault of thousands, in time that grows with the file alone', () => {
+  const start = performance.now();
+  const error = errorOf(() => read(`a: 1\nb: ${'"'.repeat(150_000)}`));
+  expect(error.code).toBe('yaml-invalid');
+  expect(error.message).toMatch(/Unexpected .* at line 2, column 6$/);
+  expect(performance.now() - start).toBeLessThan(10_000); // 30 s where every fault looks through its line
+});
