@@ -111,6 +111,8 @@ function csvRows(text: string, path: string, columns?: readonly string[]): Row[]
       columns: columns === undefined ? named : named(columns),
       info: true,
       skip_empty_lines: true,
+      // Not as the first line ends alone: a line that ends otherwise would become a part of the field before it.
+      record_delimiter: ['\r\n', '\n', '\r'],
       to: LIMITS.records + 1,
     }) as unknown as Array<{ info: { lines: number }; record: DataRecord }>;
     return rows.map(({ info, record }) => ({ place: `line ${info.lines}`, value: record }));

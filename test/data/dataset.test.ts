@@ -42,6 +42,8 @@ describe('a plain file', () => {
     const expected = [{ id: 'a:0', dataset: 'a', prompt: 'x, "y"\nz', completion: ' é' }];
     expect(loadPlain('a.json', [{ prompt: 'x, "y"\nz', completion: ' é' }]).examples).toEqual(expected);
     expect(loadPlain('a.csv', '\ufeffprompt,completion\r\n"x, ""y""\nz", é\r\n').examples).toEqual(expected);
+    expect(loadPlain('a.csv', '\r\nprompt,completion\n"x, ""y""\nz", é\r').examples).toEqual(expected);
+    expect(loadPlain('a.csv', 'prompt,completion\r\n"x, ""y""\nz", é\n').examples).toEqual(expected);
   });
 
   it('may have choices with the index or the text of the right one', () => {
