@@ -71,8 +71,8 @@ export async function runCampaign(
 async function runTarget(target: Target, earlier: Progress | undefined, options: CampaignOptions): Promise<Progress> {
   const progress = earlier ?? { tally: emptyTally(), slice: 0, corpus: [], found: [], times: {} };
   const before = progress.tally.mutants;
+  let child: Child | undefined = await Child.open(target.name, options);
   const end = performance.now() + options.ms;
-  let child: Child | undefined;
   let deaths = 0;
   try {
     while (performance.now() < end && progress.tally.mutants - before < options.mutants && deaths < MOST_DEATHS) {

@@ -7,8 +7,6 @@ import { openSync, writeSync } from 'node:fs';
 import { Coverage } from './coverage.js';
 import { type Recipe, shrunk } from './recipe.js';
 import { Corpus, type Found, runSlice, type Tally } from './slice.js';
-import { TARGETS } from './targets/index.js';
-import { TOY_TARGETS } from './targets/toys.js';
 import { Bench } from './trial.js';
 
 export type Order =
@@ -22,7 +20,11 @@ export type Report =
   | { done: 'failed'; message: string };
 
 const [name, scratch, progress, withCoverage] = process.argv.slice(2) as [string, string, string, string];
-const target = [...TARGETS, ...TOY_TARGETS].find((known) => known.name === name);
+// Toys need nothing of crayon, whose loading takes a second.
+const known = name.startsWith('toy-')
+  ? (await import('./targets/toys.js')).TOY_TARGETS
+  : (await import('./targets/index.js')).TARGETS;
+const target = known.find((candidate) => candidate.name === name);
 if (target === undefined) throw new Error(`no target ${name}`);
 const fd = openSync(progress, 'w');
 let count = 0;

@@ -226,6 +226,7 @@ export const ggufExport: Target = {
   run(dir, given) {
     const out = join(dir, 'out.gguf');
     const from = given.has('model.gguf') ? join(dir, 'model.gguf') : dir;
+    useBase(openBase(from));
     exportModelGguf({ model: from, out, type: 'Q8_0', allowRequantize: true });
     try {
       return useBase(openBase(out));

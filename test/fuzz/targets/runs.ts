@@ -25,13 +25,14 @@ export const benchRun: Target = {
     rmSync(dir, { recursive: true });
     return [seed];
   },
-  run(dir) {
+  run(dir, given) {
     const run = readRun(dir);
     const report = buildReport(run, { resamples: 20 });
     const markdown = reportMarkdown(report);
     const html = reportHtml(report);
     reportTables(report);
-    if (/\bNaN\b|undefined|\[object/.test(markdown.replaceAll('`', '')))
+    const isOdd = [...given.values()].some((content) => /NaN|undefined|\[object/.test(content.toString()));
+    if (!isOdd && /\bNaN\b|undefined|\[object/.test(markdown))
       throw new Finding('different', `the report says ${/.{0,60}(NaN|undefined|\[object).{0,40}/.exec(markdown)?.[0]}`);
     if (html.includes('<script>alert')) throw new Finding('different', 'a script in the report');
     return run.complete;

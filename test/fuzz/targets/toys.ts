@@ -2,13 +2,12 @@
 
 import { CrayonError } from '../../../src/core/errors.js';
 import type { Target } from '../target.js';
-import { files } from './seeds.js';
 
 const toy = (name: string, fault: () => void): Target => ({
   name,
   reads: 'nothing',
   inMemory: true,
-  seeds: () => [files({ 'x.json': '{"a":1}' })],
+  seeds: () => [new Map([['x.json', Buffer.from('{"a":1}')]])],
   run(_, given) {
     const text = given.get('x.json')?.toString() ?? '';
     if (text === '{"a":1}') return 'sound';
