@@ -18,7 +18,7 @@ const BY_ENDING: ReadonlyArray<[RegExp, Mutate]> = [
   [/\.gguf$/, mutateGguf],
   [/\.ya?ml$/, mutateYaml],
   [/\.jinja$/, (bytes, random) => mutateText(bytes, random, JINJA_PIECES)],
-  [/\.(jsonl|csv|tsv)$/, mutateTable],
+  [/\.(jsonl|csv|tsv|log)$/, mutateTable],
   [/\.http$/, mutateHttp],
 ];
 

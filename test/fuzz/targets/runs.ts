@@ -7,8 +7,8 @@ import { reportMarkdown } from '../../../src/bench/report/markdown.js';
 import { readRun } from '../../../src/bench/report/read.js';
 import { buildReport } from '../../../src/bench/report/report.js';
 import { reportTables } from '../../../src/bench/report/tables.js';
-import { openOpenAiEngine } from '../../../src/engine/server/engine.js';
-import { budgetFile } from '../../../src/engine/server/limits.js';
+import { budgetJournal } from '../../../src/engine/server/budget-journal.js';
+import { NOTHING } from '../../../src/engine/server/budget-sums.js';
 import { RecordLog } from '../../../src/files/resume.js';
 import { WorkDirectory } from '../../../src/pool/work-directory.js';
 import { smallRun, writeRun } from '../../helpers/bench-run.js';
@@ -56,9 +56,13 @@ export const resumable: Target = {
       ...files({ 'work/run.json': JSON.stringify(FINGERPRINT) }),
       ['work/embed.safetensors', [...filesOf(fixture('safetensors'), (f) => f === 'dtypes.safetensors').values()][0]!],
     ]),
-    files({ 'budget.json': JSON.stringify(SPENT) }),
+    files({ 'budget-0.json': JSON.stringify(SPENT) }),
+    files({
+      'budget-0.json': JSON.stringify(SPENT),
+      'budget-0.2030-01-15.log': '{"id":"before","inputTokens":5}\n{"id":"a.1","heldTokens":30,"heldMoney":0.5}\n',
+    }),
   ],
-  async run(dir, given) {
+  run(dir, given) {
     if (given.has('log.jsonl')) {
       const log = new RecordLog(join(dir, 'log.jsonl'), FINGERPRINT);
       log.append({ id: 'c' });
@@ -67,20 +71,15 @@ export const resumable: Target = {
         throw new Finding('different', 'the log is read otherwise a second time');
       return 'log';
     }
-    if (given.has('budget.json')) {
-      const budgetStore = budgetFile(join(dir, 'budget.json'));
-      budgetStore.load();
-      const engine = openOpenAiEngine({
-        baseUrl: 'http://127.0.0.1:9/v1',
-        model: 'x',
-        budgetStore,
-        budget: { tokensPerDay: 100 },
-      });
-      const { budget } = engine.state();
-      if (!Number.isFinite(budget.inputTokens + budget.outputTokens + budget.money))
-        throw new Finding('different', `spent ${JSON.stringify(budget)}`);
-      await engine.close();
-      return 'budget';
+    if ([...given.keys()].some((name) => name.startsWith('budget'))) {
+      const store = budgetJournal(join(dir, 'budget-0.json'));
+      const day = store.dayFrom('2030-01-15');
+      for (const sums of [store.sums(day), store.add(day, { ...NOTHING, inputTokens: 1 })]) {
+        if (!Object.values(sums).every((n) => Number.isFinite(n) && n >= 0)) {
+          throw new Finding('different', `spent ${JSON.stringify(sums)}`);
+        }
+      }
+      return `budget ${day === '2030-01-15'}`;
     }
     const work = new WorkDirectory(join(dir, 'work'), FINGERPRINT, false);
     work.load('embed', { f32: 'F32', i32: 'I32' });
