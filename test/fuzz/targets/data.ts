@@ -2,7 +2,7 @@
 
 import { join } from 'node:path';
 import { loadDataset } from '../../../src/data/dataset.js';
-import { type LocatedRecord, readRecords } from '../../../src/data/example.js';
+import { type LocatedRecord, readRecords } from '../../../src/data/record-file.js';
 import { recordPrompt } from '../../../src/data/record.js';
 import { Finding, type Target } from '../target.js';
 import { strictCsv } from './csv-peer.js';
