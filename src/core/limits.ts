@@ -54,7 +54,7 @@ export const LIMIT_TABLE = {
     vocabulary: [2 ** 24, 'of them', 'tokens of a vocabulary: the largest have some 300,000'],
     endTokens: [64, 'of them', 'tokens that end an answer'],
     rangeNumbers: [1_000_000, 'of them', 'numbers of `range()` in a template'],
-    patternMs: [1000, 'ms', 'one regular expression of an adapter_config.json over one name'],
+    patternMs: [1000, 'ms', 'all regular expressions of one key of an adapter_config.json, over all modules'],
     sequences: [256, 'at a time', 'sequences: the limit of llama.cpp'],
   },
   'Code of strangers': {

@@ -5,8 +5,8 @@
  * initialisation is ignored. Module names may be Python regular expressions.
  */
 
-import vm from 'node:vm';
 import * as z from 'zod';
+import { OutOfTime, withinTime } from '../bounded/time.js';
 import { CrayonError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import type { JsonObject } from '../files/json.js';
@@ -126,24 +126,33 @@ export function targetedModules(config: PeftConfig, names: readonly string[], pa
 
 function namedBy(modules: string[] | string, names: readonly string[], path: string): boolean[] {
   if (typeof modules === 'string') return fullMatches(modules, names, path);
-  return names.map((name) => modules.some((module) => name === module || name.endsWith(`.${module}`)));
+  const listed = new Set(modules);
+  return names.map((name) => endsOf(name).some((end) => listed.has(end)));
+}
+
+/** The name, and what follows each of its dots. */
+function endsOf(name: string): string[] {
+  const parts = name.split('.');
+  return parts.map((_, i) => parts.slice(i).join('.'));
 }
 
 /** Whether each module lies in one of `layers_to_transform`, or null when all layers do. */
 function layerIndices({ layersToTransform, layersPattern }: PeftConfig, names: readonly string[], path: string) {
   if (layersToTransform === null || layersToTransform.length === 0) return null;
-  const patterns = layersPattern.length === 0 ? ['[^.]*'] : layersPattern;
-  return names.map((name) => {
-    // The layer is the first number in the name that follows the pattern; earlier parts are tried first.
+  const layers = new Set(layersToTransform);
+  // The layer is the first number in the name that follows the pattern; earlier parts are tried first.
+  const candidates = names.map((name) => {
     const parts = name.split('.');
-    for (let i = 1; i + 1 < parts.length; i++) {
-      if (!/^\d+$/.test(parts[i]!)) continue;
-      const list = parts.slice(0, i).join('.');
-      if (patterns.some((pattern) => suffixMatches(pattern, [list], path)[0])) {
-        return layersToTransform.includes(Number(parts[i]));
-      }
-    }
-    return false;
+    const places = [...parts.keys()].slice(1, -1).filter((i) => /^\d+$/.test(parts[i]!));
+    return places.map((i) => ({ list: parts.slice(0, i).join('.'), layer: Number(parts[i]) }));
+  });
+  const lists = [...new Set(candidates.flatMap((places) => places.map(({ list }) => list)))];
+  const patterns = layersPattern.length === 0 ? ['[^.]*'] : layersPattern;
+  const found = firstMatches(patterns, lists, path);
+  const isList = new Set(lists.filter((_, i) => found[i] !== undefined));
+  return candidates.map((places) => {
+    const place = places.find(({ list }) => isList.has(list));
+    return place !== undefined && layers.has(place.layer);
   });
 }
 
@@ -155,13 +164,8 @@ export function ranksAndAlphas(config: PeftConfig, names: readonly string[], pat
 }
 
 function resolvePattern(pattern: Record<string, number>, fallback: number, names: readonly string[], path: string) {
-  const values = names.map((): number | undefined => undefined);
-  for (const [key, value] of Object.entries(pattern)) {
-    for (const [i, matches] of suffixMatches(key, names, path).entries()) {
-      if (matches) values[i] ??= value;
-    }
-  }
-  return values.map((value) => value ?? fallback);
+  const keys = Object.keys(pattern);
+  return firstMatches(keys, names, path).map((at) => (at === undefined ? fallback : pattern[keys[at]!]!));
 }
 
 /** The factor before B A. */
@@ -187,34 +191,69 @@ function toJavaScript(pattern: string): string {
   });
 }
 
+/** Python's `re.fullmatch(pattern, name)` for each name. */
+export function fullMatches(pattern: string, names: readonly string[], path: string): boolean[] {
+  return matches([pattern], names, path, (source) => compiled(`^(?:${toJavaScript(source)})$`)).map((at) => at === 0);
+}
+
 /**
- * Which of `names` match `before + pattern + after` from start to end. Patterns come from files of strangers: one that backtracks
- * without end is stopped instead of hanging the program.
- *
- * @throws CrayonError `adapter-unsupported` when the pattern is not understood or does not end
+ * PEFT's rule for the keys of rank_pattern and alpha_pattern, `re.match(rf"(.*\.)?({key})$", name)`: of each name, the index of
+ * the first key that matches it.
  */
-function matchAll(pattern: string, before: string, after: string, names: readonly string[], path: string): boolean[] {
-  const source = before + toJavaScript(pattern) + after;
+export function firstMatches(keys: readonly string[], names: readonly string[], path: string) {
+  return matches(keys, names, path, (key) =>
+    /^[\w.]+$/.test(key) ? (name) => endsLike(name, key) : compiled(`^(.*\\.)?(${toJavaScript(key)})$`),
+  );
+}
+
+type Matcher = (name: string) => boolean;
+
+const compiled = (source: string): Matcher => {
+  const regex = new RegExp(source, 'u');
+  return (name) => regex.test(name);
+};
+
+/** What most keys are, names and parts of names: the same match without an expression. A dot is any character. */
+function endsLike(name: string, key: string): boolean {
+  const from = name.length - key.length;
+  if (from < 0 || (from > 0 && name[from - 1] !== '.')) return false;
+  for (let i = key.length - 1; i >= 0; i--) if (key[i] !== '.' && key[i] !== name[from + i]) return false;
+  return true;
+}
+
+/**
+ * The index of the first pattern that matches each name. Patterns come from files of strangers: all of them together have one time,
+ * so that neither one that backtracks without end nor thousands of them hang the program.
+ *
+ * @throws CrayonError `adapter-unsupported` naming the pattern that is not understood, or that the time ran out with
+ */
+function matches(
+  patterns: readonly string[],
+  names: readonly string[],
+  path: string,
+  compile: (pattern: string) => Matcher,
+): Array<number | undefined> {
+  const first = names.map((): number | undefined => undefined);
+  let current = '';
   try {
-    const script = 'names.map((name) => regex.test(name))';
-    // The timeout interrupts the regular expression engine too, which nothing else in the language does.
-    return [...vm.runInNewContext(script, { names, regex: new RegExp(source, 'u') }, { timeout: LIMITS.patternMs })];
+    withinTime(LIMITS.patternMs, () => {
+      for (const [at, pattern] of patterns.entries()) {
+        current = pattern;
+        const matcher = compile(pattern);
+        for (const [i, name] of names.entries()) if (first[i] === undefined && matcher(name)) first[i] = at;
+      }
+    });
   } catch (error) {
-    const hasTimedOut = error instanceof Error && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
-    const reason = hasTimedOut ? 'takes too long to match' : 'is not understood';
-    throw new CrayonError('adapter-unsupported', `${path}: regular expression ${JSON.stringify(pattern)} ${reason}`, {
+    const shown = `regular expression ${JSON.stringify(current.length > 200 ? `${current.slice(0, 200)}…` : current)}`;
+    const problem = !(error instanceof OutOfTime)
+      ? `${shown} is not understood`
+      : patterns.length === 1
+        ? `${shown} takes too long: ${error.message}`
+        : `${patterns.length} expressions take too long: ${error.message}, at ${shown}`;
+    throw new CrayonError('adapter-unsupported', `${path}: ${problem}`, {
       hint: 'Write the module names out in adapter_config.json.',
       cause: error,
     });
   }
-}
-
-/** Python's `re.fullmatch(pattern, name)` for each name. */
-export function fullMatches(pattern: string, names: readonly string[], path: string): boolean[] {
-  return matchAll(pattern, '^(?:', ')$', names, path);
-}
-
-/** PEFT's rule for rank_pattern and alpha_pattern keys, `re.match(rf"(.*\.)?({key})$", name)`, for each name. */
-export function suffixMatches(key: string, names: readonly string[], path: string): boolean[] {
-  return matchAll(key, '^(.*\\.)?(', ')$', names, path);
+  return first;
 }

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import {
+  firstMatches,
   fullMatches,
   loraScale,
   parsePeftConfig,
   ranksAndAlphas,
-  suffixMatches,
   targetedModules,
 } from '../../src/peft/config.js';
 import { errorOf } from '../helpers/files.js';
@@ -149,7 +149,10 @@ describe('targeted modules', () => {
 const regexNames = ['model.layers.0.self_attn.q_proj', 'model.layers.1.mlp.up_proj', 'lm_head', 'a-b.c d'];
 const matched = (matches: boolean[]): string[] => regexNames.filter((_, i) => matches[i]);
 
-describe('suffixMatches, as PEFT matches rank_pattern', () => {
+/** One key alone. */
+const suffixMatches = (key: string) => firstMatches([key], regexNames, 'adapter_config.json').map((at) => at === 0);
+
+describe('firstMatches, as PEFT matches rank_pattern', () => {
   // expected: [n for n in names if re.match(rf"(.*\.)?({key})$", n)] in Python 3.11
   it.each([
     ['q_proj', [regexNames[0]]],
@@ -159,12 +162,14 @@ describe('suffixMatches, as PEFT matches rank_pattern', () => {
     ['layers\\.0\\..*', [regexNames[0]]],
     ['^model\\.layers\\.1.*', [regexNames[1]]],
     ['layers.0.self_attn.q_proj', [regexNames[0]]],
+    ['layers.0.self.attn.q.proj', [regexNames[0]]], // a dot is any character
+    ['odel.layers.0.self_attn.q_proj', []],
     ['(?P<x>lm)_head', [regexNames[2]]],
     ['lm_head|up_proj', [regexNames[1], regexNames[2]]],
     ['a\\-b\\.c\\ d', [regexNames[3]]],
     ['[\\w\\-]+\\.c d', [regexNames[3]]],
   ])('%s', (key, expected) => {
-    expect(matched(suffixMatches(key, regexNames, 'adapter_config.json'))).toEqual(expected);
+    expect(matched(suffixMatches(key))).toEqual(expected);
   });
 });
 
@@ -180,15 +185,32 @@ describe('fullMatches, as PEFT matches target_modules', () => {
 
 describe('a pattern is refused', () => {
   it.each(['(', '(?i)q_proj', 'q_proj\\Z', '(?P=x)'])('that JavaScript does not have: %s', (pattern) => {
-    const error = errorOf(() => suffixMatches(pattern, regexNames, 'adapter_config.json'));
+    const error = errorOf(() => suffixMatches(pattern));
     expect(error.code).toBe('adapter-unsupported');
     expect(error.message).toContain(JSON.stringify(pattern));
   });
 
-  it('that would match for ever', { tags: 'slow' }, () => {
-    const start = performance.now();
-    const error = errorOf(() => fullMatches('(a+)+', [`${'a'.repeat(60)}!`], 'adapter_config.json'));
-    expect(error.code).toBe('adapter-unsupported');
-    expect(performance.now() - start).toBeLessThan(10_000);
+  it('that would match for ever, by what stopped it', { tags: 'slow' }, () => {
+    const names = [`${'a'.repeat(60)}!`];
+    const stopped = /regular expression "\(\(a\+\)\+\)\+" takes too long: it was stopped after 1 s/;
+    expect(errorOf(() => fullMatches('((a+)+)+', names, 'c')).message).toMatch(stopped);
+    expect(errorOf(() => firstMatches(['x', '((a+)+)+'], names, 'c')).message).toMatch(
+      /2 expressions take too long: it was stopped after 1 s, at regular expression "\(\(a/,
+    );
+    const layers = { layers_to_transform: [1], layers_pattern: ['((a+)+)+'], target_modules: ['w'] };
+    const error = errorOf(() => targetedModules(parse(layers), [`${'a'.repeat(60)}!.1.w`], 'c'));
+    expect([error.code, error.message]).toEqual(['adapter-unsupported', expect.stringMatching(stopped)]);
   });
+});
+
+it('patterns of 20,000 keys and lists of as many names cost what they are long', { tags: 'slow' }, () => {
+  const names = Array.from({ length: 224 }, (_, i) => `model.layers.${i >> 3}.self_attn.p${i % 8}`);
+  const many = Array.from({ length: 20_000 }, (_, i) => `k${i}`);
+  const started = performance.now();
+  const pattern = Object.fromEntries(many.map((key) => [key, 4]));
+  const config = parse({ rank_pattern: pattern, alpha_pattern: pattern });
+  expect(ranksAndAlphas(config, names, 'c')[0]).toEqual({ r: 8, loraAlpha: 16 });
+  const layers = { layers_to_transform: [1], layers_pattern: many, target_modules: [...many, 'p0'] };
+  expect(targetedModules(parse(layers), names, 'c').some((is) => is)).toBe(false);
+  expect(performance.now() - started).toBeLessThan(5000);
 });
