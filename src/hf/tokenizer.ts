@@ -4,7 +4,8 @@
 
 import { join } from 'node:path';
 import { Tokenizer as HfTokenizer } from '@huggingface/tokenizers';
-import { CrayonError, reasonOf } from '../core/errors.js';
+import { OutOfTime, withinTime } from '../bounded/time.js';
+import { CrayonError, isCrayonError, reasonOf } from '../core/errors.js';
 import { shown } from '../core/format.js';
 import { LIMITS } from '../core/limits.js';
 import { exists, readSmallFile } from '../files/io.js';
@@ -12,6 +13,7 @@ import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptional
 import { boundedChat } from './bounded-chat.js';
 import type { RenderChat } from './chat-text.js';
 import { type ChatTokens, chatTokens, END_NAMES, isControlName, looksSpecial } from './chat-tokens.js';
+import { hasKnownExpressions } from './word-expressions.js';
 
 export type { RenderChat } from './chat-text.js';
 
@@ -107,16 +109,22 @@ export function loadTokenizer(dir: string, ends: readonly number[] = []): Tokeni
  * A tokenizer from the content of its files.
  *
  * @param where names them in errors
+ * @param options.areExpressionsOurs none of its regular expressions is a stranger's
  * @param options.addsBos where it is known otherwise whether every text starts with BOS: BOS may also be a text's last token, as
  *   in GPT-2, so that a trial text says less
  */
 export function createTokenizer(
   files: TokenizerFiles,
   where: string,
-  { addsBos: knownAddsBos, ends = [] }: { addsBos?: boolean; ends?: readonly number[] } = {},
+  {
+    addsBos: knownAddsBos,
+    ends = [],
+    areExpressionsOurs = false,
+  }: { addsBos?: boolean; ends?: readonly number[]; areExpressionsOurs?: boolean } = {},
 ): Tokenizer {
   const { tokenizer: json, config } = files;
-  const backend = createBackend(json, config, where);
+  const clock = hasKnownExpressions(json) || areExpressionsOurs ? null : where;
+  const backend = createBackend(json, config, where, clock);
   const vocabulary = backend.get_vocab(true);
   const idOf = (name: string): number | null => {
     const token = specialToken(files, name);
@@ -131,7 +139,7 @@ export function createTokenizer(
   const eosId = idOf('eos_token');
   const encoded = (by: HfTokenizer, text: string): number[] => {
     if (text === '') return [];
-    const { ids, tokens } = by.encode(text, { add_special_tokens: false });
+    const { ids, tokens } = timed(clock, text.length, () => by.encode(text, { add_special_tokens: false }));
     // Without an unknown token the library has no id for such a piece, which an array of ids would keep as 0.
     const unknown = (ids as Array<number | undefined>).indexOf(undefined);
     if (unknown === -1) return ids;
@@ -166,18 +174,20 @@ export function createTokenizer(
     },
     encodeText(text) {
       if (![...control.keys()].some((name) => text.includes(name))) return plain(text);
-      textBackend ??= createBackend(withoutTokens(json, control), config, where);
+      textBackend ??= createBackend(withoutTokens(json, control), config, where, clock);
       return encoded(textBackend, text);
     },
     decode(ids, { keepSpecial = false } = {}) {
       // An embedding table has more rows than there are tokens; like transformers, ids of none are no text.
       const known = Array.from(ids).filter((id) => hasText[id] === 1);
       if (known.length === 0) return '';
-      return backend.decode(known, {
-        skip_special_tokens: !keepSpecial,
-        // transformers 5 leaves spaces alone unless the configuration says otherwise; the library's default is the old one.
-        clean_up_tokenization_spaces: config.clean_up_tokenization_spaces === true,
-      });
+      return timed(clock, known.length, () =>
+        backend.decode(known, {
+          skip_special_tokens: !keepSpecial,
+          // transformers 5 leaves spaces alone unless the configuration says otherwise; the library's default is the old one.
+          clean_up_tokenization_spaces: config.clean_up_tokenization_spaces === true,
+        }),
+      );
     },
   };
   return withChat(parts, template);
@@ -197,7 +207,35 @@ function withoutTokens(json: JsonObject, names: ReadonlyMap<string, number>): Js
   return { ...json, added_tokens: added.filter(({ content }) => !names.has(content as string)) };
 }
 
-function createBackend(json: TokenizerFiles['tokenizer'], config: object, where: string): HfTokenizer {
+/** Beside what every call has, for each character or token: a tenth of the speed of a slow machine. */
+const MS_PER_CHARACTER = 0.01;
+
+/**
+ * Runs the library's tokenizer under a clock, unless all its expressions are known ones.
+ *
+ * @param clock names the tokenizer; null where it needs no clock
+ * @throws CrayonError `tokenizer-unsupported` where the time is over
+ */
+function timed<T>(clock: string | null, length: number, work: () => T): T {
+  if (clock === null) return work();
+  try {
+    return withinTime(LIMITS.codeMs + MS_PER_CHARACTER * length, work);
+  } catch (error) {
+    if (!(error instanceof OutOfTime)) throw error;
+    const problem = `the regular expressions of tokenizer.json take too long over a text of ${length} characters`;
+    throw new CrayonError('tokenizer-unsupported', `${clock}: ${problem}: ${error.message}`, {
+      hint: 'Use the tokenizer of the model that this one was made from, or leave the text out.',
+      cause: error,
+    });
+  }
+}
+
+function createBackend(
+  json: TokenizerFiles['tokenizer'],
+  config: object,
+  where: string,
+  clock: string | null,
+): HfTokenizer {
   // The library takes a type it does not know for a plain word list; old files leave the type out.
   const type = isJsonObject(json.model) ? json.model.type : undefined;
   if (type !== undefined && !MODEL_TYPES.includes(type as string)) {
@@ -209,11 +247,14 @@ function createBackend(json: TokenizerFiles['tokenizer'], config: object, where:
   }
   try {
     checkTokens(json);
-    const backend = new HfTokenizer(json, config);
-    const { ids } = backend.encode('a');
-    if (ids.length > 0) backend.decode(ids);
-    return backend;
+    return timed(clock, 1, () => {
+      const backend = new HfTokenizer(json, config);
+      const { ids } = backend.encode('a');
+      if (ids.length > 0) backend.decode(ids);
+      return backend;
+    });
   } catch (error) {
+    if (isCrayonError(error)) throw error;
     throw new CrayonError('tokenizer-invalid', `${where}: tokenizer.json cannot be used (${reasonOf(error)})`, {
       hint: 'It is damaged, or uses a part that @huggingface/tokenizers does not know.',
       cause: error,

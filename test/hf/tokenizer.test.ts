@@ -1,8 +1,11 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { ChatMessage } from '../../src/core/chat.js';
+import { LIMITS } from '../../src/core/limits.js';
+import type { JsonObject } from '../../src/files/json.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
+import { hasKnownExpressions } from '../../src/hf/word-expressions.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture, fixtureJson, hasShared, shared } from '../helpers/fixtures.js';
 
@@ -162,6 +165,50 @@ describe('what has no token', () => {
     const tokenizer = loadTokenizer(small({ ...model, unk_token: '[UNK]' }));
     expect(tokenizer.decode([0, 2, 1, 5, 70_000])).toBe(tokenizer.decode([0, 1]));
     expect(tokenizer.decode([2, 5])).toBe('');
+  });
+});
+
+describe('regular expressions of a tokenizer.json', () => {
+  /** The fixture with a step that takes for ever over letters that end otherwise, under a limit that a test can wait for. */
+  const hostile = (key: string, step: object) => {
+    const limits = LIMITS as { codeMs: number };
+    const { codeMs } = limits;
+    limits.codeMs = 200;
+    onTestFinished(() => {
+      limits.codeMs = codeMs;
+    });
+    const dir = temporaryDir();
+    cpSync(fixture('tokenizer', 'chatml'), dir, { recursive: true });
+    const path = join(dir, 'tokenizer.json');
+    const json = JSON.parse(readFileSync(path, 'utf8'));
+    const list = { normalizer: 'normalizers', pre_tokenizer: 'pretokenizers', decoder: 'decoders' }[key]!;
+    const steps = json[key] === null ? [step] : [step, json[key]];
+    writeFileSync(path, JSON.stringify({ ...json, [key]: { type: 'Sequence', [list]: steps } }));
+    return loadTokenizer(dir);
+  };
+  const pattern = { Regex: '(?:(?:a+)+)+!' };
+  const split = { type: 'Split', pattern, behavior: 'Isolated', invert: false };
+  const replace = { type: 'Replace', pattern, content: 'b' };
+  const text = 'a'.repeat(60);
+
+  it.each([
+    ['a pre-tokenizer', 'pre_tokenizer', split],
+    ['a normaliser', 'normalizer', replace],
+  ])('are stopped when their time is over: of %s', (_, key, step) => {
+    const tokenizer = hostile(key, step);
+    expect(tokenizer.encode('b c').length).toBeGreaterThan(0);
+    for (const encode of [tokenizer.encode, tokenizer.encodeText]) {
+      const error = errorOf(() => encode(text));
+      expect(error.code).toBe('tokenizer-unsupported');
+      expect(error.message).toMatch(/over a text of 60 characters: it was stopped after 0.2 s/);
+    }
+    expect(errorOf(() => tokenizer.encodeText(`${text}<|im_end|>`)).message).toMatch(/was stopped/);
+  });
+
+  it('are known ones in models as they are, which need no clock', () => {
+    const json = (name: string) => fixtureJson<JsonObject>('tokenizer', name, 'tokenizer.json');
+    for (const name of NAMES) expect(hasKnownExpressions(json(name)), name).toBe(true);
+    expect(hasKnownExpressions({ ...json('chatml'), decoder: { type: 'Sequence', decoders: [replace] } })).toBe(false);
   });
 });
 

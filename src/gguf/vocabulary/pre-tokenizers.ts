@@ -5,26 +5,14 @@
 
 import { CrayonError } from '../../core/errors.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
+import { ANY_CASE_CONTRACTIONS, CONTRACTIONS, cased, GPT2, modern, TEKKEN_WORDS } from '../../hf/word-expressions.js';
 
-/** English contractions in either case. */
-const CONTRACTIONS = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
-/** Runs of characters that are neither spaces, letters nor digits; line ends; other spaces, the last one left for a word. */
-const REST = '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
-
-const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)";
-/** What Qwen 2 and Llama 3 share; they differ in how many digits make a word. Also as a tokenizer.json has it. */
-const modern = (contractions: string, digits: string): string =>
-  `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}${REST}`;
 const LLAMA3 = modern(CONTRACTIONS, '\\p{N}{1,3}');
 const QWEN2 = modern(CONTRACTIONS, '\\p{N}');
 const QWEN35 =
   `${CONTRACTIONS}|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*` +
   '|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 const BLOOM = ' ?[^(\\s|.,!?…。，、।۔،)]+';
-/** Words that begin with upper case; also as a tokenizer.json has it. */
-const cased = ([upper, lower]: readonly [string, string], suffix: string, digits: string): string =>
-  `[^\\r\\n\\p{L}\\p{N}]?${upper}*${lower}+${suffix}|[^\\r\\n\\p{L}\\p{N}]?${upper}+${lower}*${suffix}|${digits}` +
-  '| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+';
 /** Letters that are not a to z, and letters that are not A to Z: llama.cpp's stand-in for upper and lower case. */
 const CASES = ['(?:(?=\\p{L})[^a-z])', '(?:(?=\\p{L})[^A-Z])'] as const;
 
@@ -85,9 +73,8 @@ interface KnownRules {
 }
 
 const isolated = (regex: string): string => `split ${regex}`;
-const ANY_CASE_CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const wordsOf = (digits: string): string => isolated(modern(ANY_CASE_CONTRACTIONS, digits));
-const TEKKEN = isolated(cased(['[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]', '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]'], '', '\\p{N}'));
+const TEKKEN = isolated(TEKKEN_WORDS);
 
 const KNOWN: readonly KnownRules[] = [
   { steps: ['words'], pre: 'gpt-2' },

@@ -56,7 +56,7 @@ function bpeTokenizer(vocabulary: GgufVocabulary, where: string, ends: readonly 
   const { addsBos, chatTemplate } = vocabulary;
   const config = { ...specialNames(vocabulary), clean_up_tokenization_spaces: false };
   const files = { tokenizer: bpeJson(vocabulary), config, specialTokens: {}, chatTemplate };
-  return createTokenizer(files, where, { addsBos, ends });
+  return createTokenizer(files, where, { addsBos, ends, areExpressionsOurs: true });
 }
 
 /** tokenizer.json of a byte-level BPE vocabulary. */
