@@ -275,6 +275,8 @@ export interface Vocabulary {
    * @throws CrayonError `request-invalid` for a token that the vocabulary lacks
    */
   spell(ids: readonly number[]): string[];
+  /** The same for any number of tokens, while the event loop goes on. @throws as `spell`, and CrayonError `interrupted` */
+  spellAside?(ids: readonly number[], signal: AbortSignal): Promise<string[]>;
   /** UTF-8 bytes of what names the token in lists of tokens: a control token's name. */
   nameOf(id: number): Uint8Array;
   /** Tokens of a text in which names of control tokens stand for these tokens, without BOS: what harnesses count with. */
@@ -283,6 +285,7 @@ export interface Vocabulary {
   encodeAside?(text: string, signal: AbortSignal): Promise<Int32Array>;
   /** The text of tokens, control tokens by their names. @throws as `spell` */
   decode(ids: readonly number[]): string;
+  decodeAside?(ids: readonly number[], signal: AbortSignal): Promise<string>;
 }
 
 /** What the router may ask of the device before it generates. */

@@ -116,7 +116,13 @@ export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: Embedde
       const made = [];
       for (const prompt of list) {
         throwIfAborted(signal);
-        made.push(embedded(await tokens.aside(prompt, signal)));
+        const ids = await tokens.aside(prompt, signal);
+        if (ids.length > 0 && embed.steps !== undefined) {
+          const working = embed.steps(ids);
+          let step = working.next();
+          for (; !step.done; step = working.next()) await breathe();
+          made.push({ vector: step.value, tokens: ids.length });
+        } else made.push(embedded(ids));
         await breathe();
       }
       return made;

@@ -95,7 +95,7 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
     },
     '/tokenizer_info': { name: 'tokenizer', GET: () => tokenizerInfo(parts()) },
     '/tokenize': { name: 'tokenizer', POST: withJson(bodyBytes, (call, body) => tokenize(body, call, parts())) },
-    '/detokenize': { name: 'tokenizer', POST: withJson(bodyBytes, (_, body) => detokenize(body, parts())) },
+    '/detokenize': { name: 'tokenizer', POST: withJson(bodyBytes, (call, body) => detokenize(body, call, parts())) },
     '/metrics': {
       name: 'metrics',
       always: true,

@@ -73,13 +73,14 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
 }
 
 /** What each of the tokens adds to the text of all, without the space that the tokenizer puts before a text; whole characters. */
-export function spell(ids: readonly number[], prompts: PromptTokens, bytesOf: (id: number) => Uint8Array): string[] {
-  const bytes = ids.map(bytesOf);
-  const first = bytes.findIndex(({ length }) => length > 0);
+export function* spell(
+  ids: readonly number[],
+  prompts: PromptTokens,
+  bytesOf: (id: number) => Uint8Array,
+): Generator<string, void, void> {
+  const first = ids.findIndex((id) => bytesOf(id).length > 0);
   const text = new AnswerText([], first >= 0 && prompts.startsText(ids.slice(0, first)));
-  const texts = bytes.map((some) => text.push(some));
-  if (texts.length > 0) texts[texts.length - 1] += text.end();
-  return texts;
+  for (const [i, id] of ids.entries()) yield text.push(bytesOf(id)) + (i === ids.length - 1 ? text.end() : '');
 }
 
 function listing({ temperature, topLogprobs, distribution }: GenerateRequest, vocabularySize: number): Listed {

@@ -5,8 +5,10 @@ import { freemem } from 'node:os';
 import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import { CrayonError, isCrayonError, reasonOf } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
+import { breather } from '../../core/long-work.js';
 import { createRandom } from '../../core/random.js';
 import { GgufFile } from '../../gguf/read.js';
+import { throwIfAborted } from '../clock.js';
 import { createSlots } from '../slots.js';
 import type { AdapterScale, DeviceEngine, Query } from '../types.js';
 import { answer, spell } from './answer.js';
@@ -130,7 +132,23 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
 
   const spelled = (ids: readonly number[], bytesOf: (id: number) => Uint8Array): string[] => {
     refuseUnknown(ids); // what a token is as bytes is kept for each id that is asked for
-    return spell(ids, prompts, bytesOf);
+    return [...spell(ids, prompts, bytesOf)];
+  };
+  const spelledAside = async (
+    ids: readonly number[],
+    bytesOf: (id: number) => Uint8Array,
+    signal: AbortSignal,
+  ): Promise<string[]> => {
+    refuseUnknown(ids);
+    const breathe = breather();
+    const texts: string[] = [];
+    for (const text of spell(ids, prompts, bytesOf)) {
+      texts.push(text);
+      if (texts.length % 256 !== 0) continue;
+      throwIfAborted(signal);
+      await breathe();
+    }
+    return texts;
   };
 
   /** The query's tokens. @throws CrayonError `context-exceeded` when they leave no room for the answer */
@@ -180,10 +198,12 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     vocabulary: {
       ...prompts.names,
       spell: (ids) => spelled(ids, prompts.pieces.bytes),
+      spellAside: (ids, signal) => spelledAside(ids, prompts.pieces.bytes, signal),
       nameOf: prompts.pieces.nameBytes,
       encode: (text) => Int32Array.from(prompts.parsedTokens(text)),
       encodeAside: async (text, signal) => Int32Array.from(await prompts.parsedTokensAside(text, signal)),
       decode: (ids) => spelled(ids, prompts.pieces.nameBytes).join(''),
+      decodeAside: async (ids, signal) => (await spelledAside(ids, prompts.pieces.nameBytes, signal)).join(''),
     },
     textTokens: (text) => Int32Array.from(prompts.textTokens(text)),
     textTokensAside: async (text, signal) => Int32Array.from(await prompts.textTokensAside(text, signal)),

@@ -50,7 +50,14 @@ export interface InstantKind extends Kind {
   /** The training set as sparse rows, for a kind whose rows are mostly zeros: these are never centred. */
   sparse?(training: Sequences, idf: Float32Array): SparseRows;
   /** @returns a function from prompts to unit rows (n, d) */
-  open(base: EmbeddingBase, idf: Float32Array | null): (prompts: Sequences) => Float32Array;
+  open(base: EmbeddingBase, idf: Float32Array | null): InstantEmbed;
+}
+
+/** From prompts to unit rows (n, d), row-major. */
+export interface InstantEmbed {
+  (prompts: Sequences): Float32Array;
+  /** The row (d) of one prompt in steps of about a millisecond, where one of any length takes long: for a server's event loop. */
+  steps?: ((ids: Int32Array) => Generator<void, Float32Array, void>) | undefined;
 }
 
 /** The whole model reads every prompt, so a tensor library is loaded. */

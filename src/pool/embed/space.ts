@@ -7,7 +7,7 @@ import { CrayonError } from '../../core/errors.js';
 import { checkFinite, norm, row } from '../../core/vector.js';
 import type { BaseModel } from '../../hf/base-model.js';
 import type { Pool } from '../pool.js';
-import type { EmbeddingBase, ForwardPass, Sequences } from './kind.js';
+import type { EmbeddingBase, ForwardPass, InstantEmbed, Sequences } from './kind.js';
 import { firstAttention } from './kinds/first-attention.js';
 import { embeddingKind, hiddenLayerOf } from './kinds.js';
 
@@ -29,24 +29,28 @@ const EMBEDDING = 'the embedding of a prompt';
  *
  * @returns a function from prompts to unit rows (n, d); null for the kinds that need a forward pass
  */
-export function instantEmbedder(
-  space: EmbeddingSpace,
-  base: EmbeddingBase,
-): ((prompts: Sequences) => Float32Array) | null {
+export function instantEmbedder(space: EmbeddingSpace, base: EmbeddingBase): InstantEmbed | null {
   const { kind } = embeddingKind(space.kind);
   if (kind.needs === 'forward pass') return null;
   const embed = kind.open(base, space.idf);
   const { d, mean } = space;
-  return (prompts) => {
-    const rows = checkFinite(embed(prompts), EMBEDDING);
-    if (mean === null) return rows;
+  const placed = (rows: Float32Array): Float32Array => {
+    checkFinite(rows, EMBEDDING);
     // A prompt without a direction of its own stays zero, instead of taking the mean's.
-    prompts.forEach((_, i) => {
+    for (let i = 0; mean !== null && i < rows.length / d; i++) {
       const one = row(rows, i, d);
       if (norm(one) > 0) centreRows(one, mean);
-    });
+    }
     return rows;
   };
+  const { steps } = embed;
+  const instant: InstantEmbed = (prompts) => placed(embed(prompts));
+  if (steps !== undefined) {
+    instant.steps = function* (ids) {
+      return placed(yield* steps(ids));
+    };
+  }
+  return instant;
 }
 
 /** The base model's own space, where there is no pool. */

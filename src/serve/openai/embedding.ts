@@ -2,6 +2,7 @@
 
 import * as z from 'zod';
 import { LIMITS } from '../../core/limits.js';
+import { breather } from '../../core/long-work.js';
 import type { JsonObject } from '../../files/json.js';
 import { checkedFields, each, fields, oneOf, plainText, says, textOrList } from '../http/body.js';
 import type { Call } from '../http/call.js';
@@ -46,16 +47,17 @@ export async function embed(body: JsonObject, call: Call, parts: ServeParts): Pr
   const embedded = await embedder.embedAside(prompts, call.signal);
   const promptTokens = embedded.reduce((sum, { tokens }) => sum + tokens, 0);
   call.note({ promptTokens });
-  return Response.json({
-    object: 'list',
-    data: embedded.map(({ vector }, index) => ({
-      object: 'embedding',
-      index,
-      embedding: format === 'float' ? Array.from(vector) : base64(vector),
-    })),
-    model,
-    usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
-  });
+  // Written one by one: all at once, millions of numbers would stop the event loop.
+  const breathe = breather();
+  const data: string[] = [];
+  for (const [index, { vector }] of embedded.entries()) {
+    const embedding = format === 'float' ? Array.from(vector) : base64(vector);
+    data.push(JSON.stringify({ object: 'embedding', index, embedding }));
+    await breathe();
+  }
+  const rest = JSON.stringify({ model, usage: { prompt_tokens: promptTokens, total_tokens: promptTokens } });
+  const json = `{"object":"list","data":[${data.join(',')}],${rest.slice(1)}`;
+  return new Response(json, { headers: { 'content-type': 'application/json' } });
 }
 
 /** Little-endian float32, as OpenAI's clients decode it. */

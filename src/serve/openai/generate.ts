@@ -47,7 +47,7 @@ export async function generate(
   call.note({ mode });
   const id = idPrefix + call.id.replace(/^req_/, '');
   const created = Math.floor(settings.now() / 1000);
-  const queries = queriesOf(asked);
+  const queries = await queriesOf(asked);
   if (settings.logPrompts && mode !== 'only_on_device') {
     call.note({ prompt: queries.map(({ text }) => text).join('\n') });
   }

@@ -151,12 +151,13 @@ function promptList(value: unknown): GivenPrompt[] | null {
   return list.every(isText) ? list.map((text) => ({ kind: 'text', text })) : null;
 }
 
+const promptText = plainText(); // made once: a request may have thousands
 const prompts = z
   .unknown()
   .transform(promptList)
   .pipe(z.custom<GivenPrompt[]>((list) => list !== null, PROMPTS))
   .refine(
-    (list) => list.every((one) => one.kind !== 'text' || plainText().safeParse(one.text).success),
+    (list) => list.every((one) => one.kind !== 'text' || promptText.safeParse(one.text).success),
     says('has a NUL character, or half a surrogate pair, which is no character'),
   );
 

@@ -1,6 +1,6 @@
 /** One query of a completion on its way through the router: what it asks of an engine, who answers, and what of it is counted. */
 
-import { type GenerateRequest, type Prompt, Query } from '../../engine/types.js';
+import { type GenerateRequest, Query } from '../../engine/types.js';
 import type { RoutedEvent } from '../../routing/router.js';
 import type { Decision, Mode } from '../../routing/types.js';
 import type { Call } from '../http/call.js';
@@ -25,12 +25,18 @@ export interface Routed {
 }
 
 /** The prompts as queries: token ids are the device's, and so is the text that they are. */
-export function queriesOf({ job, parts: { device } }: Pick<Asked, 'job' | 'parts'>): Query[] {
-  return job.prompts.map((given) => {
-    if (given.kind !== 'tokens') return new Query(given);
-    const prompt: Prompt = { kind: 'text', text: device.vocabulary.spell(given.ids).join(''), ids: given.ids };
-    return new Query(prompt);
-  });
+export async function queriesOf({ job, call, parts }: Pick<Asked, 'job' | 'call' | 'parts'>): Promise<Query[]> {
+  const { vocabulary } = parts.device;
+  const queries: Query[] = [];
+  for (const given of job.prompts) {
+    if (given.kind !== 'tokens') queries.push(new Query(given));
+    else {
+      const { ids } = given;
+      const texts = (await vocabulary.spellAside?.(ids, call.signal)) ?? vocabulary.spell(ids);
+      queries.push(new Query({ kind: 'text', text: texts.join(''), ids }));
+    }
+  }
+  return queries;
 }
 
 /** What the rule, the gate and the scope will ask of a query is made aside from the event loop; none of it where only the server answers. */

@@ -47,10 +47,12 @@ const DETOKENIZE_REQUEST = fields({
   tokens: z.array(whole(0), IDS),
 });
 
-export function detokenize(body: JsonObject, parts: ServeParts): Response {
+export async function detokenize(body: JsonObject, call: Call, parts: ServeParts): Promise<Response> {
   const { model, tokens } = checkedFields(DETOKENIZE_REQUEST, body);
   refuseUnknownModel(model, parts);
-  return Response.json({ prompt: parts.device.vocabulary.decode(tokens) });
+  const { vocabulary } = parts.device;
+  const prompt = (await vocabulary.decodeAside?.(tokens, call.signal)) ?? vocabulary.decode(tokens);
+  return Response.json({ prompt });
 }
 
 function refuseUnknownModel(model: string | undefined, parts: ServeParts): void {

@@ -10,7 +10,12 @@
  */
 
 import { familyOf } from '../../../hf/families.js';
-import type { EmbeddingBase, InstantKind } from '../kind.js';
+import type { EmbeddingBase, InstantEmbed, InstantKind } from '../kind.js';
+
+/** Tokens of a step. */
+const STEP = 512;
+/** Values of rows that are kept between calls: 64 MiB. */
+const MOST_KEPT = 2 ** 24;
 
 export const firstAttention: InstantKind = {
   name: 'first-attention',
@@ -57,29 +62,50 @@ export function firstAttentionEmbedder(base: EmbeddingBase) {
     });
   };
 
-  const embed = (sequences: ReadonlyArray<Int32Array>): Float32Array => {
-    load(new Set(sequences.flatMap((ids) => [...new Set(ids)])));
-    const out = new Float32Array(sequences.length * d);
-    sequences.forEach((ids, i) => {
-      // 1) mean over the tokens of the normalised embedding
-      const mean = new Float64Array(C);
-      for (const id of ids) {
+  const forget = (): void => {
+    if (rows.size * C > MOST_KEPT) rows.clear();
+  };
+
+  function* embedded(ids: Int32Array): Generator<void, Float32Array, void> {
+    // 1) mean over the tokens of the normalised embedding
+    const mean = new Float64Array(C);
+    for (let from = 0; from < ids.length; from += STEP) {
+      const some = ids.subarray(from, from + STEP);
+      load(new Set(some));
+      for (const id of some) {
         const row = rows.get(id)!;
         for (let j = 0; j < C; j++) mean[j] = mean[j]! + row[j]!;
       }
-      for (let j = 0; j < C; j++) mean[j] = mean[j]! / ids.length;
-      // 2) query projection
-      const q = new Float64Array(d);
-      for (let o = 0; o < d; o++) {
-        let sum = bias === null ? 0 : bias[o]!;
-        for (let j = 0, from = o * C; j < C; j++) sum += weight[from + j]! * mean[j]!;
-        q[o] = sum;
-      }
-      // 3) unit length
-      const length = Math.sqrt(q.reduce((s, v) => s + v * v, 0)) || 1;
-      for (let o = 0; o < d; o++) out[i * d + o] = q[o]! / length;
-    });
+      yield;
+    }
+    for (let j = 0; j < C; j++) mean[j] = mean[j]! / ids.length;
+    // 2) query projection
+    const q = new Float64Array(d);
+    for (let o = 0; o < d; o++) {
+      let sum = bias === null ? 0 : bias[o]!;
+      for (let j = 0, from = o * C; j < C; j++) sum += weight[from + j]! * mean[j]!;
+      q[o] = sum;
+    }
+    // 3) unit length
+    const length = Math.sqrt(q.reduce((s, v) => s + v * v, 0)) || 1;
+    return Float32Array.from(q, (value) => value / length);
+  }
+
+  const embed: InstantEmbed = (sequences) => {
+    forget();
+    load(new Set(sequences.flatMap((ids) => [...new Set(ids)])));
+    const out = new Float32Array(sequences.length * d);
+    for (const [i, ids] of sequences.entries()) {
+      const working = embedded(ids);
+      let made = working.next();
+      while (!made.done) made = working.next();
+      out.set(made.value, i * d);
+    }
     return out;
+  };
+  embed.steps = (ids) => {
+    forget();
+    return embedded(ids);
   };
 
   return { d, embed };
