@@ -3,7 +3,7 @@
  * embedding kinds `first-attention` and `tfidf` no forward pass and no tensor library either.
  */
 
-import { isAbsolute, relative, resolve } from 'node:path';
+import { isAbsolute, join, relative, resolve } from 'node:path';
 import type { ChatMessage } from '../core/chat.js';
 import { CrayonError } from '../core/errors.js';
 import type { Rows } from '../core/gate.js';
@@ -14,6 +14,8 @@ import { recordExamples, type Turns } from '../data/record.js';
 import { sha256 } from '../files/digest.js';
 import { openBase } from '../gguf/base.js';
 import { isGgufPath } from '../gguf/read.js';
+import { baseRecord } from '../hf/adapter-record.js';
+import { nameForOthers } from '../hf/base-name.js';
 import { isModelDirectory } from '../hf/model.js';
 import { leadingBos } from '../hf/tokenizer.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
@@ -51,6 +53,8 @@ export interface BlendPoolOptions
   turns?: Turns | undefined;
   /** the base model's directory or GGUF file, where it is not where the pool's manifest says */
   model?: string | undefined;
+  /** blend although the base model is another one than the pool was built on */
+  anyBase?: boolean | undefined;
   /** `tau` is the pool's own when absent */
   estimator: Estimator;
   long: LongPolicy;
@@ -89,9 +93,10 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
       ...options,
       adapters,
       coefficients: estimate.coefficients,
-      baseModel: manifest.base.name,
+      baseModel: nameForOthers(manifest.base.name),
       template: poolTemplate(pool) ?? undefined,
       provenance: {
+        base: baseRecord(manifest.base) as { [key: string]: Json },
         pool: sha256(JSON.stringify(manifest)),
         embedding: manifest.embedding.kind,
         ...(manifest.prompt === undefined ? {} : { prompt: manifest.prompt as { [key: string]: Json } }),
@@ -129,7 +134,7 @@ async function embedExamples(
   const base = options.model ?? findBase(pool);
   const source = openBase(base, { someWeights: true });
   try {
-    refuseOtherBase(pool, source);
+    refuseOtherBase(pool, source, options.anyBase);
     const tokenizer = source.tokenizer();
     const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
     const { examples: prepared, skipped } = prepareExamples(examples, tokenizer, {
@@ -174,10 +179,11 @@ function refuseCount(found: string, count: number): void {
   });
 }
 
-/** The base model where the pool's manifest says it is: relative to the working directory, or to the pool. */
+/** The base model where the pool's manifest says it is: from the working directory, in the pool or beside it, or in models/. */
 function findBase(pool: Pool): string {
   const { name } = pool.manifest.base;
-  const found = [name, `${pool.dir}/${name}`].find((path) => isModelDirectory(path) || isGgufPath(path));
+  const places = [name, join(pool.dir, name), join(pool.dir, '..', name), join('models', name)];
+  const found = places.find((path) => isModelDirectory(path) || isGgufPath(path));
   if (found !== undefined) return found;
   throw new CrayonError('file-not-found', `the pool's base model "${name}" is not there`, {
     hint: 'Name its directory or its GGUF file with --model: a few rows of it are read to embed the examples.',

@@ -9,6 +9,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { sha256File } from '../files/digest.js';
+import { ADAPTER_RECORD_FILE } from '../hf/adapter-record.js';
 import { CHAT_TEMPLATE } from '../hf/tokenizer.js';
 import type { CombineKind } from '../lora/combine.js';
 import { ADAPTER_WEIGHTS, loraTensorName, type PeftAdapter } from '../peft/read.js';
@@ -17,9 +18,6 @@ import { layOut } from '../safetensors/header.js';
 import { HashThread } from './hash-thread.js';
 import { type BlendPlan, planBlend } from './plan.js';
 import { type BlendSource, openSource } from './sources.js';
-
-/** The file beside the adapter that says where it comes from. */
-export const BLEND_FILE = 'crayon.json';
 
 /** Below this size hashing the finished file takes less time than starting a thread for it. */
 const HASH_THREAD_BYTES = 32 * 2 ** 20;
@@ -108,7 +106,7 @@ export function blendAdapters(options: BlendOptions): BlendResult {
         },
       })),
       extraFiles: {
-        [BLEND_FILE]: provenanceJson(options, plan, dtype),
+        [ADAPTER_RECORD_FILE]: provenanceJson(options, plan, dtype),
         ...(options.template === undefined ? {} : { [CHAT_TEMPLATE]: options.template }),
       },
       force,

@@ -7,6 +7,7 @@ import { CrayonError } from '../core/errors.js';
 import { bar, formatBytes, formatDuration } from '../core/format.js';
 import { openPool } from '../pool/pool.js';
 import {
+  anyBaseOption,
   type BackendFlag,
   backendOption,
   choice,
@@ -57,6 +58,7 @@ export function blendCommand(command: Command, terminal: Terminal): void {
     .option('--rank <r>', RANK, wholeNumber(1))
     .addOption(choice('--dtype <type>', 'how the adapter is stored', ['F32', 'F16', 'BF16'], 'F32'))
     .addOption(choice('--long <policy>', LONG, ['error', 'skip', 'truncate'], 'error'))
+    .addOption(anyBaseOption())
     .option('--force', 'replace an existing adapter directory', false)
     .addOption(backendOption())
     .addHelpText('after', HELP)

@@ -1,14 +1,15 @@
 /** `crayon export`: a model or an adapter as a GGUF file for llama.cpp. */
 
 import type { Command } from 'commander';
-import { chatPromptOf } from '../blend/prompt-record.js';
+import { baseNameOf, chatPromptOf, checkAdapterBase } from '../blend/adapter-record.js';
 import { CrayonError } from '../core/errors.js';
 import { formatBytes, formatDuration } from '../core/format.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { exportAdapterGguf } from '../gguf/adapter.js';
+import { openBase } from '../gguf/base.js';
 import { GGUF_FILE_TYPE_NAMES, type GgufFileType } from '../gguf/file-types.js';
 import { type ExportedGguf, exportModelGgufSteps } from '../gguf/model.js';
-import { choice } from './options.js';
+import { anyBaseOption, choice } from './options.js';
 import { untilInterrupted } from './stop-signal.js';
 import type { ProgressDisplay, Terminal } from './terminal.js';
 
@@ -19,6 +20,7 @@ interface Flags {
   type?: GgufFileType;
   force: boolean;
   allowRequantize: boolean;
+  anyBase: boolean;
 }
 
 const HELP = `
@@ -43,6 +45,7 @@ export function exportCommand(command: Command, terminal: Terminal): void {
     .addOption(choice('--type <type>', TYPE, GGUF_FILE_TYPE_NAMES))
     .option('--force', 'replace an existing GGUF file', false)
     .option('--allow-requantize', 'also from a GGUF that is quantised already', false)
+    .addOption(anyBaseOption())
     .addHelpText('after', HELP)
     .action((flags: Flags) =>
       flags.adapter === undefined ? exportModel(flags, terminal) : exportLora(flags, terminal),
@@ -83,15 +86,21 @@ async function exportModel(
   }
 }
 
-function exportLora({ gguf, model, adapter, type = 'F32', force }: Flags, terminal: Terminal): void {
+function exportLora({ gguf, model, adapter, type = 'F32', force, anyBase }: Flags, terminal: Terminal): void {
   if (type !== 'F32' && type !== 'F16') {
     throw new CrayonError('bad-option', `--type ${type} with --adapter, expected F32 or F16`, {
       hint: 'LoRA factors are small: quantising them loses accuracy and saves nothing.',
     });
   }
   const started = performance.now();
-  const prompt = chatPromptOf(adapter!);
-  const result = exportAdapterGguf({ adapter: adapter!, base: model, out: gguf, type, force, prompt });
+  const base = openBase(model, { someWeights: true });
+  try {
+    checkAdapterBase(adapter!, base, anyBase);
+  } finally {
+    base.close();
+  }
+  const [prompt, madeOn] = [chatPromptOf(adapter!), baseNameOf(adapter!)];
+  const result = exportAdapterGguf({ adapter: adapter!, base: model, out: gguf, type, force, prompt, madeOn });
   terminal.document({ out: gguf, kind: 'adapter', type, ...result });
   terminal.print(
     `${terminal.colour.green('Adapter written:')} ${gguf} (${result.architecture}, ${result.modules} modules, ` +

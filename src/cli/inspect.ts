@@ -1,7 +1,6 @@
 /** `crayon inspect`: what a path holds: a model, an adapter, a pool, a safetensors or a GGUF file. */
 
 import type { Command } from 'commander';
-import { BLEND_FILE } from '../blend/blend.js';
 import { isCrayonError } from '../core/errors.js';
 import { abridge, formatBytes, formatCount } from '../core/format.js';
 import { isJsonObject, type JsonObject, readOptionalJson } from '../files/json.js';
@@ -10,6 +9,7 @@ import { type GgufTensorInfo, type GgufValue, ggufCount, ggufNumber, ggufString,
 import { ggufDifferences } from '../gguf/model.js';
 import { GgufFile } from '../gguf/read.js';
 import { readGgufVocabulary } from '../gguf/vocabulary/read.js';
+import { ADAPTER_RECORD_FILE } from '../hf/adapter-record.js';
 import { ggufArchitecture, projectionsOf } from '../hf/families.js';
 import { HfModel, type ModelConfig } from '../hf/model.js';
 import type { Rope } from '../hf/rope.js';
@@ -115,11 +115,13 @@ function inspectAdapter(path: string, terminal: Terminal): void {
   adapter.close();
   const parameters = modules.reduce((n, m) => n + m.r * (m.in + m.out), 0);
   const ranks = [...new Set(modules.map((m) => m.r))].sort((a, b) => a - b);
-  const blend = readOptionalJson(`${path}/${BLEND_FILE}`);
+  const record = readOptionalJson(`${path}/${ADAPTER_RECORD_FILE}`);
+  const blend = record?.format === 'crayon-blend' ? record : undefined;
+  const base = isJsonObject(record?.base) ? `, digest ${String(record.base.digest).slice(0, 12)}` : '';
   terminal.document({ kind: 'adapter', path, parameters, config, modules, copies, blend: blend ?? null });
   facts(terminal, path, [
     ['kind', blend === undefined ? 'LoRA adapter' : 'LoRA adapter, blended by crayon'],
-    ['base model', config.baseModel ?? 'not named'],
+    ['base model', `${config.baseModel ?? 'not named'}${base}`],
     ['rank', `${ranks.join(', ')} (lora_alpha ${config.loraAlpha}${config.useRslora ? ', rsLoRA' : ''})`],
     ['modules', `${modules.length}: ${[...new Set(modules.map((m) => m.name.split('.').at(-1)))].join(', ')}`],
     ['parameters', formatCount(parameters)],

@@ -78,6 +78,13 @@ export function promptFormOption(by: string): Option {
   );
 }
 
+/** For commands that take an adapter or a pool and a model. */
+export const anyBaseOption = () =>
+  new Option(
+    '--any-base',
+    'take an adapter or a pool of another base model: a warning in place of the refusal',
+  ).default(false);
+
 const TURNS_OF = 'which answers of a conversation are examples, each with all that stands before it (default: last)';
 
 export const turnsOption = () => choice('--turns <which>', TURNS_OF, TURNS);

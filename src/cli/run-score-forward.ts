@@ -15,7 +15,7 @@ export async function scoreForward({ flags, source, tokenizer, examples, made, t
     terminal.note(`Back end: ${backend.name} (${backend.detail})`);
     const model = new LlamaModel(source);
     const single = adapter === undefined ? undefined : loadAdapterLora(adapter, source);
-    const lora = pool === undefined ? single : await poolGates(pool, source, model, tokenizer, examples);
+    const lora = pool === undefined ? single : await poolGates(pool, source, model, tokenizer, examples, flags.anyBase);
     const scored = await terminal.during(({ update }) => {
       const onProgress = (done: number, total: number) => update('score', done, total);
       return scoreThrough(forwardScorer(model, { lora, onProgress }), made);

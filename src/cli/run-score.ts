@@ -1,5 +1,6 @@
 /** The work and the words of `crayon score`. */
 
+import { checkAdapterBase } from '../blend/adapter-record.js';
 import { adapterForm } from '../blend/prompt-record.js';
 import { CrayonError } from '../core/errors.js';
 import { formatCount, formatRate } from '../core/format.js';
@@ -21,6 +22,7 @@ export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<v
   const { through } = flags;
   const source = openBase(flags.model);
   try {
+    if (flags.adapter !== undefined) checkAdapterBase(flags.adapter, source, flags.anyBase);
     const { form, tokenizer } = scoredForm(flags, source.tokenizer());
     const examples = flags.data.flatMap((path) => loadDataset(path, flags).examples);
     if (examples.length === 0) throw noExamples(flags.data);

@@ -17,7 +17,14 @@ export async function scoreEngine({ flags, source, form, made, terminal }: Scori
   const { model, adapter, pool, type, cacheDir } = flags;
   const longest = made.sequences.reduce((most, { ids }) => Math.max(most, ids.length), LEAST_CONTEXT);
   const config = loadEdgeConfig(null, {
-    ...{ model, adapter, pool, cache_dir: cacheDir, gate: pool === undefined ? 'fixed' : 'per-query' },
+    ...{
+      model,
+      adapter,
+      pool,
+      any_base: flags.anyBase,
+      cache_dir: cacheDir,
+      gate: pool === undefined ? 'fixed' : 'per-query',
+    },
     engine: { type, context: longest, sequences: 1 },
     routing: { mode: 'only_on_device' },
   });

@@ -3,7 +3,15 @@
 import type { Command } from 'commander';
 import { GGUF_FILE_TYPE_NAMES } from '../gguf/file-types.js';
 import { SCORED_THROUGH } from '../train/completion-score.js';
-import { backendOption, choice, dataOptions, promptFormOption, turnsOption, wholeNumber } from './options.js';
+import {
+  anyBaseOption,
+  backendOption,
+  choice,
+  dataOptions,
+  promptFormOption,
+  turnsOption,
+  wholeNumber,
+} from './options.js';
 import type { ScoreFlags } from './scoring.js';
 import type { Terminal } from './terminal.js';
 
@@ -38,6 +46,7 @@ export function scoreCommand(command: Command, terminal: Terminal): void {
     .addOption(choice('--through <what>', THROUGH, [...Object.keys(SCORED_THROUGH), 'both'], 'forward'))
     .addOption(choice('--type <type>', TYPE, GGUF_FILE_TYPE_NAMES, 'F16'))
     .option('--cache-dir <dir>', 'where exported GGUF files are kept')
+    .addOption(anyBaseOption())
     .addOption(backendOption())
     .addHelpText('after', HELP)
     .action(async (flags: ScoreFlags) => {

@@ -15,6 +15,7 @@ export interface ScoreFlags extends DataFlags, BackendFlag, WantedForm {
   adapter?: string;
   pool?: string;
   maxLength?: number;
+  anyBase: boolean;
   /** whose log-probabilities: one of the two, or both side by side */
   through: ScoredThrough | 'both';
   type: GgufFileType;

@@ -16,7 +16,7 @@ import { createGuard } from '../serve/http/guard.js';
 import { type Listening, listen } from '../serve/http/listen.js';
 import { createLog, type Logger } from '../serve/log.js';
 import { createMetrics } from '../serve/metrics.js';
-import { choice, promptFormOption, wholeNumber } from './options.js';
+import { anyBaseOption, choice, promptFormOption, wholeNumber } from './options.js';
 import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
@@ -25,6 +25,7 @@ interface Flags
     Pick<NonNullable<EdgeOverrides['engine']>, 'threads' | 'context' | 'sequences' | 'type'> {
   config?: string;
   promptForm?: PromptFormName;
+  anyBase: boolean;
   cacheDir?: string;
   serverUrl?: string;
   serverModel?: string;
@@ -64,6 +65,7 @@ export function serveEdgeCommand(command: Command, terminal: Terminal): void {
     .option('--pool <dir>', 'pool from build-pool: for --gate per-query and POST /v1/customizations')
     .addOption(choice('--gate <kind>', 'one adapter for all requests, or the pool’s weighed for each prompt', GATES))
     .addOption(promptFormOption("the adapter's or pool's own, else chat where the model has a chat template"))
+    .addOption(anyBaseOption())
     .option('--examples <file>', 'the examples that the adapter was blended from, for the scope signal')
     .option('--cache-dir <dir>', 'where exported GGUF files are kept')
     .option('--server-url <url>', 'the larger LLM: an OpenAI-compatible endpoint, up to /v1')
@@ -230,6 +232,7 @@ function overridesOf(flags: Flags): EdgeOverrides {
     pool,
     gate,
     prompt_form: flags.promptForm,
+    any_base: flags.anyBase || undefined,
     examples,
     cache_dir,
     host,

@@ -10,6 +10,7 @@
 import { basename, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
+import { BASE_RECORD, type BaseRecord } from '../hf/adapter-record.js';
 import type { BaseModel, OpenBaseOptions } from '../hf/base-model.js';
 import type { GgufArchitecture } from '../hf/families/family.js';
 import { ggufArchitecture } from '../hf/families.js';
@@ -28,6 +29,8 @@ export interface WriteAdapterOptions {
   force?: boolean;
   /** the chat form that it was trained in, kept in the file; absent for plain, and where nothing is known */
   prompt?: AdapterPrompt | undefined;
+  /** the base model that it was made on, kept in the file */
+  madeOn?: AdapterBaseName | undefined;
 }
 
 /** What a GGUF LoRA can say of its prompts: the chat template's source, and the system prompt of the training. */
@@ -39,12 +42,46 @@ export interface AdapterPrompt {
 const TEMPLATE_KEY = 'crayon.prompt.chat_template';
 const SYSTEM_KEY = 'crayon.prompt.system';
 
-/** What this file says of its adapter's prompts, or undefined. @throws CrayonError `gguf-invalid`, `file-not-found` */
-export function readAdapterPrompt(path: string): AdapterPrompt | undefined {
+/** Which base model an adapter is of, as far as its maker said. */
+export interface AdapterBaseName {
+  base?: BaseRecord | undefined;
+  baseName?: string | undefined;
+}
+
+/** As llama.cpp's convert_lora_to_gguf.py names the base model. */
+const BASE_NAME_KEY = 'general.base_model.0.name';
+const BASE_KEYS = {
+  digest: 'crayon.base.digest',
+  tokenizerDigest: 'crayon.base.tokenizer_digest',
+  format: 'crayon.base.format',
+} as const;
+
+/** What this file says of its adapter's prompts and base model. @throws CrayonError `gguf-invalid`, `file-not-found` */
+export function readAdapterMetadata(path: string): AdapterBaseName & { prompt?: AdapterPrompt | undefined } {
   const file = GgufFile.open(path);
   file.close();
   const template = ggufString(file, TEMPLATE_KEY);
-  return template === undefined ? undefined : { template, system: ggufString(file, SYSTEM_KEY) };
+  const base = BASE_RECORD.safeParse({
+    digest: ggufString(file, BASE_KEYS.digest),
+    tokenizerDigest: ggufString(file, BASE_KEYS.tokenizerDigest),
+    format: ggufString(file, BASE_KEYS.format),
+  });
+  return {
+    prompt: template === undefined ? undefined : { template, system: ggufString(file, SYSTEM_KEY) },
+    base: base.success ? base.data : undefined,
+    baseName: ggufString(file, BASE_NAME_KEY),
+  };
+}
+
+function baseMetadata({ base, baseName }: AdapterBaseName): Array<[string, GgufValue]> {
+  const named = baseName === undefined ? [] : [[BASE_NAME_KEY, baseName] as const];
+  const values = [
+    ...named,
+    ...Object.entries(base ?? {}).map(([key, value]) => [BASE_KEYS[key as keyof BaseRecord], value] as const),
+  ];
+  const count: Array<[string, GgufValue]> =
+    named.length === 0 ? [] : [['general.base_model.count', { type: 'uint32', value: 1 }]];
+  return [...count, ...values.map(([key, value]): [string, GgufValue] => [key, { type: 'string', value }])];
 }
 
 export interface ExportAdapterOptions extends WriteAdapterOptions {
@@ -94,7 +131,7 @@ export function exportAdapterGguf({ adapter: dir, base: path, ...options }: Expo
 export function writeAdapterGguf(
   adapter: AdapterSource,
   base: AdapterBase,
-  { out, type = 'F32', force = false, prompt }: WriteAdapterOptions,
+  { out, type = 'F32', force = false, prompt, madeOn = {} }: WriteAdapterOptions,
 ): ExportedAdapter {
   const names = placeModules(adapter, base);
   const { alpha, factors } = chooseAlpha(adapter.modules);
@@ -102,6 +139,7 @@ export function writeAdapterGguf(
     ['general.architecture', { type: 'string', value: base.architecture.name }],
     ['general.type', { type: 'string', value: 'adapter' }],
     ['general.name', { type: 'string', value: basename(resolve(adapter.dir)) }],
+    ...baseMetadata(madeOn),
     ['adapter.type', { type: 'string', value: 'lora' }],
     ['adapter.lora.alpha', { type: 'float32', value: alpha }],
   ]);

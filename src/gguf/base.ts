@@ -13,7 +13,7 @@ import type { GgufArchitecture } from '../hf/families/family.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import { ggufModelConfig } from './base-config.js';
-import { ggufInvalid, ggufUnsupported } from './format.js';
+import { ggufInvalid, ggufString, ggufUnsupported } from './format.js';
 import { ggufRow, ggufTensorName, inHfOrder } from './names.js';
 import { GgufFile, isGgufPath } from './read.js';
 import { ROPE_FACTORS, ROPE_TENSORS } from './rope.js';
@@ -70,6 +70,12 @@ export class GgufModel implements BaseModel {
       file.close();
       throw error;
     }
+  }
+
+  /** llama.cpp's converter writes them; a name is a label, and says nothing certain. */
+  get names(): readonly string[] {
+    const keys = ['general.name', 'general.repo_url'];
+    return keys.flatMap((key) => ggufString(this.#file, key) || []);
   }
 
   get endTokenIds(): readonly number[] {

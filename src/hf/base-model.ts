@@ -32,6 +32,8 @@ export interface BaseModel {
   readonly path: string;
   readonly format: BaseFormat;
   readonly config: ModelConfig;
+  /** what its files call it, beside the path */
+  readonly names: readonly string[];
   /**
    * Every token at which an answer ends: of a directory the tokenizer's EOS (first) and what config.json and generation_config.json
    * name, of a GGUF file those at which llama.cpp ends.

@@ -12,7 +12,7 @@ import { LIMITS } from '../core/limits.js';
 import { firstNonFinite } from '../core/vector.js';
 import { sha256File } from '../files/digest.js';
 import { exists, readSmallFile } from '../files/io.js';
-import { decodeUtf8, isJsonObject, parseJson } from '../files/json.js';
+import { decodeUtf8, isJsonObject, type JsonObject, parseJson } from '../files/json.js';
 import type { TensorInfo } from '../safetensors/header.js';
 import type { SafetensorsFile } from '../safetensors/read.js';
 import type { BaseModel, OpenBaseOptions } from './base-model.js';
@@ -44,6 +44,7 @@ export class HfModel implements BaseModel {
   readonly format = 'hf';
   readonly path: string;
   readonly config: ModelConfig;
+  readonly names: readonly string[];
   readonly #configBytes: Uint8Array;
   readonly #generationEnds: readonly number[];
   #endTokenIds: readonly number[] | undefined;
@@ -60,6 +61,8 @@ export class HfModel implements BaseModel {
   ) {
     this.path = dir;
     this.config = config;
+    const { _name_or_path: name } = parseJson(decodeUtf8(configBytes, dir), dir) as JsonObject;
+    this.names = typeof name === 'string' && name !== '' ? [name] : [];
     this.#generationEnds = generationEnds;
     this.#configBytes = configBytes;
     this.#shards = weights.shards;

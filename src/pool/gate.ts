@@ -21,16 +21,16 @@ export interface PoolGates {
   loraFor(examples: Example[]): Promise<EvaluationLora>;
 }
 
-/** @param tau the pool's own when absent */
+/** @param options.tau the pool's own when absent */
 export function loadPoolGates(
   dir: string,
   source: BaseModel,
   model: LlamaModel,
   tokenizer: Tokenizer,
-  tau?: number,
+  { tau, anyBase }: { tau?: number | undefined; anyBase?: boolean | undefined } = {},
 ): PoolGates {
   const pool = openPool(dir);
-  refuseOtherBase(pool, source);
+  refuseOtherBase(pool, source, anyBase);
   const { N, tau: trainedTau } = pool.manifest;
   const form = poolForm(pool, tokenizer, source.path);
   const space = poolSpace(pool);
@@ -81,6 +81,7 @@ export function poolGates(
   model: LlamaModel,
   tokenizer: Tokenizer,
   examples: Example[],
+  anyBase?: boolean,
 ): Promise<EvaluationLora> {
-  return loadPoolGates(dir, source, model, tokenizer).loraFor(examples);
+  return loadPoolGates(dir, source, model, tokenizer, { anyBase }).loraFor(examples);
 }

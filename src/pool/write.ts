@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { mean } from '../core/stats.js';
 import { writeDirectoryAtomic } from '../files/atomic.js';
 import { CRAYON_VERSION } from '../files/package.js';
+import { ADAPTER_RECORD_FILE, adapterRecordText } from '../hf/adapter-record.js';
+import { nameForOthers } from '../hf/base-name.js';
 import { promptRecord } from '../hf/prompt-form.js';
 import { CHAT_TEMPLATE } from '../hf/tokenizer.js';
 import { writePeftAdapter } from '../peft/write.js';
@@ -36,8 +38,8 @@ export function writePool(pool: PoolToWrite): PoolManifest {
   const { targets } = inputs;
   const { loraAlpha } = options.training;
   const { config, format } = inputs.model;
-  // As the user wrote it, like PEFT's base_model_name_or_path: `blend` looks there, and so does AutoPeftModel.
-  const baseModel = options.model;
+  // Like PEFT's base_model_name_or_path, where `blend` looks; the digests say which one it is.
+  const baseModel = nameForOthers(options.model);
   const manifest: PoolManifest = {
     format: 'crayon-pool',
     version: 1,
@@ -86,7 +88,10 @@ export function writePool(pool: PoolToWrite): PoolManifest {
           b: () => adapterFactors(layout, trained.parameters, module, n).b,
         })),
         // As PEFT keeps an adapter's own template: whoever serves it finds the form that it was trained in.
-        extraFiles: inputs.template === null ? {} : { [CHAT_TEMPLATE]: inputs.template },
+        extraFiles: {
+          [ADAPTER_RECORD_FILE]: adapterRecordText(baseModel, manifest.base, manifest.prompt),
+          ...(inputs.template === null ? {} : { [CHAT_TEMPLATE]: inputs.template }),
+        },
       });
       manifest.adapters.push({ dir: name, r, loraAlpha, sha256: adapterDigest(join(dir, name)) });
     }

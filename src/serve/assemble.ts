@@ -1,6 +1,7 @@
 /** A configuration to the parts of a server: engines, adapters, scope, router. `calibrate` and `route` use it too. */
 
 import { basename, join } from 'node:path';
+import { checkAdapterBase } from '../blend/adapter-record.js';
 import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
@@ -83,6 +84,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     open.push(() => base.close());
     const pool = config.pool === null ? null : openPool(config.pool);
     onStep('adapters');
+    checkAdapter(config, base);
     const named = namedAdapters(config, pool, cacheDir);
     onStep('engine');
     const name = config.name ?? base.name;
@@ -179,6 +181,19 @@ function namedAdapters({ gate, adapter, model }: EdgeConfig, pool: Pool | null, 
   return [{ ...cachedAdapterGguf(adapter, model, { cacheDir }), name }];
 }
 
+/** A GGUF that llama.cpp runs and crayon does not compute with has no digests: nothing is known of it then. */
+function checkAdapter({ adapter, anyBase }: EdgeConfig, base: BaseModel): void {
+  if (adapter === null) return;
+  let source: ReturnType<BaseModel['source']>;
+  try {
+    source = base.source();
+  } catch (error) {
+    if (error instanceof CrayonError) return;
+    throw error;
+  }
+  checkAdapterBase(adapter, source, anyBase);
+}
+
 /** The embedding is needed by some parts only; where none of them is used, a model that has none may still be served. */
 function embedderFor(
   config: EdgeConfig,
@@ -187,7 +202,7 @@ function embedderFor(
   tokens: EmbeddedTokens,
 ): TextEmbedder | null {
   try {
-    return openEmbedder(base, pool, tokens);
+    return openEmbedder(base, pool, tokens, config.anyBase);
   } catch (error) {
     if (pool !== null || config.examples !== null || !(error instanceof CrayonError)) throw error;
     return null;

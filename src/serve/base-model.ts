@@ -92,9 +92,14 @@ export function embeddedTokens(device: DeviceEngine, form: PromptForm): Embedded
  * @throws CrayonError `pool-mismatch` when the pool is another base model's, `config-invalid` for an embedding that needs a
  *   forward pass of the whole model
  */
-export function openEmbedder(base: BaseModel, pool: Pool | null, tokens: EmbeddedTokens): TextEmbedder {
+export function openEmbedder(
+  base: BaseModel,
+  pool: Pool | null,
+  tokens: EmbeddedTokens,
+  anyBase = false,
+): TextEmbedder {
   const source = base.source();
-  if (pool !== null) refuseOtherBase(pool, source);
+  if (pool !== null) refuseOtherBase(pool, source, anyBase);
   const space = pool === null ? firstAttentionSpace(source) : poolSpace(pool);
   const { kind, d } = space;
   const embed = instantEmbedder(space, source);

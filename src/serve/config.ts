@@ -137,6 +137,10 @@ export const EDGE_SCHEMA = z.strictObject({
     'How conversations are given to the model: through its chat template, or as plain text. ' +
       'null: as the adapter or the pool was trained; without either, chat where the model has a chat template.',
   ),
+  any_base: z
+    .boolean()
+    .default(false)
+    .describe('Take an adapter or a pool of another base model: a warning in place of the refusal.'),
   examples: orNull(text).describe(
     'The examples that the adapter was blended from, any data set: what "in scope" is measured against.',
   ),

@@ -18,6 +18,7 @@ describe('the configuration of serve-edge', () => {
       name: null,
       adapter: null,
       promptForm: null,
+      anyBase: false,
       pool: null,
       gate: 'fixed',
       examples: null,

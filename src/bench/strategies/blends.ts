@@ -84,7 +84,7 @@ export const perQuery: Strategy = {
   poolOf: ({ pool }) => pool,
   async customise(cell, _user, { base, pools }) {
     const { loadPoolGates } = await import('../../pool/gate.js');
-    const gates = loadPoolGates(pools.path(cell.pool), base.source, base.model, base.tokenizer, cell.blend.tau);
+    const gates = loadPoolGates(pools.path(cell.pool), base.source, base.model, base.tokenizer, cell.blend);
     return { ...plain({ ...base, loraFor: gates.loraFor }), parameters: gates.layout.size };
   },
 };

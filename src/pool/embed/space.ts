@@ -5,7 +5,10 @@
 
 import { CrayonError } from '../../core/errors.js';
 import { checkFinite, norm, row } from '../../core/vector.js';
+import { warn } from '../../core/warning.js';
+import { isOfBase } from '../../hf/adapter-record.js';
 import type { BaseModel } from '../../hf/base-model.js';
+import { nameForOthers } from '../../hf/base-name.js';
 import type { Pool } from '../pool.js';
 import type { EmbeddingBase, ForwardPass, InstantEmbed, Sequences } from './kind.js';
 import { firstAttention } from './kinds/first-attention.js';
@@ -92,23 +95,27 @@ export function poolSpace({ manifest, mean, idf }: Pool): EmbeddingSpace {
  * sizes can be compared: a GGUF is made from a directory by converters and quantisers that leave no trace of its digest, and
  * a pool on one is meant to serve the other.
  *
+ * @param anyBase a warning in place of the refusal, where the sizes fit
  * @throws CrayonError `pool-mismatch` when the pool was built on another base model or tokenizer, `pool-invalid` when its
  *   embedding is none that this base model has
  */
-export function refuseOtherBase(pool: Pool, model: BaseModel): void {
+export function refuseOtherBase(pool: Pool, model: BaseModel, anyBase = false): void {
   const { base } = pool.manifest;
-  if (model.format !== (base.format ?? 'hf')) {
+  const found = isOfBase(base, model);
+  if (found === null || (found !== 'same' && anyBase)) {
     refuseOtherSizes(pool, model);
+    if (found !== null) warn(`${pool.dir} was built on another base model than ${model.path}; any base was asked for.`);
     return;
   }
-  const found = model.digest();
-  if (found === base.digest && model.tokenizerDigest() === base.tokenizerDigest) {
+  if (found === 'same') {
     refuseImpossibleEmbedding(pool, model);
     return;
   }
-  const what = found === base.digest ? 'tokenizer' : 'base model';
+  const what = found === 'other tokenizer' ? 'tokenizer' : 'base model';
   throw new CrayonError('pool-mismatch', `${pool.dir} was built on another ${what} than ${model.path}`, {
-    hint: `Use the model it was built on ("${base.name}", digest ${base.digest.slice(0, 12)}), or build a new pool.`,
+    hint:
+      `Use the model it was built on ("${nameForOthers(base.name)}", digest ${base.digest.slice(0, 12)}), or build a new pool. ` +
+      'Where it is the same model stored in another way (another quantisation), --any-base takes it.',
   });
 }
 
