@@ -127,7 +127,7 @@ async function runServeEdge(flags: Flags, terminal: Terminal): Promise<void> {
       onStep: (step) => terminal.note(STEPS[step] ?? step),
       onServerEvent: (event) => {
         metrics.upstream(event);
-        if (event.type !== 'usage') log.warn({ ...event }, 'server LLM');
+        if (event.type !== 'usage' && event.type !== 'finish') log.warn({ ...event }, 'server LLM');
       },
     });
     const first = await Promise.race([loading, stopped]);

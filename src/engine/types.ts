@@ -153,6 +153,10 @@ export interface GenerateRequest {
   topLogprobs: number | null;
   /** margin and entropy of each token's distribution are wanted: slower on llama.cpp, which lists the whole vocabulary */
   distribution?: boolean;
+  /** of the above, what nobody asked for: the device needs a value, a server has its own and is not told this one */
+  unasked?: ReadonlyArray<'maxTokens' | 'temperature' | 'topP'>;
+  /** the server's bound of the answer, where the device's `maxTokens` is what its context has room for */
+  serverMaxTokens?: number;
   /** the device's engine only */
   adapters?: readonly AdapterScale[];
   /** ends the generation; the engine then frees what it holds for it and the iterator throws CrayonError `interrupted` */
@@ -193,7 +197,10 @@ export interface Scores {
 }
 
 /** The likeliest token each time, the whole answer, and nothing told beside it. */
-export const GREEDY = { temperature: 0, topP: 1, seed: null, stop: [], topLogprobs: null } as const;
+export const GREEDY = {
+  ...{ temperature: 0, topP: 1, seed: null, stop: [], topLogprobs: null },
+  unasked: ['topP'],
+} as const satisfies Partial<GenerateRequest>;
 
 export interface TokenProbability {
   token: string;
@@ -218,7 +225,8 @@ export interface Usage {
   estimated?: boolean;
 }
 
-export type FinishReason = 'stop' | 'length';
+/** As OpenAI has them; `content_filter` is a server's only. */
+export type FinishReason = 'stop' | 'length' | 'content_filter';
 
 export type GenerateEvent =
   /** The prompt has been read, the first token is known to come; sent once, before any token. `estimated` as in Usage. */

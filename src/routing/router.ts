@@ -2,9 +2,9 @@
  * Sends each query to one source: runs the rule of rule.ts over the two engines. Knows nothing of HTTP.
  *
  * Nothing reaches the caller before the source is settled. The device's first tokens are held back while the rule may still
- * send the query to the server, and of either source everything is held back until its first token, because until then a
- * failure can be made good by the other source where the mode allows. The first event is the decision. After it, one source
- * only: a failure ends the stream with its error.
+ * send the query to the server, and of either source everything is held back until its first text, or the whole answer where it
+ * is wanted whole, because until then a failure can be made good by the other source where the mode allows. The first event is
+ * the decision. After it, one source only: a failure ends the stream with its error.
  */
 
 import type { DeviceEngine, Engine, GenerateEvent, GenerateRequest } from '../engine/types.js';
@@ -29,6 +29,10 @@ export interface RouteOptions {
   mode?: Mode;
   /** the scope scores of another customisation; null switches the signal off for this query */
   scope?: ScopeFunction | null;
+  /** nothing of the answer is sent on before all of it is there, so that until its end the other source may stand in */
+  whole?: boolean;
+  /** called at a source's first token, before it is passed on */
+  onFirstToken?: () => void;
 }
 
 /** What a source has said so far, and the rest of it. */
@@ -49,7 +53,8 @@ export class Router {
     const { device, server, config } = this.parts;
     const scope = options.scope === undefined ? this.parts.scope : options.scope;
     const about = { mode: options.mode ?? config.mode, hasServer: server !== null, scope };
-    const passage = new Passage(this.parts, request, new RoutingRule(config, situationOf(device, request, about)));
+    const rule = new RoutingRule(config, situationOf(device, request, about));
+    const passage = new Passage(this.parts, request, rule, options);
     try {
       const { decision, opened } = await passage.settle();
       yield { type: 'decision', decision };
@@ -66,20 +71,26 @@ export class Router {
   }
 }
 
+const isEnd = ({ type }: GenerateEvent): boolean => type === 'end';
+/** Half a character, or what a stop text may begin with, is not sent on yet. */
+const isText = (event: GenerateEvent): boolean => event.type === 'end' || (event.type === 'token' && event.text !== '');
+
 /** One query on its way to a source. */
 class Passage {
   readonly #parts: RouterParts;
   readonly #request: GenerateRequest;
   readonly #rule: RoutingRule;
+  readonly #options: RouteOptions;
   #current: Generation | null = null;
 
-  constructor(parts: RouterParts, request: GenerateRequest, rule: RoutingRule) {
+  constructor(parts: RouterParts, request: GenerateRequest, rule: RoutingRule, options: RouteOptions) {
     this.#parts = parts;
     this.#request = request;
     this.#rule = rule;
+    this.#options = options;
   }
 
-  /** Finds the source and reads its answer up to the first token: from there on, nothing can change. */
+  /** Finds the source and reads its answer up to the first text, or to its end: from there on, nothing can change. */
   async settle(): Promise<{ decision: Decision; opened: Opened }> {
     let step = await this.#orOtherSource(async () => {
       if (this.#rule.asksDevice) await this.#tokens();
@@ -126,7 +137,10 @@ class Passage {
         return event.type === 'end' || tracker.complete;
       });
       const decision = this.#rule.afterTokens(tracker.value());
-      if (decision.source === 'on_device') return { decision, opened };
+      if (decision.source === 'on_device') {
+        if (this.#options.whole) await this.#read(opened, isEnd);
+        return { decision, opened };
+      }
       this.close();
       return { decision, opened: opened.held.at(-1)?.type === 'end' ? opened : null };
     } catch (error) {
@@ -136,22 +150,28 @@ class Passage {
     }
   }
 
-  /** Starts a source and reads until `enough`: by default the first token, or the end of an empty answer. */
+  /** Starts a source and reads until `enough`: by default the first text, or the answer's end. */
   async #open(
     source: Source,
     distribution = false,
-    enough: (event: GenerateEvent) => boolean = (event) => event.type !== 'start',
+    enough: (event: GenerateEvent) => boolean = this.#options.whole ? isEnd : isText,
   ): Promise<Opened> {
     this.close();
     const engine = source === 'on_device' ? this.#parts.device : this.#parts.server!;
     const rest = new Generation(engine, forSource(this.#request, source, distribution));
     this.#current = rest;
-    const held: GenerateEvent[] = [];
+    return this.#read({ held: [], rest }, enough);
+  }
+
+  /** Reads on until `enough`. */
+  async #read(opened: Opened, enough: (event: GenerateEvent) => boolean): Promise<Opened> {
+    const { held, rest } = opened;
     for (;;) {
       const event = await rest.next();
-      if (event === null) return { held, rest };
+      if (event === null) return opened;
+      if (event.type === 'token' && !held.some(({ type }) => type === 'token')) this.#options.onFirstToken?.();
       held.push(event);
-      if (enough(event)) return { held, rest };
+      if (enough(event)) return opened;
     }
   }
 
@@ -226,9 +246,9 @@ class Generation {
   }
 }
 
-/** Adapters and distributions are the device's business, and no word of them goes to the server. */
+/** Adapters, distributions and the room in the context are the device's business, and no word of them goes to the server. */
 function forSource(request: GenerateRequest, source: Source, distribution: boolean): GenerateRequest {
   if (source === 'on_device') return distribution ? { ...request, distribution } : request;
-  const { adapters: _, distribution: __, ...plain } = request;
-  return plain;
+  const { adapters: _, distribution: __, serverMaxTokens = request.maxTokens, ...plain } = request;
+  return { ...plain, maxTokens: serverMaxTokens };
 }

@@ -51,7 +51,9 @@ const limits = z.strictObject({
   stops: whole(1).default(16).describe('The most stop texts of one request.'),
   max_tokens: whole(1)
     .default(1024)
-    .describe('The most tokens of one answer; a request for more gets this many, and finish_reason "length".'),
+    .describe(
+      'The most tokens of one answer; a request for more gets this many, and finish_reason "length". Where neither this key nor a request sets a number, the server LLM is told none, and its own limit holds.',
+    ),
   request_seconds: seconds.default(300).describe("From the request's arrival to the end of its answer."),
   queue: whole(0)
     .default(64)
@@ -228,18 +230,22 @@ export function edgeConfig(
     lineOf: (path) => (valueAt(overrides, path) === undefined ? lineOf?.(path) : undefined),
   };
   const whole = isJsonObject(yaml) ? merge(withPaths(yaml, folder), withPaths(overrides, '.')) : yaml;
-  const config = inOurUnits(checked(EDGE_SCHEMA, whole, source));
+  const config = inOurUnits(
+    checked(EDGE_SCHEMA, whole, source),
+    valueAt(whole, ['limits', 'max_tokens']) !== undefined,
+  );
   refuseProblems(contradictions(config), source);
   return config;
 }
 
-function inOurUnits(yaml: z.output<typeof EDGE_SCHEMA>) {
+/** @param isMaxTokensGiven whether the file or a flag says `limits.max_tokens`: a server is told no default of ours */
+function inOurUnits(yaml: z.output<typeof EDGE_SCHEMA>, isMaxTokensGiven: boolean) {
   const { limits, routing, server: _, ...config } = camelCased(EDGE_SCHEMA, yaml);
   const { requestSeconds, ...counts } = limits;
   const { minFreeMb, ...rule } = routing;
   return {
     ...config,
-    limits: { ...counts, requestMs: 1000 * requestSeconds },
+    limits: { ...counts, requestMs: 1000 * requestSeconds, isMaxTokensGiven },
     routing: { ...rule, minFreeBytes: 2 ** 20 * minFreeMb },
     server: yaml.server && serverOptions(yaml.server),
   };

@@ -40,6 +40,12 @@ export function createMetrics() {
   const aborted = counter('aborted_total', 'Requests whose client went away', []);
   const retries = counter('upstream_retries_total', 'Attempts at the server LLM repeated, by what failed', ['code']);
   const errors = counter('upstream_errors_total', 'Failed calls of the server LLM', ['code']);
+  const finishes = counter('upstream_finishes_total', 'Answers of the server LLM, by why they ended', ['reason']);
+  const adapted = counter(
+    'upstream_adapted_parameters_total',
+    'Parameters that the server LLM refused, and that are left out or go by another name since',
+    ['parameter', 'change'],
+  );
   const money = counter('upstream_money_total', 'Spent at the server LLM, in the currency of its prices', []);
 
   return {
@@ -62,6 +68,11 @@ export function createMetrics() {
     upstream: (event: ServerEvent): void => {
       if (event.type === 'retry') retries.inc({ code: event.code });
       if (event.type === 'error') errors.inc({ code: event.code });
+      if (event.type === 'finish') finishes.inc({ reason: event.finish });
+      if (event.type === 'adapted') {
+        const { parameter, to } = event;
+        adapted.inc({ parameter, change: to === null ? 'left-out' : `sent-as-${to}` });
+      }
       if (event.type === 'usage') money.inc(event.money);
     },
     /** From now on each scrape looks at these. */

@@ -49,6 +49,14 @@ const BEFORE: Record<string, Fault> = {
   'endless line': { reply: reply.endlessLine(), status: 502, code: 'server_invalid' },
   'endless document': { reply: reply.endlessDocument(), status: 502, code: 'server_invalid' },
   'endless comments': { reply: reply.endlessComments(), status: 504, code: 'server_timeout' },
+  'an empty answer': { reply: reply.answer([]), status: 502, code: 'server_refused' },
+  'an empty answer in one document': { reply: reply.document([]), status: 502, code: 'server_refused' },
+  'a filter that leaves nothing': {
+    reply: reply.answer([], { finishReason: 'content_filter' }),
+    status: 502,
+    code: 'server_refused',
+  },
+  'a tool call': { reply: reply.answer([], { finishReason: 'tool_calls' }), status: 502, code: 'server_invalid' },
   'redirect elsewhere': { reply: reply.redirect('http://203.0.113.1/v1/steal'), status: 502, code: 'server_refused' },
 };
 
@@ -58,6 +66,8 @@ const AFTER: Record<string, { reply: Reply; status: number; code: string }> = {
   cut: { reply: reply.cut(['far ', 'away']), status: 502, code: 'server_failed' },
   'invalid JSON': { reply: reply.invalidJson(['far ', 'away']), status: 502, code: 'server_invalid' },
   'error event': { reply: reply.errorEvent(['far ', 'away']), status: 502, code: 'server_failed' },
+  abort: { reply: reply.answer(['far ', 'away'], { finishReason: 'abort' }), status: 502, code: 'server_failed' },
+  'no reason': { reply: reply.answer(['far ', 'away'], { finishReason: null }), status: 502, code: 'server_invalid' },
 };
 
 let upstream: Upstream;
@@ -205,7 +215,7 @@ describe.each(NAMES)('server fault before the first token: %s', (name) => {
 
 describe.each(Object.entries(AFTER))('server fault after tokens: %s', (_, { reply: script, status, code }) => {
   it.each<Mode>(['only_in_cloud', 'prefer_in_cloud', 'prefer_on_device'])(
-    '%s never changes the source: the stream ends with an error event',
+    '%s never changes the source of a stream, which ends with an error event; what is wanted whole may be the device’s',
     async (mode) => {
       upstream.script(script);
       const rig = await serve(upstream.baseUrl);
@@ -215,7 +225,9 @@ describe.each(Object.entries(AFTER))('server fault after tokens: %s', (_, { repl
       expect(rig.device.requests).toEqual([]);
       expect(answer.ms).toBeLessThan(LIMIT_MS);
       const whole = await ask(rig, mode, false);
-      expect([whole.status, whole.error?.code]).toEqual([status, code]);
+      if (mode === 'only_in_cloud') expect([whole.status, whole.error?.code]).toEqual([status, code]);
+      else
+        expect(whole).toMatchObject({ status: 200, source: 'on_device', reason: 'server-failed', content: 'near by' });
       await expectClean(rig, answer.all + whole.all);
     },
   );

@@ -31,6 +31,7 @@ describe('the configuration of serve-edge', () => {
       allowedOrigins: [],
       limits: {
         ...{ bodyBytes: 2 ** 20, messages: 256, prompts: 64, echoTokens: 65_536, stops: 16, maxTokens: 1024 },
+        isMaxTokensGiven: false,
         ...{ requestMs: 300_000, queue: 64, customizations: 16 },
       },
       engine: { threads: 'auto', context: null, sequences: 4, type: 'F16', gpu: 'auto' },
@@ -63,7 +64,8 @@ describe('the configuration of serve-edge', () => {
   it('reads the example, whose values are the defaults', () => {
     const example = loadEdgeConfig(join(ROOT, 'configs', 'edge.yaml'));
     const { limits, engine, routing, log, host, port } = read({ model: 'm' });
-    expect(example).toMatchObject({ limits, engine, routing, log, host, port });
+    expect(example.limits).toEqual({ ...limits, isMaxTokensGiven: true });
+    expect(example).toMatchObject({ engine, routing, log, host, port });
     expect(example.model).toBe(join(ROOT, 'models', 'crayon-edge'));
     expect(example.examples).toBe(join(ROOT, 'suite', 'examples', 'bank.jsonl'));
   });

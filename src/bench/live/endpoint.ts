@@ -8,7 +8,7 @@ import type { Example } from '../../data/dataset.js';
 import { isRight, type Match } from '../../data/judge.js';
 import type { ChatClient, ChatQuestion, TimedAnswer } from '../../engine/server/chat-client.js';
 import { failureName } from '../../engine/server/error.js';
-import { type AskedExample, type Prompt, promptFor } from '../../engine/types.js';
+import { type AskedExample, GREEDY, type Prompt, promptFor } from '../../engine/types.js';
 import type { JsonObject } from '../../files/json.js';
 import { RECORDED_SIGNALS, type RecordedSignal } from '../../routing/signals/index.js';
 import type { Source } from '../../routing/types.js';
@@ -43,7 +43,7 @@ export interface EndpointAnswers {
 /** A prompt as it is asked, greedily. */
 export function greedyQuestion(example: AskedExample, { form, maxTokens, fields }: QuestionOptions): ChatQuestion {
   const asked = promptFor(example, form);
-  return { prompt: asked, maxTokens, temperature: 0, topP: 1, seed: 0, stop: [], topLogprobs: null, fields };
+  return { ...GREEDY, prompt: asked, maxTokens, fields };
 }
 
 /**

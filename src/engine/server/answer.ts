@@ -2,7 +2,8 @@
  * The bytes of an answer as events of a stream, and its documents, streamed chunks or one whole completion, as engine events.
  *
  * Servers differ, and all of this is met in the wild: chunks that hold only a role, empty `choices`, usage in every chunk, in
- * a chunk of its own or never, log-probabilities of several tokens in one chunk, an `error` object after a good start.
+ * a chunk of its own or never, log-probabilities of several tokens in one chunk, an `error` object after a good start, reasons
+ * for the end that are none, answers without a word. What is no whole answer is an error.
  */
 
 import { createParser } from 'eventsource-parser';
@@ -16,16 +17,22 @@ import type {
   TokenProbability,
   Usage,
 } from '../types.js';
+import { type Finish, finishOf, finishReasonOf, saidBy } from './choice.js';
 import type { ServerContext } from './options.js';
 
-const count = (value: unknown): number | null =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : null;
+/** Some servers write their counts as texts. */
+function count(value: unknown): number | null {
+  const number = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
+  return typeof number === 'number' && Number.isSafeInteger(number) && number >= 0 ? number : null;
+}
 
 /** The message of an error document in OpenAI's shape or one of its relatives, or null where it is none. */
 export function errorMessage(document: unknown): string | null {
+  if (Array.isArray(document)) return document.length === 0 ? null : errorMessage(document[0]); // Gemini's
   if (!isJsonObject(document)) return null;
   const { error, message, detail } = document;
-  if (typeof error === 'string') return error;
+  if (typeof error === 'string' && error !== '') return error;
+  if (error === true || (typeof error === 'number' && error !== 0)) return String(error);
   if (isJsonObject(error)) return typeof error.message === 'string' ? error.message : JSON.stringify(error);
   if (document.object === 'error' && typeof message === 'string') return message; // vLLM's older shape
   if (detail !== undefined && document.choices === undefined) {
@@ -49,6 +56,10 @@ export class AnswerReader {
   /** null while the server has not counted */
   usage: Usage | null = null;
   #sawChoice = false;
+  #hasText = false;
+  #hasThought = false;
+  /** the first half of a character whose second half the next piece has */
+  #half = '';
   readonly #server: ServerContext;
   readonly #request: GenerateRequest;
 
@@ -66,36 +77,76 @@ export class AnswerReader {
 
   /**
    * @returns the token events of one document, which may be none
-   * @throws CrayonError `server-failed` for an error document, `server-refused` for a content filter, `server-invalid`
+   * @throws CrayonError `server-failed` for an error document, and for an end that is none; `server-invalid`
    */
   read(document: unknown): TokenEvent[] {
-    const message = errorMessage(document);
-    if (message !== null) {
-      throw this.#server.failure('server-failed', `failed: ${this.#server.quote(message)}`);
-    }
+    this.#refuseError(document);
     if (!isJsonObject(document) || !Array.isArray(document.choices ?? [])) {
-      throw this.#server.failure('server-invalid', `sent something that is no completion`);
+      throw this.#invalid('sent something that is no completion');
     }
     this.#readUsage(document.usage);
-    const choice = ((document.choices ?? []) as unknown[]).filter(isJsonObject).find((c) => (c.index ?? 0) === 0);
+    const choices = ((document.choices ?? []) as unknown[]).filter(isJsonObject);
+    const choice = choices.find(({ index }) => Number(index ?? 0) === 0);
     if (choice === undefined) return [];
     this.#sawChoice = true;
+    this.#refuseError({ choices, error: choice.error });
     const events = this.#tokenEvents(choice);
     this.tokens += events.length;
-    // What is generated is bounded by max_tokens; a piece of text may be smaller than a token, but not by this much.
-    if (this.tokens > 16 * this.#request.maxTokens + 256) {
-      throw this.#server.failure(
-        'server-invalid',
-        `sent ${this.tokens} pieces of text for max_tokens ${this.#request.maxTokens}`,
-      );
+    // What is generated is bounded by max_tokens, where it was sent; a piece of text may be smaller than a token, but not so much.
+    const { maxTokens, unasked = [] } = this.#request;
+    if (this.tokens > 16 * maxTokens + 256 && !unasked.includes('maxTokens')) {
+      throw this.#invalid(`sent ${this.tokens} pieces of text for max_tokens ${maxTokens}`);
     }
     this.#readFinish(choice.finish_reason);
     return events;
   }
 
-  /** After the last document. @throws CrayonError `server-invalid` where none held a choice: that is no answer */
+  /**
+   * After the last document.
+   *
+   * @throws CrayonError `server-invalid` where no document held a choice, or none said why the answer ends; `server-refused` for an
+   *   answer without a word
+   */
   end(): void {
-    if (!this.#sawChoice) throw this.#server.failure('server-invalid', `sent an answer without any choice`);
+    if (!this.#sawChoice) throw this.#invalid('sent an answer without any choice');
+    if (this.finishReason === null) {
+      this.#count('none');
+      throw this.#invalid('ended its answer without a finish_reason');
+    }
+    if (this.#half !== '') throw this.#invalid('ended its answer within a character');
+    this.#count(this.finishReason);
+  }
+
+  /**
+   * An answer without a word is no answer, but where a text of `stop` may have come first.
+   *
+   * @throws CrayonError `server-refused`, with `isEmpty` in its details
+   */
+  refuseEmpty(): void {
+    if (this.#hasText) return;
+    const { finishReason } = this;
+    if (finishReason === 'stop' && this.#request.stop.length > 0 && !this.#hasThought) return;
+    const why =
+      finishReason === 'content_filter'
+        ? 'its content filter left nothing of the answer'
+        : this.#hasThought
+          ? `gave its reasoning and no answer (finish_reason ${finishReason})`
+          : `gave an empty answer (finish_reason ${finishReason})`;
+    throw this.#server.failure('server-refused', why, { isEmpty: true });
+  }
+
+  #invalid(what: string): Error {
+    return this.#server.failure('server-invalid', this.#server.quote(what));
+  }
+
+  #count(finish: Finish): void {
+    this.#server.settings.onEvent({ type: 'finish', finish });
+  }
+
+  #refuseError(document: unknown): void {
+    const message = errorMessage(document);
+    if (message === null) return;
+    throw this.#server.failure('server-failed', `failed: ${this.#server.quote(message)}`);
   }
 
   #readUsage(usage: unknown): void {
@@ -107,22 +158,23 @@ export class AnswerReader {
     this.usage = { promptTokens, completionTokens, cachedTokens: count(details.cached_tokens) };
   }
 
-  #readFinish(reason: unknown): void {
-    if (typeof reason !== 'string') return;
-    if (reason === 'content_filter') {
-      throw this.#server.failure('server-refused', `its content filter ended the answer`);
-    }
-    if (reason === 'tool_calls' || reason === 'function_call') {
-      throw this.#server.failure('server-invalid', `answered with a tool call, but no tool was offered`);
-    }
-    // Others that are in use (eos, eos_token, end_turn, abort) all say that the model, not a limit, ended it.
-    this.finishReason = reason === 'length' || reason === 'max_tokens' ? 'length' : 'stop';
+  /** A reason that is not known is no success: whoever reads half an answer must not take it for a whole one. */
+  #readFinish(said: unknown): void {
+    const finish = finishOf(said);
+    if (finish === null) return;
+    this.finishReason = finishReasonOf(finish);
+    if (this.finishReason !== null) return;
+    this.#count(finish);
+    if (finish === 'tool_calls') throw this.#invalid('answered with a tool call, but no tool was offered');
+    const word = this.#server.quote(JSON.stringify(said).slice(0, 80));
+    throw this.#server.failure('server-failed', `gave its answer up with finish_reason ${word}`);
   }
 
   #tokenEvents(choice: JsonObject): TokenEvent[] {
-    const holder = isJsonObject(choice.delta) ? choice.delta : isJsonObject(choice.message) ? choice.message : null;
-    const piece = holder === null ? choice.text : (holder.content ?? holder.refusal);
-    const text = typeof piece === 'string' ? piece : '';
+    const said = saidBy(choice, (what) => this.#invalid(what));
+    this.#hasThought ||= said.hasThought;
+    const text = this.#wholeCharacters(said.text);
+    this.#hasText ||= text !== '';
     const read = readLogprobs(choice.logprobs);
     if (this.#request.topLogprobs === null || read.length === 0) {
       return text === '' ? [] : [{ type: 'token', text, logprob: null }];
@@ -136,6 +188,16 @@ export class AnswerReader {
       logprob,
       ...(detail === undefined ? {} : { detail: { ...detail, top: detail.top.slice(0, this.#request.topLogprobs!) } }),
     }));
+  }
+
+  /** A pair of surrogates may come in two pieces; half of one is no character. */
+  #wholeCharacters(piece: string): string {
+    const text = this.#half + piece;
+    const cut = /[\uD800-\uDBFF]$/.test(text) ? text.length - 1 : text.length;
+    this.#half = text.slice(cut);
+    const whole = text.slice(0, cut);
+    if (/\p{Surrogate}/u.test(whole)) throw this.#invalid('sent half a character');
+    return whole;
   }
 }
 
@@ -203,10 +265,22 @@ function readCompletionForm(logprobs: {
   });
 }
 
+/** Bytes to text, piece by piece; without any, the end. What is not UTF-8 is refused, not replaced: it would be another answer. */
+export function utf8Decoder(failure: ServerContext['failure']): (bytes?: Uint8Array) => string {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  return (bytes) => {
+    try {
+      return decoder.decode(bytes, { stream: bytes !== undefined });
+    } catch {
+      throw failure('server-invalid', 'sent bytes that are not UTF-8');
+    }
+  };
+}
+
 /** Fed with the body as it comes, within bounds; characters and lines may be cut anywhere. */
 export function eventStream({ failure, settings }: ServerContext) {
   const { maxEventBytes } = settings;
-  const decoder = new TextDecoder();
+  const decode = utf8Decoder(failure);
   let events: string[] = [];
   let isTooLong = false;
   const parser = createParser({
@@ -231,8 +305,8 @@ export function eventStream({ failure, settings }: ServerContext) {
      * @returns the data of the events that are complete now
      * @throws CrayonError `server-invalid` for an event beyond the bound
      */
-    feed: (bytes: Uint8Array): string[] => parse(decoder.decode(bytes, { stream: true })),
+    feed: (bytes: Uint8Array): string[] => parse(decode(bytes)),
     /** At the end of the body: the event that only lacks its empty line, as some servers leave it. */
-    end: (): string[] => parse(`${decoder.decode()}\n\n`),
+    end: (): string[] => parse(`${decode()}\n\n`),
   };
 }

@@ -5,8 +5,9 @@ import { isCrayonError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { jsonValue } from '../../files/json.js';
 import type { Clock } from '../clock.js';
-import { errorMessage, eventStream } from './answer.js';
+import { errorMessage, eventStream, utf8Decoder } from './answer.js';
 import { type Deadline, onHeadersSent, REQUEST_ID_HEADER, timeoutError } from './deadline.js';
+import { namedParameters } from './dialect.js';
 import { parseRetryAfter, serverError, type TimeoutPhase } from './error.js';
 import type { ServerContext } from './options.js';
 
@@ -94,9 +95,10 @@ export class Attempt {
    */
   async *documents(isComplete: () => boolean): AsyncGenerator<unknown, void> {
     if (!this.#isStream) {
+      const decode = utf8Decoder(this.#context.failure);
       let text = '';
-      for await (const piece of this.#text()) text += piece;
-      yield this.#parse(text);
+      for await (const bytes of this.#bytesOf()) text += decode(bytes);
+      yield this.#parse(text + decode());
       return;
     }
     const stream = eventStream(this.#context);
@@ -157,13 +159,9 @@ export class Attempt {
     }
   }
 
-  /** The body as text, piece by piece. */
-  async *#text(): AsyncGenerator<string, void> {
-    const decoder = new TextDecoder();
-    for (let bytes = await this.#next(() => false); bytes !== null; bytes = await this.#next(() => false)) {
-      yield decoder.decode(bytes, { stream: true });
-    }
-    yield decoder.decode();
+  /** The body to its end. */
+  async *#bytesOf(): AsyncGenerator<Uint8Array, void> {
+    for (let bytes = await this.#next(() => false); bytes !== null; bytes = await this.#next(() => false)) yield bytes;
   }
 
   #parse(data: string): unknown {
@@ -197,27 +195,31 @@ export class Attempt {
         hint: 'Give the address that it redirects to as base URL, if you trust it with the key.',
       });
     }
-    const said = await this.#errorText();
+    const text = await this.#errorText();
+    const document = jsonOf(text);
+    const said = quote(errorMessage(document) ?? text);
     const message = `answered ${status}${said === '' ? '' : `: ${said}`}`;
     const retryAfterMs = parseRetryAfter(headers, this.#clock.now());
     if (status === 408 || status === 429 || status >= 500) {
       return failure('server-failed', message, { status, retryAfterMs, retryable: true });
     }
-    return failure('server-refused', message, { status, retryAfterMs, hint: STATUS_HINTS[status] });
+    const named = namedParameters(document);
+    return failure('server-refused', message, { status, retryAfterMs, named, hint: STATUS_HINTS[status] });
   }
 
   /** What the server says about its refusal, bounded; of a body that breaks off, what there is. */
   async #errorText(): Promise<string> {
+    const decoder = new TextDecoder();
     let text = '';
     try {
-      for await (const piece of this.#text()) {
-        text += piece;
+      for await (const bytes of this.#bytesOf()) {
+        text += decoder.decode(bytes, { stream: true });
         if (this.#bytes > LIMITS.errorBytes) break;
       }
     } catch (error) {
       if (isCrayonError(error, 'interrupted')) throw error;
     }
-    return this.#context.quote(errorMessage(jsonOf(text)) ?? text);
+    return text;
   }
 
   /** What fetch or its body throws, in our terms. */

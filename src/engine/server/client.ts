@@ -3,27 +3,19 @@
  * learnt once and remembered.
  */
 
-import type { GenerateRequest } from '../types.js';
+import type { ChatMessage, GenerateRequest } from '../types.js';
 import { Attempt } from './attempt.js';
 import { Deadline, timeoutError } from './deadline.js';
+import { adapted, type Dialect, parametersOf, spoken } from './dialect.js';
 import { quoter, serverError, serverErrorOf } from './error.js';
 import { type OpenAiOptions, resolveOptions, type ServerContext, type Settings } from './options.js';
-
-/** What this server has turned out not to take. */
-export interface Dialect {
-  /** older servers refuse stream_options */
-  streamOptions: boolean;
-  /** OpenAI's reasoning models take the new name only, most other servers know the old one */
-  maxTokensKey: 'max_tokens' | 'max_completion_tokens';
-}
-
-export const FIRST_DIALECT: Dialect = { streamOptions: true, maxTokensKey: 'max_tokens' };
 
 export class ServerClient implements ServerContext {
   readonly settings: Settings;
   readonly server: string;
   readonly quote: ServerContext['quote'];
-  #dialect = FIRST_DIALECT;
+  /** by path: a server's chat may take what its completions do not */
+  readonly #dialects = new Map<string, Dialect>();
 
   /** @throws CrayonError `config-invalid` */
   constructor(options: OpenAiOptions) {
@@ -46,68 +38,63 @@ export class ServerClient implements ServerContext {
   }
 
   /**
-   * Sends a request, again where the server takes it in another dialect only.
+   * Sends a request; where the server refuses a parameter, again without it or by its other name, as dialect.ts says.
    *
    * @param fields go into the body as they are
    * @returns the attempt whose answer has begun
    * @throws CrayonError as Attempt.send does
    */
   async send(request: GenerateRequest, call: Deadline, fields: object = {}): Promise<Attempt> {
-    const path = request.query.prompt.kind === 'chat' ? '/chat/completions' : '/completions';
+    const { model, budget } = this.settings;
+    const { prompt } = request.query;
+    const path = prompt.kind === 'chat' ? '/chat/completions' : '/completions';
+    const asked = prompt.kind === 'chat' ? { messages: messagesOf(prompt.messages) } : { prompt: prompt.text };
+    const parameters = parametersOf(request, budget.tokensPerDay !== null || budget.moneyPerDay !== null);
+    let dialect = this.#dialects.get(path) ?? NOTHING_LEARNT;
+    const refused = new Set<string>();
+    let attempts = 0;
     for (;;) {
-      const tried = this.#dialect;
       const attempt = new Attempt(this, call);
       try {
-        await attempt.send(path, { ...requestBody(this.settings.model, request, tried), ...fields });
+        await attempt.send(path, { model, ...asked, ...spoken(parameters.values, dialect), stream: true, ...fields });
+        this.#learn(path, dialect);
         return attempt;
       } catch (error) {
         attempt.abandon();
-        const status = serverErrorOf(error)?.status;
-        const next = status === 400 || status === 422 ? adaptDialect(tried, (error as Error).message) : null;
+        const { status, named = [] } = serverErrorOf(error) ?? {};
+        if (status !== 400 && status !== 422) throw error;
+        const message = (error as Error).message.slice(this.server.length);
+        const isEnough = ++attempts > MOST_ATTEMPTS;
+        const next = isEnough ? null : adapted(dialect, parameters, refused, { message, named });
         if (next === null) throw error;
-        this.#dialect = next;
+        if ('kept' in next) throw this.#refusal(error as Error, next.kept);
+        dialect = next;
       }
     }
   }
+
+  /** Only what a server has then taken is remembered: a refusal may quote a prompt, and a prompt may say anything. */
+  #learn(path: string, dialect: Dialect): void {
+    const known = this.#dialects.get(path) ?? NOTHING_LEARNT;
+    if (dialect === known) return;
+    const more = [...dialect].filter(([name, change]) => known.get(name) !== change);
+    this.#dialects.set(path, new Map([...known, ...more]));
+    for (const [parameter, change] of more) this.settings.onEvent({ type: 'adapted', parameter, ...change });
+  }
+
+  #refusal(error: Error, parameter: string): Error {
+    const { status = null } = serverErrorOf(error) ?? {};
+    const what = `does not take ${parameter}, which the request asks for and the answer depends on`;
+    return this.failure('server-refused', `${what} (${error.message.slice(this.server.length + 2)})`, {
+      status,
+      hint: `Leave ${parameter} out of the request, or let the device answer.`,
+    });
+  }
 }
 
-/** The body, to be sent as JSON. Nothing but the request's own fields is in it. */
-function requestBody(model: string, request: GenerateRequest, dialect: Dialect): Record<string, unknown> {
-  const { topLogprobs, seed, stop } = request;
-  const { prompt } = request.query;
-  const chat = prompt.kind === 'chat';
-  const messages =
-    chat && prompt.messages.map(({ role, content, name }) => ({ role, content, ...(name !== undefined && { name }) }));
-  const logprobs = chat ? { logprobs: true, top_logprobs: topLogprobs } : { logprobs: topLogprobs };
-  return {
-    model,
-    ...(chat ? { messages } : { prompt: prompt.text }),
-    [chat ? dialect.maxTokensKey : 'max_tokens']: request.maxTokens,
-    temperature: request.temperature,
-    top_p: request.topP,
-    ...(seed === null ? {} : { seed }),
-    ...(stop.length === 0 ? {} : { stop }),
-    ...(topLogprobs === null ? {} : logprobs),
-    stream: true,
-    ...(dialect.streamOptions ? { stream_options: { include_usage: true } } : {}),
-  };
-}
+const NOTHING_LEARNT: Dialect = new Map();
+/** Each leaves out or renames a parameter, of which a request has eight. */
+const MOST_ATTEMPTS = 12;
 
-/**
- * What to try next when a server answers 400 or 422 to a request in this dialect.
- *
- * @param message the server's own
- * @returns null where the refusal is about something else
- */
-export function adaptDialect(dialect: Dialect, message: string): Dialect | null {
-  if (dialect.streamOptions && /stream_options|include_usage/.test(message)) {
-    return { ...dialect, streamOptions: false };
-  }
-  if (
-    dialect.maxTokensKey === 'max_tokens' &&
-    /\bmax_completion_tokens\b|'max_tokens' is not supported/.test(message)
-  ) {
-    return { ...dialect, maxTokensKey: 'max_completion_tokens' };
-  }
-  return null;
-}
+const messagesOf = (messages: readonly ChatMessage[]): object[] =>
+  messages.map(({ role, content, name }) => ({ role, content, ...(name !== undefined && { name }) }));

@@ -61,7 +61,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
       for await (const document of attempt.documents(() => reader.finishReason !== null)) {
         const events = reader.read(document);
         isReaderBusy = true;
-        if (!hasStarted && (events.length > 0 || reader.finishReason !== null)) {
+        if (!hasStarted && events.length > 0) {
           hasStarted = true;
           yield startEvent(reader.counted());
         }
@@ -70,8 +70,10 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
         isReaderBusy = false;
       }
       reader.end();
+      reader.refuseEmpty();
+      outcome = null;
       if (!hasStarted) yield startEvent(reader.counted());
-      yield { type: 'end', text: '', finishReason: reader.finishReason ?? 'stop', usage: reader.counted() };
+      yield { type: 'end', text: '', finishReason: reader.finishReason!, usage: reader.counted() };
     } catch (error) {
       outcome = call.reasonFor(error);
       throw outcome;

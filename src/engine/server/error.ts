@@ -6,6 +6,12 @@ import { LIMITS } from '../../core/limits.js';
 /** Which time-out ended a call. */
 export type TimeoutPhase = 'connect' | 'first-byte' | 'idle' | 'total';
 
+/** A request's parameter, and whether it is the parameter that is refused, not its value. */
+export interface NamedParameter {
+  name: string;
+  isUnsupported: boolean;
+}
+
 /** Holds no request, no header and no raw error, so nothing in it can hold the key. */
 export class ServerError extends Error {
   /** the answer's HTTP status, where there was an answer */
@@ -17,6 +23,10 @@ export class ServerError extends Error {
   readonly systemCode: string | null = null;
   /** another attempt may help, and nothing of the answer has been passed on */
   readonly retryable: boolean = false;
+  /** the server answered, and its answer has no word */
+  readonly isEmpty: boolean = false;
+  /** the parameters that a refusal is about, where the server says so apart from its message */
+  readonly named: readonly NamedParameter[] = [];
 
   constructor(message: string, details: ServerErrorDetails) {
     super(message);

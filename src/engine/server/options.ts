@@ -10,6 +10,7 @@ import { LIMITS } from '../../core/limits.js';
 import { isJsonObject } from '../../files/json.js';
 import { camelCased, checked, notNegative, text, unshown, variableName, whole } from '../../files/schema.js';
 import { type Clock, systemClock } from '../clock.js';
+import type { Finish } from './choice.js';
 import type { ServerErrorDetails } from './error.js';
 
 const SPAN = 'seconds from 0.001 to 86400';
@@ -176,6 +177,10 @@ export type ServerEvent =
       estimated: boolean;
     }
   | { type: 'error'; code: ErrorCode; status: number | null }
+  /** why an answer ended */
+  | { type: 'finish'; finish: Finish }
+  /** from now on a parameter is left out of requests (`to` is null), or goes by another name; beside another one only */
+  | { type: 'adapted'; parameter: string; to: string | null; beside: string | null }
   /** the budget's file could not be written or read; counting goes on in memory, and what is missing is added when it can be */
   | { type: 'budget-store-failed'; message: string };
 

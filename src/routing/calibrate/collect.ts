@@ -6,6 +6,7 @@
 import { CrayonError } from '../../core/errors.js';
 import type { Example } from '../../data/dataset.js';
 import { isRight, type Match } from '../../data/judge.js';
+import { serverErrorOf } from '../../engine/server/error.js';
 import {
   type AdapterScale,
   type DeviceEngine,
@@ -101,7 +102,7 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   const adapters = parts.adapters(query);
   const request: GenerateRequest = { ...GREEDY, query, maxTokens, signal };
   // The server is usually far away: it answers while the device works.
-  const waiting = answer(server, request);
+  const waiting = answer(server, request).catch(wordless);
   waiting.catch(() => {}); // its failure is met below, after the device's
   const score = scope?.(query) ?? null;
   const promptNll = await device.promptNll(query, adapters, signal);
@@ -132,6 +133,12 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
     edgeAnswer: local.text,
     serverAnswer: remote.text,
   };
+}
+
+/** A server that answers without a word is wrong about the question, and no reason to stop. */
+function wordless(error: unknown) {
+  if (serverErrorOf(error)?.isEmpty !== true) throw error;
+  return { text: '', promptTokens: 0, completionTokens: 0 };
 }
 
 async function answer(engine: Engine, request: GenerateRequest, tracker?: ConfidenceTracker) {

@@ -24,7 +24,7 @@ import { badField } from '../http/error.js';
 import type { AppSettings } from '../parts.js';
 
 /** What an engine is told as it was asked for. */
-type Sampling = Pick<GenerateRequest, 'temperature' | 'topP' | 'seed' | 'stop' | 'topLogprobs'>;
+type Sampling = Pick<GenerateRequest, 'temperature' | 'topP' | 'seed' | 'stop' | 'topLogprobs' | 'unasked'>;
 
 /** A completion that is asked for, of either kind. */
 export interface CompletionRequest extends Sampling {
@@ -74,8 +74,9 @@ const COMMON = {
     include_usage: flag.default(false),
     include_obfuscation: only(isFalse, 'false'),
   }).optional(),
-  temperature: number(0, 2).default(1),
-  top_p: number(0, 1).default(1),
+  // OpenAI's default of both is 1, for the device; a server that is not told has its own.
+  temperature: number(0, 2).optional(),
+  top_p: number(0, 1).optional(),
   seed: whole(Number.MIN_SAFE_INTEGER).nullable().default(null),
   stop: stops.default([]),
   crayon: fields({ mode: oneOf(MODES).optional() }).optional(),
@@ -221,9 +222,13 @@ function common(request: z.output<z.ZodObject<typeof COMMON>>, limits: Limits) {
     model,
     stream,
     includeUsage: options?.include_usage ?? false,
-    temperature,
+    temperature: temperature ?? 1,
     // OpenAI takes 0; the likeliest token is what is left then.
-    topP: topP || Number.MIN_VALUE,
+    topP: (topP ?? 1) || Number.MIN_VALUE,
+    unasked: [
+      ...(typeof temperature === 'number' ? [] : (['temperature'] as const)),
+      ...(typeof topP === 'number' ? [] : (['topP'] as const)),
+    ],
     seed,
     stop,
     mode: crayon?.mode ?? null,

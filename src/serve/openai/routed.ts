@@ -57,20 +57,30 @@ export async function prepared(
 export async function routed(query: Query, asked: Asked): Promise<Routed> {
   const { job, mode, model, call, parts, settings } = asked;
   await prepared(query, asked);
-  const { temperature, topP, seed, stop, topLogprobs } = job;
+  const { temperature, topP, seed, stop, topLogprobs, unasked = [] } = job;
+  const { maxTokens, isMaxTokensGiven } = settings.limits;
+  const isBounded = job.maxTokens !== null || isMaxTokensGiven;
   const request: GenerateRequest = {
     ...{ temperature, topP, seed, stop, topLogprobs, query },
     maxTokens: maxTokensOf(query, asked),
+    serverMaxTokens: Math.min(job.maxTokens ?? maxTokens, maxTokens),
+    unasked: isBounded ? unasked : [...unasked, 'maxTokens'],
     adapters: mode === 'only_in_cloud' ? [] : model.adapters(query),
     signal: call.signal,
   };
-  const events = parts.router.route(request, { mode, scope: model.scope });
+  // What is not streamed is held until it is whole, and its first token is long gone when it is passed on.
+  const whole = !job.stream;
+  let firstMs: number | null = null;
+  const onFirstToken = (): void => {
+    if (whole) firstMs = call.ms;
+  };
+  const events = parts.router.route(request, { mode, scope: model.scope, whole, onFirstToken });
   call.onEnd(() => void events.return().catch(() => {})); // leaves the engine wherever it is
   const first = await events.next();
   if (first.done || first.value.type !== 'decision') throw new Error('the router ended without a decision');
   const { decision } = first.value;
   noteDecision(decision, asked);
-  return { decision, events: watched(events, call, decision, settings) };
+  return { decision, events: watched(events, () => firstMs ?? call.ms, asked, decision) };
 }
 
 export function noteDecision(decision: Decision, { mode, call, settings }: Pick<Asked, 'mode' | 'call' | 'settings'>) {
@@ -92,16 +102,17 @@ export function maxTokensOf(query: Query, { job, mode, parts: { device }, settin
 /** The events with their times and counts noted as they pass. */
 async function* watched(
   events: AsyncGenerator<RoutedEvent, void, void>,
-  call: Call,
+  firstTokenMs: () => number,
+  { call, settings: { metrics } }: Asked,
   { source }: Decision,
-  { metrics }: AppSettings,
 ): AsyncGenerator<RoutedEvent, void, void> {
   let hasToken = false;
   for await (const event of events) {
     if (event.type === 'token' && !hasToken) {
       hasToken = true;
-      call.note({ ttftMs: Math.round(call.ms * 1000) / 1000 });
-      metrics.firstToken(source, call.ms / 1000);
+      const ms = firstTokenMs();
+      call.note({ ttftMs: Math.round(ms * 1000) / 1000 });
+      metrics.firstToken(source, ms / 1000);
     } else if (event.type === 'end') {
       const { promptTokens, completionTokens, cachedTokens } = event.usage;
       metrics.tokens(source, promptTokens, completionTokens);

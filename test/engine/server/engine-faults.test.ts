@@ -91,11 +91,12 @@ const FAULTS: Record<string, Fault> = {
   'sends an error event later': { reply: reply.errorEvent(['a']), code: 'server-failed', text: 'a' },
   'sends a line without end': { reply: reply.endlessLine(), code: 'server-invalid' },
   'sends a document without end': { reply: reply.endlessDocument(), code: 'server-invalid' },
-  'filters the content': {
-    reply: reply.answer(['a'], { finishReason: 'content_filter' }),
+  'filters all of the content': {
+    reply: reply.answer([], { finishReason: 'content_filter' }),
     code: 'server-refused',
-    text: 'a',
   },
+  'ends without a reason': { reply: reply.answer(['a'], { finishReason: null }), code: 'server-invalid', text: 'a' },
+  'has not a word to say': { reply: reply.answer([]), code: 'server-refused' },
   'calls a tool': { reply: reply.answer([], { finishReason: 'tool_calls' }), code: 'server-invalid' },
 };
 

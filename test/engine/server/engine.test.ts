@@ -69,7 +69,6 @@ describe('an OpenAI-compatible server', () => {
     ['no role chunk', { roleChunk: false }],
     ['a chunk without choices first', { emptyChoices: true }],
     ['no [DONE]', { done: false }],
-    ['no finish reason', { finishReason: null }],
     ['usage in every chunk', { usage: 'each-chunk' }],
     ['usage unasked', { usage: 'always' }],
   ];
@@ -104,10 +103,25 @@ describe('an OpenAI-compatible server', () => {
     expect(events).toContainEqual({ type: 'usage', inputTokens: 11, outputTokens: 3, money: 0, estimated: true });
   });
 
-  it('takes an empty answer for what it is', async () => {
+  it('may say nothing where a stop text may have come first', async () => {
     const upstream = await useUpstream(reply.answer([]));
-    const { events } = await useEngine(upstream.baseUrl).ask({ prompt: CHAT });
+    const { events } = await useEngine(upstream.baseUrl).ask({ prompt: CHAT, stop: ['\n'] });
     expect(events.map((e) => e.type)).toEqual(['start', 'end']);
+  });
+
+  it('is told only what was asked for', async () => {
+    const upstream = await useUpstream(reply.answer(['ok']));
+    const { ask } = useEngine(upstream.baseUrl);
+    await ask({ prompt: CHAT, unasked: ['maxTokens', 'temperature', 'topP'] });
+    await ask({ prompt: CHAT, unasked: ['topP'], topLogprobs: 0 });
+    const { ask: bounded } = useEngine(upstream.baseUrl, { budget: { tokensPerDay: 10_000 } });
+    await bounded({ prompt: CHAT, unasked: ['maxTokens', 'temperature', 'topP'] });
+    const always = ['messages', 'model', 'stream', 'stream_options'];
+    expect(upstream.requests.map(({ body }) => Object.keys(body).sort())).toEqual([
+      always,
+      [...always, 'logprobs', 'max_tokens', 'temperature'].sort(),
+      [...always, 'max_tokens'].sort(),
+    ]);
   });
 
   it.each(['chat', 'text'] as const)('gives log-probabilities for %s', async (kind) => {
