@@ -23,7 +23,12 @@ function parameters(overrides = {}): Parameters {
 }
 
 /** What is left out or renamed after the refusal; null where nothing is. */
-function after(document: unknown, given = parameters(), dialect: Dialect = new Map(), refused = new Set<string>()) {
+function changesAfter(
+  document: unknown,
+  given = parameters(),
+  dialect: Dialect = new Map(),
+  refused = new Set<string>(),
+) {
   const message = `: answered 400: ${errorMessage(document) ?? JSON.stringify(document)}`;
   const next = adapted(dialect, given, refused, { message, named: namedParameters(document) });
   if (next === null || 'kept' in next) return next;
@@ -118,7 +123,7 @@ describe('what a server refuses', () => {
     ['Groq', openAi('`logprobs` is not supported with this model'), { logprobs: null }],
     ['a plain error', { error: 'unknown field: top_p' }, { top_p: null }],
     ['Mistral, seed', { message: { detail: pydantic('seed') } }, { seed: 'random_seed' }],
-  ])('%s', (_, document, changes) => expect(after(document)).toEqual(changes));
+  ])('%s', (_, document, changes) => expect(changesAfter(document)).toEqual(changes));
 
   it.each<[string, unknown]>([
     ['another thing', openAi("The model 'temperature-9' does not exist", 'model', 'model_not_found')],
@@ -138,18 +143,18 @@ describe('what a server refuses', () => {
       },
     ],
     ['the length', openAi("This model's maximum context length is 4096 tokens, max_tokens not allowed")],
-  ])('is left as it is where it is %s', (_, document) => expect(after(document)).toBeNull());
+  ])('is left as it is where it is %s', (_, document) => expect(changesAfter(document)).toBeNull());
 
   it('is left out only where nobody asked, or the answer stays the same without', () => {
     const refusal = (name: string) => openAi(`Unsupported parameter: '${name}'`, name, 'unsupported_parameter');
     const tried = new Set(['max_completion_tokens', 'random_seed', 'stop_sequences']);
     for (const name of ['max_tokens', 'seed', 'stop']) {
-      expect(after(refusal(name), parameters(), new Map(), new Set(tried))).toEqual({ kept: name });
+      expect(changesAfter(refusal(name), parameters(), new Map(), new Set(tried))).toEqual({ kept: name });
     }
     const free = parameters({ unasked: ['maxTokens'] });
     expect(free.values).not.toHaveProperty('max_tokens');
     const bounded = parametersOf(generateRequest({ prompt: CHAT, unasked: ['maxTokens'] }), true);
-    expect(after(refusal('max_tokens'), bounded, new Map(), new Set(tried))).toEqual({ max_tokens: null });
+    expect(changesAfter(refusal('max_tokens'), bounded, new Map(), new Set(tried))).toEqual({ max_tokens: null });
   });
 
   it('goes with what needs it, and comes back where the other is not sent', () => {
