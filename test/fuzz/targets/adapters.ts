@@ -5,7 +5,7 @@ import { type BlendOptions, blendAdapters } from '../../../src/blend/blend.js';
 import { estimateCoefficients } from '../../../src/blend/coefficients.js';
 import { checkCoverage } from '../../../src/blend/coverage.js';
 import { adapterForm } from '../../../src/blend/prompt-record.js';
-import { exportAdapterGguf, readAdapterPrompt } from '../../../src/gguf/adapter.js';
+import { exportAdapterGguf, readAdapterMetadata } from '../../../src/gguf/adapter.js';
 import { openPeftAdapter, type PeftAdapter } from '../../../src/peft/read.js';
 import { poolSpace } from '../../../src/pool/embed/space.js';
 import { openPool, poolTemplate } from '../../../src/pool/pool.js';
@@ -96,7 +96,7 @@ export const ggufAdapter: Target = {
   weight: 0.5,
   seeds: (scratch) => ggufAdapters(scratch, ['llama', 'gemma3', 'phi3']),
   run: (dir) =>
-    `${readAdapterPrompt(join(dir, 'adapter.gguf')) !== undefined} ${adapterForm(join(dir, 'adapter.gguf'), 'model', null, AS_ASKED).form.kind}`,
+    `${readAdapterMetadata(join(dir, 'adapter.gguf')).prompt !== undefined} ${adapterForm(join(dir, 'adapter.gguf'), 'model', null, AS_ASKED).form.kind}`,
 };
 
 const POOL = repository('models', 'crayon-edge-pool');

@@ -2,8 +2,8 @@
 
 import { join } from 'node:path';
 import { loadDataset } from '../../../src/data/dataset.js';
-import { type LocatedRecord, readRecords } from '../../../src/data/record-file.js';
 import { recordPrompt } from '../../../src/data/record.js';
+import { type LocatedRecord, readRecords } from '../../../src/data/record-file.js';
 import { Finding, type Target } from '../target.js';
 import { strictCsv } from './csv-peer.js';
 import { files, filesOf, repository } from './seeds.js';
