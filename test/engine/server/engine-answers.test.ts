@@ -215,6 +215,14 @@ describe('is refused', () => {
     expect([found.code, found.reason]).toEqual([code, undefined]);
   });
 
+  it.each(['finish_reason', 'error', 'delta'])('what is nested without end in %s', async (key) => {
+    const deep = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+    const { code } = await answerOf(SSE, `data: {"choices":[{"index":0,"${key}":${deep}}]}\n\n${DONE}`);
+    expect(code).toBe('server-invalid');
+    const upstream = await useUpstream(reply.raw(400, JSON_TYPE, `{"detail":${deep}}`));
+    expect((await useEngine(upstream.baseUrl).ask({ prompt: CHAT })).error?.code).toBe('server-refused');
+  });
+
   it('a small body that unpacks to a large one', async () => {
     const bomb = gzipSync(
       Buffer.concat([Buffer.from('{"choices":"'), Buffer.alloc(48 * 2 ** 20, 'x'), Buffer.from('"}')]),
