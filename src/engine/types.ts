@@ -157,7 +157,7 @@ export interface GenerateRequest {
   unasked?: ReadonlyArray<'maxTokens' | 'temperature' | 'topP'>;
   /** the server's bound of the answer, where the device's `maxTokens` is what its context has room for */
   serverMaxTokens?: number;
-  /** the device's engine only */
+  /** the device's engine only, to which none and the empty list are the base model; a router gives a query without any its own */
   adapters?: readonly AdapterScale[];
   /** ends the generation; the engine then frees what it holds for it and the iterator throws CrayonError `interrupted` */
   signal: AbortSignal;

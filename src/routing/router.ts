@@ -7,7 +7,7 @@
  * the decision. After it, one source only: a failure ends the stream with its error.
  */
 
-import type { DeviceEngine, Engine, GenerateEvent, GenerateRequest } from '../engine/types.js';
+import type { AdapterScale, DeviceEngine, Engine, GenerateEvent, GenerateRequest, Query } from '../engine/types.js';
 import { GO_ON, RoutingRule, type Step, situationOf } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
 import type { ScopeFunction } from './signals/scope.js';
@@ -22,6 +22,8 @@ export interface RouterParts {
   config: RoutingConfig;
   /** scope scores of the customisation that the device was started with */
   scope?: ScopeFunction | null;
+  /** the adapters of a query that names none; without it, the base model's answer */
+  adapters?: (query: Query) => readonly AdapterScale[];
 }
 
 export interface RouteOptions {
@@ -47,10 +49,15 @@ export class Router {
   /**
    * Answers a query: first the decision, then the events of exactly one engine.
    *
+   * @param request without `adapters`, the device's own are used; with the empty list, none
+   *
    * @throws CrayonError what the engines throw; where both sources failed, the error of the one that was wanted first
    */
-  async *route(request: GenerateRequest, options: RouteOptions = {}): AsyncGenerator<RoutedEvent, void, void> {
-    const { device, server, config } = this.parts;
+  async *route(asked: GenerateRequest, options: RouteOptions = {}): AsyncGenerator<RoutedEvent, void, void> {
+    const { device, server, config, adapters = () => [] } = this.parts;
+    const isForServer = (options.mode ?? config.mode) === 'only_in_cloud';
+    const request =
+      asked.adapters === undefined && !isForServer ? { ...asked, adapters: adapters(asked.query) } : asked;
     const scope = options.scope === undefined ? this.parts.scope : options.scope;
     const about = { mode: options.mode ?? config.mode, hasServer: server !== null, scope };
     const rule = new RoutingRule(config, situationOf(device, request, about));

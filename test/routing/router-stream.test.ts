@@ -298,6 +298,24 @@ describe('what reaches the engines', () => {
     expect(sent).toEqual(expected);
   });
 
+  it('a query that names no adapters gets the configured ones, and one with the empty list none', async () => {
+    const { router, device } = setUpRouter();
+    const asked: string[] = [];
+    const configured = new Router({
+      ...router.parts,
+      adapters: ({ text }) => {
+        asked.push(text);
+        return adapters;
+      },
+    });
+    await readAll(configured);
+    await readAll(configured, aRequest({ adapters: [] }));
+    await readAll(router);
+    expect(device.requests.map(({ request }) => request.adapters)).toEqual([adapters, [], []]);
+    await readAll(configured, aRequest(), { mode: 'only_in_cloud' });
+    expect(asked).toEqual(['a short question']); // the device has no part in the last
+  });
+
   it('scope is asked about the conversation`s whole text', async () => {
     const texts: string[] = [];
     const { router } = setUpRouter({

@@ -1,9 +1,11 @@
 /** From a configuration to parts that answer, with the embedded model and the shipped pool. */
 
-import { existsSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { hearingWarnings } from '../../src/core/warning.js';
 import type { LlamaCppOptions } from '../../src/engine/llama/engine.js';
+import { GREEDY } from '../../src/engine/types.js';
 import type { JsonObject } from '../../src/files/json.js';
 import { cachedModelGguf } from '../../src/gguf/cache.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
@@ -14,7 +16,7 @@ import { edgeConfig } from '../../src/serve/config.js';
 import type { BlendOrder } from '../../src/serve/customizations/customizations.js';
 import { temporaryRoot } from '../helpers/files.js';
 import { fixture, ROOT } from '../helpers/fixtures.js';
-import { createScriptedEngine } from '../helpers/scripted.js';
+import { createScriptedEngine, type ScriptedEngine } from '../helpers/scripted.js';
 import { textQuery } from './helpers.js';
 
 const EDGE = join(ROOT, 'models', 'crayon-edge');
@@ -66,6 +68,37 @@ describe('assembleEdge', () => {
     const byFile = await assemble({ adapter: chosen!.path });
     expect(byFile.adapters.choose(textQuery('x'))).toMatchObject([{ path: chosen!.path, scale: 1 }]);
     await byFile.close();
+  });
+
+  it('gives the router the configured adapter for queries that name none', async () => {
+    const parts = await assemble({ adapter: join(POOL, 'adapters', '0') });
+    const query = textQuery('anything');
+    const chosen = parts.adapters.choose(query);
+    const request = { ...GREEDY, query, maxTokens: 2, signal: new AbortController().signal };
+    for await (const _ of parts.router.route(request));
+    expect(chosen).toHaveLength(1);
+    expect((parts.device as unknown as ScriptedEngine).requests[0]!.request.adapters).toEqual(chosen);
+    await parts.close();
+  });
+
+  it('refuses an adapter of another base model, unless any base is asked for', async () => {
+    const model = join(dir, 'changed');
+    cpSync(EDGE, model, { recursive: true });
+    const bytes = readFileSync(join(model, 'model.safetensors'));
+    bytes[bytes.length >> 1]! ^= 1;
+    writeFileSync(join(model, 'model.safetensors'), bytes);
+    const adapter = join(POOL, 'adapters', '0');
+    await expect(assemble({ model, adapter })).rejects.toMatchObject({ code: 'adapter-mismatch' });
+    await expect(assemble({ model, pool: POOL })).rejects.toMatchObject({ code: 'pool-mismatch' });
+    for (const more of [{ adapter }, { pool: POOL }]) {
+      const warnings: string[] = [];
+      const parts = await hearingWarnings(
+        (text) => warnings.push(text),
+        () => assemble({ model, any_base: true, ...more }),
+      );
+      expect(warnings.join()).toMatch(/another base model .*any base was asked for/);
+      await parts.close();
+    }
   });
 
   it('weighs a pool’s adapters for each prompt', async () => {
