@@ -11,7 +11,7 @@ import { isGgufPath } from '../gguf/read.js';
 import { ADAPTER_RECORD, ADAPTER_RECORD_FILE, type BaseRecord, baseRecord, isOfBase } from '../hf/adapter-record.js';
 import type { BaseModel } from '../hf/base-model.js';
 import { isCalled, nameForOthers } from '../hf/base-name.js';
-import { type PromptRecord, templateDigest } from '../hf/prompt-form.js';
+import { type PromptRecord, recordedForm, templateDigest } from '../hf/prompt-form.js';
 import { readChatTemplate } from '../hf/tokenizer.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
 import { isPoolDirectory, openPool } from '../pool/pool.js';
@@ -41,6 +41,7 @@ export function readAdapterRecord(adapter: string): AdapterRecord {
   const found = { base: base ?? null, baseName: baseName ?? null };
   if (prompt === undefined) return { ...found, prompt: null, template: null };
   const { template, system } = prompt;
+  if (template === null) return { ...found, prompt: PLAIN_RECORD, template };
   return { ...found, prompt: { form: 'chat', templateSha256: templateDigest(template), system }, template };
 }
 
@@ -63,10 +64,19 @@ function ofDirectory(adapter: string): AdapterRecord {
   return { ...found, prompt, base: baseRecord(base) };
 }
 
-/** The chat form that an adapter's directory records, as a GGUF LoRA keeps it; undefined for another, or none. */
-export function chatPromptOf(adapter: string): AdapterPrompt | undefined {
+/**
+ * The form that an adapter's directory records, as a GGUF LoRA keeps it; undefined where it says nothing.
+ *
+ * @param base where the template is looked for that the adapter does not have beside it
+ * @throws CrayonError `adapter-mismatch` where that is another one
+ */
+export function recordedPrompt(adapter: string, base: BaseModel): AdapterPrompt | undefined {
   const { prompt, template } = readAdapterRecord(adapter);
-  return prompt?.form === 'chat' && template !== null ? { template, system: prompt.system } : undefined;
+  if (prompt === null) return template === null ? undefined : { template };
+  if (prompt.form === 'plain') return { template: null };
+  const chatTemplate = template ?? base.tokenizer().chatTemplate;
+  recordedForm(prompt, { chatTemplate }, { what: adapter, model: base.path, code: 'adapter-mismatch' });
+  return { template: chatTemplate, system: prompt.system };
 }
 
 /** What an adapter's directory records of its base model, as a GGUF LoRA keeps it. */

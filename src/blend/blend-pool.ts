@@ -18,6 +18,7 @@ import { baseRecord } from '../hf/adapter-record.js';
 import { nameForOthers } from '../hf/base-name.js';
 import { isModelDirectory } from '../hf/model.js';
 import { leadingBos } from '../hf/tokenizer.js';
+import { rememberedBase } from '../pool/base-place.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import { openPool, type Pool, poolForm, poolTemplate } from '../pool/pool.js';
@@ -179,10 +180,16 @@ function refuseCount(found: string, count: number): void {
   });
 }
 
-/** The base model where the pool's manifest says it is: from the working directory, in the pool or beside it, or in models/. */
+/** The base model where the pool's manifest says it is: from the working directory, in the pool or beside it, in models/, or where it was. */
 function findBase(pool: Pool): string {
-  const { name } = pool.manifest.base;
-  const places = [name, join(pool.dir, name), join(pool.dir, '..', name), join('models', name)];
+  const { name, digest } = pool.manifest.base;
+  const places = [
+    name,
+    join(pool.dir, name),
+    join(pool.dir, '..', name),
+    join('models', name),
+    rememberedBase(digest) ?? name,
+  ];
   const found = places.find((path) => isModelDirectory(path) || isGgufPath(path));
   if (found !== undefined) return found;
   throw new CrayonError('file-not-found', `the pool's base model "${name}" is not there`, {

@@ -1,5 +1,6 @@
 /** In which form an adapter wants its prompts: what its directory says, and whether this model can give them so. */
 
+import { warn } from '../core/warning.js';
 import {
   choosePromptForm,
   type PromptForm,
@@ -29,6 +30,12 @@ export function adapterForm(adapter: string, model: string, own: string | null, 
   const { prompt: record, template } = readAdapterRecord(adapter);
   const chatTemplate = template ?? own;
   if (record === null) {
+    if (wanted.promptForm === undefined && template === null && chatTemplate !== null) {
+      warn(
+        `${adapter}: does not say in which form its prompts were; they go through the chat template of ${model}. Where it was ` +
+          'trained on plain text give prompt form plain, else chat to settle it (--prompt-form, prompt_form).',
+      );
+    }
     return { form: choosePromptForm({ chatTemplate }, wanted, model), chatTemplate, isRecorded: false };
   }
   const form = recordedForm(record, { chatTemplate }, { what: adapter, model, code: 'adapter-mismatch' });

@@ -1,11 +1,11 @@
 /** `crayon export`: a model or an adapter as a GGUF file for llama.cpp. */
 
 import type { Command } from 'commander';
-import { baseNameOf, chatPromptOf, checkAdapterBase } from '../blend/adapter-record.js';
+import { baseNameOf, checkAdapterBase, recordedPrompt } from '../blend/adapter-record.js';
 import { CrayonError } from '../core/errors.js';
 import { formatBytes, formatDuration } from '../core/format.js';
 import { eventLoopTurn } from '../core/long-work.js';
-import { exportAdapterGguf } from '../gguf/adapter.js';
+import { type AdapterPrompt, exportAdapterGguf } from '../gguf/adapter.js';
 import { openBase } from '../gguf/base.js';
 import { GGUF_FILE_TYPE_NAMES, type GgufFileType } from '../gguf/file-types.js';
 import { type ExportedGguf, exportModelGgufSteps } from '../gguf/model.js';
@@ -93,13 +93,15 @@ function exportLora({ gguf, model, adapter, type = 'F32', force, anyBase }: Flag
     });
   }
   const started = performance.now();
+  const madeOn = baseNameOf(adapter!);
+  let prompt: AdapterPrompt | undefined;
   const base = openBase(model, { someWeights: true });
   try {
     checkAdapterBase(adapter!, base, anyBase);
+    prompt = recordedPrompt(adapter!, base);
   } finally {
     base.close();
   }
-  const [prompt, madeOn] = [chatPromptOf(adapter!), baseNameOf(adapter!)];
   const result = exportAdapterGguf({ adapter: adapter!, base: model, out: gguf, type, force, prompt, madeOn });
   terminal.document({ out: gguf, kind: 'adapter', type, ...result });
   terminal.print(

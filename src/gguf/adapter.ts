@@ -27,20 +27,22 @@ export interface WriteAdapterOptions {
   /** Default: F32. */
   type?: 'F32' | 'F16';
   force?: boolean;
-  /** the chat form that it was trained in, kept in the file; absent for plain, and where nothing is known */
+  /** the form that it was trained in, kept in the file; absent where nothing is known */
   prompt?: AdapterPrompt | undefined;
   /** the base model that it was made on, kept in the file */
   madeOn?: AdapterBaseName | undefined;
 }
 
-/** What a GGUF LoRA can say of its prompts: the chat template's source, and the system prompt of the training. */
+/** What a GGUF LoRA can say of its prompts: the chat template's source, null for plain, and the system prompt of the training. */
 export interface AdapterPrompt {
-  template: string;
+  template: string | null;
   system?: string | undefined;
 }
 
 const TEMPLATE_KEY = 'crayon.prompt.chat_template';
 const SYSTEM_KEY = 'crayon.prompt.system';
+/** For plain alone: a template says that the form is chat. */
+const FORM_KEY = 'crayon.prompt.form';
 
 /** Which base model an adapter is of, as far as its maker said. */
 export interface AdapterBaseName {
@@ -67,7 +69,12 @@ export function readAdapterMetadata(path: string): AdapterBaseName & { prompt?: 
     format: ggufString(file, BASE_KEYS.format),
   });
   return {
-    prompt: template === undefined ? undefined : { template, system: ggufString(file, SYSTEM_KEY) },
+    prompt:
+      template !== undefined
+        ? { template, system: ggufString(file, SYSTEM_KEY) }
+        : ggufString(file, FORM_KEY) === 'plain'
+          ? { template: null }
+          : undefined,
     base: base.success ? base.data : undefined,
     baseName: ggufString(file, BASE_NAME_KEY),
   };
@@ -143,7 +150,10 @@ export function writeAdapterGguf(
     ['adapter.type', { type: 'string', value: 'lora' }],
     ['adapter.lora.alpha', { type: 'float32', value: alpha }],
   ]);
-  if (prompt !== undefined) metadata.set(TEMPLATE_KEY, { type: 'string', value: prompt.template });
+  if (prompt !== undefined) {
+    const [key, value] = prompt.template === null ? [FORM_KEY, 'plain'] : [TEMPLATE_KEY, prompt.template];
+    metadata.set(key, { type: 'string', value });
+  }
   if (prompt?.system !== undefined) metadata.set(SYSTEM_KEY, { type: 'string', value: prompt.system });
   const tensors = adapter.modules.flatMap((module, i): GgufTensorToWrite[] => {
     const name = names[i]!;

@@ -10,6 +10,7 @@ import { promptRecord } from '../hf/prompt-form.js';
 import { CHAT_TEMPLATE } from '../hf/tokenizer.js';
 import { writePeftAdapter } from '../peft/write.js';
 import { adapterFactors, type LoraLayout } from '../train/lora-layout.js';
+import { rememberBase } from './base-place.js';
 import type { PoolClusters } from './cluster.js';
 import type { EmbeddingSpace } from './embed/space.js';
 import type { BuildInputs, BuildPoolOptions } from './inputs.js';
@@ -97,6 +98,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
     }
     writePoolManifest(dir, manifest, { centroids: clustering.centroids, mean: space.mean, idf: space.idf });
   });
+  if (baseModel !== options.model) rememberBase(inputs.modelDigest, options.model);
   return manifest;
 }
 

@@ -1,7 +1,7 @@
 /** The path of a user whose base model is a GGUF file: the same pool, blend and scores as from the directory it was made of. */
 
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { exportModelGguf } from '../../src/formats.js';
 import { openPool } from '../../src/index.js';
@@ -44,10 +44,10 @@ describe('build-pool', () => {
     const [{ base: a, ...expected }, { base: b, ...found }] = [manifestOf(fromDirectory), manifestOf(fromGguf)];
     expect(found).toEqual(expected);
     expect(a).not.toHaveProperty('format');
-    expect(b).toMatchObject({ name: gguf, format: 'gguf', modelType: 'llama', hiddenSize: a.hiddenSize });
+    expect(b).toMatchObject({ name: basename(gguf), format: 'gguf', modelType: 'llama', hiddenSize: a.hiddenSize });
     expect(b.digest).not.toBe(a.digest);
     const config = JSON.parse(readFileSync(join(fromGguf, 'adapters/0/adapter_config.json'), 'utf8'));
-    expect(config).toMatchObject({ base_model_name_or_path: gguf });
+    expect(config).toMatchObject({ base_model_name_or_path: basename(gguf) });
   });
 
   it('plans the same with --dry-run', async () => {

@@ -31,7 +31,7 @@ describe('build-pool', () => {
   it('writes a manifest, centroids and one PEFT adapter for each cluster', () => {
     const { manifest } = built;
     expect(built).toMatchObject({ backend: 'wasm', resumed: false });
-    expect(manifest).toMatchObject({ N: 3, seed: 0, base: { name: LLAMA, modelType: 'llama' } });
+    expect(manifest).toMatchObject({ N: 3, seed: 0, base: { name: 'llama', modelType: 'llama' } });
     expect(manifest.clusters.map((c) => c.size).reduce((a, b) => a + b)).toBe(24);
     expect(JSON.parse(readFileSync(join(pool, 'pool.json'), 'utf8'))).toEqual(manifest);
     for (const { dir: adapter } of manifest.adapters) {
