@@ -119,6 +119,6 @@ export function checkAdapterBase(adapter: string, model: BaseModel, anyBase = fa
   throw new CrayonError('adapter-mismatch', `${problem}${digests}`, {
     hint:
       `Give the base model that it was made on${name}. Where that was updated, build the pool on the new one and blend again. ` +
-      'Where it is the same model stored in another way (another quantisation, an edited config.json), --any-base takes it.',
+      'Where it is the same model stored in another way (another quantisation, an edited config.json), --any-base (any_base in the YAML) takes it.',
   });
 }

@@ -10,6 +10,7 @@ import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import { LIMITS } from '../core/limits.js';
 import { firstNonFinite } from '../core/vector.js';
+import { warn } from '../core/warning.js';
 import { sha256File } from '../files/digest.js';
 import { exists, readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, type JsonObject, parseJson } from '../files/json.js';
@@ -94,6 +95,9 @@ export class HfModel implements BaseModel {
       refuseVision(dir, weights.places);
       const resolved = resolveTies(dir, config, weights, someWeights);
       checkTensors(dir, expectedShapes(resolved), weights);
+      if (exists(join(dir, 'adapter_config.json'))) {
+        warn(`${dir}: has a PEFT adapter beside the model, which is not applied: give its directory as the adapter.`);
+      }
       return new HfModel(dir, resolved, generationEnds, configBytes, weights);
     } catch (error) {
       for (const shard of weights.shards) shard.close();

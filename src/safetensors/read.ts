@@ -82,6 +82,13 @@ export class SafetensorsFile {
     return bytes;
   }
 
+  /** As many of a tensor's raw bytes as the target takes, from an offset within it. */
+  readBytesInto(name: string, offset: number, target: Uint8Array): void {
+    const [start, end] = this.info(name).dataOffsets;
+    assert(offset >= 0 && start + offset + target.length <= end, `${target.length} bytes from ${offset} of "${name}"`);
+    this.#readAt(target, start + offset);
+  }
+
   /** A float tensor of any width as float32 (float64 is rounded). Integers are refused. */
   readF32(name: string): Float32Array {
     const { shape } = this.#floatInfo(name);

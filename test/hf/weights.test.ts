@@ -48,6 +48,12 @@ describe('weights beside those of the model', () => {
     expect(warningsOf(fixture('models', 'llama'))).toEqual([]);
   });
 
+  it('an adapter in the same directory is not applied, and said to be there', () => {
+    const dir = changed((tensors) => tensors);
+    writeFileSync(join(dir, 'adapter_config.json'), '{}');
+    expect(warningsOf(dir)).toEqual([expect.stringMatching(/a PEFT adapter beside the model, which is not applied/)]);
+  });
+
   it('are named where a shard has them and the index does not', () => {
     const dir = join(temporaryDir(), 'model');
     cpSync(fixture('models', 'qwen2'), dir, { recursive: true });

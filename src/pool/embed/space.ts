@@ -115,7 +115,7 @@ export function refuseOtherBase(pool: Pool, model: BaseModel, anyBase = false): 
   throw new CrayonError('pool-mismatch', `${pool.dir} was built on another ${what} than ${model.path}`, {
     hint:
       `Use the model it was built on ("${nameForOthers(base.name)}", digest ${base.digest.slice(0, 12)}), or build a new pool. ` +
-      'Where it is the same model stored in another way (another quantisation), --any-base takes it.',
+      'Where it is the same model stored in another way (another quantisation), --any-base (any_base in the YAML) takes it.',
   });
 }
 
