@@ -114,12 +114,14 @@ export class BenchRunDirectory {
     writeLoad(this.path, cell);
   }
 
-  /** Lets the next run in. A run that failed before it began leaves nothing. */
+  /** Lets the next run in, which clears up what cannot be removed now. A run that failed before it began leaves nothing. */
   release(): void {
-    this.clearScratch();
     unlock(this.path);
-    if (isBenchRun(this.path)) return;
-    for (const part of ['cells', 'answers', '.']) removeIfEmpty(join(this.path, part));
+    try {
+      this.clearScratch();
+      if (isBenchRun(this.path)) return;
+      for (const part of ['cells', 'answers', '.']) removeIfEmpty(join(this.path, part));
+    } catch {} // the run's own failure is what there is to say
   }
 
   #answersFile(key: string): string {

@@ -75,13 +75,22 @@ export function touch(path: string): void {
   utimesSync(path, now, now);
 }
 
-/** Removes a file or a whole directory; what is not there is no failure. */
+/** Removes a file or a whole directory; what is not there is no failure. @throws CrayonError `write-failed` */
 export function removePath(path: string): void {
-  rmSync(path, { recursive: true, force: true });
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch (error) {
+    throw writeError(path, error);
+  }
 }
 
+/** @throws CrayonError `write-failed` */
 export function removeIfEmpty(dir: string): void {
-  if (existsSync(dir) && readdirSync(dir).length === 0) rmdirSync(dir);
+  try {
+    if (existsSync(dir) && readdirSync(dir).length === 0) rmdirSync(dir);
+  } catch (error) {
+    throw writeError(dir, error);
+  }
 }
 
 /** One system call moves at most 2 GiB; a round number below it. */

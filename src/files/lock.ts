@@ -58,12 +58,15 @@ export function lock(dir: string, what: string, watchMs = WATCH_MS): void {
   held.set(file, { text, touching: touch(file) });
 }
 
+/** Gives it back, after a failure too: what cannot be removed is known to be nobody's when this process has ended. */
 export function unlock(dir: string): void {
   const file = join(dir, LOCK_FILE);
   const ours = held.get(file);
   held.delete(file);
   void ours?.touching.terminate();
-  if (ours !== undefined && find(file)?.text === ours.text) rmSync(file, { force: true });
+  try {
+    if (ours !== undefined && find(file)?.text === ours.text) rmSync(file, { force: true });
+  } catch {}
 }
 
 /** @returns false where there is one already */
