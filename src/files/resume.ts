@@ -67,7 +67,10 @@ export class RecordLog {
     fingerprint: JsonObject,
     { fresh = false }: { fresh?: boolean } = {},
   ) {
-    this.earlier = fresh || !exists(path) ? [] : this.#read(fingerprint);
+    const isNew = fresh || !exists(path);
+    const text = isNew ? '' : decodeUtf8(readSmallFile(path, LIMITS.recordLogBytes), path);
+    this.earlier = this.#read(text, fingerprint);
+    if (!isNew && text !== '' && text.endsWith('\n')) return; // another process may be adding to it
     // Written anew, so that a line that was cut short does not stay in the middle.
     const lines = [fingerprint, ...this.earlier].map((line) => `${JSON.stringify(line)}\n`);
     writeFileAtomic(path, lines.join(''));
@@ -77,8 +80,8 @@ export class RecordLog {
     appendText(this.path, `${JSON.stringify(record)}\n`);
   }
 
-  #read(fingerprint: JsonObject): JsonObject[] {
-    const lines = decodeUtf8(readSmallFile(this.path, LIMITS.recordLogBytes), this.path).split('\n');
+  #read(text: string, fingerprint: JsonObject): JsonObject[] {
+    const lines = text.split('\n');
     // What follows the last line feed was cut short by the end of its run.
     const [found, ...records] = lines.slice(0, -1).map((line, i) => parseLine(line, `${this.path}:${i + 1}`));
     if (found === undefined) return [];

@@ -39,10 +39,14 @@ export interface Plan {
   errors: number;
   /** run dist/, which starts sooner */
   built: boolean;
+  progress?: (words: string) => void;
 }
 
 /** Brings one scenario's share of faults upon it. */
-export async function torment(scenario: Scenario, { root, seed, kills, errors, built }: Plan): Promise<Outcome> {
+export async function torment(
+  scenario: Scenario,
+  { root, seed, kills, errors, built, progress = () => {} }: Plan,
+): Promise<Outcome> {
   const [dir, before] = [join(root, 'work'), join(root, 'before')];
   const restore = (): void => {
     rmSync(dir, { recursive: true, force: true });
@@ -68,6 +72,7 @@ export async function torment(scenario: Scenario, { root, seed, kills, errors, b
   for (const { at, how } of chosen(calls, { kills, errors, seed: `${seed} ${scenario.name}` })) {
     restore();
     const { signal, code, stdout, stderr } = await start(scenario, dir, { at, how }, built);
+    if ((outcome.kills + outcome.errors) % 10 === 0) progress(`${scenario.name}: ${outcome.kills + outcome.errors}`);
     const { name, what } = calls[at - 1]!;
     const place = `${scenario.name}, ${how} call ${at} of ${calls.length} (${name} ${what})`;
     const complain = (problem: string): void => void outcome.faults.push(`${place}: ${problem}`);

@@ -9,36 +9,86 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT } from '../helpers/fixtures.js';
+import { tormentDisks } from './disks.js';
 import { torment } from './kills.js';
 import { SCENARIOS } from './scenarios.js';
+import { tormentServers } from './servers.js';
+import { readDuringSwaps } from './swaps.js';
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' },
     kills: { type: 'string', default: '500' },
     errors: { type: 'string', default: '150' },
+    swaps: { type: 'string', default: '2000' },
+    seconds: { type: 'string', default: '60' },
     only: { type: 'string' },
     built: { type: 'boolean', default: existsSync(join(ROOT, 'dist', 'bin', 'crayon.js')) },
   },
 });
+const seed = Number(values.seed);
+const { built } = values;
 const only = values.only?.split(',');
-const scenarios = SCENARIOS.filter(({ name }) => only === undefined || only.includes(name));
-const share = (of: string): number => Math.ceil(Number(of) / scenarios.length);
+const isWanted = (name: string): boolean => only === undefined || only.includes(name);
 const root = mkdtempSync(join(tmpdir(), 'crayon-chaos-'));
-let faults = 0;
-let kills = 0;
+const totals = { kills: 0, faults: 0 };
+
+function report(name: string, words: string, faults: readonly string[], started: number): void {
+  totals.faults += faults.length;
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  console.log(`${name.padEnd(32)} ${words}, ${faults.length} faults (${seconds} s)`);
+  for (const fault of faults) console.log(`    ${fault}`);
+}
+
+/** On a terminal, a line that is overwritten. */
+const progress = (words: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r${words.padEnd(60)}`);
+};
+
+const scenarios = SCENARIOS.filter(({ name }) => isWanted(name));
+const share = (of: string): number => Math.ceil(Number(of) / scenarios.length);
 for (const scenario of scenarios) {
   const started = performance.now();
-  const plan = { root: join(root, 'scenario'), seed: Number(values.seed), built: values.built };
-  const outcome = await torment(scenario, { ...plan, kills: share(values.kills), errors: share(values.errors) });
-  kills += outcome.kills;
-  faults += outcome.faults.length;
-  const seconds = ((performance.now() - started) / 1000).toFixed(0);
-  console.log(
-    `${scenario.name.padEnd(32)} ${outcome.calls} calls, ${outcome.kills} kills, ${outcome.errors} failing calls, ${outcome.faults.length} faults (${seconds} s)`,
+  const plan = {
+    root: join(root, 'scenario'),
+    seed,
+    built,
+    kills: share(values.kills),
+    errors: share(values.errors),
+    progress,
+  };
+  const { calls, kills, errors, faults } = await torment(scenario, plan);
+  totals.kills += kills;
+  report(scenario.name, `${calls} calls, ${kills} kills, ${errors} failing calls`, faults, started);
+}
+if (isWanted('disks')) {
+  const started = performance.now();
+  const { words, faults } = await tormentDisks(join(root, 'disks'));
+  report('disks', words, faults, started);
+}
+for (const withExchange of [true, false].filter(() => isWanted('swaps'))) {
+  const started = performance.now();
+  const { reads, seen, absent, faults } = await readDuringSwaps(
+    join(root, 'swaps'),
+    Number(values.swaps),
+    withExchange,
   );
-  for (const fault of outcome.faults) console.log(`    ${fault}`);
+  const name = `swaps ${withExchange ? 'with' : 'without'} an exchange`;
+  report(
+    name,
+    `${values.swaps} swaps, ${reads} reads of ${seen}, absent to the system ${absent} times`,
+    faults,
+    started,
+  );
+}
+if (isWanted('servers')) {
+  const started = performance.now();
+  const plan = { root: join(root, 'servers'), seed, seconds: Number(values.seconds), built };
+  const { answers, faults, slowestHealthMs } = await tormentServers(plan);
+  const all = Object.values(answers).reduce((sum, n) => sum + n, 0);
+  report('servers', `${all} answers, /health within ${slowestHealthMs.toFixed(0)} ms`, faults, started);
+  for (const [answer, n] of Object.entries(answers).sort(([, a], [, b]) => b - a)) console.log(`    ${n} ${answer}`);
 }
 rmSync(root, { recursive: true, force: true });
-console.log(`${kills} kills, ${faults} faults`);
-process.exitCode = faults > 0 ? 1 : 0;
+console.log(`${totals.kills} kills, ${totals.faults} faults`);
+process.exitCode = totals.faults > 0 ? 1 : 0;

@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { RecordLog, refuseOtherRun } from '../../src/files/resume.js';
@@ -40,6 +40,16 @@ describe('RecordLog', () => {
     second.append({ id: 'b' });
     expect(new RecordLog(path, FINGERPRINT).earlier).toEqual([{ id: 'a' }, { id: 'b' }]);
     expect(new RecordLog(path, FINGERPRINT, { fresh: true }).earlier).toEqual([]);
+  });
+
+  it('loses nothing that another process adds while it is opened', () => {
+    const first = new RecordLog(path, FINGERPRINT);
+    first.append({ id: 'a' });
+    const inode = statSync(path).ino;
+    new RecordLog(path, FINGERPRINT).append({ id: 'b' });
+    first.append({ id: 'c' });
+    expect(statSync(path).ino).toBe(inode); // not replaced, so no instant for a record to fall between
+    expect(new RecordLog(path, FINGERPRINT).earlier).toEqual([{ id: 'a' }, { id: 'b' }, { id: 'c' }]);
   });
 
   it('drops a line that was cut short, and goes on after the ones before it', () => {
