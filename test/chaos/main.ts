@@ -1,7 +1,7 @@
 /**
- * `npm run chaos`: kills, failing disks, swaps under readers, and servers under faults and floods; all from one seed.
+ * Chaos: kills, failing disks, swaps under readers, and servers under faults and floods; all from one seed.
  *
- *     npm run chaos -- [--seed 1] [--kills 500] [--errors 150] [--swaps 2000] [--seconds 60] [--only blend,servers]
+ *     npx tsx test/chaos/main.ts [--seed 1] [--kills 500] [--errors 150] [--swaps 2000] [--seconds 60] [--only blend,servers]
  */
 
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';

@@ -1,4 +1,4 @@
-/** A short, seeded part of `npm run chaos` (test/chaos). */
+/** A short, seeded part of test/chaos/main.ts. */
 
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
