@@ -116,12 +116,14 @@ export class BenchRunDirectory {
 
   /** Lets the next run in, which clears up what cannot be removed now. A run that failed before it began leaves nothing. */
   release(): void {
-    unlock(this.path);
     try {
       this.clearScratch();
-      if (isBenchRun(this.path)) return;
-      for (const part of ['cells', 'answers', '.']) removeIfEmpty(join(this.path, part));
     } catch {} // the run's own failure is what there is to say
+    unlock(this.path);
+    if (isBenchRun(this.path)) return;
+    try {
+      for (const part of ['cells', 'answers', '.']) removeIfEmpty(join(this.path, part));
+    } catch {}
   }
 
   #answersFile(key: string): string {
