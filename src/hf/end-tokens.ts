@@ -48,7 +48,7 @@ function tokenId({ tokenizer: { added_tokens: added, model } }: TokenizerFiles, 
   const found = Array.isArray(added) ? added.find((token) => token?.content === text)?.id : undefined;
   const vocab = isJsonObject(model) ? model.vocab : undefined;
   const id = found ?? (isJsonObject(vocab) && Object.hasOwn(vocab, text) ? vocab[text] : undefined);
-  if (Number.isSafeInteger(id)) return id as number;
+  if (Number.isSafeInteger(id) && (id as number) >= 0) return id as number;
   if (!Array.isArray(vocab)) return null; // Unigram's is a list of [piece, score]
   const index = vocab.findIndex((piece) => Array.isArray(piece) && piece[0] === text);
   return index === -1 ? null : index;

@@ -143,7 +143,7 @@ export function createTokenizer(
     // Without an unknown token the library has no id for such a piece, which an array of ids would keep as 0.
     const unknown = (ids as Array<number | undefined>).indexOf(undefined);
     if (unknown === -1) return ids;
-    const piece = JSON.stringify((tokens[unknown] ?? text).slice(0, 40));
+    const piece = JSON.stringify(String(tokens[unknown] ?? text).slice(0, 40));
     throw new CrayonError('example-invalid', `${where}: the vocabulary has no token for ${piece}, nor an unknown one`, {
       hint: 'Leave that text out, or choose a model that knows it.',
     });

@@ -72,6 +72,17 @@ describe('the tokens that end an answer', () => {
     expect(error.message).toContain('generation_config.json');
   });
 
+  it('are ids: a number below 0 in tokenizer.json is none', () => {
+    const dir = modelWith({ config: 2 });
+    editJson<{ added_tokens: Array<{ id: number; content: string }> }>(
+      join(dir, 'tokenizer.json'),
+      ({ added_tokens }) => {
+        for (const token of added_tokens) if (token.content === '</s>') token.id = -2;
+      },
+    );
+    expect(endTokens(dir).filter((id) => id < 0)).toEqual([]);
+  });
+
   it('are refused where the file is no JSON object', () => {
     expect(errorOf(() => HfModel.open(modelWith({ generation: [1] }))).code).toBe('json-invalid');
   });

@@ -31,8 +31,11 @@ export function strictCsv(text: string): Array<Record<string, string>> | string 
   }
   const [names, ...records] = rows;
   if (names === undefined) return [];
-  if (new Set(names).size !== names.length) return 'a column twice';
+  const named = names.filter((name) => name !== '');
+  if (new Set(named).size !== named.length) return 'a column twice';
   const short = records.find((row) => row.length !== names.length);
   if (short !== undefined) return `a line of ${short.length} fields under ${names.length} names`;
-  return records.map((row) => Object.fromEntries(row.map((field, i) => [names[i]!, field])));
+  return records.map((row) =>
+    Object.fromEntries(row.map((field, i) => [names[i]!, field]).filter(([name]) => name !== '')),
+  );
 }
