@@ -82,5 +82,9 @@ async function refuseUnlikePeer(path: string, file: GgufFile): Promise<void> {
   }
 }
 
+/** Numbers of all kinds as texts; without byte order marks, which the package drops and which are tokens of real vocabularies. */
 const text = (value: unknown) =>
-  JSON.stringify(value, (_, x) => (typeof x === 'bigint' || typeof x === 'number' ? String(x) : x));
+  JSON.stringify(value, (_, x) => {
+    if (typeof x === 'string') return x.replace(/^\ufeff/, '');
+    return typeof x === 'bigint' || typeof x === 'number' ? String(x) : x;
+  });
