@@ -71,12 +71,12 @@ export async function runCampaign(
 async function runTarget(target: Target, earlier: Progress | undefined, options: CampaignOptions): Promise<Progress> {
   const progress = earlier ?? { tally: emptyTally(), slice: 0, corpus: [], found: [], times: {} };
   const before = progress.tally.mutants;
-  let child: Child | undefined = await Child.open(target.name, options);
+  let child: Child | undefined = await Child.open(target, options);
   const end = performance.now() + options.ms;
   let deaths = 0;
   try {
     while (performance.now() < end && progress.tally.mutants - before < options.mutants && deaths < MOST_DEATHS) {
-      child ??= await Child.open(target.name, options);
+      child ??= await Child.open(target, options);
       const order: Order = {
         do: 'slice',
         seed: options.seed,
@@ -120,7 +120,7 @@ async function runTarget(target: Target, earlier: Progress | undefined, options:
     progress.times[found.signature] = (progress.times[found.signature] ?? 0) + 1;
     if (progress.found.some(({ signature }) => signature === found.signature)) return;
     if (found.kind === 'hang' || found.kind === 'abort' || found.kind === 'memory') {
-      const shows = async (recipe: Recipe) => (await isolated(target.name, recipe, options)) === found.kind;
+      const shows = async (recipe: Recipe) => (await isolated(target, recipe, options)) === found.kind;
       if (!(await shows(found.recipe))) {
         options.log(
           `${target.name}: ${found.kind} that did not show a second time, alone: ${JSON.stringify(found.recipe)}`,
@@ -139,7 +139,7 @@ async function runTarget(target: Target, earlier: Progress | undefined, options:
 }
 
 /** What a mutant does in a fresh child. */
-async function isolated(target: string, recipe: Recipe, options: CampaignOptions): Promise<Kind | undefined> {
+async function isolated(target: Target, recipe: Recipe, options: CampaignOptions): Promise<Kind | undefined> {
   const child = await Child.open(target, { ...options, coverage: false });
   const report = await child.ask({ do: 'try', recipe });
   await child.end();
@@ -177,23 +177,25 @@ class Child {
   readonly #process: ChildProcess;
   readonly #progress: string;
   readonly #scratch: string;
+  readonly #longestMs: number;
   /** the number of the mutant that was first of the order */
   #first = 0;
 
-  private constructor(target: string, { out, coverage }: Pick<CampaignOptions, 'out' | 'coverage'>) {
+  private constructor(target: Target, { out, coverage }: Pick<CampaignOptions, 'out' | 'coverage'>) {
     this.#scratch = scratchIn(out);
+    this.#longestMs = target.longestMs ?? LONGEST_MS;
     this.#progress = join(this.#scratch, 'progress');
     const script = join(dirname(fileURLToPath(import.meta.url)), 'child.ts');
-    this.#process = fork(script, [target, this.#scratch, this.#progress, coverage ? 'yes' : 'no'], {
+    this.#process = fork(script, [target.name, this.#scratch, this.#progress, coverage ? 'yes' : 'no'], {
       execArgv: ['--import', import.meta.resolve('tsx'), '--max-old-space-size=2048'],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     });
   }
 
-  static async open(target: string, options: Pick<CampaignOptions, 'out' | 'coverage'>): Promise<Child> {
+  static async open(target: Target, options: Pick<CampaignOptions, 'out' | 'coverage'>): Promise<Child> {
     const child = new Child(target, options);
     const report = await child.#report(OPEN_MS);
-    if (report.done !== 'open') throw new Error(`${target}: cannot be opened: ${JSON.stringify(report)}`);
+    if (report.done !== 'open') throw new Error(`${target.name}: cannot be opened: ${JSON.stringify(report)}`);
     return child;
   }
 
@@ -234,10 +236,10 @@ class Child {
       const timer = setInterval(() => {
         const count = this.#read()?.[0] ?? 0;
         if (count !== last) [last, since] = [count, performance.now()];
-        if (performance.now() - since < (limit ?? LONGEST_MS + GRACE_MS)) return;
+        if (performance.now() - since < (limit ?? this.#longestMs + GRACE_MS)) return;
         this.#process.off('exit', exited);
         this.#process.kill('SIGKILL');
-        died('hang', 'no answer within 5 s');
+        died('hang', `no answer within ${(limit ?? this.#longestMs) / 1000} s`);
       }, POLL_MS);
       this.#process.on('message', settle);
       this.#process.once('exit', exited);

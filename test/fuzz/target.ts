@@ -23,6 +23,8 @@ export interface Target {
   writes?: boolean;
   /** Needs no directory: `files` is all that `run` looks at. */
   inMemory?: boolean;
+  /** An answer that takes longer is a hang: 5 s, or where code of strangers runs, which is given longer itself, what is said here. */
+  longestMs?: number;
   /** This target's share of a run, against 1 of the others. */
   weight?: number;
   /**

@@ -78,7 +78,8 @@ export class Bench implements Larder {
     const ms = performance.now() - start;
     const verdict = { ms, bytes, grown: rss() - before, ...judged };
     if (verdict.kind !== undefined) return verdict;
-    if (ms > LONGEST_MS) return { ...verdict, outcome: 'finding', kind: 'hang', message: `took ${Math.round(ms)} ms` };
+    if (ms > (this.target.longestMs ?? LONGEST_MS))
+      return { ...verdict, outcome: 'finding', kind: 'hang', message: `took ${Math.round(ms)} ms` };
     if (verdict.grown > MEMORY.bytes + MEMORY.perByte * bytes) {
       return { ...verdict, outcome: 'finding', kind: 'memory', message: `took ${verdict.grown} bytes for ${bytes}` };
     }

@@ -11,7 +11,7 @@ import { poolSpace } from '../../../src/pool/embed/space.js';
 import { openPool, poolTemplate } from '../../../src/pool/pool.js';
 import { fixture } from '../../helpers/fixtures.js';
 import { Finding, type Target } from '../target.js';
-import { files, filesOf, ggufAdapters, repository } from './seeds.js';
+import { CODE_MS, files, filesOf, ggufAdapters, repository } from './seeds.js';
 
 const adapter = (...parts: string[]) => filesOf(fixture(...parts));
 
@@ -40,6 +40,7 @@ const AS_TRAINED = files({ 'crayon.json': CRAYON });
 
 export const peftAdapter: Target = {
   name: 'adapter',
+  longestMs: CODE_MS,
   reads: "PEFT's adapter_config.json and adapter_model.safetensors, crayon.json beside them",
   weight: 2,
   seeds: () => [
@@ -65,6 +66,7 @@ export const peftAdapter: Target = {
 
 export const blend: Target = {
   name: 'blend',
+  longestMs: CODE_MS,
   reads: 'an adapter blended with a sound one, the blend read again, and exported as a GGUF LoRA',
   writes: true,
   seeds: () => ['plain', 'patterns', 'rslora'].map((name) => adapter('peft-combine', name)),
@@ -103,6 +105,7 @@ const POOL = repository('models', 'crayon-edge-pool');
 
 export const pool: Target = {
   name: 'pool',
+  longestMs: CODE_MS,
   reads: 'pool.json, centroids.safetensors and the adapters that they name',
   seeds: () => [filesOf(POOL)],
   changes: /json$|centroids|0\/adapter_model/,

@@ -6,7 +6,7 @@ import { recordPrompt } from '../../../src/data/record.js';
 import { type LocatedRecord, readRecords } from '../../../src/data/record-file.js';
 import { Finding, type Target } from '../target.js';
 import { strictCsv } from './csv-peer.js';
-import { files, filesOf, repository } from './seeds.js';
+import { CODE_MS, files, filesOf, repository } from './seeds.js';
 
 const CHAT = {
   messages: [
@@ -124,6 +124,7 @@ const GROUP = { group: 'g', task: ['task.yaml', { task: 'task.yaml', limit: 1, s
 
 export const task: Target = {
   name: 'data-set-yaml',
+  longestMs: CODE_MS,
   reads: "lm-evaluation-harness's task files and groups, with the files and templates that they name",
   weight: 2,
   seeds: () => [
@@ -186,6 +187,7 @@ const CHOICE = `${JSON.stringify({ prompt: 'a', choices: ['b', 'c'], answer: 1, 
 
 export const taskText: Target = {
   name: 'shipped-tasks',
+  longestMs: CODE_MS,
   reads: "the suite's task files as people write them",
   weight: 0.5,
   seeds: () =>

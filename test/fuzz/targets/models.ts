@@ -11,7 +11,7 @@ import { chooseBackend } from '../../../src/model/backend.js';
 import { LlamaModel } from '../../../src/model/llama.js';
 import { fixture } from '../../helpers/fixtures.js';
 import { Finding, type Target } from '../target.js';
-import { FAMILIES, files, filesOf, ggufModels, model } from './seeds.js';
+import { CODE_MS, FAMILIES, files, filesOf, ggufModels, model } from './seeds.js';
 
 const TEXTS = [
   'Once upon a time',
@@ -66,6 +66,7 @@ const small = (name: string) => !/golden|README/.test(name);
 
 export const hfModel: Target = {
   name: 'model',
+  longestMs: CODE_MS,
   reads: 'a Hugging Face directory: config.json, generation_config.json, index, weights, tokenizer, chat template',
   weight: 2,
   seeds: () =>
@@ -82,6 +83,7 @@ export const hfModel: Target = {
 
 export const weights: Target = {
   name: 'model-weights',
+  longestMs: CODE_MS,
   reads: "the same, of mutants of the weights' file",
   seeds: () => ['olmo2', 'phi3', 'llama'].map((name) => model(name, small)),
   changes: /safetensors$/,
@@ -90,6 +92,7 @@ export const weights: Target = {
 
 export const tokenizer: Target = {
   name: 'tokenizer',
+  longestMs: CODE_MS,
   reads: 'tokenizer.json, tokenizer_config.json and their kin: texts and conversations to tokens and back',
   weight: 2,
   seeds: () => [
@@ -193,6 +196,7 @@ function TOKENIZER_WORDS(): string[] {
 
 export const chatTemplate: Target = {
   name: 'chat-template',
+  longestMs: CODE_MS,
   reads: 'chat_template.jinja over conversations',
   seeds: () => {
     const base = filesOf(fixture('tokenizer', 'byte-level'), (name) => !name.includes('jinja'));
@@ -206,6 +210,7 @@ export const chatTemplate: Target = {
 
 export const ggufModel: Target = {
   name: 'gguf-model',
+  longestMs: CODE_MS,
   reads: 'a GGUF file as a base model: configuration, names, rows in order, vocabulary, chat template',
   weight: 2,
   seeds: (scratch) =>
@@ -215,6 +220,7 @@ export const ggufModel: Target = {
 
 export const ggufExport: Target = {
   name: 'model-export',
+  longestMs: CODE_MS,
   reads: 'a model of either kind, written as GGUF and read again',
   writes: true,
   weight: 0.5,

@@ -2,10 +2,14 @@
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { LIMITS } from '../../../src/core/limits.js';
 import { exportAdapterGguf } from '../../../src/gguf/adapter.js';
 import { exportModelGguf } from '../../../src/gguf/model.js';
 import { fixture, ROOT } from '../../helpers/fixtures.js';
 import type { Files } from '../target.js';
+
+/** For readers that run code of strangers: a call is ended after `codeMs`, and a process for the next one begins. */
+export const CODE_MS = LIMITS.codeMs + 5000;
 
 /** All files of a folder and below, but for those that hold a golden answer. */
 export function filesOf(dir: string, wanted: (name: string) => boolean = () => true): Files {
