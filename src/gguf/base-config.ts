@@ -4,6 +4,7 @@
  * (llama-model.cpp, `load_hparams`); what an architecture has beyond the common ones is told by its family's `gguf.config`.
  */
 
+import { LIMITS } from '../core/limits.js';
 import type { JsonObject } from '../files/json.js';
 import { type ModelConfig, parseModelConfig } from '../hf/config.js';
 import type { GgufArchitecture, GgufKeys } from '../hf/families/family.js';
@@ -47,6 +48,10 @@ export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architec
     if (value === undefined) throw ggufInvalid(path, `has no ${name}.${key}`);
     return value;
   };
+  const layers = required('block_count');
+  // Families list something for each of them before the configuration is checked as a whole.
+  if (layers > LIMITS.layers)
+    throw ggufInvalid(path, `${name}.block_count is ${layers}, expected at most ${LIMITS.layers}`);
   const eps = keys.number('attention.layer_norm_rms_epsilon');
   if (eps === undefined) throw ggufInvalid(path, `has no ${name}.attention.layer_norm_rms_epsilon`);
   const id = (key: string) => ggufCount(file, `tokenizer.ggml.${key}_token_id`, 0) ?? null;
@@ -54,7 +59,7 @@ export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architec
     model_type: family.modelType,
     hidden_size: hiddenSize,
     intermediate_size: required('feed_forward_length'),
-    num_hidden_layers: required('block_count'),
+    num_hidden_layers: layers,
     num_attention_heads: numHeads,
     num_key_value_heads: ggufCount(file, `${name}.attention.head_count_kv`) ?? numHeads,
     head_dim: headDim,

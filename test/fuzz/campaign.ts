@@ -133,7 +133,7 @@ async function runTarget(target: Target, earlier: Progress | undefined, options:
     progress.found.push(found);
     const folder = await keep(target, found, options);
     options.log(
-      `${target.name}: ${found.kind}: ${found.message.split('\n').slice(0, 6).join('\n    ')}\n    npm run fuzz -- --repeat ${folder}`,
+      `${target.name}: ${found.kind}: ${found.message.split('\n').slice(0, 6).join('\n    ')}\n    npx tsx test/fuzz/main.ts --repeat ${folder}`,
     );
   }
 }

@@ -54,6 +54,16 @@ const zeros = (name: string, ...shape: number[]): GgufTensorToWrite => {
 };
 
 describe('a GGUF as a base model is refused', () => {
+  it.each(['llama', 'gemma3'])(
+    'for more layers than any model has, before something is made for each of them: %s',
+    (name) => {
+      const path = written((metadata) => metadata.set(`${name}.block_count`, whole(2 ** 32 - 1)), contentOf(name));
+      const error = errorOf(() => openBase(path));
+      expect(error.code).toBe('gguf-invalid');
+      expect(error.message).toContain(`${name}.block_count is 4294967295, expected at most 10000`);
+    },
+  );
+
   it('not as it was', () => {
     const base = GgufModel.open(written(() => {}));
     expect(base.config.modelType).toBe('llama');
@@ -97,8 +107,8 @@ describe('a GGUF as a base model is refused', () => {
     ],
     [
       'of layers beyond all bounds',
-      'model-invalid',
-      /4294967295/,
+      'gguf-invalid',
+      /block_count is 4294967295, expected at most/,
       (m) => m.set('llama.block_count', whole(2 ** 32 - 1)),
     ],
     ['without its table', 'gguf-invalid', /"token_embd\.weight"/, (_, t) => t.delete('token_embd.weight')],
