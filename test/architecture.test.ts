@@ -37,8 +37,9 @@ MAY_IMPORT.cli = ROOMS;
 
 /** The most files that one folder holds: above it, a subject has hidden another. */
 const MOST_FILES = 30;
-/** Of all of src/: what one redesign came to, and room for real bases, and for the guards against whatever a file or a peer may say. */
-const MOST_LINES = 42_000;
+/** Of all of src/: what one redesign came to, and room for real bases, for the guards against whatever a file or a peer may
+ * say, and for Jinja as Python has it. */
+const MOST_LINES = 46_000;
 
 const TENSORS = /tfjs|^model\/(backend|llama|ops)\.ts/;
 

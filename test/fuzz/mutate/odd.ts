@@ -39,6 +39,7 @@ export const ODD_TEXTS: readonly string[] = [
     '{% for i in range(3) %}x{% endfor %}',
     '{{',
     '%}',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a text as a file may have it
     '${x}',
     '<script>',
     '"',
