@@ -71,6 +71,24 @@ it('a template that loops: its request ends in time, and health, other requests 
   expect(performance.now() - asked).toBeLessThan(5000);
 });
 
+it('a request of the largest size leaves others their turns', async () => {
+  const url = await served('large', '{% for m in messages %}{{ m.content }}{% endfor %}');
+  const text = 'The company said on Monday that it would buy back shares. '.repeat(8).slice(0, 470);
+  const large: Array<[path: string, body: object, status: number]> = [
+    ['/v1/embeddings', { input: Array.from({ length: 2048 }, () => text), encoding_format: 'base64' }, 200],
+    ['/v1/chat/completions', { messages: [{ role: 'user', content: text.repeat(2000) }] }, 400], // beyond the context
+    ['/tokenize', { prompt: text.repeat(2000) }, 200],
+  ];
+  for (const [path, body, status] of large) {
+    const started = performance.now();
+    const answer = post(`${url}${path}`, { model: 'large', ...body });
+    const times = await healthTimes(url, answer);
+    expect((await answer).status, path).toBe(status);
+    // Not before, in the middle of one step: all others would have waited for nearly the whole of it.
+    expect(Math.max(...times), path).toBeLessThan((performance.now() - started) / 2);
+  }
+});
+
 it('a template that takes all memory: an error for its request, and the server lives', async () => {
   const url = await served('memory', MEMORY);
   for (let i = 0; i < 2; i++) {
