@@ -182,13 +182,14 @@ function refuseCount(found: string, count: number): void {
 
 /** The base model where the pool's manifest says it is: from the working directory, in the pool or beside it, in models/, or where it was. */
 function findBase(pool: Pool): string {
-  const { name, digest } = pool.manifest.base;
+  const { base } = pool.manifest;
+  const { name } = base;
   const places = [
     name,
     join(pool.dir, name),
     join(pool.dir, '..', name),
     join('models', name),
-    rememberedBase(digest) ?? name,
+    rememberedBase(base) ?? name,
   ];
   const found = places.find((path) => isModelDirectory(path) || isGgufPath(path));
   if (found !== undefined) return found;

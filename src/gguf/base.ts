@@ -13,7 +13,7 @@ import type { GgufArchitecture } from '../hf/families/family.js';
 import { expectedShapes, HfModel } from '../hf/model.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import { ggufModelConfig } from './base-config.js';
-import { ggufInvalid, ggufString, ggufUnsupported } from './format.js';
+import { ggufInvalid, ggufNumber, ggufString, ggufUnsupported } from './format.js';
 import { ggufRow, ggufTensorName, inHfOrder } from './names.js';
 import { GgufFile, isGgufPath } from './read.js';
 import { ROPE_FACTORS, ROPE_TENSORS } from './rope.js';
@@ -168,7 +168,17 @@ function checkTensors(file: GgufFile, config: ModelConfig, architecture: GgufArc
       bad.push(`"${name}" is not expected of architecture ${architecture.name}`);
   }
   if (bad.length === 0) return names;
-  throw ggufInvalid(file.path, abridge(bad, 10));
+  const isWhole = [...known].every((name) => file.tensors.has(name));
+  throw ggufInvalid(file.path, abridge(bad, 10), hintFor(file, isWhole));
+}
+
+/** The file itself was read: its bytes are sound, and something else is the matter. */
+function hintFor(file: GgufFile, isWhole: boolean): string {
+  if ((ggufNumber(file, 'split.count') ?? 0) > 1 || /-\d{5}-of-\d{5}\.gguf$/i.test(file.path)) {
+    return 'It is one part of several: join them with llama.cpp’s llama-gguf-split --merge.';
+  }
+  if (isWhole) return 'It is a variant of the architecture that crayon does not compute; llama.cpp may well run it.';
+  return 'Its tensors are not those that its own metadata announce: convert or fetch the model again.';
 }
 
 function refuseUnreadable(file: GgufFile): void {

@@ -78,11 +78,11 @@ export interface GgufTensorInfo {
 }
 
 /** The file is bad. */
-export function ggufInvalid(path: string, problem: string): CrayonError {
+export function ggufInvalid(path: string, problem: string, hint?: string): CrayonError {
   // Names and texts come from the file: one of them alone could be thousands of characters long.
   const shown = problem.length > 1000 ? `${problem.slice(0, 1000)}...` : problem;
   return new CrayonError('gguf-invalid', `${path}: ${shown}`, {
-    hint: 'The file is damaged, cut short or was not written as GGUF: fetch or export it again.',
+    hint: hint ?? 'The file is damaged, cut short or was not written as GGUF: fetch or export it again.',
   });
 }
 

@@ -139,7 +139,9 @@ export function readRope(read: ConfigReader, values: JsonObject, around: Around)
   const type = (values.rope_type ?? values.type ?? 'default') as string;
   if (!Object.hasOwn(ROPE_TYPES, type)) {
     const problem = `${around.path}: rope type ${JSON.stringify(type)}, expected ${Object.keys(ROPE_TYPES).join(', ')}`;
-    throw new CrayonError('model-unsupported', problem);
+    throw new CrayonError('model-unsupported', problem, {
+      hint: 'Use a model with one of these; taking this one for another would give other answers.',
+    });
   }
   const ropeScaling = ROPE_TYPES[type]!(rope, around);
   const ropeTheta = rope.positive('rope_theta', around.defaultTheta);

@@ -9,6 +9,7 @@ import { warn } from '../../core/warning.js';
 import { isOfBase } from '../../hf/adapter-record.js';
 import type { BaseModel } from '../../hf/base-model.js';
 import { nameForOthers } from '../../hf/base-name.js';
+import { rememberedBase } from '../base-place.js';
 import type { Pool } from '../pool.js';
 import type { EmbeddingBase, ForwardPass, InstantEmbed, Sequences } from './kind.js';
 import { firstAttention } from './kinds/first-attention.js';
@@ -114,7 +115,7 @@ export function refuseOtherBase(pool: Pool, model: BaseModel, anyBase = false): 
   const what = found === 'other tokenizer' ? 'tokenizer' : 'base model';
   throw new CrayonError('pool-mismatch', `${pool.dir} was built on another ${what} than ${model.path}`, {
     hint:
-      `Use the model it was built on ("${nameForOthers(base.name)}", digest ${base.digest.slice(0, 12)}), or build a new pool. ` +
+      `Use the model it was built on ("${rememberedBase(base) ?? nameForOthers(base.name)}", digest ${base.digest.slice(0, 12)}), or build a new pool. ` +
       'Where it is the same model stored in another way (another quantisation), --any-base (any_base in the YAML) takes it.',
   });
 }
