@@ -121,6 +121,7 @@ const MOST_SHOWN = 60;
 /** JSON of a value, or at least its first `most` characters: a file's values may be of any size and depth. */
 function jsonUpTo(value: unknown, most: number): string {
   if (typeof value === 'string') return JSON.stringify(value.slice(0, most));
+  if (typeof value === 'bigint' || value instanceof Number) return String(value);
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
   if (!Array.isArray(value)) return Object.keys(value).length > 0 ? '{...}' : '{}';
   let json = '[';

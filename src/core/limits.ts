@@ -29,6 +29,14 @@ export const LIMIT_TABLE = {
     ],
     jsonParts: [2 ** 24, 'of them', 'keys, objects and lists of one JSON text: in memory each has some hundred bytes'],
     records: [2 ** 22, 'of them', 'records of one data file'],
+    choices: [10_000, 'of them', 'choices of one record: those of a description are those of each of its records'],
+    conversationCharacters: [
+      2 ** 26,
+      'characters',
+      'the prompts that the answers of one conversation make, each with all turns before it',
+    ],
+    groupFiles: [10_000, 'of them', 'files of a group of data sets, with those of the groups in it'],
+    groupLevels: [4, 'levels', 'groups of data sets within each other'],
     yamlCharacters: [4 * MIB, 'characters', 'a YAML file with all that its aliases repeat'],
   },
   'Models, adapters and pools': {

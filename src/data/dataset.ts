@@ -6,6 +6,7 @@
 import { basename, dirname, join, resolve } from 'node:path';
 import { CrayonError, reasonOf } from '../core/errors.js';
 import { abridge } from '../core/format.js';
+import { LIMITS } from '../core/limits.js';
 import { createRandom } from '../core/random.js';
 import { sha256 } from '../files/digest.js';
 import { entriesOf, exists } from '../files/io.js';
@@ -89,6 +90,12 @@ function loadYaml(path: string, options: DatasetOptions, parents: readonly strin
 
 function loadGroup(config: GroupConfig, path: string, options: DatasetOptions, parents: readonly string[]): Dataset {
   const chain = [...parents, resolve(path)];
+  if (chain.length > LIMITS.groupLevels) {
+    throw new CrayonError(
+      'config-invalid',
+      `${path}: the ${chain.length}th group within another, expected at most ${LIMITS.groupLevels}`,
+    );
+  }
   const whole: Dataset = { examples: [], sources: [], skipped: 0 };
   for (const entry of config.task) {
     const { task, limit, split } = typeof entry === 'string' ? { task: entry } : entry;
@@ -99,7 +106,10 @@ function loadGroup(config: GroupConfig, path: string, options: DatasetOptions, p
     const narrowed = { ...options, split: split ?? options.split, limit: smallest(limit, options.limit) };
     const { examples, sources, skipped } = loadYaml(member, narrowed, chain);
     for (const example of examples) whole.examples.push(example);
-    whole.sources.push(...sources);
+    for (const source of sources) whole.sources.push(source);
+    if (whole.sources.length > LIMITS.groupFiles) {
+      throw new CrayonError('config-invalid', `${path}: more than ${LIMITS.groupFiles} files in one group`);
+    }
     whole.skipped += skipped;
   }
   return whole;

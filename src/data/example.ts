@@ -1,6 +1,8 @@
 /** Examples, made of records by the templates of a YAML description. What the field names of a plain file mean is in record.ts. */
 
 import type { ChatMessage } from '../core/chat.js';
+import { abridge, shown } from '../core/format.js';
+import { LIMITS } from '../core/limits.js';
 import type { TaskConfig } from './config.js';
 import { type RecordFunction, textTemplate, valueTemplate } from './template.js';
 
@@ -62,7 +64,8 @@ export function asChoices(value: unknown): string[] {
   if (!Array.isArray(value)) throw new Error(`choices are ${kindOf(value)}, expected a list of texts`);
   const bad = value.find((choice) => typeof choice !== 'string');
   if (bad !== undefined) throw new Error(`a choice is ${kindOf(bad)}, expected text`);
-  if (value.length < 2) throw new Error(`${value.length} choices, expected at least 2`);
+  const { length } = value;
+  if (length < 2 || length > LIMITS.choices) throw new Error(`${length} choices, expected 2 to ${LIMITS.choices}`);
   return value;
 }
 
@@ -71,12 +74,9 @@ export function asIndex(value: unknown, choices: readonly string[]): number {
   const index = typeof value === 'string' && !/^\d+$/.test(value) ? choices.indexOf(value) : Number(value);
   const isUsable = typeof value === 'string' || typeof value === 'number';
   if (isUsable && Number.isInteger(index) && index >= 0 && index < choices.length) return index;
-  if (value === undefined) {
-    throw new Error(`answer is missing, expected one of the choices (${choices.join(', ')}) or its index from 0`);
-  }
-  throw new Error(
-    `answer ${JSON.stringify(value)} is neither one of the choices (${choices.join(', ')}) nor an index below ${choices.length}`,
-  );
+  const named = `one of the choices (${abridge(choices.map(shown), 10, ', ')})`;
+  if (value === undefined) throw new Error(`answer is missing, expected ${named} or its index from 0`);
+  throw new Error(`answer ${shown(value)} is not ${named}, nor an index below ${choices.length}`);
 }
 
 export function kindOf(value: unknown): string {

@@ -14,6 +14,7 @@
 
 import { type ChatMessage, renderPlain } from '../core/chat.js';
 import { shown } from '../core/format.js';
+import { LIMITS } from '../core/limits.js';
 import { type Conversation, fieldNames, KNOWN_SHAPES, readConversation } from './conversation.js';
 import { asChoices, asIndex, kindOf, type RawExample } from './example.js';
 import type { DataRecord } from './template.js';
@@ -49,9 +50,17 @@ export function recordExamples(record: DataRecord, turns: Turns = 'last'): RawEx
     throw new Error(`the conversation ends with the ${last.role}'s turn, expected the assistant's`);
   }
   const answers = all.flatMap(({ role }, i) => (role === 'assistant' && i >= given ? [i] : []));
-  return (turns === 'all' ? answers : answers.slice(-1)).map((i) => {
+  let characters = 0;
+  return (turns === 'all' ? answers : answers.slice(-1)).map((i, n) => {
     const messages = all.slice(0, i);
-    return { prompt: renderPlain(messages), completion: all[i]!.content, messages };
+    const prompt = renderPlain(messages);
+    characters += prompt.length;
+    if (n > 0 && characters > LIMITS.conversationCharacters) {
+      throw new Error(
+        `the prompts of its ${answers.length} answers are more than ${LIMITS.conversationCharacters} characters`,
+      );
+    }
+    return { prompt, completion: all[i]!.content, messages };
   });
 }
 

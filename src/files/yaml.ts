@@ -13,6 +13,7 @@ import {
   isNode,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
   type Node,
   Parser,
@@ -82,7 +83,7 @@ export function readYamlDocument(path: string): { document: Document.Parsed; byt
   }
   // The library's own search for equal keys, and its pictures of each error, take time quadratic in the file's size.
   const composer = new Composer({ uniqueKeys: false, prettyErrors: false });
-  const documents = composer.compose(shallow(new Parser(lines.addNewLine).parse(text), path), true, text.length);
+  const documents = composer.compose(shallow(text, lines, path), true, text.length);
   const document = documents.next().value as Document.Parsed;
   if (documents.next().done !== true) throw new CrayonError('yaml-invalid', `${path}: several documents, expected one`);
   const [error] = [...document.errors, ...document.warnings]; // a warning is a tag that nobody knows, whose value is taken for text
@@ -96,20 +97,15 @@ export function readYamlDocument(path: string): { document: Document.Parsed; byt
   });
 }
 
-/** The parsed pieces of a file as they are, up to one whose nesting would be the composer's, a call for each level. */
-function* shallow(tokens: Iterable<CST.Token>, path: string): Generator<CST.Token> {
-  for (const token of tokens) {
-    let level: unknown[] = [token];
-    for (let depth = 0; level.length > 0; depth++) {
-      if (depth > LIMITS.nesting + 1) throw tooDeep(path);
-      level = level.flatMap((piece) => {
-        const { value, items = [] } = piece as { value?: unknown; items?: CST.CollectionItem[] };
-        const inner = items.flatMap(({ key, value }) => [key, value]);
-        return [value, ...inner].filter((piece) => typeof piece === 'object' && piece !== null);
-      });
-    }
-    yield token;
+/** The parsed pieces of a text, unless it nests deeper than the composer, which takes a call for each level, may be let go. */
+function* shallow(text: string, lines: LineCounter, path: string): Generator<CST.Token> {
+  const parser = new Parser(lines.addNewLine);
+  lines.addNewLine(0);
+  for (const lexeme of new Lexer().lex(text)) {
+    yield* parser.next(lexeme);
+    if (parser.stack.length > LIMITS.nesting + 2) throw tooDeep(path); // a document, collections, a scalar
   }
+  yield* parser.end();
 }
 
 const tooDeep = (path: string) =>
