@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { isCrayonError } from '../core/errors.js';
-import { abridge, formatBytes, formatCount } from '../core/format.js';
+import { abridge, formatBytes, formatCount, printable } from '../core/format.js';
 import { isJsonObject, type JsonObject, readOptionalJson } from '../files/json.js';
 import { openBase } from '../gguf/base.js';
 import { type GgufTensorInfo, type GgufValue, ggufCount, ggufNumber, ggufString, ggufStrings } from '../gguf/format.js';
@@ -214,10 +214,9 @@ function inspectSafetensors(path: string, terminal: Terminal): void {
 
 function facts(terminal: Terminal, title: string, rows: Facts): void {
   const width = Math.max(...rows.map(([name]) => name.length));
-  terminal.print(terminal.colour.bold(title));
+  terminal.print(terminal.colour.bold(printable(title)));
   for (const [name, value] of rows) {
-    const plainText = value.replace(/\p{Cc}/gu, '\ufffd'); // names come from the file, and could steer the terminal
-    terminal.print(`  ${terminal.colour.dim(name.padEnd(width))}  ${plainText}`);
+    terminal.print(`  ${terminal.colour.dim(name.padEnd(width))}  ${printable(value)}`); // one line, whatever the file says
   }
 }
 

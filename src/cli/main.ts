@@ -5,6 +5,7 @@
 
 import { Command, CommanderError } from 'commander';
 import { CrayonError, EXIT, messageOf } from '../core/errors.js';
+import { printable } from '../core/format.js';
 import { hearingWarnings } from '../core/warning.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { type Streams, Terminal } from './terminal.js';
@@ -103,7 +104,7 @@ export async function main(argv: readonly string[], streams: Streams = process):
     command.showHelpAfterError('(run with --help for the options and examples)');
     command.exitOverride().configureOutput({
       writeOut: (text) => streams.stdout.write(text),
-      writeErr: (text) => streams.stderr.write(text),
+      writeErr: (text) => streams.stderr.write(printable(text, { keepLines: true })),
     });
     if (command !== program) {
       command
@@ -136,9 +137,9 @@ function report(error: unknown, terminal: Terminal, verbose: boolean): number {
   const message = messageOf(error);
   const hint = known ? error.hint : 'This is a defect of crayon. Please report it with the output of --verbose.';
   terminal.error(code, message, hint);
-  if (verbose || !known) terminal.streams.stderr.write(`${(error as Error)?.stack ?? error}\n`);
+  if (verbose || !known) terminal.say(`${(error as Error)?.stack ?? error}`);
   if (verbose && error instanceof Error && error.cause !== undefined) {
-    terminal.streams.stderr.write(`Cause: ${(error.cause as Error)?.stack ?? error.cause}\n`);
+    terminal.say(`Cause: ${(error.cause as Error)?.stack ?? error.cause}`);
   }
   terminal.document({ error: { code, message, ...(hint === undefined ? {} : { hint }) } });
   return known ? error.exitCode : EXIT.internal;

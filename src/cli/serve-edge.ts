@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import type { Command } from 'commander';
 import { CrayonError } from '../core/errors.js';
+import { printable } from '../core/format.js';
 import { GPUS, type Gpu } from '../engine/llama/runtime.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { GGUF_FILE_TYPE_NAMES } from '../gguf/file-types.js';
@@ -196,7 +197,10 @@ function announce(
     ['Key', hasKey ? 'required' : 'none (this machine only)'],
     ['Listens', url],
   ];
-  const lines = [`crayon ${CRAYON_VERSION} serve-edge`, ...rows.map(([name, text]) => `  ${name.padEnd(8)} ${text}`)];
+  const lines = [
+    `crayon ${CRAYON_VERSION} serve-edge`,
+    ...rows.map(([name, text]) => `  ${name.padEnd(8)} ${printable(text)}`),
+  ];
   const auth = hasKey ? ` -H "authorization: Bearer $KEY"` : '';
   lines.push(
     '',
@@ -204,7 +208,7 @@ function announce(
     `    -d '{"model": "${base}", "messages": [{"role": "user", "content": "Hello"}]}'`,
     '',
   );
-  if (!terminal.quiet) terminal.streams.stderr.write(`${lines.join('\n')}\n`);
+  if (!terminal.quiet) terminal.say(lines.join('\n'));
 }
 
 /** @throws CrayonError `config-invalid`, `bad-option` */

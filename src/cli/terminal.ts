@@ -1,18 +1,48 @@
 /**
- * Where a command's words go. Results go to stdout, everything else to stderr; with `--json`, stdout carries exactly one
+ * Where a command's words go: the one place where text meets a terminal, so that text of files, which may hold the terminal's
+ * own commands, is escaped here. Results go to stdout, everything else to stderr; with `--json`, stdout carries exactly one
  * JSON document. No colours and no moving lines where the stream is not a terminal or NO_COLOR is set.
  */
 
-import { Chalk, type ChalkInstance } from 'chalk';
+import { randomInt } from 'node:crypto';
 import Table from 'cli-table3';
 import ora from 'ora';
-import { bar, formatDuration, formatRate } from '../core/format.js';
+import { bar, formatDuration, formatRate, printable } from '../core/format.js';
 
 export interface Streams {
   stdout: NodeJS.WriteStream | NodeJS.WritableStream;
   stderr: NodeJS.WriteStream | NodeJS.WritableStream;
   env: NodeJS.ProcessEnv;
 }
+
+/** Numbers that are in our colours' codes until they are written: those of a file cannot be told from text otherwise. */
+const KEY = Array.from({ length: 3 }, () => randomInt(1000, 10_000)).join(';');
+const OURS = new RegExp(`\\x1b\\[(\\d+);${KEY}m`);
+
+const COLOURS = {
+  bold: [1, 22],
+  dim: [2, 22],
+  red: [31, 39],
+  green: [32, 39],
+  yellow: [33, 39],
+  cyan: [36, 39],
+} as const;
+export type Colours = Record<keyof typeof COLOURS, (text: string) => string>;
+
+function coloursOf(level: 0 | 1): Colours {
+  const paint = ([on, off]: readonly [number, number]) => {
+    return (text: string) => (level === 0 ? text : `\x1b[${on};${KEY}m${text}\x1b[${off};${KEY}m`);
+  };
+  return Object.fromEntries(Object.entries(COLOURS).map(([name, codes]) => [name, paint(codes)])) as Colours;
+}
+
+/** Escapes all of a text but our colours, of which `code` makes what it is to be. */
+function escaped(text: string, keepLines: boolean, code: (number: string) => string): string {
+  const parts = text.split(OURS); // text and codes by turns
+  return parts.map((part, i) => (i % 2 === 1 ? code(part) : printable(part, { keepLines }))).join('');
+}
+const onScreen = (text: string) => escaped(text, true, (code) => `\x1b[${code}m`);
+const oneCell = (text: string) => escaped(text, false, (code) => `\x1b[${code};${KEY}m`);
 
 export interface ProgressDisplay {
   /** Reports `done` of `total` units of a stage; a new stage ends the one before. */
@@ -25,12 +55,12 @@ export class Terminal {
   json = false;
   quiet = false;
   /** colours for stdout */
-  readonly colour: ChalkInstance;
-  readonly #colourError: ChalkInstance;
+  readonly colour: Colours;
+  readonly #colourError: Colours;
 
   constructor(readonly streams: Streams) {
-    this.colour = new Chalk({ level: colourLevel(streams, streams.stdout) });
-    this.#colourError = new Chalk({ level: colourLevel(streams, streams.stderr) });
+    this.colour = coloursOf(colourLevel(streams, streams.stdout));
+    this.#colourError = coloursOf(colourLevel(streams, streams.stderr));
   }
 
   /** Width of stdout in characters; 100 where it is not a terminal. */
@@ -40,36 +70,41 @@ export class Terminal {
 
   /** A line of the result for people; dropped under `--json`. */
   print(text = ''): void {
-    if (!this.json) this.streams.stdout.write(`${text}\n`);
+    if (!this.json) this.streams.stdout.write(`${onScreen(text)}\n`);
   }
 
   /** The result for programs; dropped without `--json`. */
   document(value: unknown): void {
-    if (this.json) this.streams.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+    if (this.json) this.streams.stdout.write(`${printable(JSON.stringify(value, null, 2), { keepLines: true })}\n`);
   }
 
   /** A remark that is not part of the result. */
   note(text: string): void {
-    if (!this.quiet) this.streams.stderr.write(`${this.#colourError.dim(text)}\n`);
+    if (!this.quiet) this.say(this.#colourError.dim(text));
   }
 
   warn(text: string): void {
-    this.streams.stderr.write(`${this.#colourError.yellow('Warning:')} ${text}\n`);
+    this.say(`${this.#colourError.yellow('Warning:')} ${printable(text)}`);
   }
 
   error(code: string, message: string, hint?: string): void {
     const { red, dim } = this.#colourError;
-    this.streams.stderr.write(`${red('Error:')} ${message} ${dim(`[${code}]`)}\n`);
-    if (hint !== undefined) this.streams.stderr.write(`${dim('Hint:')}  ${hint}\n`);
+    this.say(`${red('Error:')} ${printable(message)} ${dim(`[${code}]`)}`);
+    if (hint !== undefined) this.say(`${dim('Hint:')}  ${printable(hint)}`);
+  }
+
+  /** A line, or several, beside the result. */
+  say(text: string): void {
+    this.streams.stderr.write(`${onScreen(text)}\n`);
   }
 
   table(head: string[], rows: string[][], align?: Array<'left' | 'right' | 'center'>): void {
     const table = new Table({
-      head: head.map((cell) => this.colour.bold(cell)),
+      head: head.map((cell) => this.colour.bold(printable(cell))),
       style: { head: [], border: [], compact: true },
       ...(align && { colAligns: align }),
     });
-    table.push(...rows);
+    for (const row of rows) table.push(row.map(oneCell));
     this.print(table.toString());
   }
 
@@ -115,7 +150,8 @@ export class Terminal {
     };
 
     return {
-      update: (next, done, total, note) => {
+      update: (named, done, total, given) => {
+        const [next, note] = [printable(named), given && printable(given)];
         if (next !== stage) {
           finish(false);
           stage = next;

@@ -45,6 +45,23 @@ export function ellipsis(text: string, width: number): string {
   return line.length <= width ? line : `${line.slice(0, width - 1)}…`;
 }
 
+/** What moves a terminal's cursor, ends a line, turns the direction of reading, or is half a character. */
+const STEERING = /[\p{Cc}\p{Cs}\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/gu;
+
+/**
+ * Text from outside as a terminal or a log may have it: what would steer it is escaped as in JSON.
+ *
+ * @param keepLines leaves line feeds and tabs
+ *
+ * @example
+ * printable('a\u001b[31mb'); // 'a\\u001b[31mb'
+ */
+export function printable(text: string, { keepLines = false }: { keepLines?: boolean } = {}): string {
+  return text.replace(STEERING, (c) => {
+    return keepLines && (c === '\n' || c === '\t') ? c : `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
+}
+
 /** Keeps the end of the text instead: prompts of one task often begin alike. */
 export function ellipsisFront(text: string, width: number): string {
   const line = text.replace(/\s+/g, ' ').trim();

@@ -3,6 +3,7 @@
 import { Writable } from 'node:stream';
 import { Chalk } from 'chalk';
 import { type Logger, pino } from 'pino';
+import { printable } from '../core/format.js';
 import type { FinishReason } from '../engine/types.js';
 import type { Decision, Mode, Signals, Source } from '../routing/types.js';
 
@@ -49,7 +50,9 @@ export function logAnswer(log: Logger, line: AnswerLine): void {
  * Records hold what the code names and nothing else: no headers, no bodies. What could carry a key is censored all the same.
  */
 export function createLog({ level, stream, pretty }: LogOptions): Logger {
-  const target = pretty ? prettyLines(stream) : stream;
+  // A terminal that shows the log must not be steered by what a file, a request or another server says.
+  const escaped = { write: (line: string) => void stream.write(printable(line, { keepLines: true })) };
+  const target = pretty ? prettyLines(stream) : escaped;
   return pino(
     {
       level,
@@ -57,7 +60,7 @@ export function createLog({ level, stream, pretty }: LogOptions): Logger {
       redact: { paths: ['authorization', '*.authorization', 'headers', '*.headers', 'apiKey', '*.apiKey'] },
       formatters: { level: (label) => ({ level: label }) },
     },
-    target as Writable,
+    target,
   );
 }
 
@@ -74,11 +77,13 @@ function prettyLines(stream: NodeJS.WritableStream): Writable {
       const clock = new Date(Number(time)).toTimeString().slice(0, 8);
       const rest = Object.entries(record)
         .filter(([key, value]) => !SHOWN_FIRST.includes(key) && value !== null)
-        .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
-      const main = [method, route, status, source, reason].filter((x) => x !== undefined).join(' ');
+        .map(([key, value]) => `${key}=${printable(typeof value === 'string' ? value : JSON.stringify(value))}`);
+      const main = printable([method, route, status, source, reason].filter((x) => x !== undefined).join(' '));
       const took = ms === undefined ? '' : ` ${Number(ms).toFixed(0)} ms`;
       const name = (paint[String(level)] ?? dim)(String(level).padEnd(5));
-      stream.write(`${dim(clock)} ${name} ${msg}${main === '' ? '' : ` ${main}`}${took}  ${dim(rest.join(' '))}\n`);
+      stream.write(
+        `${dim(clock)} ${name} ${printable(String(msg))}${main === '' ? '' : ` ${main}`}${took}  ${dim(rest.join(' '))}\n`,
+      );
       done();
     },
   });
