@@ -5,6 +5,8 @@
  * value found and the value expected, and a hint that says what to do.
  */
 
+import { LIMITS } from './limits.js';
+
 /** Process exit codes, documented in the README. */
 export const EXIT = {
   ok: 0,
@@ -90,12 +92,18 @@ export interface CrayonErrorOptions {
   cause?: unknown;
 }
 
+/** Names and values come from files: one of them alone could be megabytes long. */
+function shortened(message: string): string {
+  const most = LIMITS.messageCharacters;
+  return message.length <= most ? message : `${message.slice(0, most - 500)} ... ${message.slice(-500)}`;
+}
+
 export class CrayonError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
 
   constructor(code: ErrorCode, message: string, options: CrayonErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(shortened(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'CrayonError';
     this.code = code;
     this.hint = options.hint;

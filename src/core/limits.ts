@@ -37,6 +37,7 @@ export const LIMIT_TABLE = {
     ],
     groupFiles: [10_000, 'of them', 'files of a group of data sets, with those of the groups in it'],
     groupLevels: [4, 'levels', 'groups of data sets within each other'],
+    messageCharacters: [5000, 'characters', 'what an error says of them'],
     yamlCharacters: [4 * MIB, 'characters', 'a YAML file with all that its aliases repeat'],
   },
   'Models, adapters and pools': {

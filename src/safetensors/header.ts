@@ -60,12 +60,9 @@ export interface SafetensorsHeader {
 export const LENGTH_BYTES = 8;
 
 const METADATA_KEY = '__metadata__';
-const MAX_MESSAGE = 2000;
 
 function invalid(path: string, problem: string, cause?: unknown): CrayonError {
-  // Names come from the file: one of them alone could be megabytes long.
-  const shown = problem.length > MAX_MESSAGE ? `${problem.slice(0, MAX_MESSAGE)}...` : problem;
-  return new CrayonError('safetensors-invalid', `${path}: ${shown}`, {
+  return new CrayonError('safetensors-invalid', `${path}: ${problem}`, {
     hint: 'The file is damaged, incomplete, or no safetensors file.',
     cause,
   });

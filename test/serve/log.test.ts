@@ -79,6 +79,22 @@ describe('the log', () => {
     expect(log.join('')).toContain('at /secret/place');
   });
 
+  it.each([false, true])('has nothing that steers the terminal which shows it (pretty: %s)', (pretty) => {
+    const lines: string[] = [];
+    const stream = { write: (text: string) => lines.push(text) } as unknown as NodeJS.WritableStream;
+    const hostile = 'a\u001b]0;t\u0007\u009b2Jb\u202e\nc';
+    const log = createLog({ level: 'info', stream, pretty });
+    log.info(
+      { id: hostile, method: 'POST', route: hostile, reason: hostile, prompt: hostile, nested: [hostile] },
+      hostile,
+    );
+    expect(lines).toHaveLength(1);
+    const plain = lines[0]!.replaceAll(/\u001b\[\d+m/g, '').slice(0, -1);
+    expect(plain).not.toMatch(/[\p{Cc}\u202e]/u);
+    expect(plain).toContain('\\u202e');
+    if (!pretty) expect(JSON.parse(plain)).toMatchObject({ id: hostile, msg: hostile, nested: [hostile] });
+  });
+
   it('is one short line for a person', () => {
     const lines: string[] = [];
     const stream = { write: (text: string) => lines.push(text) } as unknown as NodeJS.WritableStream;
