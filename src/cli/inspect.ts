@@ -6,6 +6,7 @@ import { abridge, formatBytes, formatCount, printable } from '../core/format.js'
 import { isJsonObject, type JsonObject, readOptionalJson } from '../files/json.js';
 import { openBase } from '../gguf/base.js';
 import { type GgufTensorInfo, type GgufValue, ggufCount, ggufNumber, ggufString, ggufStrings } from '../gguf/format.js';
+import { whatAborts } from '../gguf/llama-cpp.js';
 import { ggufDifferences } from '../gguf/model.js';
 import { GgufFile } from '../gguf/read.js';
 import { readGgufVocabulary } from '../gguf/vocabulary/read.js';
@@ -253,7 +254,9 @@ function inspectGguf(path: string, terminal: Terminal): void {
     ['stored as', storedAs(tensors)],
   ];
   const lines = type === 'adapter' ? adapterFacts(file, tensors) : modelFacts(file);
-  facts(terminal, path, [...lines, ...shared, ...(type === 'adapter' ? [] : tokenizer), ...base.note]);
+  const aborts = isModel || type === 'adapter' ? whatAborts(file) : [];
+  const notes: Facts = aborts.map((problem) => ['note', `llama.cpp would end the process: ${problem}`]);
+  facts(terminal, path, [...lines, ...shared, ...(type === 'adapter' ? [] : tokenizer), ...base.note, ...notes]);
 }
 
 /** What the file is as a base model of crayon's; llama.cpp may well run one that crayon does not compute with: said, not refused. */

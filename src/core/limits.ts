@@ -64,6 +64,7 @@ export const LIMIT_TABLE = {
     endTokens: [64, 'of them', 'tokens that end an answer'],
     rangeNumbers: [1_000_000, 'of them', 'numbers of `range()` in a template'],
     patternMs: [1000, 'ms', 'all regular expressions of one key of an adapter_config.json, over all modules'],
+    trialMs: [600_000, 'ms', 'loading a model in a process of its own, to see whether llama.cpp takes it'],
     sequences: [256, 'at a time', 'sequences: the limit of llama.cpp'],
   },
   'Code of strangers': {

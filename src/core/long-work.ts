@@ -42,12 +42,22 @@ export function threadScript(
   beside: string,
   name: string,
 ): [script: string | URL, options: { eval: boolean; execArgv: string[] }] {
-  const fromSource = beside.endsWith('.ts');
-  const options = { eval: fromSource, execArgv: [] };
-  if (!fromSource) return [new URL(`./${name}.js`, beside), options];
+  const source = sourceScript(beside, name);
+  const options = { eval: source !== null, execArgv: [] };
+  return [source ?? new URL(`./${name}.js`, beside), options];
+}
+
+/** Likewise the arguments of `node` for a process of its own. */
+export function childScript(beside: string, name: string): string[] {
+  const source = sourceScript(beside, name);
+  return source === null ? [fileURLToPath(new URL(`./${name}.js`, beside))] : ['-e', source];
+}
+
+function sourceScript(beside: string, name: string): string | null {
+  if (!beside.endsWith('.ts')) return null;
   const loader = createRequire(beside).resolve('tsx/cjs');
   const source = fileURLToPath(new URL(`./${name}.ts`, beside));
-  return [`require(${JSON.stringify(loader)}); require(${JSON.stringify(source)});`, options];
+  return `require(${JSON.stringify(loader)}); require(${JSON.stringify(source)});`;
 }
 
 /** The promise's result, or `late` where it takes longer. */

@@ -100,6 +100,8 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
       threads,
       gpu,
       queue,
+      cacheDir,
+      adapters: named.flatMap(({ path }) => (path === config.adapter ? [path] : [])), // those of the cache are ours
       endTokens: base.endTokens,
       ...prompts,
     });

@@ -7,6 +7,7 @@ import { CrayonError, isCrayonError, reasonOf } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { breather } from '../../core/long-work.js';
 import { createRandom } from '../../core/random.js';
+import { refuseWhatAborts } from '../../gguf/llama-cpp.js';
 import { GgufFile } from '../../gguf/read.js';
 import { throwIfAborted } from '../clock.js';
 import { createSlots } from '../slots.js';
@@ -15,21 +16,16 @@ import { answer, spell } from './answer.js';
 import { adapterSet, ContextPool, type ContextPoolOptions } from './contexts.js';
 import { LoraUsers, setLoras } from './loras.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
-import { contextError, fastestThreads, type Gpu, loadLlama, loadLlamaModel } from './runtime.js';
+import { contextError, fastestThreads, loadLlama, loadLlamaModel } from './runtime.js';
+import { type TrialOptions, tryInChild } from './trial.js';
 
-export interface LlamaCppOptions {
-  /** a GGUF file */
-  model: string;
+export interface LlamaCppOptions extends TrialOptions {
   /** what /v1/models calls it */
   name: string;
-  /** tokens of prompt and answer together; null is the model's own, at most 4096 */
-  contextTokens?: number | null;
   /** requests generated at a time (default 4); each context has this many sequences */
   sequences?: number;
   /** `auto` measures when the engine opens */
   threads?: number | 'auto';
-  /** default `auto` */
-  gpu?: Gpu;
   /** requests that may wait (default 64); one more is refused with `engine-busy` */
   queue?: number;
   /** contexts kept, one for each set of adapters (default 4); never fewer than `sequences` */
@@ -40,8 +36,10 @@ export interface LlamaCppOptions {
   system?: string;
   /** ids at which an answer ends beside those that the file tells llama.cpp of */
   endTokens?: readonly number[];
-  /** number type of keys and values in the cache: half precision (default) costs 1e-3 in log-probabilities, and half the memory */
-  cacheType?: 'F16' | 'F32';
+  /** where it is remembered that llama.cpp takes a model (default `defaultCacheDir()`); null: nowhere */
+  cacheDir?: string | null;
+  /** this is the process in which that is tried */
+  isTrial?: boolean;
   /** how long close() lets running requests go on (default 10,000), in milliseconds */
   closeTimeoutMs?: number;
 }
@@ -71,8 +69,7 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
   if (!Number.isInteger(sequences) || sequences < 1 || sequences > LIMITS.sequences) {
     throw new CrayonError('bad-option', `${sequences} sequences, expected 1 to ${LIMITS.sequences}`);
   }
-  const file = GgufFile.open(options.model); // says what is wrong with a file better than llama.cpp does
-  file.close();
+  const file = await tried(options);
   const model = await loadLlamaModel(await loadLlama(options.gpu ?? 'auto'), options.model);
   try {
     const settings = {
@@ -93,6 +90,21 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
   }
 }
 
+/** Says what is wrong with a file better than llama.cpp does, and what llama.cpp would end the process for, without its end. */
+async function tried(options: LlamaCppOptions): Promise<GgufFile> {
+  const { model, adapters = [], gpu, contextTokens, cacheType, cacheDir, isTrial = false } = options;
+  const file = GgufFile.open(model);
+  const files = [file];
+  try {
+    for (const path of adapters) files.push(GgufFile.open(path));
+    for (const one of files) refuseWhatAborts(one);
+    if (!isTrial) await tryInChild({ model, adapters, gpu, contextTokens, cacheType }, files, cacheDir);
+  } finally {
+    for (const one of files) one.close();
+  }
+  return file;
+}
+
 function contextLength(model: LlamaModel, { model: path, contextTokens }: LlamaCppOptions): number {
   const most = model.trainContextSize;
   if (contextTokens === undefined || contextTokens === null) return Math.min(most, MAX_DEFAULT_CONTEXT);
@@ -103,7 +115,7 @@ function contextLength(model: LlamaModel, { model: path, contextTokens }: LlamaC
 }
 
 type Settings = Required<
-  Omit<LlamaCppOptions, 'model' | 'gpu' | 'chatTemplate' | 'system' | 'endTokens' | 'contextTokens' | 'threads'>
+  Pick<LlamaCppOptions, 'name' | 'sequences' | 'queue' | 'maxContexts' | 'cacheType' | 'closeTimeoutMs'>
 > &
   Pick<LlamaCppEngine, 'contextTokens' | 'threads'>;
 
@@ -268,7 +280,11 @@ async function createContext(
   settings: Settings,
 ) {
   const { name, contextTokens, threads, sequences, cacheType } = settings;
-  for (const { path } of adapters) GgufFile.open(path).close();
+  for (const { path } of adapters) {
+    const file = GgufFile.open(path);
+    file.close();
+    refuseWhatAborts(file);
+  }
   try {
     if (spare !== null && (await setLoras(spare, adapters))) return spare;
     return await model.createContext({

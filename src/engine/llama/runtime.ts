@@ -24,6 +24,11 @@ async function library(): Promise<Library> {
   }
 }
 
+/** Of node-llama-cpp, whose binaries have llama.cpp in them. */
+export async function llamaVersion(): Promise<string> {
+  return (await library()).getModuleVersion();
+}
+
 /** One for each kind of device: the binding's back ends are the process's, not a model's, so it is never disposed of. */
 const loaded = new Map<Gpu, Promise<Llama>>();
 
