@@ -71,12 +71,18 @@ export function ellipsisFront(text: string, width: number): string {
 /** maxTokens -> max_tokens: a name of the code as a file has it. */
 export const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
+/** Characters of one item of a list: it may quote a file, and be as long as that. */
+const LONGEST_ITEM = 1000;
+
 /**
+ * The first of many, each cut short where it is very long.
+ *
  * @example
  * abridge(['a', 'b', 'c'], 2); // 'a; b; and 1 more'
  */
 export function abridge(items: readonly string[], most: number, separator = '; '): string {
-  const shown = items.slice(0, most).join(separator);
+  const cut = (item: string) => (item.length > LONGEST_ITEM ? `${item.slice(0, LONGEST_ITEM)}…` : item);
+  const shown = items.slice(0, most).map(cut).join(separator);
   return items.length > most ? `${shown}${separator}and ${items.length - most} more` : shown;
 }
 

@@ -28,6 +28,11 @@ export const LIMIT_TABLE = {
       'JSON and YAML, of files and of requests: each level is a call on the stack of whoever looks through it',
     ],
     jsonParts: [2 ** 24, 'of them', 'keys, objects and lists of one JSON text: in memory each has some hundred bytes'],
+    turns: [
+      2000,
+      'of them',
+      'turns of a conversation: with all its answers as examples, each repeats what is before it',
+    ],
     records: [2 ** 22, 'of them', 'records of one data file'],
     choices: [10_000, 'of them', 'choices of one record: those of a description are those of each of its records'],
     conversationCharacters: [

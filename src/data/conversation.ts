@@ -5,6 +5,7 @@
 
 import type { ChatMessage } from '../core/chat.js';
 import { shown } from '../core/format.js';
+import { LIMITS } from '../core/limits.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { kindOf } from './example.js';
 import type { DataRecord } from './template.js';
@@ -81,6 +82,8 @@ function promptAndCompletion({ prompt, completion }: DataRecord): Conversation {
 function readTurns(list: unknown, name: string): ChatMessage[] {
   if (!Array.isArray(list)) throw new Error(`${name} is ${kindOf(list)}, expected a list of messages`);
   if (list.length === 0) throw new Error(`${name} is an empty list, expected messages`);
+  // Where every answer is an example, each with all turns before it, time and memory grow with the square of their number.
+  if (list.length > LIMITS.turns) throw new Error(`${name} has ${list.length} turns, expected at most ${LIMITS.turns}`);
   return list.map((turn, i) => readTurn(turn, `${name}[${i}]`));
 }
 

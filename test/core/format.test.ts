@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import {
+  abridge,
   bar,
   editDistance,
   ellipsis,
@@ -10,6 +11,14 @@ import {
   formatRate,
   nearestName,
 } from '../../src/core/format.js';
+
+describe('abridge', () => {
+  it('shows the first of a list, each cut short where it is very long', () => {
+    expect(abridge(['a', 'b', 'c'], 2)).toBe('a; b; and 1 more');
+    expect(abridge(['a', 'b'], 2, ', ')).toBe('a, b');
+    expect(abridge(['x'.repeat(1_000_000), 'b'], 5)).toBe(`${'x'.repeat(1000)}…; b`);
+  });
+});
 
 describe('editDistance', () => {
   it.each<[string, string, number]>([

@@ -376,3 +376,10 @@ describe('a group', () => {
     expect(errorOf(() => load('group: all\ntask: [{ task: shades.yaml, weight: 2 }]\n')).code).toBe('config-invalid');
   });
 });
+
+it('says what is wrong with a record in few words, however long it is', () => {
+  const choices = Array.from({ length: 5000 }, (_, i) => `choice ${i}`);
+  const error = errorOf(() => loadPlain('a.jsonl', jsonl({ prompt: 'a', choices, answer: 'none' })));
+  expect(error.code).toBe('example-invalid');
+  expect(error.message.length).toBeLessThan(2000);
+});

@@ -182,6 +182,11 @@ describe('a file of conversations', () => {
       { messages: [user, system], choices: ['a', 'b'], answer: 0 },
       /stands the system's/,
     ],
+    [
+      'with more turns than a conversation has',
+      { messages: Array.from({ length: 1001 }, () => [user, answer]).flat() },
+      /has 2002 turns, expected at most 2000$/,
+    ],
     ['with an answer but no choices', { messages: [user, answer], answer: 0 }, /choices are missing/],
     ['with half a character', { messages: [say('user', '\ud83d'), answer] }, /prompt has half a surrogate/],
   ])('refuses one %s, with its line', (_name, record, message) => {
