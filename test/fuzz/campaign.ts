@@ -56,11 +56,13 @@ export async function runCampaign(
   const lane = async () => {
     for (let target = waiting.shift(); target !== undefined; target = waiting.shift()) {
       const share = (target.weight ?? 1) / whole;
-      state[target.name] = await runTarget(target, state[target.name], {
-        ...options,
-        ms: options.ms * share * lanes,
-        mutants: Math.ceil(options.mutants * share),
-      });
+      const part = { ...options, ms: options.ms * share * lanes, mutants: Math.ceil(options.mutants * share) };
+      try {
+        state[target.name] = await runTarget(target, state[target.name], part);
+      } catch (error) {
+        options.log(`${target.name}: failed, and was left: ${error instanceof Error ? error.message : error}`);
+        process.exitCode = 2;
+      }
       writeFileSync(join(out, 'state.json'), JSON.stringify(state));
     }
   };

@@ -63,7 +63,7 @@ async function run(): Promise<void> {
     `\n${text}\n${Math.round((performance.now() - start) / 1000)} s, seed ${given.seed}; findings and state in ${given.out}`,
   );
   writeFileSync(join(given.out, 'table.md'), `${text}\n`);
-  process.exitCode = Object.values(state).some(({ found }) => found.length > 0) ? 1 : 0;
+  if (Object.values(state).some(({ found }) => found.length > 0)) process.exitCode = 1;
 }
 
 function table(state: Record<string, Progress>): string {
