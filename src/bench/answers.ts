@@ -42,6 +42,8 @@ export interface Answered {
   records: AnswerRecord[];
   /** of the right completions, nats a token */
   loss: number;
+  /** examples whose prompt did not fit and lost its front */
+  cutPrompts: number;
 }
 
 /** Answers all examples, in batches; an answer's latency is its share of the whole time. */
@@ -59,7 +61,7 @@ export async function answerExamples(
   const how = { model, tokenizer, form, maxLength, lora, batchSize, signal };
   const isGenerated = method === 'generation';
   const report = await scoreExamples({ ...how, examples: asked, onProgress: isGenerated ? undefined : onProgress });
-  const answers = isGenerated ? await generateAnswers(answerer, asked, lora, settings) : undefined;
+  const { answers, cut } = isGenerated ? await generateAnswers(answerer, asked, lora, settings) : { cut: 0 };
   const latencyMs = (performance.now() - started) / examples.length;
   const records = examples.map((example, i): AnswerRecord => {
     const score = report.perExample[i]!;
@@ -73,7 +75,7 @@ export async function answerExamples(
       latencyMs,
     };
   });
-  return { records, loss: report.loss };
+  return { records, loss: report.loss, cutPrompts: Math.max(report.cutPrompts, cut) };
 }
 
 /** Milliseconds of each of these examples when it is answered alone, after one that is not counted. */
@@ -102,10 +104,11 @@ async function generateAnswers(
   lora: EvaluationLora | undefined,
   { maxTokens, batchSize, onProgress, signal }: AnswerSettings,
   guessing = true,
-): Promise<Answer[]> {
+): Promise<{ answers?: Answer[]; cut: number }> {
   // An answer needs room in the context; the prompt's front gives way.
   const room = source.config.maxPositionEmbeddings - maxTokens;
   expectExamples(tokenizer, examples, form);
+  let cutPrompts = 0;
   const requests = examples.map((example): AnswerRequest => {
     const options = { addEnd: tokenizer.eosId !== null };
     const whole = encodeExample(tokenizer, example, form, options);
@@ -114,15 +117,18 @@ async function generateAnswers(
       const fits = promptLength <= room;
       const maxLength = room + ids.length - promptLength;
       const cut = fits ? whole : (encodeCut(tokenizer, example, form, { ...options, maxLength }) ?? whole);
+      if (cut !== whole) cutPrompts++;
       const prompt = cut.ids.subarray(0, cut.promptLength);
       return { prompt, guess: guessing ? cut.ids.subarray(cut.promptLength) : undefined };
     }
     const bos = tokenizer.addsBos ? 1 : 0;
     const prompt = { ids: ids.subarray(0, promptLength), promptLength };
     const fitting = cutFront(prompt, Math.max(room, bos + 1), bos) ?? prompt;
+    if (fitting !== prompt) cutPrompts++;
     return { prompt: fitting.ids, guess: guessing ? ids.subarray(promptLength) : undefined };
   });
-  return answerPrompts(model, tokenizer, requests, { maxNewTokens: maxTokens, lora, batchSize, onProgress, signal });
+  const how = { maxNewTokens: maxTokens, lora, batchSize, onProgress, signal };
+  return { answers: await answerPrompts(model, tokenizer, requests, how), cut: cutPrompts };
 }
 
 /** The choice of the highest log-probability; its confidence is that, per token. */

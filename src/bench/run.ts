@@ -194,7 +194,7 @@ async function runCell(
     signal,
     onProgress: (done, total) => report(done / total),
   };
-  const { records: answered, loss } = await answerExamples(answerer, test, settings);
+  const { records: answered, loss, cutPrompts } = await answerExamples(answerer, test, settings);
   const timed = await timeAnswers(answerer, test.slice(0, config.latency_examples), settings);
   const records =
     cell.strategy === 'server'
@@ -206,6 +206,7 @@ async function runCell(
     user: info,
     method,
     loss,
+    cutPrompts: cutPrompts || undefined,
     customisationMs: ms,
     adapterBytes: 4 * parameters, // as float32; the files' headers aside
     adapterParameters: parameters,

@@ -87,6 +87,8 @@ export const CELL_SCHEMA = z.object({
   accuracyNorm: part.nullable(),
   /** nats a token over all completions, or null */
   loss: z.number().nullable(),
+  /** examples whose prompt did not fit the context and lost its front; absent where all fit */
+  cutPrompts: count.optional(),
   /** from the examples to a ready adapter */
   customisationMs: notNegative,
   /** what leaves the device: similarity scores, or whole prompts */

@@ -92,6 +92,16 @@ function show({ reports, difference, form, type, backend }: Shown, flags: ScoreF
   }
   rows.push(row('tokens/s', ({ tokensPerSecond }) => formatRate(tokensPerSecond)));
   const columns = scored.map(([name]) => SCORED_THROUGH[name]);
+  if (one.cutPrompts > 0) {
+    rows.splice(
+      2,
+      0,
+      row('prompts cut', ({ cutPrompts }) => formatCount(cutPrompts)),
+    );
+    terminal.note(
+      `${one.cutPrompts} of ${one.examples} prompts exceed the context and lost their front: what they are scored on is not the whole prompt.`,
+    );
+  }
   terminal.table([adapter ?? pool ?? model, ...columns], rows, ['left', ...columns.map(() => 'right' as const)]);
   if (difference === null) return;
   const { largest, mean, sameChoice, sameLikeliest } = difference;

@@ -5,17 +5,18 @@
 
 import { basename, dirname, join, resolve } from 'node:path';
 import { CrayonError, reasonOf } from '../core/errors.js';
-import { abridge } from '../core/format.js';
+import { abridge, shown } from '../core/format.js';
 import { LIMITS } from '../core/limits.js';
 import { createRandom } from '../core/random.js';
 import { sha256 } from '../files/digest.js';
 import { entriesOf, exists } from '../files/io.js';
-import { readYaml } from '../files/yaml.js';
+import { isJsonObject, type JsonObject } from '../files/json.js';
+import { readYaml, type YamlFile } from '../files/yaml.js';
 import { type DataFormat, type GroupConfig, parseDatasetConfig, type SplitFile, type TaskConfig } from './config.js';
-import { type RawExample, taskExample, whyInvalid } from './example.js';
+import { type RawExample, whyInvalid } from './example.js';
 import { recordExamples, type Turns } from './record.js';
 import { formatOf, type LocatedRecord, readRecords } from './record-file.js';
-import { type DataRecord, type RecordFunction, textTemplate } from './template.js';
+import { type DataRecord, renderTask, renderText } from './template.js';
 
 export interface Example extends RawExample {
   /**
@@ -73,7 +74,7 @@ export function loadDataset(path: string, options: DatasetOptions = {}): Dataset
   const name = basename(path).replace(/\.[^.]*$/, '');
   const file = { path, shownPath: path, format, extra: {}, dataset: name };
   return loadFiles([file], {
-    toExamples: (record) => recordExamples(record, options.turns),
+    toExamples: (records) => records.map((record) => tried(() => recordExamples(record, options.turns))),
     skipInvalid: false,
     limit: options.limit,
     seed: options.seed,
@@ -81,11 +82,35 @@ export function loadDataset(path: string, options: DatasetOptions = {}): Dataset
 }
 
 function loadYaml(path: string, options: DatasetOptions, parents: readonly string[]): Dataset {
-  const { value, bytes, lineOf } = readYaml(path);
+  const sources: Dataset['sources'] = [];
+  const { value, lineOf } = readIncluding(path, [], sources);
   const config = parseDatasetConfig(value, path, lineOf);
-  const source = { path, sha256: sha256(bytes), examples: 0 };
   const dataset = 'group' in config ? loadGroup(config, path, options, parents) : loadTask(config, path, options);
-  return { ...dataset, sources: [source, ...dataset.sources] };
+  return { ...dataset, sources: [...sources, ...dataset.sources] };
+}
+
+/** A YAML file with the keys of those that it includes, its own before theirs, as lm-evaluation-harness merges them. */
+function readIncluding(path: string, parents: readonly string[], sources: Dataset['sources']): Omit<YamlFile, 'bytes'> {
+  const { value, bytes, lineOf } = readYaml(path);
+  sources.push({ path, sha256: sha256(bytes), examples: 0 });
+  if (!isJsonObject(value) || !Object.hasOwn(value, 'include')) return { value, lineOf };
+  const { include, ...rest } = value;
+  const chain = [...parents, resolve(path)];
+  const merged: JsonObject = {};
+  for (const name of Array.isArray(include) ? include : [include]) {
+    const refuse = (problem: string): never => {
+      throw new CrayonError('config-invalid', `${path}: include ${problem}`, {
+        hint: 'It names a YAML file relative to this one, or a list of such.',
+      });
+    };
+    if (typeof name !== 'string' || name === '' || name.includes('\0')) refuse(`is ${shown(name)}, expected a file`);
+    const file = join(dirname(path), name as string);
+    if (chain.includes(resolve(file))) refuse(`of ${name}, which includes this file`);
+    const { value: included } = readIncluding(file, chain, sources);
+    if (!isJsonObject(included)) refuse(`of ${name}, which has no keys`);
+    Object.assign(merged, included);
+  }
+  return { value: { ...merged, ...rest }, lineOf };
 }
 
 function loadGroup(config: GroupConfig, path: string, options: DatasetOptions, parents: readonly string[]): Dataset {
@@ -130,9 +155,10 @@ function loadTask(config: TaskConfig, path: string, options: DatasetOptions): Da
   const split = chooseSplit(config, path, options.split);
   const entry = config.data_files[split]!;
   const files = findFiles(typeof entry === 'string' ? { path: entry } : entry, config, path, options.dataDir);
-  const toExample = taskExample(config, path);
+  const templates = { ...config, where: path, isCsv: files[0]?.format === 'csv' };
   return loadFiles(files, {
-    toExamples: (record) => [toExample(record)],
+    toExamples: (records) => renderTask(templates, records).map((made) => (typeof made === 'string' ? made : [made])),
+    keepsNumbers: true,
     skipInvalid: config.skip_invalid ?? false,
     limit: smallest(config.limit, options.limit),
     seed: options.seed,
@@ -153,7 +179,9 @@ function findFiles(entry: SplitFile, config: TaskConfig, yamlPath: string, dataD
   if (format === undefined) {
     throw new CrayonError('config-invalid', `${yamlPath}: format missing, and "${entry.path}" does not show it`);
   }
-  const nameOf = config.file_field === undefined ? () => config.task : textTemplate(config.task, `${yamlPath}: task`);
+  const nameOf = (fields: DataRecord) => {
+    return config.file_field === undefined ? config.task : renderText(config.task, fields, `${yamlPath}: task`);
+  };
   for (const folder of folders) {
     const found = expand(folder, entry.path);
     if (found.length === 0) continue;
@@ -187,7 +215,9 @@ function expand(folder: string, pattern: string): Array<{ path: string; match: s
 }
 
 interface LoadSettings {
-  toExamples: RecordFunction<RawExample[]>;
+  /** The examples of each record, or what is wrong with it. */
+  toExamples: (records: readonly DataRecord[]) => ReadonlyArray<RawExample[] | string>;
+  keepsNumbers?: boolean;
   skipInvalid: boolean;
   limit: number | undefined;
   seed: number | undefined;
@@ -198,11 +228,13 @@ function loadFiles(files: readonly DataFile[], settings: LoadSettings): Dataset 
   const result: Dataset = { examples: [], sources: [], skipped: 0 };
   const problems: string[] = [];
   for (const file of files) {
-    const { records, bad, sha256: digest } = readRecords(file.path, file.format, settings.columns);
+    const { records, bad, sha256: digest } = readRecords(file.path, file.format, settings);
     const examples: Example[] = [];
-    for (const located of inRange(records, file, records.length + bad.length)) {
-      const made = convert(located, file, settings.toExamples);
-      if (typeof made === 'string') bad.push({ ...located, problem: made });
+    const located = inRange(records, file, records.length + bad.length);
+    const all = settings.toExamples(located.map(({ record }) => ({ ...record, ...file.extra })));
+    for (const [i, { index, place }] of located.entries()) {
+      const made = named(all[i]!, index, file.dataset);
+      if (typeof made === 'string') bad.push({ index, place, problem: made });
       else for (const example of made) examples.push(example);
     }
     bad.sort((a, b) => a.index - b.index); // by line, whoever found it
@@ -227,23 +259,23 @@ function inRange(records: LocatedRecord[], { range, path }: DataFile, count: num
   return records.filter(({ index }) => index >= from && index < to);
 }
 
-/** The record's examples, or what is wrong with it. */
-function convert(
-  { record, index }: LocatedRecord,
-  file: DataFile,
-  toExamples: RecordFunction<RawExample[]>,
-): Example[] | string {
+/** A record's examples with their names, or what is wrong with it. */
+function named(made: readonly RawExample[] | string, index: number, dataset: string): Example[] | string {
+  if (typeof made === 'string') return made;
+  for (const example of made) {
+    const problem = whyInvalid(example);
+    if (problem !== undefined) return problem;
+  }
+  const last = made.length - 1;
+  return made.map((raw, turn) => {
+    return { id: `${dataset}:${index}${turn === last ? '' : `.${turn}`}`, dataset, ...raw };
+  });
+}
+
+/** What a record gives, or what is wrong with it. */
+function tried<T>(read: () => T): T | string {
   try {
-    const made = toExamples({ ...record, ...file.extra });
-    for (const example of made) {
-      const problem = whyInvalid(example);
-      if (problem !== undefined) return problem;
-    }
-    const { dataset } = file;
-    const last = made.length - 1;
-    return made.map((raw, turn) => {
-      return { id: `${dataset}:${index}${turn === last ? '' : `.${turn}`}`, dataset, ...raw };
-    });
+    return read();
   } catch (error) {
     if (error instanceof CrayonError) throw error;
     return reasonOf(error);

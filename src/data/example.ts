@@ -1,10 +1,8 @@
-/** Examples, made of records by the templates of a YAML description. What the field names of a plain file mean is in record.ts. */
+/** What an example is. The templates of a YAML description are in template.ts, what the field names of a plain file mean in record.ts. */
 
 import type { ChatMessage } from '../core/chat.js';
 import { abridge, shown } from '../core/format.js';
 import { LIMITS } from '../core/limits.js';
-import type { TaskConfig } from './config.js';
-import { type RecordFunction, textTemplate, valueTemplate } from './template.js';
 
 /** An example without its name. */
 export interface RawExample {
@@ -25,24 +23,6 @@ export interface RawExample {
   delimiter?: number;
 }
 
-/** The function that a YAML description stands for. @param path the YAML file, for errors in its templates */
-export function taskExample(config: TaskConfig, path: string): RecordFunction<RawExample> {
-  const { doc_to_choice: choice, doc_to_target: target, target_delimiter: delimiter = ' ' } = config;
-  const promptOf = textTemplate(config.doc_to_text, `${path}: doc_to_text`);
-  const targetOf = typeof target === 'number' ? () => target : valueTemplate(target, `${path}: doc_to_target`);
-  if (choice === undefined) {
-    return (record) => ({ prompt: promptOf(record), completion: delimiter + asText(targetOf(record)) });
-  }
-  const choicesOf = Array.isArray(choice) ? () => choice : valueTemplate(choice, `${path}: doc_to_choice`);
-  return (record) => {
-    const texts = asChoices(choicesOf(record));
-    const answer = asIndex(targetOf(record), texts);
-    const choices = texts.map((text) => delimiter + text);
-    const example = { prompt: promptOf(record), completion: choices[answer]!, choices, answer };
-    return delimiter === '' ? example : { ...example, delimiter: delimiter.length };
-  };
-}
-
 /** Why an example cannot be trained or scored on, or undefined. */
 export function whyInvalid({ prompt, completion, choices = [] }: RawExample): string | undefined {
   const texts = { prompt, completion, ...Object.fromEntries(choices.map((choice, i) => [`choice ${i}`, choice])) };
@@ -52,12 +32,6 @@ export function whyInvalid({ prompt, completion, choices = [] }: RawExample): st
     if (/\p{Surrogate}/u.test(text)) return `${name} has half a surrogate pair, which is no character`;
   }
   return undefined;
-}
-
-function asText(value: unknown): string {
-  if (typeof value === 'string') return value;
-  if (Number.isFinite(value)) return String(value);
-  throw new Error(`the target is ${kindOf(value)}, expected text`);
 }
 
 export function asChoices(value: unknown): string[] {

@@ -12,7 +12,7 @@ import { readSmallFile } from '../files/io.js';
 import { decodeUtf8, isJsonObject, jsonProblem, pythonJsonValue } from '../files/json.js';
 import { firstTwice } from '../files/schema.js';
 import { DATA_FORMATS, type DataFormat } from './config.js';
-import type { DataRecord } from './template.js';
+import { type DataRecord, withNumbersKept } from './numbers.js';
 
 export interface LocatedRecord {
   /** Position in the file, from 0. */
@@ -37,16 +37,33 @@ export function formatOf(path: string): DataFormat | undefined {
   return DATA_FORMATS.find((format) => format === extension);
 }
 
+interface ReadOptions {
+  /** names of the columns of a CSV file without a header line */
+  columns?: readonly string[] | undefined;
+  /** numbers of JSON are as Python reads them (numbers.ts) */
+  keepsNumbers?: boolean;
+}
+type Parse = (json: string) => unknown;
+
 /**
  * Reads a whole data file.
  *
- * @param columns names of the columns of a CSV file without a header line
  * @throws CrayonError `json-invalid` or `csv-invalid` when the file as a whole cannot be read
  */
-export function readRecords(path: string, format: DataFormat, columns?: readonly string[]): RecordFile {
+export function readRecords(
+  path: string,
+  format: DataFormat,
+  { columns, keepsNumbers = false }: ReadOptions = {},
+): RecordFile {
   const bytes = readSmallFile(path, LIMITS.textBytes);
   const text = decodeUtf8(bytes, path, format === 'csv' ? 'csv-invalid' : 'json-invalid');
-  const rows = { json: jsonRows, jsonl: jsonLineRows, csv: csvRows }[format](text, path, columns);
+  const read = (json: string) => pythonJsonValue(json, { asRecord: true });
+  const parse: Parse = keepsNumbers ? (json) => withNumbersKept(json, read) : read;
+  const rows = {
+    json: () => jsonRows(text, path, parse),
+    jsonl: () => jsonLineRows(text, parse),
+    csv: () => csvRows(text, path, columns),
+  }[format]();
   const result: RecordFile = { records: [], bad: [], sha256: sha256(bytes) };
   let index = 0;
   for (const { place, value, problem } of rows) {
@@ -69,10 +86,10 @@ interface Row {
   problem?: string;
 }
 
-function jsonRows(text: string, path: string): Row[] {
+function jsonRows(text: string, path: string, parse: Parse): Row[] {
   let list: unknown;
   try {
-    list = pythonJsonValue(text, { asRecord: true });
+    list = parse(text);
   } catch (error) {
     throw new CrayonError('json-invalid', `${path}: ${jsonProblem(error)}`, { cause: error });
   }
@@ -84,7 +101,7 @@ function jsonRows(text: string, path: string): Row[] {
   return list.map((value, index) => ({ place: `record ${index}`, value }));
 }
 
-function* jsonLineRows(text: string): Generator<Row> {
+function* jsonLineRows(text: string, parse: Parse): Generator<Row> {
   for (let [start, number] = [0, 1]; start < text.length; number++) {
     const feed = text.indexOf('\n', start);
     const end = feed === -1 ? text.length : feed;
@@ -93,7 +110,7 @@ function* jsonLineRows(text: string): Generator<Row> {
     if (line.trim() === '') continue;
     const place = `line ${number}`;
     try {
-      yield { place, value: pythonJsonValue(line, { asRecord: true }) };
+      yield { place, value: parse(line) };
     } catch (error) {
       yield { place, problem: jsonProblem(error) };
     }

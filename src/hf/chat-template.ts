@@ -1,11 +1,11 @@
 /**
- * Conversations as the text that a model was trained to see: its chat template, through @huggingface/jinja, as transformers renders
- * it through Python's jinja2 (`chat_template_utils.py`). Whatever a template does, it does: bounded-chat.ts sets it bounds.
+ * Conversations as the text that a model was trained to see: its chat template, as transformers renders it through Python's
+ * jinja2 (`chat_template_utils.py`). Whatever a template does, it does: bounded-chat.ts sets it bounds.
  */
 
-import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { CrayonError, messageOf, reasonOf } from '../core/errors.js';
-import { pythonFunctions, pythonised, setPythonSemantics, strftime } from './chat-template-python.js';
+import { compileTemplate, type Template } from '../core/jinja/template.js';
+import { type Callable, fromJson, str } from '../core/jinja/values.js';
 import type { RenderChat } from './chat-text.js';
 
 /** The special tokens that a chat template may write; those that a model does not have are undefined in it. */
@@ -25,8 +25,7 @@ class Refusal extends Error {}
 /**
  * A renderer of conversations from a template's source.
  *
- * Where JavaScript's jinja does something else than Python's, Python's way is taken (chat-template-python.ts), or the template is
- * refused. A template that writes the day's date (`strftime_now`) writes today's, as transformers does.
+ * A template that writes the day's date (`strftime_now`) writes today's, as transformers does.
  *
  * @param specialToken the text of `bos_token` and the like
  * @param where names the template in errors
@@ -37,38 +36,26 @@ export function chatRenderer(
   where: string,
   now: () => Date = () => new Date(),
 ): RenderChat {
-  let template: Template | undefined; // parsed when first used: most runs never render a chat
-  const parsed = (): Template['parsed'] => {
-    if (template === undefined) {
-      template = new Template(source.replaceAll(/\r\n?/g, '\n')); // as jinja2 reads it
-      pythonised(template.parsed);
-    }
-    return template.parsed;
+  let template: Template | undefined; // compiled when first used: most runs never render a chat
+  const raise: Callable = ([message]) => {
+    throw new Refusal(str(message));
   };
+  const today: Callable = ([format]) => strftime(now(), str(format));
   return (messages, { addGenerationPrompt = true } = {}) => {
     try {
-      const environment = new Environment();
-      const constants = { true: true, false: false, none: null, True: true, False: false, None: null };
-      const special = SPECIAL_NAMES.flatMap((name) => {
+      template ??= compileTemplate(source, 'chat');
+      const variables = new Map<string, unknown>([
+        ['messages', fromJson(messages)],
+        ...(['tools', 'documents'] as const).map((name) => [name, null] as const),
+        ['add_generation_prompt', addGenerationPrompt],
+        ['raise_exception', raise],
+        ['strftime_now', today],
+      ]);
+      for (const name of SPECIAL_NAMES) {
         const text = specialToken(name);
-        return text === null ? [] : [[name, text] as const];
-      });
-      const variables = {
-        ...constants,
-        ...pythonFunctions,
-        ...Object.fromEntries(special),
-        raise_exception: (message: unknown): never => {
-          throw new Refusal(String(message));
-        },
-        strftime_now: (format: unknown) => strftime(now(), String(format)),
-        messages: messages.map((message) => ({ ...message })),
-        tools: null,
-        documents: null,
-        add_generation_prompt: addGenerationPrompt,
-      };
-      for (const [name, value] of Object.entries(variables)) environment.set(name, value);
-      setPythonSemantics(environment);
-      return String(new Interpreter(environment).run(parsed()).value);
+        if (text !== null) variables.set(name, text);
+      }
+      return template.render((name) => variables.get(name));
     } catch (error) {
       if (error instanceof Refusal) {
         throw new CrayonError('example-invalid', `the chat template refuses this conversation: ${messageOf(error)}`, {
@@ -85,4 +72,44 @@ export function chatRenderer(
       );
     }
   };
+}
+
+const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];
+const MONTHS = [
+  ...['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November'],
+  'December',
+];
+
+const padded = (value: number, digits = 2): string => String(value).padStart(digits, '0');
+const hour12 = (date: Date): number => date.getHours() % 12 || 12;
+
+/** Codes of Python's strftime, in the C locale and in local time. */
+const DATE_CODES: Readonly<Record<string, (date: Date) => string>> = {
+  Y: (date) => String(date.getFullYear()),
+  y: (date) => padded(date.getFullYear() % 100),
+  m: (date) => padded(date.getMonth() + 1),
+  d: (date) => padded(date.getDate()),
+  e: (date) => String(date.getDate()).padStart(2, ' '),
+  '-d': (date) => String(date.getDate()),
+  '-m': (date) => String(date.getMonth() + 1),
+  B: (date) => MONTHS[date.getMonth()]!,
+  b: (date) => MONTHS[date.getMonth()]!.slice(0, 3),
+  A: (date) => DAYS[date.getDay()]!,
+  a: (date) => DAYS[date.getDay()]!.slice(0, 3),
+  H: (date) => padded(date.getHours()),
+  I: (date) => padded(hour12(date)),
+  '-I': (date) => String(hour12(date)),
+  M: (date) => padded(date.getMinutes()),
+  S: (date) => padded(date.getSeconds()),
+  p: (date) => (date.getHours() < 12 ? 'AM' : 'PM'),
+  '%': () => '%',
+};
+
+/** A date in a format of Python's strftime. Throws a plain Error for a code that is not known. */
+function strftime(date: Date, format: string): string {
+  return format.replace(/%(-?.?)/gs, (whole, code: string) => {
+    const write = Object.hasOwn(DATE_CODES, code) ? DATE_CODES[code] : undefined;
+    if (write === undefined) throw new Error(`strftime_now with ${whole}`);
+    return write(date);
+  });
 }

@@ -5,6 +5,7 @@
 
 import type { ChatMessage } from '../core/chat.js';
 import { CrayonError, isCrayonError } from '../core/errors.js';
+import { strip } from '../core/jinja/values.js';
 import { PLAIN, type PromptForm, withSystem } from './prompt-form.js';
 import type { Tokenizer } from './tokenizer.js';
 
@@ -54,7 +55,7 @@ export function encodeExample(
 }
 
 function encodePlain(tokenizer: Tokenizer, example: EncodableExample, { addEnd = false }: EncodeOptions) {
-  const prompt = tokenizer.encode(example.prompt.trimEnd());
+  const prompt = tokenizer.encode(strip(example.prompt, null, 'right'));
   const ids = tokenizer.encode(example.prompt + plainCompletion(example));
   if (prompt.length === 0) {
     // Without BOS an empty prompt leaves nothing to predict the first token from; lm-eval puts a special token there.

@@ -53,6 +53,8 @@ export interface ScoredSequences {
   owners: number[];
   /** of each example: the sequences of its choices, and that of its completion */
   places: Array<{ choices: number[] | undefined; completion: number }>;
+  /** examples whose prompt lost its front, of one choice at least */
+  cutPrompts: number;
 }
 
 /**
@@ -66,10 +68,12 @@ export function scoredSequences(options: SequenceOptions): ScoredSequences {
   const sequences: TrainingExample[] = [];
   const owners: number[] = [];
   const tooLong = new Map<number, string>();
+  const cut = new Set<number>();
   const add = (example: Example, completion: string, owner: number) => {
     const { whole, fitting } = fitExample(tokenizer, { ...example, completion }, { form, addEnd: false, maxLength });
     refuseUnknownTokens(example.id, whole.ids, vocabSize);
     if (fitting === undefined) tooLong.set(owner, `${example.id} (${whole.ids.length})`);
+    else if (fitting !== whole) cut.add(owner);
     sequences.push(fitting ?? whole);
     owners.push(owner);
     return sequences.length - 1;
@@ -81,7 +85,7 @@ export function scoredSequences(options: SequenceOptions): ScoredSequences {
     return { choices, completion: among >= 0 ? choices![among]! : add(example, example.completion, i) };
   });
   if (tooLong.size > 0) throw completionsTooLong([...tooLong.values()], examples.length, maxLength);
-  return { examples, sequences, owners, places };
+  return { examples, sequences, owners, places, cutPrompts: cut.size };
 }
 
 /** Each choice, and a completion that is none of them, as an example of its own. */
@@ -106,7 +110,7 @@ export async function scoreThrough(score: SequenceScorer, made: ScoredSequences)
 
 /** @param scores of the sequences, in their order */
 export function reportScores(
-  { examples, sequences, places }: ScoredSequences,
+  { examples, sequences, places, cutPrompts }: ScoredSequences,
   scores: readonly CompletionScore[],
   seconds: number,
 ) {
@@ -133,6 +137,8 @@ export function reportScores(
   const loss = meanLoss(completions);
   return {
     examples: examples.length,
+    /** examples whose prompt did not fit and lost its front */
+    cutPrompts,
     /** completion tokens */
     tokens: completions.reduce((n, s) => n + s.tokens, 0),
     /** mean negative log-likelihood per completion token, in nats */

@@ -383,3 +383,77 @@ it('says what is wrong with a record in few words, however long it is', () => {
   expect(error.code).toBe('example-invalid');
   expect(error.message.length).toBeLessThan(2000);
 });
+
+describe('a description that includes others', () => {
+  const base = 'doc_to_text: "Q: {{q}}"\ndoc_to_target: a\ndata_files: { train: x.jsonl }\n';
+  const files = { 'x.jsonl': jsonl({ q: 'why', a: 'so' }), 'base.yaml': base };
+  const load = (yaml: string, more: Record<string, string> = {}) => {
+    const dir = dirWith({ ...files, ...more, 'task.yaml': yaml });
+    return loadDataset(join(dir, 'task.yaml'));
+  };
+
+  it('has their keys after its own', () => {
+    const { examples, sources } = load('include: base.yaml\ntask: t\ntarget_delimiter: "|"\n');
+    expect(examples).toEqual([{ id: 't:0', dataset: 't', prompt: 'Q: why', completion: '|so' }]);
+    expect(sources.map(({ examples }) => examples)).toEqual([0, 0, 1]);
+    const two = load('include: [base.yaml, more.yaml]\ntask: t\n', { 'more.yaml': 'doc_to_text: "R: {{q}}"\n' });
+    expect(two.examples[0]!.prompt).toBe('R: why');
+  });
+
+  it.each(['task.yaml', './task.yaml', 'none.yaml', '', '[]', '[1]', '{a: b}', '"a\\0b.yaml"', '.', 'list.yaml'])(
+    'is refused for include: %s',
+    (include) => {
+      const error = errorOf(() => load(`include: ${include}\ntask: t\n`, { 'list.yaml': '[1]\n' }));
+      expect(['config-invalid', 'file-not-found', 'file-unreadable']).toContain(error.code);
+    },
+  );
+});
+
+describe('whatever stands in a description', () => {
+  const description = { task: 't', data_files: '{ train: x.jsonl }', doc_to_text: '"{{q}}"', doc_to_target: 'a' };
+  const load = (keys: Record<string, string>) => {
+    const yaml = Object.entries({ ...description, ...keys }).map(([key, value]) => `${key}: ${value}\n`);
+    const dir = dirWith({
+      'x1.jsonl': jsonl({ q: 'why', a: 'so' }),
+      'x.jsonl': jsonl({ q: 'why', a: 'so' }),
+      'task.yaml': yaml.join(''),
+    });
+    return loadDataset(join(dir, 'task.yaml'));
+  };
+  const sum = `"{{ ${'q + '.repeat(20_000)}q }}"`;
+
+  it.each([
+    ['task', { task: '"{{x}}"', file_field: 'kind', data_files: '{ train: "x*.jsonl" }' }],
+    ['task', { task: '"{{ kind.casefold() }}"', file_field: 'kind', data_files: '{ train: "x*.jsonl" }' }],
+    ['data_files', { data_files: '{ train: "x\\0.jsonl" }' }],
+    ['data_files', { data_files: '{ train: { path: "x\\0.jsonl" } }' }],
+    ['doc_to_text', { doc_to_text: sum }],
+    ['doc_to_text', { doc_to_text: `"{{ ${'('.repeat(9000)} }}"` }],
+    ['doc_to_text', { doc_to_text: `"${'{% if q %}'.repeat(9000)}"` }],
+    ['doc_to_target', { doc_to_target: '"{{ q|nothing }}"' }],
+    ['doc_to_choice', { doc_to_choice: '"{{ q"' }],
+    ['gen_prefix', { gen_prefix: '"{{ q"' }],
+    ['description', { description: '"{% q %}"' }],
+    ['num_fewshot', { num_fewshot: '5' }],
+    ['generation_kwargs', { generation_kwargs: '{ until: [] }' }],
+  ])('is refused by file and key: %s', (key, keys) => {
+    const error = errorOf(() => load(keys));
+    expect(['config-invalid', 'yaml-invalid']).toContain(error.code);
+    expect(error.message).toContain('task.yaml');
+    expect(error.message).toContain(key);
+  });
+
+  it('is refused by the record that it does not fit', () => {
+    for (const doc_to_text of [
+      '"{{ q.a.b }}"',
+      '"{{ q / 2 }}"',
+      '"{{ [q] * 999999999 }}"',
+      '"{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"',
+    ]) {
+      expect(errorOf(() => load({ doc_to_text }))).toMatchObject({
+        code: 'example-invalid',
+        message: expect.stringContaining('line 1'),
+      });
+    }
+  });
+});

@@ -9,7 +9,7 @@ import { errorOf, temporaryDir } from '../helpers/files.js';
 function read(format: 'json' | 'jsonl' | 'csv', text: string | Uint8Array, columns?: string[]) {
   const path = join(temporaryDir(), `a.${format}`);
   writeFileSync(path, text);
-  return readRecords(path, format, columns);
+  return readRecords(path, format, { columns });
 }
 
 describe('a CSV file', () => {

@@ -29,6 +29,15 @@ describe('sequences', () => {
     expect(texts.map((text) => text.trim())).toEqual(['time', 'hill', 'wood and more']);
   });
 
+  it('say how many examples lost the front of their prompts', async () => {
+    expect(made.cutPrompts).toBe(0);
+    const long = { ...examples[0]!, prompt: 'Once upon a time there was a hill. '.repeat(20) };
+    const cut = scoredSequences({ tokenizer, examples: [long, examples[1]!], maxLength: 32, vocabSize: undefined });
+    expect(cut.cutPrompts).toBe(1); // of two choices
+    const { report } = await scoreThrough(async ({ length }) => Array.from({ length }, () => score(-1, 1)), cut);
+    expect(report.cutPrompts).toBe(1);
+  });
+
   it('are scored by whoever is asked, and reported', async () => {
     const asked: unknown[] = [];
     const { report } = await scoreThrough(async (sequences, owners) => {

@@ -113,6 +113,12 @@ function show(
 ): void {
   terminal.document({ out, reused, notices, manifest, cells, live, load });
   for (const notice of notices) terminal.note(notice);
+  const cut = cells.filter(({ cutPrompts = 0 }) => cutPrompts > 0);
+  if (cut.length > 0) {
+    terminal.note(
+      `${cut.length} of ${cells.length} cells have prompts that exceed the context and lost their front (cutPrompts).`,
+    );
+  }
   const main = cells.filter((cell) => cell.table === 'strategies');
   terminal.table(
     ['strategy', 'accuracy', 'loss', 'customisation', 'answer'],
