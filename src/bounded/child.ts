@@ -6,6 +6,7 @@
 import { isCrayonError, reasonOf } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import type { CallMessage, JobModule, Jobs, Outcome, Reply } from './protocol.js';
+import { sizeOf } from './size.js';
 import { OutOfTime, withinTime } from './time.js';
 
 /** Of `open` results kept. */
@@ -33,7 +34,7 @@ async function outcomeOf({ key, opened: given, name, args, timeMs }: CallMessage
     const jobs = opened.get(key);
     if (jobs === undefined) return { kind: 'unknown' };
     const value = await withinTime(timeMs, () => jobs[name]!(args as never));
-    if (sizeOf(value) > LIMITS.codeAnswer) {
+    if (sizeOf(value, LIMITS.codeAnswer) > LIMITS.codeAnswer) {
       return { kind: 'memory', ended: `it gave more than ${LIMITS.codeAnswer / 2 ** 20} million characters` };
     }
     return { kind: 'value', value };
@@ -50,19 +51,4 @@ async function load(url: string): Promise<JobModule> {
   if (!url.endsWith('.ts')) return import(url);
   const [{ createRequire }, { fileURLToPath }] = await Promise.all([import('node:module'), import('node:url')]);
   return createRequire(url)(fileURLToPath(url));
-}
-
-/** Characters of text, and values in lists and objects. Each object counts once, as it is sent once. */
-function sizeOf(value: unknown): number {
-  const seen = new Set<unknown>();
-  const waiting: unknown[] = [value];
-  let size = 0;
-  while (waiting.length > 0 && size <= LIMITS.codeAnswer) {
-    const one = waiting.pop();
-    size += typeof one === 'string' ? one.length : 1;
-    if (typeof one !== 'object' || one === null || ArrayBuffer.isView(one) || seen.has(one)) continue;
-    seen.add(one);
-    for (const part of Object.values(one)) waiting.push(part);
-  }
-  return size;
 }

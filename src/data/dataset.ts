@@ -12,11 +12,12 @@ import { sha256 } from '../files/digest.js';
 import { entriesOf, exists } from '../files/io.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { readYaml, type YamlFile } from '../files/yaml.js';
+import { renderTaskBounded, renderTextBounded } from './bounded-template.js';
 import { type DataFormat, type GroupConfig, parseDatasetConfig, type SplitFile, type TaskConfig } from './config.js';
 import { type RawExample, whyInvalid } from './example.js';
 import { recordExamples, type Turns } from './record.js';
 import { formatOf, type LocatedRecord, readRecords } from './record-file.js';
-import { type DataRecord, renderTask, renderText } from './template.js';
+import type { DataRecord } from './template.js';
 
 export interface Example extends RawExample {
   /**
@@ -157,7 +158,8 @@ function loadTask(config: TaskConfig, path: string, options: DatasetOptions): Da
   const files = findFiles(typeof entry === 'string' ? { path: entry } : entry, config, path, options.dataDir);
   const templates = { ...config, where: path, isCsv: files[0]?.format === 'csv' };
   return loadFiles(files, {
-    toExamples: (records) => renderTask(templates, records).map((made) => (typeof made === 'string' ? made : [made])),
+    toExamples: (records) =>
+      renderTaskBounded(templates, records).map((made) => (typeof made === 'string' ? made : [made])),
     keepsNumbers: true,
     skipInvalid: config.skip_invalid ?? false,
     limit: smallest(config.limit, options.limit),
@@ -180,7 +182,7 @@ function findFiles(entry: SplitFile, config: TaskConfig, yamlPath: string, dataD
     throw new CrayonError('config-invalid', `${yamlPath}: format missing, and "${entry.path}" does not show it`);
   }
   const nameOf = (fields: DataRecord) => {
-    return config.file_field === undefined ? config.task : renderText(config.task, fields, `${yamlPath}: task`);
+    return config.file_field === undefined ? config.task : renderTextBounded(config.task, fields, `${yamlPath}: task`);
   };
   for (const folder of folders) {
     const found = expand(folder, entry.path);

@@ -39,9 +39,20 @@ type Read<T> = (row: Row) => T;
 
 /** The examples of records, or for each that gives none why. @throws CrayonError `yaml-invalid` for a template that is none */
 export function renderTask(task: TaskTemplates, records: readonly DataRecord[]): Array<RawExample | string> {
+  return renderRows(task, alike(records), columnsOf(records));
+}
+
+/** The fields that any of the records has. */
+export const columnsOf = (records: readonly DataRecord[]) => new Set(records.flatMap((record) => Object.keys(record)));
+
+/** The same for some of the records, whose numbers are alike in all of them. @param columns the fields that any of all records has */
+export function renderRows(
+  task: TaskTemplates,
+  records: readonly DataRecord[],
+  columns: ReadonlySet<string>,
+): Array<RawExample | string> {
   const toExample = exampleOf(task);
-  const columns = new Set(records.flatMap((record) => Object.keys(record)));
-  return alike(records).map((record) => {
+  return records.map((record) => {
     try {
       return toExample({ record, columns });
     } catch (error) {
