@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadBenchConfig } from '../../src/bench/config.js';
 import { readTrafficConfig } from '../../src/bench/load/config.js';
-import { chatPromptOf } from '../../src/blend/prompt-record.js';
+import { adapterForm } from '../../src/blend/prompt-record.js';
 import { isCrayonError } from '../../src/core/errors.js';
 import { loadDataset } from '../../src/data/dataset.js';
 import { generationEndIds, tokenizerEosId } from '../../src/hf/end-tokens.js';
@@ -111,7 +111,7 @@ const READERS: Record<string, Reader> = {
     from: LORA,
     file: 'adapter_model.safetensors',
   },
-  'crayon.json': { read: chatPromptOf, from: LORA, file: 'crayon.json' },
+  'crayon.json': { read: (dir) => adapterForm(dir, 'model', null, {}), from: LORA, file: 'crayon.json' },
   'pool.json': { read: openPool, from: POOL, file: 'pool.json', keys: true },
   'a .json data set': { read: (dir) => loadDataset(join(dir, 'a.json')), from: LORA, file: 'a.json' },
   'a .jsonl data set': { read: (dir) => loadDataset(join(dir, 'a.jsonl')), from: LORA, file: 'a.jsonl' },
