@@ -28,7 +28,9 @@ export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<v
     if (examples.length === 0) throw noExamples(flags.data);
     const { maxPositionEmbeddings: context, vocabSize } = source.config;
     const maxLength = Math.min(flags.maxLength ?? context, context);
-    const made = scoredSequences({ tokenizer, form, examples, maxLength, vocabSize });
+    // A plain sequence has one token more than are read, for which the engine has no room.
+    const fitting = through !== 'forward' && form.kind === 'plain' ? maxLength - 1 : maxLength;
+    const made = scoredSequences({ tokenizer, form, examples, maxLength: fitting, vocabSize });
     const scoring = { flags, source, tokenizer, form, examples, made, terminal };
     const forward = through === 'engine' ? null : await (await import('./run-score-forward.js')).scoreForward(scoring);
     const engine = through === 'forward' ? null : await (await import('./score-engine.js')).scoreEngine(scoring);

@@ -11,10 +11,10 @@ import { CrayonError } from '../core/errors.js';
 import { mean, standardError } from '../core/stats.js';
 import { argmax, checkFinite } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
-import { expectExamples } from '../hf/encode-example.js';
+import { encodeExample, expectExamples } from '../hf/encode-example.js';
 import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import { completionsTooLong, fitExample, refuseUnknownTokens, type TrainingExample } from './batches.js';
+import { completionsTooLong, cutFront, fitExample, refuseUnknownTokens, type TrainingExample } from './batches.js';
 import { type CompletionScore, meanLoss, type SequenceScorer } from './completion-score.js';
 
 /** The score of the completion, and those of the choices. */
@@ -70,7 +70,11 @@ export function scoredSequences(options: SequenceOptions): ScoredSequences {
   const tooLong = new Map<number, string>();
   const cut = new Set<number>();
   const add = (example: Example, completion: string, owner: number) => {
-    const { whole, fitting } = fitExample(tokenizer, { ...example, completion }, { form, addEnd: false, maxLength });
+    const one = { ...example, completion };
+    const { whole, fitting } =
+      form.kind === 'plain'
+        ? cutAsLmEval(tokenizer, one, maxLength)
+        : fitExample(tokenizer, one, { form, addEnd: false, maxLength });
     refuseUnknownTokens(example.id, whole.ids, vocabSize);
     if (fitting === undefined) tooLong.set(owner, `${example.id} (${whole.ids.length})`);
     else if (fitting !== whole) cut.add(owner);
@@ -94,6 +98,15 @@ function* scoredExamples(examples: readonly Example[]): Generator<Example> {
     for (const completion of new Set([...(example.choices ?? []), example.completion]))
       yield { ...example, completion };
   }
+}
+
+/**
+ * A plain example cut as lm-evaluation-harness cuts it (`_loglikelihood_tokens`): its last `maxLength` tokens and the one after
+ * them, which is never read; BOS goes first.
+ */
+function cutAsLmEval(tokenizer: Tokenizer, example: Example, maxLength: number) {
+  const whole = encodeExample(tokenizer, example, PLAIN);
+  return { whole, fitting: cutFront(whole, maxLength + 1, 0) };
 }
 
 /** @param score gives the log-probabilities of the sequences @throws CrayonError as `scoredSequences`, and what `score` throws */

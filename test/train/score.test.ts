@@ -34,6 +34,9 @@ describe('sequences', () => {
     const long = { ...examples[0]!, prompt: 'Once upon a time there was a hill. '.repeat(20) };
     const cut = scoredSequences({ tokenizer, examples: [long, examples[1]!], maxLength: 32, vocabSize: undefined });
     expect(cut.cutPrompts).toBe(1); // of two choices
+    // lm-evaluation-harness: (context + continuation)[-(max_length + 1):]
+    const whole = tokenizer.encode(`${long.prompt.trimEnd()} time`.replace('. time', '.  time'));
+    expect([...cut.sequences[0]!.ids]).toEqual(whole.slice(-33));
     const { report } = await scoreThrough(async ({ length }) => Array.from({ length }, () => score(-1, 1)), cut);
     expect(report.cutPrompts).toBe(1);
   });
