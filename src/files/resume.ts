@@ -4,6 +4,7 @@
  */
 
 import { CrayonError } from '../core/errors.js';
+import { abridge } from '../core/format.js';
 import { LIMITS } from '../core/limits.js';
 import { writeFileAtomic } from './atomic.js';
 import { appendText, exists, readSmallFile } from './io.js';
@@ -25,7 +26,9 @@ export function refuseOtherRun(path: string, found: JsonObject, wanted: JsonObje
     .filter((key) => before.get(key) !== now.get(key))
     .map((key) => `${key}${change(before.get(key), now.get(key))}`);
   if (differing.length === 0) return;
-  throw new CrayonError('checkpoint-mismatch', `${path}: left by a run with another ${differing.join(', ')}`, { hint });
+  throw new CrayonError('checkpoint-mismatch', `${path}: left by a run with another ${abridge(differing, 20, ', ')}`, {
+    hint,
+  });
 }
 
 /** Settings by their paths, `training.epochs`, as the JSON texts they have in a file; what is undefined is left out. */

@@ -44,7 +44,7 @@ describe('the harness', () => {
     expect(mutant.length % 3).toBe(0);
   });
 
-  it('sees that a process was ended by a mutant, tells which, and goes on', async () => {
+  it('sees that a process was ended by a mutant, tells which, and goes on', { timeout: 240_000 }, async () => {
     const out = temporaryDir();
     const lines: string[] = [];
     const options = {
