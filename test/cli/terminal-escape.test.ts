@@ -18,6 +18,7 @@ function shown(isTTY: boolean, say: (terminal: Terminal) => void): string {
 
 /** Title, colour, clear screen; the same with C1; backspace; the direction of reading; half a character; a line that is none of ours. */
 const HOSTILE = 'a\x1b]0;t\x07\x1b[31m\x1b[2J\x9b2Jb\x08\x7f\u202ec\u2066\u200f\ud800\rError: d\ufeff';
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it is they that are looked for
 const STEERING = /(?!\n|\x1b\[\d+m)[\p{Cc}\p{Cs}\u200f\u202e\u2066\ufeff]/u;
 
 const WAYS: Array<[string, (terminal: Terminal) => void]> = [
@@ -55,6 +56,7 @@ it.each(WAYS.filter(([name]) => !['a stage', 'a document'].includes(name)))('%s 
   const text = shown(true, say);
   expect(text).not.toMatch(STEERING);
   expect(text).not.toContain('\x1b[31m\\u'); // the file's red
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: it is they that are looked for
   const codes = [...text.matchAll(/\x1b\[(\d+)m/g)].map(([, code]) => Number(code));
   expect(codes.length % 2).toBe(0);
 });

@@ -27,6 +27,7 @@ const record = <T>(n: number, of: (i: number) => T, key = 'k') =>
   Object.fromEntries(times(n, (i) => [`${key}${i}`, of(i)]));
 const json = (value: unknown) => Buffer.from(JSON.stringify(value));
 /** A fixture with one file's JSON changed. */
+// biome-ignore lint/suspicious/noExplicitAny: JSON of many files, each changed by one line that knows its own
 const changed = (seed: Files, name: string, change: (json: any) => unknown): Files => {
   const value = JSON.parse(seed.get(name)!.toString());
   return new Map([...seed, [name, json(change(value) ?? value)]]);
@@ -69,8 +70,12 @@ const ggufTexts = (key: string, values: string[]) =>
 const ggufTensor = (name: string, offset: number) => Buffer.concat([text(name), u32(1), u64(8), u32(0), u64(offset)]);
 
 /** The fixture's tokenizer with more of something. */
+// biome-ignore lint/suspicious/noExplicitAny: as above
 const tokens = (change: (json: any) => void): Files =>
-  changed(filesOf(fixture('tokenizer', 'byte-level')), 'tokenizer.json', (value) => (change(value), value));
+  changed(filesOf(fixture('tokenizer', 'byte-level')), 'tokenizer.json', (value) => {
+    change(value);
+    return value;
+  });
 const request = (line: string, body: string, headers = '') =>
   files({
     'request.http': `${line} HTTP/1.1\r\nhost: localhost\r\n${headers}content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,

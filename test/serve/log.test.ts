@@ -89,6 +89,7 @@ describe('the log', () => {
       hostile,
     );
     expect(lines).toHaveLength(1);
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: it is they that are looked for
     const plain = lines[0]!.replaceAll(/\u001b\[\d+m/g, '').slice(0, -1);
     expect(plain).not.toMatch(/[\p{Cc}\u202e]/u);
     expect(plain).toContain('\\u202e');
