@@ -248,7 +248,7 @@ describe('a YAML description', () => {
       load(yaml, {}, colours + jsonl({ question: 'Snow?', label: 'white' }, { label: 'red' })),
     );
     expect(error.code).toBe('example-invalid');
-    expect(error.message).toMatch(/line 6: answer "white" is not one of.*line 7: has no field "question"/);
+    expect(error.message).toMatch(/line 6: answer "white" is neither one of.*line 7: has no field "question"/);
   });
 
   it('leaves bad records out, and counts them, when it says so', () => {

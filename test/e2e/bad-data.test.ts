@@ -61,7 +61,7 @@ describe('a JSONL file', () => {
   it('with several bad lines: all of them, blank lines counted', async () => {
     const error = await everywhere([good[0], '', '[1]', good[1], { prompt: 'x' }, { completion: 'y' }, '"text"']);
     expect(error.message.match(/line \d+/g)).toEqual(['line 3', 'line 5', 'line 6', 'line 7']);
-    expect(error.message).toContain('completion is missing, expected text');
+    expect(error.message).toContain('completion is missing: found prompt; expected prompt and completion');
     expect(error.message).toContain('prompt is missing: found completion; expected prompt and completion');
   });
 
