@@ -3,7 +3,7 @@
  * embedding kinds `first-attention` and `tfidf` no forward pass and no tensor library either.
  */
 
-import { isAbsolute, join, relative, resolve } from 'node:path';
+import { basename, isAbsolute, join, relative, resolve } from 'node:path';
 import type { ChatMessage } from '../core/chat.js';
 import { CrayonError } from '../core/errors.js';
 import type { Rows } from '../core/gate.js';
@@ -188,6 +188,7 @@ function findBase(pool: Pool): string {
     name,
     join(pool.dir, name),
     join(pool.dir, '..', name),
+    join(pool.dir, '..', basename(name)),
     join('models', name),
     rememberedBase(base) ?? name,
   ];

@@ -1,6 +1,6 @@
 /** What inspect, blend and score say about a pool that was damaged or tampered with. */
 
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { PoolManifest } from '../../src/pool/pool.js';
@@ -301,5 +301,11 @@ describe('a pool for blend without its base model', () => {
       m.base.name = 'base';
     });
     await succeed(['blend', '--pool', pool, '--examples', mine, '--out', at('beside')]);
+    // As a pool that is shipped with its base has it, from wherever the command runs.
+    cpSync(join(pool, 'base'), join(pool, '..', 'neighbour'), { recursive: true });
+    editJson<PoolManifest>(join(pool, 'pool.json'), (m) => {
+      m.base.name = 'models/neighbour';
+    });
+    await succeed(['blend', '--pool', pool, '--examples', mine, '--out', at('neighbouring')]);
   });
 });

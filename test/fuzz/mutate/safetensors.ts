@@ -32,7 +32,7 @@ const WIDTHS: Record<string, number> = {
 export function assemble(header: string | Buffer, data: Buffer, length?: bigint): Buffer {
   const text = Buffer.from(header);
   const field = Buffer.alloc(8);
-  field.writeBigUInt64LE(length ?? BigInt(text.length));
+  field.writeBigUInt64LE(BigInt.asUintN(64, length ?? BigInt(text.length)));
   return Buffer.concat([field, text, data]);
 }
 
