@@ -1,6 +1,6 @@
 /** What inspect, blend and score say about a pool that was damaged or tampered with. */
 
-import { cpSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { PoolManifest } from '../../src/pool/pool.js';
