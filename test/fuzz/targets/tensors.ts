@@ -67,7 +67,7 @@ async function refuseUnlikePeer(path: string, file: GgufFile): Promise<void> {
   if (peer === null) return;
   const ours = [...file.tensors.values()].map(({ name, shape }) => ({ name, shape }));
   const theirs = peer.tensors.map(({ name, shape }) => ({ name, shape }));
-  if (JSON.stringify(ours) !== JSON.stringify(theirs))
+  if (text(ours) !== text(theirs))
     throw new Finding(
       'different',
       `@huggingface/gguf has other tensors: ${JSON.stringify(theirs).slice(0, 300)}, not ${JSON.stringify(ours).slice(0, 300)}`,
