@@ -41,6 +41,7 @@ export function mutateSafetensors(bytes: Buffer, random: Random, words: Words): 
   let header: Record<string, unknown>;
   try {
     header = JSON.parse(bytes.toString('utf8', 8, 8 + length));
+    if (typeof header !== 'object' || header === null) throw new Error('no object');
     JSON.stringify(header);
   } catch {
     return mutateBytes(bytes, random);
