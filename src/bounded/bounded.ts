@@ -10,7 +10,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from '
 import { CrayonError, type ErrorCode } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import { threadScript } from '../core/long-work.js';
-import type { BridgeCall } from './bridge.js';
+import type { BridgeAnswer, BridgeCall } from './bridge.js';
 import { Lane } from './lane.js';
 import type { Job, Outcome } from './protocol.js';
 import { seconds } from './time.js';
@@ -37,6 +37,7 @@ export interface BoundedOptions {
 let lane: Lane | undefined;
 let bridge: { port: MessagePort; signal: Int32Array; worker: Worker } | undefined;
 let keys = 0;
+let calls = 0;
 
 export class Bounded {
   readonly #job: Job;
@@ -70,14 +71,23 @@ export class Bounded {
   runSync<T>(name: string, args: unknown, { timeMs = LIMITS.codeMs }: { timeMs?: number } = {}): T {
     bridge ??= startBridge();
     const { port, signal, worker } = bridge;
-    const seen = Atomics.load(signal, 0);
-    port.postMessage({ job: this.#job, name, args, timeMs } satisfies BridgeCall);
-    if (Atomics.wait(signal, 0, seen, timeMs + BRIDGE_MS) === 'timed-out') {
+    const id = ++calls;
+    const end = performance.now() + timeMs + BRIDGE_MS;
+    port.postMessage({ id, job: this.#job, name, args, timeMs } satisfies BridgeCall);
+    for (;;) {
+      const seen = Atomics.load(signal, 0);
+      // A wake-up may be that of the answer before, whose thread was interrupted between counting and notifying: only an answer with
+      // this call's number ends the wait.
+      for (let found = receiveMessageOnPort(port); found !== undefined; found = receiveMessageOnPort(port)) {
+        const answer = found.message as BridgeAnswer;
+        if (answer.id === id) return this.#valueOf(answer.outcome) as T;
+      }
+      const left = end - performance.now();
+      if (left > 0 && Atomics.wait(signal, 0, seen, left) !== 'timed-out') continue;
       void worker.terminate();
       bridge = undefined;
       return this.#valueOf({ kind: 'time', timeMs }) as T;
     }
-    return this.#valueOf(receiveMessageOnPort(port)!.message as Outcome) as T;
   }
 
   #valueOf(outcome: Outcome): unknown {

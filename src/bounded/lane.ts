@@ -20,6 +20,8 @@ const START_MS = 20_000;
 const IMPATIENT_MS = 100;
 
 interface Waiting extends Job {
+  /** of the message that asks for it */
+  id: number;
   name: string;
   args: unknown;
   timeMs: number;
@@ -51,7 +53,7 @@ export class Lane {
     return new Promise((resolve) => {
       const giveUp = (): void => this.#drop(call);
       const call: Waiting = {
-        ...{ ...job, name, args, timeMs, runner: null },
+        ...{ ...job, id: 0, name, args, timeMs, runner: null },
         settle: (outcome) => {
           signal?.removeEventListener('abort', giveUp);
           resolve(outcome);
@@ -107,7 +109,8 @@ export class Lane {
     const { key, module, setup, name, args, timeMs } = call;
     call.runner = runner;
     runner.current = call;
-    const message: CallMessage = { id: ++this.#calls, key, name, args, timeMs };
+    call.id = ++this.#calls;
+    const message: CallMessage = { id: call.id, key, name, args, timeMs };
     if (!runner.known.has(key)) message.opened = { module, setup };
     runner.known.add(key);
     runner.child.channel?.ref(); // until it has answered, the caller's process stays
@@ -118,7 +121,7 @@ export class Lane {
 
   #answered(runner: Runner, { id, ...outcome }: Reply): void {
     const call = runner.current;
-    if (call === null || id === 0) return;
+    if (call === null || id !== call.id) return;
     runner.hasAnswered = true;
     this.#rest(runner);
     if (outcome.kind === 'unknown') {

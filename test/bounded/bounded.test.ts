@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { Bounded } from '../../src/bounded/bounded.js';
 import { CrayonError } from '../../src/core/errors.js';
@@ -34,6 +35,15 @@ describe('strangers’ code', () => {
     expect(pid).not.toBe(process.pid);
     expect(await other.run('pid', null)).toBe(pid);
     expect(code.runSync('greet', 'me')).toBe('Ada greets me');
+  });
+
+  it('gives each call that waits its own answer, however busy the machine is', async () => {
+    const busy = Array.from({ length: 3 }, () => new Worker('for (;;);', { eval: true }));
+    try {
+      for (let i = 0; i < 500; i++) expect(code.runSync('greet', String(i))).toBe(`Ada greets ${i}`);
+    } finally {
+      await Promise.all(busy.map((worker) => worker.terminate()));
+    }
   });
 
   it('throws what the jobs throw, by its code, and a defect by its message', async () => {
