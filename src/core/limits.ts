@@ -67,6 +67,12 @@ export const LIMIT_TABLE = {
     layers: [10_000, 'of them', 'layers of a model, each some names that are looked for'],
     vocabulary: [2 ** 24, 'of them', 'tokens of a vocabulary: the largest have some 300,000'],
     endTokens: [64, 'of them', 'tokens that end an answer'],
+    tokenizerSteps: [
+      64,
+      'of them',
+      'steps of a tokenizer.json before or behind its vocabulary: real ones have some five',
+    ],
+    tokenizerGrowth: [100, 'times', 'how much longer they may make a text: real ones make a character three'],
     rangeNumbers: [1_000_000, 'of them', 'numbers of `range()` in a template'],
     patternMs: [1000, 'ms', 'all regular expressions of one key of an adapter_config.json, over all modules'],
     trialMs: [600_000, 'ms', 'loading a model in a process of its own, to see whether llama.cpp takes it'],

@@ -13,6 +13,7 @@ import { decodeUtf8, isJsonObject, type JsonObject, readJsonObject, readOptional
 import { boundedChat } from './bounded-chat.js';
 import type { RenderChat } from './chat-text.js';
 import { type ChatTokens, chatTokens, END_NAMES, isControlName, looksSpecial } from './chat-tokens.js';
+import { refuseGrowingSteps } from './tokenizer-steps.js';
 import { hasKnownExpressions } from './word-expressions.js';
 
 export type { RenderChat } from './chat-text.js';
@@ -247,6 +248,7 @@ function createBackend(
   }
   try {
     checkTokens(json);
+    refuseGrowingSteps(json);
     return timed(clock, 1, () => {
       const backend = new HfTokenizer(json, config);
       const { ids } = backend.encode('a');
