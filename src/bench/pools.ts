@@ -9,6 +9,7 @@ import { PLAIN, type PromptForm, promptRecord } from '../hf/prompt-form.js';
 import { buildPool } from '../pool/build.js';
 import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions } from '../pool/inputs.js';
 import { isPoolDirectory } from '../pool/pool.js';
+import { discardWork } from '../pool/work-directory.js';
 import { type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
 import type { TrainingSet } from './users.js';
 
@@ -68,7 +69,11 @@ export class PoolStore {
   /** Builds the pool unless it is there; continues a build that was stopped. */
   async ensure(pool: BenchPool, hooks: BuildHooks): Promise<string> {
     const out = this.path(pool);
-    if (pool.dir !== undefined || isPoolDirectory(out)) return out;
+    if (pool.dir !== undefined) return out;
+    if (isPoolDirectory(out)) {
+      discardWork(out);
+      return out;
+    }
     const { dir: _dir, data, rank: r, epochs, learning_rate: learningRate, ...rest } = pool;
     const { batch_size: batchSize, lora_alpha: loraAlpha, ...same } = rest;
     const options: BuildPoolOptions = {

@@ -38,6 +38,7 @@ export class SharedJournal {
     first: () => string,
   ) {
     try {
+      removeStaleSiblings(path);
       if (!exists(path)) begin(path, first());
       this.#fd = openSync(path, constants.O_RDWR | constants.O_APPEND);
     } catch (error) {
@@ -101,7 +102,6 @@ export class SharedJournal {
 
 /** Makes the file with its first line in it, unless another process is quicker. */
 function begin(path: string, first: string): void {
-  removeStaleSiblings(path);
   const made = siblingOf(path, 'tmp');
   const write = (to: string): void => writeFileSync(to, `${first}\n`, { flag: 'wx' });
   try {

@@ -22,7 +22,7 @@ import { type BuildHooks, type BuildInputs, type BuildPoolOptions, type BuildSta
 import { densePoints, type Points, sparsePoints } from './points.js';
 import type { PoolManifest } from './pool.js';
 import type { Prepared } from './prepare.js';
-import { WorkDirectory } from './work-directory.js';
+import { WorkDirectory, workPath } from './work-directory.js';
 import { type Trained, writePool } from './write.js';
 
 export interface BuildResult extends Pick<Prepared, 'skipped' | 'truncated'> {
@@ -47,7 +47,7 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
     const kind = parseEmbeddingKind(options.embedding, source.config.numLayers);
     candidateCounts(examples.length, options.clusters); // refuses too few
     model = new LlamaModel(source);
-    work = new WorkDirectory(`${options.out}.building`, inputs.fingerprint, options.fresh);
+    work = new WorkDirectory(workPath(options.out), inputs.fingerprint, options.fresh);
 
     // 2) embed
     const build: Build = { options, hooks, inputs, model, work, during };

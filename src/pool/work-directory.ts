@@ -26,6 +26,16 @@ interface Arrays {
 type ArraysOf<S extends Record<string, keyof Arrays>> = { [K in keyof S]: Arrays[S[K]] };
 const ARRAYS = { F32: Float32Array, F64: Float64Array, I32: Int32Array };
 
+/** Where the build of a pool keeps its stages. */
+export const workPath = (pool: string): string => `${pool}.building`;
+
+/** Removes what a build left that was killed between its pool's appearance and its own end. The caller knows that nobody builds. */
+export function discardWork(pool: string): void {
+  const path = workPath(pool);
+  removeStaleSiblings(path);
+  if (exists(path)) discardTree(path);
+}
+
 export class WorkDirectory {
   /** True when an earlier run of the same fingerprint left a stage to continue from. */
   readonly resumed: boolean;

@@ -1,6 +1,7 @@
-import { join } from 'node:path';
+import { readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { WorkDirectory } from '../../src/pool/work-directory.js';
+import { discardWork, WorkDirectory, workPath } from '../../src/pool/work-directory.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 
 const INPUTS = { seed: 7 };
@@ -35,4 +36,12 @@ describe('a stage of a work directory', () => {
     expect(error.message).toBe(`${join(work.path, 'clusters.safetensors')}: ${problem}`);
     expect(error.hint).toContain('--fresh');
   });
+});
+
+it('goes with the next run where its own was killed after the pool had appeared', () => {
+  const pool = join(temporaryDir(), 'pool');
+  new WorkDirectory(workPath(pool), { run: 1 }, false).save('clusters', { a: Float32Array.of(1) });
+  discardWork(pool);
+  expect(readdirSync(dirname(pool))).toEqual([]);
+  discardWork(pool); // nothing is there
 });
