@@ -8,6 +8,7 @@
 
 import { createParser } from 'eventsource-parser';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
+import { AnswerText } from '../answer-text.js';
 import type {
   FinishReason,
   GenerateRequest,
@@ -62,10 +63,13 @@ export class AnswerReader {
   #half = '';
   readonly #server: ServerContext;
   readonly #request: GenerateRequest;
+  /** Servers pass over a `stop` that they do not know, or know by another name. */
+  readonly #shown: AnswerText;
 
   constructor(server: ServerContext, request: GenerateRequest) {
     this.#server = server;
     this.#request = request;
+    this.#shown = new AnswerText(request.stop, false);
   }
 
   /** The server's count; crayon's estimate until it has counted. */
@@ -98,23 +102,31 @@ export class AnswerReader {
       throw this.#invalid(`sent ${this.tokens} pieces of text for max_tokens ${maxTokens}`);
     }
     this.#readFinish(choice.finish_reason);
-    return events;
+    return this.#request.stop.length === 0 ? events : this.#upToStop(events);
+  }
+
+  /** What follows a stop text is read for its count alone. */
+  #upToStop(events: readonly TokenEvent[]): TokenEvent[] {
+    return events.flatMap((event) => (this.#shown.stopped ? [] : [{ ...event, text: this.#shown.take(event.text) }]));
   }
 
   /**
    * After the last document.
    *
+   * @returns what was still held back
    * @throws CrayonError `server-invalid` where no document held a choice, or none said why the answer ends; `server-refused` for an
    *   answer without a word
    */
-  end(): void {
+  end(): string {
     if (!this.#sawChoice) throw this.#invalid('sent an answer without any choice');
     if (this.finishReason === null) {
       this.#count('none');
       throw this.#invalid('ended its answer without a finish_reason');
     }
     if (this.#half !== '') throw this.#invalid('ended its answer within a character');
+    if (this.#shown.stopped) this.finishReason = 'stop';
     this.#count(this.finishReason);
+    return this.#shown.end();
   }
 
   /**

@@ -69,11 +69,11 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
         yield* events;
         isReaderBusy = false;
       }
-      reader.end();
+      const text = reader.end();
       reader.refuseEmpty();
       outcome = null;
       if (!hasStarted) yield startEvent(reader.counted());
-      yield { type: 'end', text: '', finishReason: reader.finishReason!, usage: reader.counted() };
+      yield { type: 'end', text, finishReason: reader.finishReason!, usage: reader.counted() };
     } catch (error) {
       outcome = call.reasonFor(error);
       throw outcome;

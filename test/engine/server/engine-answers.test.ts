@@ -240,3 +240,21 @@ it('counts why answers ended, by a closed list', async () => {
   const { events } = await answerOf(SSE, delta('a', 'eos') + DONE);
   expect(events).toContainEqual({ type: 'finish', finish: 'stop' });
 });
+
+it.each([
+  ['in one piece', delta('one two END three'), 'one two ', 'stop'],
+  [
+    'over pieces, and the reason was the length',
+    delta('one two E') + delta('ND th') + delta('ree', 'length'),
+    'one two ',
+    'stop',
+  ],
+  ['first of two', delta('a\nb END'), 'a', 'stop'],
+  ['its beginning alone', delta('one EN') + delta('', 'length'), 'one EN', 'length'],
+  ['sent as its last word', delta('one END', 'stop'), 'one ', 'stop'],
+])('a stop text that the server passes over ends the answer: %s', async (_, stream, text, reason) => {
+  const end = stream.includes('"finish_reason":"') ? '' : delta('', 'stop');
+  const upstream = await useUpstream(reply.raw(200, SSE, stream + end + DONE));
+  const found = await useEngine(upstream.baseUrl).ask({ prompt: CHAT, stop: ['END', '\n'] });
+  expect([found.text, found.end?.finishReason, found.error]).toEqual([text, reason, undefined]);
+});

@@ -1,5 +1,7 @@
+/** What of an answer may be shown: nothing of a stop text, whole characters. */
+
 import { describe, expect, it } from 'vitest';
-import { AnswerText } from '../../../src/engine/llama/answer.js';
+import { AnswerText } from '../../src/engine/answer-text.js';
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const answer = (stop: string[] = [], dropLeadingSpace = false) => new AnswerText(stop, dropLeadingSpace);
