@@ -43,7 +43,12 @@ export function limitConnections(server: Server, most: number): void {
   server.prependListener('request', (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request;
     move(socket, request.complete ? answering : reading);
-    request.once('end', () => move(socket, answering));
-    response.once('close', () => move(socket, waiting));
+    const begin = (): void => move(socket, answering);
+    request.once('end', begin);
+    response.once('close', () => {
+      // A request that nobody read, as those without a body, ends after its answer.
+      request.off('end', begin);
+      move(socket, waiting);
+    });
   });
 }

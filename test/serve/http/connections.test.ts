@@ -33,6 +33,18 @@ describe('connections', () => {
     for (let i = 0; i < 5; i++) expect((await health()).status).toBe(200);
   });
 
+  it('that are kept alive after answers that came at once give way too', async () => {
+    const { open, health } = await serve(20);
+    let answered = 0;
+    const sockets = await Promise.all(Array.from({ length: 20 }, () => open()));
+    for (const socket of sockets) {
+      socket.once('data', () => answered++);
+      socket.write('GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    }
+    await until(() => answered === 20, 'the answers');
+    for (let i = 0; i < 5; i++) expect((await health()).status).toBe(200);
+  });
+
   it('that have been silent for longest go first', async () => {
     const { open } = await serve(3);
     const gone: number[] = [];
