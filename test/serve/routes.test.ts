@@ -111,6 +111,20 @@ describe('routes', () => {
     expect(await status(`{"a": "${'x'.repeat(2000)}"}`)).toEqual([413, 'request_too_large', false]);
   });
 
+  it.each([
+    ['"max_tokens": 1, "max_tokens": 3', 'the key "max_tokens" stands twice in one object'],
+    [
+      '"crayon": {"mode": "only_on_device", "m\\u006fde": "only_in_cloud"}',
+      'the key "mode" stands twice in one object',
+    ],
+    [`"x": ${'['.repeat(300)}${']'.repeat(300)}`, 'nested more than 200 levels deep'],
+  ])('refuses a body by what is wrong with it: %s', async (fields, why) => {
+    const answer = await testApp().post(CHAT, `{"model": "edge", "messages": [], ${fields}}`);
+    const { error } = (await answer.json()) as { error: { message: string; code: string } };
+    expect([answer.status, error.code]).toEqual([400, 'invalid_json']);
+    expect(error.message).toContain(why);
+  });
+
   it('stops reading a body of undeclared length at the limit', async () => {
     const { get } = testApp({ config: { limits: { body_bytes: 4096 } } });
     let pulled = 0;

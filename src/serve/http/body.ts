@@ -26,10 +26,11 @@ function bodyTaker<T>(isRight: (body: unknown) => body is T, what: string) {
       const bytes = await readBody(call.request, maxBytes);
       let body: unknown;
       try {
-        body = jsonValue(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-      } catch {
-        // The parser's message would quote the body, which may be a prompt.
-        throw invalidJson('The request body is not valid JSON in UTF-8.');
+        body = jsonValue(new TextDecoder('utf-8', { fatal: true }).decode(bytes), { refuseTwice: true });
+      } catch (error) {
+        // The parser's message would quote the body, which may be a prompt; ours names a key or a limit.
+        const why = error instanceof Error && error.name === 'Error' ? `: ${error.message}` : ' in UTF-8';
+        throw invalidJson(`The request body is not valid JSON${why}.`);
       }
       if (isRight(body)) return handler(call, body);
       throw invalidJson(`The request body is not a JSON ${what}.`);
