@@ -81,22 +81,21 @@ function keysOf(value: unknown): number {
 /**
  * As `jsonValue`, of what Python may have written: `NaN`, `Infinity` and `-Infinity` are numbers.
  *
- * @param asRecord equal keys are refused, and whole numbers that this language's do not hold are the text of their digits
+ * @param asRecord equal keys are refused
  */
 export function pythonJsonValue(text: string, { asRecord = false }: { asRecord?: boolean } = {}): unknown {
   const rules = { refuseTwice: asRecord };
   // Rare, and looked for by the engine's own search: a usual text is parsed as it is.
-  if (!(asRecord ? /\d{16}|NaN|Infinity/ : /NaN|Infinity/).test(text)) return jsonValue(text, rules);
+  if (!/NaN|Infinity/.test(text)) return jsonValue(text, rules);
   const parts: string[] = [];
   for (let from = 0; from < text.length; ) {
     const quote = text.indexOf('"', from);
     const start = quote === -1 ? text.length : quote;
     const end = endOfString(text, start);
-    let plain = text
+    const plain = text
       .slice(from, start)
       .replace(/(?<![\w.+-])(-?)Infinity(?!\w)/g, '$11e999')
       .replace(/(?<![\w.+-])NaN(?!\w)/g, NAN);
-    if (asRecord) plain = plain.replace(/(?<![\w.+-])-?[1-9]\d{15,}(?![\w.+])/g, exactly);
     parts.push(plain, text.slice(start, end + 1));
     from = end + 1;
   }
@@ -106,7 +105,6 @@ export function pythonJsonValue(text: string, { asRecord = false }: { asRecord?:
 
 /** Stands for NaN, which JSON has not, until the text is parsed. */
 const NAN = JSON.stringify('\0NaN');
-const exactly = (digits: string): string => (Number.isSafeInteger(Number(digits)) ? digits : `"${digits}"`);
 
 function withNaN(value: unknown): unknown {
   if (value === JSON.parse(NAN)) return Number.NaN;

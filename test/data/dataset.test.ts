@@ -129,6 +129,21 @@ describe('a bad record', () => {
     expect(error.message).toMatch(message);
   });
 
+  it('has no number for a text, however many digits it has', () => {
+    const digits = '18446744073709551615';
+    const turns = (content: string) =>
+      `{"messages":[{"role":"user","content":${content}},{"role":"assistant","content":"x"}]}`;
+    for (const line of [
+      `{"prompt":${digits},"completion":"x"}`,
+      `{"prompt":"x","completion":-${digits}}`,
+      turns(digits),
+    ]) {
+      expect(errorOf(() => loadPlain('a.jsonl', line)).message).toMatch(/number/);
+    }
+    const choice = `{"prompt":"x","choices":["${digits}","b"],"answer":${digits}}`;
+    expect(errorOf(() => loadPlain('a.jsonl', choice)).message).toMatch(/nor an index below 2/);
+  });
+
   it('that is no JSON is refused with its line, and NaN, which Python writes, is no text', () => {
     const error = errorOf(() => loadPlain('a.jsonl', '{"prompt": "p"\n\n{"prompt": "p", "completion": NaN}\n'));
     expect(error.code).toBe('example-invalid');

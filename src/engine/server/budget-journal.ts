@@ -18,7 +18,7 @@ import { entriesOf, errnoOf, exists, overwriteStart, removePath } from '../../fi
 import { SharedJournal } from '../../files/journal.js';
 import { isJsonObject, readJsonObject } from '../../files/json.js';
 import { NOTHING, plus } from './budget-sums.js';
-import { BUDGET_RECORD, type BudgetRecord, type BudgetStore, type BudgetSums, DAY_PATTERN } from './options.js';
+import { BUDGET_RECORD, type BudgetRecord, type BudgetStore, type BudgetSums, DAY } from './options.js';
 
 const amount = z.number().default(0);
 /** A line of the journal. */
@@ -86,7 +86,7 @@ export function budgetJournal(path: string): BudgetStore {
     return entriesOf(dirname(path))
       .filter((name) => name.startsWith(prefix) && name.endsWith(suffix))
       .map((name) => name.slice(prefix.length, -suffix.length))
-      .filter((day) => DAY_PATTERN.test(day))
+      .filter((day) => DAY.safeParse(day).success)
       .sort();
   };
 

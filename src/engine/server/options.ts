@@ -103,12 +103,12 @@ export type ServerBudget = ServerConfig['budget'];
 type LibraryOptions = z.output<typeof LIBRARY_OPTIONS>;
 export type BackoffOptions = LibraryOptions['backoff'];
 
-/** A day in UTC, as 2030-01-15. */
-export const DAY_PATTERN = /^\d{4}-\d{2}-\d{2}$/;
+/** A day in UTC that the calendar has, as 2030-01-15. */
+export const DAY = z.iso.date();
 
 /** What has been spent on one day. */
 export const BUDGET_RECORD = z.object({
-  day: z.string().regex(DAY_PATTERN),
+  day: DAY,
   inputTokens: notNegative,
   outputTokens: notNegative,
   money: notNegative,

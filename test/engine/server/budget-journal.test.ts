@@ -42,6 +42,16 @@ describe('a budget’s journal', () => {
     expect(a.sums('2030-01-16')).toEqual(use(0, 0));
   });
 
+  it('goes by no file whose name is a day that the calendar has not', () => {
+    const { dir, path } = place();
+    for (const day of ['9999-99-99', '2030-02-30']) writeFileSync(join(dir, `budget-0.${day}.log`), '');
+    const journal = budgetJournal(path);
+    expect(journal.dayFrom(DAY)).toBe(DAY);
+    expect(journal.add(DAY, use(1, 2))).toEqual(use(1, 2));
+    writeFileSync(path, JSON.stringify({ day: '9999-99-99', inputTokens: 0, outputTokens: 0, money: 0 }));
+    expect(errorOf(() => budgetJournal(path).dayFrom(DAY)).code).toBe('config-invalid');
+  });
+
   it('shows the sums as a JSON document of one length', () => {
     const { path } = place();
     const lengths = [1, 100_000].map((tokens) => {
