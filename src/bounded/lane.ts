@@ -7,9 +7,8 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { LIMITS } from '../core/limits.js';
+import { childScript } from '../core/long-work.js';
 import type { CallMessage, Job, Outcome, Reply } from './protocol.js';
 
 /** A process that has not ended a call by itself so long after its time is killed. */
@@ -86,10 +85,10 @@ export class Lane {
   }
 
   #start(): Runner {
-    const [command, args] = commandLine();
+    const heap = `--max-old-space-size=${LIMITS.codeHeapBytes / 2 ** 20}`;
     // NODE_OPTIONS may hold a debugger's port or another heap limit.
     const { NODE_OPTIONS: _, ...env } = process.env;
-    const child = spawn(command, args, {
+    const child = spawn(process.execPath, [heap, ...childScript(import.meta.url, 'child')], {
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       serialization: 'advanced',
       windowsHide: true,
@@ -177,15 +176,4 @@ export class Lane {
 function outcomeOfExit(code: number | null, signal: NodeJS.Signals | null): Outcome {
   if (code !== null && code < 128) return { kind: 'error', message: `its process ended with exit code ${code}` };
   return { kind: 'memory', ended: signal ?? `exit code ${code}` };
-}
-
-/** Compiled, the file beside this one; from source (tests, tsx) it is translated by tsx's `require` hook. */
-function commandLine(): [command: string, args: string[]] {
-  const limits = [`--max-old-space-size=${LIMITS.codeHeapBytes / 2 ** 20}`];
-  const here = import.meta.url;
-  if (!here.endsWith('.ts')) return [process.execPath, [...limits, fileURLToPath(new URL('./child.js', here))]];
-  const loader = createRequire(here).resolve('tsx/cjs');
-  const source = fileURLToPath(new URL('./child.ts', here));
-  const script = `require(${JSON.stringify(loader)}); require(${JSON.stringify(source)});`;
-  return [process.execPath, [...limits, '-e', script]];
 }
