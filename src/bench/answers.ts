@@ -7,7 +7,6 @@ import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
 import { type Answer, type AnswerRequest, answerPrompts } from '../train/answer.js';
-import { cutFront } from '../train/batches.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import type { ExampleScore } from '../train/score.js';
 import { scoreExamples } from '../train/score-forward.js';
@@ -121,11 +120,10 @@ async function generateAnswers(
       const prompt = cut.ids.subarray(0, cut.promptLength);
       return { prompt, guess: guessing ? cut.ids.subarray(cut.promptLength) : undefined };
     }
-    const bos = tokenizer.addsBos ? 1 : 0;
-    const prompt = { ids: ids.subarray(0, promptLength), promptLength };
-    const fitting = cutFront(prompt, Math.max(room, bos + 1), bos) ?? prompt;
-    if (fitting !== prompt) cutPrompts++;
-    return { prompt: fitting.ids, guess: guessing ? ids.subarray(promptLength) : undefined };
+    // The last tokens, without BOS, as lm-evaluation-harness generates (`generate_until` of its hf models) and score cuts.
+    const prompt = ids.subarray(Math.max(0, promptLength - Math.max(room, 1)), promptLength);
+    if (prompt.length < promptLength) cutPrompts++;
+    return { prompt, guess: guessing ? ids.subarray(promptLength) : undefined };
   });
   const how = { maxNewTokens: maxTokens, lora, batchSize, onProgress, signal };
   return { answers: await answerPrompts(model, tokenizer, requests, how), cut: cutPrompts };

@@ -141,6 +141,23 @@ describe('answerExamples', () => {
     expect(await timeAnswers(base, [choice, choice], settings)).toHaveLength(2);
   });
 
+  it('answers the last tokens of a long prompt, without BOS, as lm-evaluation-harness does', async () => {
+    const { maxPositionEmbeddings } = base.source.config;
+    const [maxTokens, ids] = [30, base.tokenizer.encode('the cat sat on the mat and '.repeat(maxPositionEmbeddings))];
+    const settings = { method: 'generation' as const, batchSize: 1, maxTokens };
+    const prompt = base.tokenizer.decode(ids);
+    const made = await answerExamples(base, [{ id: 'g:0', dataset: 'g', prompt, completion: ' x' }], settings);
+    const whole = base.tokenizer.encode(prompt.trimEnd());
+    const [expected] = await answerPrompts(
+      base.model,
+      base.tokenizer,
+      [{ prompt: whole.slice(maxTokens - maxPositionEmbeddings) }],
+      { maxNewTokens: maxTokens },
+    );
+    expect(made.records[0]!.answer).toBe(expected!.text.trim());
+    expect(made.cutPrompts).toBe(1);
+  });
+
   it('judges a generated answer by its whole line', async () => {
     const settings = { method: 'generation' as const, batchSize: 4, maxTokens: 30 };
     const ask = async (prompt: string, completion: string) =>

@@ -191,6 +191,12 @@ export class AnswerReader {
     if (this.#request.topLogprobs === null || read.length === 0) {
       return text === '' ? [] : [{ type: 'token', text, logprob: null }];
     }
+    const bad = read
+      .flatMap(({ detail }) => (detail === undefined ? [] : [detail, ...detail.top]))
+      .find(isAboveCertain);
+    if (bad !== undefined) {
+      throw this.#invalid(`sent the log-probability ${bad.logprob}, expected 0 or less`);
+    }
     // A server holds text back (half a character, a stop text that may begin) while it already lists the tokens; only where the
     // two agree does each token carry its own text.
     const agree = read.map((r) => r.token).join('') === text;
@@ -224,12 +230,17 @@ interface ReadToken {
 
 const finite = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value);
 
+/** Log-probabilities of certain tokens come out above 0 by rounding; what is beyond that is none, and would be taken for confidence. */
+const ROUNDING = 1e-3;
+const isAboveCertain = ({ logprob }: TokenProbability): boolean => logprob > 0;
+
 const bytesOf = (token: string): number[] => [...new TextEncoder().encode(token)];
 
 function probability(token: unknown, logprob: unknown, bytes?: unknown): TokenProbability | null {
   if (typeof token !== 'string' || !finite(logprob)) return null;
   const given = Array.isArray(bytes) && bytes.every((b) => Number.isInteger(b) && b >= 0 && b <= 255);
-  return { token, bytes: given ? (bytes as number[]) : bytesOf(token), logprob };
+  const rounded = logprob > 0 && logprob <= ROUNDING ? 0 : logprob;
+  return { token, bytes: given ? (bytes as number[]) : bytesOf(token), logprob: rounded };
 }
 
 const known = (list: ReadonlyArray<TokenProbability | null>): TokenProbability[] => list.filter((p) => p !== null);

@@ -117,6 +117,29 @@ describe('a document', () => {
     ]);
   });
 
+  it('has no log-probability above 0, but for rounding', () => {
+    const said = (logprob: number, top: number) => ({
+      choices: [
+        {
+          delta: { content: 'a' },
+          logprobs: { content: [{ token: 'a', logprob, top_logprobs: [{ token: 'b', logprob: top }] }] },
+        },
+      ],
+    });
+    const [token] = read(said(2e-4, -9), { topLogprobs: 1 });
+    expect([token!.logprob, token!.detail!.logprob]).toEqual([0, 0]);
+    for (const [chosen, top] of [
+      [127, -1],
+      [-1, 0.97],
+      [4294967295, 0],
+    ] as const) {
+      expect(() => read(said(chosen, top), { topLogprobs: 1 })).toThrow(
+        /the log-probability [\d.]+, expected 0 or less/,
+      );
+      expect(read(said(chosen, top), { topLogprobs: null })).toEqual([{ type: 'token', text: 'a', logprob: null }]);
+    }
+  });
+
   it('keeps only log-probabilities that are some', () => {
     expect(readLogprobs({ content: [{ token: 'a', logprob: null }, { token: 5 }, 'x', null] })).toEqual([
       { token: 'a', logprob: null },
