@@ -34,6 +34,9 @@ const READ_BY_LM_EVAL = {
   ...{ should_decontaminate: NOT_READ, doc_to_decontamination_query: NOT_READ },
 };
 
+/** The keys of which crayon reads nothing. */
+export const UNREAD_KEYS: ReadonlySet<string> = new Set(['metadata', ...Object.keys(READ_BY_LM_EVAL)]);
+
 export const TASK_SCHEMA = z.strictObject({
   task: text.describe('Name of the data set; a template when `file_field` is used.'),
   output_type: z

@@ -13,7 +13,14 @@ import { entriesOf, exists } from '../files/io.js';
 import { isJsonObject, type JsonObject } from '../files/json.js';
 import { readYaml, type YamlFile } from '../files/yaml.js';
 import { renderTaskBounded, renderTextBounded } from './bounded-template.js';
-import { type DataFormat, type GroupConfig, parseDatasetConfig, type SplitFile, type TaskConfig } from './config.js';
+import {
+  type DataFormat,
+  type GroupConfig,
+  parseDatasetConfig,
+  type SplitFile,
+  type TaskConfig,
+  UNREAD_KEYS,
+} from './config.js';
 import { type RawExample, whyInvalid } from './example.js';
 import { recordExamples, type Turns } from './record.js';
 import { formatOf, type LocatedRecord, readRecords } from './record-file.js';
@@ -92,7 +99,7 @@ function loadYaml(path: string, options: DatasetOptions, parents: readonly strin
 
 /** A YAML file with the keys of those that it includes, its own before theirs, as lm-evaluation-harness merges them. */
 function readIncluding(path: string, parents: readonly string[], sources: Dataset['sources']): Omit<YamlFile, 'bytes'> {
-  const { value, bytes, lineOf } = readYaml(path);
+  const { value, bytes, lineOf } = readYaml(path, { asPyYaml: { except: UNREAD_KEYS } });
   sources.push({ path, sha256: sha256(bytes), examples: 0 });
   if (!isJsonObject(value) || !Object.hasOwn(value, 'include')) return { value, lineOf };
   const { include, ...rest } = value;

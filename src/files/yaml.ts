@@ -25,6 +25,7 @@ import { shown } from '../core/format.js';
 import { LIMITS } from '../core/limits.js';
 import { readSmallFile } from './io.js';
 import { decodeUtf8, isJsonObject, setKey } from './json.js';
+import { otherReading } from './pyyaml.js';
 
 export interface YamlFile {
   value: unknown;
@@ -36,6 +37,11 @@ export interface YamlFile {
   lineOf(path: readonly PropertyKey[]): number | undefined;
 }
 
+interface YamlOptions {
+  /** refuse what PyYAML reads otherwise, but under these keys of the top level */
+  asPyYaml?: { except: ReadonlySet<string> };
+}
+
 /**
  * @throws CrayonError `yaml-invalid` with the line, `file-not-found`
  *
@@ -43,7 +49,7 @@ export interface YamlFile {
  * const { value, lineOf } = readYaml('configs/edge.yaml');
  * lineOf(['limits', 'queue']); // 39
  */
-export function readYaml(path: string): YamlFile {
+export function readYaml(path: string, { asPyYaml }: YamlOptions = {}): YamlFile {
   const { document, bytes, lines } = readYamlDocument(path);
   const lineOf = (path: readonly PropertyKey[]) => {
     let node: unknown = document.contents;
@@ -60,7 +66,7 @@ export function readYaml(path: string): YamlFile {
     }
     return isNode(found) && found.range ? lines.linePos(found.range[0]).line : undefined;
   };
-  return { value: new Converter(path, lines).convert(document), bytes, lineOf };
+  return { value: new Converter(path, lines, asPyYaml?.except).convert(document), bytes, lineOf };
 }
 
 /**
@@ -127,9 +133,14 @@ class Converter {
   /** null while its value is being converted */
   readonly #anchors = new Map<string, Converted | null>();
 
-  constructor(path: string, lines: LineCounter) {
+  /** null: PyYAML has no say */
+  readonly #unread: ReadonlySet<string> | null;
+  #isRead = true;
+
+  constructor(path: string, lines: LineCounter, unread: ReadonlySet<string> | null = null) {
     this.#path = path;
     this.#lines = lines;
+    this.#unread = unread;
   }
 
   convert(document: Document.Parsed): unknown {
@@ -183,6 +194,11 @@ class Converter {
     if (typeof value === 'number' && /^[-+]?\d+$/.test(source) && !Number.isSafeInteger(value)) {
       throw this.#refusal(`the number ${shown(source)} has more digits than are kept: write it in quotes`, node);
     }
+    if (this.#unread !== null && this.#isRead && node.type === 'PLAIN' && node.tag === undefined) {
+      const other = otherReading(source, value);
+      if (other !== undefined)
+        throw this.#refusal(`${shown(source)} is ${other}: write it in quotes, or otherwise`, node);
+    }
     if (value === null || ['string', 'number', 'boolean'].includes(typeof value)) return value;
     throw this.#refusal('a value of a kind that JSON does not have', node);
   }
@@ -193,7 +209,10 @@ class Converter {
     const merged: Array<[source: unknown, at: Node]> = [];
     for (const { key, value } of node.items) {
       if (key !== null && !isScalar(key) && !isAlias(key)) throw this.#refusal('a key that is no plain text', key);
+      const isRead = this.#isRead;
+      this.#isRead = false; // keys are names
       const name = this.#node(key, depth + 1);
+      this.#isRead = depth === 1 ? this.#unread?.has(String(name.value)) === false : isRead;
       const converted = this.#node(value, depth + 1);
       inner.push(name, converted);
       if (isScalar(key) && key.type === 'PLAIN' && key.value === '<<') {

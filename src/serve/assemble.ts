@@ -7,6 +7,7 @@ import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
 import { type LlamaCppOptions, openLlamaCppEngine } from '../engine/llama/engine.js';
 import { budgetJournal } from '../engine/server/budget-journal.js';
+import { warnOfChanges } from '../engine/server/dialect.js';
 import { openOpenAiEngine, type ServerEvent } from '../engine/server/engine.js';
 import type { ServerConfig } from '../engine/server/options.js';
 import type { DeviceEngine } from '../engine/types.js';
@@ -58,7 +59,8 @@ export type Assemble = (
   config: EdgeConfig,
 ) => Promise<Pick<ServeParts, 'device' | 'server' | 'scope' | 'adapters' | 'close'>>;
 
-export const assembleEngines: Assemble = (config) => assembleEdge(config, { withoutCustomizations: true });
+export const assembleEngines: Assemble = (config) =>
+  assembleEdge(config, { withoutCustomizations: true, onServerEvent: warnOfChanges('The server LLM') });
 
 /**
  * Opens everything that a configuration names. The caller closes the result.

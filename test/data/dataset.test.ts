@@ -458,6 +458,22 @@ describe('whatever stands in a description', () => {
     expect(error.message).toContain(key);
   });
 
+  it('is refused where PyYAML, and so lm-evaluation-harness, reads another value', () => {
+    for (const [keys, found] of [
+      [{ doc_to_choice: '[yes, "no"]', doc_to_target: '0' }, '"yes" is text in YAML 1.2, and a truth value to PyYAML'],
+      [{ doc_to_choice: '[1:30, 2:45]' }, '"1:30" is text in YAML 1.2, and a number to PyYAML'],
+      [{ doc_to_target: '011' }, '"011" is 11 in YAML 1.2, and 9 to PyYAML'],
+      [{ limit: '010' }, '"010" is 10 in YAML 1.2, and 8 to PyYAML'],
+    ] as const) {
+      const { code, message } = errorOf(() => load(keys));
+      expect(code).toBe('yaml-invalid');
+      expect(message).toContain(found);
+      expect(message).toMatch(/write it in quotes.*line \d/);
+    }
+    const notes = { metadata: '{ day: 2026-01-01 }', metric_list: '[yes]', data_files: '{ no: x.jsonl }' };
+    expect(load({ ...notes, doc_to_choice: '["yes", "no"]', doc_to_target: '0' }).examples).toHaveLength(1);
+  });
+
   it('is refused by the record that it does not fit', () => {
     for (const doc_to_text of [
       '"{{ q.a.b }}"',

@@ -9,6 +9,7 @@ import { type FinishReason, type GenerateRequest, type Prompt, Query, type Token
 import { AnswerReader } from './answer.js';
 import type { Attempt } from './attempt.js';
 import { ServerClient } from './client.js';
+import { warnOfChanges } from './dialect.js';
 import type { OpenAiOptions } from './options.js';
 
 /** As an engine's; the clock is `preciseClock` by default. */
@@ -52,7 +53,8 @@ export type ChatClient = ReturnType<typeof openChatClient>;
  */
 export function openChatClient(options: ChatClientOptions) {
   const { clock = preciseClock } = options;
-  const client = new ServerClient({ ...options, clock });
+  const onEvent = warnOfChanges(`The server at ${options.baseUrl}`);
+  const client = new ServerClient({ ...options, clock, onEvent });
 
   /**
    * Asks and reads the answer to its end.

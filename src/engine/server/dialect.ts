@@ -3,9 +3,11 @@
  * names is left out or renamed once, and remembered. What a request asks for and would not be the same answer without, is not left out.
  */
 
+import { warn } from '../../core/warning.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import type { GenerateRequest } from '../types.js';
 import type { NamedParameter } from './error.js';
+import type { ServerEvent } from './options.js';
 
 /** What becomes of a parameter: another name, or none (null); `beside`: only where that one is sent too. */
 export interface Change {
@@ -175,4 +177,14 @@ function apart(dialect: Dialect, one: string, other: string, asked: ReadonlySet<
   const [goes, stays] = rank(one) <= rank(other) ? [one, other] : [other, one];
   if (BINDING.has(goes) && asked.has(goes)) return { kept: goes };
   return new Map(dialect).set(goes, { to: null, beside: stays });
+}
+
+/** Hears a client's or an engine's events, and tells the user what its requests say no longer. @param server as a sentence begins */
+export function warnOfChanges(server: string): (event: ServerEvent) => void {
+  return (event) => {
+    if (event.type !== 'adapted') return;
+    const { parameter, to, beside } = event;
+    const how = to === null ? 'requests go without it' : `it is sent as ${to}`;
+    warn(`${server} does not take ${parameter}${beside === null ? '' : ` beside ${beside}`}: ${how}.`);
+  };
 }

@@ -116,7 +116,7 @@ export function refuseOtherBase(pool: Pool, model: BaseModel, anyBase = false): 
   throw new CrayonError('pool-mismatch', `${pool.dir} was built on another ${what} than ${model.path}`, {
     hint:
       `Use the model it was built on ("${rememberedBase(base) ?? nameForOthers(base.name)}", digest ${base.digest.slice(0, 12)}), or build a new pool. ` +
-      'Where it is the same model stored in another way (another quantisation), --any-base (any_base in the YAML) takes it.',
+      'Where it is the same model stored in another way (another quantisation), --any-base of blend, score and serve-edge (any_base in the YAML of serve-edge and calibrate) takes it; bench measures on the pool’s base alone.',
   });
 }
 

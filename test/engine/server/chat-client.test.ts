@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { hearingWarnings } from '../../../src/core/warning.js';
 import { type ChatQuestion, openChatClient } from '../../../src/engine/server/chat-client.js';
 import { serverErrorOf } from '../../../src/engine/server/error.js';
 import { manualClock } from '../../helpers/manual-clock.js';
@@ -39,6 +40,19 @@ describe('openChatClient', () => {
     expect(found.piecesMs[1]! - found.piecesMs[0]!).toBeGreaterThan(25);
     expect(found.endMs).toBeGreaterThan(175);
     expect(found.endMs).toBeLessThan(2000);
+  });
+
+  it('says once what a server does not take', async () => {
+    const upstream = await useUpstream(reply.refusing('temperature', ['a']));
+    const client = openChatClient({ baseUrl: upstream.baseUrl, model: 'm' });
+    const heard: string[] = [];
+    await hearingWarnings(
+      (text) => heard.push(text),
+      async () => {
+        for (let i = 0; i < 3; i++) await client.ask(QUESTION, signal());
+      },
+    );
+    expect(heard).toEqual([`The server at ${upstream.baseUrl} does not take temperature: requests go without it.`]);
   });
 
   it('asks as told: model, greedy, seed, extra fields, usage', async () => {
