@@ -15,9 +15,6 @@ import { Lane } from './lane.js';
 import type { Job, Outcome } from './protocol.js';
 import { seconds } from './time.js';
 
-/** What the thread between may take beyond the call's own time: it starts the process. */
-const BRIDGE_MS = 30_000;
-
 /** Whose code it is, and how it is run. */
 export interface BoundedOptions {
   /** `import.meta.url` of the module beside which the jobs are */
@@ -72,7 +69,7 @@ export class Bounded {
     bridge ??= startBridge();
     const { port, signal, worker } = bridge;
     const id = ++calls;
-    const end = performance.now() + timeMs + BRIDGE_MS;
+    const end = performance.now() + timeMs + LIMITS.codeBridgeMs;
     port.postMessage({ id, job: this.#job, name, args, timeMs } satisfies BridgeCall);
     for (;;) {
       const seen = Atomics.load(signal, 0);

@@ -9,9 +9,6 @@ import type { CallMessage, JobModule, Jobs, Outcome, Reply } from './protocol.js
 import { sizeOf } from './size.js';
 import { OutOfTime, withinTime } from './time.js';
 
-/** Of `open` results kept. */
-const MOST_OPENED = 64;
-
 const opened = new Map<string, Jobs>();
 
 process.on('disconnect', () => process.exit());
@@ -29,7 +26,7 @@ async function outcomeOf({ key, opened: given, name, args, timeMs }: CallMessage
     if (given !== undefined) {
       const module = await load(given.module);
       opened.set(key, await withinTime(timeMs, () => module.open(given.setup)));
-      for (const first of opened.keys()) if (opened.size > MOST_OPENED) opened.delete(first);
+      for (const first of opened.keys()) if (opened.size > LIMITS.codeOpened) opened.delete(first);
     }
     const jobs = opened.get(key);
     if (jobs === undefined) return { kind: 'unknown' };

@@ -11,10 +11,6 @@ import { LIMITS } from '../core/limits.js';
 import { childScript } from '../core/long-work.js';
 import type { CallMessage, Job, Outcome, Reply } from './protocol.js';
 
-/** A process that has not ended a call by itself so long after its time is killed. */
-const GRACE_MS = 1000;
-/** Starting one, on a machine that is busy. */
-const START_MS = 20_000;
 /** A call that waits so long behind another one gets a process of its own. */
 const IMPATIENT_MS = 100;
 
@@ -114,7 +110,7 @@ export class Lane {
     runner.known.add(key);
     runner.child.channel?.ref(); // until it has answered, the caller's process stays
     runner.child.send(message, () => {}); // one that is gone says so by `exit`
-    const patience = timeMs + GRACE_MS + (runner.hasAnswered ? 0 : START_MS);
+    const patience = timeMs + LIMITS.codeGraceMs + (runner.hasAnswered ? 0 : LIMITS.codeStartMs);
     runner.timer = setTimeout(() => this.#kill(runner, { kind: 'time', timeMs }), patience);
   }
 

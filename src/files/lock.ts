@@ -13,6 +13,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { CrayonError } from '../core/errors.js';
+import { LIMITS } from '../core/limits.js';
 import { errnoOf, readText, writeError, writeFully } from './io.js';
 import { livenessOf, type ProcessIdentity, thisProcess } from './process-identity.js';
 import { siblingOf } from './siblings.js';
@@ -21,10 +22,6 @@ import { siblingOf } from './siblings.js';
 export const LOCK_FILE = 'process';
 
 const TOUCH_MS = 1_000;
-/** How long a lock is watched of whose owner nothing else is known. Network file systems keep times back for some seconds. */
-const WATCH_MS = 10_000;
-/** Attempts against others that take the same lock. */
-const MAX_ATTEMPTS = 100;
 
 type Owner = Pick<ProcessIdentity, 'pid'> & Partial<ProcessIdentity & { host: string }>;
 
@@ -35,7 +32,7 @@ const held = new Map<string, { text: string; touching: Worker }>();
  * @param what what is being worked on, for the message: `output`, `run`
  * @throws CrayonError `output-exists` while another process holds the lock; one that was killed holds none
  */
-export function refuseLocked(dir: string, what: string, watchMs = WATCH_MS): void {
+export function refuseLocked(dir: string, what: string, watchMs = LIMITS.lockWatchMs): void {
   const found = find(join(dir, LOCK_FILE));
   if (found !== null) refuseHeld(dir, what, found, watchMs);
 }
@@ -45,14 +42,15 @@ export function refuseLocked(dir: string, what: string, watchMs = WATCH_MS): voi
  *
  * @throws CrayonError `output-exists` as `refuseLocked`, `disk-full`, `write-failed`
  */
-export function lock(dir: string, what: string, watchMs = WATCH_MS): void {
+export function lock(dir: string, what: string, watchMs = LIMITS.lockWatchMs): void {
   const file = join(dir, LOCK_FILE);
   const { pid, start, space } = thisProcess();
   // The number alone in the first line, which is all that earlier versions read.
   const text = `${pid}\n${JSON.stringify({ start, space, host: hostname() })}\n`;
   for (let attempt = 1; !create(file, text); attempt++) {
     const found = find(file);
-    if (found !== null) refuseHeld(dir, what, found, attempt < MAX_ATTEMPTS ? watchMs : Number.POSITIVE_INFINITY);
+    if (found !== null)
+      refuseHeld(dir, what, found, attempt < LIMITS.lockAttempts ? watchMs : Number.POSITIVE_INFINITY);
     if (found !== null) takeAway(file, found.text);
   }
   held.set(file, { text, touching: touch(file) });

@@ -12,6 +12,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname, uptime } from 'node:os';
+import { LIMITS } from '../core/limits.js';
 
 export interface ProcessIdentity {
   pid: number;
@@ -104,13 +105,10 @@ export function livenessOf(
   return startedMs > writtenAtMs + CLOCK_SLACK_MS ? 'dead' : 'unknown';
 }
 
-/** What a process that cannot be known about has left is taken for a leftover when nothing in it has changed for so long. */
-const ABANDONED_MS = 15 * 60_000;
-
 /** Whether what a process left, and changed last at `changedAtMs`, may be removed. */
 export function isLeftover(owner: Parameters<typeof livenessOf>[0], changedAtMs: number): boolean {
   const liveness = livenessOf(owner, changedAtMs);
-  return liveness === 'dead' || (liveness === 'unknown' && Date.now() - changedAtMs > ABANDONED_MS);
+  return liveness === 'dead' || (liveness === 'unknown' && Date.now() - changedAtMs > LIMITS.abandonedMs);
 }
 
 function hasProcess(pid: number): boolean {

@@ -26,6 +26,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, lstatSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { LIMITS } from '../core/limits.js';
 import { exchangePaths } from './exchange.js';
 import { isLeftover, processTag, readProcessTag } from './process-identity.js';
 
@@ -34,8 +35,6 @@ type SiblingKind = 'tmp' | 'old';
 /** A file system's names are 255 bytes at most; a sibling's tag takes some 40 of them. */
 const MAX_STEM_BYTES = 200;
 
-/** How long a reader waits for a writer that is between its two renames, and how often it looks. */
-const GAP_MS = 100;
 function prefixOf(path: string): string {
   const name = basename(path);
   const isShort = Buffer.byteLength(name) <= MAX_STEM_BYTES;
@@ -117,7 +116,7 @@ function renameOver(from: string, to: string, attempt = 1): boolean {
     return true;
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
-    if (attempt < MAX_ATTEMPTS && ['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(code)) return false;
+    if (attempt < LIMITS.replacedReads && ['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(code)) return false;
     throw error;
   }
 }
@@ -129,7 +128,11 @@ function renameOver(from: string, to: string, attempt = 1): boolean {
 export function reappears(path: string): boolean {
   let missing = resolve(path);
   while (!existsSync(dirname(missing)) && dirname(missing) !== missing) missing = dirname(missing);
-  for (let waited = 0; waited < GAP_MS && asideOf(missing) !== undefined && !existsSync(missing); waited++) {
+  for (
+    let waited = 0;
+    waited < LIMITS.replacedGapMs && asideOf(missing) !== undefined && !existsSync(missing);
+    waited++
+  ) {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
   }
   try {
@@ -137,9 +140,6 @@ export function reappears(path: string): boolean {
   } catch {}
   return existsSync(path);
 }
-
-/** Attempts against others that put something at the same path; more is no coincidence. */
-const MAX_ATTEMPTS = 100;
 
 /**
  * Puts the directory `made` at `path`, where another may be.
@@ -178,9 +178,6 @@ export function discardTree(tree: string, path = tree): void {
   } catch {}
 }
 
-/** Attempts of a reader whose directory is replaced again and again. */
-const MAX_READS = 100;
-
 /** Which directory lies at `path`: another string when it was replaced. */
 export function directoryVersion(path: string): string {
   const stats = statSync(path, { throwIfNoEntry: false });
@@ -197,7 +194,7 @@ export function directoryVersion(path: string): string {
 export function readUnreplaced<T extends object>(dir: string, read: () => T): T {
   for (let attempt = 1; ; attempt++) {
     const before = directoryVersion(dir);
-    const isSettled = () => attempt === MAX_READS || directoryVersion(dir) === before;
+    const isSettled = () => attempt === LIMITS.replacedReads || directoryVersion(dir) === before;
     let result: T;
     try {
       result = read();

@@ -76,7 +76,7 @@ export function inChild(options: TrialOptions, script = childScript(import.meta.
   const settings = {
     timeout: LIMITS.trialMs,
     killSignal: 'SIGKILL',
-    maxBuffer: 2 ** 22,
+    maxBuffer: LIMITS.trialOutputBytes,
     // ggml would start a debugger for a list of its functions.
     env: { ...env, GGML_NO_BACKTRACE: '1' },
   } as const;
