@@ -80,7 +80,7 @@ export function planBlend(
   }
   const modules = collectModules(adapters, coefficients);
   const chosen = chooseRank(modules, combine, rank);
-  const used = adapters.filter((_, n) => coefficients[n] !== 0);
+  const used = adapters.filter((_, n) => Math.fround(coefficients[n]!) !== 0); // as weights hold it
   const notices = [...missingModules(used, modules), ...unusual(used, combine)];
   // A wide `cat` that was not asked for.
   if (combine === 'cat' && rank === undefined && chosen > USUAL_MAX_RANK) {

@@ -245,6 +245,12 @@ describe('blends at run time', () => {
   it('warns of coefficients that are all zero, as the command line does', async () => {
     const zero = await parts.customizations!.create({ ...order, coefficients: [0, 0, 0, 0, 0, 0] }, null, never);
     expect(zero.notices).toEqual([expect.stringContaining('All coefficients are zero')]);
+    const vanishing = await parts.customizations!.create(
+      { ...order, coefficients: [1e-300, 0, 0, 0, 0, 0] },
+      null,
+      never,
+    );
+    expect(vanishing.notices).toEqual(zero.notices);
     const one = await parts.customizations!.create({ ...order, coefficients: [1, 0, 0, 0, 0, 0] }, null, never);
     expect(one.notices).toEqual([]);
   });
