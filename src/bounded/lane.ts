@@ -61,10 +61,6 @@ export class Lane {
     });
   }
 
-  close(): void {
-    for (const { child } of this.#runners) child.kill('SIGKILL');
-  }
-
   #feed(): void {
     if (this.#queue.length === 0) return;
     const idle = this.#runners.find(({ current }) => current === null);
