@@ -7,6 +7,7 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
+import { messageOf } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import { childScript } from '../core/long-work.js';
 import type { CallMessage, Job, Outcome, Reply } from './protocol.js';
@@ -65,15 +66,28 @@ export class Lane {
     if (this.#queue.length === 0) return;
     const idle = this.#runners.find(({ current }) => current === null);
     if (idle !== undefined) this.#give(idle, this.#queue.shift()!);
-    else if (this.#runners.length === 0) this.#give(this.#start(), this.#queue.shift()!);
+    else if (this.#runners.length === 0) this.#giveNew(this.#queue.shift()!);
     else if (this.#runners.length < LIMITS.codeProcesses) {
       this.#impatience ??= setTimeout(() => {
         this.#impatience = undefined;
         const waits = this.#queue.length > 0 && this.#runners.every(({ current }) => current !== null);
-        if (waits && this.#runners.length < LIMITS.codeProcesses) this.#give(this.#start(), this.#queue.shift()!);
+        if (waits && this.#runners.length < LIMITS.codeProcesses) this.#giveNew(this.#queue.shift()!);
         this.#feed();
       }, IMPATIENT_MS).unref();
     }
+  }
+
+  /** What the system refuses at once (no permission, too large an environment) is the call's failure, as what it refuses later. */
+  #giveNew(call: Waiting): void {
+    let runner: Runner;
+    try {
+      runner = this.#start();
+    } catch (error) {
+      call.settle({ kind: 'error', message: `no process: ${messageOf(error)}` });
+      queueMicrotask(() => this.#feed());
+      return;
+    }
+    this.#give(runner, call);
   }
 
   #start(): Runner {
@@ -105,7 +119,14 @@ export class Lane {
     if (!runner.known.has(key)) message.opened = { module, setup };
     runner.known.add(key);
     runner.child.channel?.ref(); // until it has answered, the caller's process stays
-    runner.child.send(message, () => {}); // one that is gone says so by `exit`
+    try {
+      runner.child.send(message, () => {}); // one that is gone says so by `exit`
+    } catch (error) {
+      this.#rest(runner);
+      call.settle({ kind: 'error', message: messageOf(error) }); // what cannot be sent
+      queueMicrotask(() => this.#feed());
+      return;
+    }
     const patience = timeMs + LIMITS.codeGraceMs + (runner.hasAnswered ? 0 : LIMITS.codeStartMs);
     runner.timer = setTimeout(() => this.#kill(runner, { kind: 'time', timeMs }), patience);
   }
@@ -158,7 +179,8 @@ export class Lane {
     const outcome: Outcome = { kind: 'error', message: 'given up' };
     if (call.runner?.current === call) this.#kill(call.runner, outcome);
     else {
-      this.#queue.splice(this.#queue.indexOf(call), 1);
+      const at = this.#queue.indexOf(call);
+      if (at >= 0) this.#queue.splice(at, 1);
       call.settle(outcome);
     }
   }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
 import { Bounded } from '../../src/bounded/bounded.js';
+import { Lane } from '../../src/bounded/lane.js';
 import { CrayonError } from '../../src/core/errors.js';
 
 const options = {
@@ -44,6 +45,20 @@ describe('strangers’ code', () => {
     } finally {
       await Promise.all(busy.map((worker) => worker.terminate()));
     }
+  });
+
+  it('fails where the system starts no process, waited for or not, and runs again when it does', async () => {
+    const lane = new Lane();
+    const module = new URL('../helpers/bounded-jobs.ts', import.meta.url).href;
+    const job = { key: 'a', module, setup: { name: 'Ada' } };
+    process.env.CRAYON_TEST_LARGE = 'x'.repeat(3 * 2 ** 20); // E2BIG
+    try {
+      const outcome = await lane.run(job, 'greet', 'you', 1000);
+      expect(outcome).toEqual({ kind: 'error', message: expect.stringContaining('no process: spawn E2BIG') });
+    } finally {
+      delete process.env.CRAYON_TEST_LARGE;
+    }
+    expect(await lane.run(job, 'greet', 'you', 1000)).toEqual({ kind: 'value', value: 'Ada greets you' });
   });
 
   it('throws what the jobs throw, by its code, and a defect by its message', async () => {
