@@ -5,7 +5,7 @@ import { sizeOf } from '../bounded/size.js';
 import { isSmallTemplate } from '../core/jinja/small.js';
 import type { RawExample } from './example.js';
 import { alike, type DataRecord } from './numbers.js';
-import { columnsOf, renderRows, type TaskTemplates } from './template.js';
+import { columnsOf, renderTask, type TaskTemplates } from './template.js';
 import type { TaskSetup } from './template-jobs.js';
 
 /** Records of one call: so many, or fewer where they are long. */
@@ -41,7 +41,7 @@ export function renderTaskBounded(task: TaskTemplates, records: readonly DataRec
   const isSmall =
     sourcesOf(task).every((source) => isSmallTemplate(source, 'dataSet')) &&
     records.every((record) => sizeOf(record, SMALL_CHARACTERS) < SMALL_CHARACTERS);
-  if (isSmall) return renderRows(task, alike(records), columnsOf(records));
+  if (isSmall) return renderTask(task, records);
   const { where, isCsv: _, output_type: __, ...sources } = task;
   const keys = Object.keys(sources).filter((key) => sources[key as keyof typeof sources] !== undefined);
   const code = templates(`${where}: one of its templates (${keys.join(', ')})`, { task, columns: columnsOf(records) });

@@ -72,19 +72,19 @@ describe('what a killed run leaves', () => {
   });
 
   it('is put back by any reader that comes first, however it looks', () => {
-    const reads: Array<(out: string) => unknown> = [
-      exists,
-      isDirectory,
-      entriesOf,
-      (out) => readSmallFile(join(out, 'sub', 'old'), 10),
-      (out) => exists(join(out, 'sub', 'old')),
+    const reads: Array<[read: (out: string) => unknown, found: unknown]> = [
+      [exists, true],
+      [isDirectory, true],
+      [entriesOf, ['sub']],
+      [(out) => Buffer.from(readSmallFile(join(out, 'sub', 'old'), 10)).toString(), 'kept'],
+      [(out) => exists(join(out, 'sub', 'old')), true],
     ];
-    for (const read of reads) {
+    for (const [read, found] of reads) {
       const dir = temporaryDir();
       const aside = join(dir, `.out.old-${deadPid()}`);
       mkdirSync(join(aside, 'sub'), { recursive: true });
       writeFileSync(join(aside, 'sub', 'old'), 'kept');
-      expect(read(join(dir, 'out'))).toBeTruthy();
+      expect(read(join(dir, 'out'))).toEqual(found);
       expect(readdirSync(dir)).toEqual(['out']);
     }
     expect(exists(join(temporaryDir(), 'none', 'of', 'these'))).toBe(false);

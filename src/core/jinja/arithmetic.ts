@@ -178,7 +178,7 @@ export function rounded(value: unknown, digits: number): unknown {
   return float(roundedFloat(Number(value), digits));
 }
 
-export function roundedFloat(value: number, digits: number): number {
+function roundedFloat(value: number, digits: number): number {
   if (digits < 0 || digits > 22) refuse(`round to ${digits} digits`);
   return Math.abs(value) >= 1e21 || !Number.isFinite(value) ? value : Number(fixed(value, digits));
 }

@@ -14,7 +14,7 @@ interface Specification {
 }
 
 /** `format(value, specification)` */
-export function formatted(value: unknown, specification: string): string {
+function formatted(value: unknown, specification: string): string {
   if (specification === '') return str(value);
   const pattern = /^(?:([\s\S]?)([<>=^]))?([-+ ]?)(0?)(\d*)([,_]?)(?:\.(\d+))?([a-zA-Z%]?)$/u;
   const found = pattern.exec(specification);

@@ -8,7 +8,7 @@ import { DIALECTS, type Dialect } from './dialect.js';
 import { parse } from './parser.js';
 
 /** Expressions of such a template: each reads, or writes, what it is given once at most. */
-export const MOST_EXPRESSIONS = 200;
+const MOST_EXPRESSIONS = 200;
 
 /** Whose result is no longer than what they are of, in time in proportion to it. */
 const METHODS = new Set([
