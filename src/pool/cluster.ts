@@ -274,8 +274,8 @@ export async function describeClusters(job: DescribeClusters): Promise<{
     const similarityOf = (i: number) => similarities[i * k + c]!;
     const sorted = members.map(similarityOf).sort((a, b) => a - b);
     const closest = [...members].sort((i, j) => similarityOf(j) - similarityOf(i) || i - j).slice(0, 3);
-    const tasks: Record<string, number> = {};
-    for (const i of members) tasks[examples[i]!.dataset] = (tasks[examples[i]!.dataset] ?? 0) + 1;
+    const tasks = new Map<string, number>(); // named after files, a `constructor.jsonl` among them
+    for (const i of members) tasks.set(examples[i]!.dataset, (tasks.get(examples[i]!.dataset) ?? 0) + 1);
     const sample = createRandom(job.seed, `evaluate/${c}`)
       .shuffle([...members])
       .slice(0, job.count);
@@ -284,7 +284,7 @@ export async function describeClusters(job: DescribeClusters): Promise<{
       size: members.length,
       lossBefore: await measure(false),
       lossAfter: await measure(true),
-      tasks: Object.fromEntries(Object.entries(tasks).sort(([, a], [, b]) => b - a)),
+      tasks: Object.fromEntries([...tasks].sort(([, a], [, b]) => b - a)),
       nearest: closest.map((i) => examples[i]!.id),
       similarity: {
         mean: sorted.reduce((a, b) => a + b, 0) / Math.max(1, sorted.length),

@@ -10,7 +10,7 @@ import { LIMITS } from '../core/limits.js';
 import { GPUS } from '../engine/llama/runtime.js';
 import { type Partly, SERVER_SECTION, type ServerConfig, seconds, serverOptions } from '../engine/server/options.js';
 import { readSmallFile } from '../files/io.js';
-import { decodeUtf8, isJsonObject, type JsonObject } from '../files/json.js';
+import { decodeUtf8, isJsonObject, type JsonObject, setKey } from '../files/json.js';
 import {
   camelCased,
   checked,
@@ -264,8 +264,8 @@ function merge(under: JsonObject, over: JsonObject): JsonObject {
   const result: JsonObject = { ...under };
   for (const [key, value] of Object.entries(over)) {
     if (value === undefined) continue;
-    const before = result[key];
-    result[key] = isJsonObject(value) ? merge(isJsonObject(before) ? before : {}, value) : value;
+    const before = Object.hasOwn(result, key) ? result[key] : undefined;
+    setKey(result, key, isJsonObject(value) ? merge(isJsonObject(before) ? before : {}, value) : value);
   }
   return result;
 }

@@ -119,6 +119,12 @@ describe('the configuration of serve-edge', () => {
     expect(message).not.toContain('sk-secret');
   });
 
+  it('refuses a key named __proto__ like any other that it does not know, at every level', () => {
+    const { message } = errorOf(() => read(JSON.parse('{"__proto__":{"port":1},"engine":{"__proto__":{"threads":1}}}')));
+    expect(message).toContain('__proto__ is not a known key');
+    expect(message).toContain('engine.__proto__ is not a known key');
+  });
+
   it.each<[string, JsonObject]>([
     ['name', { name: 'a:b' }],
     ['gate', { gate: 'soft' }],

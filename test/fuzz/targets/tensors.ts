@@ -73,8 +73,9 @@ async function refuseUnlikePeer(path: string, file: GgufFile): Promise<void> {
       `@huggingface/gguf has other tensors: ${JSON.stringify(theirs).slice(0, 300)}, not ${JSON.stringify(ours).slice(0, 300)}`,
     );
   for (const [key, { value }] of file.metadata) {
+    if (!Object.hasOwn(peer.metadata, key)) continue; // a key named __proto__ is none of its plain objects
     const found = peer.metadata[key];
-    if (found !== undefined && text(found) !== text(value))
+    if (text(found) !== text(value))
       throw new Finding(
         'different',
         `@huggingface/gguf reads ${key} as ${text(found).slice(0, 200)}, not ${text(value).slice(0, 200)}`,
