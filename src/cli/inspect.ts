@@ -5,11 +5,12 @@ import { isCrayonError } from '../core/errors.js';
 import { abridge, formatBytes, formatCount, printable } from '../core/format.js';
 import { isJsonObject, type JsonObject, readOptionalJson } from '../files/json.js';
 import { openBase } from '../gguf/base.js';
-import { type GgufTensorInfo, type GgufValue, ggufCount, ggufNumber, ggufString, ggufStrings } from '../gguf/format.js';
+import { type GgufTensorInfo, type GgufValue, ggufNumber, ggufString, ggufStrings } from '../gguf/format.js';
 import { whatAborts } from '../gguf/llama-cpp.js';
 import { ggufDifferences } from '../gguf/model.js';
 import { GgufFile } from '../gguf/read.js';
 import { readGgufVocabulary } from '../gguf/vocabulary/read.js';
+import { namedTokenId, SPECIAL_TOKENS } from '../gguf/vocabulary/special-tokens.js';
 import { ADAPTER_RECORD_FILE } from '../hf/adapter-record.js';
 import { ggufArchitecture, projectionsOf } from '../hf/families.js';
 import { HfModel, type ModelConfig } from '../hf/model.js';
@@ -315,14 +316,15 @@ function tokenizerFacts(file: GgufFile): Facts {
   if (model === undefined) return [];
   const pre = ggufString(file, 'tokenizer.ggml.pre');
   const tokens = ggufStrings(file, 'tokenizer.ggml.tokens') ?? [];
-  const named = (key: string): string => {
-    const id = ggufCount(file, `tokenizer.ggml.${key}_token_id`, 0);
-    return id === undefined ? 'none' : `${id} ${JSON.stringify(tokens[id] ?? '?')}`;
-  };
+  const special = SPECIAL_TOKENS.flatMap((token) => {
+    const id = namedTokenId(file, token);
+    if (id === undefined) return token === 'bos' || token === 'eos' ? [`${token} none`] : [];
+    return [`${token} ${id} ${tokens[id] === undefined ? '(not in the vocabulary)' : JSON.stringify(tokens[id])}`];
+  });
   const template = ggufString(file, 'tokenizer.chat_template');
   return [
     ['tokenizer', `${model}${pre === undefined ? '' : ` (${pre})`}, ${formatCount(tokens.length)} tokens`],
-    ['special', `BOS ${named('bos')}, EOS ${named('eos')}`],
+    ['special', special.join(', ')],
     ['chat', template === undefined ? 'no template' : 'has a template'],
     ...unreadable(file),
   ];

@@ -13,6 +13,7 @@ import { ggufBool, ggufCount, ggufInvalid, ggufNumber, ggufNumbers, ggufString, 
 import { ggufSizes } from './names.js';
 import type { GgufFile } from './read.js';
 import { ROPE_FACTORS, ropeFactorsOf, ropeParametersOf } from './rope.js';
+import { specialTokenIds } from './vocabulary/special-tokens.js';
 
 /** Keys that change what some architectures compute: refused where the architecture's family does not read them. */
 const ALTERING = [
@@ -54,7 +55,7 @@ export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architec
     throw ggufInvalid(path, `${name}.block_count is ${layers}, expected at most ${LIMITS.layers}`);
   const eps = keys.number('attention.layer_norm_rms_epsilon');
   if (eps === undefined) throw ggufInvalid(path, `has no ${name}.attention.layer_norm_rms_epsilon`);
-  const id = (key: string) => ggufCount(file, `tokenizer.ggml.${key}_token_id`, 0) ?? null;
+  const ids = specialTokenIds(file);
   const common: JsonObject = {
     model_type: family.modelType,
     hidden_size: hiddenSize,
@@ -68,8 +69,8 @@ export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architec
     rope_parameters: ropeParametersOf(file, keys),
     max_position_embeddings: required('context_length'),
     tie_word_embeddings: !keys.hasTensor('output.weight'),
-    bos_token_id: id('bos'),
-    eos_token_id: id('eos'),
+    bos_token_id: ids.get('bos') ?? null,
+    eos_token_id: ids.get('eos') ?? null,
   };
   const json = { ...common, ...family.gguf.config?.(keys, common) };
   refuseUnsupported(file, keys, headDim);

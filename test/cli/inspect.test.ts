@@ -15,6 +15,7 @@ import {
   ggufModel,
   ggufPath,
   stringEntry,
+  stringsEntry,
   u32,
   uintEntry,
 } from '../helpers/gguf.js';
@@ -52,6 +53,7 @@ describe('crayon inspect', () => {
     expect(stdout).toMatch(/layers +2 layers, hidden size \d+, 4 heads, 2 key\/value heads/);
     expect(stdout).toMatch(/stored as +F16 \(\d+\), F32 \(\d+\)/);
     expect(stdout).toMatch(/tokenizer +gpt2 \(qwen2\), \d+ tokens/);
+    expect(stdout).toMatch(/special +bos \d+ "<s>", eos \d+ "<\/s>"/);
     expect(stdout).toMatch(/chat +has a template/);
     expect(stdout).not.toContain('note');
     const shown = await document<{ digest: string; tensors: unknown[]; metadata: Record<string, unknown> }>([
@@ -107,6 +109,19 @@ describe('crayon inspect', () => {
     expect(stdout).toMatch(/layers +2 layers\n/);
     expect(stdout).toMatch(/note +crayon does not read this tokenizer: tokenizer model "bert"/);
     expect(stdout).not.toContain('\u001b');
+  });
+
+  it('names every special token that the file does, and says of one that it has none', async () => {
+    const metadata = [
+      stringEntry('general.architecture', 'llama'),
+      stringEntry('tokenizer.ggml.model', 'llama'),
+      stringsEntry('tokenizer.ggml.tokens', ['<unk>', '<s>', '<turn\u001b>']),
+      ...[uintEntry('tokenizer.ggml.eot_token_id', 2), uintEntry('tokenizer.ggml.fim_pre_token_id', 0)],
+      ...[uintEntry('tokenizer.ggml.eos_token_id', 1), uintEntry('tokenizer.ggml.padding_token_id', 2 ** 32 - 1)],
+    ];
+    const { stdout } = await succeed(['inspect', ggufPath(ggufBytes({ metadata }))]);
+    const rest = 'eot 2 "<turn\\u001b>", padding 4294967295 (not in the vocabulary), fim_pre 0 "<unk>"';
+    expect(stdout).toContain(`bos none, eos 1 "<s>", ${rest}`);
   });
 
   it('refuses a damaged file by code', async () => {

@@ -5,11 +5,11 @@ import { describe, expect, it } from 'vitest';
 import { openBase } from '../../src/gguf/base.js';
 import type { GgufValue } from '../../src/gguf/format.js';
 import { exportModelGguf } from '../../src/gguf/model.js';
-import { GgufFile } from '../../src/gguf/read.js';
-import { type GgufTensorToWrite, writeGguf } from '../../src/gguf/write.js';
+import type { GgufTensorToWrite } from '../../src/gguf/write.js';
 import type { ModelConfig } from '../../src/hf/config.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture } from '../helpers/fixtures.js';
+import { changedGguf } from '../helpers/gguf-changed.js';
 
 const whole = (value: number): GgufValue => ({ type: 'uint32', value });
 const real = (value: number): GgufValue => ({ type: 'float32', value });
@@ -24,17 +24,9 @@ function changed(
   change: (metadata: Map<string, GgufValue>) => unknown,
   more: GgufTensorToWrite[] = [],
 ): string {
-  const [plain, out] = ['plain.gguf', 'changed.gguf'].map((name) => join(temporaryDir(), name)) as [string, string];
+  const plain = join(temporaryDir(), 'plain.gguf');
   exportModelGguf({ model: fixture('models', model), out: plain, type: 'F32' });
-  const file = GgufFile.open(plain);
-  const metadata = new Map(file.metadata);
-  change(metadata);
-  const tensors = [...file.tensors.values()].map(({ name, shape }): GgufTensorToWrite => {
-    return { name, shape, type: 'F32', data: () => file.readF32(name) };
-  });
-  writeGguf(out, metadata, [...tensors, ...more]);
-  file.close();
-  return out;
+  return changedGguf(plain, change, more);
 }
 
 function configOf(...args: Parameters<typeof changed>): ModelConfig {

@@ -120,7 +120,9 @@ describe('the configuration of serve-edge', () => {
   });
 
   it('refuses a key named __proto__ like any other that it does not know, at every level', () => {
-    const { message } = errorOf(() => read(JSON.parse('{"__proto__":{"port":1},"engine":{"__proto__":{"threads":1}}}')));
+    const { message } = errorOf(() =>
+      read(JSON.parse('{"__proto__":{"port":1},"engine":{"__proto__":{"threads":1}}}')),
+    );
     expect(message).toContain('__proto__ is not a known key');
     expect(message).toContain('engine.__proto__ is not a known key');
   });

@@ -9,6 +9,7 @@ import { breather } from '../../core/long-work.js';
 import { createRandom } from '../../core/random.js';
 import { refuseWhatAborts } from '../../gguf/llama-cpp.js';
 import { GgufFile } from '../../gguf/read.js';
+import { specialTokenIds } from '../../gguf/vocabulary/special-tokens.js';
 import { throwIfAborted } from '../clock.js';
 import { createSlots } from '../slots.js';
 import type { AdapterScale, DeviceEngine, Query } from '../types.js';
@@ -98,6 +99,7 @@ async function tried(options: LlamaCppOptions): Promise<GgufFile> {
   try {
     for (const path of adapters) files.push(GgufFile.open(path));
     for (const one of files) refuseWhatAborts(one);
+    specialTokenIds(file); // llama.cpp takes other tokens for those outside the vocabulary
     if (!isTrial) await tryInChild({ model, adapters, gpu, contextTokens, cacheType }, files, cacheDir);
   } finally {
     for (const one of files) one.close();

@@ -8,8 +8,9 @@ import { Bounded } from '../../bounded/bounded.js';
 import { renderPlain } from '../../core/chat.js';
 import { LIMITS } from '../../core/limits.js';
 import { breather } from '../../core/long-work.js';
-import { ggufNumber, ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../../gguf/format.js';
+import { ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../../gguf/format.js';
 import type { GgufFile } from '../../gguf/read.js';
+import { type SpecialToken, specialTokenIds } from '../../gguf/vocabulary/special-tokens.js';
 import { boundedChat } from '../../hf/bounded-chat.js';
 import type { Laid } from '../../hf/chat-text.js';
 import { chatTokens } from '../../hf/chat-tokens.js';
@@ -154,7 +155,8 @@ export function promptTokens(
 /** Texts under the names that templates use. */
 function specialName(model: LlamaModel, file: GgufFile, texts: readonly string[]): (name: string) => string | null {
   const { bosString, eosString } = model.tokens;
-  const named = (key: string) => texts[ggufNumber(file, `tokenizer.ggml.${key}_token_id`) ?? -1] ?? null;
+  const ids = specialTokenIds(file);
+  const named = (token: SpecialToken): string | null => texts[ids.get(token) ?? -1] ?? null;
   return (name) => {
     if (name === 'bos_token') return bosString;
     if (name === 'eos_token') return eosString;

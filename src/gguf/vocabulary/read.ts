@@ -5,8 +5,9 @@
 
 import { CrayonError } from '../../core/errors.js';
 import { isControlName } from '../../hf/chat-tokens.js';
-import { type GgufFields, ggufBool, ggufNumber, ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../format.js';
+import { type GgufFields, ggufBool, ggufNumbers, ggufString, ggufStrings, TOKEN_TYPE } from '../format.js';
 import { PRE_TOKENIZERS, type PreTokenizer } from './pre-tokenizers.js';
+import { type SpecialToken, specialTokenIds } from './special-tokens.js';
 
 export interface GgufVocabulary {
   /** `llama`: SentencePiece pieces with scores; `gpt2`: byte-level BPE with merges */
@@ -41,11 +42,14 @@ export function readGgufVocabulary(file: GgufFields): GgufVocabulary {
   const tokens = tokenTexts(file);
   const pre = model === 'gpt2' ? readPreTokenizer(file) : null;
   const isSpm = model === 'llama';
-  const id = (name: string, fallback: number | null = null) => readId(file, name, tokens.length, fallback);
+  const ids = specialTokenIds(file);
+  /** @param spm what SentencePiece's vocabularies have where the file does not say */
+  const id = (name: SpecialToken, spm: number): number | null =>
+    ids.get(name) ?? (isSpm && spm < tokens.length ? spm : null);
 
-  const bosId = id('bos', isSpm ? 1 : null);
-  const eosId = id('eos', isSpm ? 2 : null);
-  const unknownId = id('unknown', isSpm ? 0 : null);
+  const bosId = id('bos', 1);
+  const eosId = id('eos', 2);
+  const unknownId = id('unknown', 0);
   const types = perToken(file, 'token_type', tokens.length) ?? [];
   const addsBos = ggufBool(file, 'tokenizer.ggml.add_bos_token') ?? pre?.addsBos ?? true;
   if (addsBos && bosId === null) {
@@ -71,7 +75,7 @@ export function readGgufVocabulary(file: GgufFields): GgufVocabulary {
     bosId,
     eosId,
     unknownId,
-    padId: id('padding'),
+    padId: ids.get('padding') ?? null,
     addsBos,
     addSpacePrefix: isSpm && (ggufBool(file, 'tokenizer.ggml.add_space_prefix') ?? true),
     chatTemplate: ggufString(file, 'tokenizer.chat_template') ?? null,
@@ -106,14 +110,6 @@ function readPreTokenizer(file: GgufFields): PreTokenizer {
   throw new CrayonError('tokenizer-unsupported', `${file.path}: pre-tokenizer ${JSON.stringify(name)} is unknown`, {
     hint: `Known are ${[...PRE_TOKENIZERS.keys()].join(', ')}.`,
   });
-}
-
-function readId(file: GgufFields, name: string, size: number, fallback: number | null): number | null {
-  const key = `tokenizer.ggml.${name}_token_id`;
-  const id = ggufNumber(file, key);
-  if (id === undefined) return fallback !== null && fallback < size ? fallback : null;
-  if (Number.isInteger(id) && id >= 0 && id < size) return id;
-  throw invalid(file, `${key} is ${id}, expected 0 to ${size - 1}`);
 }
 
 function perToken(file: GgufFields, name: string, size: number): readonly number[] | undefined {

@@ -3,13 +3,12 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { GgufValue } from '../../../src/gguf/format.js';
 import { exportModelGguf } from '../../../src/gguf/model.js';
 import { GgufFile } from '../../../src/gguf/read.js';
 import { ggufEndTokenIds } from '../../../src/gguf/vocabulary/end-tokens.js';
-import { writeGguf } from '../../../src/gguf/write.js';
 import { temporaryRoot } from '../../helpers/files.js';
 import { fixture, hasShared, shared } from '../../helpers/fixtures.js';
+import { changedGguf } from '../../helpers/gguf-changed.js';
 import { endIds, endLlamaCpp } from '../../helpers/llama-cpp.js';
 
 const dir = temporaryRoot();
@@ -27,22 +26,15 @@ const ours = (path: string): number[] => {
 
 /** The plain file with its last tokens called otherwise, and other ids under some keys (null: none). */
 function variant(names: readonly string[], keys: Record<string, number | null> = {}): string {
-  const path = join(dir, 'variant.gguf');
-  const file = GgufFile.open(plain);
-  const metadata = new Map<string, GgufValue>(file.metadata);
-  const tokens = metadata.get('tokenizer.ggml.tokens') as { type: 'array'; of: 'string'; value: string[] };
-  const value = [...tokens.value.slice(0, -names.length || undefined), ...names];
-  metadata.set('tokenizer.ggml.tokens', { ...tokens, value });
-  for (const [key, id] of Object.entries(keys)) {
-    if (id === null) metadata.delete(`tokenizer.ggml.${key}`);
-    else metadata.set(`tokenizer.ggml.${key}`, { type: 'uint32', value: id });
-  }
-  const tensors = [...file.tensors.values()].map(({ name, shape }) => {
-    return { name, shape, type: 'F32' as const, data: () => file.readF32(name) };
+  return changedGguf(plain, (metadata) => {
+    const tokens = metadata.get('tokenizer.ggml.tokens') as { type: 'array'; of: 'string'; value: string[] };
+    const value = [...tokens.value.slice(0, -names.length || undefined), ...names];
+    metadata.set('tokenizer.ggml.tokens', { ...tokens, value });
+    for (const [key, id] of Object.entries(keys)) {
+      if (id === null) metadata.delete(`tokenizer.ggml.${key}`);
+      else metadata.set(`tokenizer.ggml.${key}`, { type: 'uint32', value: id });
+    }
   });
-  writeGguf(path, metadata, tensors, { force: true });
-  file.close();
-  return path;
 }
 
 const KNOWN = [
@@ -54,6 +46,9 @@ describe('ends of an answer', () => {
   it.each<[string, string[], Record<string, number | null>]>([
     ['none but EOS', [], {}],
     ['three keys', [], { eos_token_id: 5, eot_token_id: 265, eom_token_id: 9 }],
+    ['keys of what ends a file', [], { fim_pad_token_id: 7, fim_rep_token_id: 8, fim_sep_token_id: 11 }],
+    ['such a key beside the text', ['<|fim_pad|>', '<|repo_name|>'], { fim_pad_token_id: 7 }],
+    ['keys of what ends nothing', [], { fim_pre_token_id: 7, mask_token_id: 8, padding_token_id: 11 }],
     ['known texts', KNOWN, {}],
     ['ends of files', ['<|fim_pad|>', '<|repo_name|>', '<|file_sep|>', '<|fim_prefix|>'], {}],
     ['other ends of files', ['<fim_pad>', '<reponame>', '<|im_start|>'], {}],
