@@ -5,6 +5,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Order, Report } from './child.js';
+import { clockOf } from './clock.js';
 import { wordsOf } from './mutate/index.js';
 import { cook, type Larder, type Recipe, shrunk } from './recipe.js';
 import { added, emptyTally, type Found, type Tally } from './slice.js';
@@ -40,7 +41,7 @@ const SLICE_MS = 4000;
 /** A child that takes longer to begin than this fails. */
 const OPEN_MS = 180_000;
 const POLL_MS = 200;
-/** A machine with much else to do stops processes for a while. */
+/** A machine with much else to do stops processes for a while, what a child waits for among them. */
 const GRACE_MS = 1500;
 /** Of a target: after so many it has said what it has to say. */
 const MOST_DEATHS = 20;
@@ -192,6 +193,7 @@ class Child {
       execArgv: ['--import', import.meta.resolve('tsx'), '--max-old-space-size=2048'],
       stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     });
+    this.#process.on('error', () => {}); // an order that came too late for it: its exit says all
   }
 
   static async open(target: Target, options: Pick<CampaignOptions, 'out' | 'coverage'>): Promise<Child> {
@@ -210,7 +212,7 @@ class Child {
   async end(): Promise<void> {
     if (this.#process.exitCode === null && this.#process.signalCode === null) {
       const gone = new Promise((resolve) => this.#process.once('exit', resolve));
-      if (this.#process.connected) this.#process.send({ do: 'end' } satisfies Order);
+      if (this.#process.connected && !this.#process.killed) this.#process.send({ do: 'end' } satisfies Order);
       const timer = setTimeout(() => this.#process.kill('SIGKILL'), 3000);
       await gone;
       clearTimeout(timer);
@@ -221,7 +223,8 @@ class Child {
   /** The next report, or how the child died. @param limit for the whole; null: for each mutant */
   #report(limit: number | null): Promise<Report | Died> {
     return new Promise((resolve) => {
-      let [last, since] = [this.#read()?.[0] ?? 0, performance.now()];
+      const clock = clockOf(this.#process.pid!);
+      let [last, since] = [this.#read()?.[0] ?? 0, clock()];
       const settle = (report: Report | Died) => {
         clearInterval(timer);
         this.#process.off('message', settle);
@@ -237,8 +240,8 @@ class Child {
         died('abort', `the process ended with ${signal ?? `code ${code}`}`);
       const timer = setInterval(() => {
         const count = this.#read()?.[0] ?? 0;
-        if (count !== last) [last, since] = [count, performance.now()];
-        if (performance.now() - since < (limit ?? this.#longestMs + GRACE_MS)) return;
+        if (count !== last) [last, since] = [count, clock()];
+        if (clock() - since < (limit ?? this.#longestMs + GRACE_MS)) return;
         this.#process.off('exit', exited);
         this.#process.kill('SIGKILL');
         died('hang', `no answer within ${(limit ?? this.#longestMs) / 1000} s`);

@@ -3,6 +3,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { isCrayonError, messageOf } from '../../src/core/errors.js';
+import { clockOf } from './clock.js';
 import { wordsOf } from './mutate/index.js';
 import { cook, type Larder, type Recipe, sizeOf } from './recipe.js';
 import { type Files, Finding, type Kind, type Target } from './target.js';
@@ -27,6 +28,7 @@ export interface Verdict {
   grown: number;
 }
 
+const clock = clockOf('self');
 const rss = () => process.resourceUsage().maxRSS * 1024;
 
 /** A target with its seeds, its directory and what it has started. */
@@ -75,9 +77,9 @@ export class Bench implements Larder {
     if (!this.target.inMemory) this.#layOut(files);
     const bytes = sizeOf(files);
     const before = rss();
-    const start = performance.now();
+    const start = clock();
     const judged = await this.#judged(files);
-    const ms = performance.now() - start;
+    const ms = clock() - start;
     const verdict = { ms, bytes, grown: rss() - before, ...judged };
     if (verdict.kind !== undefined) return verdict;
     if (ms > (this.target.longestMs ?? LONGEST_MS))
