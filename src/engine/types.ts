@@ -4,6 +4,8 @@
  */
 
 import type { ChatMessage } from '../core/chat.js';
+import { CrayonError } from '../core/errors.js';
+import { shown } from '../core/format.js';
 
 export type { ChatMessage } from '../core/chat.js';
 
@@ -161,6 +163,18 @@ export interface GenerateRequest {
   adapters?: readonly AdapterScale[];
   /** ends the generation; the engine then frees what it holds for it and the iterator throws CrayonError `interrupted` */
   signal: AbortSignal;
+}
+
+/** Callers in JavaScript, or with a request of an older version. @throws CrayonError `bad-option` saying what to give */
+export function refuseIncomplete({ query, signal }: GenerateRequest): void {
+  const refuse = (name: string, found: unknown, kind: string, give: string): never => {
+    throw new CrayonError('bad-option', `the request's ${name} is ${shown(found)}, expected ${kind}`, {
+      hint: `Give ${name}: ${give} (docs/api.md).`,
+    });
+  };
+  if (typeof query?.tokens !== 'function')
+    refuse('query', query, 'a Query', "new Query({ kind: 'text', text: '...' }), or one of kind 'chat' with messages");
+  if (typeof signal?.aborted !== 'boolean') refuse('signal', signal, 'an AbortSignal', 'new AbortController().signal');
 }
 
 /** What is to be scored: log-probabilities of tokens that are given. */

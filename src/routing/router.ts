@@ -7,7 +7,15 @@
  * the decision. After it, one source only: a failure ends the stream with its error.
  */
 
-import type { AdapterScale, DeviceEngine, Engine, GenerateEvent, GenerateRequest, Query } from '../engine/types.js';
+import {
+  type AdapterScale,
+  type DeviceEngine,
+  type Engine,
+  type GenerateEvent,
+  type GenerateRequest,
+  type Query,
+  refuseIncomplete,
+} from '../engine/types.js';
 import { GO_ON, RoutingRule, type Step, situationOf } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
 import type { ScopeFunction } from './signals/scope.js';
@@ -51,9 +59,10 @@ export class Router {
    *
    * @param request without `adapters`, the device's own are used; with the empty list, none
    *
-   * @throws CrayonError what the engines throw; where both sources failed, the error of the one that was wanted first
+   * @throws CrayonError `bad-option` for a request without a query, what the engines throw; where both sources failed, the error of the one that was wanted first
    */
   async *route(asked: GenerateRequest, options: RouteOptions = {}): AsyncGenerator<RoutedEvent, void, void> {
+    refuseIncomplete(asked);
     const { device, server, config, adapters = () => [] } = this.parts;
     const isForServer = (options.mode ?? config.mode) === 'only_in_cloud';
     const request =

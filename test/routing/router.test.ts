@@ -401,3 +401,18 @@ describe('cuts', () => {
     expect(none.decision).toMatchObject({ source: 'on_device', reason: 'accepted' });
   });
 });
+
+describe('a request that is not one', () => {
+  it.each<[string, object, RegExp]>([
+    ['the query of an older version', { query: undefined, prompt: { kind: 'text', text: 'a' } }, /query is missing/],
+    ['a text for a query', { query: 'why?' }, /query is "why\?", expected a Query/],
+    ['no signal', { signal: undefined }, /signal is missing, expected an AbortSignal/],
+  ])('%s: it is said what to give', async (_, fields, message) => {
+    for (const mode of MODES) {
+      const { router } = setUpRouter({ mode });
+      const { error } = await readAll(router, { ...aRequest(), ...fields } as never);
+      expect(error).toMatchObject({ code: 'bad-option', message: expect.stringMatching(message) });
+      expect((error as CrayonError).hint).toMatch(/^Give (query: new Query|signal: new AbortController)/);
+    }
+  });
+});

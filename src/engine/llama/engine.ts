@@ -12,7 +12,7 @@ import { GgufFile } from '../../gguf/read.js';
 import { specialTokenIds } from '../../gguf/vocabulary/special-tokens.js';
 import { throwIfAborted } from '../clock.js';
 import { createSlots } from '../slots.js';
-import type { AdapterScale, DeviceEngine, Query } from '../types.js';
+import { type AdapterScale, type DeviceEngine, type Query, refuseIncomplete } from '../types.js';
 import { answer, spell } from './answer.js';
 import { adapterSet, ContextPool, type ContextPoolOptions } from './contexts.js';
 import { LoraUsers, setLoras } from './loras.js';
@@ -230,6 +230,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     contexts: () => pool.size,
     forget: (path) => pool.forget(path),
     async *generate(request) {
+      refuseIncomplete(request);
       if (prompts.takesLong(request.query.prompt)) await request.query.tokensAside(engine, request.signal);
       const ids = fitting(request.query, request.maxTokens);
       const reader = await leased(request.adapters ?? [], ids, request.signal);

@@ -10,7 +10,7 @@ import { orLate } from '../../core/long-work.js';
 import { createRandom, type Random } from '../../core/random.js';
 import { interrupted, sleep } from '../clock.js';
 import { createSlots } from '../slots.js';
-import type { Engine, GenerateEvent, GenerateRequest, Usage } from '../types.js';
+import { type Engine, type GenerateEvent, type GenerateRequest, refuseIncomplete, type Usage } from '../types.js';
 import { AnswerReader, estimatePromptTokens } from './answer.js';
 import type { Attempt } from './attempt.js';
 import { ServerClient } from './client.js';
@@ -88,6 +88,7 @@ export function openOpenAiEngine(options: OpenAiOptions): OpenAiEngine {
 
   async function* generate(request: GenerateRequest): AsyncGenerator<GenerateEvent> {
     assert(!isClosed, `${server}: closed`);
+    refuseIncomplete(request);
     const call = client.call(request.signal);
     running.add(call);
     let settle: Settle = () => {};
