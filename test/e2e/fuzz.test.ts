@@ -15,7 +15,7 @@ const run = (bench: Bench, mutants: number, ms = 600) =>
   runSlice(bench, { seed: 20261127, slice: 0, mutants, ms, corpus: new Corpus(), coverage: null });
 
 describe('mutants of', () => {
-  it.each(TARGETS.map((target) => [target.name, target] as const))(
+  it.each(TARGETS.filter((target) => !target.endsProcess).map((target) => [target.name, target] as const))(
     '%s are read, or refused by name',
     async (_, target) => {
       const bench = await Bench.open(target, temporaryDir());
@@ -31,6 +31,8 @@ describe('mutants of', () => {
   );
 });
 
+const OPTIONS = { seed: 1, ms: 60_000, lanes: 1, coverage: false, log: () => {} };
+
 const toy = (name: string) => TOY_TARGETS.find((target) => target.name === `toy-${name}`)!;
 
 describe('the harness', () => {
@@ -44,19 +46,20 @@ describe('the harness', () => {
     expect(mutant.length % 3).toBe(0);
   });
 
+  it('sees that llama.cpp takes what crayon’s reader takes, in a child that it may end', {
+    timeout: 240_000,
+  }, async () => {
+    const targets = TARGETS.filter(({ endsProcess }) => endsProcess);
+    const options = { ...OPTIONS, mutants: 25, out: temporaryDir(), state: {} };
+    const state = await runCampaign(targets, options);
+    expect(Object.keys(state)).toEqual(['llama-cpp']);
+    expect(state['llama-cpp']).toMatchObject({ found: [], tally: { mutants: 25 } });
+  });
+
   it('sees that a process was ended by a mutant, tells which, and goes on', { timeout: 240_000 }, async () => {
     const out = temporaryDir();
     const lines: string[] = [];
-    const options = {
-      seed: 1,
-      ms: 60_000,
-      mutants: 16,
-      lanes: 1,
-      coverage: false,
-      out,
-      state: {},
-      log: (line: string) => lines.push(line),
-    };
+    const options = { ...OPTIONS, mutants: 16, out, state: {}, log: (line: string) => lines.push(line) };
     const state = await runCampaign([toy('aborts')], options);
     const { tally, found } = state['toy-aborts']!;
     expect(tally.mutants).toBeGreaterThanOrEqual(6);

@@ -199,8 +199,9 @@ class Child {
   static async open(target: Target, options: Pick<CampaignOptions, 'out' | 'coverage'>): Promise<Child> {
     const child = new Child(target, options);
     const report = await child.#report(OPEN_MS);
-    if (report.done !== 'open') throw new Error(`${target.name}: cannot be opened: ${JSON.stringify(report)}`);
-    return child;
+    if (report.done === 'open') return child;
+    await child.end();
+    throw new Error(`${target.name}: cannot be opened: ${JSON.stringify(report)}`);
   }
 
   ask(order: Order): Promise<Report | Died> {

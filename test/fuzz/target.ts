@@ -21,6 +21,8 @@ export interface Target {
   mutate?: Mutate;
   /** Laid out in `dir` anew for every mutant, because reading writes there too. */
   writes?: boolean;
+  /** What is read may end the process by a right of its own: tried in children alone. */
+  endsProcess?: boolean;
   /** Needs no directory: `files` is all that `run` looks at. */
   inMemory?: boolean;
   /** An answer that takes longer is a hang: 5 s, or where code of strangers runs, which is given longer itself, what is said here. */

@@ -5,6 +5,7 @@ import { blend, ggufAdapter, peftAdapter, pool } from './adapters.js';
 import { benchConfig, edgeConfig } from './configs.js';
 import { dataset, task, taskText } from './data.js';
 import { httpServer, serverLlm } from './http.js';
+import { llamaCpp } from './llama-cpp.js';
 import { chatTemplate, forward, ggufExport, ggufModel, hfModel, tokenizer, weights } from './models.js';
 import { benchRun, resumable } from './runs.js';
 import { gguf, safetensors } from './tensors.js';
@@ -18,6 +19,7 @@ export const TARGETS: readonly Target[] = [
   chatTemplate,
   ggufModel,
   ggufExport,
+  llamaCpp,
   forward,
   peftAdapter,
   blend,
