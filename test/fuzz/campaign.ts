@@ -225,7 +225,7 @@ class Child {
   #report(limit: number | null): Promise<Report | Died> {
     return new Promise((resolve) => {
       const clock = clockOf(this.#process.pid!);
-      let [last, since] = [this.#read()?.[0] ?? 0, clock()];
+      let [last, stuck, at] = [this.#read()?.[0] ?? 0, 0, clock()];
       const settle = (report: Report | Died) => {
         clearInterval(timer);
         this.#process.off('message', settle);
@@ -241,8 +241,10 @@ class Child {
         died('abort', `the process ended with ${signal ?? `code ${code}`}`);
       const timer = setInterval(() => {
         const count = this.#read()?.[0] ?? 0;
-        if (count !== last) [last, since] = [count, clock()];
-        if (clock() - since < (limit ?? this.#longestMs + GRACE_MS)) return;
+        const now = clock();
+        stuck = count === last ? stuck + Math.min(now - at, 2 * POLL_MS) : 0; // this process may have been held up itself
+        [last, at] = [count, now];
+        if (stuck < (limit ?? this.#longestMs + GRACE_MS)) return;
         this.#process.off('exit', exited);
         this.#process.kill('SIGKILL');
         died('hang', `no answer within ${(limit ?? this.#longestMs) / 1000} s`);
