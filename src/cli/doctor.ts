@@ -2,9 +2,9 @@
 
 import { execFile } from 'node:child_process';
 import { cpus, freemem, totalmem } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { formatBytes } from '../core/format.js';
+import { childScript } from '../core/long-work.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { BACKENDS, type BackendName } from '../model/names.js';
 import type { Terminal } from './terminal.js';
@@ -28,7 +28,7 @@ export function doctorCommand(command: Command, terminal: Terminal): void {
     )
     .action(async () => {
       const probes: Probe[] = [];
-      const progress = terminal.progress();
+      const progress = await terminal.progress();
       for (const [i, name] of BACKENDS.entries()) {
         progress.update('back ends', i, BACKENDS.length, name);
         probes.push(await probe(name));
@@ -66,13 +66,11 @@ export function doctorCommand(command: Command, terminal: Terminal): void {
 
 /** Loads one back end in a child process, so that a crash of a native library is a result and not the end. */
 function probe(name: BackendName): Promise<Probe> {
-  const script = fileURLToPath(new URL('./probe-backend.js', import.meta.url));
-  // Under a TypeScript loader (tsx) the file on disk is the .ts one and needs the same loader.
-  const path = import.meta.url.endsWith('.ts') ? script.replace(/\.js$/, '.ts') : script;
+  const script = childScript(import.meta.url, 'probe-backend');
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      [...process.execArgv, path, name],
+      [...script, name],
       { timeout: PROBE_TIMEOUT_MS, maxBuffer: 2 ** 20 },
       (error, stdout, stderr) => {
         const line = stdout.trim().split('\n').at(-1) ?? '';

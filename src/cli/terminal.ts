@@ -6,7 +6,6 @@
 
 import { randomInt } from 'node:crypto';
 import Table from 'cli-table3';
-import ora from 'ora';
 import { bar, formatDuration, formatRate, printable } from '../core/format.js';
 
 export interface Streams {
@@ -110,7 +109,7 @@ export class Terminal {
 
   /** Does work that shows its progress; the stage in which it throws ends as failed. */
   async during<T>(work: (progress: ProgressDisplay) => Promise<T>): Promise<T> {
-    const progress = this.progress();
+    const progress = await this.progress();
     try {
       const result = await work(progress);
       progress.end();
@@ -122,16 +121,13 @@ export class Terminal {
   }
 
   /** A bar with rate and time left on a terminal; one line for each finished stage elsewhere. */
-  progress(): ProgressDisplay {
+  async progress(): Promise<ProgressDisplay> {
     const { stderr } = this.streams;
     // A terminal that does not tell its width (0) cannot be drawn on.
     const live = !this.quiet && isForPeople(this.streams, stderr) && (stderr as NodeJS.WriteStream).columns !== 0;
-    const spinner = ora({
-      stream: stderr as NodeJS.WriteStream,
-      isEnabled: live,
-      isSilent: !live,
-      discardStdin: false,
-    });
+    const stream = stderr as NodeJS.WriteStream;
+    // Loaded where it is seen: the Unicode tables that it measures with take 30 ms.
+    const spinner = live ? (await import('ora')).default({ stream, isEnabled: true, discardStdin: false }) : null;
     let stage: string | undefined;
     let started = 0;
     let startedAt = 0; // units done when the stage was first heard of
@@ -143,7 +139,7 @@ export class Terminal {
       const failed = hasFailed && done < total; // else it was complete, and something after it failed
       const share = failed ? `${done} of ${total}` : `${total}`;
       const text = `${stage}  ${share} in ${formatDuration(performance.now() - started)}${note ? `, ${note}` : ''}`;
-      if (!live) this.note(`${failed ? 'x' : '-'} ${text}`);
+      if (spinner === null) this.note(`${failed ? 'x' : '-'} ${text}`);
       else if (failed) spinner.fail(text);
       else spinner.succeed(text);
       stage = undefined;
@@ -157,10 +153,10 @@ export class Terminal {
           stage = next;
           started = performance.now();
           startedAt = done;
-          if (live) spinner.start();
+          spinner?.start();
         }
         last = { done, total, note };
-        if (live) spinner.text = progressLine(next, { ...last, startedAt }, performance.now() - started);
+        if (spinner !== null) spinner.text = progressLine(next, { ...last, startedAt }, performance.now() - started);
       },
       end: (failed = false) => finish(failed),
     };

@@ -5,14 +5,14 @@ import { expect, it } from 'vitest';
 import { type Streams, Terminal } from '../../src/cli/terminal.js';
 
 /** A command's words as a terminal gets them, or a file. */
-function shown(isTTY: boolean, say: (terminal: Terminal) => void): string {
+async function shown(isTTY: boolean, say: (terminal: Terminal) => void | Promise<void>): Promise<string> {
   let text = '';
   const write = (part: string) => {
     text += part;
     return true;
   };
   const stream = Object.assign(new PassThrough(), { isTTY, columns: 100, write });
-  say(new Terminal({ stdout: stream, stderr: stream, env: {} } as unknown as Streams));
+  await say(new Terminal({ stdout: stream, stderr: stream, env: {} } as unknown as Streams));
   return text;
 }
 
@@ -21,7 +21,7 @@ const HOSTILE = 'a\x1b]0;t\x07\x1b[31m\x1b[2J\x9b2Jb\x08\x7f\u202ec\u2066\u200f\
 // biome-ignore lint/suspicious/noControlCharactersInRegex: it is they that are looked for
 const STEERING = /(?!\n|\x1b\[\d+m)[\p{Cc}\p{Cs}\u200f\u202e\u2066\ufeff]/u;
 
-const WAYS: Array<[string, (terminal: Terminal) => void]> = [
+const WAYS: Array<[string, (terminal: Terminal) => void | Promise<void>]> = [
   ['a line', (terminal) => terminal.print(HOSTILE)],
   ['a colour', (terminal) => terminal.print(terminal.colour.bold(HOSTILE))],
   ['a remark', (terminal) => terminal.note(HOSTILE)],
@@ -30,8 +30,8 @@ const WAYS: Array<[string, (terminal: Terminal) => void]> = [
   ['a table', (terminal) => terminal.table([HOSTILE], [[HOSTILE], [terminal.colour.bold(HOSTILE)]])],
   [
     'a stage',
-    (terminal) => {
-      const progress = terminal.progress();
+    async (terminal) => {
+      const progress = await terminal.progress();
       progress.update(HOSTILE, 1, 1, HOSTILE);
       progress.end();
     },
@@ -45,33 +45,37 @@ const WAYS: Array<[string, (terminal: Terminal) => void]> = [
   ],
 ];
 
-it.each(WAYS)('%s has nothing of a file that steers', (_, say) => {
-  const text = shown(false, say);
+it.each(WAYS)('%s has nothing of a file that steers', async (_, say) => {
+  const text = await shown(false, say);
   expect(text).toMatch(/a\\u001b\]0;t\\u0007/);
   expect(text).not.toMatch(STEERING);
   expect(text).not.toContain('\x1b');
 });
 
-it.each(WAYS.filter(([name]) => !['a stage', 'a document'].includes(name)))('%s has our colours alone', (_, say) => {
-  const text = shown(true, say);
-  expect(text).not.toMatch(STEERING);
-  expect(text).not.toContain('\x1b[31m\\u'); // the file's red
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: it is they that are looked for
-  const codes = [...text.matchAll(/\x1b\[(\d+)m/g)].map(([, code]) => Number(code));
-  expect(codes.length % 2).toBe(0);
-});
+it.each(WAYS.filter(([name]) => !['a stage', 'a document'].includes(name)))(
+  '%s has our colours alone',
+  async (_, say) => {
+    const text = await shown(true, say);
+    expect(text).not.toMatch(STEERING);
+    expect(text).not.toContain('\x1b[31m\\u'); // the file's red
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: it is they that are looked for
+    const codes = [...text.matchAll(/\x1b\[(\d+)m/g)].map(([, code]) => Number(code));
+    expect(codes.length % 2).toBe(0);
+  },
+);
 
-it('an error and a cell of a table stay on one line', () => {
-  expect(shown(false, (terminal) => terminal.error('bad-option', 'a\nError: b'))).toBe(
+it('an error and a cell of a table stay on one line', async () => {
+  expect(await shown(false, (terminal) => terminal.error('bad-option', 'a\nError: b'))).toBe(
     'Error: a\\u000aError: b [bad-option]\n',
   );
-  const rows = (cell: string) => shown(false, (terminal) => terminal.table(['x'], [[cell]])).split('\n').length;
-  expect(rows('a\nb')).toBe(rows('ab'));
+  const table = (cell: string) => shown(false, (terminal) => terminal.table(['x'], [[cell]]));
+  const rows = async (cell: string) => (await table(cell)).split('\n').length;
+  expect(await rows('a\nb')).toBe(await rows('ab'));
 });
 
-it('a document is the same JSON', () => {
+it('a document is the same JSON', async () => {
   const document = { [HOSTILE]: [HOSTILE, 'ä 你 🙂 \u200d'] };
-  const text = shown(false, (terminal) => {
+  const text = await shown(false, (terminal) => {
     terminal.json = true;
     terminal.document(document);
   });

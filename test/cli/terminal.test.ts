@@ -26,7 +26,7 @@ async function show({ out, err, env = {} }: { out: boolean; err: boolean; env?: 
   terminal.print(terminal.colour.green('result'));
   terminal.note('remark');
   terminal.error('bad-option', 'failure', 'remedy');
-  const progress = terminal.progress();
+  const progress = await terminal.progress();
   for (const done of [0, 1, 2]) progress.update('train', done, 2, 'loss 1.0');
   progress.end();
   await new Promise((resolve) => setImmediate(resolve));
@@ -69,7 +69,7 @@ describe('a stage that was ended by a failure', () => {
     [2, /^- train {2}2 in \d+ ms\n$/],
   ])('after %i of 2', async (done, line) => {
     const [stdout, stderr] = [new Screen(false), new Screen(false)];
-    const progress = new Terminal({ stdout, stderr, env: {} }).progress();
+    const progress = await new Terminal({ stdout, stderr, env: {} }).progress();
     progress.update('train', done, 2);
     progress.end(true);
     await new Promise((resolve) => setImmediate(resolve));
