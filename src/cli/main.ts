@@ -126,20 +126,23 @@ export async function main(argv: readonly string[], streams: Streams = process):
     return EXIT.ok;
   } catch (error) {
     terminal.json ||= argv.includes('--json'); // a wrong command line ends before its options are known
-    return report(error, terminal, argv.includes('--verbose'));
+    return await report(error, terminal, argv.includes('--verbose'));
   }
 }
 
-function report(error: unknown, terminal: Terminal, verbose: boolean): number {
+async function report(error: unknown, terminal: Terminal, verbose: boolean): Promise<number> {
   if (error instanceof CommanderError) return reportUsage(error, terminal);
   const known = error instanceof CrayonError;
   const code = known ? error.code : 'internal';
   const message = messageOf(error);
   const hint = known ? error.hint : 'This is a defect of crayon. Please report it with the output of --verbose.';
   terminal.error(code, message, hint);
-  if (verbose || !known) terminal.say(`${(error as Error)?.stack ?? error}`);
-  if (verbose && error instanceof Error && error.cause !== undefined) {
-    terminal.say(`Cause: ${(error.cause as Error)?.stack ?? error.cause}`);
+  if (verbose || !known) {
+    const { sourceStack } = await import('../files/source-stack.js');
+    terminal.say(sourceStack(`${(error as Error)?.stack ?? error}`));
+    if (verbose && error instanceof Error && error.cause !== undefined) {
+      terminal.say(sourceStack(`Cause: ${(error.cause as Error)?.stack ?? error.cause}`));
+    }
   }
   terminal.document({ error: { code, message, ...(hint === undefined ? {} : { hint }) } });
   return known ? error.exitCode : EXIT.internal;

@@ -1,10 +1,10 @@
 /** The package as npm would install it: built to JavaScript, run without a TypeScript loader. */
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readFileSync, symlinkSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { buildArgs, digests, ROOT, records, scratch, start, succeed, TSX, writeJsonl } from './helpers.js';
+import { buildArgs, copyOf, digests, ROOT, records, scratch, start, succeed, TSX, writeJsonl } from './helpers.js';
 
 const dir = scratch();
 const at = (name: string) => join(dir, name);
@@ -41,6 +41,47 @@ describe('the built package', () => {
     await succeed(blend('pool-1', 'blend-1'));
     expect(await run(...blend('pool-2', 'blend-2'))).toMatchObject({ code: 0 });
     expect(digests(at('blend-2'))).toEqual(digests(at('blend-1')));
+  });
+
+  it('serves: a trial, a template and a blend in processes and threads of their own', async () => {
+    const model = copyOf(join(ROOT, 'models', 'crayon-edge'), at('edge'));
+    // So long a loop that it is not rendered where it is.
+    writeFileSync(
+      join(model, 'chat_template.jinja'),
+      "{% for i in range(99) %}{{ messages[0].content if i == 98 else '' }}{% endfor %}",
+    );
+    const pool = join(ROOT, 'models', 'crayon-edge-pool');
+    const places = [
+      '--model',
+      model,
+      '--pool',
+      pool,
+      '--cache-dir',
+      at('cache'),
+      '--any-base',
+      '--prompt-form',
+      'plain',
+    ];
+    const server = start(['serve-edge', ...places, '--gpu', 'false', '--port', '0'], { entry });
+    await server.seen(/Listens +http/);
+    const url = /Listens +(http\S+)/.exec(server.stderr())![1]!;
+    const post = async (path: string, body: object) => {
+      const headers = { 'content-type': 'application/json' };
+      return (await fetch(`${url}/v1/${path}`, { method: 'POST', headers, body: JSON.stringify(body) })).status;
+    };
+    const examples = readFileSync(join(ROOT, 'suite', 'examples', 'bank.jsonl'), 'utf8')
+      .trim()
+      .split('\n');
+    expect(await post('customizations', { examples: examples.map((line) => JSON.parse(line)) })).toBe(201);
+    const messages = [{ role: 'user', content: 'Once' }];
+    expect(await post('chat/completions', { model: 'edge', messages, max_tokens: 2 })).toBe(200);
+    server.process.kill('SIGTERM');
+    await server.ended;
+  });
+
+  it('tells a defect by the lines of the sources', async () => {
+    const { stderr } = await run('inspect', at('nowhere'), '--verbose');
+    expect(stderr).toMatch(/at recognisePath \(src\/cli\/recognise\.ts:\d+:\d+\)/);
   });
 
   it('leads importers to the library', () => {

@@ -86,12 +86,16 @@ export interface Child {
 /** What makes Node run TypeScript. */
 export const TSX = pathToFileURL(join(ROOT, 'node_modules', 'tsx', 'dist', 'loader.mjs')).href;
 
+/** CRAYON_ENTRY=dist/bin/crayon.js npx vitest run test/e2e: the built command line in place of the sources. */
+const { CRAYON_ENTRY } = process.env;
+const ENTRY = CRAYON_ENTRY ? [join(ROOT, CRAYON_ENTRY)] : ['--import', TSX, join(ROOT, 'bin', 'crayon.ts')];
+
 /** Starts the command line as one child process (no wrapper in between, so that signals reach it). */
 export function start(
   argv: readonly string[],
   options: { env?: NodeJS.ProcessEnv; entry?: string[]; stdout?: number } = {},
 ): Child {
-  const entry = options.entry ?? ['--import', TSX, join(ROOT, 'bin', 'crayon.ts')];
+  const entry = options.entry ?? ENTRY;
   const env = { ...process.env, ...options.env };
   const child = spawn(process.execPath, [...entry, ...argv], {
     env,
