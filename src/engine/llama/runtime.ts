@@ -6,6 +6,8 @@
 import { availableParallelism } from 'node:os';
 import type { Llama, LlamaModel, Token } from 'node-llama-cpp';
 import { CrayonError, reasonOf } from '../../core/errors.js';
+import { readJson } from '../../files/json.js';
+import { shippedPath } from '../../files/package.js';
 
 /** What llama.cpp may run on; false is the processor alone. */
 export const GPUS = ['auto', 'cuda', 'vulkan', 'metal', false] as const;
@@ -13,12 +15,28 @@ export type Gpu = (typeof GPUS)[number];
 
 type Library = typeof import('node-llama-cpp');
 
+/**
+ * The packages that run llama.cpp on this machine's processor, as `npm install` takes them. Named, they are installed under
+ * `--omit=optional` too, which leaves out the builds for GPUs: nine tenths of what node-llama-cpp brings.
+ */
+export function llamaPackages(platform: string = process.platform, arch: string = process.arch): string[] {
+  const { optionalDependencies } = readJson(shippedPath('package.json')) as {
+    optionalDependencies: { [name: string]: string };
+  };
+  const [major] = /\d+/.exec(optionalDependencies['node-llama-cpp']!)!;
+  const system = { darwin: 'mac', win32: 'win' }[platform] ?? platform;
+  const build = `${system}-${arch === 'arm' ? 'armv7l' : arch}${platform === 'darwin' && arch === 'arm64' ? '-metal' : ''}`;
+  return ['node-llama-cpp', `@node-llama-cpp/${build}`].map((name) => `${name}@${major}`);
+}
+
+const installHint = () => `Run: npm install ${llamaPackages().join(' ')}`;
+
 async function library(): Promise<Library> {
   try {
     return await import('node-llama-cpp');
   } catch (error) {
     throw new CrayonError('engine-unavailable', 'node-llama-cpp, which runs models on this device, cannot be loaded', {
-      hint: 'Run: npm install node-llama-cpp',
+      hint: installHint(),
       cause: error,
     });
   }
@@ -59,7 +77,7 @@ async function startLlama(gpu: Gpu): Promise<Llama> {
     const where = gpu === false ? 'CPU' : `GPU (${gpu})`;
     const problem = `llama.cpp does not start on this machine's ${where}: ${reasonOf(error)}`;
     throw new CrayonError('engine-unavailable', problem, {
-      hint: gpu === false || gpu === 'auto' ? 'Reinstall node-llama-cpp.' : 'Set gpu to auto or to false.',
+      hint: gpu === false || gpu === 'auto' ? installHint() : 'Set gpu to auto or to false.',
       cause: error,
     });
   }
