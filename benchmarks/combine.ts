@@ -1,22 +1,24 @@
 /**
- * How fast is blending? crayon's `cat` and `svd` beside PEFT's add_weighted_adapter and beside `cp`.
+ * How fast is blending? crayon's `cat`, `svd` and `linear` beside PEFT's add_weighted_adapter and beside `cp`.
  *
  *     npx tsx benchmarks/combine.ts --python <python with torch, peft and transformers>
  *
  * The pool: 16 adapters of rank 8 on all seven projections of Qwen2.5-0.5B's 24 layers, made once from a seed. What is timed:
  *
  * - crayon: everything from opening the adapters on disk to the synced and renamed output directory with its digest. `first` is
- *   the first blend of a fresh process, before the JIT compiler has warmed up, as a command-line user has it (median over
- *   processes); `warm` the following ones in the same processes;
+ *   the first blend of a fresh process, before the JIT compiler has warmed up, as a command-line user has it; `warm` the following
+ *   ones in the same processes. `svd` and `linear` with what a pool of this size keeps of its adapters (factors.safetensors), and in
+ *   the columns "alone" without;
  * - PEFT: add_weighted_adapter alone, the pool already in memory, nothing written. Its svd runs whole, once, with PEFT's
  *   defaults; with --peft-reduced as svd_full_matrices=False, which is the same result in half the time;
  * - `cp`: a file of the same bytes as the output to a new file, with and without fsync. crayon's own writing always syncs.
  *
- * Without --python the peer is left out. Prints one table and, as the last line, one JSON document.
+ * Rounds take turns: in each, a process for every way of combining, then the copies of its output. Given are medians, minima, and the
+ * processor's time of the minimum. Without --python the peer is left out. Prints one table and, as the last line, one JSON document.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -24,6 +26,8 @@ import { blendAdapters } from '../src/blend/blend.js';
 import { createRandom } from '../src/core/random.js';
 import { openPeftAdapter } from '../src/peft/read.js';
 import { writePeftAdapter } from '../src/peft/write.js';
+import { openPoolFactors, POOL_FACTORS, writePoolFactors } from '../src/pool/factors.js';
+import type { Pool } from '../src/pool/pool.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -33,6 +37,7 @@ const { values: options } = parseArgs({
     rank: { type: 'string', default: '8' },
     'svd-rank': { type: 'string', default: '16' },
     processes: { type: 'string', default: '3' },
+    only: { type: 'string', default: 'cat,svd,svd-alone,linear,linear-alone' },
     'peft-reduced': { type: 'boolean', default: false },
     'skip-peft-svd': { type: 'boolean', default: false },
     // used by the benchmark itself, to time blends in a fresh process
@@ -80,57 +85,90 @@ function makePool(): void {
     const targetModules = Object.keys(SHAPES).map((name) => name.split('.')[1]!);
     writePeftAdapter(dir, { baseModel: 'Qwen/Qwen2.5-0.5B', modules, r: RANK, loraAlpha: 2 * RANK, targetModules });
   }
-}
-
-type Combine = 'cat' | 'svd';
-const outDir = (combine: Combine): string => join(options.cache, `out-${combine}`);
-
-/** One blend, from the files of the pool to the files of the result. Milliseconds. */
-function timeBlend(combine: Combine): number {
-  const out = outDir(combine);
-  rmSync(out, { recursive: true, force: true });
+  if (existsSync(join(poolDir, POOL_FACTORS))) return;
+  const adapters = openAll();
   const start = performance.now();
-  const adapters = coefficients.map((_, n) => openPeftAdapter(join(poolDir, String(n))));
-  const rank = combine === 'svd' ? { rank: SVD_RANK } : {};
-  blendAdapters({ adapters, coefficients, combine, ...rank, baseModel: 'Qwen/Qwen2.5-0.5B', out });
+  writePoolFactors(poolDir, adapters, DIGESTS);
+  const bytes = statSync(join(poolDir, POOL_FACTORS)).size;
+  console.error(`${POOL_FACTORS}: ${(bytes / 1e6).toFixed(1)} MB in ${seconds(performance.now() - start)}`);
   for (const adapter of adapters) adapter.close();
-  return performance.now() - start;
 }
 
-/** Blends in fresh processes: the first of each, and the others. */
-function timeInProcesses(combine: Combine): { first: number[]; warm: number[] } {
+type Combine = 'cat' | 'svd' | 'linear';
+type Way = Combine | 'svd-alone' | 'linear-alone';
+const WAYS = options.only.split(',') as Way[];
+const DIGESTS = coefficients.map((_, n) => `adapter ${n}`);
+const manifest = { adapters: DIGESTS.map((sha256) => ({ sha256 })) } as Pool['manifest'];
+const combineOf = (way: Way): Combine => way.split('-')[0] as Combine;
+const openAll = () => coefficients.map((_, n) => openPeftAdapter(join(poolDir, String(n))));
+const outDir = (way: Way): string => join(options.cache, `out-${way}`);
+
+interface Time {
+  ms: number;
+  cpuMs: number;
+}
+
+function timed(action: () => void): Time {
+  const before = process.cpuUsage();
+  const start = performance.now();
+  action();
+  const ms = performance.now() - start;
+  const { user, system } = process.cpuUsage(before);
+  return { ms, cpuMs: (user + system) / 1000 };
+}
+
+/** One blend, from the files of the pool to the files of the result. */
+function timeBlend(way: Way): Time {
+  const out = outDir(way);
+  rmSync(out, { recursive: true, force: true });
+  return timed(() => {
+    const adapters = openAll();
+    const combine = combineOf(way);
+    const rank = combine === 'svd' ? { rank: SVD_RANK } : {};
+    const factors = way === combine && combine !== 'cat' ? openPoolFactors({ dir: poolDir, manifest }) : null;
+    blendAdapters({ adapters, coefficients, combine, ...rank, factors, baseModel: 'Qwen/Qwen2.5-0.5B', out });
+    for (const adapter of adapters) adapter.close();
+    factors?.close();
+  });
+}
+
+interface Times {
+  first: Time[];
+  warm: Time[];
+  plain: Time[];
+  synced: Time[];
+  bytes: number;
+}
+
+/** A round of one way: blends in a fresh process, the first of it and the others, then copies. */
+function addRound(way: Way, times: Times): void {
   const script = fileURLToPath(import.meta.url);
-  const first: number[] = [];
-  const warm: number[] = [];
-  for (let i = 0; i < Number(options.processes); i++) {
-    const args = [...process.execArgv, script, '--worker', combine, '--cache', options.cache];
-    args.push('--adapters', String(N), '--rank', String(RANK), '--svd-rank', String(SVD_RANK));
-    const times = JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as number[];
-    first.push(times[0]!);
-    warm.push(...times.slice(1));
+  const args = [...process.execArgv, script, '--worker', way, '--cache', options.cache];
+  args.push('--adapters', String(N), '--rank', String(RANK), '--svd-rank', String(SVD_RANK));
+  const [first, ...warm] = JSON.parse(execFileSync(process.execPath, args, { encoding: 'utf8' })) as Time[];
+  times.first.push(first!);
+  times.warm.push(...warm);
+  for (let i = 0; i < 2; i++) {
+    times.plain.push(timeCopy(way, false));
+    times.synced.push(timeCopy(way, true));
   }
-  return { first, warm };
+  times.bytes = statSync(join(outDir(way), 'adapter_model.safetensors')).size;
 }
 
 /** `cp` of the output's weights to a file that does not exist yet. */
-function timeCopy(combine: Combine): { plain: number[]; synced: number[]; bytes: number } {
-  const source = join(outDir(combine), 'adapter_model.safetensors');
+function timeCopy(way: Way, sync: boolean): Time {
+  const source = join(outDir(way), 'adapter_model.safetensors');
   const target = join(options.cache, 'copy.safetensors');
-  const times = (sync: boolean): number[] =>
-    Array.from({ length: 5 }, () => {
-      rmSync(target, { force: true });
-      const start = performance.now();
-      execFileSync('cp', [source, target]);
-      if (sync) {
-        const fd = openSync(target, 'r+');
-        fsyncSync(fd);
-        closeSync(fd);
-      }
-      return performance.now() - start;
-    });
-  const result = { plain: times(false), synced: times(true), bytes: readFileSync(source).byteLength };
   rmSync(target, { force: true });
-  return result;
+  const time = timed(() => {
+    execFileSync('cp', [source, target]);
+    if (!sync) return;
+    const fd = openSync(target, 'r+');
+    fsyncSync(fd);
+    closeSync(fd);
+  });
+  rmSync(target, { force: true });
+  return time;
 }
 
 interface PeftResult {
@@ -161,50 +199,56 @@ const times = (ratio: number): string => `${ratio.toFixed(ratio < 10 ? 2 : 1)} x
 
 function main(): void {
   makePool();
-  const machine = { cpu: cpus()[0]!.model.trim(), cores: cpus().length, node: process.version };
-  console.error(`${machine.cores} cores of ${machine.cpu}, Node ${machine.node}; ${N} adapters of rank ${RANK}`);
-  const ours = { cat: timeInProcesses('cat'), svd: timeInProcesses('svd') };
-  const copy = { cat: timeCopy('cat'), svd: timeCopy('svd') };
+  const machine = { cpu: cpus()[0]!.model.trim(), cores: cpus().length, node: process.version, load: loadavg() };
+  const load = machine.load.map((x) => x.toFixed(1)).join(' ');
+  console.error(
+    `${machine.cores} cores of ${machine.cpu}, Node ${machine.node}, load ${load}; ${N} adapters of rank ${RANK}`,
+  );
+  const ours = new Map<Way, Times>(WAYS.map((way) => [way, { first: [], warm: [], plain: [], synced: [], bytes: 0 }]));
+  for (let i = 0; i < Number(options.processes); i++) for (const [way, times] of ours) addRound(way, times);
   const peft = options.python === undefined ? undefined : runPeft(options.python);
 
-  const rows: string[][] = [['', 'cat', `svd to rank ${SVD_RANK}`]];
-  const row = (name: string, cell: (combine: Combine) => string): void => {
-    rows.push([name, cell('cat'), cell('svd')]);
+  const rows: string[][] = [['', ...WAYS.map((way) => (combineOf(way) === 'svd' ? `${way} ${SVD_RANK}` : way))]];
+  const row = (name: string, cell: (times: Times, way: Way) => string): void => {
+    rows.push([name, ...WAYS.map((way) => cell(ours.get(way)!, way))]);
   };
-  const peftMs = (combine: Combine): number | undefined => {
-    const value = combine === 'cat' ? peft && median(peft.cat_seconds) : peft?.svd_seconds;
+  const peftMs = (way: Way): number | undefined => {
+    const value = { cat: peft && median(peft.cat_seconds), svd: peft?.svd_seconds, linear: undefined }[combineOf(way)];
     return value === undefined ? undefined : value * 1000;
   };
-  const faster = (combine: Combine, ms: number): string => {
-    const theirs = peftMs(combine);
-    return theirs === undefined ? '-' : times(theirs / ms);
+  const ms = (list: Time[]): number => median(list.map((time) => time.ms));
+  const least = (list: Time[]): number => Math.min(...list.map((time) => time.ms));
+  const shown = (list: Time[]): string => {
+    const cpu = Math.min(...list.map((time) => time.cpuMs));
+    return `${seconds(ms(list))} (${seconds(least(list))}, ${seconds(cpu)})`;
   };
-  row('bytes written', (combine) => `${(copy[combine].bytes / 1e6).toFixed(1)} MB`);
-  row('crayon, first in a process', (combine) => seconds(median(ours[combine].first)));
-  row('crayon, warm', (combine) => seconds(median(ours[combine].warm)));
-  row('cp', (combine) => seconds(median(copy[combine].plain)));
-  row('cp + fsync', (combine) => seconds(median(copy[combine].synced)));
-  row('PEFT add_weighted_adapter', (combine) => {
-    const ms = peftMs(combine);
-    return ms === undefined ? '-' : seconds(ms);
+  const ratio = (above: number | undefined, below: number) => (above === undefined ? '-' : times(above / below));
+  row('bytes written', ({ bytes }) => `${(bytes / 1e6).toFixed(1)} MB`);
+  row('crayon, first: median (least, its CPU)', ({ first }) => shown(first));
+  row('crayon, warm', ({ warm }) => shown(warm));
+  row('cp', ({ plain }) => `${seconds(ms(plain))} (${seconds(least(plain))})`);
+  row('cp + fsync', ({ synced }) => `${seconds(ms(synced))} (${seconds(least(synced))})`);
+  row('PEFT add_weighted_adapter', (_, way) => (peftMs(way) === undefined ? '-' : seconds(peftMs(way)!)));
+  row('crayon first / cp + fsync (of the least)', ({ first, synced }) => {
+    return `${ratio(ms(first), ms(synced))} (${ratio(least(first), least(synced))})`;
   });
-  row('crayon first / cp + fsync', (combine) => times(median(ours[combine].first) / median(copy[combine].synced)));
-  row('crayon warm / cp + fsync', (combine) => times(median(ours[combine].warm) / median(copy[combine].synced)));
-  row('crayon warm / cp', (combine) => times(median(ours[combine].warm) / median(copy[combine].plain)));
-  row('PEFT / crayon first', (combine) => faster(combine, median(ours[combine].first)));
-  row('PEFT / crayon warm', (combine) => faster(combine, median(ours[combine].warm)));
-  row('|ours - PEFT| / |PEFT|, worst module', (combine) => {
-    const difference = combine === 'cat' ? peft?.cat_difference : peft?.svd_difference;
+  row('crayon warm / cp + fsync', ({ warm, synced }) => {
+    return `${ratio(ms(warm), ms(synced))} (${ratio(least(warm), least(synced))})`;
+  });
+  row('PEFT / crayon first', ({ first }, way) => ratio(peftMs(way), ms(first)));
+  row('PEFT / crayon warm', ({ warm }, way) => ratio(peftMs(way), ms(warm)));
+  row('|ours - PEFT| / |PEFT|, worst module', (_, way) => {
+    const difference = way === 'cat' ? peft?.cat_difference : way === 'svd' ? peft?.svd_difference : undefined;
     return difference === undefined ? '-' : difference.toExponential(1);
   });
-  for (const [name, cat, svd] of rows) console.log(`${name!.padEnd(40)}${cat!.padStart(14)}${svd!.padStart(18)}`);
-  console.log(
-    JSON.stringify({ benchmark: 'combine', machine, adapters: N, rank: RANK, svdRank: SVD_RANK, ours, copy, peft }),
-  );
+  for (const [name, ...cells] of rows)
+    console.log(`${name!.padEnd(42)}${cells.map((cell) => cell.padStart(28)).join('')}`);
+  const document = { benchmark: 'combine', machine, adapters: N, rank: RANK, svdRank: SVD_RANK };
+  console.log(JSON.stringify({ ...document, ours: Object.fromEntries(ours), peft }));
 }
 
 if (options.worker === undefined) main();
 else {
-  const combine = options.worker as Combine;
-  console.log(JSON.stringify(Array.from({ length: 1 + WARM_RUNS }, () => timeBlend(combine))));
+  const way = options.worker as Way;
+  console.log(JSON.stringify(Array.from({ length: 1 + WARM_RUNS }, () => timeBlend(way))));
 }

@@ -21,6 +21,7 @@ import { leadingBos } from '../hf/tokenizer.js';
 import { rememberedBase } from '../pool/base-place.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
+import { openPoolFactors } from '../pool/factors.js';
 import { openPool, type Pool, poolForm, poolTemplate } from '../pool/pool.js';
 import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
 import { type BlendOptions, type BlendResult, blendAdapters, type Json } from './blend.js';
@@ -89,10 +90,12 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   const estimate = estimateBlend(pool, estimator, rows, options);
 
   const adapters = manifest.adapters.map((_, n) => pool.openAdapter(n));
+  const factors = options.combine === 'cat' ? null : openPoolFactors(pool);
   try {
     const blend = blendAdapters({
       ...options,
       adapters,
+      factors,
       coefficients: estimate.coefficients,
       baseModel: nameForOthers(manifest.base.name),
       template: poolTemplate(pool) ?? undefined,
@@ -110,6 +113,7 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
     return { ...estimate, blend, embedMs, totalMs: performance.now() - started };
   } finally {
     for (const adapter of adapters) adapter.close();
+    factors?.close();
   }
 }
 

@@ -14,6 +14,7 @@ import { CHAT_TEMPLATE } from '../hf/tokenizer.js';
 import type { CombineKind } from '../lora/combine.js';
 import { ADAPTER_WEIGHTS, loraTensorName, type PeftAdapter } from '../peft/read.js';
 import { writePeftAdapter } from '../peft/write.js';
+import type { PoolFactors } from '../pool/factors.js';
 import { layOut } from '../safetensors/header.js';
 import { HashThread } from './hash-thread.js';
 import { type BlendPlan, planBlend } from './plan.js';
@@ -47,7 +48,9 @@ export interface BlendOptions {
   provenance?: { [key: string]: Json };
   /** The chat template that the adapters were trained through, written beside the blend; absent for plain. */
   template?: string | undefined;
-  /** Threads that compute `svd`, this one included; the number of cores when not given. Never changes the result. */
+  /** What the pool of exactly these adapters keeps of them (`openPoolFactors`): `svd` and `linear` take a fraction of the time. */
+  factors?: PoolFactors | null | undefined;
+  /** Threads that compute `svd` and `linear`, this one included; the number of cores when not given. Never changes the result. */
   threads?: number;
   /** Called after each module. */
   onProgress?: (done: number, total: number, module: string) => void;
@@ -87,7 +90,8 @@ export function blendAdapters(options: BlendOptions): BlendResult {
   const hash = threads > 1 ? startHash(plan, dtype) : undefined;
   let source: BlendSource | undefined;
   try {
-    const opened = openSource(plan, threads, hash === undefined ? undefined : (length) => hash.buffer(length));
+    const buffer = hash === undefined ? undefined : (length: number) => hash.buffer(length);
+    const opened = openSource(plan, { threads, buffer, factors: options.factors });
     source = opened;
     const { bytes } = writePeftAdapter(out, {
       baseModel,

@@ -19,6 +19,8 @@ export interface PlannedPart {
   adapter: PeftAdapter;
   module: LoraModule;
   coefficient: number;
+  /** its first component among those of all adapters that have the module */
+  first: number;
 }
 
 export interface PlannedModule {
@@ -27,6 +29,8 @@ export interface PlannedModule {
   out: number;
   /** Adapters that have the module, in pool order; those of coefficient zero are left out. */
   parts: PlannedPart[];
+  /** Components of all adapters that have the module, those of coefficient zero too. */
+  components: number;
 }
 
 export interface BlendPlan {
@@ -99,14 +103,18 @@ function collectModules(adapters: readonly PeftAdapter[], coefficients: ArrayLik
     for (const module of adapter.modules) {
       let planned = byName.get(module.name);
       if (planned === undefined) {
-        planned = { name: module.name, in: module.in, out: module.out, parts: [] };
+        planned = { name: module.name, in: module.in, out: module.out, parts: [], components: 0 };
         byName.set(module.name, planned);
       }
       if (planned.in !== module.in || planned.out !== module.out) {
         mismatches.push(
           `${module.name} is ${module.in} -> ${module.out} in ${adapter.dir}, ${planned.in} -> ${planned.out} before`,
         );
-      } else if (coefficients[n] !== 0) planned.parts.push({ adapter, module, coefficient: coefficients[n]! });
+      } else {
+        const first = planned.components;
+        planned.components += module.r;
+        if (coefficients[n] !== 0) planned.parts.push({ adapter, module, coefficient: coefficients[n]!, first });
+      }
     }
   }
   if (mismatches.length > 0) {

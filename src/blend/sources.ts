@@ -5,10 +5,11 @@
 import { availableParallelism } from 'node:os';
 import { CrayonError } from '../core/errors.js';
 import { firstNonFinite } from '../core/vector.js';
-import { type CombinedFactors, type CombineKind, combineLinear, placeColumns } from '../lora/combine.js';
+import { type CombinedFactors, type CombineKind, placeColumns } from '../lora/combine.js';
 import type { LoraModule, PeftAdapter } from '../peft/read.js';
+import type { PoolFactors } from '../pool/factors.js';
+import { type CombineJob, CombineThreads } from './combine-threads.js';
 import { type BlendPlan, type PlannedModule, planBlend } from './plan.js';
-import { type SvdJob, SvdThreads } from './svd-threads.js';
 
 /** Factors of the output's modules, asked for in file order: A, then B of each. */
 export interface BlendSource {
@@ -21,22 +22,17 @@ export interface BlendSource {
   close(): void;
 }
 
-/**
- * @param threads that compute `svd`, this one included
- * @param buffer for `cat`: gives the array to fill with one tensor, valid until the next call; one array of the largest
- *   module's size serves all when it is not given
- */
-export function openSource(plan: BlendPlan, threads: number, buffer?: (length: number) => Float32Array): BlendSource {
-  switch (plan.combine) {
-    case 'cat':
-      return catSource(plan, buffer);
-    case 'svd':
-      return svdSource(plan, threads);
-    case 'linear':
-      return linearSource(plan);
-    default:
-      throw plan.combine satisfies never;
-  }
+export interface SourceOptions {
+  /** That compute `svd` and `linear`, this one included. */
+  threads: number;
+  /** For `cat`: gives the array to fill with one tensor, valid until the next call; one array of the largest module's size serves all when it is not given. */
+  buffer?: ((length: number) => Float32Array) | undefined;
+  /** For `svd` and `linear`: what the pool of all the plan's adapters keeps of them. */
+  factors?: PoolFactors | null | undefined;
+}
+
+export function openSource(plan: BlendPlan, { threads, buffer, factors }: SourceOptions): BlendSource {
+  return plan.combine === 'cat' ? catSource(plan, buffer) : threadedSource(plan, plan.combine, threads, factors);
 }
 
 /**
@@ -52,9 +48,10 @@ export function openBlend(
   coefficients: ArrayLike<number>,
   combine: CombineKind,
   dir: string,
+  factors?: PoolFactors | null,
 ) {
   const plan = planBlend(adapters, coefficients, combine, undefined);
-  const source = openSource(plan, availableParallelism());
+  const source = openSource(plan, { threads: availableParallelism(), factors });
   const modules = plan.modules.map(({ name, in: inputs, out }) => ({ name, r: plan.rank, in: inputs, out, scale: 1 }));
   return {
     dir,
@@ -124,7 +121,11 @@ function reused(largest: number): (length: number) => Float32Array {
 }
 
 /** Reads one module's factors from all adapters that have it, into one fresh buffer. */
-function readFactors({ in: inputs, out, parts }: PlannedModule): Pick<SvdJob, 'factors' | 'coefficients' | 'shape'> {
+function readFactors({
+  in: inputs,
+  out,
+  parts,
+}: PlannedModule): Pick<CombineJob, 'factors' | 'coefficients' | 'shape'> {
   const size = parts.reduce((sum, { module }) => sum + module.r * (inputs + out), 0);
   const buffer = new Float32Array(size);
   let at = 0;
@@ -143,14 +144,32 @@ function readFactors({ in: inputs, out, parts }: PlannedModule): Pick<SvdJob, 'f
   return { factors, coefficients: parts.map(({ coefficient }) => coefficient), shape: { in: inputs, out } };
 }
 
-/** A source that computes a whole module when its A is asked for, and keeps it for its B. */
-function sourceOf(plan: BlendPlan, compute: (index: number) => CombinedFactors, close: () => void): BlendSource {
+/** Below so many products a thread takes longer to start than to help. */
+const THREAD_PRODUCTS = 1e8;
+
+/** Each module is computed as a whole when its A is asked for, and kept for its B. */
+function threadedSource(
+  plan: BlendPlan,
+  combine: CombineJob['combine'],
+  threads: number,
+  kept: PoolFactors | null | undefined,
+): BlendSource {
+  const { modules, rank } = plan;
+  const load = (index: number): CombineJob => {
+    const planned = modules[index]!;
+    const { components: k, parts } = planned;
+    const known = parts.length === 0 ? undefined : kept?.triangles(planned.name);
+    const triangles = known && { ...known, k, first: parts.map(({ first }) => first) };
+    return { index, combine, rank, ...readFactors(planned), triangles };
+  };
+  const products = modules.reduce((sum, { in: inputs, out, components }) => sum + (inputs + out) * components ** 2, 0);
+  const pool = new CombineThreads(modules.length, load, products < THREAD_PRODUCTS ? 1 : threads);
   const results = new Map<number, { effectiveRank: number; relativeError: number }>();
   let current: CombinedFactors | undefined;
   return {
     a: (index) => {
-      current = compute(index);
-      const { name } = plan.modules[index]!;
+      current = pool.take(index);
+      const { name } = modules[index]!;
       if (firstNonFinite(current.a) !== -1) throw overflow(name, 'A');
       if (firstNonFinite(current.b) !== -1) throw overflow(name, 'B');
       results.set(index, { effectiveRank: current.effectiveRank, relativeError: current.relativeError });
@@ -158,31 +177,8 @@ function sourceOf(plan: BlendPlan, compute: (index: number) => CombinedFactors, 
     },
     b: () => current!.b,
     result: (index) => results.get(index)!,
-    close,
+    close: () => pool.close(),
   };
-}
-
-function svdSource(plan: BlendPlan, threads: number): BlendSource {
-  const { modules, rank } = plan;
-  const load = (index: number): SvdJob => ({ index, rank, ...readFactors(modules[index]!) });
-  const pool = new SvdThreads(modules.length, load, threads);
-  return sourceOf(
-    plan,
-    (index) => pool.take(index),
-    () => pool.close(),
-  );
-}
-
-function linearSource(plan: BlendPlan): BlendSource {
-  const compute = (index: number): CombinedFactors => {
-    const { factors, coefficients, shape } = readFactors(plan.modules[index]!);
-    const combined = combineLinear(factors, coefficients, shape);
-    if (combined.r === plan.rank) return combined;
-    // None of the adapters has this module: zeros.
-    const { rank: r } = plan;
-    return { ...combined, r, a: new Float32Array(r * shape.in), b: new Float32Array(shape.out * r) };
-  };
-  return sourceOf(plan, compute, () => {});
 }
 
 /** The inputs were finite, so a value that is not has left float32's range on the way. */

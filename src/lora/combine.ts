@@ -10,27 +10,21 @@
  * Here only arrays; files are the business of blend/.
  */
 
-import assert from 'node:assert/strict';
-import { multiplyTransposed } from '../core/linalg/products.js';
-import { thinQr } from '../core/linalg/qr.js';
+import { combineVectors, multiplyTransposed } from '../core/linalg/products.js';
+import { transpose } from '../core/linalg/qr.js';
 import { topSvd } from '../core/linalg/svd.js';
+import {
+  assertFactors,
+  gramOf,
+  type LoraFactors,
+  type ModuleShape,
+  type Stack,
+  type StackTriangles,
+  stackFactors,
+  triangleOf,
+} from './stack.js';
 
-/** Width and height of the adapted linear layer. */
-export interface ModuleShape {
-  in: number;
-  out: number;
-}
-
-/** One adapter's factors of one module. */
-export interface LoraFactors {
-  r: number;
-  /** lora_A, (r, in) row-major. */
-  a: Float32Array;
-  /** lora_B, (out, r) row-major. */
-  b: Float32Array;
-  /** lora_alpha / r, or lora_alpha / sqrt(r) for rsLoRA. */
-  scale: number;
-}
+export type { LoraFactors, ModuleShape, StackTriangles } from './stack.js';
 
 /** A blend of several: delta W = B A, every scale folded into the factors. */
 export interface CombinedFactors extends Omit<LoraFactors, 'scale'> {
@@ -42,20 +36,6 @@ export interface CombinedFactors extends Omit<LoraFactors, 'scale'> {
 
 /** How several adapters become one; `linear` is not the same delta. */
 export type CombineKind = 'cat' | 'svd' | 'linear';
-
-/** Checks that factors and coefficients fit each other and the module; a mismatch here is a programmer's error. */
-function assertFactors(factors: readonly LoraFactors[], coefficients: ArrayLike<number>, shape: ModuleShape): void {
-  assert.equal(coefficients.length, factors.length, 'one coefficient for each adapter');
-  for (let n = 0; n < factors.length; n++) {
-    const { a, b, r, scale } = factors[n]!;
-    assert.equal(a.length, r * shape.in, `adapter ${n}: lora_A is not (${r}, ${shape.in})`);
-    assert.equal(b.length, shape.out * r, `adapter ${n}: lora_B is not (${shape.out}, ${r})`);
-    assert.ok(
-      Number.isFinite(scale) && Number.isFinite(coefficients[n]!),
-      `adapter ${n}: scale or coefficient not finite`,
-    );
-  }
-}
 
 /**
  * Writes rows [start, end) of `weight` . B (out, r) into columns [column, column + r) of a row-major (out, width) matrix.
@@ -126,13 +106,15 @@ export function combineCat(
 }
 
 /**
- * Sums of factors: A = sum alpha_n A_n, B = sum alpha_n s_n B_n. NOT the blend's delta, which `relativeError` measures.
+ * Sums of factors: A = sum alpha_n A_n, B = sum alpha_n s_n B_n. NOT the blend's delta, which `relativeError` measures: right to
+ * 1e-15 while adapters differ, and to 1e-7 of the delta's parts where it is near zero by cancellation, as of adapters that share A.
  * All ranks must be equal. Adapters that lack the module are simply not in the list: they add nothing.
  */
 export function combineLinear(
   factors: readonly LoraFactors[],
   coefficients: ArrayLike<number>,
   shape: ModuleShape,
+  triangles?: StackTriangles,
 ): CombinedFactors {
   assertFactors(factors, coefficients, shape);
   const r = factors[0]?.r ?? 0;
@@ -144,11 +126,59 @@ export function combineLinear(
     for (let i = 0; i < sumA.length; i++) sumA[i]! += alpha * f.a[i]!;
     for (let i = 0; i < sumB.length; i++) sumB[i]! += weight * f.b[i]!;
   }
-  const linear = { r, a: Float32Array.from(sumA), b: Float32Array.from(sumB), scale: 1 };
+  const linear = { r, a: Float32Array.from(sumA), b: Float32Array.from(sumB) };
+  return { ...linear, effectiveRank: r, relativeError: linearError(factors, coefficients, shape, triangles) };
+}
 
-  const total = deltaNorm(factors, coefficients, shape);
-  const error = deltaNorm([...factors, linear], [...Array.from(coefficients), -1], shape);
-  return { ...linear, effectiveRank: r, relativeError: total === 0 ? 0 : error / total };
+/**
+ * |B A - (sum_n B_n)(sum_n alpha_n A_n)| / |B A| of a stack (coefficients in B) of adapters of equal rank. The difference is B K A with
+ * K_nm = (delta_nm - alpha_m) I, and |B K A|^2 = tr(K^T (B^T B) K (A A^T)): two Gram matrices, and nothing large that
+ * cancels against something large because of the coefficients.
+ */
+function linearError(
+  factors: readonly LoraFactors[],
+  coefficients: ArrayLike<number>,
+  shape: ModuleShape,
+  triangles: StackTriangles | undefined,
+): number {
+  const stack = stackFactors(factors, coefficients, shape, triangles, true);
+  const { k } = stack;
+  if (k === 0) return 0;
+  const gramA = gramOf(stack.a, k);
+  const gramB = gramOf(stack.b, k);
+  const total = sumOfProducts(gramB, gramA);
+  if (total <= 0) return 0;
+  const r = factors[0]!.r;
+  const alphas = Float64Array.from({ length: k }, (_, i) => coefficients[Math.floor(i / r)]!);
+  // from both sides, the matrix is symmetric: rows of K^T G, then the columns
+  const inner = transpose(timesK(transpose(timesK(gramB, k, r, alphas), k, k), k, r, alphas), k, k);
+  return Math.sqrt(Math.max(0, sumOfProducts(inner, gramA)) / total);
+}
+
+/** G K, row by row: each block of r columns times 1 - alpha, less alpha times the sum of all other blocks, the ones before and the ones after. */
+function timesK(g: Float64Array, k: number, r: number, alphas: Float64Array): Float64Array {
+  const result = new Float64Array(k * k);
+  const sums = new Float64Array(r);
+  for (let i = 0; i < k; i++) {
+    const at = i * k;
+    sums.fill(0);
+    for (let j = 0; j < k; j++) {
+      result[at + j] = (1 - alphas[j]!) * g[at + j]! - alphas[j]! * sums[j % r]!;
+      sums[j % r]! += g[at + j]!;
+    }
+    sums.fill(0);
+    for (let j = k - 1; j >= 0; j--) {
+      result[at + j]! -= alphas[j]! * sums[j % r]!;
+      sums[j % r]! += g[at + j]!;
+    }
+  }
+  return result;
+}
+
+function sumOfProducts(x: Float64Array, y: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < x.length; i++) sum += x[i]! * y[i]!;
+  return sum;
 }
 
 /**
@@ -162,27 +192,35 @@ export function combineSvd(
   coefficients: ArrayLike<number>,
   shape: ModuleShape,
   rank: number,
+  triangles?: StackTriangles,
 ): CombinedFactors {
-  const { core, p, q, left, right, noise } = thinCore(factors, coefficients, shape);
+  const stack = stackFactors(factors, coefficients, shape, triangles);
+  const { k } = stack;
   const a = new Float32Array(rank * shape.in);
   const b = new Float32Array(shape.out * rank);
-  if (core.length === 0) return { r: rank, a, b, effectiveRank: 0, relativeError: 0 };
+  if (k === 0) return { r: rank, a, b, effectiveRank: 0, relativeError: 0 };
 
+  const { core, p, q, left, right } = thinCore(stack);
   const wanted = Math.min(rank, p, q);
   const { s, v, us } = topSvd(core, p, q, wanted);
   // what cancellation and rounding leave of a zero is a zero
-  const negligible = Number.EPSILON * Math.max(p, q) * Math.max(s[0]!, noise);
+  const negligible = Number.EPSILON * Math.max(p, q) * Math.max(s[0]!, stack.noise);
   const values = s.map((sigma) => (sigma > negligible ? sigma : 0));
   const firstZero = values.subarray(0, wanted).indexOf(0);
   const kept = firstZero === -1 ? wanted : firstZero;
 
+  // With B = Q_B R_B, A^T = Q_A R_A and R_B R_A^T = U S V^T the delta's vectors are B (R_A^T v) and (R_B^T u)^T A: no Q is needed.
+  const ofB = multiplyTransposed(v, kept, transpose(right, q, k), k, q);
+  const ofA = multiplyTransposed(us, kept, transpose(left, p, k), k, p);
   for (let i = 0; i < kept; i++) {
     const root = Math.sqrt(values[i]!);
-    for (let t = 0; t < q; t++) v[i * q + t]! *= root;
-    for (let t = 0; t < p; t++) us[i * p + t]! /= root;
+    for (let j = 0; j < k; j++) {
+      ofB[i * k + j]! /= root;
+      ofA[i * k + j]! /= root * values[i]!;
+    }
   }
-  const rows = right.expand(v.subarray(0, kept * q), kept); // (kept, in)
-  const columns = left.expand(us.subarray(0, kept * p), kept); // (kept, out)
+  const rows = combineVectors(ofA, kept, stack.a.x, k, shape.in); // (kept, in)
+  const columns = combineVectors(ofB, kept, stack.b.x, k, shape.out); // (kept, out)
   for (let i = 0; i < kept; i++) {
     const sign = signOfLargest(rows, i * shape.in, shape.in);
     for (let t = 0; t < shape.in; t++) a[i * shape.in + t] = sign * rows[i * shape.in + t]!;
@@ -193,58 +231,12 @@ export function combineSvd(
   return { r: rank, a, b, effectiveRank: kept, relativeError };
 }
 
-/** Frobenius norm of sum_n alpha_n s_n B_n A_n, from the thin factors. */
-export function deltaNorm(
-  factors: readonly LoraFactors[],
-  coefficients: ArrayLike<number>,
-  shape: ModuleShape,
-): number {
-  return Math.sqrt(sumOfSquares(thinCore(factors, coefficients, shape).core, 0));
-}
-
-/** The blend's delta as Q_left . core . Q_right^T. */
-function thinCore(factors: readonly LoraFactors[], coefficients: ArrayLike<number>, shape: ModuleShape) {
-  assertFactors(factors, coefficients, shape);
-  const { k, a, b, noise } = stackFactors(factors, coefficients, shape);
-  const left = thinQr(b, k, shape.out);
-  const right = thinQr(a, k, shape.in);
-  const core = multiplyTransposed(left.r, left.p, right.r, right.p, k); // (p, q)
-  return { core: k === 0 ? new Float64Array(0) : core, p: left.p, q: right.p, left, right, noise };
-}
-
-/**
- * All rank-one components that are not zero, in float64: a (k, in) and b (k, out), with coefficients and scales folded into b.
- * `noise` is the size that the delta would have if nothing cancelled.
- */
-function stackFactors(factors: readonly LoraFactors[], coefficients: ArrayLike<number>, shape: ModuleShape) {
-  const total = factors.reduce((sum, f) => sum + f.r, 0);
-  const a = new Float64Array(total * shape.in);
-  const b = new Float64Array(total * shape.out);
-  let k = 0;
-  let noise = 0;
-  for (const [n, f] of factors.entries()) {
-    const weight = coefficients[n]! * f.scale;
-    if (weight === 0) continue;
-    for (let j = 0; j < f.r; j++) {
-      let squareA = 0;
-      for (let t = 0, to = k * shape.in, from = j * shape.in; t < shape.in; t++) {
-        const value = f.a[from + t]!;
-        a[to + t] = value;
-        squareA += value * value;
-      }
-      let squareB = 0;
-      for (let t = 0, to = k * shape.out, from = j; t < shape.out; t++, from += f.r) {
-        const value = weight * f.b[from]!;
-        b[to + t] = value;
-        squareB += value * value;
-      }
-      // a component with a zero half adds nothing; its place is used by the next one
-      if (squareA === 0 || squareB === 0) continue;
-      noise += squareA * squareB;
-      k++;
-    }
-  }
-  return { k, a: a.subarray(0, k * shape.in), b: b.subarray(0, k * shape.out), noise: Math.sqrt(noise) };
+/** The blend's delta as Q_left . core . Q_right^T, with core = left . right^T. */
+function thinCore(stack: Stack) {
+  const { k } = stack;
+  const { p, r: left } = triangleOf(stack.b, k);
+  const { p: q, r: right } = triangleOf(stack.a, k);
+  return { core: multiplyTransposed(left, p, right, q, k), p, q, left, right }; // (p, q)
 }
 
 function signOfLargest(x: Float64Array, at: number, length: number): number {

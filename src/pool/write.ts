@@ -8,11 +8,13 @@ import { ADAPTER_RECORD_FILE, adapterRecordText } from '../hf/adapter-record.js'
 import { nameForOthers } from '../hf/base-name.js';
 import { promptRecord } from '../hf/prompt-form.js';
 import { CHAT_TEMPLATE } from '../hf/tokenizer.js';
+import { openPeftAdapter } from '../peft/read.js';
 import { writePeftAdapter } from '../peft/write.js';
 import { adapterFactors, type LoraLayout } from '../train/lora-layout.js';
 import { rememberBase } from './base-place.js';
 import type { PoolClusters } from './cluster.js';
 import type { EmbeddingSpace } from './embed/space.js';
+import { writePoolFactors } from './factors.js';
 import type { BuildInputs, BuildPoolOptions } from './inputs.js';
 import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
 
@@ -96,10 +98,21 @@ export function writePool(pool: PoolToWrite): PoolManifest {
       });
       manifest.adapters.push({ dir: name, r, loraAlpha, sha256: adapterDigest(join(dir, name)) });
     }
+    keepFactors(dir, manifest);
     writePoolManifest(dir, manifest, { centroids: clustering.centroids, mean: space.mean, idf: space.idf });
   });
   if (baseModel !== options.model) rememberBase(inputs.modelDigest, options.model);
   return manifest;
+}
+
+function keepFactors(dir: string, { adapters }: PoolManifest): void {
+  const opened = adapters.map((adapter) => openPeftAdapter(join(dir, adapter.dir)));
+  try {
+    const digests = adapters.map(({ sha256 }) => sha256);
+    writePoolFactors(dir, opened, digests);
+  } finally {
+    for (const adapter of opened) adapter.close();
+  }
 }
 
 /** Rounded to what float32 sums of losses are good for. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { topSvd } from '../../src/core/linalg/svd.js';
 import { createRandom } from '../../src/core/random.js';
 import type { LoraFactors, ModuleShape } from '../../src/lora/combine.js';
-import { combineCat, combineLinear, combineSvd, deltaNorm } from '../../src/lora/combine.js';
+import { combineCat, combineLinear, combineSvd } from '../../src/lora/combine.js';
 
 const random = createRandom(3, 'combine');
 
@@ -204,6 +204,39 @@ describe('combineLinear', () => {
     expect(result.relativeError).toBeLessThan(FLOAT32);
   });
 
+  it('knows an error of nearly nothing: of one adapter exactly, of a small second one to twelve digits', () => {
+    const shape = { in: 12, out: 9 };
+    const [large, small] = [factors(shape, 2), factors(shape, 2)];
+    expect(combineLinear([large], [1], shape).relativeError).toBe(0);
+    for (const epsilon of [1e-3, 1e-6, 1e-9]) {
+      // (1, epsilon): the difference is the cross terms B1 A2 and B2 A1, and what the second has too little
+      const list = [large, small];
+      const delta = denseDelta(list, [1, epsilon], shape);
+      const cross = denseDelta(
+        [{ ...large, a: small.a }, { ...small, a: large.a }, small],
+        [epsilon, epsilon, epsilon * epsilon - epsilon],
+        shape,
+      );
+      const { relativeError } = combineLinear(list, [1, epsilon], shape);
+      expect(relativeError / (norm(cross) / norm(delta))).toBeCloseTo(1, 12);
+    }
+  });
+
+  it('takes adapters that share A for exact, to 1e-7', () => {
+    const shape = { in: 12, out: 9 };
+    const first = factors(shape, 2);
+    const list = [first, { ...factors(shape, 2), a: first.a }];
+    expect(combineLinear(list, [0.25, 0.75], shape).relativeError).toBeLessThan(1e-7);
+  });
+
+  it('has no error of a delta that is zero', () => {
+    const shape = { in: 12, out: 9 };
+    const one = factors(shape, 2);
+    expect(combineLinear([one], [0], shape).relativeError).toBe(0);
+    expect(combineLinear([{ ...one, b: new Float32Array(one.b.length) }], [1], shape).relativeError).toBe(0);
+    expect(combineLinear([], [], shape)).toMatchObject({ r: 0, relativeError: 0 });
+  });
+
   it('reports how far its cross terms take it from the delta', () => {
     const shape = { in: 12, out: 9 };
     const list = [factors(shape, 2), factors(shape, 2)];
@@ -211,13 +244,5 @@ describe('combineLinear', () => {
     expect(result.relativeError).toBeGreaterThan(0.1);
     const measured = relativeDistance(result, denseDelta(list, [0.5, 0.5], shape), shape);
     expect(result.relativeError).toBeCloseTo(measured, 6);
-  });
-});
-
-describe('deltaNorm', () => {
-  it('is the Frobenius norm of the dense delta', () => {
-    const shape = { in: 20, out: 30 };
-    const list = [factors(shape, 2), factors(shape, 3)];
-    expect(deltaNorm(list, [0.3, -2], shape)).toBeCloseTo(norm(denseDelta(list, [0.3, -2], shape)), 9);
   });
 });

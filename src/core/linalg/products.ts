@@ -230,17 +230,3 @@ export function cholesky(g: Float64Array, k: number, relativePivot: number): Flo
   }
   return l;
 }
-
-/** Solves L^T y = w for each of the m rows of W (m, k), given the lower-triangular L (k, k): rows of the result are the solutions. */
-export function solveLowerTransposed(l: Float64Array, k: number, w: Float64Array, m: number): Float64Array {
-  const y = Float64Array.from(w);
-  for (let i = 0; i < m; i++) {
-    const o = i * k;
-    for (let j = k - 1; j >= 0; j--) {
-      const value = y[o + j]! / l[j * k + j]!;
-      y[o + j] = value;
-      for (let t = 0; t < j; t++) y[o + t]! -= l[j * k + t]! * value;
-    }
-  }
-  return y;
-}

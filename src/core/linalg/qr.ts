@@ -1,5 +1,6 @@
 /**
- * Thin orthogonal factorisation of a stack of vectors: M = Q R, where M (n, k) has the stack's vectors as its columns.
+ * The R of a thin orthogonal factorisation of a stack of vectors: M = Q R, where M (n, k) has the stack's vectors as its columns. Q is
+ * never needed: what it would be multiplied with is a combination of the vectors themselves.
  *
  * Three ways, chosen by what the data allow:
  * - n <= k: Q is the identity and R is M itself, at no cost;
@@ -9,7 +10,7 @@
  * - anything else, such as adapters that share a frozen A: Householder reflections, which need no rank at all
  *   (Golub & Van Loan, Matrix Computations, 5.2.2). Slower, and exact to rounding for every input.
  */
-import { cholesky, combineVectors, gram, solveLowerTransposed } from './products.js';
+import { cholesky, gram } from './products.js';
 
 /** Smallest squared sine between a column and the span of its predecessors for which the Gram matrix is trusted. */
 const CHOLESKY_PIVOT = 1e-6;
@@ -19,25 +20,15 @@ export interface ThinQr {
   p: number;
   /** R, row-major (p, k). */
   r: Float64Array;
-  /** Q W^T for the m rows of a row-major W (m, p): a stack (m, n). */
-  expand(w: Float64Array, m: number): Float64Array;
   /** Which of the three ways was taken. */
   method: 'identity' | 'cholesky' | 'householder';
 }
 
 /** Factorises the (n, k) matrix whose columns are the vectors of `x`, a stack (k, n). */
 export function thinQr(x: Float64Array, k: number, n: number): ThinQr {
-  if (n <= k) return { p: n, r: transpose(x, k, n), expand: (w) => w, method: 'identity' };
-
+  if (n <= k) return { p: n, r: transpose(x, k, n), method: 'identity' };
   const l = cholesky(gram(x, k, n), k, CHOLESKY_PIVOT);
-  if (l === null) return householderQr(x, k, n);
-  return {
-    p: k,
-    r: transpose(l, k, k),
-    // Q = M R^-1, so Q w = M (R^-1 w), and R = L^T
-    expand: (w, m) => combineVectors(solveLowerTransposed(l, k, w, m), m, x, k, n),
-    method: 'cholesky',
-  };
+  return l === null ? householderQr(x, k, n) : { p: k, r: transpose(l, k, k), method: 'cholesky' };
 }
 
 /** Householder QR of the same matrix, n > k; any rank. */
@@ -52,19 +43,7 @@ export function householderQr(x: Float64Array, k: number, n: number): ThinQr {
       r[j * k + c] = v[c * n + j]!;
     }
   }
-  return {
-    p: k,
-    r,
-    expand: (w, m) => {
-      const result = new Float64Array(m * n);
-      for (let i = 0; i < m; i++) {
-        result.set(w.subarray(i * k, (i + 1) * k), i * n);
-        for (let j = k - 1; j >= 0; j--) reflect(v, j * n + j, beta[j]!, result, i * n + j, n - j);
-      }
-      return result;
-    },
-    method: 'householder',
-  };
+  return { p: k, r, method: 'householder' };
 }
 
 /**

@@ -2,11 +2,14 @@
  * Singular value decomposition of a small dense matrix, in float64: all singular values, and the leading singular vectors only.
  *
  * Golub & Reinsch: Householder reflections to upper bidiagonal form, then implicitly shifted QR sweeps
- * (Golub & Van Loan, Matrix Computations, 8.6). Two savings over the textbook: rotations from the left are never
- * accumulated (the left vectors follow from C v = sigma u), and only the wanted right vectors are carried back through
- * the reflections. Never squares the matrix, so that singular values are right to about epsilon x sigma_1.
+ * (Golub & Van Loan, Matrix Computations, 8.6). Three savings over the textbook: rotations from the left are never
+ * accumulated (the left vectors follow from C v = sigma u); only the wanted right vectors are carried back through
+ * the reflections; and where few of many are wanted they come by inverse iteration (bidiagonal-vectors.ts), without rotations.
+ * Never squares the matrix, so that singular values are right to about epsilon x sigma_1.
  */
 import assert from 'node:assert/strict';
+import { bidiagonalVectors } from './bidiagonal-vectors.js';
+import { multiplyTransposed } from './products.js';
 import { makeReflector, reflect, transpose } from './qr.js';
 
 const EPSILON = Number.EPSILON;
@@ -40,23 +43,19 @@ export function topSvd(c: Float64Array, p: number, q: number, rank: number): Top
   for (let i = 0; i < work.length; i++) work[i]! /= scale;
 
   const { d, e, vectors, beta } = bidiagonalise(work, rows, columns);
-  const vt = diagonalise(d, e, columns);
-
-  const order = Array.from(d.keys()).sort((i, j) => Math.abs(d[j]!) - Math.abs(d[i]!) || i - j);
-  const s = Float64Array.from(order, (i) => Math.abs(d[i]!) * scale);
+  const { values, right } = (2 * rank < columns ? few(d, e, rank) : null) ?? many(d, e, rank);
+  const s = values.map((value) => value * scale);
 
   // the wanted vectors, carried back through the right-hand reflections, last first
-  const right = new Float64Array(rank * columns);
   for (let i = 0; i < rank; i++) {
-    right.set(vt.subarray(order[i]! * columns, (order[i]! + 1) * columns), i * columns);
     for (let k = columns - 3; k >= 0; k--) {
       reflect(vectors, k * columns + k + 1, beta[k]!, right, i * columns + k + 1, columns - k - 1);
     }
   }
 
-  if (tall) return { s, v: right, us: timesVectors(c, p, q, right, rank) };
+  if (tall) return { s, v: right, us: multiplyTransposed(right, rank, c, p, q) };
   // C = U S V^T transposed is V S U^T: `right` holds u, and C^T u = sigma v
-  const vs = timesVectors(transpose(c, p, q), q, p, right, rank);
+  const vs = multiplyTransposed(right, rank, transpose(c, p, q), q, p);
   return fromLeft(s, right, vs, p, q, rank);
 }
 
@@ -73,17 +72,32 @@ function fromLeft(s: Float64Array, u: Float64Array, vs: Float64Array, p: number,
   return { s, v: vs, us };
 }
 
-/** C v for each of the rows of `v` (rank, q): (rank, p). */
-function timesVectors(c: Float64Array, p: number, q: number, v: Float64Array, rank: number): Float64Array {
-  const result = new Float64Array(rank * p);
-  for (let i = 0; i < rank; i++) {
-    for (let r = 0; r < p; r++) {
-      let sum = 0;
-      for (let t = 0; t < q; t++) sum += c[r * q + t]! * v[i * q + t]!;
-      result[i * p + r] = sum;
-    }
-  }
-  return result;
+interface Diagonal {
+  /** All singular values, largest first. */
+  values: Float64Array;
+  /** Right vectors of the wanted ones, (rank, n). */
+  right: Float64Array;
+}
+
+/** All values of an upper bidiagonal matrix, which is overwritten, and the vectors of the largest by accumulated rotations. */
+function many(d: Float64Array, e: Float64Array, rank: number): Diagonal {
+  const n = d.length;
+  const vt = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) vt[i * n + i] = 1;
+  diagonalise(d, e, vt);
+  const order = Array.from(d.keys()).sort((i, j) => Math.abs(d[j]!) - Math.abs(d[i]!) || i - j);
+  const right = new Float64Array(rank * n);
+  for (let i = 0; i < rank; i++) right.set(vt.subarray(order[i]! * n, (order[i]! + 1) * n), i * n);
+  return { values: Float64Array.from(order, (i) => Math.abs(d[i]!)), right };
+}
+
+/** The same, the vectors by inverse iteration; null, the matrix untouched, where that does not find them. */
+function few(d: Float64Array, e: Float64Array, rank: number): Diagonal | null {
+  const all = Float64Array.from(d);
+  diagonalise(all, Float64Array.from(e), null);
+  const values = all.map(Math.abs).sort().reverse();
+  const right = bidiagonalVectors(d, e, values.subarray(0, rank));
+  return right === null ? null : { values, right };
 }
 
 interface Bidiagonal {
@@ -106,35 +120,89 @@ function bidiagonalise(a: Float64Array, rows: number, columns: number): Bidiagon
     // from the left: column k below the diagonal to zero
     for (let i = k; i < rows; i++) column[i] = a[i * columns + k]!;
     const leftBeta = makeReflector(column, k, rows - k, d, k);
-    if (leftBeta !== 0) {
-      products.fill(0, k + 1);
-      for (let i = k; i < rows; i++) {
-        const u = column[i]!;
-        for (let j = k + 1; j < columns; j++) products[j]! += u * a[i * columns + j]!;
-      }
-      for (let i = k; i < rows; i++) {
-        const u = leftBeta * column[i]!;
-        for (let j = k + 1; j < columns; j++) a[i * columns + j]! -= u * products[j]!;
-      }
+    if (leftBeta === 0) products.fill(0, k + 1);
+    else {
+      columnProducts(products, column, a, k, rows, columns);
+      for (let j = k + 1; j < columns; j++) products[j]! *= leftBeta;
     }
+    const u = column[k]!;
+    for (let j = k + 1; j < columns; j++) a[k * columns + j]! -= u * products[j]!;
     // from the right: row k beyond the superdiagonal to zero
-    if (k < columns - 2) {
-      beta[k] = makeReflector(a, k * columns + k + 1, columns - k - 1, e, k);
-      for (let i = k + 1; i < rows; i++) {
-        reflect(a, k * columns + k + 1, beta[k]!, a, i * columns + k + 1, columns - k - 1);
-      }
-    } else if (k < columns - 1) e[k] = a[k * columns + k + 1]!;
+    if (k < columns - 2) beta[k] = makeReflector(a, k * columns + k + 1, columns - k - 1, e, k);
+    else if (k < columns - 1) e[k] = a[k * columns + k + 1]!;
+    for (let i = k + 1; i < rows; i++) reflectBoth(a, columns, k, i, column[i]!, products, beta[k]!);
   }
   return { d, e, vectors: a, beta };
 }
 
+/** products <- column^T A over rows [k, rows) and columns (k, columns), four rows at a time. */
+function columnProducts(
+  products: Float64Array,
+  column: Float64Array,
+  a: Float64Array,
+  k: number,
+  rows: number,
+  columns: number,
+): void {
+  products.fill(0, k + 1);
+  let i = k;
+  for (; i + 3 < rows; i += 4) {
+    const u0 = column[i]!;
+    const u1 = column[i + 1]!;
+    const u2 = column[i + 2]!;
+    const u3 = column[i + 3]!;
+    const row0 = i * columns;
+    const row1 = row0 + columns;
+    const row2 = row1 + columns;
+    const row3 = row2 + columns;
+    for (let j = k + 1; j < columns; j++) {
+      products[j]! += u0 * a[row0 + j]! + u1 * a[row1 + j]! + (u2 * a[row2 + j]! + u3 * a[row3 + j]!);
+    }
+  }
+  for (; i < rows; i++) {
+    const u = column[i]!;
+    for (let j = k + 1; j < columns; j++) products[j]! += u * a[i * columns + j]!;
+  }
+}
+
+/** Row i after the reflection from the left, and then after that from the right, whose vector is row k beyond the diagonal. */
+function reflectBoth(
+  a: Float64Array,
+  columns: number,
+  k: number,
+  i: number,
+  u: number,
+  products: Float64Array,
+  beta: number,
+): void {
+  const at = i * columns;
+  const vector = k * columns;
+  let s0 = 0;
+  let s1 = 0;
+  let j = k + 1;
+  for (; j + 1 < columns; j += 2) {
+    const x0 = a[at + j]! - u * products[j]!;
+    const x1 = a[at + j + 1]! - u * products[j + 1]!;
+    a[at + j] = x0;
+    a[at + j + 1] = x1;
+    s0 += x0 * a[vector + j]!;
+    s1 += x1 * a[vector + j + 1]!;
+  }
+  for (; j < columns; j++) {
+    a[at + j]! -= u * products[j]!;
+    s0 += a[at + j]! * a[vector + j]!;
+  }
+  if (beta === 0) return;
+  const sum = beta * (s0 + s1);
+  for (j = k + 1; j < columns; j++) a[at + j]! -= sum * a[vector + j]!;
+}
+
 /**
- * QR sweeps on an upper bidiagonal matrix until the superdiagonal vanishes; `d` ends as the (signed) singular values.
- * Returns the accumulated right rotations V^T, row-major (n, n).
+ * QR sweeps on an upper bidiagonal matrix until the superdiagonal vanishes; `d` ends as the (signed) singular values. The right
+ * rotations are multiplied into `vt`, row-major (n, n), unless only the values matter.
  */
-function diagonalise(d: Float64Array, e: Float64Array, n: number): Float64Array {
-  const vt = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) vt[i * n + i] = 1;
+function diagonalise(d: Float64Array, e: Float64Array, vt: Float64Array | null): void {
+  const n = d.length;
   // entries are at most about 1 here (see `scale`): what falls below `tiny` is rounding of the largest
   const tiny = EPSILON * Math.max(largestMagnitude(d), largestMagnitude(e)) * 0.5;
 
@@ -159,11 +227,10 @@ function diagonalise(d: Float64Array, e: Float64Array, n: number): Float64Array 
       sweep(d, e, lo, hi, vt, n);
     }
   }
-  return vt;
 }
 
 /** d[hi] is zero: rotations of columns k and hi, from the right, push e[hi-1] up and out. */
-function chaseUp(d: Float64Array, e: Float64Array, lo: number, hi: number, vt: Float64Array, n: number): void {
+function chaseUp(d: Float64Array, e: Float64Array, lo: number, hi: number, vt: Float64Array | null, n: number): void {
   d[hi] = 0;
   let bulge = e[hi - 1]!;
   e[hi - 1] = 0;
@@ -176,7 +243,7 @@ function chaseUp(d: Float64Array, e: Float64Array, lo: number, hi: number, vt: F
       bulge = -s * e[k - 1]!;
       e[k - 1]! *= c;
     }
-    rotate(vt, n, k, hi, c, s);
+    if (vt !== null) rotate(vt, n, k, hi, c, s);
   }
 }
 
@@ -198,7 +265,7 @@ function chaseRight(d: Float64Array, e: Float64Array, zero: number, hi: number):
 }
 
 /** One implicitly shifted QR sweep over the block lo..hi, all of whose entries are nonzero. */
-function sweep(d: Float64Array, e: Float64Array, lo: number, hi: number, vt: Float64Array, n: number): void {
+function sweep(d: Float64Array, e: Float64Array, lo: number, hi: number, vt: Float64Array | null, n: number): void {
   // Wilkinson's shift: the eigenvalue of the trailing 2 x 2 of B^T B nearest to its last entry, taken relative to that entry
   const b =
     (d[hi - 1]! + d[hi]!) * (d[hi - 1]! - d[hi]!) * 0.5 +
@@ -220,7 +287,7 @@ function sweep(d: Float64Array, e: Float64Array, lo: number, hi: number, vt: Flo
     e[k] = c * e[k]! - s * d[k]!;
     z = s * d[k + 1]!;
     d[k + 1]! *= c;
-    rotate(vt, n, k, k + 1, c, s);
+    if (vt !== null) rotate(vt, n, k, k + 1, c, s);
 
     // rows k, k+1: moves it right of the superdiagonal
     r = length(y, z);

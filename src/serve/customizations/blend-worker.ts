@@ -8,6 +8,7 @@ import { isCrayonError, messageOf } from '../../core/errors.js';
 import { sha256 } from '../../files/digest.js';
 import { exists } from '../../files/io.js';
 import { readAdapterBase, writeAdapterGguf } from '../../gguf/adapter.js';
+import { openPoolFactors } from '../../pool/factors.js';
 import { openPool } from '../../pool/pool.js';
 import type { BlendJob, BlendPlace, BlendReply } from './customizations.js';
 
@@ -31,19 +32,19 @@ function open() {
   const pool = openPool(poolDir);
   const base = readAdapterBase(basePath);
   const adapters = pool.manifest.adapters.map((_, n) => pool.openAdapter(n));
-  return { base, adapters, digest: sha256(JSON.stringify(pool.manifest)) };
+  return { base, adapters, factors: openPoolFactors(pool), digest: sha256(JSON.stringify(pool.manifest)) };
 }
 
 /** Equal blends have one file: what it is made of names it. */
 function blend({ coefficients, combine }: BlendJob): BlendReply {
   const started = performance.now();
   opened ??= open();
-  const { base, adapters, digest } = opened;
+  const { base, adapters, factors, digest } = opened;
   const id = sha256(JSON.stringify([digest, combine, coefficients])).slice(0, 16);
   const path = join(dir, `${id}.lora.gguf`);
   const { notices } = planBlend(adapters, coefficients, combine, undefined);
   if (!exists(path)) {
-    const source = openBlend(adapters, coefficients, combine, 'blend');
+    const source = openBlend(adapters, coefficients, combine, 'blend', factors);
     try {
       writeAdapterGguf(source, base, { out: path });
     } finally {

@@ -1,5 +1,5 @@
 /**
- * `svd` of many modules on several threads, results in order, with at most a few modules in memory.
+ * `svd` and `linear` of many modules on several threads, results in order, with at most a few modules in memory.
  *
  * The calling thread works too: when it needs a module that nobody has begun it computes that itself, and while it waits for
  * one it computes a later one. So a slow start of the other threads costs nothing, and one thread is the same code.
@@ -8,18 +8,35 @@
 import assert from 'node:assert/strict';
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import { threadScript } from '../core/long-work.js';
-import { type CombinedFactors, combineSvd, type LoraFactors, type ModuleShape } from '../lora/combine.js';
+import {
+  type CombinedFactors,
+  combineLinear,
+  combineSvd,
+  type LoraFactors,
+  type ModuleShape,
+  type StackTriangles,
+} from '../lora/combine.js';
 
-/** One module to decompose. */
-export interface SvdJob {
+/** One module to combine. */
+export interface CombineJob {
   index: number;
+  combine: 'svd' | 'linear';
   factors: LoraFactors[];
   coefficients: number[];
   shape: ModuleShape;
   rank: number;
+  triangles?: StackTriangles | undefined;
 }
 
-export interface SvdReply {
+export function combineModule({ combine, factors, coefficients, shape, rank, triangles }: CombineJob): CombinedFactors {
+  if (combine === 'svd') return combineSvd(factors, coefficients, shape, rank, triangles);
+  const combined = combineLinear(factors, coefficients, shape, triangles);
+  if (combined.r === rank) return combined;
+  // None of the adapters has this module: zeros.
+  return { ...combined, r: rank, a: new Float32Array(rank * shape.in), b: new Float32Array(shape.out * rank) };
+}
+
+export interface CombineReply {
   index: number;
   result?: CombinedFactors;
   error?: string;
@@ -39,9 +56,9 @@ interface Thread {
   jobs: number;
 }
 
-export class SvdThreads {
+export class CombineThreads {
   readonly #count: number;
-  readonly #load: (index: number) => SvdJob;
+  readonly #load: (index: number) => CombineJob;
   readonly #threads: Thread[] = [];
   /** Counts the answers of all threads; what waiting waits for. */
   readonly #signal = new Int32Array(new SharedArrayBuffer(4));
@@ -55,7 +72,7 @@ export class SvdThreads {
    * @param load reads one module's factors; their arrays are given away, so it must not keep them
    * @param threads how many threads compute, the calling one included
    */
-  constructor(count: number, load: (index: number) => SvdJob, threads: number) {
+  constructor(count: number, load: (index: number) => CombineJob, threads: number) {
     this.#count = count;
     this.#load = load;
     for (let i = 1; i < Math.min(threads, count); i++) this.#threads.push(this.#start());
@@ -87,7 +104,7 @@ export class SvdThreads {
       else {
         assert.ok(this.#running.has(index), `module ${index} was taken twice or out of order`);
         const outcome = Atomics.wait(this.#signal, 0, seen, PATIENCE_MS);
-        assert.notEqual(outcome, 'timed-out', 'an svd thread does not answer');
+        assert.notEqual(outcome, 'timed-out', 'a combining thread does not answer');
       }
     }
   }
@@ -107,7 +124,7 @@ export class SvdThreads {
   #start(): Thread {
     const { port1: port, port2 } = new MessageChannel();
     const ready = new Int32Array(new SharedArrayBuffer(4));
-    const [script, options] = threadScript(import.meta.url, 'svd-worker');
+    const [script, options] = threadScript(import.meta.url, 'combine-worker');
     const workerData = { port: port2, signal: this.#signal, ready };
     const worker = new Worker(script, { ...options, workerData, transferList: [port2] });
     worker.on('error', () => {}); // it was never ready, or its reply said why
@@ -124,7 +141,9 @@ export class SvdThreads {
         const job = this.#load(this.#next++);
         this.#running.add(job.index);
         thread.jobs++;
-        const buffers = new Set(job.factors.flatMap(({ a, b }) => [a.buffer, b.buffer] as ArrayBuffer[]));
+        const { factors, triangles } = job;
+        const arrays = [triangles?.a, triangles?.b, ...factors.flatMap(({ a, b }) => [a, b])];
+        const buffers = new Set(arrays.flatMap((array) => (array ? [array.buffer as ArrayBuffer] : [])));
         thread.port.postMessage(job, [...buffers]);
       }
     }
@@ -134,8 +153,8 @@ export class SvdThreads {
   #collect(): void {
     for (const thread of this.#threads) {
       for (let m = receiveMessageOnPort(thread.port); m !== undefined; m = receiveMessageOnPort(thread.port)) {
-        const { index, result, error } = m.message as SvdReply;
-        if (result === undefined) throw new Error(`svd of module ${index} failed on a thread: ${error}`);
+        const { index, result, error } = m.message as CombineReply;
+        if (result === undefined) throw new Error(`combining module ${index} failed on a thread: ${error}`);
         thread.jobs--;
         this.#running.delete(index);
         this.#done.set(index, result);
@@ -144,7 +163,7 @@ export class SvdThreads {
   }
 
   #computeNext(): void {
-    const { index, factors, coefficients, shape, rank } = this.#load(this.#next++);
-    this.#done.set(index, combineSvd(factors, coefficients, shape, rank));
+    const job = this.#load(this.#next++);
+    this.#done.set(job.index, combineModule(job));
   }
 }

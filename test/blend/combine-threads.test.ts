@@ -1,4 +1,4 @@
-// npx vitest run test/blend/svd-threads.test.ts
+// npx vitest run test/blend/combine-threads.test.ts
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, describe, expect, it } from 'vitest';
 import { blendAdapters } from '../../src/blend/blend.js';
-import { SvdThreads } from '../../src/blend/svd-threads.js';
+import { CombineThreads } from '../../src/blend/combine-threads.js';
 import { createRandom } from '../../src/core/random.js';
 import { sha256File } from '../../src/files/digest.js';
 import { combineSvd } from '../../src/lora/combine.js';
@@ -21,18 +21,18 @@ const modules = (count: number, size: number): ModuleSpec[] =>
 /** Blocks for a moment without the event loop, which the threads do not need either. */
 const pause = (ms: number): unknown => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-describe('SvdThreads', () => {
+describe('CombineThreads', () => {
   const shape = { in: 40, out: 30 };
   const job = (index: number) => {
     const random = createRandom(index, 'job');
     const normals = (count: number) => Float32Array.from({ length: count }, () => random.normal());
     const factors = [2, 3].map((r) => ({ r, scale: 1.5, a: normals(r * shape.in), b: normals(shape.out * r) }));
-    return { index, factors, coefficients: [0.5, 0.5], shape, rank: 3 };
+    return { index, combine: 'svd' as const, factors, coefficients: [0.5, 0.5], shape, rank: 3 };
   };
   const direct = (index: number) => combineSvd(job(index).factors, [0.5, 0.5], shape, 3);
 
   it('gives the same results in the same order when other threads do the work', () => {
-    const threads = new SvdThreads(40, job, 3);
+    const threads = new CombineThreads(40, job, 3);
     for (let waited = 0; threads.ready < 3 && waited < 20_000; waited += 50) pause(50);
     expect(threads.ready).toBe(3);
     for (let index = 0; index < 40; index++) expect(threads.take(index)).toEqual(direct(index));
@@ -42,7 +42,7 @@ describe('SvdThreads', () => {
 
   it('does everything itself with one thread, or before the others are up', () => {
     for (const count of [1, 4]) {
-      const threads = new SvdThreads(5, job, count);
+      const threads = new CombineThreads(5, job, count);
       for (let index = 0; index < 5; index++) expect(threads.take(index)).toEqual(direct(index));
       threads.close();
     }
@@ -50,7 +50,7 @@ describe('SvdThreads', () => {
 
   it('passes on an error of another thread', () => {
     const broken = (index: number) => ({ ...job(index), coefficients: [1] });
-    const threads = new SvdThreads(40, (index) => (index === 0 ? job(0) : broken(index)), 2);
+    const threads = new CombineThreads(40, (index) => (index === 0 ? job(0) : broken(index)), 2);
     for (let waited = 0; threads.ready < 2 && waited < 20_000; waited += 50) pause(50);
     expect(() => {
       for (let index = 0; index < 40; index++) threads.take(index);
@@ -61,7 +61,7 @@ describe('SvdThreads', () => {
 
 describe('blendAdapters', () => {
   const adapters = [1, 2, 3].map((seed) => virtualAdapter(seed, modules(24, 128), 8));
-  const blend = (out: string, threads: number, combine: 'cat' | 'svd') =>
+  const blend = (out: string, threads: number, combine: 'cat' | 'svd' | 'linear') =>
     blendAdapters({
       adapters,
       coefficients: [0.2, 0.5, 0.3],
@@ -71,7 +71,7 @@ describe('blendAdapters', () => {
       threads,
     });
 
-  it.each(['cat', 'svd'] as const)('%s writes the same bytes whatever the number of threads', (combine) => {
+  it.each(['cat', 'svd', 'linear'] as const)('%s writes the same bytes whatever the number of threads', (combine) => {
     const digests = [1, 2, 3].map((threads) => blend(`${combine}-${threads}`, threads, combine).digest);
     expect(new Set(digests).size).toBe(1);
     const files = [1, 2, 3].map((threads) =>

@@ -1,16 +1,16 @@
 /**
- * The thread behind svd-threads.ts: receives one module's factors, answers with its best approximation.
+ * The thread behind combine-threads.ts: receives one module's factors, answers with what they combine to.
  */
 import { type MessagePort, workerData } from 'node:worker_threads';
-import { combineSvd } from '../lora/combine.js';
-import type { SvdJob, SvdReply } from './svd-threads.js';
+import { type CombineJob, type CombineReply, combineModule } from './combine-threads.js';
 
 const { port, signal, ready } = workerData as { port: MessagePort; signal: Int32Array; ready: Int32Array };
 
-port.on('message', ({ index, factors, coefficients, shape, rank }: SvdJob) => {
-  let reply: SvdReply;
+port.on('message', (job: CombineJob) => {
+  const { index } = job;
+  let reply: CombineReply;
   try {
-    reply = { index, result: combineSvd(factors, coefficients, shape, rank) };
+    reply = { index, result: combineModule(job) };
   } catch (error) {
     reply = { index, error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }
