@@ -10,10 +10,11 @@ import { CrayonError } from '../core/errors.js';
 import type { LlamaModel, LoraBinding } from '../model/llama.js';
 import { takeRows } from '../model/ops.js';
 import { AdamW, type AdamWState } from './adamw.js';
-import { epochBatches, padBatch, type TrainingExample } from './batches.js';
+import { padBatch, type TrainingExample } from './batches.js';
 import { bindFactors, factorSlices, gateTensor } from './lora-binding.js';
 import { initialParameters, type LoraLayout } from './lora-layout.js';
-import { learningRateAt, type TrainSettings } from './settings.js';
+import { TrainingPlan } from './plan.js';
+import type { TrainSettings } from './settings.js';
 
 export interface TrainerInput {
   model: LlamaModel;
@@ -39,20 +40,20 @@ export interface StepReport {
 export class Trainer {
   readonly #input: TrainerInput;
   readonly #settings: TrainSettings;
-  readonly totalSteps: number;
+  readonly #plan: TrainingPlan;
   readonly #optimizer: AdamW;
-  readonly #lengths: number[];
-  readonly #batchesPerEpoch: number;
-  #plan: { epoch: number; batches: number[][] } | undefined;
 
   /** @param resume the state of a checkpoint made with the same input and settings */
   constructor(input: TrainerInput, settings: TrainSettings, resume?: AdamWState) {
     this.#input = input;
     this.#settings = settings;
-    this.#lengths = input.examples.map((e) => e.ids.length);
-    this.#batchesPerEpoch = Math.ceil(this.#lengths.length / settings.batchSize);
-    this.totalSteps = Math.max(1, Math.ceil((this.#batchesPerEpoch * settings.epochs) / settings.gradientAccumulation));
+    const lengths = input.examples.map((e) => e.ids.length);
+    this.#plan = new TrainingPlan(lengths, settings);
     this.#optimizer = new AdamW(resume ?? initialParameters(input.layout, settings.seed), settings.adamw);
+  }
+
+  get totalSteps(): number {
+    return this.#plan.totalSteps;
   }
 
   get done(): boolean {
@@ -63,9 +64,7 @@ export class Trainer {
   async step(): Promise<StepReport> {
     const settings = this.#settings;
     const index = this.#optimizer.step;
-    const first = index * settings.gradientAccumulation;
-    const last = Math.min(first + settings.gradientAccumulation, Math.ceil(this.#batchesPerEpoch * settings.epochs));
-    const batches = Array.from({ length: last - first }, (_, i) => this.#batch(first + i));
+    const batches = this.#plan.batchesOf(index).map((members) => this.#batch(members));
 
     // 1) gradients, summed over the micro-batches; every completion token of the step weighs the same
     const targets = batches.reduce((n, batch) => n + batch.padded.targets.length, 0);
@@ -80,8 +79,7 @@ export class Trainer {
     }
 
     // 2) update
-    const warmupSteps = Math.ceil(this.totalSteps * settings.warmupShare);
-    const learningRate = learningRateAt(index, { ...settings, warmupSteps, totalSteps: this.totalSteps });
+    const learningRate = this.#plan.learningRateOf(index);
     const norm = this.#optimizer.update(gradient!, learningRate);
 
     // 3) read back two numbers
@@ -94,7 +92,10 @@ export class Trainer {
         hint: 'Lower --learning-rate, or check the base model with `crayon score`.',
       });
     }
-    const tokens = batches.reduce((n, b) => n + b.members.reduce((m, i) => m + this.#lengths[i]!, 0), 0);
+    const tokens = batches.reduce(
+      (n, b) => n + b.members.reduce((m, i) => m + this.#input.examples[i]!.ids.length, 0),
+      0,
+    );
     return { step: index + 1, totalSteps: this.totalSteps, loss, gradientNorm, learningRate, tokens };
   }
 
@@ -106,13 +107,7 @@ export class Trainer {
     this.#optimizer.dispose();
   }
 
-  #batch(index: number): TrainBatch {
-    const epoch = Math.floor(index / this.#batchesPerEpoch);
-    if (this.#plan?.epoch !== epoch) {
-      const { batchSize, seed } = this.#settings;
-      this.#plan = { epoch, batches: epochBatches(this.#lengths, batchSize, seed, epoch) };
-    }
-    const members = this.#plan.batches[index % this.#batchesPerEpoch]!;
+  #batch(members: number[]): TrainBatch {
     return {
       members,
       padded: padBatch(members.map((i) => this.#input.examples[i]!)),
