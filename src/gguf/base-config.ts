@@ -34,7 +34,12 @@ const ALTERING = [
  * @throws CrayonError `gguf-unsupported` for another architecture or an option that crayon does not compute,
  *   `gguf-invalid` for a key that is missing or bad, and what `parseModelConfig` throws
  */
-export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architecture: GgufArchitecture } {
+export function ggufModelConfig(file: GgufFile): {
+  config: ModelConfig;
+  /** the same as transformers reads it */
+  json: JsonObject;
+  architecture: GgufArchitecture;
+} {
   const { path, architecture: name } = file;
   const family = findFamilyOfArchitecture(name);
   const type = ggufString(file, 'general.type') ?? 'model';
@@ -84,7 +89,16 @@ export function ggufModelConfig(file: GgufFile): { config: ModelConfig; architec
   if (family.gguf.hasRopeFactors && keys.hasTensor(ROPE_FACTORS)) {
     config.ropeScaling = ropeFactorsOf(file, config);
   }
-  return { config, architecture: family.gguf };
+  const { attentionBias, attentionOutBias, mlpBias, ropeTheta, ropeScaling, maxPositionEmbeddings: length } = config;
+  const biases = { attention_bias: attentionBias || attentionOutBias, mlp_bias: mlpBias };
+  const factors = ropeScaling?.type === 'factors' && asLongRope(ropeTheta, ropeScaling.factors, length);
+  return { config, json: { ...json, ...biases, ...factors }, architecture: family.gguf };
+}
+
+/** Divisors of the frequencies have no type of their own in config.json: longrope's, the same at every length, are such. */
+function asLongRope(rope_theta: number, factors: readonly number[], length: number): JsonObject {
+  const same = { short_factor: factors, long_factor: factors, factor: 1, attention_factor: 1 };
+  return { rope_parameters: { rope_type: 'longrope', rope_theta, original_max_position_embeddings: length, ...same } };
 }
 
 /** Metadata under `<architecture>.`; what has been read is known. */

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import { firstNonFinite } from '../core/vector.js';
+import type { JsonObject } from '../files/json.js';
 import type { BaseModel, BaseTensorInfo, OpenBaseOptions } from '../hf/base-model.js';
 import type { ModelConfig } from '../hf/config.js';
 import type { GgufArchitecture } from '../hf/families/family.js';
@@ -41,14 +42,17 @@ export class GgufModel implements BaseModel {
   readonly path: string;
   readonly config: ModelConfig;
   readonly architecture: GgufArchitecture;
+  /** The config.json of its tensors by Hugging Face's names, for transformers. */
+  readonly configJson: JsonObject;
   readonly #file: GgufFile;
   /** llama.cpp's name of each tensor, by Hugging Face's. */
   readonly #names: ReadonlyMap<string, string>;
 
-  private constructor(file: GgufFile, config: ModelConfig, architecture: GgufArchitecture, names: Map<string, string>) {
+  private constructor(file: GgufFile, read: ReturnType<typeof ggufModelConfig>, names: Map<string, string>) {
     this.path = file.path;
-    this.config = config;
-    this.architecture = architecture;
+    this.config = read.config;
+    this.architecture = read.architecture;
+    this.configJson = read.json;
     this.#file = file;
     this.#names = names;
   }
@@ -62,10 +66,10 @@ export class GgufModel implements BaseModel {
   static open(path: string, { someWeights = false }: OpenBaseOptions = {}): GgufModel {
     const file = GgufFile.open(path);
     try {
-      const { config, architecture } = ggufModelConfig(file);
-      const names = checkTensors(file, config, architecture);
+      const read = ggufModelConfig(file);
+      const names = checkTensors(file, read.config, read.architecture);
       if (!someWeights) refuseUnreadable(file);
-      return new GgufModel(file, config, architecture, names);
+      return new GgufModel(file, read, names);
     } catch (error) {
       file.close();
       throw error;
