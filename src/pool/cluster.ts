@@ -259,6 +259,24 @@ export interface DescribeClusters {
   onProgress: (done: number, total: number) => void;
 }
 
+/** The points of every cluster, ascending. */
+export function membersOf(assignment: Int32Array, k: number): number[][] {
+  const members = Array.from({ length: k }, (): number[] => []);
+  for (const [i, c] of assignment.entries()) members[c]!.push(i);
+  return members;
+}
+
+/** The examples of cluster c on which the losses are measured. */
+export function evaluationSample(
+  members: readonly number[],
+  c: number,
+  { seed, count }: Pick<DescribeClusters, 'seed' | 'count'>,
+): number[] {
+  return createRandom(seed, `evaluate/${c}`)
+    .shuffle([...members])
+    .slice(0, count);
+}
+
 /** What each cluster holds, how tight it is, and what training did for it. */
 export async function describeClusters(job: DescribeClusters): Promise<{
   clusters: PoolManifest['clusters'];
@@ -269,16 +287,13 @@ export async function describeClusters(job: DescribeClusters): Promise<{
   const { k } = clustering;
   const clusters: PoolManifest['clusters'] = [];
   const nearest: number[][] = [];
-  for (let c = 0; c < k; c++) {
-    const members = examples.map((_, i) => i).filter((i) => clustering.assignment[i] === c);
+  for (const [c, members] of membersOf(clustering.assignment, k).entries()) {
     const similarityOf = (i: number) => similarities[i * k + c]!;
     const sorted = members.map(similarityOf).sort((a, b) => a - b);
     const closest = [...members].sort((i, j) => similarityOf(j) - similarityOf(i) || i - j).slice(0, 3);
     const tasks = new Map<string, number>(); // named after files, a `constructor.jsonl` among them
     for (const i of members) tasks.set(examples[i]!.dataset, (tasks.get(examples[i]!.dataset) ?? 0) + 1);
-    const sample = createRandom(job.seed, `evaluate/${c}`)
-      .shuffle([...members])
-      .slice(0, job.count);
+    const sample = evaluationSample(members, c, job);
     const measure = (adapted: boolean) => (sample.length === 0 ? Promise.resolve(null) : job.lossOf(sample, adapted));
     clusters.push({
       size: members.length,
