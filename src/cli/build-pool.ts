@@ -1,9 +1,10 @@
 /** `crayon build-pool`: a pool of base LoRA adapters from a base model and a training set. */
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { MODEL_TYPES, PROJECTIONS } from '../hf/families.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
 import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/inputs.js';
+import { TRAINER_DEFAULTS, TRAINER_DTYPES, TRAINER_NAMES, type TrainerOptions } from '../pool/trainers/options.js';
 import type { TrainSettings } from '../train/settings.js';
 import {
   type BackendFlag,
@@ -18,7 +19,7 @@ import {
 import type { Terminal } from './terminal.js';
 
 interface Flags
-  extends Omit<BuildPoolOptions, 'out' | 'r' | 'targets' | 'training' | 'evaluationExamples'>,
+  extends Omit<BuildPoolOptions, 'out' | 'r' | 'targets' | 'training' | 'trainer' | 'evaluationExamples'>,
     Pick<TrainSettings, 'epochs' | 'batchSize' | 'gradientAccumulation' | 'learningRate'>,
     BackendFlag {
   pool: string;
@@ -26,6 +27,11 @@ interface Flags
   alpha?: number;
   targets: string;
   weightDecay: number;
+  trainer: TrainerOptions['name'];
+  python: string;
+  trainerDtype: TrainerOptions['dtype'];
+  trainerProcesses: number;
+  jobOnly: boolean;
   dryRun: boolean;
 }
 
@@ -38,11 +44,15 @@ Examples:
   $ crayon build-pool --model models/base --data configs/o-lora-train.yaml --data-dir data/o-lora \\
       --pool pool --clusters auto --embedding tfidf --long truncate
   $ crayon build-pool --model base.Q4_1.gguf --data train.jsonl --pool pool --dry-run
+  $ crayon build-pool --model models/base --data train.jsonl --pool pool --trainer torch --trainer-dtype bfloat16
+
+--trainer torch trains with PyTorch and transformers on a GPU or the CPU, from the same batches and seeds.
 
 A record of train.jsonl: {"prompt": "Review: lovely film. Sentiment:", "completion": " good"}
 or a conversation:       {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}`;
 
 const MODE = 'train the mixture that blending will use, or each LoRA on its own cluster';
+const TRAINER = "crayon's own engine, or PyTorch in a Python that has torch and transformers";
 const LONG = 'what to do with longer ones; truncate cuts the front of the prompt';
 
 export function buildPoolCommand(command: Command, terminal: Terminal): void {
@@ -76,6 +86,22 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
     .option('--max-length <tokens>', "longest example (default: the model's context)", wholeNumber(2))
     .addOption(choice('--long <policy>', LONG, ['error', 'skip', 'truncate'], defaults.long))
     .option('--seed <n>', 'seed of every random choice', wholeNumber(0), defaults.seed)
+    .addOption(choice('--trainer <name>', TRAINER, TRAINER_NAMES, TRAINER_DEFAULTS.name))
+    .addOption(
+      new Option('--python <path>', 'the Python of --trainer torch')
+        .default(TRAINER_DEFAULTS.python)
+        .env('CRAYON_PYTHON'),
+    )
+    .addOption(
+      choice('--trainer-dtype <type>', "of PyTorch's weights and activations", TRAINER_DTYPES, TRAINER_DEFAULTS.dtype),
+    )
+    .option(
+      '--trainer-processes <n>',
+      'processes of PyTorch that share every batch (torchrun): one for each GPU',
+      wholeNumber(1, 1024),
+      TRAINER_DEFAULTS.processes,
+    )
+    .option('--job-only', 'write the job of --trainer torch, to be run by hand, and stop', false)
     .option('--checkpoint-seconds <s>', 'time between checkpoints', decimal(0), defaults.checkpointSeconds)
     .option('--fresh', 'discard what an interrupted build left', false)
     .option('--force', 'replace an existing pool', false)
@@ -84,21 +110,25 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
     .addHelpText('after', HELP)
     .action(async (flags: Flags, command: Command) => {
       const options = toOptions(flags, command);
-      const { runBuildPool, runDryRun } = await import('./run-build-pool.js');
-      if (flags.dryRun) runDryRun(options, terminal);
+      const { runBuildPool, runDryRun, runJobOnly } = await import('./run-build-pool.js');
+      if (flags.dryRun) await runDryRun(options, terminal);
+      else if (flags.jobOnly) await runJobOnly(options, flags.backend, terminal);
       else await runBuildPool(options, flags.backend, terminal);
     });
 }
 
 function toOptions(flags: Flags, command: Command): BuildPoolOptions {
   const { pool: out, rank: r, alpha, targets, weightDecay, dryRun: _, backend: __, ...rest } = flags;
-  const { epochs, batchSize, gradientAccumulation, learningRate, ...options } = rest;
+  const { epochs, batchSize, gradientAccumulation, learningRate, ...others } = rest;
+  const { trainer: name, python, trainerDtype: dtype, trainerProcesses: processes, jobOnly, ...options } = others;
+  if (jobOnly && name !== 'torch') command.error('error: --job-only goes with --trainer torch');
+  const trainer = { name, python, dtype, processes };
   const { training: defaults } = BUILD_DEFAULTS;
   const { seed } = options;
   const adamw = { ...defaults.adamw, weightDecay };
   const steps = { epochs, batchSize, gradientAccumulation, learningRate };
   const training = { ...defaults, ...steps, loraAlpha: alpha ?? 2 * r, seed, adamw };
-  return { ...BUILD_DEFAULTS, ...options, out, r, targets: parseTargets(targets, command), training };
+  return { ...BUILD_DEFAULTS, ...options, out, r, targets: parseTargets(targets, command), training, trainer };
 }
 
 /** What no family has is refused at once; whether the model's has it, when the model is opened. */

@@ -2,8 +2,10 @@
 
 import { ellipsisFront, formatBytes, formatCount, formatDuration } from '../core/format.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
-import { type BuildResult, buildPool } from '../pool/build.js';
-import { type BuildPoolOptions, planBuild } from '../pool/inputs.js';
+import { type BuildResult, buildPool, writeTrainingJob } from '../pool/build.js';
+import { type BuildHooks, type BuildPoolOptions, planBuild } from '../pool/inputs.js';
+import type { TrainerOptions } from '../pool/trainers/options.js';
+import { pythonVersions, trainerScript } from '../pool/trainers/torch/python.js';
 import type { BackendFlag } from './options.js';
 import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
@@ -13,27 +15,60 @@ export async function runBuildPool(
   wanted: BackendFlag['backend'],
   terminal: Terminal,
 ): Promise<void> {
-  const backend = await chooseBackend(wanted);
-  terminal.note(`Back end: ${backend.name} (${backend.detail})`);
   const started = performance.now();
-  const stop = stopSignal();
-  try {
+  await onBackend(wanted, terminal, async (backend, hooks) => {
     const result = await terminal.during(({ update }) =>
       buildPool(options, {
+        ...hooks,
         onProgress: ({ stage, done, total, note }) => update(stage, done, total, note),
-        signal: stop.signal,
       }),
     );
-    show(result, options, backend.name, performance.now() - started, terminal);
+    show(result, options, backend, performance.now() - started, terminal);
+  });
+}
+
+/** `--job-only`: says how the job is run by hand. */
+export async function runJobOnly(
+  options: BuildPoolOptions,
+  wanted: BackendFlag['backend'],
+  terminal: Terminal,
+): Promise<void> {
+  await onBackend(wanted, terminal, async (_, hooks) => {
+    const { dir, totalSteps } = await terminal.during(({ update }) =>
+      writeTrainingJob(options, {
+        ...hooks,
+        onProgress: ({ stage, done, total, note }) => update(stage, done, total, note),
+      }),
+    );
+    const script = trainerScript();
+    terminal.document({ job: dir, script, steps: totalSteps });
+    terminal.print(`${terminal.colour.green('Job written:')} ${dir} (${formatCount(totalSteps)} steps)`);
+    terminal.print(`Run it here or on another machine, with --base DIR where the base model is elsewhere there:`);
+    terminal.print(`  python ${script} --job ${dir}`);
+    terminal.print('Then repeat this command without --job-only, with state and scores in that directory.');
+  });
+}
+
+async function onBackend(
+  wanted: BackendFlag['backend'],
+  terminal: Terminal,
+  work: (backend: string, hooks: BuildHooks) => Promise<void>,
+): Promise<void> {
+  const backend = await chooseBackend(wanted);
+  terminal.note(`Back end: ${backend.name} (${backend.detail})`);
+  const stop = stopSignal();
+  try {
+    await work(backend.name, { signal: stop.signal });
   } finally {
     stop.release();
     releaseBackend();
   }
 }
 
-export function runDryRun(options: BuildPoolOptions, terminal: Terminal): void {
+export async function runDryRun(options: BuildPoolOptions, terminal: Terminal): Promise<void> {
   const plan = planBuild(options);
-  terminal.document(plan);
+  const trainer = options.trainer?.name === 'torch' ? await describeTorch(options.trainer) : undefined;
+  terminal.document({ ...plan, ...(trainer && { trainer }) });
   const clusters = options.clusters === 'auto' ? 'chosen by silhouette, at most ' : '';
   const left = `${plan.skipped} skipped, ${plan.truncated} truncated`;
   const lines = [
@@ -46,11 +81,20 @@ export function runDryRun(options: BuildPoolOptions, terminal: Terminal): void {
     ['embed', `by ${options.embedding}`],
     ['cluster', `into N = ${clusters}${plan.maxClusters}`],
     ['train', `${formatCount(plan.parameters)} parameters in ${formatCount(plan.steps)} steps (${options.mode})`],
+    ...(trainer === undefined ? [] : [['by', trainer.words]]),
     ['write', `${formatBytes(plan.poolBytes)} to ${options.out}`],
     ['need', `about ${formatBytes(plan.memoryBytes)} of memory`],
   ] as const;
   terminal.print(terminal.colour.bold('A build would'));
   for (const [verb, what] of lines) terminal.print(`  ${verb.padEnd(8)} ${what}`);
+}
+
+/** What would train. @throws CrayonError `trainer-unavailable` */
+async function describeTorch({ python, dtype, processes }: TrainerOptions) {
+  const versions = await pythonVersions(python);
+  const shared = processes > 1 ? `, ${processes} processes` : '';
+  const words = `PyTorch ${versions.torch} and transformers ${versions.transformers} of ${python}, ${dtype}${shared}`;
+  return { python, dtype, processes, versions, words };
 }
 
 function show(result: BuildResult, options: BuildPoolOptions, backend: string, ms: number, terminal: Terminal): void {

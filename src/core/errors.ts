@@ -65,6 +65,8 @@ const EXIT_OF = {
   'write-failed': EXIT.environment,
   'out-of-memory': EXIT.environment,
   'engine-unavailable': EXIT.environment,
+  'trainer-unavailable': EXIT.environment,
+  'trainer-failed': EXIT.environment,
   'address-unavailable': EXIT.environment,
   // requests to an engine or to the server LLM
   'request-invalid': EXIT.input,

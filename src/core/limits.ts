@@ -98,6 +98,9 @@ export const LIMIT_TABLE = {
     abandonedMs: [15 * 60_000, 'ms', 'without a change, until what an unknown process left is taken for a leftover'],
     replacedGapMs: [100, 'ms', 'a reader waits for a directory that is being replaced'],
     replacedReads: [100, 'of them', 'attempts to read or replace a directory that others replace'],
+    trainerSilenceMs: [600_000, 'ms', 'an external trainer that says nothing: each micro-batch is told of'],
+    trainerStopMs: [120_000, 'ms', 'until an external trainer has ended its step and written its checkpoint'],
+    trainerVersionsMs: [60_000, 'ms', 'a Python that is asked what packages it has'],
     lockAttempts: [100, 'of them', 'attempts to take a lock that others take and leave'],
   },
   'The HTTP server': {

@@ -10,11 +10,15 @@ import { gate } from '../core/gate.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { checkFinite, meanRows, oneHot } from '../core/vector.js';
 import { LlamaModel } from '../model/llama.js';
-import { meanLoss } from '../train/completion-score.js';
-import { scoreCompletions } from '../train/evaluate.js';
-import { type LoraLayout, poolLayout } from '../train/lora-layout.js';
-import { Trainer } from '../train/trainer.js';
-import { candidateCounts, clusterPoints, describeClusters, type PoolClusters } from './cluster.js';
+import { poolLayout } from '../train/lora-layout.js';
+import {
+  candidateCounts,
+  clusterPoints,
+  describeClusters,
+  evaluationSample,
+  membersOf,
+  type PoolClusters,
+} from './cluster.js';
 import type { InstantKind, Sequences } from './embed/kind.js';
 import { hiddenLayerOf, type NamedKind, parseEmbeddingKind } from './embed/kinds.js';
 import { centreRows, type EmbeddingSpace } from './embed/space.js';
@@ -22,8 +26,12 @@ import { type BuildHooks, type BuildInputs, type BuildPoolOptions, type BuildSta
 import { densePoints, type Points, sparsePoints } from './points.js';
 import type { PoolManifest } from './pool.js';
 import type { Prepared } from './prepare.js';
+import { TRAINERS } from './trainers/index.js';
+import { TRAINER_DEFAULTS } from './trainers/options.js';
+import { type JobPlace, writeJob } from './trainers/torch/job.js';
+import type { TrainingTask } from './trainers/trainer.js';
 import { WorkDirectory, workPath } from './work-directory.js';
-import { type Trained, writePool } from './write.js';
+import { writePool } from './write.js';
 
 export interface BuildResult extends Pick<Prepared, 'skipped' | 'truncated'> {
   manifest: PoolManifest;
@@ -35,40 +43,14 @@ export interface BuildResult extends Pick<Prepared, 'skipped' | 'truncated'> {
 }
 
 /** @throws CrayonError for every fault of the inputs, `interrupted` when the signal fires */
-export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {}): Promise<BuildResult> {
-  const progress = hooks.onProgress ?? (() => {});
-  const during = (stage: BuildStage) => (done: number, total: number) => progress({ stage, done, total });
-  // 1) read and check everything before any work
-  const inputs = readInputs(options, progress);
-  const { model: source, examples } = inputs;
-  let work: WorkDirectory | undefined;
-  let model: LlamaModel | undefined;
-  try {
-    const kind = parseEmbeddingKind(options.embedding, source.config.numLayers);
-    candidateCounts(examples.length, options.clusters); // refuses too few
-    model = new LlamaModel(source);
-    work = new WorkDirectory(workPath(options.out), inputs.fingerprint, options.fresh);
-
-    // 2) embed
-    const build: Build = { options, hooks, inputs, model, work, during };
-    const { points, space } = await embedTrainingSet(build, kind);
-    await stopIfAsked(hooks, 'embedding');
-
-    // 3) cluster
-    const clustering = cluster(build, points);
-    const { k: N, centroids } = clustering;
-    const similarities = points.similarities(centroids, N);
-    points.dispose();
-    const gates = examples.map((_, i) => {
-      const row = similarities.subarray(i * N, (i + 1) * N);
-      return options.mode === 'joint' ? gate(row, options.tau) : oneHot(clustering.assignment[i]!, N);
-    });
-
-    await stopIfAsked(hooks, 'clustering');
+export function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {}): Promise<BuildResult> {
+  return withBuild(options, hooks, async (build) => {
+    const { inputs, work, during } = build;
+    const { examples } = inputs;
+    const { task, space, clustering, similarities } = await untilTraining(build);
 
     // 4) train
-    const layout = poolLayout(source, options, N);
-    const trained = await trainAdapters(build, layout, gates);
+    const trained = await trainerOf(options).train(task);
 
     // 5) losses before and after, on a sample of each cluster
     const description = await describeClusters({
@@ -77,23 +59,18 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
       similarities,
       count: options.evaluationExamples,
       seed: options.seed,
-      lossOf: async (members, adapted) => {
-        const lora = { layout, parameters: trained.parameters, loraAlpha: options.training.loraAlpha };
-        const gatesOf = members.map((i) => gates[i]!);
-        const sample = members.map((i) => examples[i]!);
-        return meanLoss(
-          await scoreCompletions(build.model, sample, adapted ? { lora: { ...lora, gates: gatesOf } } : {}),
-        );
-      },
+      lossOf: trained.lossOf,
       onProgress: during('evaluate'),
     });
 
     await stopIfAsked(hooks, 'evaluation');
 
     // 6) write
-    progress({ stage: 'write', done: 0, total: N });
+    const { k: N } = clustering;
+    const { layout } = task;
+    during('write')(0, N);
     const manifest = writePool({ options, inputs, space, clustering, layout, trained, clusters: description.clusters });
-    progress({ stage: 'write', done: N, total: N });
+    during('write')(N, N);
     work.remove();
     return {
       manifest,
@@ -103,15 +80,81 @@ export async function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {
       resumed: work.resumed,
       trainedTokensPerSecond: trained.tokensPerSecond,
     };
+  });
+}
+
+/**
+ * Does what comes before the training and leaves the job of an external trainer in the work directory, to be run by hand, on
+ * another machine too; `buildPool` with the same options goes on with its result.
+ */
+export function writeTrainingJob(options: BuildPoolOptions, hooks: BuildHooks = {}): Promise<JobPlace> {
+  return withBuild(options, hooks, async (build) => {
+    const { task } = await untilTraining(build);
+    const place = writeJob(task);
+    build.work.release();
+    return place;
+  });
+}
+
+const trainerOf = ({ trainer }: BuildPoolOptions) => TRAINERS[(trainer ?? TRAINER_DEFAULTS).name];
+
+/** Reads and checks everything before any work, and leaves in order what the work opens. */
+async function withBuild<T>(
+  options: BuildPoolOptions,
+  hooks: BuildHooks,
+  run: (build: Build) => Promise<T>,
+): Promise<T> {
+  const progress = hooks.onProgress ?? (() => {});
+  const during = (stage: BuildStage) => (done: number, total: number) => progress({ stage, done, total });
+  const inputs = readInputs(options, progress);
+  const { model: source, examples } = inputs;
+  let work: WorkDirectory | undefined;
+  let opened: LlamaModel | undefined;
+  const model = () => {
+    opened ??= new LlamaModel(source);
+    return opened;
+  };
+  try {
+    const kind = parseEmbeddingKind(options.embedding, source.config.numLayers);
+    candidateCounts(examples.length, options.clusters); // refuses too few
+    if (trainerOf(options).needsModel) model(); // what is wrong with its weights is said at once
+    work = new WorkDirectory(workPath(options.out), inputs.fingerprint, options.fresh);
+    return await run({ options, hooks, inputs, kind, model, work, during });
   } catch (error) {
     // Numbers that diverged would diverge again, and another learning rate is another run.
     if (isCrayonError(error, 'loss-not-finite')) work?.remove();
     else work?.release();
     throw error;
   } finally {
-    model?.dispose();
+    opened?.dispose();
     source.close();
   }
+}
+
+/** The stages before the training. */
+async function untilTraining(build: Build) {
+  const { options, hooks, inputs, model, work } = build;
+  const { examples } = inputs;
+  // 2) embed
+  const { points, space } = await embedTrainingSet(build);
+  await stopIfAsked(hooks, 'embedding');
+
+  // 3) cluster
+  const clustering = cluster(build, points);
+  const { k: N, centroids, assignment } = clustering;
+  const similarities = points.similarities(centroids, N);
+  points.dispose();
+  const gates = examples.map((_, i) => {
+    const row = similarities.subarray(i * N, (i + 1) * N);
+    return options.mode === 'joint' ? gate(row, options.tau) : oneHot(assignment[i]!, N);
+  });
+  await stopIfAsked(hooks, 'clustering');
+
+  const sample = { seed: options.seed, count: options.evaluationExamples };
+  const evaluated = membersOf(assignment, N).flatMap((members, c) => evaluationSample(members, c, sample));
+  const layout = poolLayout(inputs.model, options, N);
+  const task: TrainingTask = { options, hooks, inputs, work, layout, gates, evaluated, model };
+  return { task, space, clustering, similarities };
 }
 
 /** Between two stages, whose results are kept. */
@@ -126,8 +169,9 @@ interface Build {
   options: BuildPoolOptions;
   hooks: BuildHooks;
   inputs: BuildInputs;
+  kind: NamedKind;
   /** the inputs' model, open for forward passes */
-  model: LlamaModel;
+  model: () => LlamaModel;
   work: WorkDirectory;
   during: (stage: BuildStage) => (done: number, total: number) => void;
 }
@@ -136,9 +180,9 @@ interface Build {
 const CHUNK = 256;
 
 /** Embeds the training set, and fixes the space in which users' prompts will be placed. */
-async function embedTrainingSet(build: Build, named: NamedKind): Promise<{ points: Points; space: EmbeddingSpace }> {
+async function embedTrainingSet(build: Build): Promise<{ points: Points; space: EmbeddingSpace }> {
   const { options, inputs, during } = build;
-  const { kind, name } = named;
+  const { kind, name } = build.kind;
   const prompts = inputs.examples.map((example) => example.promptIds);
   const n = prompts.length;
   const isInstant = kind.needs !== 'forward pass';
@@ -148,7 +192,7 @@ async function embedTrainingSet(build: Build, named: NamedKind): Promise<{ point
     during('embed')(n, n);
     return { points, space: { kind: name, d: points.d, mean: null, idf } };
   }
-  const rows = isInstant ? instantRows(build, kind, idf, prompts) : await hiddenStates(build, named, prompts);
+  const rows = isInstant ? instantRows(build, kind, idf, prompts) : await hiddenStates(build, prompts);
   const d = rows.length / n;
   const mean = options.centred ? Float32Array.from(meanRows(rows, n, d)) : null;
   checkFinite(rows, 'the embedding of an example');
@@ -174,14 +218,15 @@ function instantRows(
 }
 
 /** A forward pass over the whole training set takes minutes, so its result is kept for a continued run. */
-async function hiddenStates(build: Build, kind: NamedKind, prompts: Sequences): Promise<Float32Array> {
-  const { inputs, model, work } = build;
+async function hiddenStates(build: Build, prompts: Sequences): Promise<Float32Array> {
+  const { inputs, kind, work } = build;
   const onProgress = build.during('embed');
   const saved = work.load('embeddings', { rows: 'F32' });
   if (saved !== undefined) {
     onProgress(prompts.length, prompts.length);
     return saved.rows;
   }
+  const model = build.model();
   const layer = hiddenLayerOf(kind, model.config.numLayers)!;
   const { embedByForwardPass } = await import('./embed/hidden-states.js');
   const rows = await embedByForwardPass(inputs.model, prompts, { model, bosId: inputs.bosId }, { layer, onProgress });
@@ -201,52 +246,4 @@ function cluster({ options: { clusters, seed }, work, during }: Build, points: P
   const { centroids, assignment, silhouette } = result;
   work.save('clusters', { centroids, assignment, silhouette: Float64Array.of(silhouette) });
   return result;
-}
-
-/** Trains all adapters of a pool, from the beginning or from a checkpoint. @throws CrayonError `interrupted` */
-async function trainAdapters(build: Build, layout: LoraLayout, gates: ArrayLike<number>[]): Promise<Trained> {
-  const { options, hooks, inputs, model, work } = build;
-  const saved = work.load('training', { parameters: 'F32', m: 'F32', v: 'F32', losses: 'F32' });
-  const resume = saved && { ...saved, step: saved.losses.length };
-  const losses = saved ? [...saved.losses] : [];
-  const settings = { ...options.training, seed: options.seed };
-  const trainer = new Trainer({ model, layout, examples: inputs.examples, gates }, settings, resume);
-  const checkpoint = async () => {
-    const { parameters, m, v } = await trainer.state();
-    work.save('training', { parameters, m, v, losses: Float32Array.from(losses) });
-    return parameters;
-  };
-
-  try {
-    const started = performance.now();
-    let lastSave = started;
-    let tokens = 0;
-    while (!trainer.done) {
-      const report = await trainer.step();
-      await eventLoopTurn();
-      losses.push(report.loss);
-      tokens += report.tokens;
-      const seconds = (performance.now() - started) / 1000;
-      hooks.onProgress?.({
-        stage: 'train',
-        done: report.step,
-        total: report.totalSteps,
-        note: `loss ${report.loss.toFixed(3)}, ${Math.round(tokens / seconds)} tokens/s`,
-      });
-      if (hooks.signal?.aborted) {
-        await checkpoint();
-        throw new CrayonError('interrupted', `stopped after step ${report.step} of ${report.totalSteps}`, {
-          hint: 'The same command continues from here.',
-        });
-      }
-      if (performance.now() - lastSave > options.checkpointSeconds * 1000) {
-        await checkpoint();
-        lastSave = performance.now();
-      }
-    }
-    const seconds = (performance.now() - started) / 1000;
-    return { parameters: await checkpoint(), losses: Float32Array.from(losses), tokensPerSecond: tokens / seconds };
-  } finally {
-    trainer.dispose();
-  }
 }

@@ -18,6 +18,7 @@ import { candidateCounts } from './cluster.js';
 import { parseEmbeddingKind } from './embed/kinds.js';
 import { POOL_MANIFEST } from './pool.js';
 import { type LongPolicy, type Prepared, prepareExamples } from './prepare.js';
+import { type TrainerOptions, trainerRecord } from './trainers/options.js';
 
 /** `joint`: every example trains the mixture that blending will use; `independent`: only its own cluster's LoRA. */
 export const TRAINING_MODES = ['joint', 'independent'] as const;
@@ -57,6 +58,8 @@ export interface BuildPoolOptions {
   maxLength?: number | undefined;
   long: LongPolicy;
   training: TrainSettings;
+  /** who trains; crayon itself when absent */
+  trainer?: TrainerOptions | undefined;
   /** examples per cluster on which the losses before and after are measured */
   evaluationExamples: number;
   seed: number;
@@ -191,6 +194,7 @@ type Elsewhere =
   | 'promptForm'
   | 'system'
   | 'out'
+  | 'trainer'
   | 'force'
   | 'fresh'
   | 'checkpointSeconds';
@@ -198,10 +202,10 @@ type Settings = Omit<BuildPoolOptions, Elsewhere>;
 type Every<T> = { [K in keyof Required<T>]: T[K] };
 
 /** The options that a pool's bytes depend on; one that is not thought of here does not compile. */
-export function settingsOf(options: BuildPoolOptions): Every<Settings> {
+export function settingsOf(options: BuildPoolOptions) {
   const { clusters, embedding, centred, tau, mode, r, targets, long, training } = options;
   const { evaluationExamples, seed, split, limit, turns, maxLength } = options;
-  return {
+  const settings: Every<Settings> = {
     clusters,
     embedding,
     centred,
@@ -218,6 +222,7 @@ export function settingsOf(options: BuildPoolOptions): Every<Settings> {
     turns,
     maxLength,
   };
+  return { ...settings, trainer: trainerRecord(options.trainer) };
 }
 
 function checkNumbers(options: BuildPoolOptions): void {

@@ -17,6 +17,7 @@ import type { EmbeddingSpace } from './embed/space.js';
 import { writePoolFactors } from './factors.js';
 import type { BuildInputs, BuildPoolOptions } from './inputs.js';
 import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
+import { trainerRecord } from './trainers/options.js';
 
 export interface Trained {
   parameters: Float32Array;
@@ -40,6 +41,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
   const { r, force, out } = options;
   const { targets } = inputs;
   const { loraAlpha } = options.training;
+  const trainer = trainerRecord(options.trainer);
   const { config, format } = inputs.model;
   // Like PEFT's base_model_name_or_path, where `blend` looks; the digests say which one it is.
   const baseModel = nameForOthers(options.model);
@@ -70,6 +72,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
       steps: trained.losses.length,
       firstLoss: roundedMean(trained.losses.slice(0, 10)),
       lastLoss: roundedMean(trained.losses.slice(-10)),
+      ...(trainer && { trainer }),
     },
     data: inputs.sources,
     clusters,

@@ -32,7 +32,7 @@ export interface PaddedBatch {
 }
 
 /** Lengths are padded to a multiple of this, so that few different shapes occur. */
-const LENGTH_STEP = 8;
+export const LENGTH_STEP = 8;
 
 /**
  * The batches of one epoch, a function of the seed and the epoch alone.

@@ -1,0 +1,74 @@
+/** Crayon's own trainer, in this process, on whatever back end was chosen. */
+
+import { CrayonError } from '../../core/errors.js';
+import { eventLoopTurn } from '../../core/long-work.js';
+import { meanLoss } from '../../train/completion-score.js';
+import { scoreCompletions } from '../../train/evaluate.js';
+import { Trainer } from '../../train/trainer.js';
+import type { Trained } from '../write.js';
+import type { TrainerKind, TrainingTask } from './trainer.js';
+
+export const ownTrainer: TrainerKind = {
+  name: 'own',
+  needsModel: true,
+  async train(task) {
+    const trained = await trainAdapters(task);
+    const { options, inputs, layout, gates } = task;
+    return {
+      ...trained,
+      async lossOf(members, adapted) {
+        const lora = { layout, parameters: trained.parameters, loraAlpha: options.training.loraAlpha };
+        const gatesOf = members.map((i) => gates[i]!);
+        const sample = members.map((i) => inputs.examples[i]!);
+        const evaluation = adapted ? { lora: { ...lora, gates: gatesOf } } : {};
+        return meanLoss(await scoreCompletions(task.model(), sample, evaluation));
+      },
+    };
+  },
+};
+
+async function trainAdapters({ options, hooks, inputs, work, layout, gates, model }: TrainingTask): Promise<Trained> {
+  const saved = work.load('training', { parameters: 'F32', m: 'F32', v: 'F32', losses: 'F32' });
+  const resume = saved && { ...saved, step: saved.losses.length };
+  const losses = saved ? [...saved.losses] : [];
+  const settings = { ...options.training, seed: options.seed };
+  const trainer = new Trainer({ model: model(), layout, examples: inputs.examples, gates }, settings, resume);
+  const checkpoint = async () => {
+    const { parameters, m, v } = await trainer.state();
+    work.save('training', { parameters, m, v, losses: Float32Array.from(losses) });
+    return parameters;
+  };
+
+  try {
+    const started = performance.now();
+    let lastSave = started;
+    let tokens = 0;
+    while (!trainer.done) {
+      const report = await trainer.step();
+      await eventLoopTurn();
+      losses.push(report.loss);
+      tokens += report.tokens;
+      const seconds = (performance.now() - started) / 1000;
+      hooks.onProgress?.({
+        stage: 'train',
+        done: report.step,
+        total: report.totalSteps,
+        note: `loss ${report.loss.toFixed(3)}, ${Math.round(tokens / seconds)} tokens/s`,
+      });
+      if (hooks.signal?.aborted) {
+        await checkpoint();
+        throw new CrayonError('interrupted', `stopped after step ${report.step} of ${report.totalSteps}`, {
+          hint: 'The same command continues from here.',
+        });
+      }
+      if (performance.now() - lastSave > options.checkpointSeconds * 1000) {
+        await checkpoint();
+        lastSave = performance.now();
+      }
+    }
+    const seconds = (performance.now() - started) / 1000;
+    return { parameters: await checkpoint(), losses: Float32Array.from(losses), tokensPerSecond: tokens / seconds };
+  } finally {
+    trainer.dispose();
+  }
+}

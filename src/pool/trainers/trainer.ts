@@ -1,0 +1,40 @@
+/** What trains a pool's adapters. A trainer is a row of index.ts. */
+
+import type { LlamaModel } from '../../model/llama.js';
+import type { LoraLayout } from '../../train/lora-layout.js';
+import type { BuildHooks, BuildInputs, BuildPoolOptions } from '../inputs.js';
+import type { WorkDirectory } from '../work-directory.js';
+import type { Trained } from '../write.js';
+import type { TrainerName } from './options.js';
+
+export interface TrainingTask {
+  options: BuildPoolOptions;
+  hooks: BuildHooks;
+  inputs: BuildInputs;
+  /** where checkpoints are kept */
+  work: WorkDirectory;
+  layout: LoraLayout;
+  /** coefficients of each example, N numbers each */
+  gates: ReadonlyArray<ArrayLike<number>>;
+  /** the examples on which the losses before and after will be asked for */
+  evaluated: readonly number[];
+  /** The model, open for forward passes: its weights are read when this is first called. */
+  model(): LlamaModel;
+}
+
+export interface TrainedAdapters extends Trained {
+  /** Mean loss per completion token of some of the evaluated examples, in nats: of the base model, or through each one's mixture. */
+  lossOf(members: number[], adapted: boolean): Promise<number>;
+}
+
+export interface TrainerKind {
+  readonly name: TrainerName;
+  /** It computes with the task's `model`, whose weights are then read before anything else is done. */
+  readonly needsModel: boolean;
+  /**
+   * Trains all adapters, from the beginning or from a checkpoint.
+   *
+   * @throws CrayonError `interrupted` with a checkpoint when the hooks' signal fires, `loss-not-finite`
+   */
+  train(task: TrainingTask): Promise<TrainedAdapters>;
+}
