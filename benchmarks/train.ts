@@ -27,7 +27,7 @@ import type { ModelConfig } from '../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../src/model/backend.js';
 import { LlamaModel, type WeightSource } from '../src/model/llama.js';
 import type { BackendName } from '../src/model/names.js';
-import { createLoraLayout } from '../src/train/lora-layout.js';
+import { createLoraLayout } from '../src/model/lora-layout.js';
 import { TRAIN_DEFAULTS } from '../src/train/settings.js';
 import { Trainer } from '../src/train/trainer.js';
 

@@ -19,8 +19,8 @@ import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
 import { openPeftAdapter, type PeftAdapter } from '../../src/peft/read.js';
 import { writeSafetensors } from '../../src/safetensors/write.js';
-import { bindFactors, factorSlices, gateTensor } from '../../src/train/lora-binding.js';
-import { createLoraLayout, setAdapterFactors } from '../../src/train/lora-layout.js';
+import { bindFactors, factorSlices, gateTensor } from '../../src/model/lora-tensors.js';
+import { createLoraLayout, setAdapterFactors } from '../../src/model/lora-layout.js';
 
 const { values } = parseArgs({
   options: {

@@ -10,9 +10,8 @@
  * Letters: M rows, R = N*r stacked rank, L layers that have factors.
  */
 
-import * as tf from '@tensorflow/tfjs-core';
 import type { BlockForm } from '../hf/families/family.js';
-import { operation, type Saved, sumOf, type T1, type T2 } from './ops.js';
+import type { Operations, Saved, T1, T2 } from './operations.js';
 
 /** A frozen linear layer as Hugging Face stores it: y = x W^T + b. */
 export interface Linear {
@@ -31,6 +30,7 @@ export interface StackedFactors {
 }
 
 export class LoraLinears {
+  readonly #ops: Operations;
   readonly #layers: readonly Linear[];
   readonly #gate: T2 | undefined;
   /** Widths of the parts of the only layer's output. */
@@ -44,11 +44,13 @@ export class LoraLinears {
    * @param parts widths of the outputs; one layer with several parts holds them beside one another (phi3's qkv_proj)
    */
   constructor(
+    ops: Operations,
     layers: readonly Linear[],
     factors: ReadonlyArray<StackedFactors | undefined>,
     gate: T2 | undefined,
     parts: readonly number[],
   ) {
+    this.#ops = ops;
     this.#layers = layers;
     this.#fused = layers.length < parts.length ? [...parts] : undefined;
     this.#gate = gate;
@@ -58,16 +60,14 @@ export class LoraLinears {
 
   /** x (M, in) -> ys (M, out) of each layer or part, and hidden (M, L*R): the gated x A^T, undefined when no layer has factors */
   forward(x: T2): { ys: T2[]; hidden: T2 | undefined } {
-    const base = this.#layers.map(({ weight, bias }) => {
-      const y: T2 = tf.matMul(x, weight, false, true);
-      return bias === null ? y : (tf.add(y, bias) as T2);
-    });
+    const ops = this.#ops;
+    const base = this.#layers.map(({ weight, bias }) => ops.product(x, weight, { transposeB: true, plus: bias ?? undefined }));
     if (this.#present.length === 0) return { ys: this.#apart(base), hidden: undefined };
-    const hidden = tf.mul(tf.matMul(x, this.#stackedA(), false, true), this.#wideGate()) as T2;
+    const hidden = ops.mul(ops.product(x, this.#stackedA(), { transposeB: true }), this.#wideGate());
     const parts = this.#columns(hidden);
     const ys = base.map((y, i) => {
       const factors = this.#adapted[i];
-      return factors === undefined ? y : (tf.add(y, tf.matMul(parts.shift()!, factors.b, false, true)) as T2);
+      return factors === undefined ? y : ops.product(parts.shift()!, factors.b, { transposeB: true, plus: y });
     });
     return { ys: this.#apart(ys), hidden };
   }
@@ -79,26 +79,32 @@ export class LoraLinears {
    * @param needsInput false where x depends on nothing trainable, which saves its products
    */
   backward(dParts: T2[], x: T2, hidden: T2 | undefined, needsInput: boolean): { dx: T2 | undefined; factors: T2[] } {
-    const dys = this.#fused === undefined ? dParts : [tf.concat(dParts, 1)];
-    const terms: T2[] = needsInput ? dys.map((dy, i) => tf.matMul(dy, this.#layers[i]!.weight)) : [];
+    const ops = this.#ops;
+    const dys = this.#fused === undefined ? dParts : [ops.concat(dParts, 1)];
+    // each term is added to the sum of those before it by the product itself
+    let dx: T2 | undefined;
+    const addTerm = (dy: T2, weight: T2) => {
+      dx = ops.product(dy, weight, { plus: dx });
+    };
+    if (needsInput) for (const [i, dy] of dys.entries()) addTerm(dy, this.#layers[i]!.weight);
     const factors: T2[] = [];
     if (hidden !== undefined) {
       const parts = this.#columns(hidden);
       const adapted = dys.map((dy, i) => ({ dy, b: this.#adapted[i]?.b })).filter(({ b }) => b !== undefined);
-      const ungated = adapted.map(({ dy, b }) => tf.matMul(dy, b!) as T2); // (M, R) each
-      const du = tf.mul(ungated.length === 1 ? ungated[0]! : (tf.concat(ungated, 1) as T2), this.#wideGate()) as T2; // (M, L*R)
-      if (needsInput) terms.push(tf.matMul(du, this.#stackedA()));
-      const da: T2 = tf.matMul(du, x, true, false); // (L*R, in)
+      const ungated = adapted.map(({ dy, b }) => ops.product(dy, b!)); // (M, R) each
+      const du = ops.mul(ops.concat(ungated, 1), this.#wideGate()); // (M, L*R)
+      if (needsInput) addTerm(du, this.#stackedA());
+      const da = ops.product(du, x, { transposeA: true }); // (L*R, in)
       adapted.forEach(({ dy }, i) => {
-        factors.push(this.#rows(da, i), tf.matMul(dy, parts[i]!, true, false));
+        factors.push(this.#rows(da, i), ops.product(dy, parts[i]!, { transposeA: true }));
       });
     }
-    return { dx: needsInput ? sumOf(terms) : undefined, factors };
+    return { dx, factors };
   }
 
   /** The outputs of the layers, or the parts of the only one's. */
   #apart(ys: T2[]): T2[] {
-    return this.#fused === undefined ? ys : tf.split(ys[0]!, this.#fused, 1);
+    return this.#fused === undefined ? ys : this.#ops.split(ys[0]!, this.#fused, 1);
   }
 
   get #present(): StackedFactors[] {
@@ -107,14 +113,16 @@ export class LoraLinears {
 
   /** (L*R, in) */
   #stackedA(): T2 {
-    const all = this.#present.map(({ a }) => a);
-    return all.length === 1 ? all[0]! : tf.concat(all, 0);
+    return this.#ops.concat(
+      this.#present.map(({ a }) => a),
+      0,
+    );
   }
 
   /** (M, L*R) */
   #wideGate(): T2 {
     const L = this.#present.length;
-    return L === 1 ? this.#gate! : tf.tile(this.#gate!, [1, L]);
+    return L === 1 ? this.#gate! : this.#ops.repeat(this.#gate!, L, 1);
   }
 
   /** (M, L*R) cut into (M, R) of each layer */
@@ -122,20 +130,20 @@ export class LoraLinears {
     const L = this.#present.length;
     const [M, width] = x.shape;
     if (L === 1) return [x];
-    return Array.from({ length: L }, (_, i) => tf.slice(x, [0, (i * width) / L], [M, width / L]));
+    return Array.from({ length: L }, (_, i) => this.#ops.slice(x, [0, (i * width) / L], [M, width / L]));
   }
 
   /** rows of the i-th layer in (L*R, in) */
   #rows(x: T2, i: number): T2 {
     const L = this.#present.length;
     const [height, width] = x.shape;
-    return L === 1 ? x : tf.slice(x, [(i * height) / L, 0], [height / L, width]);
+    return L === 1 ? x : this.#ops.slice(x, [(i * height) / L, 0], [height / L, width]);
   }
 }
 
 /** The output of a group of one. x (M, in) -> (M, out) */
-export function loraLinear(x: T2, linears: LoraLinears): T2 {
-  return operation([x, ...linears.factors], (x: T2) => {
+export function loraLinear(ops: Operations, x: T2, linears: LoraLinears): T2 {
+  return ops.operation([x, ...linears.factors], (x: T2) => {
     const { ys, hidden } = linears.forward(x);
     return {
       value: ys[0]!,
@@ -150,31 +158,31 @@ export function loraLinear(x: T2, linears: LoraLinears): T2 {
 
 /** An activation f, with what its slope needs of the forward pass. */
 interface Activation {
-  forward(x: T2): { value: T2 } & Saved;
+  forward(ops: Operations, x: T2): { value: T2 } & Saved;
   /** f'(x) */
-  slope(saved: Record<string, T2>): T2;
+  slope(ops: Operations, saved: Record<string, T2>): T2;
 }
 
 const ACTIVATIONS: Record<BlockForm['activation'], Activation> = {
   silu: {
-    forward(x) {
-      const sigmoid = tf.sigmoid(x);
-      return { value: tf.mul(x, sigmoid), sigmoid };
+    forward(ops, x) {
+      const sigmoid = ops.sigmoid(x);
+      return { value: ops.mul(x, sigmoid), sigmoid };
     },
     // silu'(x) = s + silu(x) (1 - s)
-    slope: ({ value, sigmoid }) => tf.add(sigmoid!, tf.mul(value!, tf.sub(1, sigmoid!))),
+    slope: (ops, { value, sigmoid }) => ops.add(sigmoid!, ops.mul(value!, ops.complement(sigmoid!))),
   },
   // GELU's approximation x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks and Gimpel, arXiv 1606.08415)
   'gelu-tanh': {
-    forward(x) {
-      const inner = tf.mul(tf.mul(x, tf.add(1, tf.mul(GELU_CUBE, tf.square(x)))), GELU_ROOT);
-      const share: T2 = tf.mul(tf.add(tf.tanh(inner), 1), 0.5); // (1 + tanh u) / 2
-      return { value: tf.mul(x, share), x, share };
+    forward(ops, x) {
+      const inner = ops.mul(ops.mul(x, ops.add(ops.mul(ops.square(x), GELU_CUBE), 1)), GELU_ROOT);
+      const share = ops.mul(ops.add(ops.tanh(inner), 1), 0.5); // (1 + tanh u) / 2
+      return { value: ops.mul(x, share), x, share };
     },
     // share + x share', where share' = (1 - tanh^2) / 2 u' = 2 share (1 - share) u'
-    slope({ value, x, share }) {
-      const inner = tf.mul(tf.add(1, tf.mul(3 * GELU_CUBE, tf.square(x!))), 2 * GELU_ROOT);
-      return tf.add(share!, tf.mul(tf.mul(value!, tf.sub(1, share!)), inner));
+    slope(ops, { value, x, share }) {
+      const inner = ops.mul(ops.add(ops.mul(ops.square(x!), 3 * GELU_CUBE), 1), 2 * GELU_ROOT);
+      return ops.add(share!, ops.mul(ops.mul(value!, ops.complement(share!)), inner));
     },
   },
 };
@@ -182,21 +190,26 @@ const GELU_ROOT = Math.sqrt(2 / Math.PI);
 const GELU_CUBE = 0.044715;
 
 /** f(gate) * up of the two outputs: SwiGLU or GeGLU. x (M, C) -> (M, I) */
-export function gatedProduct(x: T2, gateAndUp: LoraLinears, activation: BlockForm['activation']): T2 {
+export function gatedProduct(
+  ops: Operations,
+  x: T2,
+  gateAndUp: LoraLinears,
+  activation: BlockForm['activation'],
+): T2 {
   const { forward, slope } = ACTIVATIONS[activation];
-  return operation([x, ...gateAndUp.factors], (x: T2) => {
+  return ops.operation([x, ...gateAndUp.factors], (x: T2) => {
     const { ys, hidden } = gateAndUp.forward(x);
     const [gate, up] = ys as [T2, T2];
-    const active = forward(gate);
+    const active = forward(ops, gate);
     const names = Object.keys(active);
     const kept = Object.fromEntries(names.map((name) => [`f.${name}`, active[name]]));
     return {
-      value: tf.mul(active.value, up) as T2,
+      value: ops.mul(active.value, up),
       saved: { x, hidden, up, ...kept } as Saved,
       backward: (dy: T2, saved: Saved) => {
         const of = Object.fromEntries(names.map((name) => [name, saved[`f.${name}`] as T2]));
-        const dGate: T2 = tf.mul(tf.mul(dy, saved.up!), slope(of));
-        const dUp: T2 = tf.mul(dy, of.value!);
+        const dGate = ops.mul(ops.mul(dy, saved.up!), slope(ops, of));
+        const dUp = ops.mul(dy, of.value!);
         const { dx, factors } = gateAndUp.backward([dGate, dUp], saved.x as T2, saved.hidden as T2 | undefined, true);
         return [dx!, ...factors];
       },

@@ -10,7 +10,7 @@ import { gate } from '../core/gate.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { checkFinite, meanRows, oneHot } from '../core/vector.js';
 import { LlamaModel } from '../model/llama.js';
-import { poolLayout } from '../train/lora-layout.js';
+import { poolLayout } from '../model/lora-layout.js';
 import {
   candidateCounts,
   clusterPoints,

@@ -9,7 +9,7 @@ import { leadingBos, type Tokenizer } from '../hf/tokenizer.js';
 import type { LlamaModel } from '../model/llama.js';
 import { stackAdapters } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
-import type { LoraLayout } from '../train/lora-layout.js';
+import type { LoraLayout } from '../model/lora-layout.js';
 import { type EmbeddingSpace, embedInSpace, poolSpace, refuseOtherBase } from './embed/space.js';
 import { openPool, type Pool, poolForm } from './pool.js';
 import { prepareExamples } from './prepare.js';

@@ -12,7 +12,7 @@ import { chosenProjections } from '../hf/families.js';
 import { choosePromptForm, type PromptForm, type PromptFormName, promptRecord } from '../hf/prompt-form.js';
 import { leadingBos } from '../hf/tokenizer.js';
 import { elementCount } from '../safetensors/read.js';
-import { poolLayout } from '../train/lora-layout.js';
+import { poolLayout } from '../model/lora-layout.js';
 import { TRAIN_DEFAULTS, type TrainSettings } from '../train/settings.js';
 import { candidateCounts } from './cluster.js';
 import { parseEmbeddingKind } from './embed/kinds.js';

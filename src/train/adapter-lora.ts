@@ -4,9 +4,9 @@ import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import type { BaseModel } from '../hf/base-model.js';
 import { projectionShapes } from '../hf/model.js';
+import { createLoraLayout, setAdapterFactors } from '../model/lora-layout.js';
 import { openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import type { EvaluationLora } from './evaluate.js';
-import { createLoraLayout, setAdapterFactors } from './lora-layout.js';
 
 /**
  * Stacks adapters for evaluation. Modules of lower rank are padded with zeros and every scale is folded into B, so that

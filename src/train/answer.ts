@@ -7,14 +7,12 @@
  * temperature 0): the answers are the same with any guess, a right one only makes them faster.
  */
 
-import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import type { LlamaModel, LoraBinding } from '../model/llama.js';
+import type { LoraUse, Network } from '../model/network.js';
 import { padBatch } from './batches.js';
 import { type EvaluateOptions, type EvaluationLora, gateOf } from './evaluate.js';
-import { bindLora, factorSlices, targetLogits } from './lora-binding.js';
 
 export interface AnswerRequest {
   /** token ids of the prompt, with BOS where the model wants it */
@@ -55,7 +53,7 @@ interface Draft {
 
 /** @throws CrayonError `interrupted` when the signal fires */
 export async function answerPrompts(
-  model: LlamaModel,
+  model: Network,
   tokenizer: Tokenizer,
   requests: ReadonlyArray<AnswerRequest>,
   { maxNewTokens, lora, batchSize = 16, onProgress, signal }: AnswerOptions,
@@ -71,7 +69,7 @@ export async function answerPrompts(
       answer: { text: '', logprobs: [], ended: false },
     }),
   );
-  const slices = slicesOf(lora);
+  const adapters = lora && model.attach(lora);
   const isOpen = ({ ids, promptLength, answer }: Draft) =>
     !answer.ended && ids.length - promptLength < maxNewTokens && ids.length < limit;
   try {
@@ -80,8 +78,7 @@ export async function answerPrompts(
       open.sort((a, b) => readLength(a) - readLength(b) || a.number - b.number);
       for (let at = 0; at < open.length; at += batchSize) {
         const batch = open.slice(at, at + batchSize);
-        const gates = batch.map(({ gate }) => gate);
-        const next = await predict(model, batch, (T) => lora && bindLora(lora, gates, T, slices));
+        const next = await predict(model, batch, adapters && { adapters, gates: batch.map(({ gate }) => gate) });
         for (const [m, draft] of batch.entries()) extend(draft, next[m]!, maxNewTokens, model, tokenizer);
         await eventLoopTurn();
         if (signal?.aborted) throw new CrayonError('interrupted', 'stopped while answering');
@@ -90,34 +87,24 @@ export async function answerPrompts(
       onProgress?.(drafts.length - open.length, drafts.length);
     }
   } finally {
-    tf.dispose(slices);
+    adapters?.dispose();
   }
   return drafts.map(({ answer }) => answer);
-}
-
-/** Disposed by the caller. */
-function slicesOf(lora: EvaluationLora | undefined): tf.Tensor2D[] {
-  return lora === undefined ? [] : tf.tidy(() => factorSlices(lora.layout, tf.tensor1d(lora.parameters)));
 }
 
 const readLength = ({ ids, guess }: Draft) => ids.length + guess.length;
 
 /** The greedy next token after the text, and after the text with each longer part of its guess. */
 async function predict(
-  model: LlamaModel,
+  model: Network,
   drafts: readonly Draft[],
-  bind: (T: number) => LoraBinding | undefined,
+  lora: LoraUse | undefined,
 ): Promise<Prediction[][]> {
   // padBatch takes the last token as a target only, so one of no meaning is put there
   const padded = padBatch(
     drafts.map(({ ids, guess }) => ({ ids: Int32Array.from([...ids, ...guess, 0]), promptLength: ids.length })),
   );
-  const [best, logprobs] = tf.tidy(() => {
-    const logits = targetLogits(model, padded, bind(padded.T)); // (P, V)
-    return [tf.argMax(logits, 1), tf.sub(tf.max(logits, 1), tf.logSumExp(logits, 1))];
-  });
-  const [ids, values] = await Promise.all([best.data(), logprobs.data()]);
-  tf.dispose([best, logprobs]);
+  const { best: ids, largest: values } = await model.predict(padded, lora);
   const next = drafts.map((): Prediction[] => []);
   padded.owners.forEach((owner, p) => {
     next[owner]!.push({ id: ids[p]!, logprob: values[p]! });
@@ -130,7 +117,7 @@ function extend(
   draft: Draft,
   next: readonly Prediction[],
   maxNewTokens: number,
-  model: LlamaModel,
+  model: Network,
   tokenizer: Tokenizer,
 ): void {
   const { ids, promptLength, guess, answer } = draft;
@@ -152,19 +139,19 @@ function extend(
 
 /** The answer to one prompt, beyond a line break too. @param lora its first gate is used */
 export async function answerPrompt(
-  model: LlamaModel,
+  model: Network,
   tokenizer: Tokenizer,
   prompt: string,
   { maxNewTokens = 24, lora }: { maxNewTokens?: number; lora?: EvaluationLora } = {},
 ): Promise<string> {
   const stopIds = [...model.config.eosTokenIds, ...tokenizer.endIds];
-  const slices = slicesOf(lora);
-  const bind = lora && ((T: number) => bindLora(lora, [lora.gates[0]!], T, slices));
+  const adapters = lora && model.attach(lora);
+  const use = adapters && { adapters, gates: [lora.gates[0]!] };
   try {
-    const ids = await generateGreedy(model, tokenizer.encode(prompt), { maxNewTokens, stopIds, lora: bind });
+    const ids = await generateGreedy(model, tokenizer.encode(prompt), { maxNewTokens, stopIds, lora: use });
     return tokenizer.decode(ids);
   } finally {
-    tf.dispose(slices);
+    adapters?.dispose();
   }
 }
 
@@ -173,8 +160,8 @@ export interface GenerateOptions {
   maxNewTokens: number;
   /** ids that end the text; not returned */
   stopIds?: readonly number[];
-  /** binds a LoRA for a text of T tokens; the caller's factors outlive the call, the gate does not */
-  lora?: ((T: number) => LoraBinding) | undefined;
+  /** attached adapters and the coefficients of this text */
+  lora?: LoraUse | undefined;
 }
 
 /**
@@ -184,24 +171,18 @@ export interface GenerateOptions {
  * @returns the new ids alone
  */
 export async function generateGreedy(
-  model: LlamaModel,
+  model: Network,
   prompt: ArrayLike<number>,
   { maxNewTokens, stopIds = [], lora }: GenerateOptions,
 ): Promise<number[]> {
   const ids = Array.from(prompt);
   const context = model.config.maxPositionEmbeddings;
   while (ids.length - prompt.length < maxNewTokens && ids.length < context) {
-    const best = tf.tidy(() => {
-      // Padded on the right to few different lengths: the mask and the rotary tables are kept per length.
-      const T = Math.min(context, Math.ceil(ids.length / 16) * 16);
-      const padded = Int32Array.from({ length: T }, (_, i) => ids[i] ?? 0);
-      const bound = lora?.(T);
-      const last = (rows: tf.Tensor2D): tf.Tensor2D => tf.slice(rows, [ids.length - 1, 0], [1, -1]);
-      const hidden = model.forward(tf.tensor2d(padded, [1, T], 'int32'), { lora: bound });
-      return tf.argMax(model.logits(last(hidden), bound && { ...bound, gate: last(bound.gate) }), 1);
-    });
-    const id = (await best.data())[0]!;
-    best.dispose();
+    // Padded on the right to few different lengths: what depends on the length is kept per length.
+    const T = Math.min(context, Math.ceil(ids.length / 16) * 16);
+    const padded = Int32Array.from({ length: T }, (_, i) => ids[i] ?? 0);
+    const last = { ids: padded, B: 1, T, rows: Int32Array.of(ids.length - 1), targets: Int32Array.of(0) };
+    const id = (await model.predict(last, lora)).best[0]!;
     if (stopIds.includes(id)) break;
     ids.push(id);
   }

@@ -9,6 +9,7 @@ import { createRandom } from '../core/random.js';
 import { type EncodableExample, encodeCut, encodeExample } from '../hf/encode-example.js';
 import type { PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
+import type { TargetBatch } from '../model/network.js';
 
 /** A tokenised example: prompt, then completion. */
 export interface TrainingExample {
@@ -18,15 +19,7 @@ export interface TrainingExample {
 }
 
 /** A batch padded on the right to one length. */
-export interface PaddedBatch {
-  /** (B, T) row-major; padding is 0 */
-  ids: Int32Array;
-  B: number;
-  T: number;
-  /** (P) positions in the flattened (B*T) whose next token is to be predicted */
-  rows: Int32Array;
-  /** (P) that next token */
-  targets: Int32Array;
+export interface PaddedBatch extends TargetBatch {
   /** (P) index of the example that each target belongs to */
   owners: Int32Array;
 }

@@ -1,24 +1,16 @@
 /** Log-probabilities of completions given their prompts: what every loss and multiple-choice score is made of. */
 
-import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError } from '../core/errors.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { groupBy } from '../core/stats.js';
-import type { LlamaModel } from '../model/llama.js';
-import { targetLogprobs } from '../model/ops.js';
+import type { Gates, LoraUse, Network, StackedAdapters } from '../model/network.js';
 import { padBatch, type TrainingExample } from './batches.js';
 import type { CompletionScore, SequenceScorer } from './completion-score.js';
-import { bindLora, factorSlices, targetLogits } from './lora-binding.js';
-import type { LoraLayout } from './lora-layout.js';
 
 /** Stacked adapters with the coefficients of each example, or with the same ones for all. */
-export interface EvaluationLora {
-  layout: LoraLayout;
-  /** the flat vector of `layout` */
-  parameters: Float32Array;
-  loraAlpha: number;
+export interface EvaluationLora extends StackedAdapters {
   /** coefficients, N numbers each; one entry serves all examples */
-  gates: ReadonlyArray<ArrayLike<number>>;
+  gates: Gates;
 }
 
 /** The coefficients of one example; none without adapters. */
@@ -43,7 +35,7 @@ export interface EvaluateOptions {
  * @throws CrayonError `interrupted` between two batches, when the signal fires
  */
 export async function scoreCompletions(
-  model: LlamaModel,
+  model: Network,
   examples: ReadonlyArray<TrainingExample>,
   { lora, batchSize = 16, onProgress, signal }: EvaluateOptions = {},
 ): Promise<CompletionScore[]> {
@@ -51,20 +43,15 @@ export async function scoreCompletions(
   const alike = readAlike(examples, lora?.gates);
   const length = (group: number[]) => examples[group[0]!]!.ids.length;
   const byLength = alike.sort((a, b) => length(a) - length(b) || a[0]! - b[0]!);
-  const flat = lora === undefined ? undefined : tf.tensor1d(lora.parameters);
+  const adapters = lora && model.attach(lora);
   let done = 0;
   try {
     for (let at = 0; at < byLength.length; at += batchSize) {
       const groups = byLength.slice(at, at + batchSize);
       const padded = padBatch(examples, groups);
-      const [logprobs, best] = tf.tidy(() => {
-        const gates = groups.map(([i]) => gateOf(lora, i!));
-        const binding = lora && bindLora(lora, gates, padded.T, factorSlices(lora.layout, flat!));
-        const logits = targetLogits(model, padded, binding);
-        return [targetLogprobs(logits, tf.tensor1d(padded.targets, 'int32')), tf.argMax(logits, 1)];
-      });
-      const [values, greedy] = await Promise.all([logprobs.data(), best.data()]);
-      tf.dispose([logprobs, best]);
+      const gates = groups.map(([i]) => gateOf(lora, i!));
+      const use: LoraUse | undefined = adapters && { adapters, gates };
+      const { targets: values, best: greedy } = await model.predict(padded, use);
       await eventLoopTurn();
 
       for (const i of groups.flat()) scores[i] = { logprob: 0, tokens: 0, isGreedy: true, likeliest: [] };
@@ -82,7 +69,7 @@ export async function scoreCompletions(
       }
     }
   } finally {
-    flat?.dispose();
+    adapters?.dispose();
   }
   return scores;
 }
@@ -100,7 +87,7 @@ function readAlike(examples: ReadonlyArray<TrainingExample>, gates: EvaluationLo
 }
 
 /** Scores by the forward pass: the coefficients of `lora` are those of the examples that the sequences are of. */
-export function forwardScorer(model: LlamaModel, options: EvaluateOptions = {}): SequenceScorer {
+export function forwardScorer(model: Network, options: EvaluateOptions = {}): SequenceScorer {
   return (sequences, owners) => {
     const { lora } = options;
     const ofOwners = lora && lora.gates.length > 1 ? { ...lora, gates: owners.map((i) => lora.gates[i]!) } : lora;

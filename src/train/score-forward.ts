@@ -3,12 +3,12 @@
 import type { Example } from '../data/dataset.js';
 import type { PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import type { LlamaModel } from '../model/llama.js';
+import type { Network } from '../model/network.js';
 import { type EvaluateOptions, forwardScorer } from './evaluate.js';
 import { type ScoreReport, scoredSequences, scoreThrough } from './score.js';
 
 export interface ScoreOptions extends EvaluateOptions {
-  model: LlamaModel;
+  model: Network;
   tokenizer: Tokenizer;
   examples: readonly Example[];
   /** in which prompts are given; plain when absent */

@@ -1,14 +1,6 @@
 /** How adapters are trained: the settings, their defaults, and the learning rates they make. Free of any tensor library. */
 
-export const ADAMW_DEFAULTS = {
-  beta1: 0.9,
-  beta2: 0.95,
-  epsilon: 1e-8,
-  weightDecay: 0,
-  /** largest L2 norm of the gradient; infinity for none */
-  clipNorm: 1,
-};
-export type AdamWOptions = typeof ADAMW_DEFAULTS;
+import { ADAMW_DEFAULTS } from '../model/adamw-settings.js';
 
 export const TRAIN_DEFAULTS = {
   epochs: 1,

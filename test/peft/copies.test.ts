@@ -15,7 +15,7 @@ import { openPeftAdapter } from '../../src/peft/read.js';
 import { SafetensorsFile } from '../../src/safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../../src/safetensors/write.js';
 import { loadAdapterLora } from '../../src/train/adapter-lora.js';
-import { bindLora, factorSlices } from '../../src/train/lora-binding.js';
+import { bindLora, factorSlices } from '../../src/model/lora-tensors.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture, fixtureJson, relativeDifference } from '../helpers/fixtures.js';
 

@@ -32,7 +32,7 @@ export const fewShotLora: Strategy = {
   title: 'LoRA on the k examples',
   looksAtExamples: true,
   async customise(_cell, user, { config, base, signal }) {
-    const { poolLayout } = await import('../../train/lora-layout.js');
+    const { poolLayout } = await import('../../model/lora-layout.js');
     const { Trainer } = await import('../../train/trainer.js');
     const started = performance.now();
     const { steps, batch_size: batchSize, learning_rate: learningRate } = config.few_shot;

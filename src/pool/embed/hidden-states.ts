@@ -3,11 +3,11 @@
  * LLM's hidden states, L2-normalised. It needs a tensor back end, so the kinds import this file when they embed.
  */
 
-import * as tf from '@tensorflow/tfjs-core';
 import { eventLoopTurn } from '../../core/long-work.js';
 import type { BaseModel } from '../../hf/base-model.js';
 import { chooseBackend } from '../../model/backend.js';
 import { LlamaModel } from '../../model/llama.js';
+import type { Network } from '../../model/network.js';
 import type { ForwardPass, Sequences } from './kind.js';
 
 /** Unit embeddings (n, C) of prompts, by the model that is given or one that is loaded for these prompts alone. */
@@ -41,7 +41,7 @@ export interface HiddenStateOptions {
 
 /** Unit embeddings (n, C), row-major, in the order of the sequences. */
 export async function hiddenStateEmbeddings(
-  model: LlamaModel,
+  model: Network,
   sequences: ReadonlyArray<Int32Array>,
   { layer, skip = 0, batchSize = 16, onProgress }: HiddenStateOptions,
 ): Promise<Float32Array> {
@@ -59,14 +59,7 @@ export async function hiddenStateEmbeddings(
       ids.set(sequences[i]!, b * T);
       share.fill(1 / (length - skip), b * T + skip, b * T + length);
     });
-    const unit = tf.tidy(() => {
-      const x = model.forward(tf.tensor2d(ids, [B, T], 'int32'), { blocks: layer }); // (B*T, C)
-      const weighted = tf.mul(tf.reshape(x, [B, T, C]), tf.tensor3d(share, [B, T, 1]));
-      const mean = tf.sum(weighted, 1); // (B, C)
-      return tf.div(mean, tf.maximum(tf.norm(mean, 2, 1, true), 1e-12));
-    });
-    const values = await unit.data();
-    unit.dispose();
+    const values = await model.embed({ ids, B, T }, layer, share);
     await eventLoopTurn();
     members.forEach((i, b) => {
       out.set(values.subarray(b * C, (b + 1) * C), i * C);

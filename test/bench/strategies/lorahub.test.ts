@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { randomCoefficients } from '../../../src/bench/strategies/blends.js';
 import { mixFactors, onePlusOne, withPenalty } from '../../../src/bench/strategies/lorahub.js';
 import { createRandom } from '../../../src/core/random.js';
-import { adapterFactors, createLoraLayout, setAdapterFactors } from '../../../src/train/lora-layout.js';
+import { adapterFactors, createLoraLayout, setAdapterFactors } from '../../../src/model/lora-layout.js';
 
 const search = (objective: (w: readonly number[]) => number, evaluations: number, seed = 1, N = 3) =>
   onePlusOne(objective, { N, evaluations, bound: 1.5, random: createRandom(seed, 'test') });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { adapterFactors, createLoraLayout, initialParameters, setAdapterFactors } from '../../src/train/lora-layout.js';
+import { adapterFactors, createLoraLayout, initialParameters, setAdapterFactors } from '../../src/model/lora-layout.js';
 
 const modules = [
   { name: 'q', in: 5, out: 3 },

@@ -4,18 +4,7 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-import { ADAMW_DEFAULTS, type AdamWOptions } from './settings.js';
-
-/** A snapshot that a checkpoint can hold. */
-export interface AdamWState {
-  /** updates done so far */
-  step: number;
-  parameters: Float32Array;
-  /** first moment */
-  m: Float32Array;
-  /** second moment */
-  v: Float32Array;
-}
+import { ADAMW_DEFAULTS, type AdamWOptions, type AdamWState } from './adamw-settings.js';
 
 /** Stands for no clipping: larger than any norm, and finite in float32. */
 const LARGE = 1e30;
