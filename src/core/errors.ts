@@ -61,6 +61,7 @@ const EXIT_OF = {
   'bench-invalid': EXIT.input,
   // the machine
   'backend-unavailable': EXIT.environment,
+  'tensor-runtime-failed': EXIT.environment,
   'disk-full': EXIT.environment,
   'write-failed': EXIT.environment,
   'out-of-memory': EXIT.environment,

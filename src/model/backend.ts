@@ -1,6 +1,6 @@
 /**
- * Chooses the TensorFlow.js back end at run time: native TensorFlow (GPU build, then CPU build), WebGPU through Dawn,
- * WebAssembly, plain JavaScript. The first one that loads is taken unless one is forced.
+ * Chooses the back end at run time: ONNX Runtime, or TensorFlow.js on native TensorFlow (GPU build, then CPU build), WebGPU
+ * through Dawn, WebAssembly, plain JavaScript. The first one that loads is taken unless one is forced.
  *
  * tfjs keeps its back end in process-wide state, so a process uses one; `crayon doctor` probes each in a child process.
  */
@@ -11,6 +11,7 @@ import util from 'node:util';
 import * as tf from '@tensorflow/tfjs-core';
 import { CrayonError, reasonOf } from '../core/errors.js';
 import { hasLinuxLibrary, hasTfjsBinding, withQuietStderr } from '../files/native-libraries.js';
+import { missingReason, OnnxRuntime } from '../onnx/runtime.js';
 import { BACKENDS, type BackendName } from './names.js';
 import { registerWasmMatMul } from './wasm-matmul.js';
 
@@ -24,6 +25,7 @@ export interface BackendChoice {
 
 const require = createRequire(import.meta.url);
 let current: BackendChoice | undefined;
+let runtime: OnnxRuntime | undefined;
 
 /**
  * Loads and activates a back end, once per process; later calls return the same choice.
@@ -53,6 +55,11 @@ export async function chooseBackend(wanted: BackendName | 'auto' = 'auto'): Prom
   throw new CrayonError('backend-unavailable', `no tensor back end could be loaded (${reasons})`, {
     hint: 'Run `crayon doctor` to see what each back end needs; `--backend wasm` needs nothing beyond npm install.',
   });
+}
+
+/** ONNX Runtime, where it is the active back end. */
+export function activeRuntime(): OnnxRuntime | undefined {
+  return runtime;
 }
 
 /** Frees what keeps the process alive (a WebGPU device). Call once, at the end. */
@@ -89,12 +96,22 @@ export async function measureMatMul(size: number, budgetMs: number): Promise<num
 
 /** Each takes whether it was asked for by name. */
 const LOADERS: Record<BackendName, (forced: boolean) => Promise<string>> = {
+  onnx: loadOnnx,
   'node-gpu': () => loadNative('@tensorflow/tfjs-node-gpu'),
   node: () => loadNative('@tensorflow/tfjs-node'),
   webgpu: loadWebGpu,
   wasm: loadWasm,
   cpu: loadCpu,
 };
+
+async function loadOnnx(): Promise<string> {
+  try {
+    runtime = new OnnxRuntime();
+  } catch (error) {
+    throw new Error(missingReason(error));
+  }
+  return `ONNX Runtime ${runtime.version}, ${runtime.threads} threads`;
+}
 
 async function loadNative(packageName: string): Promise<string> {
   // Loading a package without its binding would register its kernels all the same, before it fails.

@@ -1,0 +1,175 @@
+/**
+ * Training on ONNX Runtime. Parameters, moments and gradient are plain arrays; a block's gradients are written straight to their
+ * places in the flat vector.
+ */
+
+import type { NumberArray } from '../../onnx/runtime.js';
+import type { AdamWOptions, AdamWState } from '../adamw-settings.js';
+import type { Gates, Learner, LearnerInput, StackedAdapters, TargetBatch } from '../network.js';
+import { NAMES } from './block-programs.js';
+import { lossProgram } from './head-programs.js';
+import { type CompiledBlock, factorRanges, gateOf, modulesOf, type OnnxModel, ordered, takeRows } from './onnx-model.js';
+
+const ONE = Float32Array.of(1);
+
+export class OnnxLearner implements Learner {
+  readonly #model: OnnxModel;
+  readonly #adapters: StackedAdapters;
+  readonly #adamw: AdamWOptions;
+  readonly #m: Float32Array;
+  readonly #v: Float32Array;
+  step: number;
+  /** of the batch in work, and the sum over the batches of the step */
+  readonly #gradient: Float32Array;
+  #sum: Float32Array | undefined;
+  #batches = 0;
+  #loss = 0;
+  /** What a layer's forward pass left for its backward pass, one array a layer, as large as the largest batch needed. */
+  readonly #left: Float32Array[] = [];
+
+  constructor(model: OnnxModel, { layout, loraAlpha, start, adamw }: LearnerInput) {
+    this.#model = model;
+    this.#adamw = adamw;
+    const state = start instanceof Float32Array ? undefined : start;
+    this.step = state?.step ?? 0;
+    this.#adapters = { layout, loraAlpha, parameters: Float32Array.from(state?.parameters ?? (start as Float32Array)) };
+    this.#m = state === undefined ? new Float32Array(layout.size) : Float32Array.from(state.m);
+    this.#v = state === undefined ? new Float32Array(layout.size) : Float32Array.from(state.v);
+    this.#gradient = new Float32Array(layout.size);
+  }
+
+  async add(batch: TargetBatch, gates: Gates, normaliser: number): Promise<void> {
+    const model = this.#model;
+    const { layout } = this.#adapters;
+    const { numLayers, hiddenSize: C } = model.config;
+    const first = this.#firstAdapted();
+    const gate = gateOf(this.#adapters, gates, batch.T);
+    const inputsOf = (layer: number) =>
+      model.layerInputs(layer, batch.T, this.#adapters).set(NAMES.gate, gate);
+
+    // a single batch is its own sum
+    if (this.#batches > 0) this.#sum ??= new Float32Array(layout.size);
+    if (this.#batches === 1) this.#sum!.set(this.#gradient);
+
+    // 1) forward, each block's input kept
+    const states = [model.embedTokens(batch)];
+    const blocks: CompiledBlock[] = [];
+    for (let layer = 0; layer < numLayers; layer++) {
+      const trains = layer >= first;
+      const compiled = model.compiledBlock(layer, batch, layout, trains, layer > first);
+      blocks.push(compiled);
+      const y = new Float32Array(batch.B * batch.T * C);
+      const inputs = inputsOf(layer).set(NAMES.x, states[layer]!);
+      await compiled.forward.run(ordered(compiled.forward, inputs), [y, ...this.#places(layer, compiled)]);
+      states.push(y);
+    }
+
+    // 2) loss
+    const last = states.pop()!;
+    let dy = await this.#lossOf(batch, last, normaliser);
+
+    // 3) backward
+    const R = layout.adapters * layout.r;
+    for (let layer = numLayers - 1; layer >= first; layer--) {
+      const compiled = blocks[layer]!;
+      const { backward, crossing } = compiled;
+      const inputs = inputsOf(layer).set(NAMES.x, states.pop()!).set(NAMES.dy, dy);
+      const places = this.#places(layer, compiled);
+      crossing.forEach(({ name }, i) => inputs.set(name, places[i]!));
+      const results = new Map<string, NumberArray>();
+      const dx = new Float32Array(dy.length);
+      results.set(NAMES.dx, dx);
+      for (const [name, module] of modulesOf(layout, layer)) {
+        const { a, b } = factorRanges(module, R);
+        results.set(NAMES.da(name), this.#gradient.subarray(...a)).set(NAMES.db(name), this.#gradient.subarray(...b));
+      }
+      const wanted = backward!.graph.outputs.map(({ name }) => results.get(name)!);
+      await backward!.run(ordered(backward!, inputs), wanted);
+      dy = dx;
+    }
+    if (this.#batches > 0) for (let i = 0; i < layout.size; i++) this.#sum![i]! += this.#gradient[i]!;
+    this.#batches++;
+  }
+
+  async gradient(): Promise<Float32Array> {
+    return Float32Array.from(this.#batches > 1 ? this.#sum! : this.#gradient);
+  }
+
+  async update(learningRate: number): Promise<{ loss: number; gradientNorm: number }> {
+    const { beta1, beta2, epsilon, weightDecay, clipNorm } = this.#adamw;
+    const gradient = this.#batches > 1 ? this.#sum! : this.#gradient;
+    const { parameters } = this.#adapters;
+    const [m, v] = [this.#m, this.#v];
+    this.step++;
+    let square = 0;
+    for (let i = 0; i < gradient.length; i++) square += gradient[i]! * gradient[i]!;
+    const gradientNorm = Math.sqrt(square);
+    const clip = Math.min(1, clipNorm / (gradientNorm + 1e-6));
+    const decay = 1 - learningRate * weightDecay;
+    const stepSize = learningRate / (1 - beta1 ** this.step);
+    const rootScale = 1 / Math.sqrt(1 - beta2 ** this.step);
+    for (let i = 0; i < gradient.length; i++) {
+      const g = gradient[i]! * clip;
+      const first = beta1 * m[i]! + (1 - beta1) * g;
+      const second = beta2 * v[i]! + (1 - beta2) * g * g;
+      m[i] = first;
+      v[i] = second;
+      parameters[i] = decay * parameters[i]! - (stepSize * first) / (Math.sqrt(second) * rootScale + epsilon);
+    }
+    const loss = this.#loss;
+    this.#loss = 0;
+    this.#batches = 0;
+    return { loss, gradientNorm };
+  }
+
+  async state(): Promise<AdamWState> {
+    const copy = (x: Float32Array) => Float32Array.from(x);
+    return { step: this.step, parameters: copy(this.#adapters.parameters), m: copy(this.#m), v: copy(this.#v) };
+  }
+
+  dispose(): void {
+    this.#left.length = 0;
+  }
+
+  /** The first layer with factors: before it nothing is trainable. */
+  #firstAdapted(): number {
+    const { numLayers } = this.#model.config;
+    for (let layer = 0; layer < numLayers; layer++) {
+      if (modulesOf(this.#adapters.layout, layer).length > 0) return layer;
+    }
+    return numLayers;
+  }
+
+  /** Where a layer's forward pass leaves what its backward pass needs. */
+  #places(layer: number, { crossing }: CompiledBlock): Float32Array[] {
+    const length = crossing.reduce((sum, value) => sum + value.length, 0);
+    if (length > (this.#left[layer]?.length ?? 0)) this.#left[layer] = new Float32Array(length);
+    let from = 0;
+    return crossing.map((value) => {
+      from += value.length;
+      return this.#left[layer]!.subarray(from - value.length, from);
+    });
+  }
+
+  /** Adds the batch's loss and returns the gradient of the last hidden states: (M, C), zero where nothing is predicted. */
+  async #lossOf(batch: TargetBatch, last: Float32Array, normaliser: number): Promise<Float32Array> {
+    const model = this.#model;
+    const C = model.config.hiddenSize;
+    const dy = new Float32Array(last.length);
+    for (const { from, count, size } of model.headSlices(batch.rows.length)) {
+      const session = model.headProgram(`loss,${size}`, () => lossProgram(model.config, size));
+      const rows = batch.rows.subarray(from, from + count);
+      const targets = new Int32Array(size);
+      targets.set(batch.targets.subarray(from, from + count));
+      const weights = new Float32Array(size).fill(1 / normaliser, 0, count); // rows that fill up weigh nothing
+      const [loss, drows] = [new Float32Array(1), new Float32Array(size * C)];
+      const inputs = [takeRows(last, C, rows, size), model.finalNorm.data, model.head.data, targets, weights, ONE];
+      await session.run(inputs, [loss, drows]);
+      this.#loss += loss[0]!;
+      rows.forEach((row, i) => {
+        dy.set(drows.subarray(i * C, (i + 1) * C), row * C);
+      });
+    }
+    return dy;
+  }
+}

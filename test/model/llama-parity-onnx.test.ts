@@ -1,0 +1,3 @@
+import { paritySuite } from '../helpers/parity-suite.js';
+
+paritySuite('onnx');
