@@ -4,8 +4,9 @@
  */
 
 import type { NumberArray } from '../../onnx/runtime.js';
-import type { AdamWOptions, AdamWState } from '../adamw-settings.js';
+import type { AdamWState } from '../adamw-settings.js';
 import type { Gates, Learner, LearnerInput, StackedAdapters, TargetBatch } from '../network.js';
+import { AdamWProgram, type MomentArrays } from './adamw-program.js';
 import { NAMES } from './block-programs.js';
 import { lossProgram } from './head-programs.js';
 import { type CompiledBlock, factorRanges, gateOf, modulesOf, type OnnxModel, ordered, takeRows } from './onnx-model.js';
@@ -15,9 +16,8 @@ const ONE = Float32Array.of(1);
 export class OnnxLearner implements Learner {
   readonly #model: OnnxModel;
   readonly #adapters: StackedAdapters;
-  readonly #adamw: AdamWOptions;
-  readonly #m: Float32Array;
-  readonly #v: Float32Array;
+  readonly #adamw: AdamWProgram;
+  readonly #moments: MomentArrays;
   step: number;
   /** of the batch in work, and the sum over the batches of the step */
   readonly #gradient: Float32Array;
@@ -29,12 +29,14 @@ export class OnnxLearner implements Learner {
 
   constructor(model: OnnxModel, { layout, loraAlpha, start, adamw }: LearnerInput) {
     this.#model = model;
-    this.#adamw = adamw;
+    this.#adamw = new AdamWProgram(adamw, model.runtime);
     const state = start instanceof Float32Array ? undefined : start;
     this.step = state?.step ?? 0;
-    this.#adapters = { layout, loraAlpha, parameters: Float32Array.from(state?.parameters ?? (start as Float32Array)) };
-    this.#m = state === undefined ? new Float32Array(layout.size) : Float32Array.from(state.m);
-    this.#v = state === undefined ? new Float32Array(layout.size) : Float32Array.from(state.v);
+    const copy = (from: Float32Array | undefined) =>
+      from === undefined ? new Float32Array(layout.size) : Float32Array.from(from);
+    const parameters = copy(state?.parameters ?? (start as Float32Array));
+    this.#adapters = { layout, loraAlpha, parameters };
+    this.#moments = { parameters, m: copy(state?.m), v: copy(state?.v) };
     this.#gradient = new Float32Array(layout.size);
   }
 
@@ -96,26 +98,9 @@ export class OnnxLearner implements Learner {
   }
 
   async update(learningRate: number): Promise<{ loss: number; gradientNorm: number }> {
-    const { beta1, beta2, epsilon, weightDecay, clipNorm } = this.#adamw;
     const gradient = this.#batches > 1 ? this.#sum! : this.#gradient;
-    const { parameters } = this.#adapters;
-    const [m, v] = [this.#m, this.#v];
     this.step++;
-    let square = 0;
-    for (let i = 0; i < gradient.length; i++) square += gradient[i]! * gradient[i]!;
-    const gradientNorm = Math.sqrt(square);
-    const clip = Math.min(1, clipNorm / (gradientNorm + 1e-6));
-    const decay = 1 - learningRate * weightDecay;
-    const stepSize = learningRate / (1 - beta1 ** this.step);
-    const rootScale = 1 / Math.sqrt(1 - beta2 ** this.step);
-    for (let i = 0; i < gradient.length; i++) {
-      const g = gradient[i]! * clip;
-      const first = beta1 * m[i]! + (1 - beta1) * g;
-      const second = beta2 * v[i]! + (1 - beta2) * g * g;
-      m[i] = first;
-      v[i] = second;
-      parameters[i] = decay * parameters[i]! - (stepSize * first) / (Math.sqrt(second) * rootScale + epsilon);
-    }
+    const gradientNorm = await this.#adamw.update(this.#moments, gradient, learningRate, this.step);
     const loss = this.#loss;
     this.#loss = 0;
     this.#batches = 0;
@@ -123,11 +108,13 @@ export class OnnxLearner implements Learner {
   }
 
   async state(): Promise<AdamWState> {
+    const { parameters, m, v } = this.#moments;
     const copy = (x: Float32Array) => Float32Array.from(x);
-    return { step: this.step, parameters: copy(this.#adapters.parameters), m: copy(this.#m), v: copy(this.#v) };
+    return { step: this.step, parameters: copy(parameters), m: copy(m), v: copy(v) };
   }
 
   dispose(): void {
+    this.#adamw.dispose();
     this.#left.length = 0;
   }
 

@@ -123,8 +123,15 @@ export class Trace implements Operations {
   square<T extends Tensor>(x: T): T {
     return this.#pair('Mul', x, x);
   }
+  /** a / b */
+  div<T extends Tensor>(a: T, b: Tensor): T {
+    return this.#pair('Div', a, b);
+  }
+  sqrt<T extends Tensor>(x: T): T {
+    return this.#same('Sqrt', x);
+  }
   rsqrt<T extends Tensor>(x: T): T {
-    return this.#same('Reciprocal', this.#same('Sqrt', x));
+    return this.#same('Reciprocal', this.sqrt(x));
   }
   exp<T extends Tensor>(x: T): T {
     return this.#same('Exp', x);
