@@ -5,7 +5,7 @@ import type { BaseModel } from '../hf/base-model.js';
 import { encodeCut, encodeExample, expectExamples } from '../hf/encode-example.js';
 import { PLAIN, type PromptForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
-import type { LlamaModel } from '../model/llama.js';
+import type { Network } from '../model/network.js';
 import { type Answer, type AnswerRequest, answerPrompts } from '../train/answer.js';
 import type { EvaluationLora } from '../train/evaluate.js';
 import type { ExampleScore } from '../train/score.js';
@@ -15,7 +15,7 @@ import { promptHash } from './users.js';
 
 export interface LoadedModel {
   source: BaseModel;
-  model: LlamaModel;
+  model: Network;
   tokenizer: Tokenizer;
   /** in which it is given its prompts; plain when absent */
   form?: PromptForm | undefined;

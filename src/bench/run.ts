@@ -12,7 +12,7 @@ import { refuseOtherRun } from '../files/resume.js';
 import { openBase } from '../gguf/base.js';
 import type { BaseModel } from '../hf/base-model.js';
 import { choosePromptForm, PLAIN, promptRecord } from '../hf/prompt-form.js';
-import { LlamaModel } from '../model/llama.js';
+import { openNetwork } from '../model/open-network.js';
 import { openPool, poolForm } from '../pool/pool.js';
 import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
 import { cellOf, planCells } from './cells.js';
@@ -227,7 +227,7 @@ function openModel(path: string, pool?: string): LoadedModel {
       pool === undefined
         ? choosePromptForm(tokenizer, {}, path)
         : poolForm(openPool(findBenchPath(pool)), tokenizer, path);
-    return { source, model: new LlamaModel(source), tokenizer, form };
+    return { source, model: openNetwork(source), tokenizer, form };
   } catch (error) {
     source.close();
     throw error;

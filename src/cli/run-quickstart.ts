@@ -13,7 +13,7 @@ import { ensureDirectory, writeFileAtomic } from '../files/atomic.js';
 import { shippedPath } from '../files/package.js';
 import { HfModel } from '../hf/model.js';
 import { chooseBackend, measureMatMul, releaseBackend } from '../model/backend.js';
-import { LlamaModel } from '../model/llama.js';
+import { openNetwork } from '../model/open-network.js';
 import { buildPool } from '../pool/build.js';
 import { poolGates } from '../pool/gate.js';
 import { BUILD_DEFAULTS } from '../pool/inputs.js';
@@ -105,7 +105,7 @@ export async function runQuickstart(flags: QuickstartFlags, terminal: Terminal):
 
 function openBase() {
   const source = HfModel.open(MODEL);
-  return { source, model: new LlamaModel(source), tokenizer: source.tokenizer() };
+  return { source, model: openNetwork(source), tokenizer: source.tokenizer() };
 }
 
 async function ensurePool(

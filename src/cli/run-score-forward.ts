@@ -1,7 +1,7 @@
 /** The part of `crayon score` that computes in float32; loaded only where it is asked for, because it loads tfjs. */
 
 import { chooseBackend, releaseBackend } from '../model/backend.js';
-import { LlamaModel } from '../model/llama.js';
+import { openNetwork } from '../model/open-network.js';
 import { poolGates } from '../pool/gate.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import { forwardScorer } from '../train/evaluate.js';
@@ -13,7 +13,7 @@ export async function scoreForward({ flags, source, tokenizer, examples, made, t
   const backend = await chooseBackend(flags.backend);
   try {
     terminal.note(`Back end: ${backend.name} (${backend.detail})`);
-    const model = new LlamaModel(source);
+    const model = openNetwork(source);
     const single = adapter === undefined ? undefined : loadAdapterLora(adapter, source);
     const lora = pool === undefined ? single : await poolGates(pool, source, model, tokenizer, examples, flags.anyBase);
     const scored = await terminal.during(({ update }) => {

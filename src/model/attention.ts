@@ -66,12 +66,21 @@ export function selfAttention(
     if (norm === undefined) return { turned: rotate(ops, asHeads(ops, y, shape, heads), positions, 1) };
     const raw = isWide ? y : asHeads(ops, y, shape, heads);
     const { value, inverse } = normalise<T2 | T4>(ops, raw, norm, norms!.eps);
-    return { turned: rotate(ops, isWide ? asHeads(ops, value as T2, shape, heads) : (value as T4), positions, 1), raw, inverse };
+    return {
+      turned: rotate(ops, isWide ? asHeads(ops, value as T2, shape, heads) : (value as T4), positions, 1),
+      raw,
+      inverse,
+    };
   };
   const fromHeads = (d: T4, heads: number, norm: T1 | undefined, raw?: Tensor, inverse?: Tensor) => {
     const back = rotate(ops, d, positions, -1);
     if (isWide) return normaliseBackward(ops, asRows(ops, back, shape, heads), raw as T2, inverse!, norm!);
-    return asRows(ops, norm === undefined ? back : normaliseBackward(ops, back, raw as T4, inverse!, norm), shape, heads);
+    return asRows(
+      ops,
+      norm === undefined ? back : normaliseBackward(ops, back, raw as T4, inverse!, norm),
+      shape,
+      heads,
+    );
   };
   const forward = (x: T2) => {
     const { ys, hidden } = linears.forward(x);
@@ -156,10 +165,13 @@ export class CausalAttention {
         return this.#keeps ? { y, p } : { y };
       }),
     );
-    return { value: ops.concat(
+    return {
+      value: ops.concat(
         outputs.map(({ y }) => y),
         2,
-      ), probabilities };
+      ),
+      probabilities,
+    };
   }
 
   /** @param dy (M, H*D) @param saved the forward pass's inputs, its output in rows, and the probabilities kept */

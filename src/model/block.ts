@@ -51,9 +51,7 @@ export function block(ops: Operations, x: T2, inputs: BlockInputs): T2 {
   const qkv = linears(projections.attentionIn, [H * D, K * D, K * D]);
   const h = normed(x, norms.attentionIn);
   const queryKeyNorms =
-    qkNorm === null
-      ? null
-      : { query: weight('self_attn.q_norm'), key: weight('self_attn.k_norm'), over: qkNorm, eps };
+    qkNorm === null ? null : { query: weight('self_attn.q_norm'), key: weight('self_attn.k_norm'), over: qkNorm, eps };
   const heads = selfAttention(ops, h, qkv, queryKeyNorms, positions, { B, T, H, K, D }, needsInputGradient);
   const attention = loraLinear(ops, heads, linears([projections.attentionOut], [C]));
   const attended = add(x, normed(attention, norms.attentionOut));

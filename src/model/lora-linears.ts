@@ -61,7 +61,9 @@ export class LoraLinears {
   /** x (M, in) -> ys (M, out) of each layer or part, and hidden (M, L*R): the gated x A^T, undefined when no layer has factors */
   forward(x: T2): { ys: T2[]; hidden: T2 | undefined } {
     const ops = this.#ops;
-    const base = this.#layers.map(({ weight, bias }) => ops.product(x, weight, { transposeB: true, plus: bias ?? undefined }));
+    const base = this.#layers.map(({ weight, bias }) =>
+      ops.product(x, weight, { transposeB: true, plus: bias ?? undefined }),
+    );
     if (this.#present.length === 0) return { ys: this.#apart(base), hidden: undefined };
     const hidden = ops.mul(ops.product(x, this.#stackedA(), { transposeB: true }), this.#wideGate());
     const parts = this.#columns(hidden);
@@ -190,12 +192,7 @@ const GELU_ROOT = Math.sqrt(2 / Math.PI);
 const GELU_CUBE = 0.044715;
 
 /** f(gate) * up of the two outputs: SwiGLU or GeGLU. x (M, C) -> (M, I) */
-export function gatedProduct(
-  ops: Operations,
-  x: T2,
-  gateAndUp: LoraLinears,
-  activation: BlockForm['activation'],
-): T2 {
+export function gatedProduct(ops: Operations, x: T2, gateAndUp: LoraLinears, activation: BlockForm['activation']): T2 {
   const { forward, slope } = ACTIVATIONS[activation];
   return ops.operation([x, ...gateAndUp.factors], (x: T2) => {
     const { ys, hidden } = gateAndUp.forward(x);

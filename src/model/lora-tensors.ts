@@ -1,8 +1,8 @@
 /** The flat vector of stacked LoRA parameters, and a batch's coefficients, as TensorFlow.js's arrays. */
 
 import * as tf from '@tensorflow/tfjs-core';
-import type { StackedFactors } from './lora-linears.js';
 import type { LoraLayout } from './lora-layout.js';
+import type { StackedFactors } from './lora-linears.js';
 import { type Gates, gateRows, type StackedAdapters } from './network.js';
 
 /** See gateRows. */

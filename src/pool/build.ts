@@ -9,7 +9,8 @@ import { CrayonError, isCrayonError } from '../core/errors.js';
 import { gate } from '../core/gate.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { checkFinite, meanRows, oneHot } from '../core/vector.js';
-import { LlamaModel } from '../model/llama.js';
+import type { Network } from '../model/network.js';
+import { openNetwork } from '../model/open-network.js';
 import { poolLayout } from '../model/lora-layout.js';
 import {
   candidateCounts,
@@ -109,9 +110,9 @@ async function withBuild<T>(
   const inputs = readInputs(options, progress);
   const { model: source, examples } = inputs;
   let work: WorkDirectory | undefined;
-  let opened: LlamaModel | undefined;
+  let opened: Network | undefined;
   const model = () => {
-    opened ??= new LlamaModel(source);
+    opened ??= openNetwork(source);
     return opened;
   };
   try {
@@ -171,7 +172,7 @@ interface Build {
   inputs: BuildInputs;
   kind: NamedKind;
   /** the inputs' model, open for forward passes */
-  model: () => LlamaModel;
+  model: () => Network;
   work: WorkDirectory;
   during: (stage: BuildStage) => (done: number, total: number) => void;
 }

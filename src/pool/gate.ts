@@ -6,10 +6,10 @@ import type { Example } from '../data/dataset.js';
 import type { BaseModel } from '../hf/base-model.js';
 import type { PromptForm } from '../hf/prompt-form.js';
 import { leadingBos, type Tokenizer } from '../hf/tokenizer.js';
-import type { LlamaModel } from '../model/llama.js';
+import type { LoraLayout } from '../model/lora-layout.js';
+import type { Network } from '../model/network.js';
 import { stackAdapters } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
-import type { LoraLayout } from '../model/lora-layout.js';
 import { type EmbeddingSpace, embedInSpace, poolSpace, refuseOtherBase } from './embed/space.js';
 import { openPool, type Pool, poolForm } from './pool.js';
 import { prepareExamples } from './prepare.js';
@@ -25,7 +25,7 @@ export interface PoolGates {
 export function loadPoolGates(
   dir: string,
   source: BaseModel,
-  model: LlamaModel,
+  model: Network,
   tokenizer: Tokenizer,
   { tau, anyBase }: { tau?: number | undefined; anyBase?: boolean | undefined } = {},
 ): PoolGates {
@@ -63,7 +63,7 @@ export function stackPool(pool: Pool, base: BaseModel): EvaluationLora {
 /** Unit embeddings (n, d) of prompts in a pool's space; those longer than the model's context lose their front. */
 export async function embedPrompts(
   space: EmbeddingSpace,
-  how: { source: BaseModel; model: LlamaModel; tokenizer: Tokenizer; form?: PromptForm | undefined },
+  how: { source: BaseModel; model: Network; tokenizer: Tokenizer; form?: PromptForm | undefined },
   examples: readonly Example[],
 ): Promise<Float32Array> {
   const { source, model, tokenizer, form } = how;
@@ -78,7 +78,7 @@ export async function embedPrompts(
 export function poolGates(
   dir: string,
   source: BaseModel,
-  model: LlamaModel,
+  model: Network,
   tokenizer: Tokenizer,
   examples: Example[],
   anyBase?: boolean,

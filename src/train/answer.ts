@@ -95,11 +95,7 @@ export async function answerPrompts(
 const readLength = ({ ids, guess }: Draft) => ids.length + guess.length;
 
 /** The greedy next token after the text, and after the text with each longer part of its guess. */
-async function predict(
-  model: Network,
-  drafts: readonly Draft[],
-  lora: LoraUse | undefined,
-): Promise<Prediction[][]> {
+async function predict(model: Network, drafts: readonly Draft[], lora: LoraUse | undefined): Promise<Prediction[][]> {
   // padBatch takes the last token as a target only, so one of no meaning is put there
   const padded = padBatch(
     drafts.map(({ ids, guess }) => ({ ids: Int32Array.from([...ids, ...guess, 0]), promptLength: ids.length })),

@@ -64,7 +64,6 @@ export class Trainer {
 
   /** One update of all parameters. */
   async step(): Promise<StepReport> {
-    const settings = this.#settings;
     const index = this.#learner.step;
     const batches = this.#plan.batchesOf(index).map((members) => this.#batch(members));
 
@@ -73,7 +72,8 @@ export class Trainer {
     for (const { padded, coefficients } of batches) await this.#learner.add(padded, coefficients, targets);
 
     // 2) update
-    const { loss, gradientNorm } = await this.#learner.update(this.#plan.learningRateOf(index));
+    const learningRate = this.#plan.learningRateOf(index);
+    const { loss, gradientNorm } = await this.#learner.update(learningRate);
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
       throw new CrayonError('loss-not-finite', `step ${index + 1}: loss ${loss}, gradient norm ${gradientNorm}`, {
         hint: 'Lower --learning-rate, or check the base model with `crayon score`.',

@@ -5,15 +5,15 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HfModel } from '../../src/hf/model.js';
-import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { ADAMW_DEFAULTS, type AdamWOptions } from '../../src/model/adamw-settings.js';
+import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
+import { adapterFactors, createLoraLayout, type LoraLayout, setAdapterFactors } from '../../src/model/lora-layout.js';
 import type { BackendName } from '../../src/model/names.js';
+import type { Gates, Network } from '../../src/model/network.js';
+import { openNetwork } from '../../src/model/open-network.js';
 import { openPeftAdapter } from '../../src/peft/read.js';
 import { hiddenStateEmbeddings } from '../../src/pool/embed/hidden-states.js';
 import { type PaddedBatch, padBatch } from '../../src/train/batches.js';
-import { adapterFactors, createLoraLayout, type LoraLayout, setAdapterFactors } from '../../src/model/lora-layout.js';
-import type { Gates, Network } from '../../src/model/network.js';
-import { openNetwork } from '../../src/model/open-network.js';
 import { ADAPTED_MODELS, fixture, fixtureJson, fixtureTensors, MODELS, relativeDifference } from './fixtures.js';
 import { measured } from './measured.js';
 

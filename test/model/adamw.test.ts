@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createRandom } from '../../src/core/random.js';
-import { chooseBackend } from '../../src/model/backend.js';
 import { AdamW } from '../../src/model/adamw.js';
 import { ADAMW_DEFAULTS, type AdamWOptions } from '../../src/model/adamw-settings.js';
+import { chooseBackend } from '../../src/model/backend.js';
 
 const SIZE = 50;
 const STEPS = 8;

@@ -4,8 +4,8 @@ import * as tf from '@tensorflow/tfjs-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { createRandom } from '../../src/core/random.js';
 import { CausalAttention } from '../../src/model/attention.js';
-import { TFJS_OPERATIONS } from '../../src/model/tfjs-operations.js';
 import { chooseBackend } from '../../src/model/backend.js';
+import { TFJS_OPERATIONS } from '../../src/model/tfjs-operations.js';
 import { relativeDifference } from '../helpers/fixtures.js';
 
 beforeAll(async () => {
@@ -39,7 +39,10 @@ function run(chunk: number, kept: number, window: number) {
   const { value, probabilities } = attention.forward(q, k, v);
   const y = tf.reshape<tf.Rank.R2>(tf.transpose(value as tf.Tensor4D, [0, 2, 1, 3]), [B * T, H * D]);
   const { dq, dk, dv } = attention.backward(dy, { q, k, v, y, ...probabilities });
-  return { kept: Object.keys(probabilities).length, tensors: { y, dq, dk, dv } as Record<'y' | 'dq' | 'dk' | 'dv', tf.Tensor> };
+  return {
+    kept: Object.keys(probabilities).length,
+    tensors: { y, dq, dk, dv } as Record<'y' | 'dq' | 'dk' | 'dv', tf.Tensor>,
+  };
 }
 
 describe.each([

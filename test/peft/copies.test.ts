@@ -11,11 +11,11 @@ import { GgufFile } from '../../src/gguf/read.js';
 import { HfModel } from '../../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
+import { bindLora, factorSlices } from '../../src/model/lora-tensors.js';
 import { openPeftAdapter } from '../../src/peft/read.js';
 import { SafetensorsFile } from '../../src/safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../../src/safetensors/write.js';
 import { loadAdapterLora } from '../../src/train/adapter-lora.js';
-import { bindLora, factorSlices } from '../../src/model/lora-tensors.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 import { fixture, fixtureJson, relativeDifference } from '../helpers/fixtures.js';
 

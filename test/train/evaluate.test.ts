@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
+import { initialParameters } from '../../src/model/lora-layout.js';
 import type { TrainingExample } from '../../src/train/batches.js';
 import { type CompletionScore, meanLoss } from '../../src/train/completion-score.js';
 import { scoreCompletions } from '../../src/train/evaluate.js';
-import { initialParameters } from '../../src/model/lora-layout.js';
 import { layoutOf, sequences, toyModel } from './toy.js';
 
 const toy = toyModel();

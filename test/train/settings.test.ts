@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { BUILD_DEFAULTS } from '../../src/pool/inputs.js';
 import { ADAMW_DEFAULTS } from '../../src/model/adamw-settings.js';
+import { BUILD_DEFAULTS } from '../../src/pool/inputs.js';
 import { learningRateAt, TRAIN_DEFAULTS } from '../../src/train/settings.js';
 
 describe('the settings of training', () => {

@@ -5,8 +5,8 @@ import { HfModel } from '../../src/hf/model.js';
 import type { Tokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
-import type { TrainingExample } from '../../src/train/batches.js';
 import { type LoraLayout, poolLayout } from '../../src/model/lora-layout.js';
+import type { TrainingExample } from '../../src/train/batches.js';
 import { fixture } from '../helpers/fixtures.js';
 
 export interface Toy {

@@ -13,11 +13,11 @@
  */
 
 import { createRandom, type Random } from '../../core/random.js';
+import { adapterFactors, createLoraLayout, setAdapterFactors } from '../../model/lora-layout.js';
 import { stackPool } from '../../pool/gate.js';
 import { openPool } from '../../pool/pool.js';
 import { meanLoss } from '../../train/completion-score.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
-import { adapterFactors, createLoraLayout, setAdapterFactors } from '../../model/lora-layout.js';
 import type { UserWithExamples } from '../users.js';
 import { adapted, type BenchContext, type Customised, type PlannedCell, type Strategy } from './strategy.js';
 import { stopIfAsked, trainingForm } from './trained.js';

@@ -9,7 +9,15 @@ import type { Gates, Learner, LearnerInput, StackedAdapters, TargetBatch } from 
 import { AdamWProgram, type MomentArrays } from './adamw-program.js';
 import { NAMES } from './block-programs.js';
 import { lossProgram } from './head-programs.js';
-import { type CompiledBlock, factorRanges, gateOf, modulesOf, type OnnxModel, ordered, takeRows } from './onnx-model.js';
+import {
+  type CompiledBlock,
+  factorRanges,
+  gateOf,
+  modulesOf,
+  type OnnxModel,
+  ordered,
+  takeRows,
+} from './onnx-model.js';
 
 const ONE = Float32Array.of(1);
 
@@ -46,8 +54,7 @@ export class OnnxLearner implements Learner {
     const { numLayers, hiddenSize: C } = model.config;
     const first = this.#firstAdapted();
     const gate = gateOf(this.#adapters, gates, batch.T);
-    const inputsOf = (layer: number) =>
-      model.layerInputs(layer, batch.T, this.#adapters).set(NAMES.gate, gate);
+    const inputsOf = (layer: number) => model.layerInputs(layer, batch.T, this.#adapters).set(NAMES.gate, gate);
 
     // a single batch is its own sum
     if (this.#batches > 0) this.#sum ??= new Float32Array(layout.size);

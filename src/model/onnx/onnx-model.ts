@@ -21,8 +21,8 @@ import {
   type StackedAdapters,
   type TargetBatch,
 } from '../network.js';
-import { type BlockWeights, readWeights, type WeightSource } from '../weights.js';
 import { causalMask, layerKind, rotaryTables, rotateHalfMatrix } from '../positions.js';
+import { type BlockWeights, readWeights, type WeightSource } from '../weights.js';
 import { blockPrograms, NAMES } from './block-programs.js';
 import { predictProgram } from './head-programs.js';
 import { OnnxLearner } from './onnx-learner.js';

@@ -125,10 +125,7 @@ function program(
   return {
     name,
     inputs: [...trace.inputs, ...inputs].filter((value) => read.has(value.name)).map(graphValue),
-    outputs: [
-      ...values.map(({ name, value }) => ({ ...graphValue(value), name })),
-      ...also.map(graphValue),
-    ],
+    outputs: [...values.map(({ name, value }) => ({ ...graphValue(value), name })), ...also.map(graphValue)],
     constants: [...constants].map((name) => trace.constants.get(name)!),
     nodes: [
       ...nodes,

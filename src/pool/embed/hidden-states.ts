@@ -6,8 +6,8 @@
 import { eventLoopTurn } from '../../core/long-work.js';
 import type { BaseModel } from '../../hf/base-model.js';
 import { chooseBackend } from '../../model/backend.js';
-import { LlamaModel } from '../../model/llama.js';
 import type { Network } from '../../model/network.js';
+import { openNetwork } from '../../model/open-network.js';
 import type { ForwardPass, Sequences } from './kind.js';
 
 /** Unit embeddings (n, C) of prompts, by the model that is given or one that is loaded for these prompts alone. */
@@ -22,7 +22,7 @@ export async function embedByForwardPass(
   if (given !== undefined) return hiddenStateEmbeddings(given, sequences, { ...options, skip });
   const { name, detail } = await chooseBackend(backend);
   onBackend?.(`${name} (${detail})`);
-  const model = new LlamaModel(source);
+  const model = openNetwork(source);
   try {
     return await hiddenStateEmbeddings(model, sequences, { ...options, skip });
   } finally {

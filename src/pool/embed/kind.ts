@@ -7,8 +7,8 @@
 
 import type { BaseModel } from '../../hf/base-model.js';
 import type { ModelConfig } from '../../hf/config.js';
-import type { LlamaModel } from '../../model/llama.js';
 import type { BackendName } from '../../model/names.js';
+import type { Network } from '../../model/network.js';
 
 /** Prompts as token ids, without BOS. */
 export type Sequences = ReadonlyArray<Int32Array>;
@@ -28,7 +28,7 @@ export interface SparseRows {
 /** Where a forward pass comes from. */
 export interface ForwardPass {
   /** an open model, which stays open; else one is loaded when first needed, and disposed of */
-  model?: LlamaModel;
+  model?: Network;
   /** of the model that is loaded */
   backend?: BackendName | 'auto';
   /** told which back end was chosen, e.g. `cpu (JavaScript)` */

@@ -1,7 +1,7 @@
 /** What trains a pool's adapters. A trainer is a row of index.ts. */
 
-import type { LlamaModel } from '../../model/llama.js';
-import type { LoraLayout } from '../../train/lora-layout.js';
+import type { Network } from '../../model/network.js';
+import type { LoraLayout } from '../../model/lora-layout.js';
 import type { BuildHooks, BuildInputs, BuildPoolOptions } from '../inputs.js';
 import type { WorkDirectory } from '../work-directory.js';
 import type { Trained } from '../write.js';
@@ -19,7 +19,7 @@ export interface TrainingTask {
   /** the examples on which the losses before and after will be asked for */
   evaluated: readonly number[];
   /** The model, open for forward passes: its weights are read when this is first called. */
-  model(): LlamaModel;
+  model(): Network;
 }
 
 export interface TrainedAdapters extends Trained {

@@ -20,7 +20,7 @@ import type { BaseModel } from '../../../hf/base-model.js';
 import { SafetensorsFile } from '../../../safetensors/read.js';
 import { writeSafetensors } from '../../../safetensors/write.js';
 import { LENGTH_STEP } from '../../../train/batches.js';
-import { initialParameters } from '../../../train/lora-layout.js';
+import { initialParameters } from '../../../model/lora-layout.js';
 import { TrainingPlan } from '../../../train/plan.js';
 import { TRAINER_DEFAULTS, type TrainerOptions } from '../options.js';
 import type { TrainingTask } from '../trainer.js';
