@@ -26,8 +26,8 @@ import { projectionsOf } from '../src/hf/families.js';
 import type { ModelConfig } from '../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../src/model/backend.js';
 import { LlamaModel, type WeightSource } from '../src/model/llama.js';
-import type { BackendName } from '../src/model/names.js';
 import { createLoraLayout } from '../src/model/lora-layout.js';
+import type { BackendName } from '../src/model/names.js';
 import { TRAIN_DEFAULTS } from '../src/train/settings.js';
 import { Trainer } from '../src/train/trainer.js';
 

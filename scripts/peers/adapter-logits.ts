@@ -17,10 +17,10 @@ import { openBase } from '../../src/gguf/base.js';
 import type { CombineKind } from '../../src/lora/combine.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
+import { createLoraLayout, setAdapterFactors } from '../../src/model/lora-layout.js';
+import { bindFactors, factorSlices, gateTensor } from '../../src/model/lora-tensors.js';
 import { openPeftAdapter, type PeftAdapter } from '../../src/peft/read.js';
 import { writeSafetensors } from '../../src/safetensors/write.js';
-import { bindFactors, factorSlices, gateTensor } from '../../src/model/lora-tensors.js';
-import { createLoraLayout, setAdapterFactors } from '../../src/model/lora-layout.js';
 
 const { values } = parseArgs({
   options: {

@@ -3,19 +3,26 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { AdamW } from './adamw.js';
 import type { AdamWState } from './adamw-settings.js';
-import type { LlamaModel } from './llama.js';
+import type { StackedFactors } from './lora-linears.js';
 import { bindFactors, factorSlices, gateTensor } from './lora-tensors.js';
 import type { Gates, Learner, LearnerInput, TargetBatch } from './network.js';
+import type { T2 } from './operations.js';
 import { takeRows } from './tfjs-operations.js';
 
+/** What training asks of the model. */
+interface TfjsForward {
+  forward(ids: tf.Tensor2D, options: { lora: { factors: ReadonlyMap<string, StackedFactors>; gate: T2 } }): tf.Tensor2D;
+  loss(hidden: tf.Tensor2D, targets: tf.Tensor1D, weights: tf.Tensor1D): tf.Scalar;
+}
+
 export class TfjsLearner implements Learner {
-  readonly #model: Pick<LlamaModel, 'forward' | 'loss'>;
+  readonly #model: TfjsForward;
   readonly #input: LearnerInput;
   readonly #optimizer: AdamW;
   #gradient: tf.Tensor1D | undefined;
   #losses: tf.Scalar[] = [];
 
-  constructor(model: Pick<LlamaModel, 'forward' | 'loss'>, input: LearnerInput) {
+  constructor(model: TfjsForward, input: LearnerInput) {
     this.#model = model;
     this.#input = input;
     this.#optimizer = new AdamW(input.start, input.adamw);

@@ -43,6 +43,18 @@ const IR_VERSION = 10;
 const OPSET = 21;
 const MICROSOFT = 'com.microsoft';
 
+/** One product of two square matrices. */
+export function productGraph(size: number): Graph {
+  const matrix = (name: string): GraphValue => ({ name, type: 'float32', shape: [size, size] });
+  return {
+    name: 'product',
+    inputs: [matrix('a'), matrix('b')],
+    outputs: [matrix('y')],
+    constants: [],
+    nodes: [{ op: 'MatMul', inputs: ['a', 'b'], outputs: ['y'] }],
+  };
+}
+
 /** A ModelProto. */
 export function encodeModel(graph: Graph): Uint8Array {
   const opset = (domain: string, version: number) => new Message().text(1, domain).whole(2, version);

@@ -9,9 +9,9 @@ import { CrayonError, isCrayonError } from '../core/errors.js';
 import { gate } from '../core/gate.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { checkFinite, meanRows, oneHot } from '../core/vector.js';
+import { poolLayout } from '../model/lora-layout.js';
 import type { Network } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
-import { poolLayout } from '../model/lora-layout.js';
 import {
   candidateCounts,
   clusterPoints,

@@ -8,9 +8,9 @@ import { ADAPTER_RECORD_FILE, adapterRecordText } from '../hf/adapter-record.js'
 import { nameForOthers } from '../hf/base-name.js';
 import { promptRecord } from '../hf/prompt-form.js';
 import { CHAT_TEMPLATE } from '../hf/tokenizer.js';
+import { adapterFactors, type LoraLayout } from '../model/lora-layout.js';
 import { openPeftAdapter } from '../peft/read.js';
 import { writePeftAdapter } from '../peft/write.js';
-import { adapterFactors, type LoraLayout } from '../model/lora-layout.js';
 import { rememberBase } from './base-place.js';
 import type { PoolClusters } from './cluster.js';
 import type { EmbeddingSpace } from './embed/space.js';

@@ -36,14 +36,12 @@ export interface StepReport {
 
 export class Trainer {
   readonly #input: TrainerInput;
-  readonly #settings: TrainSettings;
   readonly #plan: TrainingPlan;
   readonly #learner: Learner;
 
   /** @param resume the state of a checkpoint made with the same input and settings */
   constructor(input: TrainerInput, settings: TrainSettings, resume?: AdamWState) {
     this.#input = input;
-    this.#settings = settings;
     const lengths = input.examples.map((e) => e.ids.length);
     this.#plan = new TrainingPlan(lengths, settings);
     this.#learner = input.model.learner({

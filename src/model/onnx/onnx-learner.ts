@@ -8,21 +8,13 @@ import type { AdamWState } from '../adamw-settings.js';
 import type { Gates, Learner, LearnerInput, StackedAdapters, TargetBatch } from '../network.js';
 import { AdamWProgram, type MomentArrays } from './adamw-program.js';
 import { NAMES } from './block-programs.js';
+import { type Blocks, type CompiledBlock, factorRanges, gateOf, modulesOf, ordered, takeRows } from './blocks.js';
 import { lossProgram } from './head-programs.js';
-import {
-  type CompiledBlock,
-  factorRanges,
-  gateOf,
-  modulesOf,
-  type OnnxModel,
-  ordered,
-  takeRows,
-} from './onnx-model.js';
 
 const ONE = Float32Array.of(1);
 
 export class OnnxLearner implements Learner {
-  readonly #model: OnnxModel;
+  readonly #blocks: Blocks;
   readonly #adapters: StackedAdapters;
   readonly #adamw: AdamWProgram;
   readonly #moments: MomentArrays;
@@ -35,9 +27,9 @@ export class OnnxLearner implements Learner {
   /** What a layer's forward pass left for its backward pass, one array a layer, as large as the largest batch needed. */
   readonly #left: Float32Array[] = [];
 
-  constructor(model: OnnxModel, { layout, loraAlpha, start, adamw }: LearnerInput) {
-    this.#model = model;
-    this.#adamw = new AdamWProgram(adamw, model.runtime);
+  constructor(blocks: Blocks, { layout, loraAlpha, start, adamw }: LearnerInput) {
+    this.#blocks = blocks;
+    this.#adamw = new AdamWProgram(adamw, blocks.runtime);
     const state = start instanceof Float32Array ? undefined : start;
     this.step = state?.step ?? 0;
     const copy = (from: Float32Array | undefined) =>
@@ -49,7 +41,7 @@ export class OnnxLearner implements Learner {
   }
 
   async add(batch: TargetBatch, gates: Gates, normaliser: number): Promise<void> {
-    const model = this.#model;
+    const model = this.#blocks;
     const { layout } = this.#adapters;
     const { numLayers, hiddenSize: C } = model.config;
     const first = this.#firstAdapted();
@@ -84,7 +76,7 @@ export class OnnxLearner implements Learner {
       const { backward, crossing } = compiled;
       const inputs = inputsOf(layer).set(NAMES.x, states.pop()!).set(NAMES.dy, dy);
       const places = this.#places(layer, compiled);
-      crossing.forEach(({ name }, i) => inputs.set(name, places[i]!));
+      for (const [i, { name }] of crossing.entries()) inputs.set(name, places[i]!);
       const results = new Map<string, NumberArray>();
       const dx = new Float32Array(dy.length);
       results.set(NAMES.dx, dx);
@@ -127,7 +119,7 @@ export class OnnxLearner implements Learner {
 
   /** The first layer with factors: before it nothing is trainable. */
   #firstAdapted(): number {
-    const { numLayers } = this.#model.config;
+    const { numLayers } = this.#blocks.config;
     for (let layer = 0; layer < numLayers; layer++) {
       if (modulesOf(this.#adapters.layout, layer).length > 0) return layer;
     }
@@ -147,7 +139,7 @@ export class OnnxLearner implements Learner {
 
   /** Adds the batch's loss and returns the gradient of the last hidden states: (M, C), zero where nothing is predicted. */
   async #lossOf(batch: TargetBatch, last: Float32Array, normaliser: number): Promise<Float32Array> {
-    const model = this.#model;
+    const model = this.#blocks;
     const C = model.config.hiddenSize;
     const dy = new Float32Array(last.length);
     for (const { from, count, size } of model.headSlices(batch.rows.length)) {

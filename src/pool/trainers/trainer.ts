@@ -1,7 +1,7 @@
 /** What trains a pool's adapters. A trainer is a row of index.ts. */
 
-import type { Network } from '../../model/network.js';
 import type { LoraLayout } from '../../model/lora-layout.js';
+import type { Network } from '../../model/network.js';
 import type { BuildHooks, BuildInputs, BuildPoolOptions } from '../inputs.js';
 import type { WorkDirectory } from '../work-directory.js';
 import type { Trained } from '../write.js';
