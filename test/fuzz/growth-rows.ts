@@ -272,35 +272,16 @@ export const GROWTH_ROWS: readonly GrowthRow[] = [
     n: 5000,
     make: (n) => changed(ADAPTER(), 'adapter_config.json', (c) => ({ ...c, layers_to_transform: times(n, (i) => i) })),
   },
-  {
-    target: peftAdapter,
-    of: 'modules',
-    n: 500,
-    make: (n) =>
-      new Map([
-        ...changed(ADAPTER(), 'adapter_config.json', (c) => ({
-          ...c,
-          r: 1,
-          target_modules: 'all-linear',
-          rank_pattern: {},
-          alpha_pattern: {},
-        })),
-        ['adapter_model.safetensors', adapterOf(n)],
-      ]),
-  },
+  { target: peftAdapter, of: 'modules', n: 500, make: (n) => modules(n, 'all-linear') },
   {
     target: peftAdapter,
     of: 'modules that are not among the targets',
     n: 500,
     make: (n) =>
-      new Map([
-        ...changed(ADAPTER(), 'adapter_config.json', (c) => ({
-          ...c,
-          r: 1,
-          target_modules: times(200, (i) => `m${i}`),
-        })),
-        ['adapter_model.safetensors', adapterOf(n)],
-      ]),
+      modules(
+        n,
+        times(200, (i) => `m${i}`),
+      ),
   },
   {
     target: pool,
@@ -617,7 +598,7 @@ export const GROWTH_ROWS: readonly GrowthRow[] = [
 ];
 
 /** n modules of rank 1 on one input and output. */
-function adapterOf(n: number): Buffer {
+function modules(n: number, target_modules: string | string[]): Files {
   const header: Record<string, object> = {};
   for (let i = 0; i < 2 * n; i++)
     header[`base_model.model.model.layers.${i >> 1}.q.lora_${i % 2 === 0 ? 'A' : 'B'}.weight`] = {
@@ -625,5 +606,11 @@ function adapterOf(n: number): Buffer {
       shape: [1, 1],
       data_offsets: [4 * i, 4 * i + 4],
     };
-  return assemble(JSON.stringify(header), Buffer.alloc(8 * n));
+  return new Map([
+    ...changed(ADAPTER(), 'adapter_config.json', (c) => ({
+      ...{ ...c, r: 1, rank_pattern: {}, alpha_pattern: {} },
+      target_modules,
+    })),
+    ['adapter_model.safetensors', assemble(JSON.stringify(header), Buffer.alloc(8 * n))],
+  ]);
 }
