@@ -52,3 +52,24 @@ it('takes the last token of all, and no key for no token', () => {
   expect([...ids('tokenizer.ggml.eot_token_id', 1)]).toEqual([['eot', 1]]);
   expect([...ids('tokenizer.ggml.constructor_token_id', 1)]).toEqual([]);
 });
+
+const CHAT = [{ role: 'user', content: 'hi' }];
+const NAMES = ['bos', 'eos', 'unk', 'pad'].map((name) => `{{ ${name}_token }}`).join('|');
+
+it.each([[[]], [['bos']], [['eos']], [['bos', 'eos', 'unknown', 'padding']]])(
+  'are the same in a chat template, scored and served, without %s',
+  async (missing) => {
+    const path = changedGguf(plain, (metadata) => {
+      for (const token of missing) metadata.delete(`tokenizer.ggml.${token}_token_id`);
+      metadata.set('tokenizer.ggml.add_bos_token', { type: 'bool', value: false });
+      metadata.set('tokenizer.chat_template', { type: 'string', value: `${NAMES} {{ messages[0].content }}` });
+    });
+    const base = openBase(path);
+    const tokenizer = base.tokenizer();
+    const engine = await serve(path);
+    const served = [...engine.tokenize({ kind: 'chat', messages: CHAT })];
+    await engine.close();
+    base.close();
+    expect(tokenizer.chat!.encode(CHAT)).toEqual(served);
+  },
+);
