@@ -68,8 +68,10 @@ export function parseModelConfig(file: JsonObject, path: string): ModelConfig {
     bosTokenId: read.tokenIds('bos_token_id')[0] ?? null,
     eosTokenIds: read.tokenIds('eos_token_id'),
   };
-  const { numLayers, numKvHeads } = config;
+  const { numLayers, numKvHeads, vocabSize, eosTokenIds } = config;
   if (read.bad.length === 0) {
+    const beyond = eosTokenIds.find((id) => id >= vocabSize);
+    if (beyond !== undefined) read.bad.push(`eos_token_id is ${beyond}, expected below vocab_size ${vocabSize}`);
     if (numLayers > LIMITS.layers)
       read.bad.push(`num_hidden_layers is ${numLayers}, expected at most ${LIMITS.layers}`);
     if (numHeads % numKvHeads !== 0) {

@@ -13,7 +13,7 @@ import { firstNonFinite } from '../core/vector.js';
 import { warn } from '../core/warning.js';
 import { sha256File } from '../files/digest.js';
 import { exists, readSmallFile } from '../files/io.js';
-import { decodeUtf8, isJsonObject, type JsonObject, parseJson } from '../files/json.js';
+import { decodeUtf8, isJsonObject, parseJson } from '../files/json.js';
 import type { TensorInfo } from '../safetensors/header.js';
 import type { SafetensorsFile } from '../safetensors/read.js';
 import type { BaseModel, OpenBaseOptions } from './base-model.js';
@@ -56,14 +56,14 @@ export class HfModel implements BaseModel {
   private constructor(
     dir: string,
     config: ModelConfig,
+    names: readonly string[],
     generationEnds: readonly number[],
     configBytes: Uint8Array,
     weights: Weights,
   ) {
     this.path = dir;
     this.config = config;
-    const { _name_or_path: name } = parseJson(decodeUtf8(configBytes, dir), dir) as JsonObject;
-    this.names = typeof name === 'string' && name !== '' ? [name] : [];
+    this.names = names;
     this.#generationEnds = generationEnds;
     this.#configBytes = configBytes;
     this.#shards = weights.shards;
@@ -98,7 +98,9 @@ export class HfModel implements BaseModel {
       if (exists(join(dir, 'adapter_config.json'))) {
         warn(`${dir}: has a PEFT adapter beside the model, which is not applied: give its directory as the adapter.`);
       }
-      return new HfModel(dir, resolved, generationEnds, configBytes, weights);
+      const { _name_or_path: name } = json;
+      const names = typeof name === 'string' && name !== '' ? [name] : [];
+      return new HfModel(dir, resolved, names, generationEnds, configBytes, weights);
     } catch (error) {
       for (const shard of weights.shards) shard.close();
       throw error;

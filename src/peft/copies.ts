@@ -65,7 +65,7 @@ export function compareCopies(file: SafetensorsFile, copies: readonly BaseCopy[]
       bad.push(
         `"${tensor}" is [${copy.shape}], the base model's [${shape}]${isGrown ? ': tokens were added to it' : ''}`,
       );
-    } else if (!isSame(file.readF32(tensor), base.readF32(stored), ROUNDING[copy.dtype] ?? 0)) {
+    } else if (!isSame(file.readF32(tensor), base.readF32(stored), ROUNDING[copy.dtype])) {
       const isQuantised = !/^(F64|F32|F16|BF16)$/.test(dtype);
       isRounded ||= isQuantised;
       const why = isQuantised ? `cannot be compared with the base model's, which is stored as ${dtype}` : 'is trained';
@@ -84,9 +84,17 @@ export function compareCopies(file: SafetensorsFile, copies: readonly BaseCopy[]
   );
 }
 
-/** The largest relative step of a type that a copy may have been rounded to when it was saved. */
-const ROUNDING: Readonly<Record<string, number>> = { BF16: 2 ** -8, F16: 2 ** -11 };
+/** What a copy may have been rounded by when it was saved: relative, and half a step of F16 among its smallest numbers. */
+interface Rounding {
+  relative: number;
+  absolute: number;
+}
+const ROUNDING: Readonly<Record<string, Rounding>> = {
+  BF16: { relative: 2 ** -8, absolute: 0 },
+  F16: { relative: 2 ** -11, absolute: 2 ** -25 },
+};
+const EXACT: Rounding = { relative: 0, absolute: 0 };
 
-function isSame(x: Float32Array, y: Float32Array, rounding: number): boolean {
-  return x.every((value, i) => value === y[i] || Math.abs(value - y[i]!) <= rounding * Math.abs(y[i]!));
+function isSame(x: Float32Array, y: Float32Array, { relative, absolute }: Rounding = EXACT): boolean {
+  return x.every((value, i) => value === y[i] || Math.abs(value - y[i]!) <= absolute + relative * Math.abs(y[i]!));
 }

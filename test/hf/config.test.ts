@@ -257,6 +257,7 @@ describe('a configuration is refused', () => {
     { rope_theta: 0 },
     { tie_word_embeddings: 1 },
     { eos_token_id: 'x' },
+    { eos_token_id: [2, 1e9] },
   ])('as invalid: %j', (changes) => {
     const error = refusal(changes);
     expect(error.code).toBe('model-invalid');

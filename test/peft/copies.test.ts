@@ -12,6 +12,7 @@ import { HfModel } from '../../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { LlamaModel } from '../../src/model/llama.js';
 import { bindLora, factorSlices } from '../../src/model/lora-tensors.js';
+import { compareCopies } from '../../src/peft/copies.js';
 import { openPeftAdapter } from '../../src/peft/read.js';
 import { SafetensorsFile } from '../../src/safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../../src/safetensors/write.js';
@@ -107,6 +108,25 @@ describe('a base weight in an adapter', () => {
     const saved = 'base_model.model.lm_head.weight';
     expect(() => load(changed((one) => ({ ...one, name: saved }), { modules_to_save: ['lm_head'] }))).not.toThrow();
     expect(() => load(changed((one) => ({ ...one, dtype: 'BF16' })))).not.toThrow();
+    expect(() => load(changed((one) => ({ ...one, dtype: 'F16' })))).not.toThrow();
+  });
+
+  it('is compared by half a step where float16 has numbers below its smallest normal one', () => {
+    const path = join(temporaryDir(), 'copy.safetensors');
+    const values = Float32Array.of(1e-6, -3.3e-7, 2e-8, 0.1);
+    const base = { path: 'base', tensorNames: () => ['w.weight'], info: () => ({ shape: [4], dtype: 'F32' }) };
+    const tensor = 'base_model.model.w.weight';
+    const compare = (data: Float32Array) => {
+      writeSafetensors(path, [{ name: tensor, dtype: 'F16', shape: [4], data }]);
+      const file = SafetensorsFile.open(path);
+      try {
+        compareCopies(file, [{ tensor, name: 'w.weight' }], { ...base, readF32: () => values });
+      } finally {
+        file.close();
+      }
+    };
+    expect(() => compare(values)).not.toThrow();
+    expect(errorOf(() => compare(values.map((x) => x + 1e-6))).message).toContain('is trained');
   });
 
   it.each([

@@ -55,16 +55,19 @@ function floats(operator: string, a: number, b: number): number {
     case '/':
       return float(a / b);
     case '%':
-      return float(Number.isFinite(a) && !Number.isFinite(b) ? (a < 0 === b < 0 || a === 0 ? a : b) : remainder(a, b));
+      return float(remainder(a, b));
     case '//': {
-      const quotient = (a - remainder(a, b)) / b;
+      // As floatobject.c has it: the remainder's sign is mended after the division, which is of infinities too.
+      const rest = a % b;
+      const quotient = (a - rest) / b - (rest !== 0 && rest < 0 !== b < 0 ? 1 : 0);
+      if (quotient === 0) return float(a / b < 0 || Object.is(a / b, -0) ? -0 : 0);
       const down = Math.floor(quotient);
       return float(quotient - down > 0.5 ? down + 1 : down);
     }
     default: {
       if (a === 0 && b < 0) refuse('0 to a negative power');
       if (a < 0 && !Number.isInteger(b) && Number.isFinite(b)) refuse('a root of a negative number');
-      const result = a ** b;
+      const result = a === 1 || (a === -1 && !Number.isFinite(b) && !Number.isNaN(b)) ? 1 : a ** b; // C's pow
       if (!Number.isFinite(result) && Number.isFinite(a) && Number.isFinite(b)) refuse(`${a} ** ${b} is too large`);
       return float(result);
     }

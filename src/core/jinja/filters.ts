@@ -154,11 +154,13 @@ function indented(value: unknown, width: unknown, first: unknown, blank: unknown
   return (truth(first) ? indention : '') + [lines[0], ...rest].join('\n');
 }
 
-function truncated(value: unknown, length: unknown, kills: unknown, end: unknown, leeway: unknown): string {
-  const all = characters(str(value));
+function truncated(value: unknown, length: unknown, kills: unknown, end: unknown, leeway: unknown): unknown {
   const [most, mark] = [count(length, 'truncate'), str(end)];
   if (most < sizeOf(mark)) refuse(`truncate to ${most}`);
-  if (all.length <= most + (leeway === null ? 5 : count(leeway, 'truncate'))) return all.join('');
+  const longest = most + (leeway === null ? 5 : count(leeway, 'truncate'));
+  if (sizeOf(value) <= longest) return value; // a list too
+  if (typeof value !== 'string') return refuse(`truncate of a ${typeName(value)}`);
+  const all = characters(value);
   const cut = all.slice(0, most - sizeOf(mark)).join('');
   const space = cut.lastIndexOf(' ');
   return (truth(kills) || space === -1 ? cut : cut.slice(0, space)) + mark;

@@ -318,7 +318,7 @@ function sliced(value: unknown, { parts }: Slice): unknown {
   const [from = null, to = null, by = null] = parts.map((part) => (part === null ? null : Number(part)));
   const step = by ?? 1;
   if (step === 0) refuse('a slice of step 0');
-  const all = value instanceof Range ? listOf(value) : listOf(value);
+  const all = value instanceof Range ? value : listOf(value);
   const limit = (index: number | null, otherwise: number) => {
     if (index === null) return otherwise;
     const at = index < 0 ? index + all.length : index;
@@ -326,6 +326,7 @@ function sliced(value: unknown, { parts }: Slice): unknown {
   };
   const start = limit(from, step < 0 ? all.length - 1 : 0);
   const stop = limit(to, step < 0 ? -1 : all.length);
+  if (all instanceof Range) return new Range(all.at(start), all.at(stop), all.step * step);
   const items: unknown[] = [];
   for (let i = start; step < 0 ? i > stop : i < stop; i += step) items.push(all[i]);
   if (typeof value === 'string') return items.join('');

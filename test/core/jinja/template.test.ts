@@ -85,6 +85,23 @@ describe('a template', () => {
     expect(() => rendered(source, 'dataSet', { x: 'a' })).toThrow(name);
   });
 
+  // What jinja2 3.1 renders: of 21,000 expressions made of 31 values and all filters, tests, methods and operators, those that differed.
+  it.each([
+    [
+      '{{ range(10)[2:4] }} {{ range(10)[::-1] }} {{ range(0, 10, 3)[1:3] }}',
+      'range(2, 4) range(9, -1, -1) range(3, 9, 3)',
+    ],
+    ['{{ 1 % n }} {{ 2.5 % n }} {{ -0.0 % i }} {{ -3 % i }}', 'nan nan 0.0 inf'],
+    ['{{ -3 // i }} {{ -0.0 // -3 }} {{ 7.5 // -2 }} {{ 0.0 // -2 }}', '-1.0 0.0 -4.0 -0.0'],
+    ['{{ 1 ** n }} {{ 1 ** i }} {{ m ** i }} {{ 2 ** n }}', '1.0 1.0 1.0 nan'],
+    [
+      "{{ ['b', 'a']|truncate(5) }} {{ {'a': 1}|truncate(4) }} {{ 'a b c d e f g'|truncate(6, leeway=0) }}",
+      "['b', 'a'] {'a': 1} a...",
+    ],
+  ])('%s is written as by Python', (source, text) => {
+    expect(rendered(source, 'dataSet', { n: Number.NaN, i: Number.POSITIVE_INFINITY, m: -1 })).toBe(text);
+  });
+
   it('throws errors of its own for what a value cannot do', () => {
     expect(() => rendered('{{ a.b.c }}', 'chat', { a: {} })).toThrow(TemplateError);
   });
