@@ -9,6 +9,7 @@ import type { TrainSettings } from '../train/settings.js';
 import {
   type BackendFlag,
   backendOption,
+  byteCount,
   choice,
   dataOptions,
   decimal,
@@ -102,16 +103,21 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
       TRAINER_DEFAULTS.processes,
     )
     .option('--job-only', 'write the job of --trainer torch, to be run by hand, and stop', false)
+    .option(
+      '--memory <size>',
+      'most that the process may take, such as 6GB (default: three quarters of what is free)',
+      byteCount,
+    )
     .option('--checkpoint-seconds <s>', 'time between checkpoints', decimal(0), defaults.checkpointSeconds)
     .option('--fresh', 'discard what an interrupted build left', false)
     .option('--force', 'replace an existing pool', false)
-    .option('--dry-run', 'say what would be done and how much memory it takes, and stop', false)
+    .option('--dry-run', 'say what would be done, in how much memory and time, and stop', false)
     .addOption(backendOption())
     .addHelpText('after', HELP)
     .action(async (flags: Flags, command: Command) => {
       const options = toOptions(flags, command);
       const { runBuildPool, runDryRun, runJobOnly } = await import('./run-build-pool.js');
-      if (flags.dryRun) await runDryRun(options, terminal);
+      if (flags.dryRun) await runDryRun(options, flags.backend, terminal);
       else if (flags.jobOnly) await runJobOnly(options, flags.backend, terminal);
       else await runBuildPool(options, flags.backend, terminal);
     });

@@ -29,6 +29,16 @@ export const decimal =
     return value;
   };
 
+const BYTE_UNITS: Record<string, number> = { kb: 1e3, mb: 1e6, gb: 1e9, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 };
+
+/** `6GB`, `800MB`, `5.5GiB` */
+export function byteCount(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMG]i?B)$/i.exec(text.trim()) ?? [];
+  const bytes = Math.floor(Number(number) * (BYTE_UNITS[unit?.toLowerCase() ?? ''] ?? Number.NaN));
+  if (!(bytes > 0)) throw new InvalidArgumentError(`"${text}" is not a size such as 6GB, 800MB or 5.5GiB.`);
+  return bytes;
+}
+
 /** `0.2,0.5,-0.1` */
 export function numberList(text: string): number[] {
   const values = text.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));

@@ -3,7 +3,8 @@
 import { ellipsisFront, formatBytes, formatCount, formatDuration } from '../core/format.js';
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import { type BuildResult, buildPool, writeTrainingJob } from '../pool/build.js';
-import { type BuildHooks, type BuildPoolOptions, planBuild } from '../pool/inputs.js';
+import type { BuildHooks, BuildPoolOptions } from '../pool/inputs.js';
+import { planBuild } from '../pool/plan.js';
 import type { TrainerOptions } from '../pool/trainers/options.js';
 import { pythonVersions, trainerScript } from '../pool/trainers/torch/python.js';
 import type { BackendFlag } from './options.js';
@@ -65,10 +66,17 @@ async function onBackend(
   }
 }
 
-export async function runDryRun(options: BuildPoolOptions, terminal: Terminal): Promise<void> {
-  const plan = planBuild(options);
+export async function runDryRun(
+  options: BuildPoolOptions,
+  wanted: BackendFlag['backend'],
+  terminal: Terminal,
+): Promise<void> {
+  const { name: backend, detail } = await chooseBackend(wanted);
+  terminal.note(`Back end: ${backend} (${detail})`);
+  const plan = await planBuild(options);
+  releaseBackend();
   const trainer = options.trainer?.name === 'torch' ? await describeTorch(options.trainer) : undefined;
-  terminal.document({ ...plan, ...(trainer && { trainer }) });
+  terminal.document({ backend, ...plan, ...(trainer && { trainer }) });
   const clusters = options.clusters === 'auto' ? 'chosen by silhouette, at most ' : '';
   const left = `${plan.skipped} skipped, ${plan.truncated} truncated`;
   const lines = [
@@ -83,7 +91,12 @@ export async function runDryRun(options: BuildPoolOptions, terminal: Terminal): 
     ['train', `${formatCount(plan.parameters)} parameters in ${formatCount(plan.steps)} steps (${options.mode})`],
     ...(trainer === undefined ? [] : [['by', trainer.words]]),
     ['write', `${formatBytes(plan.poolBytes)} to ${options.out}`],
-    ['need', `about ${formatBytes(plan.memoryBytes)} of memory`],
+    ...(plan.memoryBytes === null || plan.seconds === null
+      ? []
+      : [
+          ['need', `${formatBytes(plan.memoryBytes)} of memory, as two steps took it`],
+          ['take', `about ${formatDuration(1000 * plan.seconds)} to train, at the speed of two steps`],
+        ]),
   ] as const;
   terminal.print(terminal.colour.bold('A build would'));
   for (const [verb, what] of lines) terminal.print(`  ${verb.padEnd(8)} ${what}`);

@@ -82,6 +82,7 @@ const EXIT_OF = {
   'server-budget': EXIT.environment,
 
   'loss-not-finite': EXIT.numeric,
+  'memory-too-small': EXIT.environment,
   'numbers-diverged': EXIT.numeric,
   interrupted: EXIT.interrupted,
 };

@@ -58,6 +58,12 @@ export async function chooseBackend(wanted: BackendName | 'auto' = 'auto'): Prom
   });
 }
 
+/** The back end that this process uses. @throws CrayonError `backend-unavailable` before one was chosen */
+export function activeBackend(): BackendName {
+  if (current === undefined) throw new CrayonError('backend-unavailable', 'no tensor back end was chosen yet');
+  return current.name;
+}
+
 /** ONNX Runtime, where it is the active back end. */
 export function activeRuntime(): OnnxRuntime | undefined {
   return runtime;

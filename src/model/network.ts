@@ -81,6 +81,8 @@ export interface LearnerInput {
   /** the flat vector to begin with, or where an earlier learner of the same layout stood */
   start: Float32Array | AdamWState;
   adamw: AdamWOptions;
+  /** Keep only each block's input, and run its forward pass again before its backward pass; ignored where the back end cannot. */
+  recomputes?: boolean;
 }
 
 /** Gathers the gradient of a step, batch by batch, then updates the flat vector by AdamW. */
@@ -97,6 +99,7 @@ export interface Learner {
   gradient(): Promise<Float32Array>;
   /** One update by what was gathered, which is then forgotten. @returns the sum of the losses, the gradient's L2 norm before clipping */
   update(learningRate: number): Promise<{ loss: number; gradientNorm: number }>;
+  /** Where the learner stands; the arrays may be its own, good until the next update. */
   state(): Promise<AdamWState>;
   dispose(): void;
 }

@@ -1,6 +1,7 @@
 /** The weights of a base model as a forward pass takes them, in whatever arrays a back end holds them. */
 
 import type { BaseModel } from '../hf/base-model.js';
+import type { ModelConfig } from '../hf/config.js';
 import { familyOf } from '../hf/families.js';
 import { projectionShapes } from '../hf/model.js';
 import type { T1, T2, Tensor } from './operations.js';
@@ -27,7 +28,7 @@ export function readWeights<T extends Tensor>(
   hold: (data: Float32Array, shape: number[]) => T,
 ): ModelWeights {
   const { config } = source;
-  const { normOffset, norms, qkNorm } = familyOf(config.modelType).block;
+  const { normOffset } = familyOf(config.modelType).block;
   const read = (name: string): Tensor => hold(source.readF32(name), [...source.info(name).shape]);
   const norm = (name: string): Tensor => {
     const weight = source.readF32(name);
@@ -35,18 +36,25 @@ export function readWeights<T extends Tensor>(
   };
   const embedding = read('model.embed_tokens.weight') as T2;
   const head = config.tieWordEmbeddings ? embedding : (read('lm_head.weight') as T2);
-  const normNames = Object.values(norms).filter((name) => name !== null);
-  if (qkNorm !== null) normNames.push('self_attn.q_norm', 'self_attn.k_norm');
+  const names = blockTensors(config);
+  const blocks = Array.from({ length: config.numLayers }, (_, i): BlockWeights => {
+    const whole = (name: string) => `model.layers.${i}.${name}`;
+    return new Map([
+      ...names.norms.map((name): [string, Tensor] => [name, norm(whole(name))]),
+      ...names.linears.map((name): [string, Tensor] => [name, read(whole(name))]),
+    ]);
+  });
+  return { embedding, head, finalNorm: norm('model.norm.weight') as T1, blocks };
+}
+
+/** Names of a block's tensors within it. */
+export function blockTensors(config: ModelConfig): { norms: string[]; linears: string[] } {
+  const { norms, qkNorm } = familyOf(config.modelType).block;
+  const names = Object.values(norms).filter((name) => name !== null);
+  if (qkNorm !== null) names.push('self_attn.q_norm', 'self_attn.k_norm');
   const linears = projectionShapes(config).flatMap(({ name, hasBias }) => [
     `${name}.weight`,
     ...(hasBias ? [`${name}.bias`] : []),
   ]);
-  const blocks = Array.from({ length: config.numLayers }, (_, i): BlockWeights => {
-    const whole = (name: string) => `model.layers.${i}.${name}`;
-    return new Map([
-      ...normNames.map((name): [string, Tensor] => [`${name}.weight`, norm(whole(`${name}.weight`))]),
-      ...linears.map((name): [string, Tensor] => [name, read(whole(name))]),
-    ]);
-  });
-  return { embedding, head, finalNorm: norm('model.norm.weight') as T1, blocks };
+  return { norms: names.map((name) => `${name}.weight`), linears };
 }

@@ -12,6 +12,7 @@ import { checkFinite, meanRows, oneHot } from '../core/vector.js';
 import { poolLayout } from '../model/lora-layout.js';
 import type { Network } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
+import type { MicroBatches } from '../train/micro-batches.js';
 import {
   candidateCounts,
   clusterPoints,
@@ -24,6 +25,7 @@ import type { InstantKind, Sequences } from './embed/kind.js';
 import { hiddenLayerOf, type NamedKind, parseEmbeddingKind } from './embed/kinds.js';
 import { centreRows, type EmbeddingSpace } from './embed/space.js';
 import { type BuildHooks, type BuildInputs, type BuildPoolOptions, type BuildStage, readInputs } from './inputs.js';
+import { largestLayout, planMemory } from './plan.js';
 import { densePoints, type Points, sparsePoints } from './points.js';
 import type { PoolManifest } from './pool.js';
 import type { Prepared } from './prepare.js';
@@ -118,9 +120,20 @@ async function withBuild<T>(
   try {
     const kind = parseEmbeddingKind(options.embedding, source.config.numLayers);
     candidateCounts(examples.length, options.clusters); // refuses too few
-    if (trainerOf(options).needsModel) model(); // what is wrong with its weights is said at once
+    const { needsModel } = trainerOf(options);
+    const micro = needsModel ? planMemory(options, inputs, largestLayout(options, inputs)) : undefined;
+    if (needsModel) model(); // what is wrong with its weights is said at once
     work = new WorkDirectory(workPath(options.out), inputs.fingerprint, options.fresh);
-    return await run({ options, hooks, inputs, kind, model, work, during });
+    return await run({
+      options,
+      hooks,
+      inputs,
+      kind,
+      model,
+      work,
+      during,
+      micro,
+    });
   } catch (error) {
     // Numbers that diverged would diverge again, and another learning rate is another run.
     if (isCrayonError(error, 'loss-not-finite')) work?.remove();
@@ -134,7 +147,7 @@ async function withBuild<T>(
 
 /** The stages before the training. */
 async function untilTraining(build: Build) {
-  const { options, hooks, inputs, model, work } = build;
+  const { options, hooks, inputs, model, work, micro } = build;
   const { examples } = inputs;
   // 2) embed
   const { points, space } = await embedTrainingSet(build);
@@ -154,7 +167,7 @@ async function untilTraining(build: Build) {
   const sample = { seed: options.seed, count: options.evaluationExamples };
   const evaluated = membersOf(assignment, N).flatMap((members, c) => evaluationSample(members, c, sample));
   const layout = poolLayout(inputs.model, options, N);
-  const task: TrainingTask = { options, hooks, inputs, work, layout, gates, evaluated, model };
+  const task: TrainingTask = { options, hooks, inputs, work, layout, gates, evaluated, model, micro };
   return { task, space, clustering, similarities };
 }
 
@@ -174,6 +187,8 @@ interface Build {
   /** the inputs' model, open for forward passes */
   model: () => Network;
   work: WorkDirectory;
+  /** parts in which crayon's own trainer reads batches */
+  micro: MicroBatches | undefined;
   during: (stage: BuildStage) => (done: number, total: number) => void;
 }
 

@@ -7,15 +7,10 @@ import type { Turns } from '../data/record.js';
 import { AtomicDirectory } from '../files/atomic.js';
 import { openBase } from '../gguf/base.js';
 import type { BaseModel } from '../hf/base-model.js';
-import type { ModelConfig } from '../hf/config.js';
 import { chosenProjections } from '../hf/families.js';
 import { choosePromptForm, type PromptForm, type PromptFormName, promptRecord } from '../hf/prompt-form.js';
 import { leadingBos } from '../hf/tokenizer.js';
-import { poolLayout } from '../model/lora-layout.js';
-import { elementCount } from '../safetensors/read.js';
 import { TRAIN_DEFAULTS, type TrainSettings } from '../train/settings.js';
-import { candidateCounts } from './cluster.js';
-import { parseEmbeddingKind } from './embed/kinds.js';
 import { POOL_MANIFEST } from './pool.js';
 import { type LongPolicy, type Prepared, prepareExamples } from './prepare.js';
 import { type TrainerOptions, trainerRecord } from './trainers/options.js';
@@ -69,6 +64,8 @@ export interface BuildPoolOptions {
   fresh: boolean;
   /** seconds between checkpoints */
   checkpointSeconds: number;
+  /** bytes that the process may take; three quarters of what is free when absent */
+  memory?: number | undefined;
 }
 
 export const BUILD_DEFAULTS: Omit<BuildPoolOptions, 'model' | 'data' | 'out'> = {
@@ -197,7 +194,8 @@ type Elsewhere =
   | 'trainer'
   | 'force'
   | 'fresh'
-  | 'checkpointSeconds';
+  | 'checkpointSeconds'
+  | 'memory';
 type Settings = Omit<BuildPoolOptions, Elsewhere>;
 type Every<T> = { [K in keyof Required<T>]: T[K] };
 
@@ -240,51 +238,4 @@ function checkNumbers(options: BuildPoolOptions): void {
   for (const [name, x] of Object.entries(counts)) if (!isCount(x)) throw wrong(name, x, 'a whole number from 1');
   const numbers = { tau, epochs: training.epochs, 'learning rate': training.learningRate };
   for (const [name, x] of Object.entries(numbers)) if (!(x > 0)) throw wrong(name, x, 'a number above 0');
-}
-
-export type BuildPlan = ReturnType<typeof planBuild>;
-
-/** What a build would do and how much memory it takes. @throws CrayonError for every fault that a build would refuse */
-export function planBuild(options: BuildPoolOptions) {
-  const { model, examples, skipped, truncated, form } = readInputs(options);
-  try {
-    const { kind } = parseEmbeddingKind(options.embedding, model.config.numLayers);
-    const n = examples.length;
-    const N = Math.max(...candidateCounts(n, options.clusters));
-    const layout = poolLayout(model, options, N);
-    const { batchSize, gradientAccumulation, epochs } = options.training;
-    const longest = Math.max(...examples.map((e) => e.ids.length));
-    const weights = model.tensorNames().reduce((sum, name) => sum + elementCount(model.info(name).shape), 0);
-    const { vocabSize } = model.config;
-    const d = 'sparse' in kind ? 0 : kind.size(model.config);
-    const activations = activationFloats(model.config, batchSize, longest, N * options.r);
-    const logits = 3 * batchSize * longest * vocabSize; // an upper bound: completion tokens only
-    return {
-      examples: n,
-      /** in which prompts would be trained */
-      promptForm: form.kind,
-      tokens: examples.reduce((sum, e) => sum + e.ids.length, 0),
-      /** tokens of the longest example */
-      longest,
-      skipped,
-      truncated,
-      /** N, or the largest N that `auto` would try */
-      maxClusters: N,
-      /** trainable LoRA parameters */
-      parameters: layout.size,
-      steps: Math.ceil((Math.ceil(n / batchSize) * epochs) / gradientAccumulation),
-      poolBytes: 4 * layout.size,
-      /** estimated peak: weights, the activations of the longest batch, and of the parameters the values, two moments, the gradient and one temporary */
-      memoryBytes: 4 * (weights + 7 * layout.size + 2 * n * d + activations + logits),
-    };
-  } finally {
-    model.close();
-  }
-}
-
-/** Numbers that the backward pass keeps: about this many per token and block, and the attention weights. */
-function activationFloats(config: ModelConfig, B: number, T: number, R: number): number {
-  const { hiddenSize: C, intermediateSize: I, numHeads: H, numKvHeads: K, headDim: D, numLayers } = config;
-  const perToken = 6 * C + 4 * H * D + 4 * K * D + 5 * I + 7 * R;
-  return numLayers * (B * T * perToken + 2 * B * H * T * T);
 }

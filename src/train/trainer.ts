@@ -10,6 +10,7 @@ import type { AdamWState } from '../model/adamw-settings.js';
 import { initialParameters, type LoraLayout } from '../model/lora-layout.js';
 import type { Gates, Learner, Network } from '../model/network.js';
 import { padBatch, type TrainingExample } from './batches.js';
+import { type MicroBatches, partsOf } from './micro-batches.js';
 import { TrainingPlan } from './plan.js';
 import type { TrainSettings } from './settings.js';
 
@@ -19,6 +20,8 @@ export interface TrainerInput {
   examples: ReadonlyArray<TrainingExample>;
   /** coefficients of each example, N numbers each */
   gates: Gates;
+  /** parts in which batches are read; whole when absent */
+  micro?: MicroBatches | undefined;
 }
 
 export interface StepReport {
@@ -38,17 +41,19 @@ export class Trainer {
   readonly #input: TrainerInput;
   readonly #plan: TrainingPlan;
   readonly #learner: Learner;
+  readonly #lengths: number[];
 
   /** @param resume the state of a checkpoint made with the same input and settings */
   constructor(input: TrainerInput, settings: TrainSettings, resume?: AdamWState) {
     this.#input = input;
-    const lengths = input.examples.map((e) => e.ids.length);
-    this.#plan = new TrainingPlan(lengths, settings);
+    this.#lengths = input.examples.map((e) => e.ids.length);
+    this.#plan = new TrainingPlan(this.#lengths, settings);
     this.#learner = input.model.learner({
       layout: input.layout,
       loraAlpha: settings.loraAlpha,
       start: resume ?? initialParameters(input.layout, settings.seed),
       adamw: settings.adamw,
+      recomputes: input.micro?.recomputes ?? false,
     });
   }
 
@@ -63,7 +68,12 @@ export class Trainer {
   /** One update of all parameters. */
   async step(): Promise<StepReport> {
     const index = this.#learner.step;
-    const batches = this.#plan.batchesOf(index).map((members) => this.#batch(members));
+    const { micro } = this.#input;
+    const parts = (members: number[]) => (micro === undefined ? [members] : partsOf(members, this.#lengths, micro));
+    const batches = this.#plan
+      .batchesOf(index)
+      .flatMap(parts)
+      .map((members) => this.#batch(members));
 
     // 1) gradients, summed over the micro-batches; every completion token of the step weighs the same
     const targets = batches.reduce((n, batch) => n + batch.padded.targets.length, 0);
@@ -77,10 +87,7 @@ export class Trainer {
         hint: 'Lower --learning-rate, or check the base model with `crayon score`.',
       });
     }
-    const tokens = batches.reduce(
-      (n, b) => n + b.members.reduce((m, i) => m + this.#input.examples[i]!.ids.length, 0),
-      0,
-    );
+    const tokens = batches.reduce((n, b) => n + b.members.reduce((m, i) => m + this.#lengths[i]!, 0), 0);
     return { step: index + 1, totalSteps: this.totalSteps, loss, gradientNorm, learningRate, tokens };
   }
 

@@ -31,8 +31,8 @@ beforeAll(async () => {
 });
 
 describe('build', () => {
-  it('plans, then does as planned', () => {
-    const plan = crayon.planBuild({ ...options, out: at('elsewhere') });
+  it('plans, then does as planned', async () => {
+    const plan = await crayon.planBuild({ ...options, out: at('elsewhere') });
     expect(plan).toMatchObject({ examples: 24, maxClusters: 3, steps: built.manifest.training.steps });
   });
 

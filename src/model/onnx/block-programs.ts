@@ -9,7 +9,7 @@ import type { StackedFactors } from '../lora-linears.js';
 import type { T2, Tensor } from '../operations.js';
 import type { BlockWeights } from '../weights.js';
 import { cutTrace, type Programs } from './programs.js';
-import { Trace } from './trace.js';
+import { bytesOf, Trace } from './trace.js';
 
 /** What a block's programs depend on. */
 export interface BlockForm {
@@ -45,7 +45,8 @@ export const NAMES = {
   db: (module: string) => `${module}.db`,
 } as const;
 
-export function blockPrograms(form: BlockForm): Programs {
+/** @returns the programs, and the bytes that a back end keeps which runs the operations as they stand */
+export function blockPrograms(form: BlockForm): Programs & { saved: number } {
   const { config, B, T, R, adapted, trains, needsInputGradient } = form;
   const { headDim: D, hiddenSize: C } = config;
   const M = B * T;
@@ -77,7 +78,8 @@ export function blockPrograms(form: BlockForm): Programs {
   });
   const forward = [{ name: NAMES.y, value: y }];
   const title = `block ${B}x${T}`;
-  if (!trains) return cutTrace(trace, title, forward);
+  const saved = [...trace.saved].reduce((sum, value) => sum + bytesOf(value), 0);
+  if (!trains) return { ...cutTrace(trace, title, forward), saved };
   const from = trace.nodes.length;
   const dy: T2 = trace.input(NAMES.dy, [M, C]);
   const wanted = [...factors].flatMap(([module, { a, b }]) => [
@@ -91,5 +93,5 @@ export function blockPrograms(form: BlockForm): Programs {
     wanted.map(({ of }) => of),
   );
   const results = wanted.map(({ name }, i) => ({ name, value: gradients[i] }));
-  return cutTrace(trace, title, forward, { from, results });
+  return { ...cutTrace(trace, title, forward, { from, results }), saved };
 }

@@ -13,6 +13,7 @@ import { type Gates, gateRows, type SequenceBatch, type StackedAdapters } from '
 import { causalMask, layerKind, rotaryTables, rotateHalfMatrix } from '../positions.js';
 import { type BlockWeights, readWeights, type WeightSource } from '../weights.js';
 import { blockPrograms, NAMES } from './block-programs.js';
+import { headRows } from './head-programs.js';
 import type { Programs } from './programs.js';
 
 /** An array with its shape: a weight. */
@@ -29,10 +30,6 @@ export interface CompiledBlock extends Pick<Programs, 'crossing'> {
   backward: OnnxSession | undefined;
 }
 
-/** Rows of the head that are computed at a time are a multiple of this, so that few sizes are compiled. */
-const HEAD_STEP = 16;
-/** Numbers of one slice of logits at most: (P, V) of it. */
-const HEAD_NUMBERS = 2 ** 24;
 /** Compiled programs kept; a training set has a few dozen shapes of batches. */
 const KEPT_PROGRAMS = 256;
 
@@ -70,9 +67,11 @@ export class Blocks {
   }
 
   /** Rows of the embedding table: (M, C). */
-  embedTokens({ ids }: SequenceBatch): Float32Array {
+  embedTokens(
+    { ids }: SequenceBatch,
+    x: Float32Array = new Float32Array(ids.length * this.config.hiddenSize),
+  ): Float32Array {
     const { hiddenSize: C, embeddingScale } = this.config;
-    const x = new Float32Array(ids.length * C);
     ids.forEach((id, row) => {
       x.set(this.embedding.data.subarray(id * C, (id + 1) * C), row * C);
     });
@@ -125,10 +124,9 @@ export class Blocks {
 
   /** Rows of the head that are computed at a time, and slices of `count` rows padded to a size that is compiled. */
   *headSlices(P: number): Generator<{ from: number; count: number; size: number }> {
-    const most = Math.max(HEAD_STEP, Math.floor(HEAD_NUMBERS / this.config.vocabSize / HEAD_STEP) * HEAD_STEP);
-    for (let from = 0; from < P; from += most) {
-      const count = Math.min(most, P - from);
-      yield { from, count, size: Math.ceil(count / HEAD_STEP) * HEAD_STEP };
+    for (let from = 0, size = 0; from < P; from += size) {
+      size = headRows(this.config, P - from);
+      yield { from, count: Math.min(size, P - from), size };
     }
   }
 

@@ -4,8 +4,19 @@ import type { ModelConfig } from '../../hf/config.js';
 import type { Graph } from '../../onnx/encode.js';
 import type { T1, T2, Tensor } from '../operations.js';
 import { completionLoss, predictions, project, rmsNorm, scaled } from '../ops.js';
-import { cutTrace } from './programs.js';
+import { cutTrace, type Programs } from './programs.js';
 import { Trace } from './trace.js';
+
+/** Rows that are computed at a time are a multiple of this, so that few sizes are compiled. */
+const ROWS_STEP = 16;
+/** Numbers of one slice of logits at most: (rows, V). */
+const MOST_LOGITS = 2 ** 24;
+
+/** Rows of the first slice of P rows, padded to a size that is compiled. */
+export function headRows({ vocabSize: V }: Pick<ModelConfig, 'vocabSize'>, P: number): number {
+  const steps = (rows: number) => rows / ROWS_STEP;
+  return ROWS_STEP * Math.min(Math.ceil(steps(P)), Math.max(1, Math.floor(steps(MOST_LOGITS / V))));
+}
 
 type Sizes = Pick<ModelConfig, 'hiddenSize' | 'vocabSize' | 'rmsNormEps' | 'logitScale'>;
 
@@ -18,7 +29,7 @@ function beforeHead(trace: Trace, { hiddenSize: C, rmsNormEps, logitScale }: Siz
 }
 
 /** rows, norm, head, targets (P) int32, weights (P) -> loss, drows (P, C) */
-export function lossProgram(sizes: Sizes, P: number): Graph {
+export function lossProgram(sizes: Sizes, P: number): Programs {
   const trace = new Trace();
   const { rows, x } = beforeHead(trace, sizes, P);
   const head: T2 = trace.input('head', [sizes.vocabSize, sizes.hiddenSize]);
@@ -31,7 +42,7 @@ export function lossProgram(sizes: Sizes, P: number): Graph {
     { name: 'loss', value: loss },
     { name: 'drows', value: drows },
   ];
-  return cutTrace(trace, `loss of ${P}`, results).forward;
+  return cutTrace(trace, `loss of ${P}`, results);
 }
 
 /**

@@ -9,6 +9,7 @@ import type { Gates, Learner, LearnerInput, StackedAdapters, TargetBatch } from 
 import { AdamWProgram, type MomentArrays } from './adamw-program.js';
 import { NAMES } from './block-programs.js';
 import { type Blocks, type CompiledBlock, factorRanges, gateOf, modulesOf, ordered, takeRows } from './blocks.js';
+import { Buffers } from './buffers.js';
 import { lossProgram } from './head-programs.js';
 
 const ONE = Float32Array.of(1);
@@ -24,11 +25,12 @@ export class OnnxLearner implements Learner {
   #sum: Float32Array | undefined;
   #batches = 0;
   #loss = 0;
-  /** What a layer's forward pass left for its backward pass, one array a layer, as large as the largest batch needed. */
-  readonly #left: Float32Array[] = [];
+  readonly #buffers = new Buffers();
+  readonly #recomputes: boolean;
 
-  constructor(blocks: Blocks, { layout, loraAlpha, start, adamw }: LearnerInput) {
+  constructor(blocks: Blocks, { layout, loraAlpha, start, adamw, recomputes = false }: LearnerInput) {
     this.#blocks = blocks;
+    this.#recomputes = recomputes;
     this.#adamw = new AdamWProgram(adamw, blocks.runtime);
     const state = start instanceof Float32Array ? undefined : start;
     this.step = state?.step ?? 0;
@@ -41,49 +43,50 @@ export class OnnxLearner implements Learner {
   }
 
   async add(batch: TargetBatch, gates: Gates, normaliser: number): Promise<void> {
-    const model = this.#blocks;
+    const { config } = this.#blocks;
     const { layout } = this.#adapters;
-    const { numLayers, hiddenSize: C } = model.config;
+    const { numLayers, hiddenSize: C } = config;
     const first = this.#firstAdapted();
+    const numbers = batch.B * batch.T * C;
     const gate = gateOf(this.#adapters, gates, batch.T);
-    const inputsOf = (layer: number) => model.layerInputs(layer, batch.T, this.#adapters).set(NAMES.gate, gate);
+    const state = (layer: number) => this.#buffers.take(`state ${layer}`, numbers);
+    const inputsOf = (layer: number) =>
+      this.#blocks.layerInputs(layer, batch.T, this.#adapters).set(NAMES.gate, gate).set(NAMES.x, state(layer));
+    const compiled = (layer: number, trains: boolean) =>
+      this.#blocks.compiledBlock(layer, batch, layout, trains, layer > first);
 
     // a single batch is its own sum
     if (this.#batches > 0) this.#sum ??= new Float32Array(layout.size);
     if (this.#batches === 1) this.#sum!.set(this.#gradient);
 
-    // 1) forward, each block's input kept
-    const states = [model.embedTokens(batch)];
-    const blocks: CompiledBlock[] = [];
+    // 1) forward, each block's input kept, and what its backward pass needs of the rest
+    this.#blocks.embedTokens(batch, state(0));
     for (let layer = 0; layer < numLayers; layer++) {
-      const trains = layer >= first;
-      const compiled = model.compiledBlock(layer, batch, layout, trains, layer > first);
-      blocks.push(compiled);
-      const y = new Float32Array(batch.B * batch.T * C);
-      const inputs = inputsOf(layer).set(NAMES.x, states[layer]!);
-      await compiled.forward.run(ordered(compiled.forward, inputs), [y, ...this.#places(layer, compiled)]);
-      states.push(y);
+      const block = compiled(layer, layer >= first && !this.#recomputes);
+      const places = this.#places(layer, block);
+      await block.forward.run(ordered(block.forward, inputsOf(layer)), [state(layer + 1), ...places]);
     }
 
     // 2) loss
-    const last = states.pop()!;
-    let dy = await this.#lossOf(batch, last, normaliser);
+    let dy = await this.#lossOf(batch, state(numLayers), normaliser);
 
     // 3) backward
     const R = layout.adapters * layout.r;
     for (let layer = numLayers - 1; layer >= first; layer--) {
-      const compiled = blocks[layer]!;
-      const { backward, crossing } = compiled;
-      const inputs = inputsOf(layer).set(NAMES.x, states.pop()!).set(NAMES.dy, dy);
-      const places = this.#places(layer, compiled);
-      for (const [i, { name }] of crossing.entries()) inputs.set(name, places[i]!);
-      const results = new Map<string, NumberArray>();
-      const dx = new Float32Array(dy.length);
-      results.set(NAMES.dx, dx);
+      const block = compiled(layer, true);
+      const inputs = inputsOf(layer).set(NAMES.dy, dy);
+      const places = this.#places(layer, block);
+      if (this.#recomputes) {
+        await block.forward.run(ordered(block.forward, inputs), [state(layer + 1), ...places]);
+      }
+      for (const [i, { name }] of block.crossing.entries()) inputs.set(name, places[i]!);
+      const dx = this.#buffers.take(`gradient ${layer % 2}`, numbers);
+      const results = new Map<string, NumberArray>([[NAMES.dx, dx]]);
       for (const [name, module] of modulesOf(layout, layer)) {
         const { a, b } = factorRanges(module, R);
         results.set(NAMES.da(name), this.#gradient.subarray(...a)).set(NAMES.db(name), this.#gradient.subarray(...b));
       }
+      const { backward } = block;
       const wanted = backward!.graph.outputs.map(({ name }) => results.get(name)!);
       await backward!.run(ordered(backward!, inputs), wanted);
       dy = dx;
@@ -107,14 +110,12 @@ export class OnnxLearner implements Learner {
   }
 
   async state(): Promise<AdamWState> {
-    const { parameters, m, v } = this.#moments;
-    const copy = (x: Float32Array) => Float32Array.from(x);
-    return { step: this.step, parameters: copy(parameters), m: copy(m), v: copy(v) };
+    return { step: this.step, ...this.#moments };
   }
 
   dispose(): void {
     this.#adamw.dispose();
-    this.#left.length = 0;
+    this.#buffers.clear();
   }
 
   /** The first layer with factors: before it nothing is trainable. */
@@ -129,27 +130,28 @@ export class OnnxLearner implements Learner {
   /** Where a layer's forward pass leaves what its backward pass needs. */
   #places(layer: number, { crossing }: CompiledBlock): Float32Array[] {
     const length = crossing.reduce((sum, value) => sum + value.length, 0);
-    if (length > (this.#left[layer]?.length ?? 0)) this.#left[layer] = new Float32Array(length);
+    const left = this.#buffers.take(this.#recomputes ? 'left' : `left ${layer}`, length);
     let from = 0;
     return crossing.map((value) => {
       from += value.length;
-      return this.#left[layer]!.subarray(from - value.length, from);
+      return left.subarray(from - value.length, from);
     });
   }
 
   /** Adds the batch's loss and returns the gradient of the last hidden states: (M, C), zero where nothing is predicted. */
   async #lossOf(batch: TargetBatch, last: Float32Array, normaliser: number): Promise<Float32Array> {
-    const model = this.#blocks;
-    const C = model.config.hiddenSize;
-    const dy = new Float32Array(last.length);
-    for (const { from, count, size } of model.headSlices(batch.rows.length)) {
-      const session = model.headProgram(`loss,${size}`, () => lossProgram(model.config, size));
+    const blocks = this.#blocks;
+    const { config, finalNorm, head } = blocks;
+    const C = config.hiddenSize;
+    const dy = this.#buffers.take(`gradient ${config.numLayers % 2}`, last.length).fill(0);
+    for (const { from, count, size } of blocks.headSlices(batch.rows.length)) {
+      const session = blocks.headProgram(`loss,${size}`, () => lossProgram(config, size).forward);
       const rows = batch.rows.subarray(from, from + count);
       const targets = new Int32Array(size);
       targets.set(batch.targets.subarray(from, from + count));
       const weights = new Float32Array(size).fill(1 / normaliser, 0, count); // rows that fill up weigh nothing
       const [loss, drows] = [new Float32Array(1), new Float32Array(size * C)];
-      const inputs = [takeRows(last, C, rows, size), model.finalNorm.data, model.head.data, targets, weights, ONE];
+      const inputs = [takeRows(last, C, rows, size), finalNorm.data, head.data, targets, weights, ONE];
       await session.run(inputs, [loss, drows]);
       this.#loss += loss[0]!;
       rows.forEach((row, i) => {

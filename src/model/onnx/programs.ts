@@ -4,10 +4,13 @@
  */
 
 import type { Graph } from '../../onnx/encode.js';
+import { transientBytes } from './liveness.js';
 import { bytesOf, graphValue, type Trace, type TracedNode, type TracedValue } from './trace.js';
 
 export interface Programs {
   forward: Graph;
+  /** bytes that a run holds beside what it is given and what it gives, at its fullest moment */
+  transient: number;
   /** absent where nothing is trained */
   backward?: Graph;
   /** names and sizes, in numbers, of what the forward pass leaves for the backward pass */
@@ -32,7 +35,8 @@ export function cutTrace(
     for (const { name } of node.results) makers.set(name, { node, index });
   });
   if (backward === undefined) {
-    return { forward: program(trace, makers, name, results, new Set(), []), crossing: [] };
+    const forward = program(trace, makers, name, results, new Set(), []);
+    return { forward, crossing: [], transient: transientBytes(forward, valuesOf(trace)) };
   }
   const crossing = chooseCrossing(makers, backward);
   const forward = program(
@@ -45,12 +49,17 @@ export function cutTrace(
   );
   const given = new Set(crossing.map(({ name }) => name));
   const back = program(trace, makers, `${name} backward`, backward.results, given, [], crossing);
+  const values = valuesOf(trace);
   return {
     forward,
     backward: back,
+    transient: Math.max(transientBytes(forward, values), transientBytes(back, values)),
     crossing: crossing.map((value) => ({ name: value.name, length: bytesOf(value) / 4 })),
   };
 }
+
+const valuesOf = (trace: Trace): Map<string, TracedValue> =>
+  new Map(trace.nodes.flatMap(({ results }) => results.map((value) => [value.name, value])));
 
 type Makers = ReadonlyMap<string, { node: TracedNode; index: number }>;
 

@@ -41,6 +41,8 @@ export class Trace implements Operations {
   readonly inputs: Value[] = [];
   readonly nodes: TracedNode[] = [];
   readonly constants = new Map<string, GraphConstant>();
+  /** what the operations save for their gradients */
+  readonly saved = new Set<Value>();
   readonly #steps: Step[] = [];
   /** operations that are being evaluated, one within another */
   #depth = 0;
@@ -75,7 +77,10 @@ export class Trace implements Operations {
     this.#depth++;
     const { value, saved, backward } = (forward as (...inputs: Tensor[]) => Evaluated<Y, S>)(...inputs);
     this.#depth--;
-    if (this.#depth === 0) this.#steps.push({ inputs, value, backward: (dy) => backward(dy as Y, saved) });
+    if (this.#depth === 0) {
+      this.#steps.push({ inputs, value, backward: (dy) => backward(dy as Y, saved) });
+      for (const tensor of Object.values(saved)) if (tensor !== undefined) this.saved.add(tensor as Value);
+    }
     return value;
   }
 

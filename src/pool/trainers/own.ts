@@ -4,7 +4,9 @@ import { CrayonError } from '../../core/errors.js';
 import { eventLoopTurn } from '../../core/long-work.js';
 import { meanLoss } from '../../train/completion-score.js';
 import { scoreCompletions } from '../../train/evaluate.js';
+import type { MicroBatches } from '../../train/micro-batches.js';
 import { Trainer } from '../../train/trainer.js';
+import type { WorkDirectory } from '../work-directory.js';
 import type { Trained } from '../write.js';
 import type { TrainerKind, TrainingTask } from './trainer.js';
 
@@ -27,14 +29,21 @@ export const ownTrainer: TrainerKind = {
   },
 };
 
-async function trainAdapters({ options, hooks, inputs, work, layout, gates, model }: TrainingTask): Promise<Trained> {
+async function trainAdapters(task: TrainingTask): Promise<Trained> {
+  const { options, hooks, inputs, work, layout, gates, model } = task;
   const saved = work.load('training', { parameters: 'F32', m: 'F32', v: 'F32', losses: 'F32' });
   const resume = saved && { ...saved, step: saved.losses.length };
   const losses = saved ? [...saved.losses] : [];
+  // a continued run reads batches in the parts of the run that it continues, so that it ends with the same bytes
+  const micro = (saved && microBatchesOf(work)) ?? task.micro;
   const settings = { ...options.training, seed: options.seed };
-  const trainer = new Trainer({ model: model(), layout, examples: inputs.examples, gates }, settings, resume);
+  const trainer = new Trainer({ model: model(), layout, examples: inputs.examples, gates, micro }, settings, resume);
   const checkpoint = async () => {
     const { parameters, m, v } = await trainer.state();
+    if (micro !== undefined) {
+      const { rows, recomputes } = micro;
+      work.save(MICRO_BATCHES, { rows: Int32Array.of(rows), recomputes: Int32Array.of(Number(recomputes)) });
+    }
     work.save('training', { parameters, m, v, losses: Float32Array.from(losses) });
     return parameters;
   };
@@ -71,4 +80,11 @@ async function trainAdapters({ options, hooks, inputs, work, layout, gates, mode
   } finally {
     trainer.dispose();
   }
+}
+
+const MICRO_BATCHES = 'micro-batches';
+
+function microBatchesOf(work: WorkDirectory): MicroBatches | undefined {
+  const saved = work.load(MICRO_BATCHES, { rows: 'I32', recomputes: 'I32' });
+  return saved && { rows: saved.rows[0]!, recomputes: saved.recomputes[0] === 1 };
 }

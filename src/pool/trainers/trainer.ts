@@ -2,6 +2,7 @@
 
 import type { LoraLayout } from '../../model/lora-layout.js';
 import type { Network } from '../../model/network.js';
+import type { MicroBatches } from '../../train/micro-batches.js';
 import type { BuildHooks, BuildInputs, BuildPoolOptions } from '../inputs.js';
 import type { WorkDirectory } from '../work-directory.js';
 import type { Trained } from '../write.js';
@@ -18,6 +19,8 @@ export interface TrainingTask {
   gates: ReadonlyArray<ArrayLike<number>>;
   /** the examples on which the losses before and after will be asked for */
   evaluated: readonly number[];
+  /** parts in which crayon's own trainer reads batches */
+  micro: MicroBatches | undefined;
   /** The model, open for forward passes: its weights are read when this is first called. */
   model(): Network;
 }

@@ -1,0 +1,127 @@
+/** What a build would do: how much it would train, in what memory, and, tried for two steps, in what time. */
+
+import { activeBackend } from '../model/backend.js';
+import { initialParameters, type LoraLayout, poolLayout } from '../model/lora-layout.js';
+import type { Learner } from '../model/network.js';
+import { openNetwork } from '../model/open-network.js';
+import { padBatch } from '../train/batches.js';
+import { type MicroBatchPlan, partsOf, planMicroBatches } from '../train/micro-batches.js';
+import { TrainingPlan } from '../train/plan.js';
+import { candidateCounts } from './cluster.js';
+import { type BuildInputs, type BuildPoolOptions, readInputs } from './inputs.js';
+
+/** Of what is free when nothing is said. */
+const SHARE_OF_FREE = 0.75;
+
+/** The parts in which batches are read, on the active back end. @throws CrayonError `memory-too-small` */
+export function planMemory(options: BuildPoolOptions, inputs: BuildInputs, layout: LoraLayout): MicroBatchPlan {
+  const before = process.memoryUsage().rss;
+  return planMicroBatches({
+    backend: activeBackend(),
+    source: inputs.model,
+    layout,
+    examples: inputs.examples,
+    batchSize: options.training.batchSize,
+    accumulation: options.training.gradientAccumulation,
+    budget: options.memory ?? before + SHARE_OF_FREE * process.availableMemory(),
+    before,
+  });
+}
+
+/** The layout with the largest N that may be chosen. */
+export function largestLayout(options: BuildPoolOptions, { model, examples }: BuildInputs): LoraLayout {
+  return poolLayout(model, options, Math.max(...candidateCounts(examples.length, options.clusters)));
+}
+
+export type BuildPlan = Awaited<ReturnType<typeof planBuild>>;
+
+/**
+ * What a build would do. Two steps are tried with crayon's own trainer, one of them on the longest examples: the memory is what they took,
+ * the time what the training would take at their speed.
+ *
+ * @throws CrayonError for every fault that a build would refuse
+ */
+export async function planBuild(options: BuildPoolOptions) {
+  const inputs = readInputs(options);
+  const { model, examples, skipped, truncated, form } = inputs;
+  try {
+    const layout = largestLayout(options, inputs);
+    const lengths = examples.map((e) => e.ids.length);
+    const plan = new TrainingPlan(lengths, options.training);
+    const isOwn = (options.trainer?.name ?? 'own') === 'own';
+    const memory = isOwn ? planMemory(options, inputs, layout) : undefined;
+    const tried = memory && (await tryTwoSteps(options, inputs, layout, memory, plan));
+    return {
+      examples: examples.length,
+      /** in which prompts would be trained */
+      promptForm: form.kind,
+      tokens: lengths.reduce((sum, length) => sum + length, 0),
+      /** tokens of the longest example */
+      longest: Math.max(...lengths),
+      skipped,
+      truncated,
+      /** N, or the largest N that `auto` would try */
+      maxClusters: layout.adapters,
+      /** trainable LoRA parameters */
+      parameters: layout.size,
+      steps: plan.totalSteps,
+      poolBytes: 4 * layout.size,
+      /** rows that are computed at a time, and whether blocks are run again for their backward pass */
+      ...(memory && { rowsAtATime: memory.rows, recomputes: memory.recomputes }),
+      /** largest resident size of this process, which took the steps; null with another trainer */
+      memoryBytes: tried?.bytes ?? null,
+      /** of the training; null likewise */
+      seconds: tried?.seconds ?? null,
+    };
+  } finally {
+    model.close();
+  }
+}
+
+/** @returns the process's largest resident size, and seconds for all steps */
+async function tryTwoSteps(
+  options: BuildPoolOptions,
+  { model, examples }: BuildInputs,
+  layout: LoraLayout,
+  memory: MicroBatchPlan,
+  plan: TrainingPlan,
+) {
+  const { training, seed } = options;
+  const lengths = examples.map((e) => e.ids.length);
+  const network = openNetwork(model);
+  let learner: Learner | undefined;
+  try {
+    const start = initialParameters(layout, seed);
+    const { loraAlpha, adamw } = training;
+    learner = network.learner({ layout, loraAlpha, start, adamw, recomputes: memory.recomputes });
+    const gate = new Float32Array(layout.adapters).fill(1 / layout.adapters);
+    const parts = Array.from({ length: plan.totalSteps }, (_, step) =>
+      plan.batchesOf(step).flatMap((members) => partsOf(members, lengths, memory)),
+    );
+    const rows = (part: readonly number[]) => part.length * Math.max(...part.map((i) => lengths[i]!));
+    const all = parts.flat().sort((a, b) => rows(b) - rows(a));
+    const timed = async (part: readonly number[]) => {
+      const padded = padBatch(part.map((i) => examples[i]!));
+      const started = performance.now();
+      await learner!.add(padded, part.map(() => gate), padded.targets.length); // biome-ignore format: one call
+      return (performance.now() - started) / 1000;
+    };
+    // the largest twice, because a step of several parts holds their sum too; then one of middle size for the time
+    const largest = all[0]!;
+    await timed(largest);
+    if (parts.some((ofStep) => ofStep.length > 1)) await timed(largest);
+    await learner.update(0);
+    await learner.state();
+    const middle = all[Math.floor(all.length / 2)]!;
+    await timed(middle);
+    const perRow = (await timed(middle)) / rows(middle);
+    const started = performance.now();
+    await learner.update(0);
+    const perUpdate = (performance.now() - started) / 1000;
+    const seconds = perUpdate * plan.totalSteps + perRow * all.reduce((sum, part) => sum + rows(part), 0);
+    return { bytes: process.resourceUsage().maxRSS * 1024, seconds };
+  } finally {
+    learner?.dispose();
+    network.dispose();
+  }
+}
