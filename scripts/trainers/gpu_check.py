@@ -140,7 +140,8 @@ def speed(what: str, dtype_name: str, batch: int, device: str, steps: int, tiny:
     config = TINY if tiny else SMOLLM2
     dtype = getattr(torch, dtype_name)
     torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(**config, use_cache=False)).to(device, dtype).eval().requires_grad_(False)
+    with torch.device(device):
+        model = LlamaForCausalLM(LlamaConfig(**config, use_cache=False)).to(dtype).eval().requires_grad_(False)
     warm_up = 1 if tiny else 8  # every batch once: the lengths' kernels and the allocator's blocks
     job = SyntheticJob(dtype, layout_of(config), batch, warm_up + steps, config["vocab_size"], what == "independent")
     step = peft_step(model, job, int(what[-1]), device) if what.startswith("peft") else trainer_step(model, job, device)
