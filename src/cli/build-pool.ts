@@ -127,7 +127,13 @@ function toOptions(flags: Flags, command: Command): BuildPoolOptions {
   const { pool: out, rank: r, alpha, targets, weightDecay, dryRun: _, backend: __, ...rest } = flags;
   const { epochs, batchSize, gradientAccumulation, learningRate, ...others } = rest;
   const { trainer: name, python, trainerDtype: dtype, trainerProcesses: processes, jobOnly, ...options } = others;
-  if (jobOnly && name !== 'torch') command.error('error: --job-only goes with --trainer torch');
+  const ofTorch = {
+    '--job-only': jobOnly,
+    '--trainer-dtype': dtype !== TRAINER_DEFAULTS.dtype,
+    '--trainer-processes': processes > 1,
+  };
+  const given = Object.entries(ofTorch).filter(([, isGiven]) => isGiven && name !== 'torch');
+  if (given.length > 0) command.error(`error: ${given.map(([flag]) => flag).join(', ')} without --trainer torch`);
   const trainer = { name, python, dtype, processes };
   const { training: defaults } = BUILD_DEFAULTS;
   const { seed } = options;
