@@ -22,7 +22,7 @@ import Table from 'cli-table3';
 import { createRandom } from '../src/core/random.js';
 import { chooseBackend, releaseBackend } from '../src/model/backend.js';
 import type { BackendName } from '../src/model/names.js';
-import { sphericalKMeans } from '../src/pool/cluster.js';
+import { sphericalKMeans } from '../src/pool/kmeans.js';
 import { densePoints } from '../src/pool/points.js';
 
 const { values: options } = parseArgs({
@@ -51,8 +51,8 @@ interface Timing {
 }
 
 const PROBLEMS: Problem[] = [
-  { n: 20_000, d: 256, k: 16 },
-  { n: 50_000, d: 64, k: 32 },
+  { n: 50_000, d: 896, k: 16 },
+  { n: 20_000, d: 192, k: 16 },
 ];
 const ITERATIONS = Number(options.iterations);
 const REPEATS = Number(options.repeats);

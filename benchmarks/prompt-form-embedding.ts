@@ -10,10 +10,11 @@ import { meanRows } from '../src/core/vector.js';
 import { loadDataset } from '../src/data/dataset.js';
 import { openBase } from '../src/gguf/base.js';
 import { chooseBackend } from '../src/model/backend.js';
-import { cosineSilhouette, sphericalKMeans } from '../src/pool/cluster.js';
+import { cosineSilhouette } from '../src/pool/cluster.js';
 import { firstAttentionEmbedder } from '../src/pool/embed/kinds/first-attention.js';
 import { inverseDocumentFrequencies, tfidfRows } from '../src/pool/embed/kinds/tfidf.js';
 import { centreRows } from '../src/pool/embed/space.js';
+import { sphericalKMeans } from '../src/pool/kmeans.js';
 import { densePoints, type Points, sparsePoints } from '../src/pool/points.js';
 
 const { values } = parseArgs({
