@@ -155,11 +155,11 @@ describe('architecture', () => {
     expect(tests.filter((test) => !sources.some((s) => test === s || test.startsWith(`${s}-`)))).toEqual([]);
   });
 
-  it('keeps the file system to files, and tfjs to model and pool', () => {
+  it('keeps the file system to files, and tfjs to model', () => {
     const users = (packageName: RegExp) =>
       files.filter((f) => importsOf(f).some((s) => packageName.test(s))).map((f) => roomOf(f));
     expect([...new Set(users(/^(node:)?fs\b/))]).toEqual(['files']);
-    expect([...new Set(users(/tfjs/))].sort()).toEqual(['model', 'pool']);
+    expect([...new Set(users(/tfjs/))].sort()).toEqual(['model']);
   });
 
   it('opens sockets in two places only: the server, and the emulated network that bench puts before one', () => {
