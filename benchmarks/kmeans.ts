@@ -2,38 +2,41 @@
  * How fast is clustering? crayon's spherical k-means beside scikit-learn's Lloyd iterations.
  *
  *     npx tsx benchmarks/kmeans.ts --python <python with numpy and scikit-learn>
+ *     npx tsx benchmarks/kmeans.ts --python ... --points rows.bin --dim 192    # unit rows of one's own, raw float32
  *
- * Both get the same normalised points, the same first centroids and the same number of iterations (no early stop), and
- * start with the points in memory; crayon's time includes handing them to the back end. Every peer runs in processes of
- * its own, in turns, --rounds times; the median over all runs is reported. `cosine` is the mean similarity to the nearest
- * normalised final centroid: spherical k-means normalises its centroids at every step and scikit-learn does not, so the
- * two agree closely but not in every digit.
+ * Two works. `one run`: the same first centroids, at most --iterations, until no point moves. `whole`: k-means++ and four runs, both with
+ * their own defaults for the end. Both get the same normalised points and start with them in memory; crayon's time includes
+ * copying them and starting its threads, once it is warm. crayon is bundled as it is installed. Every peer runs in processes of its
+ * own, in turns, --rounds times; the median over all runs is reported, and beside it the least processor time, which a loaded machine moves less.
+ * `cosine` is the mean similarity to the nearest normalised final centroid: spherical k-means normalises its centroids at every step
+ * and scikit-learn does not, so the two agree closely but not in every digit, and need not take the same iterations.
  *
  * Without --python the peer is left out. Prints one table and, as the last line, one JSON document.
  */
 
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { createRandom } from '../src/core/random.js';
-import { chooseBackend, releaseBackend } from '../src/model/backend.js';
-import type { BackendName } from '../src/model/names.js';
 import { sphericalKMeans } from '../src/pool/kmeans.js';
 import { densePoints } from '../src/pool/points.js';
 
 const { values: options } = parseArgs({
   options: {
     python: { type: 'string' },
-    backends: { type: 'string', default: 'node,wasm' },
+    points: { type: 'string' },
+    dim: { type: 'string' },
+    clusters: { type: 'string', default: '16' },
     iterations: { type: 'string', default: '25' },
     rounds: { type: 'string', default: '3' },
     repeats: { type: 'string', default: '3' },
+    threads: { type: 'string' },
     cache: { type: 'string', default: '.crayon/bench-kmeans' },
-    // used by the benchmark itself, to time one back end in a process of its own
+    // used by the benchmark itself, to time crayon in a process of its own
     worker: { type: 'string' },
     problem: { type: 'string' },
   },
@@ -46,15 +49,17 @@ interface Problem {
 }
 interface Timing {
   allSeconds: number[];
+  allProcessorSeconds: number[];
   iterations: number;
   cosine: number;
 }
+const WORKS = ['one run', 'whole'] as const;
+type WorkName = (typeof WORKS)[number];
 
-const PROBLEMS: Problem[] = [
+const SYNTHETIC: Problem[] = [
   { n: 50_000, d: 896, k: 16 },
   { n: 20_000, d: 192, k: 16 },
 ];
-const ITERATIONS = Number(options.iterations);
 const REPEATS = Number(options.repeats);
 
 const fileOf = ({ n, d, k }: Problem, what: string) => join(options.cache, `${n}x${d}-${k}.${what}.bin`);
@@ -73,101 +78,137 @@ function makeProblem(problem: Problem): void {
     const norm = Math.hypot(...row);
     for (let j = 0; j < d; j++) row[j] = row[j]! / norm;
   }
-  mkdirSync(options.cache, { recursive: true });
   writeFileSync(fileOf(problem, 'points'), points);
   writeFileSync(fileOf(problem, 'init'), points.subarray(0, k * d));
+}
+
+/** The problems of this run, with their files written. */
+function problems(): Problem[] {
+  mkdirSync(options.cache, { recursive: true });
+  if (options.points === undefined) {
+    SYNTHETIC.forEach(makeProblem);
+    return SYNTHETIC;
+  }
+  const d = Number(options.dim);
+  const rows = readFloats(options.points);
+  const problem = { n: rows.length / d, d, k: Number(options.clusters) };
+  copyFileSync(options.points, fileOf(problem, 'points'));
+  writeFileSync(fileOf(problem, 'init'), rows.subarray(0, problem.k * d));
+  return [problem];
 }
 
 function readFloats(path: string): Float32Array {
   return new Float32Array(Uint8Array.from(readFileSync(path)).buffer);
 }
 
-/** Child process: times crayon on one back end and prints a Timing. */
-async function work(backend: BackendName, problem: Problem): Promise<void> {
-  await chooseBackend(backend);
+/** Child process: times crayon and prints a Timing. */
+function work(name: WorkName, problem: Problem): void {
   const { n, d, k } = problem;
   const data = readFloats(fileOf(problem, 'points'));
   const init = readFloats(fileOf(problem, 'init'));
-  const run = (maxIterations: number) => {
+  const threads = options.threads === undefined ? undefined : Number(options.threads);
+  const given = name === 'whole' ? {} : { init, maxIterations: Number(options.iterations), tolerance: 0 };
+  const run = (limits: { maxIterations?: number }) => {
     const started = performance.now();
-    const points = densePoints(data, n, d);
-    const result = sphericalKMeans(points, { k, seed: 0, init, maxIterations, tolerance: 0 });
+    const before = process.cpuUsage();
+    const points = densePoints(data, n, d, { threads });
+    const result = sphericalKMeans(points, { k, seed: 0, ...given, ...limits });
     const seconds = (performance.now() - started) / 1000;
-    return { seconds, points, result };
+    const { user, system } = process.cpuUsage(before);
+    return { seconds, processorSeconds: (user + system) / 1e6, points, result };
   };
-  run(2).points.dispose(); // compiles, and fills the back end's caches
+  run({ maxIterations: 2 }).points.dispose(); // compiles
   const allSeconds: number[] = [];
+  const allProcessorSeconds: number[] = [];
   let timing: Timing | undefined;
   for (let i = 0; i < REPEATS; i++) {
-    const { seconds, points, result } = run(ITERATIONS);
+    const { seconds, processorSeconds, points, result } = run({});
     allSeconds.push(seconds);
+    allProcessorSeconds.push(processorSeconds);
     const similarities = points.similarities(result.centroids, k);
     points.dispose();
     let total = 0;
     for (let row = 0; row < n; row++) total += Math.max(...similarities.subarray(row * k, (row + 1) * k));
-    timing = { allSeconds, iterations: result.iterations, cosine: total / n };
+    timing = { allSeconds, allProcessorSeconds, iterations: result.iterations, cosine: total / n };
   }
   console.log(JSON.stringify(timing));
-  releaseBackend();
 }
 
 /** The last line that a child prints, as JSON. */
 function runChild(file: string, args: string[]): Timing {
-  const output = execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  const output = execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
   return JSON.parse(output.trim().split('\n').at(-1)!) as Timing;
 }
 
-function runSklearn(problem: Problem): Timing {
+function runSklearn(name: WorkName, problem: Problem): Timing {
   const script = fileURLToPath(new URL('kmeans_sklearn.py', import.meta.url));
-  const data = ['--data', fileOf(problem, 'points'), '--init', fileOf(problem, 'init'), '--dim', String(problem.d)];
-  const shape = ['--clusters', String(problem.k), '--max-iter', String(ITERATIONS), '--tol', '0'];
-  return runChild(options.python!, [script, ...data, ...shape, '--repeats', String(REPEATS)]);
+  const data = ['--data', fileOf(problem, 'points'), '--dim', String(problem.d), '--clusters', String(problem.k)];
+  const one = ['--init', fileOf(problem, 'init'), '--max-iter', options.iterations, '--tol', '0'];
+  const how = name === 'whole' ? ['--n-init', '4'] : one;
+  return runChild(options.python!, [script, ...data, ...how, '--repeats', String(REPEATS)]);
 }
 
-function runCrayon(backend: string, problem: Problem): Timing {
-  const self = fileURLToPath(import.meta.url);
-  const args = ['--worker', backend, '--problem', JSON.stringify(problem), '--cache', options.cache];
-  const counts = ['--iterations', options.iterations, '--repeats', options.repeats];
-  return runChild(process.execPath, [...process.execArgv, self, ...args, ...counts]);
-}
-
-function main(): void {
-  const peers = [...(options.python === undefined ? [] : ['scikit-learn']), ...options.backends.split(',')];
-  const table = new Table({ head: ['problem', 'who', 'seconds', 'iterations', 'cosine', 'x scikit-learn'] });
-  const results = PROBLEMS.map((problem) => {
-    makeProblem(problem);
-    const timings = new Map<string, Timing>();
-    for (let round = 0; round < Number(options.rounds); round++) {
-      for (const peer of peers) {
-        const timing = peer === 'scikit-learn' ? runSklearn(problem) : runCrayon(peer, problem);
-        const before = timings.get(peer)?.allSeconds ?? [];
-        timings.set(peer, { ...timing, allSeconds: [...before, ...timing.allSeconds] });
-      }
-    }
-    const reference = timings.get('scikit-learn');
-    const rows = [...timings].map(([who, { allSeconds, iterations, cosine }]) => {
-      const seconds = median(allSeconds);
-      const ratio = reference === undefined ? null : seconds / median(reference.allSeconds);
-      return { who, seconds, fastest: Math.min(...allSeconds), ratio, iterations, cosine, allSeconds };
-    });
-    for (const row of rows) {
-      const { n, d, k } = problem;
-      const ratio = row.ratio === null ? '' : row.ratio.toFixed(2);
-      table.push([
-        `n=${n} d=${d} k=${k}`,
-        row.who,
-        row.seconds.toFixed(3),
-        row.iterations,
-        row.cosine.toFixed(5),
-        ratio,
-      ]);
-    }
-    return { ...problem, rows };
+/** This file and what it starts, bundled: a thread from source would first load what translates it. */
+async function bundle(): Promise<string> {
+  const { build } = await import('esbuild');
+  const outdir = join(options.cache, 'bundle');
+  await build({
+    entryPoints: { kmeans: fileURLToPath(import.meta.url), 'crew-worker': 'src/core/linalg/crew-worker.ts' },
+    ...{ outdir, bundle: true, splitting: true, format: 'esm', platform: 'node', target: 'node20.19' },
+    ...{ external: ['cli-table3', 'esbuild'], outExtension: { '.js': '.js' }, logLevel: 'error' },
   });
-  console.log(table.toString());
-  console.log(`${cpus()[0]?.model}, ${cpus().length} cores, Node ${process.version}`);
-  console.log(JSON.stringify({ what: 'kmeans', iterations: ITERATIONS, results }));
+  writeFileSync(join(outdir, 'package.json'), '{"type": "module"}');
+  return join(outdir, 'kmeans.js');
 }
 
-if (options.worker === undefined) main();
-else await work(options.worker as BackendName, JSON.parse(options.problem!) as Problem);
+function runCrayon(script: string, name: WorkName, problem: Problem): Timing {
+  const args = ['--worker', name, '--problem', JSON.stringify(problem), '--cache', options.cache];
+  const threads = options.threads === undefined ? [] : ['--threads', options.threads];
+  const counts = ['--iterations', options.iterations, '--repeats', options.repeats, ...threads];
+  return runChild(process.execPath, [script, ...args, ...counts]);
+}
+
+async function main(): Promise<void> {
+  const script = await bundle();
+  const peers = [...(options.python === undefined ? [] : ['scikit-learn']), 'crayon'];
+  const table = new Table({
+    head: ['problem', 'work', 'who', 'seconds', 'processor', 'iterations', 'cosine', 'x scikit-learn'],
+  });
+  const results = problems().flatMap((problem) =>
+    WORKS.map((name) => {
+      const timings = new Map<string, Timing>();
+      for (let round = 0; round < Number(options.rounds); round++) {
+        for (const peer of peers) {
+          const timing = peer === 'crayon' ? runCrayon(script, name, problem) : runSklearn(name, problem);
+          const before = timings.get(peer);
+          const joined = (key: 'allSeconds' | 'allProcessorSeconds') => [...(before?.[key] ?? []), ...timing[key]];
+          timings.set(peer, {
+            ...timing,
+            allSeconds: joined('allSeconds'),
+            allProcessorSeconds: joined('allProcessorSeconds'),
+          });
+        }
+      }
+      const reference = timings.get('scikit-learn');
+      const { n, d, k } = problem;
+      const rows = [...timings].map(([who, timing]) => {
+        const seconds = median(timing.allSeconds);
+        const processor = Math.min(...timing.allProcessorSeconds);
+        const ratio = reference === undefined ? null : seconds / median(reference.allSeconds);
+        table.push([
+          ...[`n=${n} d=${d} k=${k}`, name, who, seconds.toFixed(3), processor.toFixed(3)],
+          ...[timing.iterations, timing.cosine.toFixed(5), ratio?.toFixed(2) ?? ''],
+        ]);
+        return { who, seconds, fastest: Math.min(...timing.allSeconds), processor, ratio, ...timing };
+      });
+      return { ...problem, work: name, rows };
+    }),
+  );
+  console.log(table.toString());
+  const load = loadavg()[0]!.toFixed(1);
+  console.log(`${cpus()[0]?.model}, ${cpus().length} cores, load ${load}, Node ${process.version}`);
+  console.log(JSON.stringify({ what: 'kmeans', iterations: Number(options.iterations), results }));
+}
+
+if (options.worker === undefined) await main();
+else work(options.worker as WorkName, JSON.parse(options.problem!) as Problem);

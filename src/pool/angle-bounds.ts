@@ -196,14 +196,10 @@ export class AngleBounds {
   #compareAll(some: Int32Array | null, centroids: Float32Array): void {
     const k = this.#k;
     const similarities = this.#points.similarities(centroids, k, some ?? undefined);
+    const bounds = { others: this.#others, moves: this.#moves, rounding: this.#rounding };
     for (let at = 0; at < similarities.length / k; at++) {
       const i = some?.[at] ?? at;
-      let best = 0;
-      for (let c = 0; c < k; c++) {
-        const similarity = similarities[at * k + c]!;
-        if (similarity > similarities[at * k + best]!) best = c;
-        this.#setOther(i, c, similarity);
-      }
+      const best = boundAll(similarities, at * k, k, bounds, i * k);
       this.#setHome(i, best, similarities[at * k + best]!);
     }
   }
@@ -227,14 +223,36 @@ export class AngleBounds {
   }
 
   #setOther(i: number, c: number, similarity: number): void {
-    const bound = angle(Math.min(1, similarity + this.#rounding)) - ANGLE_ERROR + this.#moves[c]!;
-    this.#others[i * this.#k + c] = bound - Math.abs(bound) * FLOAT32_ERROR;
+    this.#others[i * this.#k + c] = lowerBound(similarity, this.#rounding, this.#moves[c]!);
   }
 }
 
+/** On the angle to another centroid, with what that has moved. */
+function lowerBound(similarity: number, rounding: number, moved: number): number {
+  const bound = angle(Math.min(1, similarity + rounding)) - ANGLE_ERROR + moved;
+  return bound - Math.abs(bound) * FLOAT32_ERROR;
+}
+
+/** Sets the bounds of one point to all k centroids, and finds its nearest: a function of its own, so that all it calls is compiled into it. */
+function boundAll(
+  similarities: Float32Array,
+  from: number,
+  k: number,
+  { others, moves, rounding }: { others: Float32Array; moves: Float64Array; rounding: number },
+  place: number,
+): number {
+  let best = 0;
+  for (let c = 0; c < k; c++) {
+    const similarity = similarities[from + c]!;
+    if (similarity > similarities[from + best]!) best = c;
+    others[place + c] = lowerBound(similarity, rounding, moves[c]!);
+  }
+  return best;
+}
+
 /** arccos x: Abramowitz and Stegun, Handbook of Mathematical Functions (1964), 4.4.46, to 2e-8. A fifth of Math.acos's time. */
-function angle(x: number): number {
-  if (x < 0) return Math.PI - angle(Math.min(1, -x));
+function angle(cosine: number): number {
+  const x = Math.min(1, Math.abs(cosine));
   let sum = -0.0012624911;
   sum = sum * x + 0.0066700901;
   sum = sum * x - 0.0170881256;
@@ -243,5 +261,6 @@ function angle(x: number): number {
   sum = sum * x + 0.0889789874;
   sum = sum * x - 0.2145988016;
   sum = sum * x + 1.570796305;
-  return sum * Math.sqrt(1 - x);
+  const acute = sum * Math.sqrt(1 - x);
+  return cosine < 0 ? Math.PI - acute : acute;
 }
