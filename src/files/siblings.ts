@@ -173,9 +173,14 @@ export function replaceDirectory(made: string, path: string, refuse: () => void)
  */
 export function discardTree(tree: string, path = tree): void {
   const unwanted = siblingOf(path, 'tmp');
+  const remove = (what: string) => rmSync(what, { recursive: true, force: true });
   try {
-    if (renameOver(tree, unwanted)) rmSync(unwanted, { recursive: true, force: true });
-  } catch {}
+    if (renameOver(tree, unwanted)) remove(unwanted);
+  } catch {
+    try {
+      remove(tree); // where it cannot be moved aside, it goes part by part
+    } catch {}
+  }
 }
 
 /** Which directory lies at `path`: another string when it was replaced. */

@@ -50,6 +50,7 @@ const FUNCTIONS = {
   createThreading: [121, 'void *(_Out_ void **out)'],
   setIntraOpThreads: [147, 'void *(void *threading, int count)'],
   setInterOpThreads: [148, 'void *(void *threading, int count)'],
+  setSpinning: [149, 'void *(void *threading, int allow)'],
   addConfigEntry: [130, 'void *(void *options, const char *key, const char *value)'],
 } as const satisfies Record<string, readonly [number, string]>;
 
@@ -82,6 +83,8 @@ export class OnnxRuntime {
 
   /** @throws Error in plain words where a package or the library is missing */
   constructor({ threads = availableParallelism() }: RuntimeOptions = {}) {
+    // with one thread there is no pool, and some kernels of 1.30 end the process where there is none
+    this.threads = Math.max(2, threads);
     const require = createRequire(import.meta.url);
     const name = LIBRARIES[process.platform];
     if (name === undefined) throw new Error(`no library for ${process.platform}`);
@@ -96,10 +99,11 @@ export class OnnxRuntime {
       return [key, koffi.decode(koffi.decode(table, index * POINTER_BYTES, 'void *'), koffi.proto(type))];
     });
     this.#api = Object.fromEntries(functions) as Record<keyof typeof FUNCTIONS, Call>;
-    this.threads = threads;
     const threading = this.#make('createThreading');
-    this.#check(this.#api.setIntraOpThreads(threading, threads));
+    this.#check(this.#api.setIntraOpThreads(threading, this.threads));
     this.#check(this.#api.setInterOpThreads(threading, 1));
+    // threads that wait without spinning: a step takes as long, and what else the machine does is not held up
+    this.#check(this.#api.setSpinning(threading, Number(process.env.SPIN ?? 0)));
     this.#env = this.#make('createEnv', LOG_FATAL, 'crayon', threading);
     this.#memory = this.#make('createMemoryInfo', 1, 0); // arena allocator, default memory
     this.#options = this.#make('createSessionOptions');
