@@ -21,8 +21,8 @@ import { isCrayonError } from '../../src/core/errors.js';
 import { loadDataset } from '../../src/data/dataset.js';
 import { openBase } from '../../src/gguf/base.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { LlamaModel } from '../../src/model/llama.js';
 import type { BackendName } from '../../src/model/names.js';
+import { openNetwork } from '../../src/model/open-network.js';
 import { buildPool, writeTrainingJob } from '../../src/pool/build.js';
 import { BUILD_DEFAULTS, type BuildPoolOptions } from '../../src/pool/inputs.js';
 import { TRAINER_DEFAULTS, type TrainerName, type TrainerOptions } from '../../src/pool/trainers/options.js';
@@ -111,7 +111,7 @@ async function begin(name: TrainerName): Promise<{ losses: number[]; tokensPerSe
 /** Accuracy of each user's blend, from ten examples, on 100 others. */
 async function scoreUsers(users: string[]) {
   const source = openBase(values.model);
-  const [model, tokenizer] = [new LlamaModel(source), source.tokenizer()];
+  const [model, tokenizer] = [openNetwork(source), source.tokenizer()];
   const { maxPositionEmbeddings: maxLength } = source.config;
   const rows = [];
   for (const user of users) {
