@@ -18,7 +18,7 @@ import type { PoolFactors } from '../pool/factors.js';
 import { layOut } from '../safetensors/header.js';
 import { HashThread } from './hash-thread.js';
 import { type BlendPlan, planBlend } from './plan.js';
-import { type BlendSource, openSource } from './sources.js';
+import { type BlendSource, notFinite, openSource } from './sources.js';
 
 /** Below this size hashing the finished file takes less time than starting a thread for it. */
 const HASH_THREAD_BYTES = 32 * 2 ** 20;
@@ -89,6 +89,7 @@ export function blendAdapters(options: BlendOptions): BlendResult {
   const threads = options.threads ?? availableParallelism();
   const hash = threads > 1 ? startHash(plan, dtype) : undefined;
   let source: BlendSource | undefined;
+  let digest: string | undefined;
   try {
     const buffer = hash === undefined ? undefined : (length: number) => hash.buffer(length);
     const opened = openSource(plan, { threads, buffer, factors: options.factors });
@@ -105,6 +106,7 @@ export function blendAdapters(options: BlendOptions): BlendResult {
         a: () => hashed(opened.a(index), hash),
         b: () => {
           const b = hashed(opened.b(index), hash);
+          if (index === modules.length - 1 && hash !== undefined) digest = checkedDigest(hash, plan);
           onProgress?.(index + 1, modules.length, module.name);
           return b;
         },
@@ -115,7 +117,7 @@ export function blendAdapters(options: BlendOptions): BlendResult {
       },
       force,
     });
-    const digest = hash?.digest() ?? sha256File(join(out, ADAPTER_WEIGHTS));
+    digest ??= sha256File(join(out, ADAPTER_WEIGHTS));
     const results = modules.map(({ name }, index) => {
       const { effectiveRank, relativeError } = opened.result(index);
       return { name, rank: effectiveRank, relativeError };
@@ -142,6 +144,13 @@ function startHash({ combine, modules, rank }: BlendPlan, dtype: string): HashTh
 function hashed(data: Float32Array, hash: HashThread | undefined): Float32Array {
   hash?.update(data);
   return data;
+}
+
+/** Buffers are modules' A and B in turn. */
+function checkedDigest(hash: HashThread, { modules }: BlendPlan): string {
+  const { digest, firstBad } = hash.finish();
+  if (firstBad !== -1) throw notFinite(modules[firstBad >> 1]!, firstBad % 2 === 0 ? 'A' : 'B');
+  return digest;
 }
 
 /** crayon.json: what the blend was made of. No time, no path and no user text, so that the same inputs give the same bytes. */

@@ -25,7 +25,10 @@ export interface BlendSource {
 export interface SourceOptions {
   /** That compute `svd` and `linear`, this one included. */
   threads: number;
-  /** For `cat`: gives the array to fill with one tensor, valid until the next call; one array of the largest module's size serves all when it is not given. */
+  /**
+   * For `cat`: gives the array to fill with one tensor, valid until the next call; whoever gives it sees to it that what comes back is
+   * finite. When it is not given one array of the largest module's size serves all.
+   */
   buffer?: ((length: number) => Float32Array) | undefined;
   /** For `svd` and `linear`: what the pool of all the plan's adapters keeps of them. */
   factors?: PoolFactors | null | undefined;
@@ -84,7 +87,7 @@ function catSource(plan: BlendPlan, buffer?: (length: number) => Float32Array): 
       const stack = next(rank * planned.in);
       let row = 0;
       for (const { adapter, module } of planned.parts) {
-        adapter.readAInto(module, stack.subarray(row * module.in, (row + module.r) * module.in));
+        adapter.readAInto(module, stack.subarray(row * module.in, (row + module.r) * module.in), buffer === undefined);
         row += module.r;
       }
       return stack.fill(0, row * planned.in);
@@ -96,7 +99,7 @@ function catSource(plan: BlendPlan, buffer?: (length: number) => Float32Array): 
       const placed = planned.parts.map(({ adapter, module, coefficient }) => {
         const { r } = module;
         const b = parts.subarray(out * column, out * (column + r));
-        adapter.readBInto(module, b);
+        adapter.readBInto(module, b, false); // its products are checked
         column += r;
         return { b, r, column: column - r, weight: coefficient * module.scale };
       });
@@ -105,7 +108,7 @@ function catSource(plan: BlendPlan, buffer?: (length: number) => Float32Array): 
       for (let start = 0; start < out; start += ROW_BLOCK) {
         const end = Math.min(out, start + ROW_BLOCK);
         for (const { b, r, column, weight } of placed) {
-          if (!placeColumns(stack, rank, column, b, r, weight, start, end)) throw overflow(planned.name, 'B');
+          if (!placeColumns(stack, rank, column, b, r, weight, start, end)) throw notFinite(planned, 'B');
         }
       }
       return stack;
@@ -179,6 +182,12 @@ function threadedSource(
     result: (index) => results.get(index)!,
     close: () => pool.close(),
   };
+}
+
+/** Why a value of `cat` is not finite. @throws CrayonError `tensor-not-finite` naming the adapters' tensors where it is they */
+export function notFinite({ name, parts }: PlannedModule, side: 'A' | 'B'): CrayonError {
+  for (const { adapter } of parts) adapter.validate();
+  return overflow(name, side);
 }
 
 /** The inputs were finite, so a value that is not has left float32's range on the way. */

@@ -54,10 +54,10 @@ export interface PeftAdapter {
   readA(module: LoraModule): Float32Array;
   /** lora_B (out, r), row-major. */
   readB(module: LoraModule): Float32Array;
-  /** lora_A into the caller's array of r * in elements. */
-  readAInto(module: LoraModule, target: Float32Array): void;
-  /** lora_B into the caller's array of out * r elements. */
-  readBInto(module: LoraModule, target: Float32Array): void;
+  /** lora_A into the caller's array of r * in elements; unchecked where the caller looks for NaN and infinity, and then calls `validate`. */
+  readAInto(module: LoraModule, target: Float32Array, isChecked?: boolean): void;
+  /** lora_B into the caller's array of out * r elements, likewise. */
+  readBInto(module: LoraModule, target: Float32Array, isChecked?: boolean): void;
   /** @throws CrayonError `adapter-unsupported` where they are other weights than this base model's */
   compareCopies(base: ComparedBase): void;
   /** Reads every tensor once; all those with NaN or infinity are named in one `tensor-not-finite` error. */
@@ -104,9 +104,9 @@ function openFiles(dir: string, refusesCopies: boolean): PeftAdapter {
   }
   const { modules } = found;
   const validate = () => refuseNotFinite(file, modules);
-  const read = (module: LoraModule, side: LoraSide, target: Float32Array) => {
+  const read = (module: LoraModule, side: LoraSide, target: Float32Array, isChecked = true) => {
     file.readInto(loraTensorName(module.name, side), target);
-    if (firstNonFinite(target) !== -1) validate(); // throws, and names the others too
+    if (isChecked && firstNonFinite(target) !== -1) validate(); // throws, and names the others too
     return target;
   };
   return {
@@ -117,8 +117,8 @@ function openFiles(dir: string, refusesCopies: boolean): PeftAdapter {
     compareCopies: (base) => compareCopies(file, found.copies, base),
     readA: (module) => read(module, 'A', new Float32Array(module.r * module.in)),
     readB: (module) => read(module, 'B', new Float32Array(module.out * module.r)),
-    readAInto: (module, target) => void read(module, 'A', target),
-    readBInto: (module, target) => void read(module, 'B', target),
+    readAInto: (module, target, isChecked) => void read(module, 'A', target, isChecked),
+    readBInto: (module, target, isChecked) => void read(module, 'B', target, isChecked),
     validate,
     close: () => file.close(),
   };
