@@ -24,6 +24,7 @@ import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js
 import { openPoolFactors } from '../pool/factors.js';
 import { openPool, type Pool, poolForm, poolTemplate } from '../pool/pool.js';
 import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
+import { poolTokenizer } from '../pool/vocabulary.js';
 import { type BlendOptions, type BlendResult, blendAdapters, type Json } from './blend.js';
 import {
   type BlendEstimate,
@@ -140,7 +141,7 @@ async function embedExamples(
   const source = openBase(base, { someWeights: true });
   try {
     refuseOtherBase(pool, source, options.anyBase);
-    const tokenizer = source.tokenizer();
+    const tokenizer = poolTokenizer(pool, source);
     const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
     const { examples: prepared, skipped } = prepareExamples(examples, tokenizer, {
       maxLength,

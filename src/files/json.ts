@@ -85,8 +85,13 @@ function keysOf(value: unknown): number {
  */
 export function pythonJsonValue(text: string, { asRecord = false }: { asRecord?: boolean } = {}): unknown {
   const rules = { refuseTwice: asRecord };
-  // Rare, and looked for by the engine's own search: a usual text is parsed as it is.
-  if (!/NaN|Infinity/.test(text)) return jsonValue(text, rules);
+  // Rare, and looked for by the engine's own search: a usual text is parsed as it is, one that has the words in strings alone too.
+  const hasWords = /NaN|Infinity/.test(text);
+  try {
+    return jsonValue(text, rules);
+  } catch (error) {
+    if (!hasWords || !(error instanceof SyntaxError)) throw error;
+  }
   const parts: string[] = [];
   for (let from = 0; from < text.length; ) {
     const quote = text.indexOf('"', from);

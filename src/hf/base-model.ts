@@ -6,6 +6,7 @@
 
 import type { ModelConfig } from './config.js';
 import type { Tokenizer } from './tokenizer.js';
+import type { VocabularyIndex } from './vocabulary-index.js';
 
 /** How a base model is stored, as pool.json names it. */
 export const BASE_FORMATS = ['hf', 'gguf'] as const;
@@ -49,7 +50,10 @@ export interface BaseModel {
   digest(): string;
   /** An identity of the tokenizer, in hexadecimal. */
   tokenizerDigest(): string;
-  /** @throws CrayonError `tokenizer-invalid`, `tokenizer-unsupported`, `file-not-found` */
-  tokenizer(): Tokenizer;
+  /**
+   * @param index of a directory's tokenizer.json, by its digest: encoding then builds no vocabulary
+   * @throws CrayonError `tokenizer-invalid`, `tokenizer-unsupported`, `file-not-found`
+   */
+  tokenizer(index?: VocabularyIndex): Tokenizer;
   close(): void;
 }

@@ -21,6 +21,7 @@ import { type ModelConfig, parseModelConfig } from './config.js';
 import { generationEndIds, tokenizerEosId } from './end-tokens.js';
 import { familyOf } from './families.js';
 import { loadTokenizer, type Tokenizer } from './tokenizer.js';
+import type { VocabularyIndex } from './vocabulary-index.js';
 import { checkTensors, FLOATS, openWeights, type Place, refuseVision, resolveTies, type Weights } from './weights.js';
 
 export type { ModelConfig, RopeScaling } from './config.js';
@@ -114,8 +115,7 @@ export class HfModel implements BaseModel {
   get endTokenIds(): readonly number[] {
     if (this.#endTokenIds === undefined) {
       const eos = tokenizerEosId(this.path);
-      const ids = [...(eos === null ? [] : [eos]), ...this.config.eosTokenIds, ...this.#generationEnds];
-      this.#endTokenIds = [...new Set(ids)];
+      this.#endTokenIds = [...new Set([...(eos === null ? [] : [eos]), ...this.#otherEnds])];
     }
     return this.#endTokenIds;
   }
@@ -159,8 +159,13 @@ export class HfModel implements BaseModel {
     return sha256File(join(this.path, TOKENIZER));
   }
 
-  tokenizer(): Tokenizer {
-    return loadTokenizer(this.path, this.endTokenIds);
+  tokenizer(index?: VocabularyIndex): Tokenizer {
+    return loadTokenizer(this.path, this.#otherEnds, index);
+  }
+
+  /** Beside the tokenizer's EOS, which the tokenizer itself knows. */
+  get #otherEnds(): number[] {
+    return [...this.config.eosTokenIds, ...this.#generationEnds];
   }
 
   close(): void {

@@ -14,6 +14,7 @@ import { boundedChat } from './bounded-chat.js';
 import type { RenderChat } from './chat-text.js';
 import { type ChatTokens, chatTokens, END_NAMES, isControlName, looksSpecial } from './chat-tokens.js';
 import { refuseGrowingSteps } from './tokenizer-steps.js';
+import { lookIn, type VocabularyIndex } from './vocabulary-index.js';
 import { hasKnownExpressions } from './word-expressions.js';
 
 export type { RenderChat } from './chat-text.js';
@@ -96,14 +97,17 @@ const MODEL_TYPES = ['BPE', 'Unigram', 'WordPiece'];
  * Opens the tokenizer of a Hugging Face directory.
  *
  * @param ends tokens that end an answer beside those that the tokenizer knows: `BaseModel.endTokenIds`
+ * @param index of its tokenizer.json: ids and errors are the same, and only `decode` builds the vocabulary
  * @throws CrayonError `tokenizer-invalid`, `tokenizer-unsupported`, `file-not-found`
  *
  * @example
  * const tokenizer = loadTokenizer('models/crayon-edge');
  * tokenizer.decode(tokenizer.encode('Once upon a time')); // 'Once upon a time'
  */
-export function loadTokenizer(dir: string, ends: readonly number[] = []): Tokenizer {
-  return createTokenizer(readTokenizerFiles(dir), dir, { ends });
+export function loadTokenizer(dir: string, ends: readonly number[] = [], index?: VocabularyIndex): Tokenizer {
+  const whole = () => createTokenizer(readTokenizerFiles(dir), dir, { ends });
+  if (index === undefined) return whole();
+  return createTokenizer(readTokenizerFiles(dir, index.skeleton), dir, { ends, indexed: { index, whole } });
 }
 
 /**
@@ -121,11 +125,17 @@ export function createTokenizer(
     addsBos: knownAddsBos,
     ends = [],
     areExpressionsOurs = false,
-  }: { addsBos?: boolean; ends?: readonly number[]; areExpressionsOurs?: boolean } = {},
+    indexed,
+  }: {
+    addsBos?: boolean;
+    ends?: readonly number[];
+    areExpressionsOurs?: boolean;
+    indexed?: { index: VocabularyIndex; whole: () => Tokenizer };
+  } = {},
 ): Tokenizer {
   const { tokenizer: json, config } = files;
   const clock = hasKnownExpressions(json) || areExpressionsOurs ? null : where;
-  const backend = createBackend(json, config, where, clock);
+  const backend = createBackend(json, config, where, clock, indexed?.index);
   const vocabulary = backend.get_vocab(true);
   const idOf = (name: string): number | null => {
     const token = specialToken(files, name);
@@ -153,13 +163,14 @@ export function createTokenizer(
   // The post-processor alone decides; add_bos_token in tokenizer_config.json is only its author's wish.
   const addsBos = knownAddsBos ?? (bosId !== null && backend.encode('a').ids[0] === bosId && plain('a')[0] !== bosId);
   const template = chatTemplate(files);
-  let vocabSize = 0;
+  let vocabSize = indexed?.index.size ?? 0;
   for (const id of vocabulary.values()) vocabSize = Math.max(vocabSize, id + 1);
   const hasText = new Uint8Array(vocabSize);
   for (const id of vocabulary.values()) hasText[id] = 1;
 
   const control = controlTokens(json);
   let textBackend: HfTokenizer | undefined; // rarely needed, and as large as the vocabulary
+  let whole: Tokenizer | undefined; // likewise
   const parts: ChatParts = {
     vocabSize,
     bosId,
@@ -175,10 +186,14 @@ export function createTokenizer(
     },
     encodeText(text) {
       if (![...control.keys()].some((name) => text.includes(name))) return plain(text);
-      textBackend ??= createBackend(withoutTokens(json, control), config, where, clock);
+      textBackend ??= createBackend(withoutTokens(json, control), config, where, clock, indexed?.index);
       return encoded(textBackend, text);
     },
     decode(ids, { keepSpecial = false } = {}) {
+      if (indexed !== undefined) {
+        whole ??= indexed.whole();
+        return whole.decode(ids, { keepSpecial });
+      }
       // An embedding table has more rows than there are tokens; like transformers, ids of none are no text.
       const known = Array.from(ids).filter((id) => hasText[id] === 1);
       if (known.length === 0) return '';
@@ -236,6 +251,7 @@ function createBackend(
   config: object,
   where: string,
   clock: string | null,
+  index?: VocabularyIndex,
 ): HfTokenizer {
   // The library takes a type it does not know for a plain word list; old files leave the type out.
   const type = isJsonObject(json.model) ? json.model.type : undefined;
@@ -251,6 +267,7 @@ function createBackend(
     refuseGrowingSteps(json);
     return timed(clock, 1, () => {
       const backend = new HfTokenizer(json, config);
+      if (index !== undefined) lookIn(backend, index);
       const { ids } = backend.encode('a');
       if (ids.length > 0) backend.decode(ids);
       return backend;
@@ -320,12 +337,13 @@ export interface TokenizerFiles {
 /**
  * Reads a directory's tokenizer files.
  *
+ * @param tokenizer stands for the content of tokenizer.json, which is then not read
  * @throws CrayonError `tokenizer-unsupported` when there is only a SentencePiece or vocabulary file, `file-not-found`
  */
-export function readTokenizerFiles(dir: string): TokenizerFiles {
+export function readTokenizerFiles(dir: string, tokenizer?: JsonObject): TokenizerFiles {
   if (!exists(join(dir, TOKENIZER))) throw missingTokenizer(dir);
   return {
-    tokenizer: readJsonObject(join(dir, TOKENIZER)),
+    tokenizer: tokenizer ?? readJsonObject(join(dir, TOKENIZER)),
     config: readOptionalJson(join(dir, 'tokenizer_config.json')) ?? {},
     specialTokens: readOptionalJson(join(dir, 'special_tokens_map.json')) ?? {},
     chatTemplate: readChatTemplate(dir),

@@ -18,6 +18,7 @@ import { writePoolFactors } from './factors.js';
 import type { BuildInputs, BuildPoolOptions } from './inputs.js';
 import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
 import { trainerRecord } from './trainers/options.js';
+import { keepVocabulary } from './vocabulary.js';
 
 export interface Trained {
   parameters: Float32Array;
@@ -102,6 +103,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
       manifest.adapters.push({ dir: name, r, loraAlpha, sha256: adapterDigest(join(dir, name)) });
     }
     keepFactors(dir, manifest);
+    keepVocabulary(dir, inputs.model, inputs.tokenizerDigest);
     writePoolManifest(dir, manifest, { centroids: clustering.centroids, mean: space.mean, idf: space.idf });
   });
   if (baseModel !== options.model) rememberBase(inputs.modelDigest, options.model);
