@@ -50,6 +50,7 @@ export class HfModel implements BaseModel {
   readonly #configBytes: Uint8Array;
   readonly #generationEnds: readonly number[];
   #endTokenIds: readonly number[] | undefined;
+  #tokenizerDigest: string | undefined;
   readonly #shards: readonly SafetensorsFile[];
   /** Where each tensor lies. */
   readonly #places: ReadonlyMap<string, Place>;
@@ -154,9 +155,10 @@ export class HfModel implements BaseModel {
     return hash.digest('hex');
   }
 
-  /** SHA-256 of tokenizer.json. */
+  /** SHA-256 of tokenizer.json, as it was when first asked for. */
   tokenizerDigest(): string {
-    return sha256File(join(this.path, TOKENIZER));
+    this.#tokenizerDigest ??= sha256File(join(this.path, TOKENIZER));
+    return this.#tokenizerDigest;
   }
 
   tokenizer(index?: VocabularyIndex): Tokenizer {

@@ -125,7 +125,8 @@ type Tables = Record<'ends' | 'ids' | 'tokens' | 'left' | 'right' | 'merges', In
 /** Whether every token lies within the text and has an id that a vocabulary may have; whatever else is wrong finds a wrong token. */
 function areSound({ ends, ids }: Tables, length: number): boolean {
   let end = 0;
-  for (const [i, next] of ends.entries()) {
+  for (let i = 0; i < ends.length; i++) {
+    const next = ends[i]!;
     if (next < end || next > length || !(ids[i]! >= 0 && ids[i]! < LIMITS.vocabulary)) return false;
     end = next;
   }
@@ -152,7 +153,7 @@ function lookups(skeleton: JsonObject, text: Uint8Array, tables: Tables): Vocabu
     return place;
   };
   let size = 0;
-  for (const id of ids) size = Math.max(size, id + 1);
+  for (let i = 0; i < ids.length; i++) if (ids[i]! >= size) size = ids[i]! + 1;
   return {
     skeleton,
     size,

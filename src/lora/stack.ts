@@ -78,8 +78,16 @@ export interface Stack {
   noise: number;
 }
 
+/** Megabytes for a module of a large model, and needed for one module after another: kept from one to the next. */
+const kept = [new Float64Array(0), new Float64Array(0)];
+
+function scratch(which: 0 | 1, length: number): Float64Array {
+  if (kept[which]!.length < length) kept[which] = new Float64Array(length);
+  return kept[which]!.subarray(0, length);
+}
+
 /**
- * All rank-one components in float64, with coefficients and scales folded into b.
+ * All rank-one components in float64, with coefficients and scales folded into b. The arrays are valid until the next call.
  *
  * @param all also those that are zero; otherwise their places are used by the next ones
  */
@@ -92,8 +100,8 @@ export function stackFactors(
 ): Stack {
   assertFactors(factors, coefficients, shape);
   const total = factors.reduce((sum, f) => sum + f.r, 0);
-  const a = new Float64Array(total * shape.in);
-  const b = new Float64Array(total * shape.out);
+  const a = scratch(0, total * shape.in);
+  const b = scratch(1, total * shape.out);
   const columnsA = new Columns(triangles?.a, triangles?.k, total, shape.in);
   const columnsB = new Columns(triangles?.b, triangles?.k, total, shape.out);
   let k = 0;
