@@ -40,8 +40,14 @@ interface Stacked {
  * Writes the file into a pool's directory, or nothing where the pool is small or its adapters do not fit one another.
  *
  * @param digests of the adapters, as the manifest has them
+ * @param fewest products that are worth the file
  */
-export function writePoolFactors(dir: string, adapters: readonly PeftAdapter[], digests: readonly string[]): void {
+export function writePoolFactors(
+  dir: string,
+  adapters: readonly PeftAdapter[],
+  digests: readonly string[],
+  fewest = WORTHWHILE_PRODUCTS,
+): void {
   const modules = new Map<string, Stacked>();
   for (const adapter of adapters) {
     for (const module of adapter.modules) {
@@ -54,7 +60,7 @@ export function writePoolFactors(dir: string, adapters: readonly PeftAdapter[], 
     }
   }
   const all = [...modules.values()];
-  if (all.reduce((sum, { k, in: inputs, out }) => sum + (k * k * (inputs + out)) / 2, 0) < WORTHWHILE_PRODUCTS) return;
+  if (all.reduce((sum, { k, in: inputs, out }) => sum + (k * k * (inputs + out)) / 2, 0) < fewest) return;
   const tensors = all.flatMap((stacked): TensorToWrite[] => {
     const { name, k } = stacked;
     return (['A', 'B'] as const)

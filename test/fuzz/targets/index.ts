@@ -5,6 +5,7 @@ import { blend, ggufAdapter, peftAdapter, pool } from './adapters.js';
 import { benchConfig, edgeConfig } from './configs.js';
 import { dataset, task, taskText } from './data.js';
 import { httpServer, serverLlm } from './http.js';
+import { poolFactors, poolVocabulary } from './kept.js';
 import { llamaCpp } from './llama-cpp.js';
 import { chatTemplate, forward, ggufExport, ggufModel, hfModel, tokenizer, weights } from './models.js';
 import { benchRun, resumable } from './runs.js';
@@ -25,6 +26,8 @@ export const TARGETS: readonly Target[] = [
   blend,
   ggufAdapter,
   pool,
+  poolFactors,
+  poolVocabulary,
   dataset,
   task,
   taskText,
