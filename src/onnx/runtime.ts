@@ -19,6 +19,7 @@ type Call = ((...args: unknown[]) => Pointer) & {
 
 /** What is used of koffi. Its own types are not named: the sources compile without the package. */
 interface Koffi {
+  config(settings: Record<string, number>): void;
   load(path: string): { func(definition: string): Call };
   proto(definition: string): unknown;
   call(pointer: Pointer, type: unknown, ...args: unknown[]): Pointer;
@@ -59,12 +60,17 @@ const API_VERSION = 12;
 /** OrtLoggingLevel: errors, which come back as a status too, are not printed. */
 const LOG_FATAL = 4;
 const POINTER_BYTES = 8;
+/** Of the stack that koffi runs a call on. Its default is 128 KiB, of which a matrix product alone takes 64 to pack into. */
+const STACK_BYTES = 2 ** 20;
 
 const LIBRARIES: Partial<Record<NodeJS.Platform, string>> = {
   linux: 'libonnxruntime.so.1',
   darwin: 'libonnxruntime.1.dylib',
   win32: 'onnxruntime.dll',
 };
+
+/** koffi unloads a library whose object is garbage collected, though functions of it are still called. */
+const held: unknown[] = [];
 
 export interface RuntimeOptions {
   /** threads of one run; as many as the machine has processors when absent */
@@ -90,7 +96,9 @@ export class OnnxRuntime {
     if (name === undefined) throw new Error(`no library for ${process.platform}`);
     const root = dirname(require.resolve('onnxruntime-node/package.json'));
     const koffi = require('koffi') as Koffi;
+    koffi.config({ async_stack_size: STACK_BYTES });
     const library = koffi.load(join(root, 'bin', 'napi-v6', process.platform, process.arch, name));
+    held.push(library);
     const base = library.func('void *OrtGetApiBase()')();
     const member = (index: number) => koffi.decode(base, index * POINTER_BYTES, 'void *');
     this.version = koffi.call(member(1), koffi.proto('const char *(void)')) as string;
@@ -121,7 +129,8 @@ export class OnnxRuntime {
   }
 
   async #run(session: Pointer, graph: Graph, inputs: readonly NumberArray[], outputs: readonly NumberArray[]) {
-    const values: Pointer[] = [];
+    // with their arrays, which must not be collected while the runtime reads and writes them
+    const values: Array<{ value: Pointer; array: NumberArray }> = [];
     const wrap = (expected: readonly GraphValue[], arrays: readonly NumberArray[]) =>
       expected.map(({ name, type, shape }, i) => {
         const array = arrays[i]!;
@@ -130,7 +139,7 @@ export class OnnxRuntime {
         const sizes = BigInt64Array.from(shape, BigInt);
         const type_ = ELEMENT_TYPES[type];
         const value = this.#make('createTensor', this.#memory, array, array.byteLength, sizes, sizes.length, type_);
-        values.push(value);
+        values.push({ value, array });
         return value;
       });
     const names = (expected: readonly GraphValue[]) => expected.map(({ name }) => name);
@@ -144,7 +153,7 @@ export class OnnxRuntime {
       });
       this.#check(status);
     } finally {
-      for (const value of values) this.#api.releaseValue(value);
+      for (const { value } of values) this.#api.releaseValue(value);
     }
   }
 
