@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { CrayonError } from '../../src/core/errors.js';
 import { type Graph, productGraph } from '../../src/onnx/encode.js';
@@ -50,6 +52,23 @@ describe('OnnxRuntime', () => {
     expect(Array.from(negative)).toEqual([-1, -2, -3, -4, -5, -6]);
     session.dispose();
     twice.dispose();
+  });
+
+  it('outlives collections of garbage, during runs and between them', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const session = runtime.session(productGraph(SIZE));
+    const y = new Float32Array(SIZE ** 2);
+    for (let i = 0; i < 3; i++) {
+      const [running] = [session.run([Float32Array.from(A!), Float32Array.from(B!)], [y])];
+      collect();
+      await running;
+      await new Promise(setImmediate); // finalizers
+    }
+    const expected = new Float32Array(SIZE ** 2);
+    await session.run([A!, B!], [expected]);
+    expect(y).toEqual(expected);
+    session.dispose();
   });
 
   it('leaves the event loop free while it runs', async () => {
