@@ -1,216 +1,269 @@
 /**
- * How fast is training? crayon's joint training of 16 stacked rank-4 adapters beside PyTorch with PEFT at the same work.
+ * How fast are training, embedding and scoring? crayon beside PyTorch with PEFT at the same work.
  *
- *     npx tsx benchmarks/train.ts --python <python with torch, transformers and peft> [--backend node|wasm] [--steps 20]
+ *     npx tsx benchmarks/train.ts --python <python with torch, transformers and peft>
+ *       [--smollm2 <gguf or directory> --smollm2-hf <directory>] [--rows edge-joint-8,...] [--backend onnx] [--rounds 3]
  *
- * The model is a random Llama of 5.8M parameters (hidden 256, 6 layers, 8 heads, intermediate 688, vocabulary 4096, tied), a
- * step is 8 sequences of 128 tokens with the loss on the second half, LoRA on all seven projections, float32. Two peers:
+ * Two bases: the embedded model on examples of its tasks, 16 at a time; and SmolLM2-135M on random ids, 64 to 104 tokens (84 on
+ * average) of which the last 8 are the completion. The product's defaults: LoRA of rank 8 on all projections, AdamW, float32.
  *
- * - `peft rank 64`: one LoRA of rank 64, the same number of trainable numbers and of products as 16 stacked rank-4 ones;
- * - `peft 16 x rank 4`: 16 LoRAs of rank 4, one after the other, over the same tokens: how a pool is built with PEFT. It is
- *   less work, since each example passes through one adapter and not through a mixture of 16.
+ * - `joint-<N>`: N adapters trained as a mixture; beside PEFT with all N active, and with one adapter of rank N*r (the same products);
+ * - `independent`: every example trains its own of 8 adapters, all in one batch; beside PEFT, a step for one adapter after the other;
+ * - `tokens-<batch>`: one LoRA, and 8 jointly; beside one LoRA of PEFT in float32 and in bfloat16 (weights; PEFT's adapters stay float32);
+ * - `embed`, `score`: the forward pass, without adapters: means of the last hidden states; log-probabilities of completions.
  *
- * Every one runs in processes of its own, in turns, --rounds times; the median over all timed steps is reported, and the
- * fastest step and the processor time of a step, which other load on the machine disturbs less (`taskset -c 0` in front
- * compares one core with one core, free of both libraries' waiting for one another's threads). PEFT computes logits at all positions, crayon where they
- * are needed. Without --python the peers are left out. Prints one table and, as the last line, one JSON document.
+ * All contestants of a row get the same ids in the same batches, are loaded in processes of their own, and take turns (turns.ts).
+ * Padding counts for nobody. The peers' logits are computed where a completion is, as ours are; `--peer-logits all` has them
+ * computed everywhere, as PEFT's users do. Given are the median of the rounds, the fastest, and the processor time.
+ * Without --python the peers are left out, without --smollm2 its rows. Prints tables and, as the last line, one JSON document.
  */
 
-import { execFileSync } from 'node:child_process';
-import { cpus } from 'node:os';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
-import { createRandom } from '../src/core/random.js';
-import { projectionsOf } from '../src/hf/families.js';
-import type { ModelConfig } from '../src/hf/model.js';
-import { chooseBackend, releaseBackend } from '../src/model/backend.js';
-import { LlamaModel, type WeightSource } from '../src/model/llama.js';
-import { createLoraLayout } from '../src/model/lora-layout.js';
+import { percentile } from '../src/bench/latency.js';
 import type { BackendName } from '../src/model/names.js';
-import { TRAIN_DEFAULTS } from '../src/train/settings.js';
-import { Trainer } from '../src/train/trainer.js';
+import { BUILD_DEFAULTS } from '../src/pool/inputs.js';
+import { machine, machineLine } from './machine.js';
+import { batched, gatesOf, type Job, type PeerSettings, suiteExamples, syntheticExamples } from './train-jobs.js';
+import { Contestant } from './turns.js';
 
 const { values: options } = parseArgs({
   options: {
     python: { type: 'string' },
-    backend: { type: 'string', default: 'node' },
-    steps: { type: 'string', default: '20' },
+    smollm2: { type: 'string' },
+    'smollm2-hf': { type: 'string' },
+    rows: { type: 'string' },
+    backend: { type: 'string', default: 'onnx' },
     rounds: { type: 'string', default: '3' },
-    // used by the benchmark itself, to time crayon in a process of its own
-    worker: { type: 'boolean', default: false },
+    'peer-logits': { type: 'string', default: 'completion' },
   },
 });
+const ROUNDS = Number(options.rounds);
+const EDGE = 'models/crayon-edge';
+const VOCABULARY = 49_152;
 
-const STEPS = Number(options.steps);
-const WARM_UP = 3;
-const ADAPTERS = 16;
-const RANK = 4;
-const BATCH = 8;
-const TOKENS = 128;
-const [C, I, V] = [256, 688, 4096];
-
-interface Timing {
-  stepMs: { median: number; min: number };
-  /** processor time of all threads, median over the steps */
-  cpuMs: number;
-  lastLoss: number;
+type Base = 'edge' | 'smollm2';
+/** Who takes part in a row: ours with N adapters, or a peer. */
+type Part = { who: string } & (
+  | { ours: 'joint' | 'independent'; N: number }
+  | Pick<PeerSettings, 'dtype' | 'adapters' | 'count' | 'r'>
+);
+interface Row {
+  name: string;
+  base: Base;
+  work: Job['work'];
+  batchSize: number;
+  batches: number;
+  parts: Part[];
+  /** how many times as fast as the fastest of some parts one of ours should be; parts by their place */
+  goals: Array<{ part: number; peers: number[]; times: number }>;
 }
 
-const CONFIG: ModelConfig = {
-  modelType: 'llama',
-  hiddenSize: C,
-  intermediateSize: I,
-  numLayers: 6,
-  numHeads: 8,
-  numKvHeads: 8,
-  headDim: 32,
-  vocabSize: V,
-  rmsNormEps: 1e-6,
-  ropeTheta: 10_000,
-  ropeScaling: null,
-  rotaryDim: 32,
-  slidingRope: null,
-  rotaryLayers: null,
-  maxPositionEmbeddings: 512,
-  slidingWindow: null,
-  slidingLayers: null,
-  tieWordEmbeddings: true,
-  attentionBias: false,
-  attentionOutBias: false,
-  mlpBias: false,
-  embeddingScale: 1,
-  attentionScale: null,
-  residualScale: 1,
-  logitScale: 1,
-  bosTokenId: 1,
-  eosTokenIds: [2],
+const { r: RANK } = BUILD_DEFAULTS;
+const peft = (who: string, settings: Partial<PeerSettings>): Part => {
+  return { who, dtype: 'float32', adapters: 'together', count: 1, r: RANK, ...settings };
+};
+const ours = (N: number, mode: 'joint' | 'independent' = 'joint'): Part => {
+  return { who: N === 1 ? 'crayon, one LoRA' : `crayon, ${N} LoRAs, ${mode}`, ours: mode, N };
 };
 
-/** (out, in) of a weight, or (C) of a norm. */
-function shapeOf(name: string): number[] {
-  if (name.includes('norm')) return [C];
-  if (name.includes('embed_tokens')) return [V, C];
-  if (/gate_proj|up_proj/.test(name)) return [I, C];
-  return name.includes('down_proj') ? [C, I] : [C, C];
+function joint(base: Base, N: number): Row {
+  const active = peft(`PEFT, ${N} LoRAs active`, { count: N });
+  const parts = [ours(N), active, peft(`PEFT, one of rank ${N * RANK}`, { r: N * RANK })];
+  const goals = [
+    { part: 0, peers: [2], times: 1.2 },
+    { part: 0, peers: [1], times: N >= 16 ? 4 : 1.2 },
+  ];
+  return { name: `${base}-joint-${N}`, base, work: 'train', ...sizes(base), parts, goals };
 }
 
-/** Weights of an untrained model: norms 1, the rest normal with deviation 0.02, as transformers initialises. */
-function randomWeights(): WeightSource {
-  const random = createRandom(0, 'bench-train');
-  return {
-    config: CONFIG,
-    info: (name) => ({ dtype: 'F32', shape: shapeOf(name), dataOffsets: [0, 0] }),
-    readF32: (name) => {
-      const length = shapeOf(name).reduce((a, b) => a * b);
-      if (name.includes('norm')) return new Float32Array(length).fill(1);
-      return Float32Array.from({ length }, () => 0.02 * random.normal());
-    },
+function independent(base: Base): Row {
+  const parts = [ours(8, 'independent'), peft('PEFT, 8 LoRAs in turn', { adapters: 'turns', count: 8 })];
+  const goals = [{ part: 0, peers: [1], times: 1.2 }];
+  return { name: `${base}-independent`, base, work: 'train', ...sizes(base), parts, goals };
+}
+
+function tokens(batchSize: number): Row {
+  const parts = [ours(1), ours(8), peft('PEFT, one LoRA', {}), peft('PEFT, one LoRA, bfloat16', { dtype: 'bfloat16' })];
+  const goals = [0, 1].map((part) => ({ part, peers: [2, 3], times: 1.3 }));
+  return { name: `smollm2-tokens-${batchSize}`, base: 'smollm2', work: 'train', batchSize, batches: 1, parts, goals };
+}
+
+function forward(base: Base, work: 'embed' | 'score'): Row {
+  const parts = [{ ...ours(1), who: 'crayon' }, peft('PyTorch', {})];
+  const goals = [{ part: 0, peers: [1], times: 1 }];
+  return { name: `${base}-${work}`, base, work, ...sizes(base, 16), parts, goals };
+}
+
+function sizes(base: Base, batchSize = base === 'edge' ? 16 : 4) {
+  return { batchSize, batches: base === 'edge' ? 8 : 1 };
+}
+
+const ROWS: Row[] = [
+  ...(['edge', 'smollm2'] as const).flatMap((base) => [
+    joint(base, 8),
+    joint(base, 16),
+    independent(base),
+    forward(base, 'embed'),
+    forward(base, 'score'),
+  ]),
+  tokens(4),
+  tokens(16),
+];
+
+const scratch = mkdtempSync(join(tmpdir(), 'crayon-train-'));
+const beside = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+
+/** The command of one contestant, its job written. */
+function commandOf(row: Row, part: Part, place: number): [string, ...string[]] {
+  const count = row.batchSize * row.batches;
+  const isOurs = 'ours' in part;
+  const peerBase = row.base === 'edge' ? EDGE : (options['smollm2-hf'] ?? options.smollm2!);
+  const examples = row.base === 'edge' ? suiteExamples(count, EDGE) : syntheticExamples(count, VOCABULARY);
+  const r = isOurs ? RANK : part.r;
+  const settings = { dtype: 'float32', adapters: 'together', count: 1, ...part } as const;
+  const job: Job = {
+    base: isOurs && row.base === 'smollm2' ? options.smollm2! : peerBase,
+    work: row.work,
+    batchSize: row.batchSize,
+    batches: batched(examples, row.batchSize),
+    gates: isOurs ? gatesOf(part.ours, count, part.N) : [],
+    rounds: ROUNDS,
+    backend: options.backend as BackendName,
+    peer: { ...settings, r, loraAlpha: 2 * r, logits: options['peer-logits'] as PeerSettings['logits'] },
   };
+  const path = join(scratch, `${row.name}-${place}.json`);
+  writeFileSync(path, JSON.stringify(job));
+  if (!isOurs) return [options.python!, beside('train_peft.py'), path];
+  return [process.execPath, ...process.execArgv, beside('train-worker.ts'), path];
 }
 
-/** Child process: times crayon's steps and prints a Timing. */
-async function work(): Promise<void> {
-  await chooseBackend(options.backend as BackendName);
-  const model = new LlamaModel(randomWeights());
-  const modules = Array.from({ length: CONFIG.numLayers }, (_, layer) =>
-    projectionsOf(CONFIG.modelType).map((projection) => {
-      const [out, inSize] = shapeOf(projection) as [number, number];
-      return { name: `model.layers.${layer}.${projection}`, in: inSize, out };
-    }),
-  ).flat();
-  const random = createRandom(0, 'bench-train/data');
-  const examples = Array.from({ length: BATCH * (WARM_UP + STEPS) }, () => ({
-    ids: Int32Array.from({ length: TOKENS + 1 }, () => random.int(V)),
-    promptLength: TOKENS / 2 + 1,
-  }));
-  const gates = examples.map(() => {
-    const weights = Float64Array.from({ length: ADAPTERS }, () => random.uniform());
-    const total = weights.reduce((a, b) => a + b);
-    return weights.map((w) => w / total);
+/** What a contestant did, a step: median and fastest of the rounds, processor time of the median round. */
+interface Figures {
+  who: string;
+  stepMs: number;
+  fastestMs: number;
+  cpuMs: number;
+  tokensPerSecond: number;
+  rounds: number[];
+  check: number;
+}
+
+async function run(row: Row): Promise<Figures[]> {
+  const parts = options.python === undefined ? row.parts.filter((part) => 'ours' in part) : row.parts;
+  const contestants: Contestant[] = [];
+  try {
+    // One after the other, so that nobody warms up beside another.
+    for (const [i, part] of parts.entries()) {
+      contestants.push(await Contestant.start(part.who, commandOf(row, part, i)));
+    }
+    for (let round = 1; round <= ROUNDS; round++) {
+      for (const contestant of contestants) {
+        const { ms, cpuMs } = await contestant.takeTurn();
+        console.error(
+          `${row.name}, round ${round}, ${contestant.who}: ${ms.toFixed(0)} ms, processor ${cpuMs.toFixed(0)}`,
+        );
+      }
+    }
+  } finally {
+    for (const contestant of contestants) await contestant.end();
+  }
+  return contestants.map(({ who, ready, rounds }) => {
+    const each = rounds.map(({ ms }) => ms / row.batches);
+    const stepMs = percentile(each, 50);
+    return {
+      who,
+      stepMs,
+      fastestMs: Math.min(...each),
+      cpuMs: percentile(rounds.map(({ cpuMs }) => cpuMs / row.batches), 50), // biome-ignore format: one
+      tokensPerSecond: (ready.tokens / row.batches / stepMs) * 1000,
+      rounds: each,
+      check: ready.check,
+    };
   });
-  const layout = createLoraLayout(modules, ADAPTERS, RANK);
-  const trainer = new Trainer({ model, layout, examples, gates }, { ...TRAIN_DEFAULTS, batchSize: BATCH });
-  const times: number[] = [];
-  const cpuTimes: number[] = [];
-  let lastLoss = Number.NaN;
-  while (!trainer.done) {
-    const started = performance.now();
-    const before = process.cpuUsage();
-    lastLoss = (await trainer.step()).loss;
-    const { user, system } = process.cpuUsage(before);
-    times.push(performance.now() - started);
-    cpuTimes.push((user + system) / 1000);
+}
+
+/** Peers that compute in float32 must find the same loss, embedding or log-probability. */
+function compareChecks(row: Row, figures: Figures[]): void {
+  const [first] = figures as [Figures];
+  for (const { who, check } of figures) {
+    const tolerance = (who.includes('bfloat16') ? 0.1 : 1e-3) * Math.max(1, Math.abs(first.check));
+    if (!(Math.abs(check - first.check) <= tolerance)) {
+      console.error(`NOT THE SAME WORK: ${row.name}, ${who} finds ${check}, ${first.who} ${first.check}`);
+    }
   }
-  const timed = times.slice(WARM_UP);
-  const timing: Timing = {
-    stepMs: { median: median(timed), min: Math.min(...timed) },
-    cpuMs: median(cpuTimes.slice(WARM_UP)),
-    lastLoss,
-  };
-  console.log(JSON.stringify(timing));
-  trainer.dispose();
-  model.dispose();
-  releaseBackend();
 }
 
-const median = (values: number[]) => [...values].sort((a, b) => a - b)[values.length >> 1]!;
-
-/** The last line that a child prints, as JSON. */
-function runChild(file: string, args: string[]): Timing {
-  const output = execFileSync(file, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-  return JSON.parse(output.trim().split('\n').at(-1)!) as Timing;
-}
-
-function runCrayon(): Timing {
-  const self = fileURLToPath(import.meta.url);
-  const args = ['--worker', '--backend', options.backend, '--steps', options.steps];
-  return runChild(process.execPath, [...process.execArgv, self, ...args]);
-}
-
-function runPeft(adapters: number, rank: number): Timing {
-  const script = fileURLToPath(new URL('train_peft.py', import.meta.url));
-  const steps = Math.ceil(STEPS / adapters) * adapters; // every adapter takes the same number of steps
-  const shape = ['--adapters', String(adapters), '--rank', String(rank)];
-  return runChild(options.python!, [script, ...shape, '--steps', String(steps), '--warmup', String(WARM_UP)]);
-}
-
-function main(): void {
-  const peers: Array<{ who: string; run: () => Timing }> = [{ who: `crayon 16 x rank 4, joint`, run: runCrayon }];
-  if (options.python !== undefined) {
-    peers.push({ who: 'peft rank 64', run: () => runPeft(1, ADAPTERS * RANK) });
-    peers.push({ who: 'peft 16 x rank 4', run: () => runPeft(ADAPTERS, RANK) });
-  }
-  const runs = peers.map(() => [] as Timing[]);
-  for (let round = 0; round < Number(options.rounds); round++) {
-    peers.forEach(({ who, run }, i) => {
-      const timing = run();
-      runs[i]!.push(timing);
-      const figures = [timing.stepMs.median, timing.stepMs.min, timing.cpuMs].map((ms) => ms.toFixed(0));
-      console.error(
-        `round ${round + 1}, ${who}: ms a step ${figures[0]}, fastest ${figures[1]}, processor ${figures[2]}`,
-      );
-    });
-  }
-  const rows = peers.map(({ who }, i) => {
-    const medians = runs[i]!.map((r) => r.stepMs.median);
-    const stepMs = median(medians);
-    const fastestMs = Math.min(...runs[i]!.map((r) => r.stepMs.min));
-    const cpuMs = median(runs[i]!.map((r) => r.cpuMs));
-    return { who, stepMs, fastestMs, cpuMs, tokensPerSecond: (BATCH * TOKENS * 1000) / stepMs, medians };
+/** How many times as fast as its fastest peer each of ours is, by each measure. */
+function ratiosOf(row: Row, figures: Figures[]) {
+  if (options.python === undefined) return [];
+  return row.goals.map(({ part, peers, times }) => {
+    const mine = figures[part]!;
+    const best = peers.map((i) => figures[i]!).reduce((a, b) => (b.stepMs < a.stepMs ? b : a));
+    const ratio = (key: 'stepMs' | 'fastestMs' | 'cpuMs') =>
+      Math.min(...peers.map((i) => figures[i]![key])) / mine[key];
+    return {
+      who: mine.who,
+      peer: best.who,
+      goal: times,
+      median: ratio('stepMs'),
+      fastest: ratio('fastestMs'),
+      processor: ratio('cpuMs'),
+    };
   });
-  const table = new Table({
-    head: ['who', 'ms a step', 'x crayon', 'fastest', 'x crayon', 'processor ms', 'x crayon', 'tokens/s'],
-  });
-  const [crayon] = rows as [(typeof rows)[number]];
-  for (const row of rows) {
-    const pair = (key: 'stepMs' | 'fastestMs' | 'cpuMs') => [row[key].toFixed(0), (row[key] / crayon[key]).toFixed(2)];
-    table.push([row.who, ...pair('stepMs'), ...pair('fastestMs'), ...pair('cpuMs'), row.tokensPerSecond.toFixed(0)]);
-  }
-  console.log(table.toString());
-  console.log(`${cpus()[0]?.model}, ${cpus().length} cores, Node ${process.version}, back end ${options.backend}`);
-  console.log(JSON.stringify({ what: 'train', backend: options.backend, steps: STEPS, rows }));
 }
 
-if (options.worker) await work();
-else main();
+const wanted = options.rows?.split(',');
+const unknown = wanted?.filter((name) => !ROWS.some((row) => row.name === name)) ?? [];
+if (unknown.length > 0) throw new Error(`no row ${unknown}; there are ${ROWS.map(({ name }) => name).join(', ')}`);
+const chosen = ROWS.filter(
+  ({ name, base }) => (wanted?.includes(name) ?? true) && (base === 'edge' || options.smollm2 !== undefined),
+);
+const results = [];
+try {
+  for (const row of chosen) {
+    const figures = await run(row);
+    compareChecks(row, figures);
+    const { name, batchSize } = row;
+    results.push({ row: name, batchSize, figures, ratios: ratiosOf(row, figures) });
+  }
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}
+
+const PLAIN = { head: [], border: [], compact: true };
+const all = new Table({
+  head: ['row', 'batch', 'who', 'ms a step', 'fastest', 'processor ms', 'tokens/s'],
+  style: PLAIN,
+});
+for (const { row, batchSize, figures } of results) {
+  for (const { who, stepMs, fastestMs, cpuMs, tokensPerSecond } of figures) {
+    all.push([row, batchSize, who, ...[stepMs, fastestMs, cpuMs, tokensPerSecond].map((x) => x.toFixed(0))]);
+  }
+}
+const compared = new Table({
+  head: ['row', 'who', 'fastest peer', 'goal', "peer's time / ours", 'fastest', 'processor'],
+});
+for (const { row, ratios } of results) {
+  for (const { who, peer, goal, median, fastest, processor } of ratios) {
+    compared.push([row, who, peer, goal, ...[median, fastest, processor].map((x) => x.toFixed(2))]);
+  }
+}
+console.log(all.toString());
+console.log(compared.toString());
+const on = machine();
+console.log(`${machineLine(on)}; back end ${options.backend}, peers' logits: ${options['peer-logits']}`);
+console.log(
+  JSON.stringify({
+    what: 'train',
+    machine: on,
+    backend: options.backend,
+    peerLogits: options['peer-logits'],
+    rounds: ROUNDS,
+    results,
+  }),
+);

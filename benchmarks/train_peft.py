@@ -1,143 +1,150 @@
-"""LoRA training speed of PEFT on PyTorch, the peer of crayon's trainer: one JSON line with tokens per second.
+"""PyTorch's side of train.ts, which starts it: does a job of training with PEFT, of embedding or of scoring, round after round.
 
-    python benchmarks/train_peft.py                            one LoRA of rank 64
-    python benchmarks/train_peft.py --adapters 16 --rank 4     16 LoRAs of rank 4, one after the other
+    python benchmarks/train_peft.py <job.json>
 
-The second form is how PEFT users build a pool: each adapter is trained alone, on the batches of its own cluster. The
-total number of tokens is the same in both (--steps is the total). Model: a random Llama of about 6M parameters (hidden
-256, 6 layers, 8 heads, intermediate 688, vocabulary 4096), 8 sequences of 128 tokens a step, LoRA on all seven
-projections, AdamW, loss on the second half of each sequence, float32. Needs torch, transformers and peft.
+Training: LoRA on all seven projections by PEFT, AdamW (fused, as the Trainer of transformers has it), gradients clipped to 1. Adapters
+that are active together are what `set_adapter` with a list makes them, their scales divided by their number: equal weights, since PEFT
+has no coefficients for each example of a training. In turns, every step trains one adapter alone, with an optimizer of its own; changing
+the adapter is not timed. With `logits` completion the hidden states are sliced before the output matrix, as crayon does; with `all`
+the model computes the loss from labels, as PEFT's users do. Batches are padded on the right, so causal attention needs no mask.
+Embedding is the mean of the last hidden states, of length 1; scoring the sum of the completion's log-probabilities.
+
+Prints a JSON line when it is ready (after one round), and one for each line that it reads from stdin: milliseconds and processor time.
 """
 
-import argparse
 import json
-import platform
+import sys
 import time
 
-import peft
 import torch
-from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+import torch.nn.functional as F
+from transformers import AutoModelForCausalLM
 
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def main() -> None:
-    args = parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    if args.steps % args.adapters:
-        raise SystemExit(f"--steps {args.steps} is not a multiple of --adapters {args.adapters}")
-    model = make_model(args)
-    names = [str(n) for n in range(args.adapters)]
-    batches = [
-        torch.randint(0, args.vocab, (args.batch, args.tokens), device=args.device) for _ in range(args.steps)
-    ]
+class Batch:
+    """Examples padded on the right: ids (B, T), the flat positions (P) before the completion's tokens, these tokens (P)."""
 
-    # Warm up on a LoRA that is thrown away by starting its optimizer anew below.
-    train(model, names[0], [batches[i % len(batches)] for i in range(args.warmup)], args)
-    step_ms: list[float] = []
-    step_cpu_ms: list[float] = []
-    share = args.steps // args.adapters
-    loss = float("nan")
-    started = time.perf_counter()
-    for n, name in enumerate(names):
-        loss = train(model, name, batches[n * share : (n + 1) * share], args, step_ms, step_cpu_ms)
-    seconds = time.perf_counter() - started
-
-    ordered = sorted(step_ms)
-    result = {
-        "what": "peft-train",
-        "tokensPerSecond": round(args.steps * args.batch * args.tokens / seconds, 1),
-        "seconds": round(seconds, 3),
-        "stepMs": {
-            "median": round(ordered[len(ordered) // 2], 2),
-            "min": round(ordered[0], 2),
-            "max": round(ordered[-1], 2),
-        },
-        "cpuMs": round(sorted(step_cpu_ms)[len(step_cpu_ms) // 2], 2),
-        "steps": args.steps,
-        "adapters": args.adapters,
-        "rank": args.rank,
-        "batch": args.batch,
-        "tokens": args.tokens,
-        "parameters": sum(p.numel() for name, p in model.named_parameters() if "lora_" not in name),
-        "trainablePerAdapter": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "lastLoss": round(loss, 4),
-        "device": torch.cuda.get_device_name() if args.device == "cuda" else platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "peft": peft.__version__,
-    }
-    print(json.dumps(result))
+    def __init__(self, examples):
+        lengths = [len(e["ids"]) for e in examples]
+        width = max(lengths)
+        self.ids = torch.tensor([e["ids"] + [0] * (width - n) for e, n in zip(examples, lengths)])
+        places = [(b, t) for b, e in enumerate(examples) for t in range(e["promptLength"], lengths[b])]
+        self.rows = torch.tensor([b * width + t - 1 for b, t in places])
+        self.owners = torch.tensor([b for b, _ in places])
+        self.targets = torch.tensor([examples[b]["ids"][t] for b, t in places])
+        self.mask = torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]
+        self.labels = torch.full_like(self.ids, -100)
+        for b, t in places:
+            self.labels[b, t] = self.ids[b, t]
+        self.tokens = sum(lengths)
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--adapters", type=int, default=1)
-    parser.add_argument("--rank", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=32, help="in all, shared equally by the adapters")
-    parser.add_argument("--warmup", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=128, help="per sequence")
-    parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--heads", type=int, default=8)
-    parser.add_argument("--intermediate", type=int, default=688)
-    parser.add_argument("--vocab", type=int, default=4096)
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+def logits_at(model, batch):
+    """(P, V), of the rows before the completion's tokens alone."""
+    hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
+    return model.lm_head(hidden.flatten(0, 1)[batch.rows])
 
 
-def make_model(args: argparse.Namespace):
-    config = LlamaConfig(
-        vocab_size=args.vocab,
-        hidden_size=args.hidden,
-        intermediate_size=args.intermediate,
-        num_hidden_layers=args.layers,
-        num_attention_heads=args.heads,
-        num_key_value_heads=args.heads,
-        max_position_embeddings=max(args.tokens, 512),
-        tie_word_embeddings=True,
-        use_cache=False,
-    )
-    lora = LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=PROJECTIONS, task_type="CAUSAL_LM")
-    model = get_peft_model(LlamaForCausalLM(config), lora, adapter_name="0")
-    for n in range(1, args.adapters):
-        model.add_adapter(str(n), lora)
-    return model.to(args.device).train()
+class Training:
+    def __init__(self, model, peer):
+        from peft import LoraConfig, get_peft_model
+
+        config = LoraConfig(r=peer["r"], lora_alpha=peer["loraAlpha"], target_modules=PROJECTIONS)
+        self.names = [str(n) for n in range(peer["count"])]
+        self.peft = get_peft_model(model, config, adapter_name="0")
+        for name in self.names[1:]:
+            self.peft.add_adapter(name, config)
+        self.base = model
+        self.together = peer["adapters"] == "together"
+        self.all_logits = peer["logits"] == "all"
+        groups = [self.names] if self.together else [[name] for name in self.names]
+        self.optimizers = []
+        for group in groups:
+            self.activate(group)
+            parameters = [p for p in self.peft.parameters() if p.requires_grad]
+            self.optimizers.append(torch.optim.AdamW(parameters, lr=2e-3, betas=(0.9, 0.95), weight_decay=0, fused=True))
+        self.groups = groups
+        self.peft.train()
+        if self.together and len(self.names) > 1:
+            for module in self.peft.modules():
+                if hasattr(module, "lora_A"):
+                    for name in self.names:
+                        module.set_scale(name, 1 / len(self.names))
+
+    def activate(self, names):
+        self.peft.base_model.set_adapter(names)
+
+    def loss(self, batch):
+        if self.all_logits:
+            return self.peft(input_ids=batch.ids, labels=batch.labels, use_cache=False).loss
+        return F.cross_entropy(logits_at(self.base, batch).float(), batch.targets)
+
+    def step(self, batch, index, clock):
+        which = index % len(self.groups)
+        if not self.together:
+            self.activate(self.groups[which])
+        with clock:
+            optimizer = self.optimizers[which]
+            loss = self.loss(batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            return loss.item()
 
 
-def train(
-    model,
-    name: str,
-    batches: list[torch.Tensor],
-    args: argparse.Namespace,
-    step_ms: list[float] | None = None,
-    step_cpu_ms: list[float] | None = None,
-):
-    """One optimizer step per batch on the adapter called `name`; returns the last loss."""
-    model.set_adapter(name)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    adamw = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
-    last = float("nan")
-    for ids in batches:
-        started, started_cpu = time.perf_counter(), time.process_time()
-        labels = ids.clone()
-        labels[:, : args.tokens // 2] = -100
-        loss = model(input_ids=ids, labels=labels).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        adamw.step()
-        adamw.zero_grad()
-        last = loss.item()  # waits for the device, as a trainer that logs its loss does
-        if step_ms is not None:
-            step_ms.append((time.perf_counter() - started) * 1000)
-            step_cpu_ms.append((time.process_time() - started_cpu) * 1000)  # of all threads
-    return last
+class Forward:
+    def __init__(self, model, work):
+        self.model = model.eval()
+        self.work = work
+
+    @torch.no_grad()
+    def step(self, batch, index, clock):
+        with clock:
+            if self.work == "embed":
+                hidden = self.model.model(input_ids=batch.ids, use_cache=False).last_hidden_state
+                mask = batch.mask[:, :, None]
+                mean = (hidden * mask).sum(1) / mask.sum(1)
+                return F.normalize(mean)[0, 0].item()
+            logprobs = F.log_softmax(logits_at(self.model, batch).float(), -1)
+            chosen = logprobs.gather(1, batch.targets[:, None])[:, 0]
+            return torch.zeros(len(batch.ids)).index_add(0, batch.owners, chosen)[0].item()
+
+
+class Clock:
+    """Adds up what is done within it."""
+
+    def __init__(self):
+        self.ms = self.cpu_ms = 0.0
+
+    def __enter__(self):
+        self.started, self.started_cpu = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_):
+        self.ms += (time.perf_counter() - self.started) * 1000
+        self.cpu_ms += (time.process_time() - self.started_cpu) * 1000  # of all threads
+
+
+def main():
+    with open(sys.argv[1]) as file:
+        job = json.load(file)
+    torch.manual_seed(0)
+    peer = job["peer"]
+    model = AutoModelForCausalLM.from_pretrained(job["base"], dtype=getattr(torch, peer["dtype"]))
+    batches = [Batch(examples) for examples in job["batches"]]
+    work = Training(model, peer) if job["work"] == "train" else Forward(model, job["work"])
+
+    def round_of(clock):
+        return [work.step(batch, i, clock) for i, batch in enumerate(batches)]
+
+    ready = {"check": round_of(Clock())[0], "tokens": sum(batch.tokens for batch in batches)}
+    print(json.dumps(ready), flush=True)
+    for _ in sys.stdin:
+        clock = Clock()
+        round_of(clock)
+        print(json.dumps({"ms": clock.ms, "cpuMs": clock.cpu_ms}), flush=True)
 
 
 if __name__ == "__main__":
