@@ -179,7 +179,10 @@ async function run(row: Row): Promise<Figures[]> {
       who,
       stepMs,
       fastestMs: Math.min(...each),
-      cpuMs: percentile(rounds.map(({ cpuMs }) => cpuMs / row.batches), 50), // biome-ignore format: one
+      cpuMs: percentile(
+        rounds.map(({ cpuMs }) => cpuMs / row.batches),
+        50,
+      ),
       tokensPerSecond: (ready.tokens / row.batches / stepMs) * 1000,
       rounds: each,
       check: ready.check,
@@ -247,6 +250,7 @@ for (const { row, batchSize, figures } of results) {
 }
 const compared = new Table({
   head: ['row', 'who', 'fastest peer', 'goal', "peer's time / ours", 'fastest', 'processor'],
+  style: PLAIN,
 });
 for (const { row, ratios } of results) {
   for (const { who, peer, goal, median, fastest, processor } of ratios) {
