@@ -88,10 +88,13 @@ function crayon(args: string[], nodeArgs: string[] = []): Record<string, unknown
   return JSON.parse(stdout);
 }
 
-/** Words of one letter, a token each in every byte-level vocabulary; the tokens that begin and end an example are left room. */
+/** Letters that are a token each in these vocabularies, with a space before them. */
+const LETTERS = 'abcdefghjklmnoprstuvwxy';
+
+/** Words of one letter; the tokens that begin and end an example are left room. */
 function writeExamples(path: string, count: number, tokens: number): void {
   const random = createRandom(0, 'bench-memory/examples');
-  const words = (n: number) => Array.from({ length: n }, () => String.fromCharCode(97 + random.int(26))).join(' ');
+  const words = (n: number) => Array.from({ length: n }, () => LETTERS[random.int(LETTERS.length)]).join(' ');
   const records = Array.from({ length: count }, () => ({ prompt: words(tokens - 9), completion: ` ${words(7)}` }));
   writeFileSync(path, records.map((record) => `${JSON.stringify(record)}\n`).join(''));
 }

@@ -30,7 +30,7 @@ const PAUSE_MS = 150;
 export class Contestant {
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
-  readonly #closed: Promise<unknown>;
+  readonly #closed: Promise<string>;
   #said = '';
   ready!: Ready;
   readonly rounds: Round[] = [];
@@ -41,7 +41,9 @@ export class Contestant {
   ) {
     const [file, ...args] = command;
     this.#child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'] });
-    this.#closed = new Promise((done) => this.#child.once('close', done));
+    this.#closed = new Promise((done) => {
+      this.#child.once('close', (code, signal) => done(`ended with ${signal ?? code}`));
+    });
     this.#child.stdin!.on('error', () => {}); // it ended: its missing answer says so
     this.#child.stderr!.on('data', (text) => {
       this.#said = `${this.#said}${text}`.slice(-2000);
@@ -72,8 +74,7 @@ export class Contestant {
   async #answer<T>(): Promise<T> {
     const { value, done } = await this.#lines.next();
     if (!done) return JSON.parse(value) as T;
-    await this.#closed;
-    throw new Error(`${this.who}: ${this.#said}`);
+    throw new Error(`${this.who}: ${await this.#closed}: ${this.#said}`);
   }
 }
 
