@@ -4,7 +4,7 @@
  *
  *     npx tsx scripts/peers/torch-trainer.ts --python PYTHON --model models/crayon-edge --data suite/quickstart.yaml \
  *         [--limit 200] [--clusters 4] [--mode joint|independent] [--steps 20] [--batch-size 16] [--epochs 1] \
- *         [--max-length 512] [--embedding first-attention] [--dtype float32] [--backend node] [--processes 1] \
+ *         [--max-length 512] [--embedding first-attention] [--prompt-form plain] [--dtype float32] [--backend node] [--processes 1] \
  *         [--users route-bank,route-clinic] [--keep DIR]
  *
  * --keep leaves the job in DIR with the base model and the losses of crayon's own engine (expected.json), for
@@ -47,6 +47,7 @@ const { values } = parseArgs({
     'max-length': text('512'),
     'learning-rate': text('0.005'),
     embedding: text('first-attention'),
+    'prompt-form': { type: 'string' },
     dtype: text('float32'),
     backend: text('auto'),
     processes: text('1'),
@@ -71,6 +72,7 @@ function optionsOf(name: TrainerName): BuildPoolOptions {
     embedding: values.embedding,
     maxLength: Number(values['max-length']),
     long: 'truncate',
+    promptForm: values['prompt-form'] as BuildPoolOptions['promptForm'],
     r,
     training: { ...training, loraAlpha: 2 * r },
     trainer: {

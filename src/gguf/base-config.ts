@@ -90,9 +90,10 @@ export function ggufModelConfig(file: GgufFile): {
     config.ropeScaling = ropeFactorsOf(file, config);
   }
   const { attentionBias, attentionOutBias, mlpBias, ropeTheta, ropeScaling, maxPositionEmbeddings: length } = config;
-  const biases = { attention_bias: attentionBias || attentionOutBias, mlp_bias: mlpBias };
+  // Families' own padding tokens may lie outside a vocabulary, and nothing is padded with them here.
+  const others = { attention_bias: attentionBias || attentionOutBias, mlp_bias: mlpBias, pad_token_id: null };
   const factors = ropeScaling?.type === 'factors' && asLongRope(ropeTheta, ropeScaling.factors, length);
-  return { config, json: { ...json, ...biases, ...factors }, architecture: family.gguf };
+  return { config, json: { ...json, ...others, ...factors }, architecture: family.gguf };
 }
 
 /** Divisors of the frequencies have no type of their own in config.json: longrope's, the same at every length, are such. */
