@@ -18,8 +18,8 @@ import {
   blendPool,
   buildPool,
   chooseBackend,
-  LlamaModel,
   loadDataset,
+  openNetwork,
   poolGates,
   type ScoreReport,
   scoreExamples,
@@ -83,7 +83,7 @@ if (!existsSync(pool)) {
 
 // 3) three users
 const source = openBase(base);
-const model = new LlamaModel(source);
+const model = openNetwork(source);
 const tokenizer = source.tokenizer();
 const maxLength = source.config.maxPositionEmbeddings;
 const rows: string[][] = [];

@@ -18,6 +18,8 @@ export { choosePromptForm, type PromptForm } from './hf/prompt-form.js';
 export { combineCat, combineLinear, combineSvd } from './lora/combine.js';
 export { chooseBackend, releaseBackend } from './model/backend.js';
 export { LlamaModel } from './model/llama.js';
+export type { Network } from './model/network.js';
+export { openNetwork } from './model/open-network.js';
 export { type BuildResult, buildPool } from './pool/build.js';
 export { firstAttentionEmbedder } from './pool/embed/kinds/first-attention.js';
 export { embedInSpace, poolSpace } from './pool/embed/space.js';

@@ -11,16 +11,14 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
 import { blendAdapters } from '../../src/blend/blend.js';
 import { openBase } from '../../src/gguf/base.js';
 import type { CombineKind } from '../../src/lora/combine.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { LlamaModel } from '../../src/model/llama.js';
-import { createLoraLayout, setAdapterFactors } from '../../src/model/lora-layout.js';
-import { bindFactors, factorSlices, gateTensor } from '../../src/model/lora-tensors.js';
-import { openPeftAdapter, type PeftAdapter } from '../../src/peft/read.js';
+import { openNetwork } from '../../src/model/open-network.js';
+import { openPeftAdapter } from '../../src/peft/read.js';
 import { writeSafetensors } from '../../src/safetensors/write.js';
+import { stackAdapters } from '../../src/train/adapter-lora.js';
 
 const { values } = parseArgs({
   options: {
@@ -45,7 +43,7 @@ const adapterDir = dirs.length === 1 && values.coefficients === undefined ? dirs
 const backend = await chooseBackend('auto');
 const adapter = openPeftAdapter(adapterDir);
 const source = openBase(base);
-const model = new LlamaModel(source);
+const model = openNetwork(source);
 const { vocabSize: V } = model.config;
 const T = Math.max(...rows.map((row) => row.length));
 const logits = new Float32Array(rows.length * T * V);
@@ -78,32 +76,12 @@ function blend(): string {
 
 /** (T) -> T * V numbers; one row at a time, as the peer does it. */
 async function forward(row: number[]): Promise<Float32Array> {
-  const result = tf.tidy(() => {
-    const { factors, rank } = boundFactors(adapter);
-    const lora = { factors, gate: gateTensor([[1]], row.length, rank, 1) };
-    return model.logits(model.forward(tf.tensor2d([row], undefined, 'int32'), { lora }));
-  });
-  const data = (await result.data()) as Float32Array;
-  result.dispose();
-  return data;
-}
-
-/** Factors with each module's own scale folded into B and its rank padded with zeros to the largest. */
-function boundFactors(peft: PeftAdapter) {
-  const rank = Math.max(...peft.modules.map(({ r }) => r));
-  const layout = createLoraLayout(peft.modules, 1, rank);
-  const flat = new Float32Array(layout.size);
-  for (const [i, module] of peft.modules.entries()) {
-    const a = new Float32Array(rank * module.in);
-    const b = new Float32Array(module.out * rank);
-    a.set(peft.readA(module));
-    const stored = peft.readB(module);
-    for (let o = 0; o < module.out; o++) {
-      for (let k = 0; k < module.r; k++) b[o * rank + k] = stored[o * module.r + k]! * module.scale;
-    }
-    setAdapterFactors(layout, flat, layout.modules[i]!, 0, { a, b });
-  }
-  return { factors: bindFactors(layout, factorSlices(layout, tf.tensor1d(flat))), rank };
+  const adapters = model.attach(stackAdapters([adapter], source));
+  const rows = Int32Array.from(row, (_, t) => t);
+  const batch = { ids: Int32Array.from(row), B: 1, T: row.length, rows };
+  const logits = await model.targetLogits(batch, { adapters, gates: [[1]] });
+  adapters.dispose();
+  return logits;
 }
 
 function readRows(path: string): number[][] {

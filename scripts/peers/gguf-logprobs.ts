@@ -8,10 +8,9 @@
  */
 
 import { parseArgs } from 'node:util';
-import * as tf from '@tensorflow/tfjs-core';
 import { openBase } from '../../src/gguf/base.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { LlamaModel } from '../../src/model/llama.js';
+import { openNetwork } from '../../src/model/open-network.js';
 import { SafetensorsFile } from '../../src/safetensors/read.js';
 
 const { values, positionals } = parseArgs({
@@ -27,7 +26,7 @@ const started = performance.now();
 const source = openBase(modelPath);
 const tokenizer = source.tokenizer();
 const openedMs = performance.now() - started;
-const model = new LlamaModel(source);
+const model = openNetwork(source);
 const loadedMs = performance.now() - started;
 console.log(
   `${source.config.modelType}, back end ${backend.detail}; header and tokenizer ${openedMs.toFixed(0)} ms, ` +
@@ -63,11 +62,14 @@ if (!isSame || !(worst <= Number(values.tolerance))) process.exitCode = 1;
 
 /** (T, V) natural logarithms of the next token's probabilities. */
 async function logProbabilities(ids: readonly number[]): Promise<Float32Array> {
-  const result = tf.tidy(() => {
-    const hidden = model.forward(tf.tensor2d([[...ids]], undefined, 'int32'));
-    return tf.logSoftmax(model.logits(hidden));
-  });
-  const data = (await result.data()) as Float32Array;
-  result.dispose();
-  return data;
+  const rows = Int32Array.from(ids, (_, t) => t);
+  const logits = await model.targetLogits({ ids: Int32Array.from(ids), B: 1, T: ids.length, rows });
+  const V = logits.length / ids.length;
+  for (let t = 0; t < ids.length; t++) {
+    const row = logits.subarray(t * V, (t + 1) * V);
+    const largest = row.reduce((most, x) => Math.max(most, x), Number.NEGATIVE_INFINITY);
+    const log = largest + Math.log(row.reduce((sum, x) => sum + Math.exp(x - largest), 0));
+    for (let v = 0; v < V; v++) row[v]! -= log;
+  }
+  return logits;
 }

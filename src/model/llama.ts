@@ -9,6 +9,7 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
+import { CrayonError } from '../core/errors.js';
 import type { ModelConfig } from '../hf/config.js';
 import type { Positions } from './attention.js';
 import { block } from './block.js';
@@ -77,8 +78,17 @@ export class LlamaModel implements Network {
   readonly #positions = new Map<string, Positions>();
   readonly #held: tf.Tensor[] = [];
 
-  /** Reads all weights, converts them to float32 and hands them to the active back end. */
+  /**
+   * Reads all weights, converts them to float32 and hands them to the active back end.
+   *
+   * @throws CrayonError `backend-unavailable` where TensorFlow.js has none
+   */
   constructor(source: WeightSource) {
+    if (tf.getBackend() === undefined) {
+      throw new CrayonError('backend-unavailable', 'TensorFlow.js has no back end in this process', {
+        hint: 'openNetwork() opens a model on whichever back end chooseBackend() took; chooseBackend("wasm") is one of TensorFlow.js.',
+      });
+    }
     const { config } = source;
     this.config = config;
     this.#weights = readWeights(source, (data, shape) => {

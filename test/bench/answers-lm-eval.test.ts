@@ -13,7 +13,7 @@ import { shippedPath } from '../../src/files/package.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { LlamaModel } from '../../src/model/llama.js';
+import { openNetwork } from '../../src/model/open-network.js';
 import { scoreExamples } from '../../src/train/score-forward.js';
 import { temporaryDir } from '../helpers/files.js';
 import { fixtureJson, hasShared, shared } from '../helpers/fixtures.js';
@@ -37,7 +37,7 @@ beforeAll(async () => {
   await chooseBackend('auto');
   const dir = shippedPath('models', 'crayon-edge');
   const source = HfModel.open(dir);
-  base = { source, model: new LlamaModel(source), tokenizer: loadTokenizer(dir) };
+  base = { source, model: openNetwork(source), tokenizer: loadTokenizer(dir) };
 });
 afterAll(() => {
   base.model.dispose();

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { LlamaModel } from '../../src/model/llama.js';
+import { openNetwork } from '../../src/model/open-network.js';
 import { scoreCompletions } from '../../src/train/evaluate.js';
 import { reply, startUpstream, type Upstream } from '../helpers/scripted-upstream.js';
 import { type Child, crayon, ROOT, refusal, scratch, start } from './helpers.js';
@@ -122,7 +122,7 @@ describe('serve-edge', () => {
     expect(all.slice(0, prompt.length)).toEqual(prompt);
     await chooseBackend();
     const hf = HfModel.open(EDGE);
-    const model = new LlamaModel(hf);
+    const model = openNetwork(hf);
     try {
       const sequences = all.slice(prompt.length).map((_, i) => {
         const ids = Int32Array.from(all.slice(0, prompt.length + i + 1));

@@ -57,7 +57,7 @@ describe('the prebuilt pool', () => {
     expect(coverage!.verdict).toBe('covered');
 
     const source = formats.HfModel.open(shippedPath('models', 'crayon-edge'));
-    const model = new crayon.LlamaModel(source);
+    const model = crayon.openNetwork(source);
     const tokenizer = formats.loadTokenizer(source.path);
     const { examples } = crayon.loadDataset(join(suite, 'route-bank.yaml'), { split: 'test', limit: 40, seed: 1 });
     const common = { model, tokenizer, examples, maxLength: 512 };

@@ -4,12 +4,12 @@
  */
 
 import { join } from 'node:path';
-import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openBase } from '../../src/gguf/base.js';
 import type { BaseModel } from '../../src/hf/base-model.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { LlamaModel } from '../../src/model/llama.js';
+import type { Network } from '../../src/model/network.js';
+import { openNetwork } from '../../src/model/open-network.js';
 import { fixtureJson } from '../helpers/fixtures.js';
 
 interface Golden {
@@ -24,12 +24,12 @@ const CLOSE = 1e-3;
 describe.skipIf(folder === undefined).each(['smollm2', 'gemma3'])('%s', { tags: 'slow', timeout: 300_000 }, (name) => {
   const golden = fixtureJson<Golden>('real-bases', `${name}.json`);
   let base: BaseModel;
-  let model: LlamaModel;
+  let model: Network;
 
   beforeAll(async () => {
     await chooseBackend('auto');
     base = openBase(join(folder!, golden.file));
-    model = new LlamaModel(base);
+    model = openNetwork(base);
   }, 300_000);
 
   afterAll(() => {
@@ -42,15 +42,12 @@ describe.skipIf(folder === undefined).each(['smollm2', 'gemma3'])('%s', { tags: 
     'has the ids and log-probabilities of transformers: $text',
     async ({ text, ids, ...expected }) => {
       expect(base.tokenizer().encode(text)).toEqual(ids);
-      const [logprobs, best] = tf.tidy(() => {
-        const logits = model.logits(model.forward(tf.tensor2d([ids], undefined, 'int32')));
-        return [tf.logSoftmax(logits), tf.argMax(logits, 1)];
-      });
-      const [values, likeliest] = await Promise.all([logprobs.data(), best.data()]);
-      tf.dispose([logprobs, best]);
-      expect([...likeliest]).toEqual(expected.best);
-      const V = values.length / ids.length;
-      const own = ids.slice(1).map((id, t) => values[t * V + id]!);
+      const T = ids.length;
+      const rows = Int32Array.from(ids, (_, t) => t);
+      const targets = Int32Array.from(ids, (_, t) => ids[t + 1] ?? 0);
+      const found = await model.predict({ ids: Int32Array.from(ids), B: 1, T, rows, targets });
+      expect([...found.best]).toEqual(expected.best);
+      const own = [...found.targets].slice(0, -1);
       for (const [t, x] of own.entries()) expect(Math.abs(x - expected.logprobs[t]!)).toBeLessThan(CLOSE);
     },
   );

@@ -13,7 +13,7 @@ import { ggufArchitecture } from '../../src/hf/families.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { LlamaModel } from '../../src/model/llama.js';
+import { openNetwork } from '../../src/model/open-network.js';
 import { loadAdapterLora } from '../../src/train/adapter-lora.js';
 import { answerPrompt, generateGreedy } from '../../src/train/answer.js';
 import { temporaryRoot } from '../helpers/files.js';
@@ -147,7 +147,7 @@ describe('models/crayon-edge in llama.cpp', () => {
     const tokenizer = loadTokenizer(EDGE);
     const ids = tokenizer.encode(prompt, { addBos: true });
     const hf = HfModel.open(EDGE);
-    const model = new LlamaModel(hf);
+    const model = openNetwork(hf);
     const out = exported('crayon-edge');
     const options = { maxNewTokens: 12, stopIds: [tokenizer.eosId!] };
     expect(await greedy(out, ids, 12)).toEqual(await generateGreedy(model, ids, options));

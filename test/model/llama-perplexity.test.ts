@@ -7,7 +7,7 @@ import { encodeExample } from '../../src/hf/encode-example.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { LlamaModel } from '../../src/model/llama.js';
+import { openNetwork } from '../../src/model/open-network.js';
 import { scoreCompletions } from '../../src/train/evaluate.js';
 
 interface Expected {
@@ -32,7 +32,7 @@ describe.each(Object.entries(expected.models))('%s', (name, { sha256, scores }) 
 
   it('has the held-out perplexity that transformers finds', async () => {
     const source = HfModel.open(dir);
-    const model = new LlamaModel(source);
+    const model = openNetwork(source);
     source.close();
     const tokenizer = loadTokenizer(dir);
     const examples = rows.map(({ text }, i) => encodeExample(tokenizer, { id: `${i}`, prompt: '', completion: text }));

@@ -7,7 +7,7 @@ import { convertLlama2c } from '../../scripts/convert-llama2c.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { LlamaModel } from '../../src/model/llama.js';
+import { openNetwork } from '../../src/model/open-network.js';
 import { generateGreedy } from '../../src/train/answer.js';
 import { temporaryDir } from '../helpers/files.js';
 import { hasShared, shared } from '../helpers/fixtures.js';
@@ -24,7 +24,7 @@ describe.skipIf(!hasShared)('stories260K', () => {
     const source = shared('stories260k', 'data');
     convertLlama2c(join(source, 'stories260K.bin'), join(source, 'tok512.bin'), dir);
     const hf = HfModel.open(dir);
-    const model = new LlamaModel(hf);
+    const model = openNetwork(hf);
     hf.close();
     const tokenizer = loadTokenizer(dir);
     const ids = await generateGreedy(model, [tokenizer.bosId!], { maxNewTokens: 256 });

@@ -22,7 +22,7 @@ describe('OnnxRuntime', () => {
   it('is of the version that the package has', () => {
     const path = new URL('../../node_modules/onnxruntime-node/package.json', import.meta.url);
     expect(runtime.version).toBe(JSON.parse(readFileSync(path, 'utf8')).version);
-    expect(runtime.threads).toBe(1);
+    expect(runtime.threads).toBe(2);
   });
 
   it('writes results where they are wanted, and the same bytes each time', async () => {

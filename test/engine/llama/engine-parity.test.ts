@@ -9,7 +9,8 @@ import { exportModelGguf } from '../../../src/gguf/model.js';
 import { HfModel } from '../../../src/hf/model.js';
 import { loadTokenizer } from '../../../src/hf/tokenizer.js';
 import { chooseBackend, releaseBackend } from '../../../src/model/backend.js';
-import { LlamaModel } from '../../../src/model/llama.js';
+import type { Network } from '../../../src/model/network.js';
+import { openNetwork } from '../../../src/model/open-network.js';
 import { openPeftAdapter } from '../../../src/peft/read.js';
 import { stackAdapters } from '../../../src/train/adapter-lora.js';
 import { generateGreedy } from '../../../src/train/answer.js';
@@ -26,12 +27,12 @@ const gguf = edgeGguf();
 const tokenizer = loadTokenizer(EDGE);
 let engine: LlamaCppEngine;
 let hf: HfModel;
-let model: LlamaModel;
+let model: Network;
 
 beforeAll(async () => {
   await chooseBackend();
   hf = HfModel.open(EDGE);
-  model = new LlamaModel(hf);
+  model = openNetwork(hf);
   const options = { model: gguf.model, name: 'edge', threads: 1, gpu: false, sequences: 2 } as const;
   engine = await openLlamaCppEngine({ ...options, cacheType: 'F32' });
 });

@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../../src/files/json.js';
 import { HfModel } from '../../../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../../../src/model/backend.js';
-import { LlamaModel } from '../../../src/model/llama.js';
+import type { Network } from '../../../src/model/network.js';
+import { openNetwork } from '../../../src/model/open-network.js';
 import { assembleEdge } from '../../../src/serve/assemble.js';
 import { edgeConfig } from '../../../src/serve/config.js';
 import { loadAdapterLora } from '../../../src/train/adapter-lora.js';
@@ -51,13 +52,13 @@ const dir = temporaryRoot();
 let app: TestApp;
 let close: () => Promise<void>;
 let hf: HfModel;
-let model: LlamaModel;
+let model: Network;
 let lora: EvaluationLora;
 
 beforeAll(async () => {
   await chooseBackend();
   hf = HfModel.open(EDGE);
-  model = new LlamaModel(hf);
+  model = openNetwork(hf);
   lora = loadAdapterLora(poolAdapter(2), hf);
   const yaml = {
     model: EDGE,
