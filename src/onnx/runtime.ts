@@ -111,7 +111,7 @@ export class OnnxRuntime {
     this.#check(this.#api.setIntraOpThreads(threading, this.threads));
     this.#check(this.#api.setInterOpThreads(threading, 1));
     // threads that wait without spinning: a step takes as long, and what else the machine does is not held up
-    this.#check(this.#api.setSpinning(threading, Number(process.env.SPIN ?? 0)));
+    this.#check(this.#api.setSpinning(threading, 0));
     this.#env = this.#make('createEnv', LOG_FATAL, 'crayon', threading);
     this.#memory = this.#make('createMemoryInfo', 1, 0); // arena allocator, default memory
     this.#options = this.#make('createSessionOptions');
