@@ -42,7 +42,7 @@ export async function chooseBackend(wanted: BackendName | 'auto' = 'auto'): Prom
     });
   }
   const missing: BackendChoice['missing'] = [];
-  for (const name of wanted === 'auto' ? BACKENDS : [wanted]) {
+  for (const name of wanted === 'auto' ? preferred() : [wanted]) {
     try {
       const detail = await LOADERS[name](wanted === name);
       tf.enableProdMode();
@@ -56,6 +56,12 @@ export async function chooseBackend(wanted: BackendName | 'auto' = 'auto'): Prom
   throw new CrayonError('backend-unavailable', `no tensor back end could be loaded (${reasons})`, {
     hint: 'Run `crayon doctor` to see what each back end needs; `--backend wasm` needs nothing beyond npm install.',
   });
+}
+
+/** In order of preference on this machine: with CUDA, TensorFlow's GPU build before ONNX Runtime on the CPU. */
+function preferred(): readonly BackendName[] {
+  const hasCuda = process.platform === 'linux' && hasLinuxLibrary('libcuda.so.1');
+  return hasCuda ? ['node-gpu', ...BACKENDS.filter((name) => name !== 'node-gpu')] : BACKENDS;
 }
 
 /** The back end that this process uses. @throws CrayonError `backend-unavailable` before one was chosen */
