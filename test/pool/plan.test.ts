@@ -1,0 +1,43 @@
+/** What a dry run says: of the trained part from two steps that it takes. */
+
+import { beforeAll, describe, expect, it } from 'vitest';
+import { chooseBackend } from '../../src/model/backend.js';
+import { BUILD_DEFAULTS, type BuildPoolOptions } from '../../src/pool/inputs.js';
+import { planBuild } from '../../src/pool/plan.js';
+import { TRAINER_DEFAULTS } from '../../src/pool/trainers/options.js';
+
+const options: BuildPoolOptions = {
+  ...BUILD_DEFAULTS,
+  model: 'models/crayon-edge',
+  data: ['suite/sentiment.yaml'],
+  limit: 40,
+  out: 'never-written',
+  clusters: 2,
+  r: 4,
+};
+
+beforeAll(async () => {
+  await chooseBackend('auto');
+});
+
+describe('planBuild', () => {
+  it('says steps, memory and time', async () => {
+    const plan = await planBuild(options);
+    expect(plan).toMatchObject({ examples: 40, maxClusters: 2, steps: 3, recomputes: false });
+    expect(plan.memoryBytes).toBeGreaterThan(5e7);
+    expect(plan.seconds).toBeGreaterThan(0);
+    expect(plan.seconds).toBeLessThan(60);
+  });
+
+  it('refuses what does not fit, with what would', async () => {
+    await expect(planBuild({ ...options, memory: 1e6 })).rejects.toMatchObject({
+      code: 'memory-too-small',
+      hint: expect.stringContaining('--memory'),
+    });
+  });
+
+  it('leaves memory and time open where another trains', async () => {
+    const plan = await planBuild({ ...options, trainer: { ...TRAINER_DEFAULTS, name: 'torch' } });
+    expect(plan).toMatchObject({ memoryBytes: null, seconds: null, steps: 3 });
+  });
+});
