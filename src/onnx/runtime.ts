@@ -36,7 +36,6 @@ const FUNCTIONS = {
   createSession: [8, 'void *(void *env, const void *model, size_t length, void *options, _Out_ void **out)'],
   createSessionOptions: [10, 'void *(_Out_ void **out)'],
   disableMemPattern: [17, 'void *(void *options)'],
-  disableCpuMemArena: [19, 'void *(void *options)'],
   setOptimizationLevel: [23, 'void *(void *options, int level)'],
   createTensor: [
     49,
@@ -51,6 +50,8 @@ const FUNCTIONS = {
   createThreading: [121, 'void *(_Out_ void **out)'],
   setIntraOpThreads: [147, 'void *(void *threading, int count)'],
   setInterOpThreads: [148, 'void *(void *threading, int count)'],
+  registerAllocator: [144, 'void *(void *env, void *memory, void *arena)'],
+  createArena: [156, 'void *(size_t most, int strategy, int initialChunk, int deadBytes, _Out_ void **out)'],
   setSpinning: [149, 'void *(void *threading, int allow)'],
   addConfigEntry: [130, 'void *(void *options, const char *key, const char *value)'],
 } as const satisfies Record<string, readonly [number, string]>;
@@ -60,6 +61,8 @@ const API_VERSION = 12;
 /** OrtLoggingLevel: errors, which come back as a status too, are not printed. */
 const LOG_FATAL = 4;
 const POINTER_BYTES = 8;
+/** How an arena grows: by what is asked for, not to the next power of two. */
+const SAME_AS_REQUESTED = 1;
 /** Of the stack that koffi runs a call on. Its default is 128 KiB, of which a matrix product alone takes 64 to pack into. */
 const STACK_BYTES = 2 ** 20;
 
@@ -114,8 +117,13 @@ export class OnnxRuntime {
     this.#check(this.#api.setSpinning(threading, 0));
     this.#env = this.#make('createEnv', LOG_FATAL, 'crayon', threading);
     this.#memory = this.#make('createMemoryInfo', 1, 0); // arena allocator, default memory
+    // one arena for all sessions, as large as the fullest run: an arena of its own would stay with each shape of batch
+    const arena = this.#make('createArena', 0, SAME_AS_REQUESTED, -1, -1);
+    this.#check(this.#api.registerAllocator(this.#env, this.#memory, arena));
     this.#options = this.#make('createSessionOptions');
     this.#check(this.#api.disablePerSessionThreads(this.#options));
+    this.#check(this.#api.addConfigEntry(this.#options, 'session.use_env_allocators', '1'));
+    this.#check(this.#api.disableMemPattern(this.#options));
     this.#check(this.#api.setOptimizationLevel(this.#options, 99));
   }
 
