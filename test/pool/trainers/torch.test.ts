@@ -120,7 +120,7 @@ describe.skipIf(process.platform === 'win32')('--trainer torch', () => {
 /** A Python that has torch, transformers and safetensors. */
 const real = process.env.CRAYON_PYTHON;
 
-describe.skipIf(real === undefined)(
+describe.skipIf(!real)(
   'PyTorch (needs CRAYON_PYTHON, a Python with torch and transformers)',
   { timeout: 600_000 },
   () => {
