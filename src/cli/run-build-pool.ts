@@ -122,9 +122,7 @@ function show(result: BuildResult, options: BuildPoolOptions, backend: string, m
       topTasks(cluster.tasks),
       cluster.lossBefore?.toFixed(3) ?? '',
       cluster.lossAfter?.toFixed(3) ?? '',
-      nearestPrompts[n]!.slice(0, 2)
-        .map((prompt) => ellipsisFront(prompt, width))
-        .join('\n'),
+      nearestPrompts[n]!.slice(0, 2).map((prompt) => ellipsisFront(prompt, width)),
     ]),
     ['right', 'right', 'left', 'right', 'right', 'left'],
   );
@@ -141,8 +139,8 @@ function show(result: BuildResult, options: BuildPoolOptions, backend: string, m
   terminal.print(`${formatDuration(ms)}${resumed ? ', continued from a checkpoint' : ''}`);
 }
 
-function topTasks(tasks: Record<string, number>): string {
+function topTasks(tasks: Record<string, number>): string[] {
   const entries = Object.entries(tasks);
   const shown = entries.slice(0, 3).map(([name, count]) => `${name} ${count}`);
-  return shown.join('\n') + (entries.length > 3 ? `\n+${entries.length - 3} more` : '');
+  return entries.length > 3 ? [...shown, `+${entries.length - 3} more`] : shown;
 }

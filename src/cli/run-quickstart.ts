@@ -195,7 +195,7 @@ function showResults(results: UserResult[], demo: Demo, terminal: Terminal): voi
     results.map(({ user, scores, blendMs }) => {
       const best = Math.max(...scores.map((s) => s.accuracy));
       const cells = scores.map(({ accuracy }) => (accuracy === best ? bold : String)((100 * accuracy).toFixed(1)));
-      return [`${user.title}\n${dim(user.tasks.join(' + '))}`, ...cells, formatDuration(blendMs)];
+      return [[user.title, dim(user.tasks.join(' + '))], ...cells, formatDuration(blendMs)];
     }),
     ['left', ...strategies.map(() => 'right' as const), 'right'],
   );

@@ -41,7 +41,10 @@ function escaped(text: string, keepLines: boolean, code: (number: string) => str
   return parts.map((part, i) => (i % 2 === 1 ? code(part) : printable(part, { keepLines }))).join('');
 }
 const onScreen = (text: string) => escaped(text, true, (code) => `\x1b[${code}m`);
-const oneCell = (text: string) => escaped(text, false, (code) => `\x1b[${code};${KEY}m`);
+const oneLine = (text: string) => escaped(text, false, (code) => `\x1b[${code};${KEY}m`);
+
+/** A text of one line, whatever is in it, or several lines. */
+export type Cell = string | readonly string[];
 
 export interface ProgressDisplay {
   /** Reports `done` of `total` units of a stage; a new stage ends the one before. */
@@ -97,13 +100,13 @@ export class Terminal {
     this.streams.stderr.write(`${onScreen(text)}\n`);
   }
 
-  table(head: string[], rows: string[][], align?: Array<'left' | 'right' | 'center'>): void {
+  table(head: string[], rows: Cell[][], align?: Array<'left' | 'right' | 'center'>): void {
     const table = new Table({
       head: head.map((cell) => this.colour.bold(printable(cell))),
       style: { head: [], border: [], compact: true },
       ...(align && { colAligns: align }),
     });
-    for (const row of rows) table.push(row.map(oneCell));
+    for (const row of rows) table.push(row.map((cell) => [cell].flat().map(oneLine).join('\n')));
     this.print(table.toString());
   }
 

@@ -2,7 +2,7 @@
 
 import { PassThrough } from 'node:stream';
 import { expect, it } from 'vitest';
-import { type Streams, Terminal } from '../../src/cli/terminal.js';
+import { type Cell, type Streams, Terminal } from '../../src/cli/terminal.js';
 
 /** A command's words as a terminal gets them, or a file. */
 async function shown(isTTY: boolean, say: (terminal: Terminal) => void | Promise<void>): Promise<string> {
@@ -68,9 +68,12 @@ it('an error and a cell of a table stay on one line', async () => {
   expect(await shown(false, (terminal) => terminal.error('bad-option', 'a\nError: b'))).toBe(
     'Error: a\\u000aError: b [bad-option]\n',
   );
-  const table = (cell: string) => shown(false, (terminal) => terminal.table(['x'], [[cell]]));
-  const rows = async (cell: string) => (await table(cell)).split('\n').length;
+  const table = (cell: Cell) => shown(false, (terminal) => terminal.table(['x'], [[cell]]));
+  const rows = async (cell: Cell) => (await table(cell)).split('\n').length;
   expect(await rows('a\nb')).toBe(await rows('ab'));
+  // of several lines only where the program says so
+  expect(await rows(['a', 'b\nc'])).toBe((await rows('ab')) + 1);
+  expect(await table(['a', 'b\nc'])).toContain('b\\u000ac');
 });
 
 it('a document is the same JSON', async () => {
