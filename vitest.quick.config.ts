@@ -8,16 +8,28 @@ import { readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
-import { loadedBy, packagesOf } from './test/helpers/imports.js';
+import { lazyImports, loadedBy, packagesOf, resolveImport } from './test/helpers/imports.js';
 import { TAGS } from './vitest.config.js';
 
 const ROOT = dirname(fileURLToPath(import.meta.url));
-const SLOW = /^(@tensorflow\/|node-llama-cpp$|node:(child_process|worker_threads|net|http|https|http2|tls|dgram)$)/;
-/** Imports node:net to read addresses, and opens no socket. */
-const HARMLESS = join(ROOT, 'src', 'serve', 'http', 'guard.ts');
+const SLOW =
+  /^(@tensorflow\/|node-llama-cpp$|koffi$|onnxruntime-node|node:(child_process|worker_threads|net|http|https|http2|tls|dgram)$)/;
+/** Imports node:net to read addresses, and opens no socket; asks the C library for one call, and does without. */
+const HARMLESS = ['src/serve/http/guard.ts', 'src/files/exchange.ts'].map((file) => join(ROOT, file));
+
+/** What a test file loads, at once or by an `import('...')` of its own. */
+const loadedByTest = (test: string) =>
+  [
+    test,
+    ...lazyImports(test)
+      .filter((name) => name.startsWith('.'))
+      .map((name) => resolveImport(test, name)),
+  ].flatMap(loadedBy);
 
 const isQuick = (test: string) =>
-  loadedBy(join(ROOT, test)).every((file) => file === HARMLESS || !packagesOf(file).some((name) => SLOW.test(name)));
+  loadedByTest(join(ROOT, test)).every(
+    (file) => HARMLESS.includes(file) || !packagesOf(file).some((name) => SLOW.test(name)),
+  );
 
 const tests = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.test.ts'))
@@ -27,8 +39,9 @@ export default defineConfig({
   test: {
     include: tests.filter(isQuick),
     tags: TAGS,
-    // No native library here, so threads will do, and modules are loaded once a thread.
-    pool: 'threads',
+    // Modules are loaded once a process. Not threads: a native library that one of them did load would end with the thread,
+    // which some survive badly (a segmentation fault at the end of a run under Node 24).
+    pool: 'forks',
     isolate: false,
     maxWorkers: 2,
   },

@@ -17,10 +17,15 @@ export function staticImports(file: string): string[] {
   return [...sourceText(file).matchAll(pattern)].map((m) => m[1] ?? m[2]!);
 }
 
-/** The packages, node's own among them, that a file itself imports, at once or when it needs them (`import('...')`). */
+/** What a file imports when it needs it, by `import('...')` or `require('...')`, as it is written. */
+export function lazyImports(file: string): string[] {
+  const pattern = /\b(?:import|require|createRequire\(import\.meta\.url\))\('([^']+)'\)/g;
+  return [...sourceText(file).matchAll(pattern)].map((m) => m[1]!);
+}
+
+/** The packages, node's own among them, that a file itself imports, at once or when it needs them. */
 export function packagesOf(file: string): string[] {
-  const lazy = [...sourceText(file).matchAll(/\bimport\('([^']+)'\)/g)].map((m) => m[1]!);
-  return [...staticImports(file), ...lazy].filter((specifier) => !specifier.startsWith('.'));
+  return [...staticImports(file), ...lazyImports(file)].filter((specifier) => !specifier.startsWith('.'));
 }
 
 /** The source file that a relative specifier names. */
