@@ -18,6 +18,7 @@ import { writePoolFactors } from './factors.js';
 import type { BuildInputs, BuildPoolOptions } from './inputs.js';
 import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
 import { trainerRecord } from './trainers/options.js';
+import { keepTrainingCurve } from './training-curve.js';
 import { keepVocabulary } from './vocabulary.js';
 
 export interface Trained {
@@ -103,6 +104,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
       manifest.adapters.push({ dir: name, r, loraAlpha, sha256: adapterDigest(join(dir, name)) });
     }
     keepFactors(dir, manifest);
+    keepTrainingCurve(dir, trained.losses);
     keepVocabulary(dir, inputs.model, inputs.tokenizerDigest);
     writePoolManifest(dir, manifest, { centroids: clustering.centroids, mean: space.mean, idf: space.idf });
   });
