@@ -7,6 +7,7 @@ import { mean, standardError } from '../core/stats.js';
 import type { Example } from '../data/dataset.js';
 import { summariseLatency } from './latency.js';
 import { cellKey } from './run-directory.js';
+import { drawAt } from './seeds.js';
 import type { BenchConfig, BenchPool } from './settings.js';
 import { strategyNamed } from './strategies/index.js';
 import type { BlendVariant, PlannedCell } from './strategies/strategy.js';
@@ -21,7 +22,7 @@ interface Setting {
   blend?: BlendVariant;
 }
 
-/** All cells, a user's together, in the order in which they are run. */
+/** All cells of a seed, a user's together, in the order in which they are run. */
 export function planCells(config: BenchConfig, users: readonly PlannedUser[]): PlannedCell[] {
   const settings = ablationSettings(config);
   return users.flatMap((user) => {
@@ -30,6 +31,7 @@ export function planCells(config: BenchConfig, users: readonly PlannedUser[]): P
       strategy,
       options: {},
       seed,
+      runSeed: user.runSeed,
       pool: config.pool,
       blend: {},
       key: cellKey(user.id, strategy, inKey),
@@ -39,7 +41,7 @@ export function planCells(config: BenchConfig, users: readonly PlannedUser[]): P
     const cells = config.strategies.filter(isRun).flatMap((name) => {
       const draws = strategyNamed(name).draws?.(config);
       if (draws === undefined) return [plain(name, user.seed)];
-      return Array.from({ length: draws }, (_, seed) => plain(name, seed, { draw: seed }));
+      return Array.from({ length: draws }, (_, seed) => plain(name, drawAt(config, seed), { draw: seed }));
     });
     for (const { option, value, pool, blend = {} } of settings) {
       for (const strategy of config.ablation!.strategies.filter(isRun)) {

@@ -5,6 +5,7 @@ import { shown } from '../core/format.js';
 import { checked, filled, firstTwice, type Problem, refuseProblems, type Source } from '../files/schema.js';
 import { readYaml } from '../files/yaml.js';
 import { ENDLESS, isEndless } from './live/settings.js';
+import { DRAWS_PER_SEED, sharesPool } from './seeds.js';
 import { BENCH_SCHEMA, type BenchConfig } from './settings.js';
 import { STRATEGIES } from './strategies/index.js';
 
@@ -31,8 +32,12 @@ export function benchConfig(yaml: unknown, where: string, lineOf?: Source['lineO
   return config;
 }
 
+/** Why one pool cannot serve several seeds. */
+export const SHARED_POOL = 'is one pool for several seeds, expected {seed} in its path';
+
 /** Keys that are right one by one and wrong together. */
-function contradictions({ users, strategies, server, live, load, pool, ablation }: BenchConfig): Problem[] {
+function contradictions(config: BenchConfig): Problem[] {
+  const { users, strategies, server, live, load, pool, ablation, seeds: ofRun = [] } = config;
   const problems: Problem[] = [];
   const refuse = (isWrong: boolean, path: Problem['path'], message: string) => {
     if (isWrong) problems.push({ path, message });
@@ -44,9 +49,13 @@ function contradictions({ users, strategies, server, live, load, pool, ablation 
   const names = users.map((user) => user.name);
   repeated(['users'], 'users', names);
   repeated(['strategies'], 'strategies', strategies);
+  repeated(['seeds'], 'seeds', ofRun);
+  refuse(sharesPool(config), ['pool', 'dir'], `pool.dir ${SHARED_POOL}`);
   for (const [i, { name, kind, tasks, k, seeds }] of users.entries()) {
     repeated(['users', i, 'k'], `${name}: k`, [k].flat());
     repeated(['users', i, 'seeds'], `${name}: seeds`, seeds);
+    const isFar = ofRun.length > 0 && seeds.some((seed) => seed >= DRAWS_PER_SEED);
+    refuse(isFar, ['users', i, 'seeds'], `${name}: seeds are below ${DRAWS_PER_SEED} where the run has seeds`);
     const path = ['users', i, 'kind'];
     const isMixed = tasks.length > 1;
     refuse(kind === 'mixture' && !isMixed, path, `${name} is a mixture of one task`);

@@ -13,6 +13,9 @@ import { discardWork } from '../pool/work-directory.js';
 import { type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
 import type { TrainingSet } from './users.js';
 
+/** What a build may be told beside its settings: nothing of it is in a pool's name. */
+export type MoreBuildOptions = Partial<Pick<BuildPoolOptions, 'trainer' | 'memory' | 'checkpointSeconds' | 'fresh'>>;
+
 export class PoolStore {
   readonly #config: BenchConfig;
   readonly #training: TrainingSet;
@@ -66,23 +69,17 @@ export class PoolStore {
     };
   }
 
-  /** Builds the pool unless it is there; continues a build that was stopped. */
-  async ensure(pool: BenchPool, hooks: BuildHooks): Promise<string> {
-    const out = this.path(pool);
-    if (pool.dir !== undefined) return out;
-    if (isPoolDirectory(out)) {
-      discardWork(out);
-      return out;
-    }
+  /** What `crayon build-pool` would be told to build it. */
+  buildOptions(pool: BenchPool, more: MoreBuildOptions = {}): BuildPoolOptions {
     const { dir: _dir, data, rank: r, epochs, learning_rate: learningRate, ...rest } = pool;
     const { batch_size: batchSize, lora_alpha: loraAlpha, ...same } = rest;
-    const options: BuildPoolOptions = {
+    return {
       ...BUILD_DEFAULTS,
       ...same,
       model: findBenchPath(this.#config.model),
       data: data.map(findBenchPath),
       dataDir: this.#config.data_dir,
-      out,
+      out: this.path(pool),
       r,
       promptForm: this.#form.kind,
       system: this.#form.kind === 'chat' ? this.#form.system : undefined,
@@ -90,8 +87,16 @@ export class PoolStore {
       training: { ...BUILD_DEFAULTS.training, epochs, batchSize, learningRate, loraAlpha },
       force: true,
       checkpointSeconds: 15,
+      ...more,
     };
-    await buildPool(options, hooks);
+  }
+
+  /** Builds the pool unless it is there; continues a build that was stopped. */
+  async ensure(pool: BenchPool, hooks: BuildHooks, more?: MoreBuildOptions): Promise<string> {
+    const out = this.path(pool);
+    if (pool.dir !== undefined) return out;
+    if (isPoolDirectory(out)) discardWork(out);
+    else await buildPool(this.buildOptions(pool, more), hooks);
     return out;
   }
 }

@@ -11,16 +11,19 @@ import { CRAYON_VERSION } from '../files/package.js';
 import { refuseOtherRun } from '../files/resume.js';
 import { openBase } from '../gguf/base.js';
 import type { BaseModel } from '../hf/base-model.js';
-import { choosePromptForm, PLAIN, promptRecord } from '../hf/prompt-form.js';
+import { PLAIN, promptRecord } from '../hf/prompt-form.js';
 import { openNetwork } from '../model/open-network.js';
-import { openPool, poolForm } from '../pool/pool.js';
+import { isPoolDirectory, openPool } from '../pool/pool.js';
+import { readTrainingCurve } from '../pool/training-curve.js';
 import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
-import { cellOf, planCells } from './cells.js';
-import { liveUsers, planLiveCells } from './live/plan.js';
+import { cellOf } from './cells.js';
 import { type LiveRunOptions, type LiveSummary, runLive, summariseLive } from './live/run.js';
-import { planLoad, runLoadPart } from './load/run.js';
+import { runLoadPart } from './load/run.js';
+import { planRun, poolsOf, runForm, type SeedPlan } from './plan.js';
 import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './pool-space.js';
 import { PoolStore } from './pools.js';
+import type { BenchRunDirectory } from './run-directory.js';
+import { seedsOf } from './seeds.js';
 import { type BenchConfig, findBenchPath } from './settings.js';
 import { strategyNamed } from './strategies/index.js';
 import type { BenchContext, PlannedCell } from './strategies/strategy.js';
@@ -30,22 +33,10 @@ import {
   drawExamples,
   loadBenchTask,
   type PlannedUser,
-  planUsers,
   readTrainingSet,
   type TrainingSet,
   type UserWithExamples,
 } from './users.js';
-
-/** Users, and the cells that answer them: in this process, on running servers, and under load. */
-export function planRun(config: BenchConfig) {
-  const users = planUsers(config);
-  return {
-    users,
-    cells: planCells(config, users),
-    live: liveUsers(config, users).flatMap((user) => planLiveCells(user, config.live!)),
-    load: config.load === undefined ? [] : planLoad(config.load),
-  };
-}
 
 export interface BenchRunOptions extends Pick<LiveRunOptions, 'config' | 'directory' | 'command'> {
   /** the machine in words, and the commit: what only the command line knows */
@@ -77,21 +68,18 @@ export interface BenchResult {
 export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
   const { config, directory, command, env, signal = new AbortController().signal, onProgress = () => {} } = options;
   // 1) read and check everything before any work
-  const { users: planned, cells, live, load } = planRun(config);
-  const base = openModel(config.model, config.pool.dir);
+  const { seeds, cells, live, load } = planRun(config);
+  const base = openModel(config);
   let server: LoadedModel | undefined;
   try {
-    const training = readTrainingSet(config);
-    const tasks = loadTasks(config, training, onProgress);
-    const tasksOf = ({ taskPaths }: PlannedUser) => taskPaths.map((path) => tasks.get(path)!);
-    const users = planned.map((user) => drawExamples(user, tasksOf(user), config));
-    const pools = new PoolStore(config, training, base.source.digest(), directory.work, base.form);
-    const manifest = startManifest(options, base, training, cells.length + live.length);
+    const parts = seeds.map((plan) => readSeed(plan, base, directory, onProgress));
+    const users = parts.flatMap((part) => part.users);
+    const planned = [...cells, ...live];
+    const manifest = startManifest(options, base, parts[0]!.training, planned.length);
     const isMade = ({ key }: Pick<Cell, 'key'>) => directory.hasCell(key);
-    const missing = cells.filter((cell) => !isMade(cell));
-    const made = () => [...cells, ...live].filter(isMade);
+    const made = () => planned.filter(isMade);
     const reused = made().length;
-    const notices = noticesOf(config, [...tasks.values()], users);
+    const notices = [...new Set(parts.flatMap((part) => part.notices))];
     const result = (): BenchResult => ({
       manifest,
       cells: made().map(({ key }) => directory.readCell(key)),
@@ -100,34 +88,40 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
       reused,
       notices,
     });
-    if (missing.length === 0 && manifest.finished !== null) return result();
+    if (cells.every(isMade) && manifest.finished !== null) return result();
     manifest.finished = null;
     directory.writeManifest(manifest);
 
-    // 2) pools, each once
     const openServer = () => {
-      server ??= openModel(config.server!.model);
+      server ??= openModel({ ...config, model: config.server!.model, pool: { ...config.pool, dir: undefined } });
       // It was not trained here: plain in a plain run, and else as its own template has it.
       if (base.form?.kind !== 'chat') server.form = PLAIN;
       return server;
     };
-    const context: BenchContext = { config, base, server: openServer, pools, directory, signal, onProgress };
-    await buildPools(missing, context);
-    const space = await describePool(manifest, context);
-    directory.writeManifest(manifest);
-
+    const shared = { base, server: openServer, directory, signal, onProgress };
     try {
-      // 3) cells, a user's together
-      await runCells(missing, users, space, context);
-      // 4) the router and load, on running servers
-      const pool = pools.path(config.pool);
-      const servers: LiveRunOptions = { config, directory, signal, pool, command, env, users, onProgress };
-      if (config.live !== undefined) notices.push(...(await runLive(servers)));
-      if (config.load !== undefined) notices.push(...(await runLoadPart(servers)));
+      for (const part of parts) {
+        const missing = part.cells.filter((cell) => !isMade(cell));
+        const isFirst = part === parts[0];
+        if (missing.length === 0 && part.live.every(isMade) && !(isFirst && load.length > 0)) continue;
+        const context: BenchContext = { ...shared, config: part.config, pools: part.pools };
+        // 2) pools, each once
+        await buildPools(missing, context);
+        const space = await describePool(manifest, part, context);
+        directory.writeManifest(manifest);
+        // 3) cells, a user's together
+        await runCells(missing, part.users, space, context);
+        // 4) the router and load, on running servers
+        const pool = part.pools.path(part.config.pool);
+        const ofSeed = { config: part.config, users: part.users, pool };
+        const servers: LiveRunOptions = { ...ofSeed, directory, signal, command, env, onProgress };
+        if (config.live !== undefined) notices.push(...(await runLive(servers)));
+        if (isFirst && config.load !== undefined) notices.push(...(await runLoadPart(servers)));
+      }
     } catch (error) {
       // Ctrl-C reaches the servers too: that they have ended is then no failure.
       if (!signal.aborted) throw error;
-      const share = `${made().length} of ${cells.length + live.length} cells`;
+      const share = `${made().length} of ${planned.length} cells`;
       throw new CrayonError('interrupted', `${directory.path}: stopped after ${share}`, {
         hint: 'The same command continues from here.',
       });
@@ -143,6 +137,22 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
       loaded?.source.close();
     }
   }
+}
+
+/** What the work at one seed needs, read and checked. */
+function readSeed(
+  plan: SeedPlan,
+  base: LoadedModel,
+  { work }: BenchRunDirectory,
+  onProgress: (progress: Progress) => void,
+) {
+  const { config } = plan;
+  const training = readTrainingSet(config);
+  const tasks = loadTasks(config, training, onProgress);
+  const tasksOf = ({ taskPaths }: PlannedUser) => taskPaths.map((path) => tasks.get(path)!);
+  const users = plan.users.map((user) => drawExamples(user, tasksOf(user), config));
+  const pools = new PoolStore(config, training, base.source.digest(), work, base.form);
+  return { ...plan, training, users, pools, notices: noticesOf(config, [...tasks.values()], users) };
 }
 
 async function runCells(
@@ -218,15 +228,11 @@ async function runCell(
   return { measured, records };
 }
 
-/** @param pool a prebuilt one, whose form the run follows; else it is chat where the model has a chat template */
-function openModel(path: string, pool?: string): LoadedModel {
-  const source = openBase(findBenchPath(path));
+function openModel(config: BenchConfig): LoadedModel {
+  const source = openBase(findBenchPath(config.model));
   try {
     const tokenizer = source.tokenizer();
-    const form =
-      pool === undefined
-        ? choosePromptForm(tokenizer, {}, path)
-        : poolForm(openPool(findBenchPath(pool)), tokenizer, path);
+    const form = runForm(config, tokenizer);
     return { source, model: openNetwork(source), tokenizer, form };
   } catch (error) {
     source.close();
@@ -279,6 +285,7 @@ function startManifest(
     server: config.server && { name: config.server.model, baseUrl: 'in process' },
     pool: earlier?.pool ?? null,
     clusters: earlier?.clusters ?? null,
+    curves: earlier?.curves,
     plannedCells,
   };
 }
@@ -289,18 +296,35 @@ function parameterCount(source: BaseModel): number {
 
 async function buildPools(cells: readonly PlannedCell[], context: BenchContext): Promise<void> {
   const { config, pools, signal, onProgress } = context;
-  // the pool itself is always needed: the scope of a query is measured in its space
-  const wanted = [config.pool, ...cells.flatMap((cell) => strategyNamed(cell.strategy).poolOf?.(cell, pools) ?? [])];
-  const byPath = new Map(wanted.map((pool) => [pools.path(pool), pool]));
-  for (const [i, pool] of [...byPath.values()].entries()) {
-    const name = byPath.size === 1 ? 'pool' : `pool ${i + 1} of ${byPath.size}`;
-    const report = ({ stage, ...rest }: Progress) => onProgress({ stage: `${name}: ${stage}`, ...rest });
+  const wanted = poolsOf(config, cells, pools);
+  for (const [i, { pool }] of wanted.entries()) {
+    const name = wanted.length === 1 ? 'pool' : `pool ${i + 1} of ${wanted.length}`;
+    const report = ({ stage, ...rest }: Progress) =>
+      onProgress({ stage: `${atRun(config)}${name}: ${stage}`, ...rest });
     await pools.ensure(pool, { onProgress: report, signal });
   }
 }
 
-async function describePool(manifest: RunManifest, { config, base, pools }: BenchContext): Promise<ScopeSpace> {
+/** Which of the run's seeds is at work, where it has several. */
+const atRun = ({ seed, seeds = [] }: BenchConfig) => (seeds.length > 1 ? `seed ${seed}, ` : '');
+
+async function describePool(
+  manifest: RunManifest,
+  { cells }: SeedPlan,
+  { config, base, pools }: BenchContext,
+): Promise<ScopeSpace> {
   const pool = openPool(pools.path(config.pool));
+  const space = scopeSpace(pool, base);
+  // of all pools, those of cells that are there too: a run that goes on says what one that ran through says
+  const isKnown = manifest.curves?.some((curve) => curve.seed === config.seed);
+  if (!isKnown) {
+    const built = poolsOf(config, cells, pools).filter(({ path }) => isPoolDirectory(path));
+    const curves = built.map(({ name, path }) => {
+      return { seed: config.seed, pool: name, points: readTrainingCurve(path, openPool(path).manifest) };
+    });
+    manifest.curves = [...(manifest.curves ?? []), ...curves];
+  }
+  if (config.seed !== seedsOf(config)[0]) return space;
   const { N, tau, embedding, adapters } = pool.manifest;
   let parameters = 0;
   for (let n = 0; n < N; n++) {
@@ -310,7 +334,6 @@ async function describePool(manifest: RunManifest, { config, base, pools }: Benc
   }
   const { kind, centred } = embedding;
   manifest.pool = { N, r: Math.max(...adapters.map((a) => a.r)), embedding: kind, centred, tau, parameters };
-  const space = scopeSpace(pool, base);
   manifest.clusters ??= await mapOfTrainingSet(config, pool, space);
   return space;
 }

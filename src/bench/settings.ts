@@ -37,7 +37,9 @@ const POOL = z.strictObject({
   batch_size: whole(1).default(32).describe('examples a step'),
   learning_rate: positive.default(0.01).describe('the highest'),
   seed: whole(0).default(0).describe('of draw, clusters and training'),
-  dir: text.optional().describe('a finished pool to use instead of building one'),
+  dir: text
+    .optional()
+    .describe('a finished pool to use instead of building one; {seed} in it stands for the seed of seeds'),
   data: filled(text).describe('data sets that it is, or was, trained on; no example of theirs is shown or tested'),
   split: text.optional().describe('of the data sets'),
   limit: whole(1).optional().describe('examples of each data set'),
@@ -52,7 +54,9 @@ const USER = z.strictObject({
     .union([shownCount, filled(shownCount)])
     .default(10)
     .describe('examples shown; one user for each number of a list'),
-  seeds: filled(whole(0)).default([0]).describe('of the draw of the examples; one user for each'),
+  seeds: filled(whole(0))
+    .default([0])
+    .describe('of the draw of the examples; one user for each, at each seed of the run'),
 });
 
 const ABLATION = z.strictObject({
@@ -85,6 +89,11 @@ const oneLora = z
 export const BENCH_SCHEMA = z.strictObject({
   name,
   seed: whole(0).default(0).describe('of the tests that are drawn, and of intervals'),
+  seeds: filled(whole(0))
+    .optional()
+    .describe(
+      'the run is repeated with each: pools, draws of examples and tests vary with it; without, with seed alone',
+    ),
   model: text.describe('The base model: a Hugging Face directory or a GGUF file'),
   data_dir: text.optional().describe("where the paths inside a task's YAML start"),
   shown_split: text.default('heldout').describe('split of every task that shown examples come from'),

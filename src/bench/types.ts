@@ -12,6 +12,7 @@
 
 import * as z from 'zod';
 import { notNegative, sha256Text, text, whole } from '../files/schema.js';
+import { CURVE_SCHEMA } from '../pool/training-curve.js';
 import { recordedSignals } from '../routing/signals/index.js';
 
 const PART = 'a number from 0 to 1';
@@ -78,7 +79,10 @@ export const CELL_SCHEMA = z.object({
   table: z.enum(CELL_TABLES),
   /** what differs from the defaults, in words of the configuration */
   options: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).nullable()),
+  /** of the draw, of the examples or of what the strategy draws */
   seed: count,
+  /** that of the run's seeds which it belongs to; absent where the configuration has no `seeds` */
+  runSeed: count.optional(),
   method: z.enum(SCORING_METHODS),
   examples: whole(1),
   /** mean of `correct`, its standard error (null of one example); the same normalised by bytes, or null */
@@ -173,6 +177,8 @@ export const MANIFEST_SCHEMA = z.object({
     })
     .nullable(),
   clusters: CLUSTER_MAP_SCHEMA.nullable(),
+  /** losses of training of every pool of every seed; absent in runs of earlier versions */
+  curves: z.array(z.object({ seed: count, pool: z.string(), points: CURVE_SCHEMA })).optional(),
   /** cells that the configuration asks for, done or not */
   plannedCells: count,
 });

@@ -9,6 +9,7 @@ import { createRandom } from '../core/random.js';
 import { type Example, loadDataset } from '../data/dataset.js';
 import { writeFileAtomic } from '../files/atomic.js';
 import { sha256 } from '../files/digest.js';
+import { drawAt } from './seeds.js';
 import { type BenchConfig, findBenchPath } from './settings.js';
 import type { ScoringMethod, UserInfo } from './types.js';
 
@@ -92,7 +93,7 @@ export function promptHash(prompt: string): string {
 }
 
 export interface PlannedUser {
-  /** names its files: the name, with k and seed where the configuration has several */
+  /** names its files: the name, with the run's seed, k and its own seed where the configuration has several */
   id: string;
   /** several seeds of one user have the same; their results are averaged */
   info: UserInfo;
@@ -100,6 +101,8 @@ export interface PlannedUser {
   taskPaths: string[];
   /** of the draw of the examples */
   seed: number;
+  /** of the run's seeds; absent where the configuration has no `seeds` */
+  runSeed?: number | undefined;
   /** the first of its seeds */
   isFirst: boolean;
 }
@@ -112,17 +115,20 @@ export interface UserWithExamples extends PlannedUser {
   method: ScoringMethod;
 }
 
-/** One user for each number of examples and each seed. */
-export function planUsers({ users }: Pick<BenchConfig, 'users'>): PlannedUser[] {
+/** One user for each number of examples and each of its seeds, at one seed of the run. */
+export function planUsers(config: Pick<BenchConfig, 'users' | 'seed' | 'seeds'>): PlannedUser[] {
+  const { users, seed: runSeed, seeds: ofRun = [] } = config;
+  const inRun = ofRun.length > 1 ? `--seed=${runSeed}` : '';
   return users.flatMap(({ name, kind, tasks, k: shown, seeds }) => {
     const names = tasks.map((path) => path.replace(/^.*\//, '').replace(/\.ya?ml$/i, ''));
     const counts = [shown].flat();
     return counts.flatMap((k) =>
       seeds.map((seed) => ({
-        id: `${name}${counts.length > 1 ? `--k${k}` : ''}${seeds.length > 1 ? `--s${seed}` : ''}`,
+        id: `${name}${inRun}${counts.length > 1 ? `--k${k}` : ''}${seeds.length > 1 ? `--s${seed}` : ''}`,
         info: { name, kind, tasks: names, k },
         taskPaths: tasks,
-        seed,
+        seed: drawAt(config, seed),
+        runSeed: ofRun.length > 0 ? runSeed : undefined,
         isFirst: seed === seeds[0],
       })),
     );

@@ -90,9 +90,9 @@ describe('drawExamples', () => {
     const { dir, config } = setup();
     const paths = [writeTask(dir, WEATHER), writeTask(dir, SUMS)];
     const tasks = paths.map((path) => loadBenchTask(path, config, NOTHING));
-    const [user] = planUsers({ users: [{ name: 'u', kind: 'mixture', tasks: paths, k: 4, seeds: [0] }] });
+    const [user] = planUsers({ seed: 0, users: [{ name: 'u', kind: 'mixture', tasks: paths, k: 4, seeds: [0] }] });
     expect(errorOf(() => drawExamples(user!, tasks, config)).code).toBe('config-invalid');
-    const [greedy] = planUsers({ users: [{ name: 'u', kind: 'seen', tasks: [paths[0]!], k: 9, seeds: [0] }] });
+    const [greedy] = planUsers({ seed: 0, users: [{ name: 'u', kind: 'seen', tasks: [paths[0]!], k: 9, seeds: [0] }] });
     const error = errorOf(() => drawExamples(greedy!, [tasks[0]!], config));
     expect(error).toMatchObject({ code: 'dataset-too-small' });
     expect(error.message).toContain('8 examples to show, expected 9');

@@ -7,7 +7,8 @@ import { STRATEGIES } from '../../src/bench/strategies/index.js';
 import type { AnswerRecord, Cell, RunManifest } from '../../src/bench/types.js';
 import { writeSetup } from '../helpers/bench-setup.js';
 import { fixture } from '../helpers/fixtures.js';
-import { crayon, document, refusal, scratch, start, succeed } from './helpers.js';
+import { cellsOf, resultsOf, startCells, withoutTimes } from './bench-runs.js';
+import { crayon, document, refusal, scratch, succeed } from './helpers.js';
 
 const dir = scratch();
 const at = (...parts: string[]) => join(dir, ...parts);
@@ -39,18 +40,6 @@ interface Document {
   cells: Cell[];
   reused: number;
 }
-
-/** Every file of a run that is a result, without the times in it. */
-function resultsOf(run: string): Record<string, string> {
-  const files = ['cells', 'answers'].flatMap((part) => readdirSync(join(run, part)).map((name) => join(part, name)));
-  return Object.fromEntries(files.sort().map((name) => [name, withoutTimes(readFileSync(join(run, name), 'utf8'))]));
-}
-
-const withoutTimes = (text: string) =>
-  text
-    .replaceAll(/"(customisationMs|latencyMs)": ?[\d.e+-]+/g, '"$1":0')
-    .replaceAll(/"latencyMs": \{[^}]*\}/g, '"latencyMs":{}')
-    .replaceAll(/"(started|finished|commit)": [^,\n]+/g, '"$1":0');
 
 let whole: Document;
 beforeAll(async () => {
@@ -139,24 +128,9 @@ describe('a run', () => {
 });
 
 describe('a run that is stopped', () => {
-  const cellsOf = (run: string) => (existsSync(join(run, 'cells')) ? readdirSync(join(run, 'cells')) : []);
-  /** Starts a run as a child and waits for its second cell. */
-  async function startCells(run: string) {
-    const child = start(args(run));
-    let over = false;
-    void child.ended.then(() => {
-      over = true;
-    });
-    while (cellsOf(run).filter((name) => name.endsWith('.json') && !name.startsWith('.')).length < 2) {
-      if (over) throw new Error(`ended before its second cell: ${child.stderr()}`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    return child;
-  }
-
   it('by SIGKILL goes on, and ends like one that ran through, times aside', async () => {
     const run = at('killed');
-    const child = await startCells(run);
+    const child = await startCells(run, args(run));
     child.process.kill('SIGKILL');
     expect((await child.ended).signal).toBe('SIGKILL');
     const kept = cellsOf(run).length;
@@ -171,7 +145,7 @@ describe('a run that is stopped', () => {
 
   it('by SIGINT says so, exits with 130 and keeps its cells', async () => {
     const run = at('interrupted');
-    const child = await startCells(run);
+    const child = await startCells(run, args(run));
     child.process.kill('SIGINT');
     const { code, stderr } = await child.ended;
     expect({ code, stderr }).toMatchObject({ code: 130, stderr: expect.stringContaining('interrupted') });

@@ -156,12 +156,13 @@ export class LiveRun {
   }
 
   async #keep({ key, strategy, table, device }: LivePlan, options: Cell['options'], answered: EndpointAnswers) {
-    const { info, seed, test } = this.#user;
+    const { info, seed, runSeed, test } = this.#user;
     const blend = device?.blended ? (await this.#files()).blend : null;
     const { config, directory } = this.#context;
     const { records } = answered;
     const costs = liveCosts(answered, blend, config.live!.prices);
-    directory.writeCell(cellOf({ key, user: info, strategy, table, options, seed, test, records, ...costs }), records);
+    const parts = { key, user: info, strategy, table, options, seed, runSeed, test, records, ...costs };
+    directory.writeCell(cellOf(parts), records);
     this.#done++;
   }
 

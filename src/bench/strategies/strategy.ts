@@ -20,7 +20,7 @@ export interface Strategy {
   title: string;
   /** `reference`: what Crayon is measured against; `crayon`: drawn with emphasis */
   role?: 'reference' | 'crayon';
-  /** Whether the result depends on which examples a user shows; if not, it is run for a user's first seed only. */
+  /** Whether the result depends on which examples a user shows; if not, it is run for the first of a user's own seeds only. */
   looksAtExamples: boolean;
   /** cells of a user where chance is part of it, each with a seed of its own; absent for one */
   draws?(config: BenchConfig): number;
@@ -38,7 +38,7 @@ export interface BlendVariant {
 }
 
 /** A cell that a run is to have. */
-export interface PlannedCell extends Pick<Cell, 'key' | 'strategy' | 'table' | 'options' | 'seed'> {
+export interface PlannedCell extends Pick<Cell, 'key' | 'strategy' | 'table' | 'options' | 'seed' | 'runSeed'> {
   user: PlannedUser;
   /** the pool to blend from */
   pool: BenchPool;

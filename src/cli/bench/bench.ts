@@ -34,7 +34,10 @@ export function benchCommand(command: Command, terminal: Terminal): void {
     .option('--config <file>', 'YAML: model, pool, users, strategies')
     .option('--out <dir>', 'run directory, new or of the same run')
     .option('--model <path>', "base model, instead of the configuration's")
-    .option('--pool <dir>', "finished pool, instead of the configuration's pool.dir or of building one")
+    .option(
+      '--pool <dir>',
+      "finished pool, instead of the configuration's pool.dir or of building one; {seed} in it is the run's",
+    )
     .option('--data-dir <dir>', "where the paths inside a task's YAML start, instead of the configuration's data_dir")
     .option('--work <dir>', 'where pools are kept; several runs may share one (default: work/ in the run directory)')
     .option('--fresh', 'throw the cells of an earlier run in --out away', false)

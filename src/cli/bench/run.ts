@@ -2,12 +2,15 @@
 
 import { execFileSync } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
-import { loadBenchConfig } from '../../bench/config.js';
+import { loadBenchConfig, SHARED_POOL } from '../../bench/config.js';
 import { type ConditionFlags, withConditions } from '../../bench/live/device.js';
-import { type BenchResult, planRun, runBench } from '../../bench/run.js';
+import { planRun } from '../../bench/plan.js';
+import { type BenchResult, runBench } from '../../bench/run.js';
 import { BenchRunDirectory } from '../../bench/run-directory.js';
+import { sharesPool } from '../../bench/seeds.js';
 import type { BenchConfig } from '../../bench/settings.js';
 import type { Cell } from '../../bench/types.js';
+import { CrayonError } from '../../core/errors.js';
 import { formatDuration } from '../../core/format.js';
 import { groupBy, mean } from '../../core/stats.js';
 import { chooseBackend, releaseBackend } from '../../model/backend.js';
@@ -58,14 +61,20 @@ export async function runBenchCommand(flags: BenchFlags, terminal: Terminal): Pr
   }
 }
 
-/** Where base, pool and data are on this machine: what a configuration that travels cannot know. */
+/**
+ * Where base, pool and data are on this machine: what a configuration that travels cannot know.
+ *
+ * @throws CrayonError `bad-option`
+ */
 function withPlaces(config: BenchConfig, { model, pool, dataDir }: BenchFlags): BenchConfig {
-  return {
+  const placed = {
     ...config,
     ...(model === undefined ? {} : { model }),
     ...(dataDir === undefined ? {} : { data_dir: dataDir }),
     ...(pool === undefined ? {} : { pool: { ...config.pool, dir: pool } }),
   };
+  if (sharesPool(placed)) throw new CrayonError('bad-option', `--pool ${pool} ${SHARED_POOL}`);
+  return placed;
 }
 
 function machineLine(backend: string): string {
@@ -87,10 +96,12 @@ function commitOf(): string | null {
 }
 
 function showPlan(config: BenchConfig, terminal: Terminal): void {
-  const { users, cells, live, load } = planRun(config);
+  const { seeds, cells, live, load } = planRun(config);
+  const { users } = seeds[0]!; // the others have the same
   const [keys, liveKeys, loadKeys] = [cells, live, load].map((planned) => planned.map(({ key }) => key));
   terminal.document({ users: users.map(({ info }) => info), cells: keys, live: liveKeys, load: loadKeys });
-  terminal.print(`${users.length} users, ${cells.length} cells of at most ${config.test_examples} answers:`);
+  const over = seeds.length > 1 ? ` over ${seeds.length} seeds` : '';
+  terminal.print(`${users.length} users${over}, ${cells.length} cells of at most ${config.test_examples} answers:`);
   terminal.table(
     ['user', 'kind', 'examples', 'cells'],
     [...groupBy(cells, ({ user }) => user.id)].map(([id, ofUser]) => {
