@@ -7,16 +7,19 @@
 
 import { CrayonError } from '../core/errors.js';
 import { gate, type Rows, similaritiesTo } from '../core/gate.js';
-import { argmax, meanRows, norm, normalise, oneHot } from '../core/vector.js';
+import { mean } from '../core/stats.js';
+import { argmax, meanRows, norm, normalise, oneHot, row } from '../core/vector.js';
 import type { Pool } from '../pool/pool.js';
 import { type Coverage, checkCoverage } from './coverage.js';
 import { checkCoefficients } from './plan.js';
 
 /** The estimators, in the order of the documentation. */
-export const ESTIMATORS = ['similarity', 'nearest', 'uniform', 'given'] as const;
+export const ESTIMATORS = ['similarity', 'mean-gate', 'nearest', 'uniform', 'given'] as const;
 
 /**
  * - `similarity`: softmax_n( cos(q_c, c_n) / tau ), the paper's.
+ * - `mean-gate`: mean_i softmax_n( cos(q(x_i), c_n) / tau ), the mean of the gates that joint training would have used for the
+ *   examples: a user of two tasks gets both, in the shares in which they are shown.
  * - `nearest`: 1 for the centroid nearest to q_c.
  * - `uniform`: 1 / N.
  * - `given`: the caller's own numbers, as they are.
@@ -24,7 +27,7 @@ export const ESTIMATORS = ['similarity', 'nearest', 'uniform', 'given'] as const
 export type Estimator = (typeof ESTIMATORS)[number];
 
 export interface EstimateOptions {
-  /** Temperature of `similarity`; the pool's manifest has the one it was trained with. */
+  /** Temperature of `similarity` and `mean-gate`; the pool's manifest has the one it was trained with. */
   tau: number;
   /** Keep only the k largest coefficients, renormalised. */
   topK?: number;
@@ -73,8 +76,19 @@ export function estimateCoefficients(
     });
   }
   const similarities = similaritiesTo(queryEmbedding(examples), centroids);
-  const coefficients = estimator === 'similarity' ? gate(similarities, tau) : oneHot(argmax(similarities), centroids.n);
+  const coefficients =
+    estimator === 'similarity'
+      ? gate(similarities, tau)
+      : estimator === 'mean-gate'
+        ? meanGate(examples, centroids, tau)
+        : oneHot(argmax(similarities), centroids.n);
   return { coefficients: topK === undefined ? coefficients : keepLargest(coefficients, topK), similarities };
+}
+
+/** The mean (N) over the examples of each one's own gate. */
+function meanGate({ data, n, d }: Rows, centroids: Rows, tau: number): Float64Array {
+  const gates = Array.from({ length: n }, (_, i) => gate(similaritiesTo(row(data, i, d), centroids), tau));
+  return Float64Array.from({ length: centroids.n }, (_, c) => mean(gates.map((alpha) => alpha[c]!)));
 }
 
 /**

@@ -37,6 +37,19 @@ describe('estimateCoefficients', () => {
     }
   });
 
+  it('mean-gate is the mean of each example’s own softmax: a user of two tasks gets both', () => {
+    const uneven = rows([1, 0, 0], [0.99, 0.01, 0], [0.98, 0, 0.02], [0, 0, 1]);
+    const alone = (i: number) => gate(similaritiesTo(uneven.data.subarray(3 * i, 3 * i + 3), centroids), 0.05);
+    const { coefficients } = estimateCoefficients('mean-gate', uneven, centroids, { tau: 0.05 });
+    for (let n = 0; n < 4; n++) {
+      const wanted = [0, 1, 2, 3].reduce((sum, i) => sum + alone(i)[n]!, 0) / 4;
+      expect(coefficients[n]).toBeCloseTo(wanted, 12);
+    }
+    expect(coefficients[2]).toBeCloseTo(0.25, 3);
+    const { coefficients: fixed } = estimateCoefficients('similarity', uneven, centroids, { tau: 0.05 });
+    expect(fixed[2]).toBeLessThan(0.01); // the mean of the embeddings follows the louder side
+  });
+
   it('similarity is stable for a tiny tau and flat for a huge one', () => {
     expect([...estimate('similarity', { tau: 1e-12 }).coefficients]).toEqual([1, 0, 0, 0]);
     for (const value of estimate('similarity', { tau: 1e9 }).coefficients) expect(value).toBeCloseTo(0.25, 8);

@@ -111,7 +111,10 @@ describe('a pool trained through a chat template', () => {
 
   it('is customised at run time from the same embeddings as by blend', async () => {
     const parts = await serve({ pool });
-    const order = { examples: bank, coefficients: null, topK: null, temperature: null, combine: 'cat' } as const;
+    const order = {
+      ...({ topK: null, temperature: null, estimator: 'similarity', combine: 'cat' } as const),
+      ...{ examples: bank, coefficients: null },
+    };
     const made = await parts.customizations!.create(order, null, new AbortController().signal);
     const { coefficients } = JSON.parse(readFileSync(join(adapter, 'crayon.json'), 'utf8'));
     for (const [n, alpha] of made.coefficients.entries()) expect(alpha).toBeCloseTo(coefficients[n], 5);

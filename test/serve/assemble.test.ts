@@ -171,7 +171,10 @@ describe('blends at run time', () => {
   });
   afterAll(() => parts.close());
   const never = new AbortController().signal;
-  const order: BlendOrder = { topK: null, temperature: null, combine: 'cat', coefficients: null, examples: null };
+  const order: BlendOrder = {
+    ...{ topK: null, temperature: null, estimator: 'similarity', combine: 'cat' },
+    ...{ coefficients: null, examples: null },
+  };
   const examples = BANK_EXAMPLES.map((prompt) => ({ prompt }));
 
   it('makes an adapter from examples while the event loop turns', async () => {
@@ -220,6 +223,19 @@ describe('blends at run time', () => {
     expect(coefficients.filter((c) => c !== 0)).toHaveLength(1);
     const warm = await parts.customizations!.create({ ...order, examples, temperature: 1000 }, null, never);
     for (const c of warm.coefficients) expect(c).toBeCloseTo(1 / 6, 3);
+  });
+
+  it('gives a user of two tasks both by the mean of the gates', async () => {
+    const mixed = [...examples, { prompt: 'Kitchen order for Hugo: eggs, ham, fish. Serve:' }];
+    const of = async (estimator: BlendOrder['estimator']) => {
+      const sharp = { ...order, examples: mixed, temperature: 0.005, estimator };
+      const made = await parts.customizations!.create(sharp, null, never);
+      parts.customizations!.delete(made.id);
+      return made;
+    };
+    const [fixed, both] = [await of('similarity'), await of('mean-gate')];
+    const shares = (made: { coefficients: number[] }) => made.coefficients.filter((c) => c > 0.2).length;
+    expect([shares(fixed), shares(both)]).toEqual([1, 2]);
   });
 
   it.each<[string, object, Partial<BlendOrder>]>([

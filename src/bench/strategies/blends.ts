@@ -68,6 +68,13 @@ export const nearest = blendBy('nearest', { name: 'nearest', title: 'Nearest bas
 
 export const crayon = blendBy('similarity', { name: 'crayon', title: 'Crayon', role: 'crayon', looksAtExamples: true });
 
+export const meanGate = blendBy('mean-gate', {
+  name: 'mean-gate',
+  title: 'Crayon, mean of the gates',
+  role: 'crayon',
+  looksAtExamples: true,
+});
+
 /** Uniform over all mixtures of N adapters (flat Dirichlet). */
 export function randomCoefficients(N: number, seed: number): number[] {
   const random = createRandom(seed, 'random blend');

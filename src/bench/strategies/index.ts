@@ -3,7 +3,7 @@
  * needs beside its file.
  */
 
-import { crayon, nearest, perQuery, random, uniform } from './blends.js';
+import { crayon, meanGate, nearest, perQuery, random, uniform } from './blends.js';
 import { loraHub, loraHubDelta } from './lorahub.js';
 import { base, examplesInContext, server } from './plain.js';
 import type { Strategy } from './strategy.js';
@@ -21,6 +21,7 @@ export const STRATEGIES: readonly Strategy[] = [
   loraHub,
   loraHubDelta,
   crayon,
+  meanGate,
   perQuery,
   server,
 ];

@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { CombineKind } from '../../blend/blend.js';
-import { type BlendEstimate, estimateBlend } from '../../blend/coefficients.js';
+import { type BlendEstimate, type Estimator, estimateBlend } from '../../blend/coefficients.js';
 import { CrayonError, type ErrorCode } from '../../core/errors.js';
 import { threadScript } from '../../core/long-work.js';
 import type { RawExample } from '../../data/example.js';
@@ -40,6 +40,8 @@ export interface BlendOrder {
   coefficients: number[] | null;
   topK: number | null;
   temperature: number | null;
+  /** how the examples become coefficients */
+  estimator: Extract<Estimator, 'similarity' | 'mean-gate'>;
   combine: CombineKind;
 }
 
@@ -117,12 +119,12 @@ export function createBlendMaker(
   const { N } = pool.manifest;
 
   return {
-    async make({ examples, coefficients, topK, temperature, combine }, signal) {
+    async make({ examples, coefficients, topK, temperature, estimator, combine }, signal) {
       if (topK !== null && topK > N) {
         throw badField('top_k', `top_k is ${topK}, expected at most ${N}: the pool has no more adapters.`);
       }
       const rows = examples === null ? null : await embedPrompts(examples, embedder, signal);
-      const estimate = estimateBlend(pool, rows === null ? 'given' : 'similarity', rows, {
+      const estimate = estimateBlend(pool, rows === null ? 'given' : estimator, rows, {
         tau: temperature ?? undefined,
         topK: topK ?? undefined,
         coefficients: coefficients ?? undefined,

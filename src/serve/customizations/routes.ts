@@ -48,6 +48,7 @@ const CUSTOMIZATION_REQUEST = fields({
   name: plainText().refine(isName, NAME).nullable().default(null),
   top_k: whole(1, LIMITS.coefficients).nullable().default(null),
   temperature: number(1e-6, 1e6).nullable().default(null),
+  estimator: oneOf(['similarity', 'mean-gate']).default('similarity'),
   combine: oneOf(['cat', 'svd', 'linear']).default('cat'),
 });
 

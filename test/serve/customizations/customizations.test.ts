@@ -33,7 +33,8 @@ describe('/v1/customizations', () => {
       notices: [],
       blend_ms: 12,
     });
-    expect(orders[0]).toEqual({ examples: PROMPTS, coefficients: null, topK: 2, temperature: 0.05, combine: 'cat' });
+    const order = { coefficients: null, topK: 2, temperature: 0.05, estimator: 'similarity', combine: 'cat' };
+    expect(orders[0]).toEqual({ examples: PROMPTS, ...order });
     const chat = await post('/v1/chat/completions', { model: made.model, messages: user('hi') });
     expect(await chat.json()).toMatchObject({ model: made.model });
     expect(device.requests[0]!.request.adapters).toMatchObject([{ id: 'blend-0', scale: 1 }]);
@@ -152,6 +153,7 @@ describe('/v1/customizations', () => {
     ['name', { coefficients: [1], name: 'a\nb' }],
     ['top_k', { coefficients: [1], top_k: 0 }],
     ['temperature', { coefficients: [1], temperature: 0 }],
+    ['estimator', { examples: EXAMPLES, estimator: 'given' }],
     ['combine', { coefficients: [1], combine: 'ties' }],
     ['adapter', { coefficients: [1], adapter: '/etc/passwd' }],
   ])('refuses %s', async (param, body) => {
