@@ -6,7 +6,6 @@
 import { basename, isAbsolute, join, relative, resolve } from 'node:path';
 import type { ChatMessage } from '../core/chat.js';
 import { CrayonError } from '../core/errors.js';
-import type { Rows } from '../core/gate.js';
 import { row } from '../core/vector.js';
 import { type Example, loadDataset } from '../data/dataset.js';
 import { whyInvalid } from '../data/example.js';
@@ -24,14 +23,16 @@ import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js
 import { openPoolFactors } from '../pool/factors.js';
 import { openPool, type Pool, poolForm, poolTemplate } from '../pool/pool.js';
 import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
+import { gateTerms, needed } from '../pool/standards.js';
 import { poolTokenizer } from '../pool/vocabulary.js';
 import { type BlendOptions, type BlendResult, blendAdapters, type Json } from './blend.js';
 import {
+  type BlendChoice,
   type BlendEstimate,
-  type EstimateOptions,
   type Estimator,
   EXAMPLE_LIMITS,
   estimateBlend,
+  type SeenExamples,
 } from './coefficients.js';
 
 /** How errors name examples that come from no file. */
@@ -46,7 +47,7 @@ export interface ShownExample {
 
 export interface BlendPoolOptions
   extends Pick<BlendOptions, 'out' | 'combine' | 'rank' | 'dtype' | 'force' | 'threads' | 'onProgress'>,
-    Partial<EstimateOptions> {
+    BlendChoice {
   pool: string;
   /** a JSONL, JSON, CSV or YAML file, or the examples themselves; not needed for `uniform` and `given` */
   examples?: string | readonly ShownExample[] | undefined;
@@ -84,11 +85,13 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   refuseInside(options.out, options.pool);
   const pool = openPool(options.pool);
   const { manifest } = pool;
-  const rows = options.examples === undefined ? null : await embedExamples(options, options.examples, pool);
+  const { estimator } = options;
+  const { tau } = gateTerms(pool, options);
+  if (estimator === 'label-evidence') needed(pool, 'loss', 'label evidence');
+  const seen = options.examples === undefined ? null : await seeExamples(options, options.examples, pool);
   const embedMs = performance.now() - started;
 
-  const { estimator, tau } = options;
-  const estimate = estimateBlend(pool, estimator, rows, options);
+  const estimate = estimateBlend(pool, estimator, seen, options);
 
   const adapters = manifest.adapters.map((_, n) => pool.openAdapter(n));
   const factors = options.combine === 'cat' ? null : openPoolFactors(pool);
@@ -106,7 +109,8 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
         embedding: manifest.embedding.kind,
         ...(manifest.prompt === undefined ? {} : { prompt: manifest.prompt as { [key: string]: Json } }),
         estimator,
-        tau: tau ?? manifest.tau,
+        tau,
+        ...(options.standardise === true ? { standardised: true } : {}),
         examples: estimate.examples,
         coverage: estimate.coverage?.verdict ?? null,
       },
@@ -127,18 +131,20 @@ function refuseInside(out: string, pool: string): void {
   });
 }
 
-async function embedExamples(
+/** Embeds the examples; the losses of the adapters on them are computed for the estimator that asks for them. */
+async function seeExamples(
   options: BlendPoolOptions,
   shown: string | readonly ShownExample[],
   pool: Pool,
-): Promise<Rows> {
-  const { dataDir, split, turns, long, forward } = options;
+): Promise<SeenExamples> {
+  const { dataDir, split, turns, long, forward, estimator } = options;
+  const needsLosses = estimator === 'label-evidence';
   const isPath = typeof shown === 'string';
   const examples = isPath ? loadDataset(shown, { dataDir, split, turns }).examples : givenExamples(shown);
   const where = isPath ? shown : GIVEN;
   refuseCount(`${where} has ${examples.length} examples`, examples.length);
   const base = options.model ?? findBase(pool);
-  const source = openBase(base, { someWeights: true });
+  const source = openBase(base, { someWeights: !needsLosses });
   try {
     refuseOtherBase(pool, source, options.anyBase);
     const tokenizer = poolTokenizer(pool, source);
@@ -147,7 +153,7 @@ async function embedExamples(
       maxLength,
       long,
       form: poolForm(pool, tokenizer, base),
-      addEnd: false,
+      addEnd: needsLosses,
       vocabSize,
     });
     const found = `${where} has ${prepared.length} examples of at most ${maxLength} tokens, ${skipped} were skipped`;
@@ -160,7 +166,10 @@ async function embedExamples(
       const problem = `no embedding for ${empty.join(', ')}: the prompt has no tokens of its own`;
       throw new CrayonError('example-invalid', problem);
     }
-    return { data, n: sequences.length, d: space.d };
+    const rows = { data, n: sequences.length, d: space.d };
+    if (!needsLosses) return { rows };
+    const { poolLosses } = await import('../pool/adapter-losses.js');
+    return { rows, losses: await poolLosses(pool, source, prepared, forward) };
   } finally {
     source.close();
   }

@@ -10,16 +10,26 @@ import { gate, type Rows, similaritiesTo } from '../core/gate.js';
 import { mean } from '../core/stats.js';
 import { argmax, meanRows, norm, normalise, oneHot, row } from '../core/vector.js';
 import type { Pool } from '../pool/pool.js';
+import {
+  type GateChoice,
+  gateBy,
+  gateTerms,
+  measured,
+  type SimilarityStandard,
+  standardLosses,
+} from '../pool/standards.js';
 import { type Coverage, checkCoverage } from './coverage.js';
 import { checkCoefficients } from './plan.js';
 
 /** The estimators, in the order of the documentation. */
-export const ESTIMATORS = ['similarity', 'mean-gate', 'nearest', 'uniform', 'given'] as const;
+export const ESTIMATORS = ['similarity', 'mean-gate', 'label-evidence', 'nearest', 'uniform', 'given'] as const;
 
 /**
  * - `similarity`: softmax_n( cos(q_c, c_n) / tau ), the paper's.
  * - `mean-gate`: mean_i softmax_n( cos(q(x_i), c_n) / tau ), the mean of the gates that joint training would have used for the
  *   examples: a user of two tasks gets both, in the shares in which they are shown.
+ * - `label-evidence`: softmax_n( cos(q_c, c_n) / tau - lambda z_n ), z_n being the loss of adapter n alone on the examples, in
+ *   deviations from its loss on the pool's held-out ones.
  * - `nearest`: 1 for the centroid nearest to q_c.
  * - `uniform`: 1 / N.
  * - `given`: the caller's own numbers, as they are.
@@ -27,12 +37,16 @@ export const ESTIMATORS = ['similarity', 'mean-gate', 'nearest', 'uniform', 'giv
 export type Estimator = (typeof ESTIMATORS)[number];
 
 export interface EstimateOptions {
-  /** Temperature of `similarity` and `mean-gate`; the pool's manifest has the one it was trained with. */
+  /** Temperature of the softmax; the pool's manifest has the one it was trained with. */
   tau: number;
+  /** For a softmax of standardised similarities in place of the cosines. */
+  standard?: SimilarityStandard | null | undefined;
+  /** For `label-evidence`: z (N), and how much it counts. */
+  evidence?: { z: Float64Array; lambda: number } | undefined;
   /** Keep only the k largest coefficients, renormalised. */
-  topK?: number;
+  topK?: number | undefined;
   /** For `given`. */
-  coefficients?: ArrayLike<number>;
+  coefficients?: ArrayLike<number> | undefined;
 }
 
 export interface Estimate {
@@ -58,7 +72,7 @@ export function estimateCoefficients(
   centroids: Rows,
   options: EstimateOptions,
 ): Estimate {
-  const { tau, topK } = options;
+  const { tau, topK, standard = null, evidence } = options;
   if (!(tau > 0 && Number.isFinite(tau))) throw new CrayonError('bad-option', `tau ${tau}, expected a positive number`);
   if (estimator === 'given') {
     checkCoefficients(options.coefficients ?? [], centroids.n);
@@ -76,20 +90,35 @@ export function estimateCoefficients(
     });
   }
   const similarities = similaritiesTo(queryEmbedding(examples), centroids);
-  const coefficients =
-    estimator === 'similarity'
-      ? gate(similarities, tau)
-      : estimator === 'mean-gate'
-        ? meanGate(examples, centroids, tau)
-        : oneHot(argmax(similarities), centroids.n);
+  const coefficients = BY_EXAMPLES[estimator]({ examples, centroids, similarities, tau, standard, evidence });
   return { coefficients: topK === undefined ? coefficients : keepLargest(coefficients, topK), similarities };
 }
 
-/** The mean (N) over the examples of each one's own gate. */
-function meanGate({ data, n, d }: Rows, centroids: Rows, tau: number): Float64Array {
-  const gates = Array.from({ length: n }, (_, i) => gate(similaritiesTo(row(data, i, d), centroids), tau));
-  return Float64Array.from({ length: centroids.n }, (_, c) => mean(gates.map((alpha) => alpha[c]!)));
+interface Seen extends Pick<EstimateOptions, 'tau' | 'evidence'> {
+  examples: Rows;
+  centroids: Rows;
+  /** cos(q_c, c_n) (N) */
+  similarities: Float64Array;
+  standard: SimilarityStandard | null;
 }
+
+/** The estimators that look at examples. */
+const BY_EXAMPLES: Record<Exclude<Estimator, 'uniform' | 'given'>, (seen: Seen) => Float64Array> = {
+  similarity: ({ similarities, ...terms }) => gateBy(similarities, terms),
+  'mean-gate': ({ examples: { data, n, d }, centroids, ...terms }) => {
+    const gates = Array.from({ length: n }, (_, i) => gateBy(similaritiesTo(row(data, i, d), centroids), terms));
+    return Float64Array.from({ length: centroids.n }, (_, c) => mean(gates.map((alpha) => alpha[c]!)));
+  },
+  'label-evidence': ({ similarities, evidence, tau, standard }) => {
+    if (evidence === undefined) throw new CrayonError('bad-option', 'label-evidence without the examples’ losses');
+    const { z, lambda } = evidence;
+    return gate(
+      measured(similarities, standard).map((s, n) => s / tau - lambda * z[n]!),
+      1,
+    );
+  },
+  nearest: ({ similarities }) => oneHot(argmax(similarities), similarities.length),
+};
 
 /**
  * q_c: the mean of the examples' embeddings, normalised to length 1.
@@ -140,26 +169,79 @@ export interface BlendEstimate {
   examples: number;
 }
 
+/** How much a deviation of the loss counts in `label-evidence` (docs/experiments.md). */
+export const EVIDENCE_LAMBDA = 2;
+
+export interface BlendChoice extends GateChoice, Partial<Pick<EstimateOptions, 'topK' | 'coefficients'>> {
+  /** For `label-evidence`: how much a deviation of the loss counts. */
+  lambda?: number | undefined;
+}
+
+/** A user's examples, as a pool sees them. */
+export interface SeenExamples {
+  /** embeddings in the pool's space */
+  rows: Rows;
+  /** (K, N) of each adapter alone on them, as `poolLosses` gives them; for `label-evidence` */
+  losses?: ArrayLike<number> | undefined;
+}
+
 /**
  * What a user's examples say about a pool: in which shares its adapters are blended, and how well they cover the task.
  *
- * @param rows embeddings of the examples in the pool's space; null is enough for `uniform` and `given`
- * @param options tau is the pool's own when absent
- * @throws CrayonError what estimateCoefficients throws
+ * @param seen null is enough for `uniform` and `given`
+ * @param choice tau is the pool's own when absent
+ * @throws CrayonError what estimateCoefficients throws, `pool-invalid` where the pool lacks what an option needs
  */
 export function estimateBlend(
-  { manifest, centroids }: Pool,
+  pool: Pool,
   estimator: Estimator,
-  rows: Rows | null,
-  options: Partial<EstimateOptions>,
+  seen: SeenExamples | null,
+  choice: BlendChoice = {},
 ): BlendEstimate {
-  const space: Rows = { data: centroids, n: manifest.N, d: manifest.embedding.dim };
-  const tau = options.tau ?? manifest.tau;
-  const { coefficients, similarities } = estimateCoefficients(estimator, rows, space, { ...options, tau });
+  const { manifest } = pool;
+  const space = centroidsOf(pool);
+  const { coefficients, similarities } = estimateFrom(pool, estimator, seen, choice);
   return {
     coefficients: [...coefficients],
     similarities: similarities === null ? null : [...similarities],
-    coverage: rows === null ? null : checkCoverage(rows, space, manifest.clusters),
-    examples: rows?.n ?? 0,
+    coverage: seen === null ? null : checkCoverage(seen.rows, space, manifest.clusters),
+    examples: seen?.rows.n ?? 0,
   };
 }
+
+/** The coefficients (N) that the other examples give: evidence on example i, which they have not seen. */
+export function coefficientsWithout(
+  pool: Pool,
+  estimator: Estimator,
+  { rows, losses }: SeenExamples,
+  i: number,
+  choice: BlendChoice = {},
+): Float64Array {
+  const { n, d } = rows;
+  const { N } = pool.manifest;
+  const others = { rows: { data: without(rows.data, i, d), n: n - 1, d }, losses: losses && without(losses, i, N) };
+  return estimateFrom(pool, estimator, others, choice).coefficients;
+}
+
+/** Rows of a size, less one. */
+function without(data: ArrayLike<number>, i: number, size: number): Float64Array {
+  return Float64Array.from(data).filter((_, at) => Math.floor(at / size) !== i);
+}
+
+function estimateFrom(pool: Pool, estimator: Estimator, seen: SeenExamples | null, choice: BlendChoice): Estimate {
+  const { topK, coefficients, lambda = EVIDENCE_LAMBDA } = choice;
+  const losses = estimator === 'label-evidence' ? seen?.losses : undefined;
+  const evidence = losses && { z: standardLosses(pool, losses), lambda };
+  return estimateCoefficients(estimator, seen?.rows ?? null, centroidsOf(pool), {
+    ...gateTerms(pool, choice),
+    topK,
+    coefficients,
+    evidence,
+  });
+}
+
+const centroidsOf = ({ manifest, centroids }: Pool): Rows => ({
+  data: centroids,
+  n: manifest.N,
+  d: manifest.embedding.dim,
+});

@@ -54,6 +54,8 @@ or a conversation:       {"messages": [{"role": "user", "content": "..."}, {"rol
 
 const MODE = 'train the mixture that blending will use, or each LoRA on its own cluster';
 const TRAINER = "crayon's own engine, or PyTorch in a Python that has torch and transformers";
+const HELD_OUT =
+  'examples for each cluster that are not trained on; what the adapters lose on them is kept, for --estimator label-evidence';
 const LONG = 'what to do with longer ones; truncate cuts the front of the prompt';
 
 export function buildPoolCommand(command: Command, terminal: Terminal): void {
@@ -86,6 +88,7 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
     .option('--weight-decay <x>', "AdamW's weight decay", decimal(0, true), training.adamw.weightDecay)
     .option('--max-length <tokens>', "longest example (default: the model's context)", wholeNumber(2))
     .addOption(choice('--long <policy>', LONG, ['error', 'skip', 'truncate'], defaults.long))
+    .option('--held-out <n>', HELD_OUT, wholeNumber(1, 1000))
     .option('--seed <n>', 'seed of every random choice', wholeNumber(0), defaults.seed)
     .addOption(choice('--trainer <name>', TRAINER, TRAINER_NAMES, TRAINER_DEFAULTS.name))
     .addOption(

@@ -33,6 +33,10 @@ const commands = (): Array<[Command, () => Promise<Declare>]> => [
     async () => (await import('./build-pool.js')).buildPoolCommand,
   ],
   [
+    named('measure-pool', "Measure a pool by held-out examples, for blend's --standardise and label-evidence."),
+    async () => (await import('./measure-pool.js')).measurePoolCommand,
+  ],
+  [
     named('blend', "Blend a pool's adapters into one for a user's 3 to 50 examples, without training."),
     async () => (await import('./blend.js')).blendCommand,
   ],

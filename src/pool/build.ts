@@ -13,6 +13,7 @@ import { poolLayout } from '../model/lora-layout.js';
 import type { Network } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
 import type { MicroBatches } from '../train/micro-batches.js';
+import { lossesAlone } from './adapter-losses.js';
 import {
   candidateCounts,
   clusterPoints,
@@ -29,6 +30,7 @@ import { largestLayout, planMemory } from './plan.js';
 import { densePoints, type Points, sparsePoints } from './points.js';
 import type { PoolManifest } from './pool.js';
 import type { Prepared } from './prepare.js';
+import { lossStandard, similarityStandard } from './standards.js';
 import { TRAINERS } from './trainers/index.js';
 import { TRAINER_DEFAULTS } from './trainers/options.js';
 import { type JobPlace, writeJob } from './trainers/torch/job.js';
@@ -66,13 +68,20 @@ export function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {}): Pr
       onProgress: during('evaluate'),
     });
 
+    const standards: PoolManifest['standards'] = { similarity: similarityStandard(similarities, clustering.k) };
+    if (inputs.heldOut.length > 0) {
+      const adapters = { layout: task.layout, parameters: trained.parameters, loraAlpha: options.training.loraAlpha };
+      const losses = await lossesAlone(task.model(), adapters, inputs.heldOut, during('evaluate'));
+      standards.loss = lossStandard(losses, clustering.k);
+    }
     await stopIfAsked(hooks, 'evaluation');
 
     // 6) write
     const { k: N } = clustering;
     const { layout } = task;
     during('write')(0, N);
-    const manifest = writePool({ options, inputs, space, clustering, layout, trained, clusters: description.clusters });
+    const { clusters } = description;
+    const manifest = writePool({ options, inputs, space, clustering, layout, trained, clusters, standards });
     during('write')(N, N);
     work.remove();
     return {

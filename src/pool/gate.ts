@@ -1,6 +1,5 @@
 /** The per-query gate: each prompt through its own mixture of a pool's adapters. */
 
-import { gate } from '../core/gate.js';
 import { dot, row } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
 import type { BaseModel } from '../hf/base-model.js';
@@ -13,25 +12,27 @@ import type { EvaluationLora } from '../train/evaluate.js';
 import { type EmbeddingSpace, embedInSpace, poolSpace, refuseOtherBase } from './embed/space.js';
 import { openPool, type Pool, poolForm } from './pool.js';
 import { prepareExamples } from './prepare.js';
+import { type GateChoice, gateBy, gateTerms } from './standards.js';
 
 /** A pool's adapters, loaded once, for any number of prompts. */
 export interface PoolGates {
   layout: LoraLayout;
-  /** All adapters, with alpha(x) = softmax(cos(q(x), c_n) / tau) of each example. */
+  /** All adapters, with alpha(x) = softmax(cos(q(x), c_n) / tau) of each example, or that of standardised cosines. */
   loraFor(examples: Example[]): Promise<EvaluationLora>;
 }
 
-/** @param options.tau the pool's own when absent */
+/** @throws CrayonError `pool-invalid` for standardised similarities of a pool that does not have what they need */
 export function loadPoolGates(
   dir: string,
   source: BaseModel,
   model: Network,
   tokenizer: Tokenizer,
-  { tau, anyBase }: { tau?: number | undefined; anyBase?: boolean | undefined } = {},
+  { anyBase, ...choice }: GateChoice & { anyBase?: boolean | undefined } = {},
 ): PoolGates {
   const pool = openPool(dir);
   refuseOtherBase(pool, source, anyBase);
-  const { N, tau: trainedTau } = pool.manifest;
+  const { N } = pool.manifest;
+  const terms = gateTerms(pool, choice);
   const form = poolForm(pool, tokenizer, source.path);
   const space = poolSpace(pool);
   const stack = stackPool(pool, source);
@@ -43,7 +44,7 @@ export function loadPoolGates(
       const gates = examples.map((_, i) => {
         const q = row(rows, i, space.d);
         const cosines = Float64Array.from({ length: N }, (_, n) => dot(q, row(pool.centroids, n, space.d)));
-        return gate(cosines, tau ?? trainedTau);
+        return gateBy(cosines, terms);
       });
       return { ...stack, gates };
     },

@@ -2,6 +2,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import type { Progress } from '../core/long-work.js';
+import { createRandom } from '../core/random.js';
 import { loadDataset, noExamples } from '../data/dataset.js';
 import type { Turns } from '../data/record.js';
 import { AtomicDirectory } from '../files/atomic.js';
@@ -11,8 +12,9 @@ import { chosenProjections } from '../hf/families.js';
 import { choosePromptForm, type PromptForm, type PromptFormName, promptRecord } from '../hf/prompt-form.js';
 import { leadingBos } from '../hf/tokenizer.js';
 import { TRAIN_DEFAULTS, type TrainSettings } from '../train/settings.js';
+import { candidateCounts } from './cluster.js';
 import { POOL_MANIFEST } from './pool.js';
-import { type LongPolicy, type Prepared, prepareExamples } from './prepare.js';
+import { type LongPolicy, type Prepared, type PreparedExample, prepareExamples } from './prepare.js';
 import { type TrainerOptions, trainerRecord } from './trainers/options.js';
 
 /** `joint`: every example trains the mixture that blending will use; `independent`: only its own cluster's LoRA. */
@@ -57,6 +59,8 @@ export interface BuildPoolOptions {
   trainer?: TrainerOptions | undefined;
   /** examples per cluster on which the losses before and after are measured */
   evaluationExamples: number;
+  /** examples for each cluster that are not trained on: what the adapters lose on them is kept in the pool; none when absent */
+  heldOut?: number | undefined;
   seed: number;
   /** replace an existing pool */
   force: boolean;
@@ -97,6 +101,8 @@ export interface BuildHooks {
 }
 
 export interface BuildInputs extends Prepared {
+  /** not among the examples, and not trained on */
+  heldOut: PreparedExample[];
   model: BaseModel;
   sources: Array<{ path: string; sha256: string; examples: number }>;
   modelDigest: string;
@@ -159,10 +165,13 @@ function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: Bui
       { hint: 'Cut the front of their prompts with --long truncate, or raise --max-length if the model allows it.' },
     );
   }
+  const { trained, heldOut } = holdOut(prepared.examples, options);
   const modelDigest = model.digest();
   const tokenizerDigest = model.tokenizerDigest();
   return {
     ...prepared,
+    examples: trained,
+    heldOut,
     model,
     sources,
     modelDigest,
@@ -181,6 +190,15 @@ function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: Bui
       targets,
     },
   };
+}
+
+/** As many for each cluster as are asked for, drawn from all of them; at most half. Those that are left keep their order. */
+function holdOut(examples: PreparedExample[], { heldOut: each = 0, clusters, seed }: BuildPoolOptions) {
+  if (each === 0) return { trained: examples, heldOut: [] };
+  const count = each * Math.max(...candidateCounts(examples.length, clusters));
+  const order = createRandom(seed, 'held out').shuffle(examples.map((_, i) => i));
+  const chosen = new Set(order.slice(0, Math.min(count, Math.floor(examples.length / 2))));
+  return { trained: examples.filter((_, i) => !chosen.has(i)), heldOut: examples.filter((_, i) => chosen.has(i)) };
 }
 
 /** Options that a pool's bytes do not depend on, or do through the digests of what they name or the form that they choose. */
@@ -202,7 +220,7 @@ type Every<T> = { [K in keyof Required<T>]: T[K] };
 /** The options that a pool's bytes depend on; one that is not thought of here does not compile. */
 export function settingsOf(options: BuildPoolOptions) {
   const { clusters, embedding, centred, tau, mode, r, targets, long, training } = options;
-  const { evaluationExamples, seed, split, limit, turns, maxLength } = options;
+  const { evaluationExamples, heldOut, seed, split, limit, turns, maxLength } = options;
   const settings: Every<Settings> = {
     clusters,
     embedding,
@@ -214,6 +232,7 @@ export function settingsOf(options: BuildPoolOptions) {
     long,
     training,
     evaluationExamples,
+    heldOut,
     seed,
     split,
     limit,

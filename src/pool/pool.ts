@@ -56,6 +56,16 @@ const CLUSTER = z.object({
 });
 export type PoolCluster = z.output<typeof CLUSTER>;
 
+const numbers = z.array(z.number());
+
+/** What the pool's own examples are to it, by which a user's examples are measured (src/pool/standards.ts). */
+const STANDARDS = z.object({
+  /** Cosines with each centroid, of so many examples: means (N), and the deviation around them. */
+  similarity: z.object({ examples: whole(1), mean: numbers, deviation: positive }).optional(),
+  /** Losses of each adapter alone, nats a token, on so many examples that were not trained on: means and deviations (N). */
+  loss: z.object({ examples: whole(1), mean: numbers, deviation: z.array(positive) }).optional(),
+});
+
 /** Keys that another version has added mean nothing here. */
 const MANIFEST = z.object({
   format: z.literal('crayon-pool'),
@@ -91,6 +101,7 @@ const MANIFEST = z.object({
   data: z.array(z.object({ path: text, sha256: sha256Text, examples: whole(0) })),
   clusters: z.array(CLUSTER),
   silhouette: z.number().nullable(),
+  standards: STANDARDS.optional(),
   /** `dir` is relative to the pool's directory. */
   adapters: z.array(z.object({ dir: insidePath, r: whole(1), loraAlpha: positive, sha256: sha256Text })),
 });
@@ -105,10 +116,14 @@ function checkManifest(json: unknown, path: string): PoolManifest {
   checked(MANIFEST, json, { where: path, code: 'pool-invalid' });
   // The value as it was read: a blend names its pool by the digest of this JSON, with its order and all of its keys.
   const manifest = json as PoolManifest;
-  const { N, clusters, adapters } = manifest;
+  const { N, clusters, adapters, standards } = manifest;
   if (clusters.length !== N || adapters.length !== N) {
     const found = `${clusters.length} clusters and ${adapters.length} adapters`;
     throw new CrayonError('pool-invalid', `${path}: ${found}, expected N = ${N} of each`);
+  }
+  const { similarity, loss } = standards ?? {};
+  if ([similarity?.mean, loss?.mean, loss?.deviation].some((list) => list !== undefined && list.length !== N)) {
+    throw new CrayonError('pool-invalid', `${path}: standards are not of N = ${N} numbers each`);
   }
   if (new Set(adapters.map(({ dir }) => dir)).size !== N) {
     throw new CrayonError('pool-invalid', `${path}: two adapters have the same dir`);

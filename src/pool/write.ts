@@ -36,10 +36,11 @@ export interface PoolToWrite {
   layout: LoraLayout;
   trained: Trained;
   clusters: PoolManifest['clusters'];
+  standards: PoolManifest['standards'];
 }
 
 export function writePool(pool: PoolToWrite): PoolManifest {
-  const { options, inputs, space, clustering, layout, trained, clusters } = pool;
+  const { options, inputs, space, clustering, layout, trained, clusters, standards } = pool;
   const { r, force, out } = options;
   const { targets } = inputs;
   const { loraAlpha } = options.training;
@@ -79,6 +80,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
     data: inputs.sources,
     clusters,
     silhouette: clustering.silhouette,
+    standards,
     adapters: [],
   };
   writeDirectoryAtomic(out, { force, marker: POOL_MANIFEST }, (dir) => {

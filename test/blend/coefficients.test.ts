@@ -1,7 +1,15 @@
 // npx vitest run test/blend/coefficients.test.ts
 import { describe, expect, it } from 'vitest';
-import { ESTIMATORS, type Estimator, estimateCoefficients, keepLargest } from '../../src/blend/coefficients.js';
+import {
+  coefficientsWithout,
+  ESTIMATORS,
+  type Estimator,
+  estimateBlend,
+  estimateCoefficients,
+  keepLargest,
+} from '../../src/blend/coefficients.js';
 import { gate, type Rows, similaritiesTo } from '../../src/core/gate.js';
+import type { Pool } from '../../src/pool/pool.js';
 
 const rows = (...list: number[][]): Rows => ({
   data: Float32Array.from(list.flat()),
@@ -11,8 +19,9 @@ const rows = (...list: number[][]): Rows => ({
 
 const centroids = rows([1, 0, 0], [0, 1, 0], [0, 0, 1], [0.6, 0.8, 0]);
 const examples = rows([1, 0.1, 0], [0.9, 0, 0.1], [0, 0.2, 1]);
+const evidence = { z: Float64Array.of(0.5, -1, 0, 2), lambda: 3 };
 const estimate = (estimator: Estimator, options = {}) =>
-  estimateCoefficients(estimator, examples, centroids, { tau: 0.1, ...options });
+  estimateCoefficients(estimator, examples, centroids, { tau: 0.1, evidence, ...options });
 
 describe('estimateCoefficients', () => {
   it.each(ESTIMATORS.filter((estimator) => estimator !== 'given'))(
@@ -76,6 +85,7 @@ describe('estimateCoefficients', () => {
     ['given, too few', 'given', { coefficients: [1, 2] }, 'coefficients-invalid'],
     ['given, NaN', 'given', { coefficients: [1, Number.NaN, 0, 0] }, 'coefficients-invalid'],
     ['given, none', 'given', {}, 'coefficients-invalid'],
+    ['no losses', 'label-evidence', { evidence: undefined }, 'bad-option'],
     ['tau zero', 'similarity', { tau: 0 }, 'bad-option'],
     ['tau NaN', 'similarity', { tau: Number.NaN }, 'bad-option'],
     ['top-k zero', 'similarity', { topK: 0 }, 'bad-option'],
@@ -93,6 +103,43 @@ describe('estimateCoefficients', () => {
       expect.objectContaining({ code: 'coefficients-invalid' }),
     );
   });
+});
+
+describe('label-evidence', () => {
+  it('is the softmax of cos / tau - lambda z, by hand', () => {
+    const { similarities, coefficients } = estimate('label-evidence');
+    const weights = [...similarities!].map((cosine, n) => Math.exp(cosine / 0.1 - 3 * evidence.z[n]!));
+    const total = weights.reduce((a, b) => a + b);
+    for (const [n, weight] of weights.entries()) expect(coefficients[n]).toBeCloseTo(weight / total, 12);
+    const plain = estimate('label-evidence', { evidence: { ...evidence, lambda: 0 } }).coefficients;
+    for (const [n, alpha] of estimate('similarity').coefficients.entries()) expect(plain[n]).toBeCloseTo(alpha, 12);
+  });
+});
+
+describe('coefficientsWithout', () => {
+  const moments = { examples: 9, mean: [2, 2, 2, 2] };
+  const standards = {
+    similarity: { ...moments, deviation: 0.3 },
+    loss: { ...moments, deviation: [1, 1, 2, 1] },
+  };
+  const clusters = Array(4).fill({ size: 20, similarity: { mean: 0.5, quantiles: [0, 0.1, 0.2, 0.5, 0.7, 0.9, 1] } });
+  const manifest = { N: 4, tau: 0.1, embedding: { dim: 3 }, standards, clusters };
+  const pool = { dir: 'p', manifest, centroids: centroids.data } as unknown as Pool;
+  const losses = Float64Array.of(1, 2, 3, 4, 2, 3, 0, 1, 4, 1, 0, 2);
+
+  it.each(['similarity', 'mean-gate', 'label-evidence', 'nearest'] as const)(
+    '%s: as if the example had never been shown',
+    (estimator) => {
+      for (const choice of [{}, { standardise: true, tau: 0.7 }]) {
+        const others = { rows: rows([1, 0.1, 0], [0, 0.2, 1]), losses: [1, 2, 3, 4, 4, 1, 0, 2] };
+        const left = coefficientsWithout(pool, estimator, { rows: examples, losses }, 1, choice);
+        const { coefficients } = estimateBlend(pool, estimator, others, choice);
+        for (const [n, alpha] of left.entries()) expect(alpha).toBeCloseTo(coefficients[n]!, 6);
+        const all = estimateBlend(pool, estimator, { rows: examples, losses }, choice).coefficients;
+        if (estimator !== 'nearest') expect(all[0]).not.toBeCloseTo(coefficients[0]!, 3);
+      }
+    },
+  );
 });
 
 describe('gate', () => {

@@ -5,6 +5,7 @@ import { crayon } from '../e2e/helpers.js';
 
 const COMMANDS = [
   'build-pool',
+  'measure-pool',
   'blend',
   'score',
   'inspect',
@@ -36,6 +37,8 @@ describe('crayon --help', () => {
       Commands:
         build-pool [options]      Embed a training set, cluster it, and train a pool
                                   of base LoRA adapters.
+        measure-pool [options]    Measure a pool by held-out examples, for blend's
+                                  --standardise and label-evidence.
         blend [options]           Blend a pool's adapters into one for a user's 3 to
                                   50 examples, without training.
         score [options]           Measure held-out loss, perplexity and

@@ -119,6 +119,13 @@ describe('a manifest is refused', () => {
       /version is 2/,
     ],
     [
+      'with standards of another N',
+      (m) => {
+        m.standards = { loss: { examples: 1, mean: [1], deviation: [1] } };
+      },
+      /standards are not of N = 2/,
+    ],
+    [
       'without base',
       (m) => {
         delete m.base;

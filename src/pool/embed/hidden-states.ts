@@ -11,20 +11,29 @@ import { openNetwork } from '../../model/open-network.js';
 import type { ForwardPass, Sequences } from './kind.js';
 
 /** Unit embeddings (n, C) of prompts, by the model that is given or one that is loaded for these prompts alone. */
-export async function embedByForwardPass(
+export function embedByForwardPass(
   source: BaseModel,
   prompts: Sequences,
-  { model: given, bosId, backend = 'auto', onBackend }: ForwardPass & { bosId: number | null },
+  { bosId, ...forward }: ForwardPass & { bosId: number | null },
   options: { layer: number; onProgress?: HiddenStateOptions['onProgress'] },
 ): Promise<Float32Array> {
   const sequences = prompts.map((ids) => (bosId === null ? ids : Int32Array.of(bosId, ...ids)));
   const skip = bosId === null ? 0 : 1;
-  if (given !== undefined) return hiddenStateEmbeddings(given, sequences, { ...options, skip });
+  return throughNetwork(source, forward, (model) => hiddenStateEmbeddings(model, sequences, { ...options, skip }));
+}
+
+/** Uses the model that is given, or one that is loaded for this use alone. */
+export async function throughNetwork<T>(
+  source: BaseModel,
+  { model: given, backend = 'auto', onBackend }: ForwardPass,
+  use: (model: Network) => Promise<T>,
+): Promise<T> {
+  if (given !== undefined) return use(given);
   const { name, detail } = await chooseBackend(backend);
   onBackend?.(`${name} (${detail})`);
   const model = openNetwork(source);
   try {
-    return await hiddenStateEmbeddings(model, sequences, { ...options, skip });
+    return await use(model);
   } finally {
     model.dispose();
   }

@@ -124,7 +124,7 @@ export function createBlendMaker(
         throw badField('top_k', `top_k is ${topK}, expected at most ${N}: the pool has no more adapters.`);
       }
       const rows = examples === null ? null : await embedPrompts(examples, embedder, signal);
-      const estimate = estimateBlend(pool, rows === null ? 'given' : estimator, rows, {
+      const estimate = estimateBlend(pool, rows === null ? 'given' : estimator, rows && { rows }, {
         tau: temperature ?? undefined,
         topK: topK ?? undefined,
         coefficients: coefficients ?? undefined,
