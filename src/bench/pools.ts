@@ -71,7 +71,7 @@ export class PoolStore {
 
   /** What `crayon build-pool` would be told to build it. */
   buildOptions(pool: BenchPool, more: MoreBuildOptions = {}): BuildPoolOptions {
-    const { dir: _dir, data, rank: r, epochs, learning_rate: learningRate, ...rest } = pool;
+    const { dir: _dir, data, rank: r, epochs, learning_rate: learningRate, held_out: heldOut, ...rest } = pool;
     const { batch_size: batchSize, lora_alpha: loraAlpha, ...same } = rest;
     return {
       ...BUILD_DEFAULTS,
@@ -81,6 +81,7 @@ export class PoolStore {
       dataDir: this.#config.data_dir,
       out: this.path(pool),
       r,
+      heldOut,
       promptForm: this.#form.kind,
       system: this.#form.kind === 'chat' ? this.#form.system : undefined,
       long: 'truncate',

@@ -6,7 +6,7 @@
 
 import { isAbsolute } from 'node:path';
 import * as z from 'zod';
-import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
+import { EXAMPLE_ESTIMATORS, EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { exists } from '../files/io.js';
 import { shippedPath } from '../files/package.js';
@@ -43,6 +43,7 @@ const POOL = z.strictObject({
   data: filled(text).describe('data sets that it is, or was, trained on; no example of theirs is shown or tested'),
   split: text.optional().describe('of the data sets'),
   limit: whole(1).optional().describe('examples of each data set'),
+  held_out: whole(1).optional().describe('for each cluster, not trained on: what label evidence is measured by'),
 });
 export type BenchPool = z.output<typeof POOL>;
 
@@ -72,6 +73,10 @@ const ABLATION = z.strictObject({
   blend_tau: z.array(positive).optional().describe('temperature at blending alone'),
   mode: z.array(mode).optional().describe('of the training'),
   clusters: z.array(whole(1)).optional().describe('numbers of base LoRAs'),
+  estimator: z.array(z.enum(EXAMPLE_ESTIMATORS)).optional().describe('how similarities become coefficients'),
+  lambda: z.array(notNegative).optional().describe('label evidence: how much the loss of each base LoRA alone counts'),
+  standard_tau: z.array(positive).optional().describe('temperature at blending over standardised similarities'),
+  refine: z.array(whole(1)).optional().describe('gradient steps of the coefficients alone, on the examples shown'),
   top_k: z.array(whole(1)).optional().describe('base LoRAs that are blended at most'),
   combine: z
     .array(z.string().regex(/^(svd:[1-9]\d*|linear)$/, 'svd:<rank> or linear'))

@@ -6,7 +6,7 @@
 import { basename, isAbsolute, join, relative, resolve } from 'node:path';
 import type { ChatMessage } from '../core/chat.js';
 import { CrayonError } from '../core/errors.js';
-import { row } from '../core/vector.js';
+import { meanRows, row } from '../core/vector.js';
 import { type Example, loadDataset } from '../data/dataset.js';
 import { whyInvalid } from '../data/example.js';
 import { recordExamples, type Turns } from '../data/record.js';
@@ -22,7 +22,7 @@ import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import { openPoolFactors } from '../pool/factors.js';
 import { openPool, type Pool, poolForm, poolTemplate } from '../pool/pool.js';
-import { type LongPolicy, prepareExamples } from '../pool/prepare.js';
+import { type LongPolicy, type PreparedExample, prepareExamples } from '../pool/prepare.js';
 import { gateTerms, needed } from '../pool/standards.js';
 import { poolTokenizer } from '../pool/vocabulary.js';
 import { type BlendOptions, type BlendResult, blendAdapters, type Json } from './blend.js';
@@ -34,6 +34,7 @@ import {
   estimateBlend,
   type SeenExamples,
 } from './coefficients.js';
+import { refineCoefficients } from './refine.js';
 
 /** How errors name examples that come from no file. */
 const GIVEN = 'examples';
@@ -61,6 +62,8 @@ export interface BlendPoolOptions
   anyBase?: boolean | undefined;
   /** `tau` is the pool's own when absent */
   estimator: Estimator;
+  /** so many gradient steps of the coefficients alone, on the examples' answers; none when absent */
+  refine?: number | undefined;
   long: LongPolicy;
   /** for the embedding kinds that need a forward pass: the tensor back end, or a model that is open already */
   forward?: ForwardPass | undefined;
@@ -88,10 +91,15 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   const { estimator } = options;
   const { tau } = gateTerms(pool, options);
   if (estimator === 'label-evidence') needed(pool, 'loss', 'label evidence');
-  const seen = options.examples === undefined ? null : await seeExamples(options, options.examples, pool);
+  const shown = options.examples;
+  if (options.refine !== undefined && shown === undefined) {
+    throw new CrayonError('examples-count', 'refine needs examples with answers, found none');
+  }
+  const seen = shown === undefined ? null : await seeExamples(options, shown, pool);
   const embedMs = performance.now() - started;
 
-  const estimate = estimateBlend(pool, estimator, seen, options);
+  const instant = estimateBlend(pool, estimator, seen, options);
+  const estimate = options.refine === undefined ? instant : await refine(options, options.refine, pool, seen!, instant);
 
   const adapters = manifest.adapters.map((_, n) => pool.openAdapter(n));
   const factors = options.combine === 'cat' ? null : openPoolFactors(pool);
@@ -111,6 +119,7 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
         estimator,
         tau,
         ...(options.standardise === true ? { standardised: true } : {}),
+        ...(estimate.refined === undefined ? {} : { refined: estimate.refined }),
         examples: estimate.examples,
         coverage: estimate.coverage?.verdict ?? null,
       },
@@ -131,12 +140,41 @@ function refuseInside(out: string, pool: string): void {
   });
 }
 
+/** Steps down the examples' loss from the estimate. */
+async function refine(
+  { model, forward = {} }: BlendPoolOptions,
+  steps: number,
+  pool: Pool,
+  { prepared }: Prepared,
+  estimate: BlendEstimate,
+): Promise<BlendEstimate> {
+  const { withPoolLosses } = await import('../pool/adapter-losses.js');
+  const source = openBase(model ?? findBase(pool));
+  try {
+    return await withPoolLosses(pool, source, forward, async (lossesOf) => {
+      const start = Float64Array.from(estimate.coefficients);
+      const meanLosses = async (mixtures: Float64Array[]) => {
+        const losses = await lossesOf(prepared, { mixtures });
+        return meanRows(losses, prepared.length, mixtures.length);
+      };
+      const { coefficients, before, after } = await refineCoefficients(start, meanLosses, { steps });
+      return { ...estimate, coefficients: [...coefficients], refined: { steps, before, after } };
+    });
+  } finally {
+    source.close();
+  }
+}
+
+interface Prepared extends SeenExamples {
+  prepared: PreparedExample[];
+}
+
 /** Embeds the examples; the losses of the adapters on them are computed for the estimator that asks for them. */
 async function seeExamples(
   options: BlendPoolOptions,
   shown: string | readonly ShownExample[],
   pool: Pool,
-): Promise<SeenExamples> {
+): Promise<Prepared> {
   const { dataDir, split, turns, long, forward, estimator } = options;
   const needsLosses = estimator === 'label-evidence';
   const isPath = typeof shown === 'string';
@@ -153,7 +191,7 @@ async function seeExamples(
       maxLength,
       long,
       form: poolForm(pool, tokenizer, base),
-      addEnd: needsLosses,
+      addEnd: needsLosses || options.refine !== undefined,
       vocabSize,
     });
     const found = `${where} has ${prepared.length} examples of at most ${maxLength} tokens, ${skipped} were skipped`;
@@ -167,9 +205,9 @@ async function seeExamples(
       throw new CrayonError('example-invalid', problem);
     }
     const rows = { data, n: sequences.length, d: space.d };
-    if (!needsLosses) return { rows };
-    const { poolLosses } = await import('../pool/adapter-losses.js');
-    return { rows, losses: await poolLosses(pool, source, prepared, forward) };
+    if (!needsLosses) return { rows, prepared };
+    const { withPoolLosses } = await import('../pool/adapter-losses.js');
+    return { rows, prepared, losses: await withPoolLosses(pool, source, forward ?? {}, (of) => of(prepared)) };
   } finally {
     source.close();
   }

@@ -21,8 +21,9 @@ import {
 import { type Coverage, checkCoverage } from './coverage.js';
 import { checkCoefficients } from './plan.js';
 
-/** The estimators, in the order of the documentation. */
-export const ESTIMATORS = ['similarity', 'mean-gate', 'label-evidence', 'nearest', 'uniform', 'given'] as const;
+/** The estimators that look at examples, and all, in the order of the documentation. */
+export const EXAMPLE_ESTIMATORS = ['similarity', 'mean-gate', 'label-evidence', 'nearest'] as const;
+export const ESTIMATORS = [...EXAMPLE_ESTIMATORS, 'uniform', 'given'] as const;
 
 /**
  * - `similarity`: softmax_n( cos(q_c, c_n) / tau ), the paper's.
@@ -103,7 +104,7 @@ interface Seen extends Pick<EstimateOptions, 'tau' | 'evidence'> {
 }
 
 /** The estimators that look at examples. */
-const BY_EXAMPLES: Record<Exclude<Estimator, 'uniform' | 'given'>, (seen: Seen) => Float64Array> = {
+const BY_EXAMPLES: Record<(typeof EXAMPLE_ESTIMATORS)[number], (seen: Seen) => Float64Array> = {
   similarity: ({ similarities, ...terms }) => gateBy(similarities, terms),
   'mean-gate': ({ examples: { data, n, d }, centroids, ...terms }) => {
     const gates = Array.from({ length: n }, (_, i) => gateBy(similaritiesTo(row(data, i, d), centroids), terms));
@@ -167,6 +168,8 @@ export interface BlendEstimate {
   coverage: Coverage | null;
   /** Number of examples that were embedded. */
   examples: number;
+  /** Where coefficients took gradient steps: steps, and the loss of the examples before and after. */
+  refined?: { steps: number; before: number; after: number } | undefined;
 }
 
 /** How much a deviation of the loss counts in `label-evidence` (docs/experiments.md). */
@@ -181,7 +184,7 @@ export interface BlendChoice extends GateChoice, Partial<Pick<EstimateOptions, '
 export interface SeenExamples {
   /** embeddings in the pool's space */
   rows: Rows;
-  /** (K, N) of each adapter alone on them, as `poolLosses` gives them; for `label-evidence` */
+  /** (K, N) of each adapter alone on them, as `withPoolLosses` gives them; for `label-evidence` */
   losses?: ArrayLike<number> | undefined;
 }
 

@@ -54,6 +54,11 @@ export function blendCommand(command: Command, terminal: Terminal): void {
     .option('--temperature <t>', "of softmax(cos / t) (default: the pool's)", decimal(0))
     .option('--standardise', "measure similarities by those of the pool's own examples", false)
     .option('--lambda <x>', 'of label-evidence: how much the loss counts beside similarity', decimal(0, true))
+    .option(
+      '--refine <steps>',
+      "gradient steps of the coefficients alone, on the examples' answers",
+      wholeNumber(1, 100),
+    )
     .option('--top-k <k>', 'keep the k largest coefficients and renormalise', wholeNumber(1))
     .option('--coefficients <list>', 'give the coefficients by hand instead, N numbers', numberList)
     .addOption(choice('--combine <type>', COMBINE, ['cat', 'svd', 'linear'], 'cat'))

@@ -1,8 +1,8 @@
-/** The loss of each adapter of a pool by itself, on examples with their answers: one forward pass of all adapters, one-hot gates. */
+/** What a pool's adapters lose on examples with their answers: each by itself, or in mixtures. */
 
 import { oneHot } from '../core/vector.js';
 import type { BaseModel } from '../hf/base-model.js';
-import type { Network, StackedAdapters } from '../model/network.js';
+import type { Gates, Network, StackedAdapters } from '../model/network.js';
 import type { TrainingExample } from '../train/batches.js';
 import { meanLoss } from '../train/completion-score.js';
 import { scoreCompletions } from '../train/evaluate.js';
@@ -11,38 +11,47 @@ import type { ForwardPass } from './embed/kind.js';
 import { stackPool } from './gate.js';
 import type { Pool } from './pool.js';
 
-type OnProgress = (done: number, total: number) => void;
-
 /**
- * @param examples with the token that ends the answer, as they are trained
- * @returns (n, N) nats per completion token, row-major
+ * The loss of every example through every mixture of the adapters: one forward pass of all adapters, each sequence with its gate.
+ *
+ * @param examples n, with the token that ends the answer, as they are trained
+ * @param mixtures M of N coefficients; each adapter by itself when absent
+ * @returns (n, M) nats per completion token, row-major
  */
-export async function lossesAlone(
+export async function mixtureLosses(
   model: Network,
   adapters: StackedAdapters,
   examples: readonly TrainingExample[],
-  onProgress?: OnProgress,
+  { mixtures = eachAlone(adapters.layout.adapters), onProgress }: MixtureOptions = {},
 ): Promise<Float64Array> {
-  const N = adapters.layout.adapters;
-  const each = Array.from({ length: N }, (_, n) => oneHot(n, N));
-  const sequences = examples.flatMap((example) => each.map(() => example));
-  const lora = { ...adapters, gates: examples.flatMap(() => each) };
+  const sequences = examples.flatMap((example) => mixtures.map(() => example));
+  const lora = { ...adapters, gates: examples.flatMap(() => mixtures) };
   const scores = await scoreCompletions(model, sequences, { lora, onProgress });
   return Float64Array.from(scores, (score) => meanLoss([score]));
 }
 
+export interface MixtureOptions {
+  mixtures?: Gates | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+const eachAlone = (N: number): Gates => Array.from({ length: N }, (_, n) => oneHot(n, N));
+
 /**
- * The same of a pool's adapters, by the model that is given or one that is opened for it.
+ * Uses the losses of a pool's adapters, by the model that is given or one that is opened for it.
  *
  * @throws CrayonError see `stackPool`
  */
-export function poolLosses(
+export function withPoolLosses<T>(
   pool: Pool,
   source: BaseModel,
-  examples: readonly TrainingExample[],
-  forward: ForwardPass = {},
-  onProgress?: OnProgress,
-): Promise<Float64Array> {
+  forward: ForwardPass,
+  use: (
+    lossesOf: (examples: readonly TrainingExample[], options?: MixtureOptions) => Promise<Float64Array>,
+  ) => Promise<T>,
+): Promise<T> {
   const adapters = stackPool(pool, source);
-  return throughNetwork(source, forward, (model) => lossesAlone(model, adapters, examples, onProgress));
+  return throughNetwork(source, forward, (model) =>
+    use((examples, options) => mixtureLosses(model, adapters, examples, options)),
+  );
 }

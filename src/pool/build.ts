@@ -13,7 +13,7 @@ import { poolLayout } from '../model/lora-layout.js';
 import type { Network } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
 import type { MicroBatches } from '../train/micro-batches.js';
-import { lossesAlone } from './adapter-losses.js';
+import { mixtureLosses } from './adapter-losses.js';
 import {
   candidateCounts,
   clusterPoints,
@@ -71,7 +71,7 @@ export function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {}): Pr
     const standards: PoolManifest['standards'] = { similarity: similarityStandard(similarities, clustering.k) };
     if (inputs.heldOut.length > 0) {
       const adapters = { layout: task.layout, parameters: trained.parameters, loraAlpha: options.training.loraAlpha };
-      const losses = await lossesAlone(task.model(), adapters, inputs.heldOut, during('evaluate'));
+      const losses = await mixtureLosses(task.model(), adapters, inputs.heldOut, { onProgress: during('evaluate') });
       standards.loss = lossStandard(losses, clustering.k);
     }
     await stopIfAsked(hooks, 'evaluation');

@@ -6,7 +6,7 @@ import type { Example } from '../data/dataset.js';
 import { writeJson } from '../files/json.js';
 import type { BaseModel } from '../hf/base-model.js';
 import { leadingBos } from '../hf/tokenizer.js';
-import { lossesAlone } from './adapter-losses.js';
+import { mixtureLosses } from './adapter-losses.js';
 import { throughNetwork } from './embed/hidden-states.js';
 import type { ForwardPass } from './embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from './embed/space.js';
@@ -44,7 +44,7 @@ export async function measurePool(
   const { examples: prepared } = prepareExamples(examples, tokenizer, how);
   const space = poolSpace(pool);
   const standards = await throughNetwork(source, forward, async (model) => {
-    const losses = await lossesAlone(model, stackPool(pool, source), prepared, onProgress);
+    const losses = await mixtureLosses(model, stackPool(pool, source), prepared, { onProgress });
     const prompts = prepared.map(({ promptIds }) => promptIds);
     const rows = await embedInSpace(space, source, prompts, { model, bosId: leadingBos(tokenizer) });
     const cosines = Float64Array.from({ length: prompts.length * N }, (_, at) => {

@@ -148,6 +148,22 @@ describe('planCells', () => {
     ]);
   });
 
+  it('varies what makes coefficients of similarities', () => {
+    const ablation = {
+      strategies: ['crayon', 'per-query'],
+      estimator: ['mean-gate'],
+      lambda: [2],
+      standard_tau: [0.5],
+    };
+    const cells = plan({ ablation }).filter((cell) => cell.table === 'ablation');
+    expect(cells.map(({ key, blend }) => [key, blend])).toEqual([
+      ['u--crayon--estimator=mean-gate', { estimator: 'mean-gate' }],
+      ['u--crayon--lambda=2', { estimator: 'label-evidence', lambda: 2 }],
+      ['u--crayon--standard_tau=0.5', { standardise: true, tau: 0.5 }],
+      ['u--per-query--standard_tau=0.5', { standardise: true, tau: 0.5 }],
+    ]);
+  });
+
   it('plays a user once for each number of examples and each seed, under one name', () => {
     const users = [{ name: 'u', kind: 'seen', tasks: ['a/t.yaml'], k: [3, 5], seeds: [1, 2] }];
     const cells = plan({ users, strategies: ['crayon'] });

@@ -8,7 +8,7 @@ import { HfModel } from '../../src/hf/model.js';
 import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import type { Network } from '../../src/model/network.js';
 import { openNetwork } from '../../src/model/open-network.js';
-import { poolLosses } from '../../src/pool/adapter-losses.js';
+import { withPoolLosses } from '../../src/pool/adapter-losses.js';
 import { measurePool } from '../../src/pool/measure.js';
 import { openPool } from '../../src/pool/pool.js';
 import { prepareExamples } from '../../src/pool/prepare.js';
@@ -49,11 +49,11 @@ afterAll(() => {
   rmSync(dir, { recursive: true });
 });
 
-describe('poolLosses', () => {
+describe('withPoolLosses', () => {
   it('are those of each adapter on its own', async () => {
     const examples = prepared(1);
     const opened = openPool(pool);
-    const losses = await poolLosses(opened, source, examples, { model });
+    const losses = await withPoolLosses(opened, source, { model }, (lossesOf) => lossesOf(examples));
     for (const n of [0, 4]) {
       const lora = loadAdapterLora(poolAdapter(n), source);
       const alone = await scoreCompletions(model, examples, { lora });

@@ -26,8 +26,8 @@ async function blend(
       examples: user.shown,
       model: base.source.path,
       out,
-      ...variant,
       estimator,
+      ...variant,
       combine,
       dtype: 'F32',
       long: 'truncate',
@@ -62,6 +62,13 @@ export const random = blendBy('given', {
   title: 'Random blend',
   looksAtExamples: false,
   draws: ({ random: { seeds } }) => seeds,
+});
+
+export const labelEvidence = blendBy('label-evidence', {
+  name: 'label-evidence',
+  title: 'Crayon, by the answers too',
+  role: 'crayon',
+  looksAtExamples: true,
 });
 
 export const nearest = blendBy('nearest', { name: 'nearest', title: 'Nearest base LoRA', looksAtExamples: true });

@@ -3,7 +3,7 @@
  * needs beside its file.
  */
 
-import { crayon, meanGate, nearest, perQuery, random, uniform } from './blends.js';
+import { crayon, labelEvidence, meanGate, nearest, perQuery, random, uniform } from './blends.js';
 import { loraHub, loraHubDelta } from './lorahub.js';
 import { base, examplesInContext, server } from './plain.js';
 import type { Strategy } from './strategy.js';
@@ -22,6 +22,7 @@ export const STRATEGIES: readonly Strategy[] = [
   loraHubDelta,
   crayon,
   meanGate,
+  labelEvidence,
   perQuery,
   server,
 ];

@@ -1,5 +1,6 @@
 /** A way of customising the model for a user: what it is called, what it needs, and what it makes of the user's examples. */
 
+import type { BlendChoice, Estimator } from '../../blend/coefficients.js';
 import type { Progress } from '../../core/long-work.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import type { Answerer, LoadedModel } from '../answers.js';
@@ -30,9 +31,9 @@ export interface Strategy {
 }
 
 /** How a Crayon blend departs from its defaults. */
-export interface BlendVariant {
-  tau?: number;
-  topK?: number;
+export interface BlendVariant extends Pick<BlendChoice, 'tau' | 'topK' | 'standardise' | 'lambda'> {
+  estimator?: Estimator | undefined;
+  refine?: number | undefined;
   combine?: 'svd' | 'linear';
   rank?: number;
 }
