@@ -25,8 +25,8 @@ export interface LoadedModel {
 export interface Answerer extends LoadedModel {
   /** the adapters for these prompts; absent for none. Called with every group that is answered together. */
   loraFor?: ((examples: Example[]) => Promise<EvaluationLora> | EvaluationLora) | undefined;
-  /** what stands before the prompt */
-  withContext?: ((example: Example) => Example) | undefined;
+  /** The examples with what stands before their prompts. Called as `loraFor` is. */
+  withContext?: ((examples: Example[]) => Promise<Example[]> | Example[]) | undefined;
 }
 
 export interface AnswerSettings {
@@ -55,7 +55,7 @@ export async function answerExamples(
   const { method, batchSize, onProgress, signal } = settings;
   const started = performance.now();
   const lora = await loraFor?.([...examples]);
-  const asked = withContext === undefined ? [...examples] : examples.map(withContext);
+  const asked = (await withContext?.([...examples])) ?? [...examples];
   const maxLength = source.config.maxPositionEmbeddings;
   const how = { model, tokenizer, form, maxLength, lora, batchSize, signal };
   const isGenerated = method === 'generation';
@@ -90,7 +90,8 @@ export async function timeAnswers(
     // choices are all read, and a generated answer is decoded without a guess, as it would be in use
     if (settings.method === 'generation') {
       const lora = await answerer.loraFor?.([example]);
-      await generateAnswers(answerer, [answerer.withContext?.(example) ?? example], lora, alone, false);
+      const asked = (await answerer.withContext?.([example])) ?? [example];
+      await generateAnswers(answerer, asked, lora, alone, false);
     } else await answerExamples(answerer, [example], alone);
     times.push(performance.now() - started);
   }

@@ -37,7 +37,10 @@ export function planCells(config: BenchConfig, users: readonly PlannedUser[]): P
       key: cellKey(user.id, strategy, inKey),
       table: 'strategies',
     });
-    const isRun = (name: string) => user.isFirst || strategyNamed(name).looksAtExamples;
+    const isRun = (name: string) => {
+      const { looksAtExamples, appliesTo } = strategyNamed(name);
+      return (user.isFirst || looksAtExamples) && (appliesTo?.(user, config) ?? true);
+    };
     const cells = config.strategies.filter(isRun).flatMap((name) => {
       const draws = strategyNamed(name).draws?.(config);
       if (draws === undefined) return [plain(name, user.seed)];

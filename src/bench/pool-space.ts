@@ -7,11 +7,11 @@ import { createRandom } from '../core/random.js';
 import { argmax, dot, meanRows, norm, row } from '../core/vector.js';
 import { type Example, loadDataset } from '../data/dataset.js';
 import { poolSpace } from '../pool/embed/space.js';
-import { embedPrompts } from '../pool/gate.js';
+import { embedPrompts, promptPoints } from '../pool/gate.js';
 import type { Pool } from '../pool/pool.js';
 import { buildScopeProfile, scopeScore } from '../routing/signals/scope.js';
 import type { LoadedModel } from './answers.js';
-import { type BenchConfig, findBenchPath } from './settings.js';
+import { type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
 import type { ClusterMap } from './types.js';
 import type { UserWithExamples } from './users.js';
 
@@ -26,6 +26,8 @@ export function scopeSpace(pool: Pool, base: LoadedModel) {
   return {
     /** (n, d) unit embeddings of prompts in the pool's space */
     embed,
+    /** a whole training set's, for their cosines with others */
+    points: (examples: readonly Example[]) => promptPoints(space, base, examples),
     /** of each test example among the shown ones, 0 to 100 */
     percentiles: async ({ shown, test }: UserWithExamples) => {
       const profile = buildScopeProfile(await embed(shown), shown.length, space.d);
@@ -35,17 +37,18 @@ export function scopeSpace(pool: Pool, base: LoadedModel) {
   };
 }
 
+/** A pool's training set as its build reads it: the same files, split, limit and draw. */
+export function trainingExamples({ data, split, limit, seed }: BenchPool, dataDir: string | undefined): Example[] {
+  return data.flatMap((path) => loadDataset(findBenchPath(path), { dataDir, split, limit, seed }).examples);
+}
+
 /** The picture of the clusters, drawn from a sample of the training set. */
 export async function mapOfTrainingSet(
   { pool: settings, data_dir: dataDir, seed }: BenchConfig,
   pool: Pool,
   space: ScopeSpace,
 ): Promise<ClusterMap> {
-  const { split, limit, seed: draw } = settings;
-  const examples = settings.data.flatMap(
-    (path) => loadDataset(findBenchPath(path), { dataDir, split, limit, seed: draw }).examples,
-  );
-  const sample = createRandom(seed, 'cluster map').shuffle(examples).slice(0, MAP_POINTS);
+  const sample = createRandom(seed, 'cluster map').shuffle(trainingExamples(settings, dataDir)).slice(0, MAP_POINTS);
   const tasks = sample.map((example) => example.dataset);
   return clusterMap(await space.embed(sample), tasks, pool);
 }

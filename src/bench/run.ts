@@ -104,7 +104,7 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
         const missing = part.cells.filter((cell) => !isMade(cell));
         const isFirst = part === parts[0];
         if (missing.length === 0 && part.live.every(isMade) && !(isFirst && load.length > 0)) continue;
-        const context: BenchContext = { ...shared, config: part.config, pools: part.pools };
+        const context: BenchContext = { ...shared, config: part.config, pools: part.pools, users: part.users };
         // 2) pools, each once
         await buildPools(missing, context);
         const space = await describePool(manifest, part, context);

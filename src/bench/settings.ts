@@ -134,6 +134,15 @@ export const BENCH_SCHEMA = z.strictObject({
     })
     .prefault({})
     .describe('the defaults are those of arXiv 2307.13269'),
+  wrong_user: z
+    .strictObject({
+      alike: z
+        .array(filled(name))
+        .default([])
+        .describe('lists of tasks of one kind, by their files without .yaml; other tasks are of a kind of their own'),
+    })
+    .prefault({})
+    .describe("Crayon shown another user's examples, of no task of a kind with this user's"),
   ablation: ABLATION.nullable().default(null).describe('one option of Crayon at a time, all others at their defaults'),
   server: z
     .strictObject({ model: text.describe('A Hugging Face directory or a GGUF file') })

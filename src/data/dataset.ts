@@ -148,6 +148,20 @@ function loadGroup(config: GroupConfig, path: string, options: DatasetOptions, p
   return whole;
 }
 
+/**
+ * What the data sets of a description are called, its data unread; where a task takes the name from `file_field`, its template.
+ *
+ * @throws CrayonError `config-invalid`, `yaml-invalid`, `file-not-found`
+ */
+export function datasetNames(path: string): string[] {
+  if (!/\.ya?ml$/i.test(path)) return [basename(path).replace(/\.[^.]*$/, '')];
+  const { value, lineOf } = readIncluding(path, [], []);
+  const config = parseDatasetConfig(value, path, lineOf);
+  if (!('group' in config)) return [config.task];
+  const members = config.task.map((entry) => (typeof entry === 'string' ? entry : entry.task));
+  return members.flatMap((member) => datasetNames(join(dirname(path), member)));
+}
+
 interface DataFile {
   path: string;
   /** As the YAML file or the user wrote it: it goes into manifests, which should not depend on the machine. */

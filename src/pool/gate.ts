@@ -9,7 +9,9 @@ import type { LoraLayout } from '../model/lora-layout.js';
 import type { Network } from '../model/network.js';
 import { stackAdapters } from '../train/adapter-lora.js';
 import type { EvaluationLora } from '../train/evaluate.js';
+import { embeddingKind } from './embed/kinds.js';
 import { type EmbeddingSpace, embedInSpace, poolSpace, refuseOtherBase } from './embed/space.js';
+import { densePoints, type Points, sparsePoints } from './points.js';
 import { openPool, type Pool, poolForm } from './pool.js';
 import { prepareExamples } from './prepare.js';
 import { type GateChoice, gateBy, gateTerms } from './standards.js';
@@ -67,12 +69,28 @@ export async function embedPrompts(
   how: { source: BaseModel; model: Network; tokenizer: Tokenizer; form?: PromptForm | undefined },
   examples: readonly Example[],
 ): Promise<Float32Array> {
-  const { source, model, tokenizer, form } = how;
+  const { source, model, tokenizer } = how;
+  return embedInSpace(space, source, promptSequences(how, examples), { model, bosId: leadingBos(tokenizer) });
+}
+
+/** The same as points, of as many prompts as a training set has: sparse where the kind of embedding is. */
+export async function promptPoints(
+  space: EmbeddingSpace,
+  how: Parameters<typeof embedPrompts>[1],
+  examples: readonly Example[],
+): Promise<Points> {
+  const { kind } = embeddingKind(space.kind);
+  if ('sparse' in kind) return sparsePoints(kind.sparse!(promptSequences(how, examples), space.idf!));
+  return densePoints(await embedPrompts(space, how, examples), examples.length, space.d);
+}
+
+function promptSequences(
+  { source, tokenizer, form }: Parameters<typeof embedPrompts>[1],
+  examples: readonly Example[],
+): Int32Array[] {
   const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
   const options = { maxLength, long: 'truncate', form, addEnd: false, vocabSize } as const;
-  const prepared = prepareExamples(examples, tokenizer, options);
-  const sequences = prepared.examples.map(({ promptIds }) => promptIds);
-  return embedInSpace(space, source, sequences, { model, bosId: leadingBos(tokenizer) });
+  return prepareExamples(examples, tokenizer, options).examples.map(({ promptIds }) => promptIds);
 }
 
 /** All adapters of a pool, with the coefficients of each example. */

@@ -3,21 +3,27 @@
 import { join } from 'node:path';
 import type { Estimator } from '../../blend/coefficients.js';
 import { createRandom } from '../../core/random.js';
-import { openPool } from '../../pool/pool.js';
+import { openPool, type PoolManifest } from '../../pool/pool.js';
 import { loadAdapterLora } from '../../train/adapter-lora.js';
 import type { UserWithExamples } from '../users.js';
 import { adapted, type BenchContext, type Customised, type PlannedCell, plain, type Strategy } from './strategy.js';
 
-/** As a user would do it: from examples to an adapter directory. */
-async function blend(
+/**
+ * As a user would do it: from examples to an adapter directory.
+ *
+ * @param given the coefficients (N), for the estimator of that name
+ */
+export async function blend(
   cell: PlannedCell,
-  user: UserWithExamples,
+  user: Pick<UserWithExamples, 'shown'>,
   { base, pools, directory }: BenchContext,
   estimator: Estimator,
+  given?: (pool: PoolManifest) => number[],
 ): Promise<Customised> {
   const { blendPool } = await import('../../blend/blend-pool.js');
   const pool = pools.path(cell.pool);
-  const { N } = openPool(pool).manifest;
+  const { manifest } = openPool(pool);
+  const { N } = manifest;
   const { combine = 'cat', ...variant } = cell.blend;
   const out = join(directory.scratch(cell.key), 'adapter');
   try {
@@ -32,7 +38,7 @@ async function blend(
       dtype: 'F32',
       long: 'truncate',
       force: true,
-      coefficients: estimator === 'given' ? randomCoefficients(N, cell.seed) : undefined,
+      coefficients: given?.(manifest),
       forward: { model: base.model },
     });
     return {
@@ -57,12 +63,14 @@ function blendBy(estimator: Estimator, rest: Omit<Strategy, 'poolOf' | 'customis
 
 export const uniform = blendBy('uniform', { name: 'uniform', title: 'Uniform blend', looksAtExamples: false });
 
-export const random = blendBy('given', {
+export const random: Strategy = {
   name: 'random',
   title: 'Random blend',
   looksAtExamples: false,
   draws: ({ random: { seeds } }) => seeds,
-});
+  poolOf: ({ pool }) => pool,
+  customise: (cell, user, context) => blend(cell, user, context, 'given', ({ N }) => randomCoefficients(N, cell.seed)),
+};
 
 export const labelEvidence = blendBy('label-evidence', {
   name: 'label-evidence',

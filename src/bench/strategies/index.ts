@@ -5,15 +5,21 @@
 
 import { crayon, labelEvidence, meanGate, nearest, perQuery, random, uniform } from './blends.js';
 import { loraHub, loraHubDelta } from './lorahub.js';
+import { oracle } from './oracle.js';
 import { base, examplesInContext, server } from './plain.js';
+import { randomValues } from './random-values.js';
+import { retrieved } from './retrieved.js';
 import type { Strategy } from './strategy.js';
 import { fewShotLora, oneLora, oneLoraTotal } from './trained.js';
+import { wrongUser } from './wrong-user.js';
 
 export const STRATEGIES: readonly Strategy[] = [
   base,
   examplesInContext,
+  retrieved,
   uniform,
   random,
+  randomValues,
   nearest,
   oneLora,
   oneLoraTotal,
@@ -23,6 +29,8 @@ export const STRATEGIES: readonly Strategy[] = [
   crayon,
   meanGate,
   labelEvidence,
+  wrongUser,
+  oracle,
   perQuery,
   server,
 ];

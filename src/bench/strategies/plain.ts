@@ -70,6 +70,8 @@ export const examplesInContext: Strategy = {
   name: 'in-context',
   title: 'Base, examples in context',
   looksAtExamples: true,
-  customise: async (_cell, { shown }, { base, config }) =>
-    plain({ ...base, withContext: inContext(shown, base, config.max_tokens) }),
+  async customise(_cell, { shown }, { base, config }) {
+    const asked = inContext(shown, base, config.max_tokens);
+    return plain({ ...base, withContext: (examples) => examples.map(asked) });
+  },
 };

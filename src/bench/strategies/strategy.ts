@@ -23,6 +23,8 @@ export interface Strategy {
   role?: 'reference' | 'crayon';
   /** Whether the result depends on which examples a user shows; if not, it is run for the first of a user's own seeds only. */
   looksAtExamples: boolean;
+  /** Whether it is defined for a user, by the configuration alone; a user for whom it is not has no cell. Absent for all. */
+  appliesTo?(user: PlannedUser, config: BenchConfig): boolean;
   /** cells of a user where chance is part of it, each with a seed of its own; absent for one */
   draws?(config: BenchConfig): number;
   /** the pool that must be built before; absent for none */
@@ -53,6 +55,8 @@ export interface BenchContext {
   /** opened when it is first asked for */
   server: () => LoadedModel;
   pools: PoolStore;
+  /** all of the run */
+  users: readonly UserWithExamples[];
   directory: BenchRunDirectory;
   signal: AbortSignal;
   onProgress: (progress: Progress) => void;
