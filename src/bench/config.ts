@@ -37,7 +37,8 @@ export const SHARED_POOL = 'is one pool for several seeds, expected {seed} in it
 
 /** Keys that are right one by one and wrong together. */
 function contradictions(config: BenchConfig): Problem[] {
-  const { users, strategies, server, live, load, pool, ablation, seeds: ofRun = [] } = config;
+  const { users, strategies, server, live, load, pool, ablation, seeds: ofRun = [], one_lora, one_lora_total } = config;
+  const oneLoras = { one_lora, one_lora_total };
   const problems: Problem[] = [];
   const refuse = (isWrong: boolean, path: Problem['path'], message: string) => {
     if (isWrong) problems.push({ path, message });
@@ -60,6 +61,11 @@ function contradictions(config: BenchConfig): Problem[] {
     const isMixed = tasks.length > 1;
     refuse(kind === 'mixture' && !isMixed, path, `${name} is a mixture of one task`);
     refuse(kind !== 'mixture' && isMixed, path, `${name} has ${tasks.length} tasks, so its kind is mixture`);
+  }
+  for (const [key, { learning_rate: one, learning_rates: rates = [] }] of Object.entries(oneLoras)) {
+    repeated([key, 'learning_rates'], `${key}: learning_rates`, rates);
+    const path = [key, 'learning_rate'];
+    refuse(one !== undefined && rates.length > 0, path, `${key} has learning_rate and learning_rates`);
   }
   const needsServer = strategies.includes('server') && server === null;
   refuse(needsServer, ['strategies'], 'strategies has server, but there is no server: { model: ... }');

@@ -57,6 +57,7 @@ export class PoolStore {
     const { pool, one_lora: same, one_lora_total: larger } = this.#config;
     const factor = total ? pool.clusters : 1;
     const { dir: _dir, ...settings } = pool;
+    const { learning_rates: _rates, ...changes } = total ? larger : same;
     return {
       ...settings,
       clusters: 1,
@@ -65,8 +66,16 @@ export class PoolStore {
       mode: 'joint',
       rank: pool.rank * factor,
       lora_alpha: pool.lora_alpha * factor,
-      ...(total ? larger : same),
+      ...changes,
     };
+  }
+
+  /** Likewise, one for each rate that is tried. */
+  oneLoras(total: boolean): BenchPool[] {
+    const { one_lora: same, one_lora_total: larger } = this.#config;
+    const { learning_rates: rates } = total ? larger : same;
+    const lora = this.oneLora(total);
+    return rates?.map((rate) => ({ ...lora, learning_rate: rate })) ?? [lora];
   }
 
   /** What `crayon build-pool` would be told to build it. */

@@ -98,13 +98,14 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
       if (base.form?.kind !== 'chat') server.form = PLAIN;
       return server;
     };
-    const shared = { base, server: openServer, directory, signal, onProgress };
+    const shared = { base, server: openServer, manifest, directory, signal, onProgress };
     try {
       for (const part of parts) {
         const missing = part.cells.filter((cell) => !isMade(cell));
         const isFirst = part === parts[0];
         if (missing.length === 0 && part.live.every(isMade) && !(isFirst && load.length > 0)) continue;
-        const context: BenchContext = { ...shared, config: part.config, pools: part.pools, users: part.users };
+        const { config: itsConfig, pools, training, users: itsUsers } = part;
+        const context: BenchContext = { ...shared, config: itsConfig, pools, training, users: itsUsers };
         // 2) pools, each once
         await buildPools(missing, context);
         const space = await describePool(manifest, part, context);
@@ -286,6 +287,7 @@ function startManifest(
     pool: earlier?.pool ?? null,
     clusters: earlier?.clusters ?? null,
     curves: earlier?.curves,
+    rates: earlier?.rates,
     plannedCells,
   };
 }

@@ -87,6 +87,9 @@ const ABLATION = z.strictObject({
 const oneLora = z
   .strictObject({
     learning_rate: positive.optional().describe("where it is not the pool's"),
+    learning_rates: filled(positive)
+      .optional()
+      .describe('one is trained with each, and the one with the least loss on held_out is taken'),
     epochs: positive.optional().describe('likewise'),
   })
   .default({});
@@ -118,6 +121,14 @@ export const BENCH_SCHEMA = z.strictObject({
     .describe('blends at random'),
   one_lora: oneLora.describe("training of the one LoRA on everything, where it should differ from the pool's"),
   one_lora_total: oneLora.describe('likewise of the one with as many parameters as the whole pool'),
+  held_out: z
+    .strictObject({
+      data: filled(text).optional().describe("data sets to draw from, instead of the pool's"),
+      split: text.default('train').describe('of them'),
+      examples: whole(1).default(20).describe('of each data set'),
+    })
+    .prefault({})
+    .describe('examples that no pool was trained on and that no user is shown or tested on, to choose learning_rates'),
   few_shot: z
     .strictObject({
       steps: whole(1).default(100).describe('a step is a batch; the k examples are gone through again and again'),

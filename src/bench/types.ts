@@ -151,6 +151,18 @@ export const LOAD_SCHEMA = z.object({
 });
 export type LoadCell = z.infer<typeof LOAD_SCHEMA>;
 
+/** The learning rate that one LoRA on everything was given, of those that were tried, by its loss on held-out examples. */
+const RATE_CHOICE = z.object({
+  strategy: text,
+  /** of the run */
+  seed: count,
+  /** held out */
+  examples: whole(1),
+  tried: z.array(z.object({ learningRate: z.number(), loss: z.number() })),
+  learningRate: z.number(),
+});
+export type RateChoice = z.infer<typeof RATE_CHOICE>;
+
 export const MANIFEST_SCHEMA = z.object({
   format: z.literal('crayon-bench'),
   version: z.literal(1),
@@ -179,6 +191,8 @@ export const MANIFEST_SCHEMA = z.object({
   clusters: CLUSTER_MAP_SCHEMA.nullable(),
   /** losses of training of every pool of every seed; absent in runs of earlier versions */
   curves: z.array(z.object({ seed: count, pool: z.string(), points: CURVE_SCHEMA })).optional(),
+  /** absent where the configuration has the rates */
+  rates: z.array(RATE_CHOICE).optional(),
   /** cells that the configuration asks for, done or not */
   plannedCells: count,
 });

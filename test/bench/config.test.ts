@@ -82,6 +82,11 @@ describe('benchConfig', () => {
     [{ seeds: [1], users: [{ ...LEAST.users[0], seeds: [1000] }] }, 'u: seeds are below 1000'],
     [{ ablation: { embedding: ['tfidf+'] } }, 'ablation.embedding[0] is "tfidf+"'],
     [{ ablation: { combine: ['svd'] } }, 'ablation.combine[0] is "svd", expected svd:<rank> or linear'],
+    [{ one_lora: { learning_rates: [0.1, 0.1] } }, 'one_lora: learning_rates has 0.1 twice'],
+    [
+      { one_lora_total: { learning_rate: 0.1, learning_rates: [0.2] } },
+      'one_lora_total has learning_rate and learning_',
+    ],
     [{ server: 'models/big' }, 'server is "models/big", expected an object'],
     [{ pool: undefined }, 'pool is missing, expected an object'],
   ])('refuses %j', (change, problem) => {

@@ -43,4 +43,13 @@ describe('PoolStore', () => {
       learning_rate: 0.003,
     });
   });
+
+  it('makes one LoRA for each rate that is tried, each a pool of its own', () => {
+    const tried = store({ one_lora: { learning_rates: [0.1, 0.01], epochs: 5 } });
+    const pools = tried.oneLoras(false);
+    expect(pools).toEqual([0.1, 0.01].map((rate) => ({ ...tried.oneLora(false), learning_rate: rate })));
+    expect(pools[0]).not.toHaveProperty('learning_rates'); // it would be in the directory's name
+    expect(new Set(pools.map((pool) => tried.path(pool))).size).toBe(2);
+    expect(tried.oneLoras(true)).toEqual([tried.oneLora(true)]);
+  });
 });

@@ -3,10 +3,11 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { benchConfig } from '../../src/bench/config.js';
+import { planRun } from '../../src/bench/plan.js';
 import { PoolStore } from '../../src/bench/pools.js';
-import { planRun } from '../../src/bench/run.js';
 import { BenchRunDirectory } from '../../src/bench/run-directory.js';
 import type { BenchContext } from '../../src/bench/strategies/strategy.js';
+import type { RunManifest } from '../../src/bench/types.js';
 import { drawExamples, loadBenchTask, readTrainingSet } from '../../src/bench/users.js';
 import { HfModel } from '../../src/hf/model.js';
 import { loadTokenizer } from '../../src/hf/tokenizer.js';
@@ -26,7 +27,7 @@ export async function openBenchContext({ pool, ...change }: Record<string, unkno
   const source = HfModel.open(model);
   const base = { source, model: new LlamaModel(source), tokenizer: loadTokenizer(model) };
   const training = readTrainingSet(config);
-  const { users: planned, cells } = planRun(config);
+  const { users: planned, cells } = planRun(config).seeds[0]!;
   const users = planned.map((user) =>
     drawExamples(
       user,
@@ -41,7 +42,9 @@ export async function openBenchContext({ pool, ...change }: Record<string, unkno
     base,
     server: () => base,
     pools,
+    training,
     users,
+    manifest: {} as RunManifest,
     directory: new BenchRunDirectory(join(dir, 'run')),
     signal: new AbortController().signal,
     onProgress: () => {},

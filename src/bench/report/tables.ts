@@ -12,7 +12,7 @@ import * as words from './words.js';
 
 /** Name and value of each thing that was measured, on what, and from what: the head of every report. */
 export function facts({ manifest, users, cells }: Report): Array<[string, string]> {
-  const { base, server, pool, seed, machine, commit, started, finished, createdBy, plannedCells } = manifest;
+  const { base, server, pool, seed, machine, commit, started, finished, createdBy, plannedCells, rates } = manifest;
   const ended =
     finished === null
       ? 'not finished'
@@ -26,6 +26,12 @@ export function facts({ manifest, users, cells }: Report): Array<[string, string
       pool &&
         `${pool.N} base LoRAs of rank ${pool.r}, ${words.count(pool.parameters)} parameters; ${pool.embedding}${pool.centred ? ', centred' : ''}, tau ${pool.tau}`,
     ],
+    ...(rates ?? []).map(({ strategy, seed: of, examples, tried, learningRate }): [string, string] => [
+      strategyTitle(strategy),
+      `learning rate ${learningRate} at seed ${of}, by the loss on ${examples} held-out examples: ${tried
+        .map((one) => `${words.decimal(one.loss)} with ${one.learningRate}`)
+        .join(', ')}`,
+    ]),
     ['Users', String(users.length)],
     ['Cells', `${cells} of ${plannedCells}`],
     ['Seed', String(seed)],

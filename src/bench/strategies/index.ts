@@ -5,12 +5,13 @@
 
 import { crayon, labelEvidence, meanGate, nearest, perQuery, random, uniform } from './blends.js';
 import { loraHub, loraHubDelta } from './lorahub.js';
+import { oneLora, oneLoraTotal } from './one-lora.js';
 import { oracle } from './oracle.js';
 import { base, examplesInContext, server } from './plain.js';
 import { randomValues } from './random-values.js';
 import { retrieved } from './retrieved.js';
 import type { Strategy } from './strategy.js';
-import { fewShotLora, oneLora, oneLoraTotal } from './trained.js';
+import { fewShotLora } from './trained.js';
 import { wrongUser } from './wrong-user.js';
 
 export const STRATEGIES: readonly Strategy[] = [

@@ -7,8 +7,8 @@ import type { Answerer, LoadedModel } from '../answers.js';
 import type { PoolStore } from '../pools.js';
 import type { BenchRunDirectory } from '../run-directory.js';
 import type { BenchConfig, BenchPool } from '../settings.js';
-import type { Cell } from '../types.js';
-import type { PlannedUser, UserWithExamples } from '../users.js';
+import type { Cell, RunManifest } from '../types.js';
+import type { PlannedUser, TrainingSet, UserWithExamples } from '../users.js';
 
 /**
  * To add one: a file beside this that exports such an object, and its line in strategies/index.ts. Commands that only need the
@@ -27,8 +27,8 @@ export interface Strategy {
   appliesTo?(user: PlannedUser, config: BenchConfig): boolean;
   /** cells of a user where chance is part of it, each with a seed of its own; absent for one */
   draws?(config: BenchConfig): number;
-  /** the pool that must be built before; absent for none */
-  poolOf?(cell: PlannedCell, store: PoolStore): BenchPool;
+  /** the pools that must be built before; absent for none */
+  poolOf?(cell: PlannedCell, store: PoolStore): BenchPool | readonly BenchPool[];
   customise(cell: PlannedCell, user: UserWithExamples, context: BenchContext): Promise<Customised>;
 }
 
@@ -55,8 +55,12 @@ export interface BenchContext {
   /** opened when it is first asked for */
   server: () => LoadedModel;
   pools: PoolStore;
+  /** what pools are trained on */
+  training: TrainingSet;
   /** all of the run */
   users: readonly UserWithExamples[];
+  /** of the run, to record what was chosen in it */
+  manifest: RunManifest;
   directory: BenchRunDirectory;
   signal: AbortSignal;
   onProgress: (progress: Progress) => void;

@@ -1,31 +1,11 @@
-/** One LoRA that is trained: on everything that the pool was trained on, or on the user's k examples alone. */
+/** One LoRA that is trained on the user's k examples alone. */
 
 import { CrayonError } from '../../core/errors.js';
-import { openPool } from '../../pool/pool.js';
 import { type PreparedExample, prepareExamples } from '../../pool/prepare.js';
-import { loadAdapterLora } from '../../train/adapter-lora.js';
 import { TRAIN_DEFAULTS } from '../../train/settings.js';
 import type { LoadedModel } from '../answers.js';
 import type { UserWithExamples } from '../users.js';
 import { adapted, type Strategy } from './strategy.js';
-
-/** @param total as many parameters as the whole pool; else the base LoRAs' rank */
-function oneLoraOf(name: string, title: string, total: boolean): Strategy {
-  return {
-    name,
-    title,
-    role: 'reference',
-    looksAtExamples: false,
-    poolOf: (_cell, store) => store.oneLora(total),
-    async customise(_cell, _user, { base, pools }) {
-      const dir = pools.path(pools.oneLora(total));
-      return adapted(base, loadAdapterLora(`${dir}/${openPool(dir).manifest.adapters[0]!.dir}`, base.source));
-    },
-  };
-}
-
-export const oneLora = oneLoraOf('one-lora', 'One LoRA, same rank', false);
-export const oneLoraTotal = oneLoraOf('one-lora-total', 'One LoRA, same total size', true);
 
 export const fewShotLora: Strategy = {
   name: 'few-shot-lora',
@@ -58,7 +38,10 @@ export const fewShotLora: Strategy = {
 };
 
 /** A user's examples as build-pool trains on them, EOS included. */
-export function trainingForm({ shown }: UserWithExamples, { source, tokenizer, form }: LoadedModel): PreparedExample[] {
+export function trainingForm(
+  { shown }: Pick<UserWithExamples, 'shown'>,
+  { source, tokenizer, form }: LoadedModel,
+): PreparedExample[] {
   const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
   return prepareExamples(shown, tokenizer, { maxLength, long: 'truncate', form, addEnd: true, vocabSize }).examples;
 }

@@ -23,7 +23,7 @@ export const wrongUser: Strategy = {
 /** Names of the users none of whose tasks is one of this user's or of a kind with it, in the configuration's order. */
 export function unlikeUsers(
   { info }: Pick<PlannedUser, 'info'>,
-  config: Pick<BenchConfig, 'users' | 'wrong_user'>,
+  config: Pick<BenchConfig, 'seed' | 'seeds' | 'users' | 'wrong_user'>,
 ): string[] {
   const kinds = (tasks: readonly string[]) =>
     new Set(tasks.flatMap((task) => [task, ...config.wrong_user.alike.filter((list) => list.includes(task)).flat()]));

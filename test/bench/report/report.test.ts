@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readRun } from '../../../src/bench/report/read.js';
 import { buildReport, type Report } from '../../../src/bench/report/report.js';
-import { terminalTables } from '../../../src/bench/report/tables.js';
+import { facts, terminalTables } from '../../../src/bench/report/tables.js';
 import type { RunManifest } from '../../../src/bench/types.js';
 import { answer, cell, type RunContents, run, smallRun, user, writeRun } from '../../helpers/bench-run.js';
 import { temporaryRoot } from '../../helpers/files.js';
@@ -213,6 +213,18 @@ describe('a run', () => {
     const report = reportOf(run([], { finished: null, plannedCells: 12 }));
     expect(report).toMatchObject({ complete: false, strategies: [], hybrid: null, users: [] });
     expect(terminalTables(report)).toEqual([]);
+  });
+});
+
+it('says which learning rate one LoRA was given, and what the others lost', () => {
+  const tried = [
+    { learningRate: 0.01, loss: 1.5 },
+    { learningRate: 0.001, loss: 0.25 },
+  ];
+  const rates = [{ strategy: 'one-lora', seed: 3, examples: 40, tried, learningRate: 0.001 }];
+  expect(Object.fromEntries(facts(reportOf(run([], { rates }))))).toMatchObject({
+    'One LoRA, same rank':
+      'learning rate 0.001 at seed 3, by the loss on 40 held-out examples: 1.500 with 0.01, 0.250 with 0.001',
   });
 });
 

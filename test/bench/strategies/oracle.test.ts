@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { benchConfig } from '../../../src/bench/config.js';
-import { planRun } from '../../../src/bench/run.js';
+import { planRun } from '../../../src/bench/plan.js';
 import { oracle, taskWeights } from '../../../src/bench/strategies/oracle.js';
 import { openPool, type PoolManifest } from '../../../src/pool/pool.js';
 import { openBenchContext } from '../../helpers/bench-context.js';
