@@ -40,7 +40,7 @@ MAY_IMPORT.cli = ROOMS;
 const MOST_FILES = 30;
 /** Of all of src/: what one redesign came to, and room for real bases, for the guards against whatever a file or a peer may
  * say, and for Jinja as Python has it. */
-const MOST_LINES = 51_000;
+const MOST_LINES = 53_000;
 
 const TENSORS = /tfjs|^model\/(backend|llama|open-network)\.ts|^onnx\/runtime\.ts/;
 
