@@ -22,18 +22,18 @@ export const JSON_SCHEMAS: Record<string, { schema: z.ZodType; title: string; fi
   bench: {
     schema: BENCH_CONFIG_SCHEMA,
     title: 'crayon bench',
-    files: /^configs\/(bench\/(?!load\.)[^/]*|real\/[^/]*-bench)\.yaml$/,
+    files: /^configs\/(bench\/(?!load\.|real-(train|held-out)\.)[^/]*|real\/[^/]*-bench)\.yaml$/,
   },
   load: { schema: TRAFFIC_SCHEMA, title: 'crayon bench load', files: /^configs\/bench\/load\.yaml$/ },
   task: {
     schema: TASK_SCHEMA,
     title: 'a data set',
-    files: /^(configs\/tasks|suite)\/(?!suite|quickstart)[^/]*\.yaml$/,
+    files: /^(configs\/(bench\/)?tasks|suite)\/(?!suite|quickstart)[^/]*\.yaml$/,
   },
   group: {
     schema: GROUP_SCHEMA,
     title: 'several data sets as one',
-    files: /^(configs\/(o-lora-[^/]*|real\/[^/]*-train)|suite\/(suite|quickstart))\.yaml$/,
+    files: /^(configs\/(o-lora-[^/]*|real\/[^/]*-train|bench\/real-(train|held-out))|suite\/(suite|quickstart))\.yaml$/,
   },
 };
 
