@@ -15,8 +15,15 @@ export class AdamW {
   #p: tf.Tensor1D;
   #m: tf.Tensor1D;
   #v: tf.Tensor1D;
+  /** 0 for a number that is frozen, 1 for all others */
+  readonly #mask: tf.Tensor1D | undefined;
 
-  constructor(start: Float32Array | AdamWState, options: AdamWOptions = ADAMW_DEFAULTS) {
+  /** @param frozen ranges of numbers that stay as they are, with their moments */
+  constructor(
+    start: Float32Array | AdamWState,
+    options: AdamWOptions = ADAMW_DEFAULTS,
+    frozen: Iterable<[number, number]> = [],
+  ) {
     this.#options = options;
     const fresh = start instanceof Float32Array;
     const parameters = fresh ? start : start.parameters;
@@ -24,6 +31,11 @@ export class AdamW {
     this.#p = tf.keep(tf.tensor1d(parameters));
     this.#m = tf.keep(fresh ? tf.zeros([parameters.length]) : tf.tensor1d(start.m));
     this.#v = tf.keep(fresh ? tf.zeros([parameters.length]) : tf.tensor1d(start.v));
+    const ranges = [...frozen];
+    if (ranges.length === 0) return;
+    const mask = new Float32Array(parameters.length).fill(1);
+    for (const [from, to] of ranges) mask.fill(0, from, to);
+    this.#mask = tf.keep(tf.tensor1d(mask));
   }
 
   /** The current parameters; owned by the optimizer, replaced by every update. */
@@ -34,20 +46,24 @@ export class AdamW {
   /**
    * One update.
    *
-   * @param gradient same length as the parameters; not disposed
+   * @param ofAll the gradient: same length as the parameters; not disposed
    * @returns the gradient's norm before clipping, a scalar that the caller disposes
    */
-  update(gradient: tf.Tensor1D, learningRate: number): tf.Scalar {
+  update(ofAll: tf.Tensor1D, learningRate: number): tf.Scalar {
     const { beta1, beta2, epsilon, weightDecay, clipNorm } = this.#options;
     this.step++;
     const [p, m, v, norm] = tf.tidy(() => {
+      const mask = this.#mask;
+      const gradient = mask === undefined ? ofAll : tf.mul(ofAll, mask);
       // Scalars are multiplied with one another before they meet a long vector: every pass over one counts.
       const square = tf.square(gradient);
       const norm = tf.sqrt(tf.sum(square)) as tf.Scalar;
       const clip: tf.Scalar = tf.minimum(tf.div(Math.min(clipNorm, LARGE), tf.add(norm, 1e-6)), 1);
       const m = tf.add(tf.mul(this.#m, beta1), tf.mul(gradient, tf.mul(clip, 1 - beta1)));
       const v = tf.add(tf.mul(this.#v, beta2), tf.mul(square, tf.mul(tf.square(clip), 1 - beta2)));
-      const decayed = weightDecay === 0 ? this.#p : tf.mul(this.#p, 1 - learningRate * weightDecay);
+      const decay = learningRate * weightDecay;
+      const left = mask === undefined ? 1 - decay : tf.sub(1, tf.mul(mask, decay));
+      const decayed = weightDecay === 0 ? this.#p : tf.mul(this.#p, left);
       // p - stepSize * (m / bias1) / (sqrt(v / bias2) + epsilon)
       const stepSize = learningRate / (1 - beta1 ** this.step);
       const rootScale = 1 / Math.sqrt(1 - beta2 ** this.step);
@@ -73,6 +89,6 @@ export class AdamW {
   }
 
   dispose(): void {
-    tf.dispose([this.#p, this.#m, this.#v]);
+    tf.dispose([this.#p, this.#m, this.#v, ...(this.#mask === undefined ? [] : [this.#mask])]);
   }
 }

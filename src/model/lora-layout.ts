@@ -25,6 +25,8 @@ export interface LoraLayout {
   adapters: number;
   /** rank r of each */
   r: number;
+  /** how many of the adapters, the last ones, stay as they are while the others are trained; none when absent */
+  frozen?: number;
   modules: LayoutModule[];
   /** length of the vector */
   size: number;
@@ -34,6 +36,7 @@ export function createLoraLayout(
   modules: ReadonlyArray<{ name: string; in: number; out: number }>,
   adapters: number,
   r: number,
+  frozen = 0,
 ): LoraLayout {
   let offset = 0;
   const laid = modules.map(({ name, in: inSize, out }) => {
@@ -42,7 +45,7 @@ export function createLoraLayout(
     offset = bOffset + out * adapters * r;
     return { name, in: inSize, out, aOffset, bOffset };
   });
-  return { adapters, r, modules: laid, size: offset };
+  return { adapters, r, ...(frozen > 0 && { frozen }), modules: laid, size: offset };
 }
 
 /** The factors of N adapters on the targeted projections of every block. @throws CrayonError see chosenProjections */
@@ -50,6 +53,7 @@ export function poolLayout(
   source: BaseModel,
   { targets, r }: { targets: readonly string[] | 'all'; r: number },
   N: number,
+  frozen = 0,
 ): LoraLayout {
   const modules = [];
   const projections = chosenProjections(source.config.modelType, targets);
@@ -60,7 +64,7 @@ export function poolLayout(
       modules.push({ name, in: inSize, out });
     }
   }
-  return createLoraLayout(modules, N, r);
+  return createLoraLayout(modules, N, r, frozen);
 }
 
 /**
@@ -98,6 +102,16 @@ export function adapterFactors(
     b.set(flat.subarray(from, from + r), o * r);
   }
   return { a, b };
+}
+
+/** Where the frozen numbers lie in the vector: from, to. */
+export function* frozenRanges({ adapters, r, frozen = 0, modules }: LoraLayout): Generator<[number, number]> {
+  if (frozen === 0) return;
+  const [R, before] = [adapters * r, (adapters - frozen) * r];
+  for (const { aOffset, bOffset, in: inSize, out } of modules) {
+    yield [aOffset + before * inSize, aOffset + R * inSize];
+    for (let o = 1; o <= out; o++) yield [bOffset + (o - 1) * R + before, bOffset + o * R];
+  }
 }
 
 /** Puts one adapter's factors into the vector: the inverse of `adapterFactors`. */

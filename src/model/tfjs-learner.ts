@@ -3,6 +3,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { AdamW } from './adamw.js';
 import type { AdamWState } from './adamw-settings.js';
+import { frozenRanges } from './lora-layout.js';
 import type { StackedFactors } from './lora-linears.js';
 import { bindFactors, factorSlices, gateTensor } from './lora-tensors.js';
 import type { Gates, Learner, LearnerInput, TargetBatch } from './network.js';
@@ -25,7 +26,7 @@ export class TfjsLearner implements Learner {
   constructor(model: TfjsForward, input: LearnerInput) {
     this.#model = model;
     this.#input = input;
-    this.#optimizer = new AdamW(input.start, input.adamw);
+    this.#optimizer = new AdamW(input.start, input.adamw, frozenRanges(input.layout));
   }
 
   get step(): number {

@@ -5,6 +5,7 @@
 
 import type { NumberArray } from '../../onnx/runtime.js';
 import type { AdamWState } from '../adamw-settings.js';
+import { frozenRanges } from '../lora-layout.js';
 import type { Gates, Learner, LearnerInput, StackedAdapters, TargetBatch } from '../network.js';
 import { AdamWProgram, type MomentArrays } from './adamw-program.js';
 import { NAMES } from './block-programs.js';
@@ -27,10 +28,14 @@ export class OnnxLearner implements Learner {
   #loss = 0;
   readonly #buffers = new Buffers();
   readonly #recomputes: boolean;
+  readonly #frozen: Array<[number, number]>;
+  readonly #decays: boolean;
 
   constructor(blocks: Blocks, { layout, loraAlpha, start, adamw, recomputes = false }: LearnerInput) {
     this.#blocks = blocks;
     this.#recomputes = recomputes;
+    this.#frozen = [...frozenRanges(layout)];
+    this.#decays = adamw.weightDecay !== 0;
     this.#adamw = new AdamWProgram(adamw, blocks.runtime);
     const state = start instanceof Float32Array ? undefined : start;
     this.step = state?.step ?? 0;
@@ -102,7 +107,12 @@ export class OnnxLearner implements Learner {
   async update(learningRate: number): Promise<{ loss: number; gradientNorm: number }> {
     const gradient = this.#batches > 1 ? this.#sum! : this.#gradient;
     this.step++;
+    // without a gradient a number and its moments stay as they are, but for weight decay
+    const { parameters } = this.#moments;
+    for (const [from, to] of this.#frozen) gradient.fill(0, from, to);
+    const kept = this.#decays ? this.#frozen.map(([from, to]) => parameters.slice(from, to)) : [];
     const gradientNorm = await this.#adamw.update(this.#moments, gradient, learningRate, this.step);
+    for (const [i, values] of kept.entries()) parameters.set(values, this.#frozen[i]![0]);
     const loss = this.#loss;
     this.#loss = 0;
     this.#batches = 0;

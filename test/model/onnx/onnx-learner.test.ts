@@ -6,7 +6,7 @@ import { HfModel } from '../../../src/hf/model.js';
 import { ADAMW_DEFAULTS } from '../../../src/model/adamw-settings.js';
 import { chooseBackend } from '../../../src/model/backend.js';
 import { LlamaModel } from '../../../src/model/llama.js';
-import { createLoraLayout, type LoraLayout, poolLayout } from '../../../src/model/lora-layout.js';
+import { adapterFactors, createLoraLayout, type LoraLayout, poolLayout } from '../../../src/model/lora-layout.js';
 import type { Gates, Learner, LearnerInput, Network, TargetBatch } from '../../../src/model/network.js';
 import { OnnxModel } from '../../../src/model/onnx/onnx-model.js';
 import { fixture, MODELS, relativeDifference } from '../../helpers/fixtures.js';
@@ -159,4 +159,42 @@ describe('OnnxLearner', () => {
     expect(resumed).toEqual(first);
     model.dispose();
   });
+
+  it.each([0, 0.1])(
+    'leaves the last adapters as they are on both back ends, with a weight decay of %d',
+    async (weightDecay) => {
+      const input = (all: LoraLayout): LearnerInput => {
+        const layout = createLoraLayout(all.modules, N, LORA.r, 1);
+        return { ...inputOf(layout), adamw: { ...ADAMW_DEFAULTS, weightDecay } };
+      };
+      const { onnx, tfjs } = await onBoth(fixture('models', 'llama'), async (model, all) => {
+        const learner = model.learner(input(all));
+        await learner.add(batchOf(model.config.vocabSize, 16, 9), GATES.joint, 12);
+        const gradient = await learner.gradient();
+        const { gradientNorm } = await learner.update(1e-2);
+        for (const [t, seed] of [7, 8].entries()) {
+          await learner.add(batchOf(model.config.vocabSize, 16, seed), GATES.joint, 12);
+          await learner.add(batchOf(model.config.vocabSize, 8, t), GATES.joint, 12);
+          await learner.update(1e-2);
+        }
+        const state = structuredClone(await learner.state());
+        learner.dispose();
+        return { all, gradient, gradientNorm, ...state };
+      });
+      for (const { all, gradient, gradientNorm, parameters, m, v } of [onnx, tfjs]) {
+        const start = startOf(all);
+        const of = (flat: Float32Array, n: number) =>
+          all.modules.flatMap((module) => Object.values(adapterFactors(all, flat, module, n)));
+        expect(of(parameters, N - 1)).toEqual(of(start, N - 1));
+        for (const moment of [m, v]) expect(of(moment, N - 1).every((x) => x.every((y) => y === 0))).toBe(true);
+        for (let n = 0; n < N - 1; n++) {
+          of(parameters, n).forEach((x, i) => expect(x).not.toEqual(of(start, n)[i]));
+        }
+        // the norm that is clipped is that of the others
+        const others = Array.from({ length: N - 1 }, (_, n) => of(gradient, n)).flat(2);
+        const square = others.reduce((sum, x) => sum + x.reduce((s, y) => s + y * y, 0), 0);
+        expect(gradientNorm / Math.sqrt(square)).toBeCloseTo(1, 4);
+      }
+    },
+  );
 });
