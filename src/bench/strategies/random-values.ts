@@ -23,7 +23,7 @@ export const randomValues: Strategy = {
     const pool = openPool(pools.path(cell.pool));
     const { N, embedding } = pool.manifest;
     const rows = { data: await scopeSpace(pool, base).embed(user.shown), n: user.shown.length, d: embedding.dim };
-    const { coefficients } = estimateBlend(pool, 'similarity', rows, cell.blend);
+    const { coefficients } = estimateBlend(pool, 'similarity', { rows }, cell.blend);
     const stack = withRandomValues(stackPool(pool, base.source), cell.seed);
     return {
       ...adapted(base, { ...stack, gates: [coefficients] }),
