@@ -21,14 +21,23 @@ import type {
   LearnerInput,
   LoraUse,
   Network,
+  PackedRow,
   PredictedTokens,
   SequenceBatch,
   StackedAdapters,
   TargetBatch,
+  TargetRows,
 } from './network.js';
 import type { T1, T2, Tensor } from './operations.js';
 import { completionLoss, predictions, project, rmsNorm, scaled } from './ops.js';
-import { causalMask, layerKind, rotaryTables, rotateHalfMatrix } from './positions.js';
+import {
+  type LayerKind,
+  layerKind,
+  type PositionTables,
+  packedTables,
+  plainTables,
+  rotateHalfMatrix,
+} from './positions.js';
 import { TfjsLearner } from './tfjs-learner.js';
 import { TFJS_OPERATIONS as ops, takeRows } from './tfjs-operations.js';
 import { type ModelWeights, readWeights, type WeightSource } from './weights.js';
@@ -49,6 +58,8 @@ export interface ForwardOptions {
   lora?: LoraBinding | undefined;
   /** Stop after this many blocks and skip the final norm; all blocks and the final norm when absent. */
   blocks?: number;
+  /** where the one row of ids is packed */
+  packed?: PackedRow | undefined;
   /** Called with every hidden state as transformers numbers them: 0 the embeddings, L the normalised last one. */
   onHidden?: (index: number, x: tf.Tensor2D) => void;
 }
@@ -61,8 +72,8 @@ class TfjsAdapters implements AttachedAdapters {
     this.slices = tf.tidy(() => factorSlices(stacked.layout, tf.tensor1d(stacked.parameters)));
   }
 
-  bind(gates: LoraUse['gates'], T: number): LoraBinding {
-    return bindLora(this.stacked, gates, T, this.slices);
+  bind(gates: LoraUse['gates'], batch: Pick<SequenceBatch, 'T' | 'packed'>): LoraBinding {
+    return bindLora(this.stacked, gates, batch, this.slices);
   }
 
   dispose(): void {
@@ -108,7 +119,7 @@ export class LlamaModel implements Network {
    * @param ids (B, T) int32
    * @returns (M, C)
    */
-  forward(ids: tf.Tensor2D, { lora, blocks, onHidden }: ForwardOptions = {}): tf.Tensor2D {
+  forward(ids: tf.Tensor2D, { lora, blocks, packed, onHidden }: ForwardOptions = {}): tf.Tensor2D {
     const [B, T] = ids.shape;
     const { rmsNormEps, embeddingScale, numLayers } = this.config;
     const { embedding, finalNorm } = this.#weights;
@@ -117,8 +128,14 @@ export class LlamaModel implements Network {
     let x = ops.rows(embedding, tf.reshape(ids, [B * T]) as tf.Tensor1D as T1);
     if (embeddingScale !== 1) x = ops.mul(x, embeddingScale);
     heard(0, x);
+    const ofPacked = new Map<string, Positions>();
     for (let i = 0; i < until; i++) {
-      x = this.#block(i, x, B, T, lora);
+      const kind = layerKind(this.config, i);
+      const positions =
+        packed === undefined
+          ? this.#positionsOf(T, kind)
+          : getOrMake(ofPacked, kind.name, () => this.#tensors(packedTables(kind, this.config, packed), T));
+      x = this.#block(i, x, B, T, positions, lora);
       if (i + 1 < numLayers) heard(i + 1, x);
     }
     if (until < numLayers) return x as tf.Tensor2D;
@@ -160,7 +177,7 @@ export class LlamaModel implements Network {
     return { targets: ofTargets as Float32Array, largest: ofBest as Float32Array, best: ids as Int32Array };
   }
 
-  async targetLogits(batch: Pick<TargetBatch, 'ids' | 'B' | 'T' | 'rows'>, lora?: LoraUse): Promise<Float32Array> {
+  async targetLogits(batch: TargetRows, lora?: LoraUse): Promise<Float32Array> {
     const logits = tf.tidy(() => this.#targetLogits(batch, lora));
     const values = (await logits.data()) as Float32Array;
     logits.dispose();
@@ -191,10 +208,11 @@ export class LlamaModel implements Network {
   }
 
   /** (P, V) logits of the tokens that are to be predicted, without gradient. */
-  #targetLogits({ ids, B, T, rows }: Pick<TargetBatch, 'ids' | 'B' | 'T' | 'rows'>, use: LoraUse | undefined) {
+  #targetLogits(batch: TargetRows, use: LoraUse | undefined) {
+    const { ids, B, T, rows, packed } = batch;
     const at = tf.tensor1d(rows, 'int32');
-    const lora = use && (use.adapters as TfjsAdapters).bind(use.gates, T);
-    const hidden = takeRows(this.forward(tf.tensor2d(ids, [B, T], 'int32'), { lora }), at);
+    const lora = use && (use.adapters as TfjsAdapters).bind(use.gates, batch);
+    const hidden = takeRows(this.forward(tf.tensor2d(ids, [B, T], 'int32'), { lora, packed }), at);
     return this.logits(hidden as tf.Tensor2D, lora && { ...lora, gate: takeRows(lora.gate, at) });
   }
 
@@ -204,7 +222,7 @@ export class LlamaModel implements Network {
     return logitScale === 1 ? hidden : scaled(ops, hidden, logitScale);
   }
 
-  #block(index: number, x: T2, B: number, T: number, lora: LoraBinding | undefined): T2 {
+  #block(index: number, x: T2, B: number, T: number, positions: Positions, lora: LoraBinding | undefined): T2 {
     const prefix = `model.layers.${index}.`;
     const factors = new Map<string, StackedFactors>();
     for (const [name, pair] of lora?.factors ?? []) {
@@ -213,7 +231,7 @@ export class LlamaModel implements Network {
     return block(ops, x, {
       config: this.config,
       weights: this.#weights.blocks[index]!,
-      positions: this.#positionsOf(T, index),
+      positions,
       B,
       T,
       factors,
@@ -222,22 +240,24 @@ export class LlamaModel implements Network {
     });
   }
 
-  /** A layer's rotary tables and attention mask for T positions, made once per length and kind of layer. */
-  #positionsOf(T: number, layer: number): Positions {
-    const kind = layerKind(this.config, layer);
-    const key = `${T}/${kind.name}`;
-    const known = this.#positions.get(key);
-    if (known !== undefined) return known;
-    const { cos, sin } = rotaryTables(kind.rope, this.config, T);
-    const D = this.config.headDim;
-    const table = (values: Float32Array, width: number): T2 => tf.keep(tf.tensor2d(values, [T, width]));
-    const made = {
-      cos: table(cos, D),
-      sin: table(sin, D),
-      rotateHalf: this.#rotateHalf,
-      mask: table(causalMask(T, kind.window), T),
-    };
-    this.#positions.set(key, made);
-    return made;
+  /** Rotary tables and attention mask of a kind of layer for T positions, made once per length. */
+  #positionsOf(T: number, kind: LayerKind): Positions {
+    return getOrMake(this.#positions, `${T}/${kind.name}`, () => {
+      const made = this.#tensors(plainTables(kind, this.config, T), T);
+      for (const tensor of [made.cos, made.sin, made.mask]) tf.keep(tensor as tf.Tensor);
+      return made;
+    });
   }
+
+  #tensors({ cos, sin, mask }: PositionTables, T: number): Positions {
+    const table = (values: Float32Array, width: number): T2 => tf.tensor2d(values, [T, width]);
+    const D = this.config.headDim;
+    return { cos: table(cos, D), sin: table(sin, D), rotateHalf: this.#rotateHalf, mask: table(mask, T) };
+  }
+}
+
+function getOrMake<V>(map: Map<string, V>, key: string, make: () => V): V {
+  const value = map.get(key) ?? make();
+  map.set(key, value);
+  return value;
 }

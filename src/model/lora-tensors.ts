@@ -3,12 +3,18 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { LoraLayout } from './lora-layout.js';
 import type { StackedFactors } from './lora-linears.js';
-import { type Gates, gateRows, type StackedAdapters } from './network.js';
+import { type Gates, gateRows, type SequenceBatch, type StackedAdapters } from './network.js';
 
 /** See gateRows. */
-export function gateTensor(gates: Gates, T: number, r: number, scale: number): tf.Tensor2D {
+export function gateTensor(
+  gates: Gates,
+  batch: Pick<SequenceBatch, 'T' | 'packed'>,
+  r: number,
+  scale: number,
+): tf.Tensor2D {
   const R = gates[0]!.length * r;
-  return tf.tensor2d(gateRows(gates, T, r, scale), [gates.length * T, R]);
+  const rows = gateRows(gates, batch, r, scale);
+  return tf.tensor2d(rows, [rows.length / R, R]);
 }
 
 /** The flat vector cut into [A, B] of every module, in layout order. */
@@ -30,9 +36,9 @@ export function bindFactors(layout: LoraLayout, slices: ReadonlyArray<tf.Tensor>
 export function bindLora(
   { layout, loraAlpha }: Pick<StackedAdapters, 'layout' | 'loraAlpha'>,
   gates: Gates,
-  T: number,
+  batch: Pick<SequenceBatch, 'T' | 'packed'>,
   slices: readonly tf.Tensor[],
 ): { factors: ReadonlyMap<string, StackedFactors>; gate: tf.Tensor2D } {
-  const gate = gateTensor(gates, T, layout.r, loraAlpha / layout.r);
+  const gate = gateTensor(gates, batch, layout.r, loraAlpha / layout.r);
   return { factors: bindFactors(layout, slices), gate };
 }

@@ -16,6 +16,21 @@ export interface SequenceBatch {
   ids: Int32Array;
   B: number;
   T: number;
+  /** absent where every row is one sequence */
+  packed?: PackedRow | undefined;
+}
+
+/**
+ * Several sequences in the one row of a batch: questions behind one another, each with its prompt once and behind it the branches that
+ * go on from there, such as a question's choices. A token sees its question's prompt and its own branch. Everything by token, (T).
+ */
+export interface PackedRow {
+  /** the question that a token belongs to, whose coefficients it gets; -1 for padding */
+  question: Int32Array;
+  /** -1 for the prompt's */
+  branch: Int32Array;
+  /** in the token's own sequence, from 0 */
+  position: Int32Array;
 }
 
 /** Sequences of which some tokens are to be predicted. */
@@ -26,7 +41,10 @@ export interface TargetBatch extends SequenceBatch {
   targets: Int32Array;
 }
 
-/** Coefficients of the adapters, N for each sequence of a batch. */
+/** Without the tokens that are to be predicted. */
+export type TargetRows = Omit<TargetBatch, 'targets'>;
+
+/** Coefficients of the adapters, N for each sequence of a batch; of a packed one, for each question. */
 export type Gates = ReadonlyArray<ArrayLike<number>>;
 
 /** N adapters stacked, as one flat vector. */
@@ -62,7 +80,7 @@ export interface Network {
   attach(adapters: StackedAdapters): AttachedAdapters;
   predict(batch: TargetBatch, lora?: LoraUse): Promise<PredictedTokens>;
   /** (P, V) row-major */
-  targetLogits(batch: Pick<TargetBatch, 'ids' | 'B' | 'T' | 'rows'>, lora?: LoraUse): Promise<Float32Array>;
+  targetLogits(batch: TargetRows, lora?: LoraUse): Promise<Float32Array>;
   /**
    * Weighted sums of each sequence's hidden states, scaled to length 1: (B, C).
    *
@@ -105,17 +123,33 @@ export interface Learner {
 }
 
 /**
- * (B*T, N*r): row (b, t) holds example b's coefficients times the LoRA scale, each repeated r times.
+ * (B*T, N*r): row (b, t) holds example b's coefficients times the LoRA scale, each repeated r times; of a packed batch those of the
+ * token's question, and zeros for padding.
  *
  * @param scale lora_alpha / r
  */
-export function gateRows(gates: Gates, T: number, r: number, scale: number): Float32Array {
-  const N = gates[0]!.length;
-  const R = N * r;
-  const rows = new Float32Array(gates.length * T * R);
+export function gateRows(
+  gates: Gates,
+  { T, packed }: Pick<SequenceBatch, 'T' | 'packed'>,
+  r: number,
+  scale: number,
+): Float32Array {
+  const R = gates[0]!.length * r;
+  const set = (from: number, coefficients: ArrayLike<number>) => {
+    for (let n = 0; n < coefficients.length; n++) {
+      rows.fill(coefficients[n]! * scale, from + n * r, from + (n + 1) * r);
+    }
+  };
+  const rows = new Float32Array((packed === undefined ? gates.length : 1) * T * R);
+  if (packed !== undefined) {
+    packed.question.forEach((question, t) => {
+      if (question >= 0) set(t * R, gates[question]!);
+    });
+    return rows;
+  }
   for (const [b, coefficients] of gates.entries()) {
     const from = b * T * R;
-    for (let n = 0; n < N; n++) rows.fill(coefficients[n]! * scale, from + n * r, from + (n + 1) * r);
+    set(from, coefficients);
     for (let t = 1; t < T; t++) rows.copyWithin(from + t * R, from, from + R);
   }
   return rows;

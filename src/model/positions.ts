@@ -2,6 +2,7 @@
 
 import type { ModelConfig } from '../hf/config.js';
 import { type Rope, rotaryFrequencies } from '../hf/rope.js';
+import type { PackedRow } from './network.js';
 
 /** How a layer sees positions. */
 export interface LayerKind {
@@ -67,4 +68,40 @@ export function rotaryTables(
     return values.map((x, i) => x * (i % D < rotaryDim ? root * attentionFactor : root));
   };
   return { cos: table(Math.cos), sin: table(Math.sin) };
+}
+
+/** What attention of one kind of layer reads of positions, as plain arrays. */
+export interface PositionTables {
+  /** (T, D) */
+  cos: Float32Array;
+  sin: Float32Array;
+  /** (T, T) */
+  mask: Float32Array;
+}
+
+/** Of rows that are one sequence each. */
+export function plainTables({ rope, window }: LayerKind, config: ModelConfig, T: number): PositionTables {
+  return { ...rotaryTables(rope, config, T), mask: causalMask(T, window) };
+}
+
+/** Of a packed row: every token turned by its position in its own sequence. */
+export function packedTables(kind: LayerKind, config: ModelConfig, packed: PackedRow): PositionTables {
+  const { position, question, branch } = packed;
+  const [T, D] = [position.length, config.headDim];
+  const ofSequence = rotaryTables(kind.rope, config, position.reduce((a, b) => Math.max(a, b), 0) + 1);
+  const picked = (table: Float32Array) => {
+    const values = new Float32Array(T * D);
+    position.forEach((at, t) => {
+      values.set(table.subarray(at * D, (at + 1) * D), t * D);
+    });
+    return values;
+  };
+  const mask = new Float32Array(T * T).fill(-1e9);
+  for (let i = 0; i < T; i++) {
+    for (let j = i; j >= 0 && question[j] === question[i]; j--) {
+      const isOwn = branch[j] === -1 || branch[j] === branch[i];
+      if (isOwn && (kind.window === null || position[i]! - position[j]! < kind.window)) mask[i * T + j] = 0;
+    }
+  }
+  return { cos: picked(ofSequence.cos), sin: picked(ofSequence.sin), mask };
 }

@@ -77,7 +77,7 @@ export class TfjsLearner implements Learner {
   #lossAndGradient({ ids, B, T, rows, targets }: TargetBatch, gates: Gates, normaliser: number) {
     const { layout, loraAlpha } = this.#input;
     return tf.tidy(() => {
-      const gate = gateTensor(gates, T, layout.r, loraAlpha / layout.r);
+      const gate = gateTensor(gates, { T }, layout.r, loraAlpha / layout.r);
       const tokens = tf.tensor2d(ids, [B, T], 'int32');
       const at = tf.tensor1d(rows, 'int32');
       const expected = tf.tensor1d(targets, 'int32');

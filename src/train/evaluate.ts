@@ -6,6 +6,7 @@ import { groupBy } from '../core/stats.js';
 import type { Gates, LoraUse, Network, StackedAdapters } from '../model/network.js';
 import { padBatch, type TrainingExample } from './batches.js';
 import type { CompletionScore, SequenceScorer } from './completion-score.js';
+import { packedBatches } from './packing.js';
 
 /** Stacked adapters with the coefficients of each example, or with the same ones for all. */
 export interface EvaluationLora extends StackedAdapters {
@@ -20,7 +21,7 @@ export function gateOf(lora: EvaluationLora | undefined, example: number): Array
 
 export interface EvaluateOptions {
   lora?: EvaluationLora | undefined;
-  /** sequences read at a time */
+  /** sequences read at a time, where they are not packed */
   batchSize?: number | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
@@ -29,8 +30,9 @@ export interface EvaluateOptions {
 /**
  * One score per example, in their order; internally batched by length.
  *
- * Examples that differ in their last token alone, such as the one-word choices of a question, are read once: the last
- * token is only ever predicted.
+ * Examples that begin with the same prompt under the same coefficients, such as the choices of a question, are read behind it as
+ * branches of one packed row where that spares tokens (src/train/packing.ts); else those that differ in their last token alone are
+ * read once, which is only ever predicted.
  *
  * @throws CrayonError `interrupted` between two batches, when the signal fires
  */
@@ -39,30 +41,29 @@ export async function scoreCompletions(
   examples: ReadonlyArray<TrainingExample>,
   { lora, batchSize = 16, onProgress, signal }: EvaluateOptions = {},
 ): Promise<CompletionScore[]> {
-  const scores = new Array<CompletionScore>(examples.length);
-  const alike = readAlike(examples, lora?.gates);
-  const length = (group: number[]) => examples[group[0]!]!.ids.length;
-  const byLength = alike.sort((a, b) => length(a) - length(b) || a[0]! - b[0]!);
+  const scores = Array.from(
+    examples,
+    (): CompletionScore => ({ logprob: 0, tokens: 0, isGreedy: true, likeliest: [] }),
+  );
+  const mixtures = numbered(examples, lora?.gates);
+  const batches = packedBatches(examples, mixtures) ?? alikeBatches(examples, mixtures, batchSize);
   const adapters = lora && model.attach(lora);
   let done = 0;
   try {
-    for (let at = 0; at < byLength.length; at += batchSize) {
-      const groups = byLength.slice(at, at + batchSize);
-      const padded = padBatch(examples, groups);
-      const gates = groups.map(([i]) => gateOf(lora, i!));
+    for (const { batch, members } of batches) {
+      const gates = members.map(([i]) => gateOf(lora, i!));
       const use: LoraUse | undefined = adapters && { adapters, gates };
-      const { targets: values, best: greedy } = await model.predict(padded, use);
+      const { targets: values, best: greedy } = await model.predict(batch, use);
       await eventLoopTurn();
 
-      for (const i of groups.flat()) scores[i] = { logprob: 0, tokens: 0, isGreedy: true, likeliest: [] };
-      padded.owners.forEach((owner, p) => {
+      batch.owners.forEach((owner, p) => {
         const score = scores[owner]!;
         score.logprob += values[p]!;
         score.tokens++;
         score.likeliest.push(greedy[p]!);
-        if (greedy[p] !== padded.targets[p]) score.isGreedy = false;
+        if (greedy[p] !== batch.targets[p]) score.isGreedy = false;
       });
-      done += groups.reduce((n, group) => n + group.length, 0);
+      done += members.reduce((n, group) => n + group.length, 0);
       onProgress?.(done, examples.length);
       if (signal?.aborted) {
         throw new CrayonError('interrupted', `stopped after ${done} of ${examples.length} sequences`);
@@ -74,16 +75,27 @@ export async function scoreCompletions(
   return scores;
 }
 
-/** Indices of the examples, those together that the model reads as the same tokens through the same mixture. */
-function readAlike(examples: ReadonlyArray<TrainingExample>, gates: EvaluationLora['gates'] = []): number[][] {
+/** Examples in rows of their own, those together that the model reads as the same tokens through the same mixture. */
+function* alikeBatches(examples: readonly TrainingExample[], mixtures: Int32Array, batchSize: number) {
+  const key = (i: number) => `${mixtures[i]}:${examples[i]!.ids.subarray(0, -1).join()}`;
+  const alike = [...groupBy([...examples.keys()], key).values()];
+  const length = (group: number[]) => examples[group[0]!]!.ids.length;
+  const byLength = alike.sort((a, b) => length(a) - length(b) || a[0]! - b[0]!);
+  for (let at = 0; at < byLength.length; at += batchSize) {
+    const members = byLength.slice(at, at + batchSize);
+    yield { batch: padBatch(examples, members), members };
+  }
+}
+
+/** For each example a number that says which coefficients it has. */
+function numbered(examples: readonly TrainingExample[], gates: EvaluationLora['gates'] = []): Int32Array {
   const numbers = new Map<ArrayLike<number>, number>();
-  const key = (i: number) => {
-    const gate = gates.length > 1 ? gates[i]! : undefined;
-    if (gate !== undefined && !numbers.has(gate)) numbers.set(gate, numbers.size);
-    return `${gate === undefined ? '' : numbers.get(gate)}:${examples[i]!.ids.subarray(0, -1).join()}`;
-  };
-  const indices = examples.map((_, i) => i);
-  return [...groupBy(indices, key).values()];
+  return Int32Array.from(examples, (_, i) => {
+    if (gates.length < 2) return 0;
+    const gate = gates[i]!;
+    if (!numbers.has(gate)) numbers.set(gate, numbers.size);
+    return numbers.get(gate)!;
+  });
 }
 
 /** Scores by the forward pass: the coefficients of `lora` are those of the examples that the sequences are of. */

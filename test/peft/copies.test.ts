@@ -72,7 +72,12 @@ describe('an adapter on lm_head', () => {
     const model = new LlamaModel(source);
     source.close();
     const last = tf.tidy(() => {
-      const binding = bindLora(lora, lora.gates, ids.length, factorSlices(lora.layout, tf.tensor1d(lora.parameters)));
+      const binding = bindLora(
+        lora,
+        lora.gates,
+        { T: ids.length },
+        factorSlices(lora.layout, tf.tensor1d(lora.parameters)),
+      );
       const hidden = model.forward(tf.tensor2d([ids], undefined, 'int32'), { lora: binding });
       return model.logits(hidden, binding).dataSync();
     });

@@ -10,7 +10,7 @@ import type { Graph } from '../../onnx/encode.js';
 import type { NumberArray, OnnxRuntime, OnnxSession } from '../../onnx/runtime.js';
 import type { LayoutModule, LoraLayout } from '../lora-layout.js';
 import { type Gates, gateRows, type SequenceBatch, type StackedAdapters } from '../network.js';
-import { causalMask, layerKind, rotaryTables, rotateHalfMatrix } from '../positions.js';
+import { layerKind, type PositionTables, packedTables, plainTables, rotateHalfMatrix } from '../positions.js';
 import { type BlockWeights, readWeights, type WeightSource } from '../weights.js';
 import { blockPrograms, NAMES } from './block-programs.js';
 import { headRows } from './head-programs.js';
@@ -41,7 +41,9 @@ export class Blocks {
   readonly finalNorm: HostArray;
   readonly blocks: ReadonlyArray<ReadonlyMap<string, HostArray>>;
   readonly #rotateHalf: Float32Array;
-  readonly #tables = new Map<string, Record<'cos' | 'sin' | 'mask', Float32Array>>();
+  readonly #tables = new Map<string, PositionTables>();
+  /** of the packed batch that was run last, by kind of layer */
+  #packed: { of: SequenceBatch['packed']; tables: Map<string, PositionTables> } = { of: undefined, tables: new Map() };
   readonly #compiled = new Map<string, CompiledBlock>();
   readonly #heads = new Map<string, OnnxSession>();
 
@@ -107,10 +109,14 @@ export class Blocks {
   }
 
   /** What a block's programs read of the layer: its weights, its positions' tables and its factors. */
-  layerInputs(layer: number, T: number, adapters: StackedAdapters | undefined): Map<string, NumberArray> {
+  layerInputs(
+    layer: number,
+    batch: Pick<SequenceBatch, 'T' | 'packed'>,
+    adapters: StackedAdapters | undefined,
+  ): Map<string, NumberArray> {
     const inputs = new Map<string, NumberArray>();
     for (const [name, { data }] of this.blocks[layer]!) inputs.set(name, data);
-    const { cos, sin, mask } = this.#tablesOf(layer, T);
+    const { cos, sin, mask } = this.#tablesOf(layer, batch);
     inputs.set(NAMES.cos, cos).set(NAMES.sin, sin).set(NAMES.mask, mask).set(NAMES.rotateHalf, this.#rotateHalf);
     if (adapters === undefined) return inputs;
     const { layout, parameters } = adapters;
@@ -130,18 +136,21 @@ export class Blocks {
     }
   }
 
-  #tablesOf(layer: number, T: number) {
+  #tablesOf(layer: number, { T, packed }: Pick<SequenceBatch, 'T' | 'packed'>): PositionTables {
     const kind = layerKind(this.config, layer);
-    return kept(this.#tables, `${T}/${kind.name}`, () => ({
-      ...rotaryTables(kind.rope, this.config, T),
-      mask: causalMask(T, kind.window),
-    }));
+    if (packed === undefined) return kept(this.#tables, `${T}/${kind.name}`, () => plainTables(kind, this.config, T));
+    if (this.#packed.of !== packed) this.#packed = { of: packed, tables: new Map() };
+    return kept(this.#packed.tables, kind.name, () => packedTables(kind, this.config, packed));
   }
 }
 
 /** See gateRows. */
-export function gateOf({ layout, loraAlpha }: StackedAdapters, gates: Gates, T: number): Float32Array {
-  return gateRows(gates, T, layout.r, loraAlpha / layout.r);
+export function gateOf(
+  { layout, loraAlpha }: StackedAdapters,
+  gates: Gates,
+  batch: Pick<SequenceBatch, 'T' | 'packed'>,
+): Float32Array {
+  return gateRows(gates, batch, layout.r, loraAlpha / layout.r);
 }
 
 /** The modules of a layer, by their names within the block. */

@@ -53,10 +53,10 @@ export class OnnxLearner implements Learner {
     const { numLayers, hiddenSize: C } = config;
     const first = this.#firstAdapted();
     const numbers = batch.B * batch.T * C;
-    const gate = gateOf(this.#adapters, gates, batch.T);
+    const gate = gateOf(this.#adapters, gates, batch);
     const state = (layer: number) => this.#buffers.take(`state ${layer}`, numbers);
     const inputsOf = (layer: number) =>
-      this.#blocks.layerInputs(layer, batch.T, this.#adapters).set(NAMES.gate, gate).set(NAMES.x, state(layer));
+      this.#blocks.layerInputs(layer, batch, this.#adapters).set(NAMES.gate, gate).set(NAMES.x, state(layer));
     const compiled = (layer: number, trains: boolean) =>
       this.#blocks.compiledBlock(layer, batch, layout, trains, layer > first);
 

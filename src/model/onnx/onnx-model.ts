@@ -13,6 +13,7 @@ import {
   type SequenceBatch,
   type StackedAdapters,
   type TargetBatch,
+  type TargetRows,
 } from '../network.js';
 import type { WeightSource } from '../weights.js';
 import { NAMES } from './block-programs.js';
@@ -48,7 +49,7 @@ export class OnnxModel implements Network {
     return found;
   }
 
-  async targetLogits(batch: Pick<TargetBatch, 'ids' | 'B' | 'T' | 'rows'>, lora?: LoraUse): Promise<Float32Array> {
+  async targetLogits(batch: TargetRows, lora?: LoraUse): Promise<Float32Array> {
     const V = this.config.vocabSize;
     const logits = new Float32Array(batch.rows.length * V);
     await this.#onRows(batch, lora, 'logits', async (session, inputs, from, count, size) => {
@@ -91,12 +92,12 @@ export class OnnxModel implements Network {
   /** Hidden states after some blocks, not normalised: (M, C). */
   async #forward(batch: SequenceBatch, lora: LoraUse | undefined, blocks: number): Promise<Float32Array> {
     const adapters = lora && (lora.adapters as HostAdapters).stacked;
-    const gate = adapters && gateOf(adapters, lora.gates, batch.T);
+    const gate = adapters && gateOf(adapters, lora.gates, batch);
     let x = this.#blocks.embedTokens(batch);
     let y: Float32Array = new Float32Array(x.length);
     for (let layer = 0; layer < blocks; layer++) {
       const { forward } = this.#blocks.compiledBlock(layer, batch, adapters?.layout, false);
-      const inputs = this.#blocks.layerInputs(layer, batch.T, adapters).set(NAMES.x, x);
+      const inputs = this.#blocks.layerInputs(layer, batch, adapters).set(NAMES.x, x);
       if (gate !== undefined) inputs.set(NAMES.gate, gate);
       await forward.run(ordered(forward, inputs), [y]);
       [x, y] = [y, x];
@@ -106,7 +107,7 @@ export class OnnxModel implements Network {
 
   /** Runs the head on the rows whose next token is wanted, a slice at a time. */
   async #onRows(
-    batch: Pick<TargetBatch, 'ids' | 'B' | 'T' | 'rows'>,
+    batch: TargetRows,
     lora: LoraUse | undefined,
     wants: 'logits' | 'predictions',
     use: (s: OnnxSession, inputs: NumberArray[], from: number, count: number, size: number) => Promise<void>,
@@ -126,9 +127,10 @@ export class OnnxModel implements Network {
         const { parameters, layout, loraAlpha } = adapters!;
         const { a, b } = factorRanges(module, R);
         const gate = new Float32Array(size * R);
-        const ofSequences = gateRows(lora!.gates, 1, layout.r, loraAlpha / layout.r);
+        const ofSequences = gateRows(lora!.gates, { T: 1 }, layout.r, loraAlpha / layout.r);
         for (let i = 0; i < count; i++) {
-          const owner = Math.floor(batch.rows[from + i]! / batch.T);
+          const row = batch.rows[from + i]!;
+          const owner = batch.packed?.question[row] ?? Math.floor(row / batch.T);
           gate.set(ofSequences.subarray(owner * R, (owner + 1) * R), i * R);
         }
         inputs.push(parameters.subarray(...a), parameters.subarray(...b), gate);

@@ -36,7 +36,7 @@ describe('Blocks', () => {
     const { blocks, layout } = opened('gemma3');
     const { slidingLayers } = blocks.config;
     const compiled = slidingLayers!.map((_, layer) => blocks.compiledBlock(layer, { B: 1, T: 8 }, layout, false));
-    const masks = slidingLayers!.map((_, layer) => blocks.layerInputs(layer, 8, undefined).get('mask')!);
+    const masks = slidingLayers!.map((_, layer) => blocks.layerInputs(layer, { T: 8 }, undefined).get('mask')!);
     for (const [layer, isSliding] of slidingLayers!.entries()) {
       const alike = slidingLayers!.indexOf(isSliding);
       expect(compiled[layer]).toBe(compiled[alike]);
@@ -49,7 +49,7 @@ describe('Blocks', () => {
   it('gives programs what they read, factors without a copy', () => {
     const { blocks, layout } = opened('llama');
     const parameters = new Float32Array(layout.size);
-    const inputs = blocks.layerInputs(1, 8, { layout, parameters, loraAlpha: 4 });
+    const inputs = blocks.layerInputs(1, { T: 8 }, { layout, parameters, loraAlpha: 4 });
     const { forward } = blocks.compiledBlock(1, { B: 1, T: 8 }, layout, true);
     const missing = forward.graph.inputs.filter(({ name }) => !inputs.has(name)).map(({ name }) => name);
     expect(missing.sort()).toEqual(['gate', 'x']);

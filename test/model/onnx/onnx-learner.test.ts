@@ -188,7 +188,7 @@ describe('OnnxLearner', () => {
         expect(of(parameters, N - 1)).toEqual(of(start, N - 1));
         for (const moment of [m, v]) expect(of(moment, N - 1).every((x) => x.every((y) => y === 0))).toBe(true);
         for (let n = 0; n < N - 1; n++) {
-          of(parameters, n).forEach((x, i) => expect(x).not.toEqual(of(start, n)[i]));
+          for (const [i, x] of of(parameters, n).entries()) expect(x).not.toEqual(of(start, n)[i]);
         }
         // the norm that is clipped is that of the others
         const others = Array.from({ length: N - 1 }, (_, n) => of(gradient, n)).flat(2);

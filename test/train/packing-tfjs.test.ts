@@ -1,0 +1,3 @@
+import { packedScores } from '../helpers/packed-scores.js';
+
+packedScores('wasm', ['gemma3']);
