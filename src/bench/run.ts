@@ -329,8 +329,7 @@ async function describePool(
   if (config.seed !== seedsOf(config)[0]) return space;
   const { N, tau, embedding, adapters } = pool.manifest;
   let parameters = 0;
-  for (let n = 0; n < N; n++) {
-    const adapter = pool.openAdapter(n);
+  for (const adapter of pool.openMembers()) {
     for (const { r, in: inputs, out } of adapter.modules) parameters += r * (inputs + out);
     adapter.close();
   }

@@ -21,7 +21,7 @@ import { rememberedBase } from '../pool/base-place.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import { openPoolFactors } from '../pool/factors.js';
-import { openPool, type Pool, poolForm, poolTemplate } from '../pool/pool.js';
+import { memberCoefficients, openPool, type Pool, poolForm, poolTemplate } from '../pool/pool.js';
 import { type LongPolicy, type PreparedExample, prepareExamples } from '../pool/prepare.js';
 import { gateTerms, needed } from '../pool/standards.js';
 import { poolTokenizer } from '../pool/vocabulary.js';
@@ -101,14 +101,14 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   const instant = estimateBlend(pool, estimator, seen, options);
   const estimate = options.refine === undefined ? instant : await refine(options, options.refine, pool, seen!, instant);
 
-  const adapters = manifest.adapters.map((_, n) => pool.openAdapter(n));
+  const adapters = pool.openMembers();
   const factors = options.combine === 'cat' ? null : openPoolFactors(pool);
   try {
     const blend = blendAdapters({
       ...options,
       adapters,
       factors,
-      coefficients: estimate.coefficients,
+      coefficients: memberCoefficients(manifest, estimate.coefficients),
       baseModel: nameForOthers(manifest.base.name),
       template: poolTemplate(pool) ?? undefined,
       provenance: {
@@ -122,6 +122,8 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
         ...(estimate.refined === undefined ? {} : { refined: estimate.refined }),
         examples: estimate.examples,
         coverage: estimate.coverage?.verdict ?? null,
+        // the last of the coefficients is not of a cluster
+        ...(manifest.general === undefined ? {} : { general: true }),
       },
     });
     return { ...estimate, blend, embedMs, totalMs: performance.now() - started };

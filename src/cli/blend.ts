@@ -105,7 +105,7 @@ function show(result: BlendPoolResult, flags: Flags, terminal: Terminal): void {
   const { coefficients, similarities, coverage, blend, embedMs, totalMs } = result;
   terminal.document({ out: flags.out, combine: flags.combine, ...result });
   const { bold, cyan, dim, green, yellow } = terminal.colour;
-  const { clusters } = openPool(flags.pool).manifest;
+  const { clusters, general } = openPool(flags.pool).manifest;
 
   terminal.print(bold('Coefficients'));
   const largest = Math.max(...coefficients.map(Math.abs));
@@ -117,6 +117,7 @@ function show(result: BlendPoolResult, flags: Flags, terminal: Terminal): void {
     const drawn = cyan(bar(Math.abs(alpha) / largest, 24));
     terminal.print(`  ${String(n).padStart(3)}  ${drawn}  ${signed(alpha)}${cos}  ${dim(tasks)}`);
   }
+  if (general !== undefined) terminal.print(dim(`  on the general adapter (rank ${general.r}) at 1.000`));
   if (coverage !== null) {
     const paint = coverage.verdict === 'covered' ? green : yellow;
     terminal.print(`\n${paint(coverage.sentence)}`);

@@ -20,11 +20,15 @@ import {
 import type { Terminal } from './terminal.js';
 
 interface Flags
-  extends Omit<BuildPoolOptions, 'out' | 'r' | 'targets' | 'training' | 'trainer' | 'evaluationExamples'>,
+  extends Omit<BuildPoolOptions, 'out' | 'r' | 'general' | 'targets' | 'training' | 'trainer' | 'evaluationExamples'>,
     Pick<TrainSettings, 'epochs' | 'batchSize' | 'gradientAccumulation' | 'learningRate'>,
     BackendFlag {
   pool: string;
   rank: number;
+  general: boolean;
+  generalRank?: number;
+  generalLearningRate?: number;
+  generalEpochs?: number;
   alpha?: number;
   targets: string;
   weightDecay: number;
@@ -86,6 +90,10 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
     .option('--gradient-accumulation <n>', 'batches per update', wholeNumber(1), training.gradientAccumulation)
     .option('--learning-rate <x>', 'highest learning rate of the cosine schedule', decimal(0), training.learningRate)
     .option('--weight-decay <x>', "AdamW's weight decay", decimal(0, true), training.adamw.weightDecay)
+    .option('--general', 'train one LoRA on everything first, keep it, and train the base LoRAs on top of it', false)
+    .option('--general-rank <r>', "its rank (default: the base LoRAs')", wholeNumber(1, 1024))
+    .option('--general-learning-rate <x>', 'its highest learning rate (default: that of --learning-rate)', decimal(0))
+    .option('--general-epochs <n>', 'its passes over the training set (default: those of --epochs)', decimal(0))
     .option('--max-length <tokens>', "longest example (default: the model's context)", wholeNumber(2))
     .addOption(choice('--long <policy>', LONG, ['error', 'skip', 'truncate'], defaults.long))
     .option('--held-out <n>', HELD_OUT, wholeNumber(1, 1000))
@@ -128,7 +136,18 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
 
 function toOptions(flags: Flags, command: Command): BuildPoolOptions {
   const { pool: out, rank: r, alpha, targets, weightDecay, dryRun: _, backend: __, ...rest } = flags;
-  const { epochs, batchSize, gradientAccumulation, learningRate, ...others } = rest;
+  const { epochs, batchSize, gradientAccumulation, learningRate, ...unlike } = rest;
+  const { general: isResidual, generalRank, generalLearningRate, generalEpochs, ...others } = unlike;
+  const ofGeneral = {
+    '--general-rank': generalRank,
+    '--general-learning-rate': generalLearningRate,
+    '--general-epochs': generalEpochs,
+  };
+  const alone = Object.entries(ofGeneral).flatMap(([flag, value]) => (value === undefined || isResidual ? [] : flag));
+  if (alone.length > 0) command.error(`error: ${alone.join(', ')} without --general`);
+  const general = isResidual
+    ? { r: generalRank ?? r, learningRate: generalLearningRate ?? learningRate, epochs: generalEpochs ?? epochs }
+    : undefined;
   const { trainer: name, python, trainerDtype: dtype, trainerProcesses: processes, jobOnly, ...options } = others;
   const ofTorch = {
     '--job-only': jobOnly,
@@ -143,7 +162,7 @@ function toOptions(flags: Flags, command: Command): BuildPoolOptions {
   const adamw = { ...defaults.adamw, weightDecay };
   const steps = { epochs, batchSize, gradientAccumulation, learningRate };
   const training = { ...defaults, ...steps, loraAlpha: alpha ?? 2 * r, seed, adamw };
-  return { ...BUILD_DEFAULTS, ...options, out, r, targets: parseTargets(targets, command), training, trainer };
+  return { ...BUILD_DEFAULTS, ...options, out, r, general, targets: parseTargets(targets, command), training, trainer };
 }
 
 /** What no family has is refused at once; whether the model's has it, when the model is opened. */

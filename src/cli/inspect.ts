@@ -17,7 +17,7 @@ import { HfModel, type ModelConfig } from '../hf/model.js';
 import type { Rope } from '../hf/rope.js';
 import type { BaseCopy } from '../peft/copies.js';
 import { openPeftAdapter } from '../peft/read.js';
-import { openPool } from '../pool/pool.js';
+import { openPool, type PoolManifest } from '../pool/pool.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { recognisePath } from './recognise.js';
 import type { Terminal } from './terminal.js';
@@ -145,8 +145,9 @@ function copyFacts(copies: readonly BaseCopy[]): Facts {
 
 /** What crayon.json says, as far as a glance wants it; `--json` has the whole. */
 function blendFacts(blend: JsonObject): Array<[string, string]> {
-  const { combine, coefficients, prompt, examples, coverage } = blend;
-  const numbers = Array.isArray(coefficients) ? coefficients.filter((x) => typeof x === 'number') : [];
+  const { combine, coefficients, prompt, examples, coverage, general } = blend;
+  const all = Array.isArray(coefficients) ? coefficients.filter((x) => typeof x === 'number') : [];
+  const numbers = general === true ? all.slice(0, -1) : all;
   const form = isJsonObject(prompt) ? prompt.form : 'plain';
   const shown = numbers.map((x, n) => [x, n] as const).filter(([x]) => Math.abs(x) >= 0.0005);
   shown.sort(([a, i], [b, j]) => Math.abs(b) - Math.abs(a) || i - j);
@@ -158,7 +159,10 @@ function blendFacts(blend: JsonObject): Array<[string, string]> {
   const from = typeof examples === 'number' ? ` from ${examples} examples` : '';
   const covered = typeof coverage === 'string' ? `, coverage ${coverage}` : '';
   return [
-    ['blend', `${String(combine)} of ${numbers.length} adapters${from}${covered}`],
+    [
+      'blend',
+      `${String(combine)} of ${numbers.length} adapters${general === true ? ' on a general one' : ''}${from}${covered}`,
+    ],
     ['', weights],
     ['prompts', String(form)],
   ];
@@ -176,6 +180,7 @@ function inspectPool(path: string, verify: boolean, terminal: Terminal): void {
     ['embedding', `${embedding.kind}${embedding.centred ? ', centred' : ''}, ${embedding.dim} numbers`],
     ['prompts', manifest.prompt?.form ?? 'plain'],
     ['gate', `softmax(cos / ${manifest.tau})`],
+    ...generalFacts(manifest),
     ['silhouette', manifest.silhouette?.toFixed(3) ?? 'unknown'],
     ['adapters', verify ? 'all as they were written' : 'not read (--verify compares their digests)'],
   ]);
@@ -194,6 +199,17 @@ function inspectPool(path: string, verify: boolean, terminal: Terminal): void {
     ]),
     ['right', 'right', 'right', 'right', 'right', 'left'],
   );
+}
+
+function generalFacts({ general }: PoolManifest): Facts {
+  if (general === undefined) return [];
+  const { r, steps, firstLoss, lastLoss } = general;
+  return [
+    [
+      'general',
+      `one LoRA on everything, rank ${r}, below all others: ${steps} steps, loss ${firstLoss} to ${lastLoss}`,
+    ],
+  ];
 }
 
 function inspectSafetensors(path: string, terminal: Terminal): void {

@@ -88,6 +88,14 @@ export async function runDryRun(
     ...(plan.skipped + plan.truncated > 0 ? [['', left]] : []),
     ['embed', `by ${options.embedding}`],
     ['cluster', `into N = ${clusters}${plan.maxClusters}`],
+    ...(plan.general === undefined
+      ? []
+      : [
+          [
+            'first',
+            `train a general adapter: ${formatCount(plan.general.parameters)} parameters in ${formatCount(plan.general.steps)} steps`,
+          ],
+        ]),
     ['train', `${formatCount(plan.parameters)} parameters in ${formatCount(plan.steps)} steps (${options.mode})`],
     ...(trainer === undefined ? [] : [['by', trainer.words]]),
     ['write', `${formatBytes(plan.poolBytes)} to ${options.out}`],
@@ -126,6 +134,10 @@ function show(result: BuildResult, options: BuildPoolOptions, backend: string, m
     ]),
     ['right', 'right', 'left', 'right', 'right', 'left'],
   );
+  if (manifest.general !== undefined) {
+    const { r, steps, firstLoss, lastLoss } = manifest.general;
+    terminal.print(`general adapter: rank ${r}, ${formatCount(steps)} steps, loss ${firstLoss} to ${lastLoss}`);
+  }
   const small = manifest.clusters.filter((c) => c.size < 8).length;
   if (small > 0)
     terminal.warn(`${small} of ${manifest.N} clusters have fewer than 8 examples; consider fewer clusters.`);

@@ -9,7 +9,6 @@ import { CrayonError, isCrayonError } from '../core/errors.js';
 import { gate } from '../core/gate.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { checkFinite, meanRows, oneHot } from '../core/vector.js';
-import { poolLayout } from '../model/lora-layout.js';
 import type { Network } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
 import type { MicroBatches } from '../train/micro-batches.js';
@@ -25,6 +24,7 @@ import {
 import type { InstantKind, Sequences } from './embed/kind.js';
 import { hiddenLayerOf, type NamedKind, parseEmbeddingKind } from './embed/kinds.js';
 import { centreRows, type EmbeddingSpace } from './embed/space.js';
+import { generalSlots, generalTask, trainedLayout } from './general.js';
 import { type BuildHooks, type BuildInputs, type BuildPoolOptions, type BuildStage, readInputs } from './inputs.js';
 import { largestLayout, planMemory } from './plan.js';
 import { densePoints, type Points, sparsePoints } from './points.js';
@@ -78,10 +78,9 @@ export function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {}): Pr
 
     // 6) write
     const { k: N } = clustering;
-    const { layout } = task;
     during('write')(0, N);
     const { clusters } = description;
-    const manifest = writePool({ options, inputs, space, clustering, layout, trained, clusters, standards });
+    const manifest = writePool({ task, space, clustering, trained, clusters, standards });
     during('write')(N, N);
     work.remove();
     return {
@@ -167,16 +166,20 @@ async function untilTraining(build: Build) {
   const { k: N, centroids, assignment } = clustering;
   const similarities = points.similarities(centroids, N);
   points.dispose();
+  const slots = generalSlots(options);
   const gates = examples.map((_, i) => {
     const row = similarities.subarray(i * N, (i + 1) * N);
-    return options.mode === 'joint' ? gate(row, options.tau) : oneHot(assignment[i]!, N);
+    const alpha = options.mode === 'joint' ? gate(row, options.tau) : oneHot(assignment[i]!, N);
+    return slots === 0 ? alpha : [...alpha, ...Array<number>(slots).fill(1)];
   });
   await stopIfAsked(hooks, 'clustering');
 
   const sample = { seed: options.seed, count: options.evaluationExamples };
   const evaluated = membersOf(assignment, N).flatMap((members, c) => evaluationSample(members, c, sample));
-  const layout = poolLayout(inputs.model, options, N);
-  const task: TrainingTask = { options, hooks, inputs, work, layout, gates, evaluated, model, micro };
+  const layout = trainedLayout(inputs, options, N);
+  const parts = { options, hooks, inputs, work, layout, gates, evaluated, model, micro };
+  const general = options.general && generalTask(parts, options.general);
+  const task: TrainingTask = { ...parts, phase: 'train', general };
   return { task, space, clustering, similarities };
 }
 

@@ -10,7 +10,7 @@ import { exists } from '../files/io.js';
 import type { LoraModule, LoraSide, PeftAdapter } from '../peft/read.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
-import type { Pool } from './pool.js';
+import { membersOf, type Pool } from './pool.js';
 
 export const POOL_FACTORS = 'factors.safetensors';
 const FORMAT = 'crayon-factors-1';
@@ -81,7 +81,13 @@ export function openPoolFactors({ dir, manifest }: Pick<Pool, 'dir' | 'manifest'
   if (!exists(path)) return null;
   const file = SafetensorsFile.open(path);
   const { format, adapters } = file.metadata;
-  if (format !== FORMAT || adapters !== manifest.adapters.map(({ sha256 }) => sha256).join(' ')) {
+  if (
+    format !== FORMAT ||
+    adapters !==
+      membersOf(manifest)
+        .map(({ sha256 }) => sha256)
+        .join(' ')
+  ) {
     file.close();
     return null;
   }

@@ -12,14 +12,17 @@ import type { EvaluationLora } from '../train/evaluate.js';
 import { embeddingKind } from './embed/kinds.js';
 import { type EmbeddingSpace, embedInSpace, poolSpace, refuseOtherBase } from './embed/space.js';
 import { densePoints, type Points, sparsePoints } from './points.js';
-import { openPool, type Pool, poolForm } from './pool.js';
+import { memberCoefficients, openPool, type Pool, poolForm } from './pool.js';
 import { prepareExamples } from './prepare.js';
 import { type GateChoice, gateBy, gateTerms } from './standards.js';
 
 /** A pool's adapters, loaded once, for any number of prompts. */
 export interface PoolGates {
   layout: LoraLayout;
-  /** All adapters, with alpha(x) = softmax(cos(q(x), c_n) / tau) of each example, or that of standardised cosines. */
+  /**
+   * All adapters, with alpha(x) = softmax(cos(q(x), c_n) / tau) of each example, or that of standardised cosines, and 1 for the
+   * general adapter.
+   */
   loraFor(examples: Example[]): Promise<EvaluationLora>;
 }
 
@@ -46,16 +49,16 @@ export function loadPoolGates(
       const gates = examples.map((_, i) => {
         const q = row(rows, i, space.d);
         const cosines = Float64Array.from({ length: N }, (_, n) => dot(q, row(pool.centroids, n, space.d)));
-        return gateBy(cosines, terms);
+        return memberCoefficients(pool.manifest, gateBy(cosines, terms));
       });
       return { ...stack, gates };
     },
   };
 }
 
-/** All adapters of a pool, as the model's forward pass takes them. @throws CrayonError see `stackAdapters` */
+/** All members of a pool, as the model's forward pass takes them. @throws CrayonError see `stackAdapters` */
 export function stackPool(pool: Pool, base: BaseModel): EvaluationLora {
-  const adapters = Array.from({ length: pool.manifest.N }, (_, n) => pool.openAdapter(n));
+  const adapters = pool.openMembers();
   try {
     return stackAdapters(adapters, base);
   } finally {

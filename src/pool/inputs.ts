@@ -20,6 +20,13 @@ import { type TrainerOptions, trainerRecord } from './trainers/options.js';
 /** `joint`: every example trains the mixture that blending will use; `independent`: only its own cluster's LoRA. */
 export const TRAINING_MODES = ['joint', 'independent'] as const;
 
+/** Of the general adapter; everything else is as for the base LoRAs. */
+export interface GeneralOptions {
+  r: number;
+  learningRate: number;
+  epochs: number;
+}
+
 export interface BuildPoolOptions {
   /** the base model: a Hugging Face directory or a GGUF file */
   model: string;
@@ -49,6 +56,8 @@ export interface BuildPoolOptions {
   mode: (typeof TRAINING_MODES)[number];
   /** rank of each base LoRA */
   r: number;
+  /** one LoRA on everything, trained first and kept: the base LoRAs are trained on top of it; none when absent */
+  general?: GeneralOptions | undefined;
   /** the projections that get a LoRA, by their names in the checkpoint, last part or whole */
   targets: readonly string[] | 'all';
   /** longest sequence in tokens; the model's context when absent */
@@ -90,7 +99,7 @@ export const BUILD_DEFAULTS: Omit<BuildPoolOptions, 'model' | 'data' | 'out'> = 
 };
 
 /** A stage of the build, for progress displays. */
-export type BuildStage = 'read' | 'embed' | 'cluster' | 'train' | 'evaluate' | 'write';
+export type BuildStage = 'read' | 'embed' | 'cluster' | 'general' | 'train' | 'evaluate' | 'write';
 
 export type BuildProgress = Progress<BuildStage>;
 
@@ -220,7 +229,7 @@ type Every<T> = { [K in keyof Required<T>]: T[K] };
 /** The options that a pool's bytes depend on; one that is not thought of here does not compile. */
 export function settingsOf(options: BuildPoolOptions) {
   const { clusters, embedding, centred, tau, mode, r, targets, long, training } = options;
-  const { evaluationExamples, heldOut, seed, split, limit, turns, maxLength } = options;
+  const { evaluationExamples, heldOut, seed, split, limit, turns, maxLength, general } = options;
   const settings: Every<Settings> = {
     clusters,
     embedding,
@@ -238,12 +247,13 @@ export function settingsOf(options: BuildPoolOptions) {
     limit,
     turns,
     maxLength,
+    general,
   };
   return { ...settings, trainer: trainerRecord(options.trainer) };
 }
 
 function checkNumbers(options: BuildPoolOptions): void {
-  const { clusters, tau, r, training, evaluationExamples } = options;
+  const { clusters, tau, r, training, evaluationExamples, general } = options;
   const wrong = (name: string, value: unknown, expected: string) =>
     new CrayonError('bad-option', `${name} is ${value}, expected ${expected}`);
   const isCount = (x: number) => Number.isSafeInteger(x) && x >= 1;
@@ -253,8 +263,10 @@ function checkNumbers(options: BuildPoolOptions): void {
     'evaluation examples': evaluationExamples,
     'batch size': training.batchSize,
     'gradient accumulation': training.gradientAccumulation,
+    ...(general && { 'general rank': general.r }),
   };
   for (const [name, x] of Object.entries(counts)) if (!isCount(x)) throw wrong(name, x, 'a whole number from 1');
-  const numbers = { tau, epochs: training.epochs, 'learning rate': training.learningRate };
+  const ofGeneral = general && { 'general epochs': general.epochs, 'general learning rate': general.learningRate };
+  const numbers = { tau, epochs: training.epochs, 'learning rate': training.learningRate, ...ofGeneral };
   for (const [name, x] of Object.entries(numbers)) if (!(x > 0)) throw wrong(name, x, 'a number above 0');
 }

@@ -1,13 +1,14 @@
 /** What a build would do: how much it would train, in what memory, and, tried for two steps, in what time. */
 
 import { activeBackend } from '../model/backend.js';
-import { initialParameters, type LoraLayout, poolLayout } from '../model/lora-layout.js';
+import { initialParameters, type LoraLayout } from '../model/lora-layout.js';
 import type { Learner } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
 import { padBatch } from '../train/batches.js';
 import { type MicroBatchPlan, partsOf, planMicroBatches } from '../train/micro-batches.js';
 import { TrainingPlan } from '../train/plan.js';
 import { candidateCounts } from './cluster.js';
+import { generalOptions, trainedLayout } from './general.js';
 import { type BuildInputs, type BuildPoolOptions, readInputs } from './inputs.js';
 
 /** Of what is free when nothing is said. */
@@ -30,7 +31,7 @@ export function planMemory(options: BuildPoolOptions, inputs: BuildInputs, layou
 
 /** The layout with the largest N that may be chosen. */
 export function largestLayout(options: BuildPoolOptions, { model, examples }: BuildInputs): LoraLayout {
-  return poolLayout(model, options, Math.max(...candidateCounts(examples.length, options.clusters)));
+  return trainedLayout({ model }, options, Math.max(...candidateCounts(examples.length, options.clusters)));
 }
 
 export type BuildPlan = Awaited<ReturnType<typeof planBuild>>;
@@ -48,9 +49,17 @@ export async function planBuild(options: BuildPoolOptions) {
     const layout = largestLayout(options, inputs);
     const lengths = examples.map((e) => e.ids.length);
     const plan = new TrainingPlan(lengths, options.training);
+    const { adapters, r, frozen = 0, size } = layout;
+    const ofRank = size / (adapters * r);
+    const before = options.general && {
+      parameters: ofRank * options.general.r,
+      plan: new TrainingPlan(lengths, generalOptions(options, options.general).training),
+    };
+    const maxClusters = adapters - frozen;
+    const parameters = ofRank * maxClusters * r;
     const isOwn = (options.trainer?.name ?? 'own') === 'own';
     const memory = isOwn ? planMemory(options, inputs, layout) : undefined;
-    const tried = memory && (await tryTwoSteps(options, inputs, layout, memory, plan));
+    const tried = memory && (await tryTwoSteps(options, inputs, layout, memory, plan, before));
     return {
       examples: examples.length,
       /** in which prompts would be trained */
@@ -61,11 +70,13 @@ export async function planBuild(options: BuildPoolOptions) {
       skipped,
       truncated,
       /** N, or the largest N that `auto` would try */
-      maxClusters: layout.adapters,
+      maxClusters,
       /** trainable LoRA parameters */
-      parameters: layout.size,
+      parameters,
       steps: plan.totalSteps,
-      poolBytes: 4 * layout.size,
+      /** what is trained first */
+      ...(before && { general: { parameters: before.parameters, steps: before.plan.totalSteps } }),
+      poolBytes: 4 * (parameters + (before?.parameters ?? 0)),
       /** rows that are computed at a time, and whether blocks are run again for their backward pass */
       ...(memory && { rowsAtATime: memory.rows, recomputes: memory.recomputes }),
       /** largest resident size of this process, which took the steps; null with another trainer */
@@ -85,6 +96,7 @@ async function tryTwoSteps(
   layout: LoraLayout,
   memory: MicroBatchPlan,
   plan: TrainingPlan,
+  before: { parameters: number; plan: TrainingPlan } | undefined,
 ) {
   const { training, seed } = options;
   const lengths = examples.map((e) => e.ids.length);
@@ -95,9 +107,11 @@ async function tryTwoSteps(
     const { loraAlpha, adamw } = training;
     learner = network.learner({ layout, loraAlpha, start, adamw, recomputes: memory.recomputes });
     const gate = new Float32Array(layout.adapters).fill(1 / layout.adapters);
-    const parts = Array.from({ length: plan.totalSteps }, (_, step) =>
-      plan.batchesOf(step).flatMap((members) => partsOf(members, lengths, memory)),
-    );
+    const stepsOf = (plan: TrainingPlan) =>
+      Array.from({ length: plan.totalSteps }, (_, step) =>
+        plan.batchesOf(step).flatMap((members) => partsOf(members, lengths, memory)),
+      );
+    const parts = stepsOf(plan);
     const rows = (part: readonly number[]) => part.length * Math.max(...part.map((i) => lengths[i]!));
     const all = parts.flat().sort((a, b) => rows(b) - rows(a));
     const timed = async (part: readonly number[]) => {
@@ -118,7 +132,10 @@ async function tryTwoSteps(
     const started = performance.now();
     await learner.update(0);
     const perUpdate = (performance.now() - started) / 1000;
-    const seconds = perUpdate * plan.totalSteps + perRow * all.reduce((sum, part) => sum + rows(part), 0);
+    // the general adapter's steps are shorter in the update alone: what a row costs is the model's
+    const updates = plan.totalSteps + ((before?.plan.totalSteps ?? 0) * (before?.parameters ?? 0)) / layout.size;
+    const read = [...all, ...(before === undefined ? [] : stepsOf(before.plan).flat())];
+    const seconds = perUpdate * updates + perRow * read.reduce((sum, part) => sum + rows(part), 0);
     return { bytes: process.resourceUsage().maxRSS * 1024, seconds };
   } finally {
     learner?.dispose();

@@ -66,10 +66,14 @@ const STANDARDS = z.object({
   loss: z.object({ examples: whole(1), mean: numbers, deviation: z.array(positive) }).optional(),
 });
 
+/** `dir` is relative to the pool's directory. */
+const MEMBER = z.object({ dir: insidePath, r: whole(1), loraAlpha: positive, sha256: sha256Text });
+
 /** Keys that another version has added mean nothing here. */
 const MANIFEST = z.object({
   format: z.literal('crayon-pool'),
-  version: z.literal(1),
+  /** 2 with a general adapter, without which the others mean nothing: a reader that does not know of it must not go on. */
+  version: z.union([z.literal(1), z.literal(2)]),
   /** Program and version that wrote it. */
   createdBy: text,
   base: z.object({
@@ -102,8 +106,15 @@ const MANIFEST = z.object({
   clusters: z.array(CLUSTER),
   silhouette: z.number().nullable(),
   standards: STANDARDS.optional(),
-  /** `dir` is relative to the pool's directory. */
-  adapters: z.array(z.object({ dir: insidePath, r: whole(1), loraAlpha: positive, sha256: sha256Text })),
+  adapters: z.array(MEMBER),
+  /** One LoRA on everything, on top of which the adapters were trained: at coefficient 1 in every mixture of them. */
+  general: MEMBER.extend({
+    learningRate: positive,
+    epochs: positive,
+    steps: whole(1),
+    firstLoss: z.number(),
+    lastLoss: z.number(),
+  }).optional(),
 });
 export type PoolManifest = z.output<typeof MANIFEST>;
 
@@ -116,7 +127,11 @@ function checkManifest(json: unknown, path: string): PoolManifest {
   checked(MANIFEST, json, { where: path, code: 'pool-invalid' });
   // The value as it was read: a blend names its pool by the digest of this JSON, with its order and all of its keys.
   const manifest = json as PoolManifest;
-  const { N, clusters, adapters, standards } = manifest;
+  const { N, version, clusters, adapters, general, standards } = manifest;
+  if ((general !== undefined) !== (version === 2)) {
+    const found = `version ${version} ${general === undefined ? 'without' : 'with'} a general adapter`;
+    throw new CrayonError('pool-invalid', `${path}: ${found}; it is version 2 that has one`);
+  }
   if (clusters.length !== N || adapters.length !== N) {
     const found = `${clusters.length} clusters and ${adapters.length} adapters`;
     throw new CrayonError('pool-invalid', `${path}: ${found}, expected N = ${N} of each`);
@@ -125,10 +140,21 @@ function checkManifest(json: unknown, path: string): PoolManifest {
   if ([similarity?.mean, loss?.mean, loss?.deviation].some((list) => list !== undefined && list.length !== N)) {
     throw new CrayonError('pool-invalid', `${path}: standards are not of N = ${N} numbers each`);
   }
-  if (new Set(adapters.map(({ dir }) => dir)).size !== N) {
+  const all = membersOf(manifest);
+  if (new Set(all.map(({ dir }) => dir)).size !== all.length) {
     throw new CrayonError('pool-invalid', `${path}: two adapters have the same dir`);
   }
   return manifest;
+}
+
+/** The base LoRAs, then the general adapter where there is one. */
+export function membersOf({ adapters, general }: Pick<PoolManifest, 'adapters' | 'general'>) {
+  return general === undefined ? adapters : [...adapters, general];
+}
+
+/** Coefficients of the base LoRAs (N) as those of all members: the general adapter's is 1. */
+export function memberCoefficients({ general }: Pick<PoolManifest, 'general'>, alpha: ArrayLike<number>): number[] {
+  return general === undefined ? Array.from(alpha) : [...Array.from(alpha), 1];
 }
 
 const CENTROIDS = 'centroids.safetensors';
@@ -148,6 +174,8 @@ export interface Pool extends PoolTensors {
   readonly manifest: PoolManifest;
   /** Opens base LoRA n, 0 <= n < N; the caller closes it. */
   openAdapter(n: number): PeftAdapter;
+  /** Opens all members, see `membersOf`; the caller closes them. */
+  openMembers(): PeftAdapter[];
   /** Reads every adapter's bytes and compares digests. @throws CrayonError `pool-invalid` naming those that differ */
   verify(): void;
 }
@@ -178,11 +206,13 @@ function readPool(dir: string): Pool {
   }
   const manifest = checkManifest(readJson(path, LIMITS.manifestBytes), path);
   const tensors = readTensors(join(dir, CENTROIDS), manifest);
+  const open = (n: number) => ofVersion(dir, version, () => openMember(dir, manifest, n));
   return {
     dir,
     manifest,
     ...tensors,
-    openAdapter: (n) => ofVersion(dir, version, () => openMember(dir, manifest, n)),
+    openAdapter: open,
+    openMembers: () => membersOf(manifest).map((_, n) => open(n)),
     verify: () => verifyDigests(dir, manifest),
   };
 }
@@ -293,7 +323,7 @@ function ofVersion(dir: string, version: string, open: () => PeftAdapter): PeftA
 }
 
 function openMember(dir: string, manifest: PoolManifest, n: number): PeftAdapter {
-  const entry = manifest.adapters[n];
+  const entry = membersOf(manifest)[n];
   assert(entry !== undefined, `adapter ${n} of ${manifest.N}`);
   const path = join(dir, entry.dir);
   if (!exists(path)) {
@@ -314,7 +344,7 @@ function openMember(dir: string, manifest: PoolManifest, n: number): PeftAdapter
 }
 
 function verifyDigests(dir: string, manifest: PoolManifest): void {
-  const bad = manifest.adapters.filter((entry) => adapterDigest(join(dir, entry.dir)) !== entry.sha256);
+  const bad = membersOf(manifest).filter((entry) => adapterDigest(join(dir, entry.dir)) !== entry.sha256);
   if (bad.length === 0) return;
   const names = bad.map((entry) => join(entry.dir, ADAPTER_WEIGHTS)).join(', ');
   throw new CrayonError('pool-invalid', `${dir}: changed since the pool was built: ${names}`);

@@ -8,49 +8,41 @@ import { ADAPTER_RECORD_FILE, adapterRecordText } from '../hf/adapter-record.js'
 import { nameForOthers } from '../hf/base-name.js';
 import { promptRecord } from '../hf/prompt-form.js';
 import { CHAT_TEMPLATE } from '../hf/tokenizer.js';
-import { adapterFactors, type LoraLayout } from '../model/lora-layout.js';
+import { adapterFactors } from '../model/lora-layout.js';
 import { openPeftAdapter } from '../peft/read.js';
 import { writePeftAdapter } from '../peft/write.js';
 import { rememberBase } from './base-place.js';
 import type { PoolClusters } from './cluster.js';
 import type { EmbeddingSpace } from './embed/space.js';
 import { writePoolFactors } from './factors.js';
-import type { BuildInputs, BuildPoolOptions } from './inputs.js';
-import { adapterDigest, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
+
+import { adapterDigest, membersOf, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
 import { trainerRecord } from './trainers/options.js';
 import { keepTrainingCurve } from './training-curve.js';
+import type { Trained, TrainedAdapters, TrainingTask } from './trainers/trainer.js';
 import { keepVocabulary } from './vocabulary.js';
 
-export interface Trained {
-  parameters: Float32Array;
-  /** loss of every step */
-  losses: Float32Array;
-  tokensPerSecond: number;
-}
-
 export interface PoolToWrite {
-  options: BuildPoolOptions;
-  inputs: BuildInputs;
+  task: TrainingTask;
   space: EmbeddingSpace;
   clustering: PoolClusters;
-  layout: LoraLayout;
-  trained: Trained;
+  trained: TrainedAdapters;
   clusters: PoolManifest['clusters'];
   standards: PoolManifest['standards'];
 }
 
 export function writePool(pool: PoolToWrite): PoolManifest {
-  const { options, inputs, space, clustering, layout, trained, clusters, standards } = pool;
-  const { r, force, out } = options;
+  const { task, space, clustering, trained, clusters, standards } = pool;
+  const { options, inputs } = task;
+  const { force, out } = options;
   const { targets } = inputs;
-  const { loraAlpha } = options.training;
   const trainer = trainerRecord(options.trainer);
   const { config, format } = inputs.model;
   // Like PEFT's base_model_name_or_path, where `blend` looks; the digests say which one it is.
   const baseModel = nameForOthers(options.model);
   const manifest: PoolManifest = {
     format: 'crayon-pool',
-    version: 1,
+    version: trained.general === undefined ? 1 : 2,
     createdBy: `crayon ${CRAYON_VERSION}`,
     base: {
       name: baseModel,
@@ -72,9 +64,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
       maxLength: inputs.maxLength,
       long: options.long,
       examples: inputs.examples.length,
-      steps: trained.losses.length,
-      firstLoss: roundedMean(trained.losses.slice(0, 10)),
-      lastLoss: roundedMean(trained.losses.slice(-10)),
+      ...progressOf(trained),
       ...(trainer && { trainer }),
     },
     data: inputs.sources,
@@ -84,8 +74,9 @@ export function writePool(pool: PoolToWrite): PoolManifest {
     adapters: [],
   };
   writeDirectoryAtomic(out, { force, marker: POOL_MANIFEST }, (dir) => {
-    for (let n = 0; n < clustering.k; n++) {
-      const name = `adapters/${n}`;
+    const write = (name: string, { options, layout }: TrainingTask, { parameters }: Trained, n: number) => {
+      const { r, training } = options;
+      const { loraAlpha } = training;
       writePeftAdapter(join(dir, name), {
         baseModel,
         r,
@@ -94,8 +85,8 @@ export function writePool(pool: PoolToWrite): PoolManifest {
         modules: layout.modules.map((module) => ({
           ...module,
           r,
-          a: () => adapterFactors(layout, trained.parameters, module, n).a,
-          b: () => adapterFactors(layout, trained.parameters, module, n).b,
+          a: () => adapterFactors(layout, parameters, module, n).a,
+          b: () => adapterFactors(layout, parameters, module, n).b,
         })),
         // As PEFT keeps an adapter's own template: whoever serves it finds the form that it was trained in.
         extraFiles: {
@@ -103,7 +94,13 @@ export function writePool(pool: PoolToWrite): PoolManifest {
           ...(inputs.template === null ? {} : { [CHAT_TEMPLATE]: inputs.template }),
         },
       });
-      manifest.adapters.push({ dir: name, r, loraAlpha, sha256: adapterDigest(join(dir, name)) });
+      return { dir: name, r, loraAlpha, sha256: adapterDigest(join(dir, name)) };
+    };
+    for (let n = 0; n < clustering.k; n++) manifest.adapters.push(write(`adapters/${n}`, task, trained, n));
+    if (task.general !== undefined && trained.general !== undefined) {
+      const { learningRate, epochs } = task.general.options.training;
+      const member = write('general', task.general, trained.general, 0);
+      manifest.general = { ...member, learningRate, epochs, ...progressOf(trained.general) };
     }
     keepFactors(dir, manifest);
     keepTrainingCurve(dir, trained.losses);
@@ -114,15 +111,22 @@ export function writePool(pool: PoolToWrite): PoolManifest {
   return manifest;
 }
 
-function keepFactors(dir: string, { adapters }: PoolManifest): void {
-  const opened = adapters.map((adapter) => openPeftAdapter(join(dir, adapter.dir)));
+function keepFactors(dir: string, manifest: PoolManifest): void {
+  const members = membersOf(manifest);
+  const opened = members.map((adapter) => openPeftAdapter(join(dir, adapter.dir)));
   try {
-    const digests = adapters.map(({ sha256 }) => sha256);
+    const digests = members.map(({ sha256 }) => sha256);
     writePoolFactors(dir, opened, digests);
   } finally {
     for (const adapter of opened) adapter.close();
   }
 }
+
+const progressOf = ({ losses }: Trained) => ({
+  steps: losses.length,
+  firstLoss: roundedMean(losses.slice(0, 10)),
+  lastLoss: roundedMean(losses.slice(-10)),
+});
 
 /** Rounded to what float32 sums of losses are good for. */
 function roundedMean(losses: Float32Array): number {

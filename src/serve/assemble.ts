@@ -15,7 +15,7 @@ import { ensureDirectory } from '../files/atomic.js';
 import { sha256, sha256File } from '../files/digest.js';
 import { cachedAdapterGguf, defaultCacheDir } from '../gguf/cache.js';
 import { formText } from '../hf/prompt-form.js';
-import { openPool, type Pool } from '../pool/pool.js';
+import { membersOf, openPool, type Pool } from '../pool/pool.js';
 import { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
 import {
@@ -180,7 +180,7 @@ function openServer(
 /** The adapters as files that llama.cpp reads, each known by its digest. */
 function namedAdapters({ gate, adapter, model }: EdgeConfig, pool: Pool | null, cacheDir: string): NamedAdapter[] {
   if (gate === 'per-query' && pool !== null) {
-    return pool.manifest.adapters.map(({ dir }) => ({
+    return membersOf(pool.manifest).map(({ dir }) => ({
       ...cachedAdapterGguf(join(pool.dir, dir), model, { cacheDir }),
       name: `${basename(pool.dir)}/${dir}`,
     }));

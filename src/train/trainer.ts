@@ -43,15 +43,15 @@ export class Trainer {
   readonly #learner: Learner;
   readonly #lengths: number[];
 
-  /** @param resume the state of a checkpoint made with the same input and settings */
-  constructor(input: TrainerInput, settings: TrainSettings, resume?: AdamWState) {
+  /** @param start the state of a checkpoint made with the same input and settings, or parameters to begin with; PEFT's when absent */
+  constructor(input: TrainerInput, settings: TrainSettings, start?: AdamWState | Float32Array) {
     this.#input = input;
     this.#lengths = input.examples.map((e) => e.ids.length);
     this.#plan = new TrainingPlan(this.#lengths, settings);
     this.#learner = input.model.learner({
       layout: input.layout,
       loraAlpha: settings.loraAlpha,
-      start: resume ?? initialParameters(input.layout, settings.seed),
+      start: start ?? initialParameters(input.layout, settings.seed),
       adamw: settings.adamw,
       recomputes: input.micro?.recomputes ?? false,
     });

@@ -15,7 +15,7 @@
 import { createRandom, type Random } from '../../core/random.js';
 import { adapterFactors, createLoraLayout, setAdapterFactors } from '../../model/lora-layout.js';
 import { stackPool } from '../../pool/gate.js';
-import { openPool } from '../../pool/pool.js';
+import { memberCoefficients, openPool } from '../../pool/pool.js';
 import { meanLoss } from '../../train/completion-score.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import type { UserWithExamples } from '../users.js';
@@ -94,14 +94,15 @@ async function search(cell: PlannedCell, user: UserWithExamples, context: BenchC
   const pool = openPool(pools.path(cell.pool));
   const { N } = pool.manifest;
   const stack = stackPool(pool, base.source);
+  const mixed = (w: readonly number[]) => mix(stack, memberCoefficients(pool.manifest, w));
   const { best } = await onePlusOne(
     async (w) => {
-      const scores = await scoreCompletions(base.model, examples, { lora: mix(stack, w), signal });
+      const scores = await scoreCompletions(base.model, examples, { lora: mixed(w), signal });
       return withPenalty(meanLoss(scores), w, l1);
     },
     { N, evaluations, bound, random: createRandom(user.seed, 'lorahub'), onEvaluation: () => stopIfAsked(signal) },
   );
-  return { ...adapted(base, mix(stack, best)), ms: performance.now() - started, coefficients: best };
+  return { ...adapted(base, mixed(best)), ms: performance.now() - started, coefficients: best };
 }
 
 /** As the authors mix, A = sum_n w_n A_n and B = sum_n w_n B_n, which has cross terms between adapters. */

@@ -6,18 +6,21 @@ import { meanLoss } from '../../train/completion-score.js';
 import { scoreCompletions } from '../../train/evaluate.js';
 import type { MicroBatches } from '../../train/micro-batches.js';
 import { Trainer } from '../../train/trainer.js';
+import { startBeside } from '../general.js';
 import type { WorkDirectory } from '../work-directory.js';
-import type { Trained } from '../write.js';
-import type { TrainerKind, TrainingTask } from './trainer.js';
+import { stoppedAfter, type Trained, type TrainerKind, type TrainingTask } from './trainer.js';
 
 export const ownTrainer: TrainerKind = {
   name: 'own',
   needsModel: true,
   async train(task) {
-    const trained = await trainAdapters(task);
+    const general = task.general && (await trainAdapters(task.general));
     const { options, inputs, layout, gates } = task;
+    const start = general && startBeside(layout, options.seed, { ...task.general!, ...general });
+    const trained = await trainAdapters(task, start);
     return {
       ...trained,
+      general,
       async lossOf(members, adapted) {
         const lora = { layout, parameters: trained.parameters, loraAlpha: options.training.loraAlpha };
         const gatesOf = members.map((i) => gates[i]!);
@@ -29,13 +32,15 @@ export const ownTrainer: TrainerKind = {
   },
 };
 
-async function trainAdapters(task: TrainingTask): Promise<Trained> {
+/** @param start parameters to begin with; PEFT's when absent */
+async function trainAdapters(task: TrainingTask, start?: Float32Array): Promise<Trained> {
   const { options, hooks, inputs, work, layout, gates, model } = task;
-  const saved = work.load('training', { parameters: 'F32', m: 'F32', v: 'F32', losses: 'F32' });
-  const resume = saved && { ...saved, step: saved.losses.length };
+  const stage = STAGES[task.phase];
+  const saved = work.load(stage, { parameters: 'F32', m: 'F32', v: 'F32', losses: 'F32' });
+  const resume = saved ? { ...saved, step: saved.losses.length } : start;
   const losses = saved ? [...saved.losses] : [];
   // a continued run reads batches in the parts of the run that it continues, so that it ends with the same bytes
-  const micro = (saved && microBatchesOf(work)) ?? task.micro;
+  const micro = microBatchesOf(work) ?? task.micro;
   const settings = { ...options.training, seed: options.seed };
   const trainer = new Trainer({ model: model(), layout, examples: inputs.examples, gates, micro }, settings, resume);
   const checkpoint = async () => {
@@ -44,7 +49,7 @@ async function trainAdapters(task: TrainingTask): Promise<Trained> {
       const { rows, recomputes } = micro;
       work.save(MICRO_BATCHES, { rows: Int32Array.of(rows), recomputes: Int32Array.of(Number(recomputes)) });
     }
-    work.save('training', { parameters, m, v, losses: Float32Array.from(losses) });
+    work.save(stage, { parameters, m, v, losses: Float32Array.from(losses) });
     return parameters;
   };
 
@@ -59,14 +64,14 @@ async function trainAdapters(task: TrainingTask): Promise<Trained> {
       tokens += report.tokens;
       const seconds = (performance.now() - started) / 1000;
       hooks.onProgress?.({
-        stage: 'train',
+        stage: task.phase,
         done: report.step,
         total: report.totalSteps,
         note: `loss ${report.loss.toFixed(3)}, ${Math.round(tokens / seconds)} tokens/s`,
       });
       if (hooks.signal?.aborted) {
         await checkpoint();
-        throw new CrayonError('interrupted', `stopped after step ${report.step} of ${report.totalSteps}`, {
+        throw new CrayonError('interrupted', stoppedAfter(task.phase, report.step, report.totalSteps), {
           hint: 'The same command continues from here.',
         });
       }
@@ -81,6 +86,9 @@ async function trainAdapters(task: TrainingTask): Promise<Trained> {
     trainer.dispose();
   }
 }
+
+/** The checkpoints of each phase. */
+const STAGES = { general: 'general', train: 'training' };
 
 const MICRO_BATCHES = 'micro-batches';
 

@@ -5,17 +5,20 @@ import type { Network } from '../../model/network.js';
 import type { MicroBatches } from '../../train/micro-batches.js';
 import type { BuildHooks, BuildInputs, BuildPoolOptions } from '../inputs.js';
 import type { WorkDirectory } from '../work-directory.js';
-import type { Trained } from '../write.js';
 import type { TrainerName } from './options.js';
 
 export interface TrainingTask {
+  /** names its checkpoints and its progress */
+  phase: 'general' | 'train';
+  /** trained before, by itself; then kept in the frozen adapters of the layout (src/pool/general.ts) */
+  general?: TrainingTask | undefined;
   options: BuildPoolOptions;
   hooks: BuildHooks;
   inputs: BuildInputs;
   /** where checkpoints are kept */
   work: WorkDirectory;
   layout: LoraLayout;
-  /** coefficients of each example, N numbers each */
+  /** coefficients of each example, one for each adapter of the layout */
   gates: ReadonlyArray<ArrayLike<number>>;
   /** the examples on which the losses before and after will be asked for */
   evaluated: readonly number[];
@@ -25,7 +28,16 @@ export interface TrainingTask {
   model(): Network;
 }
 
+export interface Trained {
+  parameters: Float32Array;
+  /** loss of every step */
+  losses: Float32Array;
+  tokensPerSecond: number;
+}
+
 export interface TrainedAdapters extends Trained {
+  /** of the task's own `general` */
+  general?: Trained | undefined;
   /** Mean loss per completion token of some of the evaluated examples, in nats: of the base model, or through each one's mixture. */
   lossOf(members: number[], adapted: boolean): Promise<number>;
 }
@@ -35,9 +47,14 @@ export interface TrainerKind {
   /** It computes with the task's `model`, whose weights are then read before anything else is done. */
   readonly needsModel: boolean;
   /**
-   * Trains all adapters, from the beginning or from a checkpoint.
+   * Trains all adapters, the general one first, from the beginning or from a checkpoint.
    *
    * @throws CrayonError `interrupted` with a checkpoint when the hooks' signal fires, `loss-not-finite`
    */
   train(task: TrainingTask): Promise<TrainedAdapters>;
+}
+
+/** How an interrupted training says where it was. */
+export function stoppedAfter(phase: TrainingTask['phase'], step: number, totalSteps: number): string {
+  return `stopped after step ${step} of ${totalSteps}${phase === 'general' ? ' of the general adapter' : ''}`;
 }

@@ -36,6 +36,7 @@ export const GATE_STEP = 1 / 50;
  * The per-query gate alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md, Blend). The scales of /lora-adapters
  * multiply it.
  *
+ * @param adapters N, and what is beyond them, a pool's general adapter, at scale 1 for every prompt
  * @param centroids (N, d) row-major
  */
 export function gatedAdapters(
@@ -43,7 +44,11 @@ export function gatedAdapters(
   { centroids, tau }: { centroids: Float32Array; tau: number },
   embedder: Embedding,
 ): AdapterSet {
-  return adapterSet(adapters, (query) => gateCoefficients(query.vector(embedder), centroids, tau), true);
+  const scales = (query: Query) => {
+    const alpha = gateCoefficients(query.vector(embedder), centroids, tau);
+    return adapters.map((_, n) => alpha[n] ?? 1);
+  };
+  return adapterSet(adapters, scales, true);
 }
 
 /** The coefficients alpha(x) (N), rounded so that it still sums to 1: the steps go to the largest remainders. */

@@ -9,7 +9,7 @@ import { sha256 } from '../../files/digest.js';
 import { exists } from '../../files/io.js';
 import { readAdapterBase, writeAdapterGguf } from '../../gguf/adapter.js';
 import { openPoolFactors } from '../../pool/factors.js';
-import { openPool } from '../../pool/pool.js';
+import { memberCoefficients, openPool } from '../../pool/pool.js';
 import type { BlendJob, BlendPlace, BlendReply } from './customizations.js';
 
 const port = parentPort!;
@@ -31,15 +31,22 @@ port.on('message', (job: BlendJob) => {
 function open() {
   const pool = openPool(poolDir);
   const base = readAdapterBase(basePath);
-  const adapters = pool.manifest.adapters.map((_, n) => pool.openAdapter(n));
-  return { base, adapters, factors: openPoolFactors(pool), digest: sha256(JSON.stringify(pool.manifest)) };
+  const adapters = pool.openMembers();
+  return {
+    base,
+    adapters,
+    manifest: pool.manifest,
+    factors: openPoolFactors(pool),
+    digest: sha256(JSON.stringify(pool.manifest)),
+  };
 }
 
 /** Equal blends have one file: what it is made of names it. */
-function blend({ coefficients, combine }: BlendJob): BlendReply {
+function blend({ coefficients: alpha, combine }: BlendJob): BlendReply {
   const started = performance.now();
   opened ??= open();
-  const { base, adapters, factors, digest } = opened;
+  const { base, adapters, manifest, factors, digest } = opened;
+  const coefficients = memberCoefficients(manifest, alpha);
   const id = sha256(JSON.stringify([digest, combine, coefficients])).slice(0, 16);
   const path = join(dir, `${id}.lora.gguf`);
   const { notices } = planBlend(adapters, coefficients, combine, undefined);
