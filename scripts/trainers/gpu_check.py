@@ -181,7 +181,7 @@ def speed(what: str, dtype_name: str, batch: int, device: str, steps: int, tiny:
 def trainer_step(model, job: SyntheticJob, device: str):
     group = torch_trainer.Group(device)
     group.say = lambda **_: None
-    training = torch_trainer.Training(job, model, torch_trainer.Mixture(model, job.layout), group)
+    training = torch_trainer.Training(job, torch_trainer.Mixture(model, job.layout), group)
     stop = threading.Event()
 
     def step(_i: int) -> float:

@@ -5,7 +5,8 @@
     python scripts/trainers/torch_trainer.py --versions                            what this Python has, as JSON
 
 The job has everything that was decided: token ids, gates, the batches of every step, every learning rate, the parameters to
-begin with. What is computed is src/train/trainer.ts: the mean cross-entropy of a step's completion tokens, through one mixture
+begin with. A job whose last adapters are frozen has another job in general/, of the adapter that is trained first and put there.
+What is computed is src/train/trainer.ts: the mean cross-entropy of a step's completion tokens, through one mixture
 of all N adapters for each example, y = W x + b + (gate * (x A^T)) B^T with the factors of all adapters stacked along the rank;
 gradients clipped by their norm; AdamW. Weights and activations are of the job's dtype; the adapters, their moments and the loss
 are float32.
@@ -115,21 +116,31 @@ def run(args: argparse.Namespace, stop: threading.Event) -> None:
     job = Job(args.job)
     model = load_base(args.base or job.base, job.dtype, group.device)
     mixture = Mixture(model, job.layout)
-    training = Training(job, model, mixture, group)
-    done = training.resume()
-    group.say(
-        event="ready",
-        device=group.name,
-        processes=group.size,
-        torch=torch.__version__,
-        transformers=transformers.__version__,
-        step=done,
-        totalSteps=job.total_steps,
-    )
-    if not training.train(stop):
-        group.say(event="stopped", step=training.step)
-        group.close()
-        sys.exit(STOPPED)
+
+    def finish(phase: str, job: Job) -> Training:
+        mixture.use(job.layout)
+        training = Training(job, mixture, group)
+        done = training.resume()
+        group.say(
+            event="ready",
+            phase=phase,
+            device=group.name,
+            processes=group.size,
+            torch=torch.__version__,
+            transformers=transformers.__version__,
+            step=done,
+            totalSteps=job.total_steps,
+        )
+        if not training.train(stop):
+            group.say(event="stopped", step=training.step)
+            group.close()
+            sys.exit(STOPPED)
+        return training
+
+    if job.layout.get("frozen"):
+        general = Job(args.job / "general")
+        job.begin_beside(general.layout, finish("general", general).parameters)
+    training = finish("train", job)
     evaluate(job, mixture, training, group)
     group.say(event="done", step=training.step, peakBytes=group.peak_bytes())
     group.close()
@@ -199,8 +210,8 @@ class Job:
 
         self.path = path
         head = json.loads((path / "job.json").read_text())
-        if head["format"] != "crayon-training-job" or head["version"] != 1:
-            raise SystemExit(f"{path}: a job of version 1 is expected; use the script of the crayon that wrote it")
+        if head["format"] != "crayon-training-job" or head["version"] not in (1, 2):
+            raise SystemExit(f"{path}: a job of version 1 or 2 is expected; use the script of the crayon that wrote it")
         self.id: str = head["id"]
         self.base = str(path / head["base"])  # an absolute path stays what it is
         self.dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[head["dtype"]]
@@ -219,7 +230,23 @@ class Job:
         self.steps = [batches[a:b] for a, b in zip(starts, starts[1:])]
         self.learning_rates = t["learningRates"].tolist()
         self.initial = t["parameters"]
+        #: what of the parameters stays as it is; None where nothing does
+        self.frozen = None
         self.evaluated = t["evaluated"].tolist()
+
+    def begin_beside(self, layout: dict, parameters) -> None:
+        """Puts the trained general adapter, of a layout of its own, where the frozen adapters lie; what is left there is 0."""
+        import torch
+
+        self.frozen = torch.zeros(len(self.initial), dtype=torch.bool)
+        first = (self.layout["adapters"] - self.layout["frozen"]) * self.layout["r"]
+        of_general = views(parameters.cpu(), layout)
+        for (a, b), (mask_a, mask_b), (general_a, general_b) in zip(
+            views(self.initial, self.layout), views(self.frozen, self.layout), of_general
+        ):
+            mask_a[first:], mask_b[:, first:] = True, True
+            a[first:], b[:, first:] = 0, 0
+            a[first : first + layout["r"]], b[:, first : first + layout["r"]] = general_a, general_b
 
     @property
     def total_steps(self) -> int:
@@ -251,6 +278,14 @@ def ragged(flat, starts) -> list:
     return [flat[a:b] for a, b in zip(ends, ends[1:])]
 
 
+def views(flat, layout: dict):
+    """A (R, in) and B (out, R) of every module, as views of the flat vector."""
+    rank = layout["adapters"] * layout["r"]
+    for module in layout["modules"]:
+        a, b, size, out = module["aOffset"], module["bOffset"], module["in"], module["out"]
+        yield flat[a : a + rank * size].view(rank, size), flat[b : b + out * rank].view(out, rank)
+
+
 def load_base(path: str, dtype, device):
     from transformers import AutoModelForCausalLM
 
@@ -278,9 +313,6 @@ class Mixture:
         self.gate = None
         self.rows = None
         self.factors: list = []
-        self.rank = layout["adapters"] * layout["r"]
-        self.sizes: list[int] = []
-        self.shapes: list[tuple[int, int]] = []
 
         class GatedLinear(torch.nn.Module):
             def __init__(self, linear, index: int):
@@ -296,20 +328,28 @@ class Mixture:
                 u = torch.nn.functional.linear(x, a) * mixture.gate
                 return torch.addmm(y.flatten(0, 1), u.flatten(0, 1), b.T).view_as(y)
 
-        offset = 0
         for i, module in enumerate(layout["modules"]):
             parent, name = find(model, module["name"])
             linear = getattr(parent, name)
             expected = (module["out"], module["in"])
             if tuple(linear.weight.shape) != expected:
                 raise SystemExit(f"{module['name']}: {tuple(linear.weight.shape)}, and the job expects {expected}")
-            assert module["aOffset"] == offset and module["bOffset"] == offset + self.rank * module["in"], "layout"
             setattr(parent, name, GatedLinear(linear, 2 * i))
-            self.shapes += [(self.rank, module["in"]), (module["out"], self.rank)]
-            self.sizes += [self.rank * module["in"], module["out"] * self.rank]
+        self.use(layout)
+        model.get_output_embeddings().register_forward_pre_hook(self.pick)
+
+    def use(self, layout: dict) -> None:
+        """Parameters are of this layout from now on; its modules are those that it was made with."""
+        rank = layout["adapters"] * layout["r"]
+        self.sizes: list[int] = []
+        self.shapes: list[tuple[int, int]] = []
+        offset = 0
+        for module in layout["modules"]:
+            assert module["aOffset"] == offset and module["bOffset"] == offset + rank * module["in"], "layout"
+            self.shapes += [(rank, module["in"]), (module["out"], rank)]
+            self.sizes += [rank * module["in"], module["out"] * rank]
             offset += self.sizes[-2] + self.sizes[-1]
         assert offset == layout["size"], "layout"
-        model.get_output_embeddings().register_forward_pre_hook(self.pick)
 
     def pick(self, _module, inputs):
         """Logits are computed where they are needed: (B, T, C) -> (1, P, C)."""
@@ -343,11 +383,12 @@ def find(model, name: str):
 
 
 class Training:
-    def __init__(self, job: Job, model, mixture: Mixture, group: Group):
+    def __init__(self, job: Job, mixture: Mixture, group: Group):
         import torch
 
         self.job, self.mixture, self.group = job, mixture, group
-        self.parameters = job.initial.to(group.device)
+        self.parameters = job.initial.to(group.device, copy=True)
+        self.frozen = None if job.frozen is None else (job.frozen.to(group.device), job.initial.to(group.device))
         beta1, beta2 = job.adamw["beta1"], job.adamw["beta2"]
         self.optimizer = torch.optim.AdamW(
             [self.parameters], lr=0, betas=(beta1, beta2), eps=job.adamw["epsilon"],
@@ -444,11 +485,16 @@ class Training:
             group.say(event="alive")
         total[-1] = float(stop.is_set())
         group.sum(total)
+        if self.frozen is not None:
+            gradient.masked_fill_(self.frozen[0], 0)
         self.parameters.grad = gradient
         most = job.adamw["clipNorm"]
         norm = torch.nn.utils.clip_grad_norm_([self.parameters], float("inf") if most is None else most)
         self.optimizer.param_groups[0]["lr"] = job.learning_rates[self.step]
         self.optimizer.step()
+        if self.frozen is not None:  # weight decay moves what has no gradient, too
+            mask, initial = self.frozen
+            self.parameters.copy_(torch.where(mask, initial, self.parameters))
         loss, norm, stopped = torch.stack([total[-2], norm, total[-1]]).tolist()
         return loss, norm, stopped > 0
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { sha256 } from '../files/digest.js';
 import { PLAIN, type PromptForm, promptRecord } from '../hf/prompt-form.js';
 import { buildPool } from '../pool/build.js';
-import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions } from '../pool/inputs.js';
+import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions, type GeneralOptions } from '../pool/inputs.js';
 import { isPoolDirectory } from '../pool/pool.js';
 import { discardWork } from '../pool/work-directory.js';
 import { type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
@@ -48,23 +48,26 @@ export class PoolStore {
   }
 
   /**
-   * One LoRA on everything, as a pool of one: of the base LoRAs' rank, or with as many parameters as all of them.
+   * One LoRA on everything, as a pool of one: of the base LoRAs' rank, or with as many parameters as all of them and the general adapter.
+   * It is trained as long as a residual pool is in both phases.
    *
    * The scale lora_alpha / r stays. The larger one wants a lower learning rate than the pool's: with N times the rank, the
    * steps of AdamW add up to N times the change (docs/experiments.md).
    */
   oneLora(total: boolean): BenchPool {
     const { pool, one_lora: same, one_lora_total: larger } = this.#config;
-    const factor = total ? pool.clusters : 1;
-    const { dir: _dir, ...settings } = pool;
+    const { dir: _dir, general: _general, ...settings } = pool;
+    const general = generalOf(pool);
+    const factor = total ? pool.clusters + (general?.r ?? 0) / pool.rank : 1;
     const { learning_rates: _rates, ...changes } = total ? larger : same;
     return {
       ...settings,
+      epochs: pool.epochs + (general?.epochs ?? 0),
       clusters: 1,
       embedding: 'tfidf',
       centred: false,
       mode: 'joint',
-      rank: pool.rank * factor,
+      rank: total ? pool.rank * pool.clusters + (general?.r ?? 0) : pool.rank,
       lora_alpha: pool.lora_alpha * factor,
       ...changes,
     };
@@ -80,7 +83,8 @@ export class PoolStore {
 
   /** What `crayon build-pool` would be told to build it. */
   buildOptions(pool: BenchPool, more: MoreBuildOptions = {}): BuildPoolOptions {
-    const { dir: _dir, data, rank: r, epochs, learning_rate: learningRate, held_out: heldOut, ...rest } = pool;
+    const { dir: _dir, general: _general, data, rank: r, epochs, ...unlike } = pool;
+    const { learning_rate: learningRate, held_out: heldOut, ...rest } = unlike;
     const { batch_size: batchSize, lora_alpha: loraAlpha, ...same } = rest;
     return {
       ...BUILD_DEFAULTS,
@@ -91,6 +95,7 @@ export class PoolStore {
       out: this.path(pool),
       r,
       heldOut,
+      general: generalOf(pool),
       promptForm: this.#form.kind,
       system: this.#form.kind === 'chat' ? this.#form.system : undefined,
       long: 'truncate',
@@ -109,4 +114,11 @@ export class PoolStore {
     else await buildPool(this.buildOptions(pool, more), hooks);
     return out;
   }
+}
+
+/** What a residual pool's first phase is told. */
+function generalOf({ general, rank, learning_rate: rate, epochs }: BenchPool): GeneralOptions | undefined {
+  if (general === undefined) return undefined;
+  const given = general === true ? {} : general;
+  return { r: given.rank ?? rank, learningRate: given.learning_rate ?? rate, epochs: given.epochs ?? epochs };
 }

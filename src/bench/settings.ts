@@ -37,6 +37,17 @@ const POOL = z.strictObject({
   batch_size: whole(1).default(32).describe('examples a step'),
   learning_rate: positive.default(0.01).describe('the highest'),
   seed: whole(0).default(0).describe('of draw, clusters and training'),
+  general: z
+    .union([
+      z.literal(true),
+      z.strictObject({
+        rank: whole(1).optional().describe("where it is not the base LoRAs'"),
+        learning_rate: positive.optional().describe('likewise'),
+        epochs: positive.optional().describe('likewise'),
+      }),
+    ])
+    .optional()
+    .describe('one LoRA on everything is trained first and kept below the base LoRAs: true, or its settings'),
   dir: text
     .optional()
     .describe('a finished pool to use instead of building one; {seed} in it stands for the seed of seeds'),

@@ -35,18 +35,25 @@ export async function runJobOnly(
   terminal: Terminal,
 ): Promise<void> {
   await onBackend(wanted, terminal, async (_, hooks) => {
-    const { dir, totalSteps } = await terminal.during(({ update }) =>
+    const {
+      dir,
+      totalSteps: ofLast,
+      general,
+    } = await terminal.during(({ update }) =>
       writeTrainingJob(options, {
         ...hooks,
         onProgress: ({ stage, done, total, note }) => update(stage, done, total, note),
       }),
     );
+    const totalSteps = ofLast + (general?.totalSteps ?? 0);
     const script = trainerScript();
     terminal.document({ job: dir, script, steps: totalSteps });
     terminal.print(`${terminal.colour.green('Job written:')} ${dir} (${formatCount(totalSteps)} steps)`);
     terminal.print(`Run it here or on another machine, with --base DIR where the base model is elsewhere there:`);
     terminal.print(`  python ${script} --job ${dir}`);
-    terminal.print('Then repeat this command without --job-only, with state and scores in that directory.');
+    terminal.print(
+      `Then repeat this command without --job-only, with state and scores in that directory${general === undefined ? '' : ', and state in its general/'}.`,
+    );
   });
 }
 

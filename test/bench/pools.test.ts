@@ -52,4 +52,23 @@ describe('PoolStore', () => {
     expect(new Set(pools.map((pool) => tried.path(pool))).size).toBe(2);
     expect(tried.oneLoras(true)).toEqual([tried.oneLora(true)]);
   });
+
+  it('keeps a residual pool apart, and gives one LoRA its parameters and its training', () => {
+    const plain = store().path(config.pool);
+    const of = (general: unknown) => {
+      const yaml = { pool: { ...YAML.pool, general } };
+      const one = store(yaml);
+      return {
+        path: one.path(benchConfig({ ...YAML, ...yaml }, 'x').pool),
+        same: one.oneLora(false),
+        total: one.oneLora(true),
+      };
+    };
+    const [simple, larger] = [of(true), of({ rank: 3, epochs: 1 })];
+    expect(new Set([plain, simple.path, larger.path]).size).toBe(3);
+    expect(simple.total).toMatchObject({ clusters: 1, rank: 10, lora_alpha: 20, epochs: 4 });
+    expect(larger.total).toMatchObject({ rank: 11, lora_alpha: 22, epochs: 3 });
+    expect(larger.same).toMatchObject({ rank: 2, lora_alpha: 4, epochs: 3 });
+    expect(larger.same.general).toBeUndefined();
+  });
 });

@@ -114,9 +114,31 @@ describe('a manifest is refused', () => {
     [
       'of a newer version',
       (m) => {
+        m.version = 3;
+      },
+      /version is 3/,
+    ],
+    [
+      'of the version that has a general adapter, without one',
+      (m) => {
         m.version = 2;
       },
-      /version is 2/,
+      /version 2 without a general adapter/,
+    ],
+    [
+      'with a general adapter, of the version that has none',
+      (m) => {
+        m.general = { ...m.adapters[0], dir: 'g', learningRate: 0.1, epochs: 1, steps: 1, firstLoss: 1, lastLoss: 1 };
+      },
+      /version 1 with a general adapter/,
+    ],
+    [
+      'with a general adapter where another one lies',
+      (m) => {
+        m.version = 2;
+        m.general = { ...m.adapters[0], learningRate: 0.1, epochs: 1, steps: 1, firstLoss: 1, lastLoss: 1 };
+      },
+      /same dir/,
     ],
     [
       'with standards of another N',

@@ -6,7 +6,7 @@ import { meanLoss } from '../../train/completion-score.js';
 import type { TrainerOptions } from './options.js';
 import { type JobPlace, type JobResult, readResult, writeJob } from './torch/job.js';
 import { pythonVersions, runTrainer, trainerScript } from './torch/python.js';
-import type { TrainerKind, TrainingTask } from './trainer.js';
+import { stoppedAfter, type TrainerKind, type TrainingTask } from './trainer.js';
 
 export const torchTrainer: TrainerKind = {
   name: 'torch',
@@ -25,16 +25,20 @@ async function runJob(place: JobPlace, task: TrainingTask): Promise<JobResult & 
   await pythonVersions(python);
   let tokensPerSecond = 0;
   let step = 0;
+  let phase: TrainingTask['phase'] = 'train';
+  let totalSteps = place.totalSteps;
   let notFinite: string | undefined;
   const onEvent = (event: JsonObject) => {
     const number = (key: string) => Number(event[key]);
     switch (event.event) {
       case 'ready':
         step = number('step');
+        phase = event.phase === 'general' ? 'general' : 'train';
+        totalSteps = phase === 'general' ? place.general!.totalSteps : place.totalSteps;
         onProgress?.({
-          stage: 'train',
+          stage: phase,
           done: step,
-          total: place.totalSteps,
+          total: totalSteps,
           note: `PyTorch ${event.torch} on ${event.device}`,
         });
         break;
@@ -42,9 +46,9 @@ async function runJob(place: JobPlace, task: TrainingTask): Promise<JobResult & 
         step = number('step');
         tokensPerSecond = number('tokens') / number('seconds');
         onProgress?.({
-          stage: 'train',
+          stage: phase,
           done: step,
-          total: place.totalSteps,
+          total: totalSteps,
           note: `loss ${number('loss').toFixed(3)}, ${Math.round(tokensPerSecond)} tokens/s`,
         });
         break;
@@ -68,7 +72,7 @@ async function runJob(place: JobPlace, task: TrainingTask): Promise<JobResult & 
   const result = readResult(place, task);
   if (result !== undefined) return { ...result, tokensPerSecond };
   if (signal?.aborted) {
-    throw new CrayonError('interrupted', `stopped after step ${step} of ${place.totalSteps}`, {
+    throw new CrayonError('interrupted', stoppedAfter(phase, step, totalSteps), {
       hint: 'The same command continues from here.',
     });
   }

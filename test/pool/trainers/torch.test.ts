@@ -12,7 +12,7 @@ import { openPool } from '../../../src/pool/pool.js';
 import { TRAINER_DEFAULTS, type TrainerOptions } from '../../../src/pool/trainers/options.js';
 import { SafetensorsFile } from '../../../src/safetensors/read.js';
 import { writeSafetensors } from '../../../src/safetensors/write.js';
-import { records, writeJsonl } from '../../e2e/helpers.js';
+import { digests, records, writeJsonl } from '../../e2e/helpers.js';
 import { fakePython } from '../../helpers/fake-python.js';
 import { temporaryDir } from '../../helpers/files.js';
 import { fixture } from '../../helpers/fixtures.js';
@@ -107,6 +107,21 @@ describe.skipIf(process.platform === 'win32')('--trainer torch', () => {
     expect(existsSync(`${options.out}.building`)).toBe(false);
   });
 
+  it('needs both results of a residual pool, which a job of version 2 asks for', async () => {
+    const general = { r: 4, learningRate: 0.01, epochs: 1 };
+    const options = optionsOf({ python: python('') }, { general });
+    const { dir, id, totalSteps, general: first } = await writeTrainingJob(options);
+    expect(readJsonObject(join(dir, 'job.json'))).toMatchObject({ version: 2, layout: { adapters: 5, frozen: 2 } });
+    expect(readJsonObject(join(first!.dir, 'job.json'))).toMatchObject({ version: 1, layout: { adapters: 1, r: 4 } });
+    expect(first).toMatchObject({ dir: join(dir, 'general'), totalSteps: 6 });
+    writeResult(dir, id, Array(totalSteps).fill(1));
+    await expect(buildPool(options)).rejects.toMatchObject({ code: 'trainer-failed' }); // it has said nothing of the other
+    writeResult(first!.dir, first!.id, Array(6).fill(2));
+    const { manifest } = await buildPool(options);
+    expect(manifest.general).toMatchObject({ dir: 'general', r: 4, loraAlpha: 8, steps: 6, lastLoss: 2 });
+    expect(manifest.training).toMatchObject({ steps: 12, lastLoss: 1 });
+  });
+
   it('does not go on with the work of another trainer or another dtype', async () => {
     const options = optionsOf({ python: python('') });
     await writeTrainingJob(options);
@@ -189,6 +204,46 @@ describe.skipIf(!real)(
       const bytes = ({ out }: BuildPoolOptions) =>
         [0, 1, 2].map((n) => readFileSync(join(out, 'adapters', String(n), 'adapter_model.safetensors')));
       expect(bytes(stopped)).toEqual(bytes(whole));
+    });
+
+    it('trains a residual pool in both phases as crayon does, stopped in either: the same bytes', async () => {
+      const general = { r: 3, learningRate: 0.01, epochs: 1 };
+      const adamw = { ...BUILD_DEFAULTS.training.adamw, weightDecay: 0.1 };
+      const settings = optionsOf({}).training;
+      const data = [writeJsonl(join(temporaryDir(), 'train.jsonl'), records(24))];
+      const more = { general, data, training: { ...settings, adamw } };
+      const [ours, whole, stopped] = [
+        optionsOf({ name: 'own' }, more),
+        optionsOf({ python: real! }, more),
+        optionsOf({ python: real! }, more),
+      ];
+      await buildPool(ours);
+      await buildPool(whole);
+      for (const wanted of ['general', 'train']) {
+        const stop = new AbortController();
+        const onProgress: BuildHooks['onProgress'] = ({ stage, done }) => {
+          if (stage === wanted && done >= 2) stop.abort();
+        };
+        const interrupted = buildPool(stopped, { onProgress, signal: stop.signal });
+        await expect(interrupted).rejects.toMatchObject({ code: 'interrupted' });
+      }
+      expect((await buildPool(stopped)).resumed).toBe(true);
+      expect(digests(stopped.out)).toEqual(digests(whole.out));
+      const numbers = ({ out }: BuildPoolOptions) =>
+        openPool(out)
+          .openMembers()
+          .flatMap((adapter) => {
+            const all = adapter.modules.flatMap((module) => [
+              ...Array.from(adapter.readA(module)),
+              ...Array.from(adapter.readB(module)),
+            ]);
+            adapter.close();
+            return all;
+          });
+      expect(largest(numbers(ours), numbers(whole))).toBeLessThan(1e-4);
+      const { manifest } = openPool(whole.out);
+      expect(manifest.general).toMatchObject({ r: 3, steps: 6 });
+      expect(manifest.general!.lastLoss).toBeCloseTo(openPool(ours.out).manifest.general!.lastLoss, 3);
     });
 
     it('says that the base model is not where it was', async () => {

@@ -52,5 +52,11 @@ describe('adapter sets', () => {
     set.setScales(new Map([[0, 0.5]]));
     expect(set.choose(textQuery('x'))).toEqual([{ id: 'id0', path: '/x/0', scale: 0.5 }]);
     expect(set.choose(textQuery('y'))).toEqual([]);
+    // a pool's general adapter has no centroid: it is there for every text
+    const residual = gatedAdapters(named(3), gate, { embed });
+    expect(residual.choose(textQuery('y'))).toEqual([
+      { id: 'id1', path: '/x/1', scale: 1 },
+      { id: 'id2', path: '/x/2', scale: 1 },
+    ]);
   });
 });

@@ -4,6 +4,7 @@
  *
  *     job.json               layout, settings, where the base model is
  *     job.safetensors        token ids, gates, batches, learning rates, parameters to begin with
+ *     general/               the job of a residual pool's general adapter, which is trained first
  *     base/                  config.json and weights of a base model that transformers cannot open as it is
  *     state.safetensors      checkpoint and result: parameters, moments, the loss of every step
  *     scores.safetensors     at the end: log-probabilities of the evaluated examples
@@ -23,39 +24,66 @@ import { writeSafetensors } from '../../../safetensors/write.js';
 import { LENGTH_STEP } from '../../../train/batches.js';
 import { TrainingPlan } from '../../../train/plan.js';
 import { TRAINER_DEFAULTS, type TrainerOptions } from '../options.js';
-import type { TrainingTask } from '../trainer.js';
+import type { Trained, TrainingTask } from '../trainer.js';
 
 export interface JobPlace {
   dir: string;
   id: string;
   totalSteps: number;
   trainer: TrainerOptions;
+  general?: JobPlace | undefined;
 }
 
 /** Its directory within the work directory; `WorkDirectory.load` and `save` take names with it. */
 const JOB = 'torch';
+const GENERAL = `${JOB}/general`;
+/** 2: the last adapters of the layout are frozen, and hold what the job in general/ has trained. */
 const FORMAT = { format: 'crayon-training-job', version: 1 } as const;
 
 /** Writes what is missing of the job: an earlier run of the same fingerprint has left the same. */
 export function writeJob(task: TrainingTask): JobPlace {
-  const { options, inputs, work, layout, gates, evaluated } = task;
-  const { examples, model } = inputs;
-  const trainer = options.trainer ?? TRAINER_DEFAULTS;
-  const dir = join(resolve(work.path), JOB);
-  const id = sha256(JSON.stringify(inputs.fingerprint));
-  const settings = { ...options.training, seed: options.seed };
-  const lengths = examples.map(({ ids }) => ids.length);
-  const plan = new TrainingPlan(lengths, settings);
-  const place = { dir, id, totalSteps: plan.totalSteps, trainer };
+  const { inputs, general } = task;
+  const place = placeOf(task);
+  const { dir, id } = place;
   if (readOptionalJson(join(dir, 'job.json'))?.id === id) return place;
   removePath(dir); // what was begun
   ensureDirectory(dir);
+  const base = writeBase(inputs.model, dir, place.trainer);
+  // its own place is one deeper
+  if (general !== undefined) writeJobFiles(general, place.general!, base === BASE ? `../${BASE}` : base);
+  writeJobFiles(task, place, base);
+  return place;
+}
 
+function placeOf(task: TrainingTask): JobPlace {
+  const { options, inputs, work, phase, general } = task;
+  const { examples, fingerprint } = inputs;
+  const isGeneral = phase === 'general';
+  return {
+    dir: join(resolve(work.path), isGeneral ? GENERAL : JOB),
+    id: sha256(JSON.stringify(isGeneral ? { ...fingerprint, phase } : fingerprint)),
+    totalSteps: planOf(options, examples).totalSteps,
+    trainer: options.trainer ?? TRAINER_DEFAULTS,
+    general: general && placeOf(general),
+  };
+}
+
+function planOf({ training, seed }: TrainingTask['options'], examples: TrainingTask['inputs']['examples']) {
+  const lengths = examples.map(({ ids }) => ids.length);
+  return new TrainingPlan(lengths, { ...training, seed });
+}
+
+function writeJobFiles(task: TrainingTask, { dir, id, trainer }: JobPlace, base: string): void {
+  const { options, inputs, work, layout, gates, evaluated, phase } = task;
+  const { examples } = inputs;
+  const settings = options.training;
+  const plan = planOf(options, examples);
   const steps = Array.from({ length: plan.totalSteps }, (_, step) => plan.batchesOf(step));
   const sequences = examples.map(({ ids }) => ids);
   const batches = steps.flat();
   const scale = settings.loraAlpha / layout.r;
-  work.save(`${JOB}/job`, {
+  ensureDirectory(dir);
+  work.save(`${phase === 'general' ? GENERAL : JOB}/job`, {
     ids: flatOf(sequences),
     idStarts: startsOf(sequences),
     promptLengths: Int32Array.from(examples, ({ promptLength }) => promptLength),
@@ -70,15 +98,15 @@ export function writeJob(task: TrainingTask): JobPlace {
   const { clipNorm, ...adamw } = settings.adamw;
   writeJson(join(dir, 'job.json'), {
     ...FORMAT,
+    ...(layout.frozen !== undefined && { version: 2 }),
     id,
-    base: writeBase(model, dir, trainer),
+    base,
     dtype: trainer.dtype,
     layout,
     adamw: { ...adamw, clipNorm: Number.isFinite(clipNorm) ? clipNorm : null },
     lengthStep: LENGTH_STEP,
     checkpointSeconds: options.checkpointSeconds,
   });
-  return place;
 }
 
 /** Where each of several lists begins when they lie behind one another, and where the last one ends. */
@@ -95,6 +123,8 @@ function flatOf(lists: ReadonlyArray<ArrayLike<number>>): Int32Array {
   return flat;
 }
 
+const BASE = 'base';
+
 /**
  * A Hugging Face directory as it is; a GGUF's tensors as crayon reads them, dequantised, beside the job.
  *
@@ -102,46 +132,57 @@ function flatOf(lists: ReadonlyArray<ArrayLike<number>>): Int32Array {
  */
 function writeBase(model: BaseModel, dir: string, { dtype }: TrainerOptions): string {
   if (!(model instanceof GgufModel)) return resolve(model.path);
-  ensureDirectory(join(dir, 'base'));
-  writeJson(join(dir, 'base', 'config.json'), model.configJson);
+  ensureDirectory(join(dir, BASE));
+  writeJson(join(dir, BASE, 'config.json'), model.configJson);
   const tensors = model.tensorNames().map((name) => ({
     name,
     dtype: dtype === 'float32' ? ('F32' as const) : ('BF16' as const),
     shape: model.info(name).shape,
     data: () => model.readF32(name),
   }));
-  writeSafetensors(join(dir, 'base', 'model.safetensors'), tensors, { format: 'pt' });
-  return 'base';
+  writeSafetensors(join(dir, BASE, 'model.safetensors'), tensors, { format: 'pt' });
+  return BASE;
 }
 
-export interface JobResult {
-  parameters: Float32Array;
-  losses: Float32Array;
+export interface JobResult extends Omit<Trained, 'tokensPerSecond'> {
   /** summed log-probability of each evaluated example, through the base model and through its mixture */
   scores: { base: Float64Array; adapted: Float64Array };
+  general?: Trained | undefined;
 }
 
 /** What the script has left, or undefined before the end. @throws CrayonError `checkpoint-mismatch`, `safetensors-invalid` */
-export function readResult(
-  { dir, id, totalSteps }: JobPlace,
-  { work, layout, evaluated }: TrainingTask,
-): JobResult | undefined {
-  const read = <T>(name: string, load: (stage: string) => T | undefined): T | undefined => {
-    const path = join(dir, `${name}.safetensors`);
-    if (!exists(path)) return undefined;
-    const file = SafetensorsFile.open(path);
-    file.close();
-    if (file.metadata.job === id) return load(`${JOB}/${name}`);
-    throw new CrayonError('checkpoint-mismatch', `${path}: is of another training`, {
-      hint: 'Put the files of this job there, or remove it.',
-    });
-  };
-  const state = read('state', (stage) => work.load(stage, { parameters: 'F32', losses: 'F32' }));
-  const scores = read('scores', (stage) => work.load(stage, { base: 'F64', adapted: 'F64' }));
-  if (state === undefined || scores === undefined || state.losses.length < totalSteps) return undefined;
-  const expected = [layout.size, totalSteps, evaluated.length, evaluated.length];
-  const found = [state.parameters.length, state.losses.length, scores.base.length, scores.adapted.length];
-  if (String(found) === String(expected)) return { ...state, scores };
+export function readResult(place: JobPlace, task: TrainingTask): JobResult | undefined {
+  const { evaluated, work } = task;
+  const state = readState(place, task);
+  const general = place.general && readState(place.general, task.general!);
+  const scores = ofJob(place, 'scores', () => work.load(`${JOB}/scores`, { base: 'F64', adapted: 'F64' }));
+  if (state === undefined || scores === undefined || (place.general && general === undefined)) return undefined;
+  refuseLengths(place, [scores.base.length, scores.adapted.length], [evaluated.length, evaluated.length]);
+  return { ...state, scores, general: general && { ...general, tokensPerSecond: 0 } };
+}
+
+function readState(place: JobPlace, { work, layout, phase }: TrainingTask) {
+  const stage = `${phase === 'general' ? GENERAL : JOB}/state`;
+  const state = ofJob(place, 'state', () => work.load(stage, { parameters: 'F32', losses: 'F32' }));
+  if (state === undefined || state.losses.length < place.totalSteps) return undefined;
+  refuseLengths(place, [state.parameters.length, state.losses.length], [layout.size, place.totalSteps]);
+  return state;
+}
+
+/** @throws CrayonError `checkpoint-mismatch` where the file is of another job */
+function ofJob<T>({ dir, id }: JobPlace, name: string, load: () => T): T | undefined {
+  const path = join(dir, `${name}.safetensors`);
+  if (!exists(path)) return undefined;
+  const file = SafetensorsFile.open(path);
+  file.close();
+  if (file.metadata.job === id) return load();
+  throw new CrayonError('checkpoint-mismatch', `${path}: is of another training`, {
+    hint: 'Put the files of this job there, or remove it.',
+  });
+}
+
+function refuseLengths({ dir }: JobPlace, found: number[], expected: number[]): void {
+  if (String(found) === String(expected)) return;
   throw new CrayonError('safetensors-invalid', `${dir}: results of ${found} numbers, expected ${expected}`, {
     hint: 'What the trainer left is damaged: give --fresh to start over.',
   });
