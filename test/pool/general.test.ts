@@ -4,17 +4,23 @@ import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { blendPool } from '../../src/blend/blend-pool.js';
+import { argmax } from '../../src/core/vector.js';
+import { loadDataset } from '../../src/data/dataset.js';
 import { HfModel } from '../../src/hf/model.js';
 import { chooseBackend } from '../../src/model/backend.js';
 import { adapterFactors, frozenRanges } from '../../src/model/lora-layout.js';
+import { openNetwork } from '../../src/model/open-network.js';
 import { openPeftAdapter, type PeftAdapter } from '../../src/peft/read.js';
 import { buildPool } from '../../src/pool/build.js';
 import { openPoolFactors, writePoolFactors } from '../../src/pool/factors.js';
-import { stackPool } from '../../src/pool/gate.js';
+import { loadPoolGates, stackPool } from '../../src/pool/gate.js';
 import { generalSlots, trainedLayout } from '../../src/pool/general.js';
-import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions } from '../../src/pool/inputs.js';
+import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions, readInputs } from '../../src/pool/inputs.js';
 import { memberCoefficients, membersOf, openPool } from '../../src/pool/pool.js';
+import { prepareExamples } from '../../src/pool/prepare.js';
 import { SafetensorsFile } from '../../src/safetensors/read.js';
+import { meanLoss } from '../../src/train/completion-score.js';
+import { scoreCompletions } from '../../src/train/evaluate.js';
 import { digests, records, scratch, writeJsonl } from '../e2e/helpers.js';
 import { fixture } from '../helpers/fixtures.js';
 
@@ -214,6 +220,30 @@ describe('a blend of a residual pool', () => {
     const { a } = adapterFactors(layout, parameters, module!, 2);
     expect(a).toEqual(kept.readA(kept.modules.find(({ name }) => name === module!.name)!));
     kept.close();
+  });
+
+  it('has after its training the loss that its files give, each example through its own mixture', async () => {
+    const source = HfModel.open(model);
+    const network = openNetwork(source);
+    const tokenizer = source.tokenizer();
+    const { examples } = loadDataset(data[0]!);
+    const { form } = readInputs(optionsOf());
+    const how = { maxLength: 512, long: 'error', form, addEnd: true } as const;
+    const prepared = prepareExamples(examples, tokenizer, how).examples;
+    const lora = await loadPoolGates(residual.out, source, network, tokenizer).loraFor(examples);
+    const scores = await scoreCompletions(network, prepared, { lora });
+    const without = await scoreCompletions(network, prepared, {
+      lora: { ...lora, gates: lora.gates.map((gate) => Array.from(gate).with(-1, 0)) },
+    });
+    network.dispose();
+    source.close();
+    const { clusters } = openPool(residual.out).manifest;
+    for (const [n, { lossAfter }] of clusters.entries()) {
+      const ofCluster = (all: typeof scores) =>
+        all.filter((_, i) => argmax(Array.from(lora.gates[i]!).slice(0, 2)) === n);
+      expect(meanLoss(ofCluster(scores))).toBeCloseTo(lossAfter!, 4);
+      expect(Math.abs(meanLoss(ofCluster(without)) - lossAfter!)).toBeGreaterThan(0.01);
+    }
   });
 
   it('is refused where the general adapter is another one', () => {

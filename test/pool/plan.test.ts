@@ -29,6 +29,19 @@ describe('planBuild', () => {
     expect(plan.seconds).toBeLessThan(60);
   });
 
+  it('counts both phases of a residual pool', async () => {
+    const torch = { ...TRAINER_DEFAULTS, name: 'torch' as const };
+    const plain = await planBuild({ ...options, trainer: torch });
+    const general = { r: 6, learningRate: 0.01, epochs: 2 };
+    const plan = await planBuild({ ...options, general });
+    const { parameters, maxClusters, steps } = plain;
+    expect(plan).toMatchObject({ parameters, maxClusters, steps });
+    expect(plan.general).toEqual({ parameters: (parameters * 6) / (2 * 4), steps: 6 });
+    expect(plan.poolBytes).toBe(4 * (parameters + plan.general!.parameters));
+    expect(plan.seconds).toBeGreaterThan(0);
+    expect(plain.general).toBeUndefined();
+  });
+
   it('refuses what does not fit, with what would', async () => {
     await expect(planBuild({ ...options, memory: 1e6 })).rejects.toMatchObject({
       code: 'memory-too-small',
