@@ -13,6 +13,7 @@ import type { Pool } from './pool.js';
 
 /**
  * The loss of every example through every mixture of the adapters: one forward pass of all adapters, each sequence with its gate.
+ * A pool's general adapter, the frozen one of a layout, is in all of them.
  *
  * @param examples n, with the token that ends the answer, as they are trained
  * @param mixtures M of N coefficients; each adapter by itself when absent
@@ -22,8 +23,12 @@ export async function mixtureLosses(
   model: Network,
   adapters: StackedAdapters,
   examples: readonly TrainingExample[],
-  { mixtures = eachAlone(adapters.layout.adapters), onProgress }: MixtureOptions = {},
+  options: MixtureOptions = {},
 ): Promise<Float64Array> {
+  const { layout } = adapters;
+  const { frozen = 0 } = layout;
+  const { mixtures: given = eachAlone(layout.adapters - frozen), onProgress } = options;
+  const mixtures = given.map((alpha) => [...Array.from(alpha), ...Array<number>(frozen).fill(1)]);
   const sequences = examples.flatMap((example) => mixtures.map(() => example));
   const lora = { ...adapters, gates: examples.flatMap(() => mixtures) };
   const scores = await scoreCompletions(model, sequences, { lora, onProgress });

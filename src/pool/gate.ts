@@ -56,11 +56,12 @@ export function loadPoolGates(
   };
 }
 
-/** All members of a pool, as the model's forward pass takes them. @throws CrayonError see `stackAdapters` */
+/** All members of a pool, the general adapter frozen, as the model's forward pass takes them. @throws CrayonError see `stackAdapters` */
 export function stackPool(pool: Pool, base: BaseModel): EvaluationLora {
   const adapters = pool.openMembers();
   try {
-    return stackAdapters(adapters, base);
+    const stack = stackAdapters(adapters, base);
+    return pool.manifest.general === undefined ? stack : { ...stack, layout: { ...stack.layout, frozen: 1 } };
   } finally {
     for (const adapter of adapters) adapter.close();
   }

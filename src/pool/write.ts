@@ -15,11 +15,10 @@ import { rememberBase } from './base-place.js';
 import type { PoolClusters } from './cluster.js';
 import type { EmbeddingSpace } from './embed/space.js';
 import { writePoolFactors } from './factors.js';
-
 import { adapterDigest, membersOf, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
 import { trainerRecord } from './trainers/options.js';
-import { keepTrainingCurve } from './training-curve.js';
 import type { Trained, TrainedAdapters, TrainingTask } from './trainers/trainer.js';
+import { keepTrainingCurve } from './training-curve.js';
 import { keepVocabulary } from './vocabulary.js';
 
 export interface PoolToWrite {

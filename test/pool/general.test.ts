@@ -11,6 +11,7 @@ import { chooseBackend } from '../../src/model/backend.js';
 import { adapterFactors, frozenRanges } from '../../src/model/lora-layout.js';
 import { openNetwork } from '../../src/model/open-network.js';
 import { openPeftAdapter, type PeftAdapter } from '../../src/peft/read.js';
+import { mixtureLosses } from '../../src/pool/adapter-losses.js';
 import { buildPool } from '../../src/pool/build.js';
 import { openPoolFactors, writePoolFactors } from '../../src/pool/factors.js';
 import { loadPoolGates, stackPool } from '../../src/pool/gate.js';
@@ -213,7 +214,7 @@ describe('a blend of a residual pool', () => {
     const { layout, parameters, loraAlpha } = stackPool(pool, source);
     source.close();
     expect(memberCoefficients(pool.manifest, alpha)).toEqual([...alpha, 1]);
-    expect(layout).toMatchObject({ adapters: 3, r: 3 });
+    expect(layout).toMatchObject({ adapters: 3, r: 3, frozen: 1 });
     expect(loraAlpha).toBe(3); // scales are in B
     const kept = openPeftAdapter(join(residual.out, 'general'));
     const [module] = layout.modules;
@@ -232,6 +233,11 @@ describe('a blend of a residual pool', () => {
     const prepared = prepareExamples(examples, tokenizer, how).examples;
     const lora = await loadPoolGates(residual.out, source, network, tokenizer).loraFor(examples);
     const scores = await scoreCompletions(network, prepared, { lora });
+    // by each adapter alone, which is never without the general one
+    const alone = await mixtureLosses(network, stackPool(openPool(residual.out), source), prepared.slice(0, 2));
+    expect(alone).toHaveLength(2 * 2);
+    const [, second] = await scoreCompletions(network, prepared.slice(0, 2), { lora: { ...lora, gates: [[0, 1, 1]] } });
+    expect(alone[3]).toBeCloseTo(meanLoss([second!]), 5);
     const without = await scoreCompletions(network, prepared, {
       lora: { ...lora, gates: lora.gates.map((gate) => Array.from(gate).with(-1, 0)) },
     });

@@ -8,7 +8,7 @@ import { createRandom, type Random } from '../../core/random.js';
 import { norm } from '../../core/vector.js';
 import { adapterFactors, setAdapterFactors } from '../../model/lora-layout.js';
 import { stackPool } from '../../pool/gate.js';
-import { openPool } from '../../pool/pool.js';
+import { memberCoefficients, openPool } from '../../pool/pool.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import { scopeSpace } from '../pool-space.js';
 import { adapted, type Strategy } from './strategy.js';
@@ -26,7 +26,7 @@ export const randomValues: Strategy = {
     const { coefficients } = estimateBlend(pool, 'similarity', { rows }, cell.blend);
     const stack = withRandomValues(stackPool(pool, base.source), cell.seed);
     return {
-      ...adapted(base, { ...stack, gates: [coefficients] }),
+      ...adapted(base, { ...stack, gates: [memberCoefficients(pool.manifest, coefficients)] }),
       ms: performance.now() - started,
       bytesToServer: 4 * N,
       coefficients,
@@ -34,11 +34,11 @@ export const randomValues: Strategy = {
   },
 };
 
-/** Adapters of random values, factor by factor of the same norm. */
+/** Adapters of random values, factor by factor of the same norm; a general adapter stays what it is. */
 export function withRandomValues(stack: EvaluationLora, seed: number): EvaluationLora {
   const { layout, parameters } = stack;
-  const drawn = new Float32Array(parameters.length);
-  for (let n = 0; n < layout.adapters; n++) {
+  const drawn = Float32Array.from(parameters);
+  for (let n = 0; n < layout.adapters - (layout.frozen ?? 0); n++) {
     const random = createRandom(seed, `random values/${n}`);
     for (const module of layout.modules) {
       const { a, b } = adapterFactors(layout, parameters, module, n);
