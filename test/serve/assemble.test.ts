@@ -223,6 +223,10 @@ describe('blends at run time', () => {
     expect(coefficients.filter((c) => c !== 0)).toHaveLength(1);
     const warm = await parts.customizations!.create({ ...order, examples, temperature: 1000 }, null, never);
     for (const c of warm.coefficients) expect(c).toBeCloseTo(1 / 6, 3);
+    const measured = await parts.customizations!.create({ ...order, examples, standardise: true }, null, never);
+    expect(measured.similarities).toEqual(warm.similarities);
+    expect(Math.max(...measured.coefficients)).toBeGreaterThan(1 / 3);
+    parts.customizations!.delete(measured.id);
   });
 
   it('gives a user of two tasks both by the mean of the gates', async () => {

@@ -42,6 +42,8 @@ export interface BlendOrder {
   temperature: number | null;
   /** how the examples become coefficients */
   estimator: Extract<Estimator, 'similarity' | 'mean-gate'>;
+  /** similarities are measured by those of the pool's own examples */
+  standardise?: boolean;
   combine: CombineKind;
 }
 
@@ -119,13 +121,17 @@ export function createBlendMaker(
   const { N } = pool.manifest;
 
   return {
-    async make({ examples, coefficients, topK, temperature, estimator, combine }, signal) {
+    async make({ examples, coefficients, topK, temperature, estimator, standardise, combine }, signal) {
       if (topK !== null && topK > N) {
         throw badField('top_k', `top_k is ${topK}, expected at most ${N}: the pool has no more adapters.`);
+      }
+      if (standardise === true && pool.manifest.standards?.similarity === undefined) {
+        throw badField('standardise', 'standardise needs a pool that `crayon measure-pool` has measured.');
       }
       const rows = examples === null ? null : await embedPrompts(examples, embedder, signal);
       const estimate = estimateBlend(pool, rows === null ? 'given' : estimator, rows && { rows }, {
         tau: temperature ?? undefined,
+        standardise,
         topK: topK ?? undefined,
         coefficients: coefficients ?? undefined,
       });

@@ -11,7 +11,7 @@ import { kindOf, whyInvalid } from '../../data/example.js';
 import { recordPrompt } from '../../data/record.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { whole } from '../../files/schema.js';
-import { checkedFields, each, fields, number, oneOf, plainText } from '../http/body.js';
+import { checkedFields, each, fields, flag, number, oneOf, plainText } from '../http/body.js';
 import type { Call } from '../http/call.js';
 import { badField, HttpError } from '../http/error.js';
 import type { ServeParts } from '../parts.js';
@@ -49,6 +49,7 @@ const CUSTOMIZATION_REQUEST = fields({
   top_k: whole(1, LIMITS.coefficients).nullable().default(null),
   temperature: number(1e-6, 1e6).nullable().default(null),
   estimator: oneOf(['similarity', 'mean-gate']).default('similarity'),
+  standardise: flag.default(false),
   combine: oneOf(['cat', 'svd', 'linear']).default('cat'),
 });
 

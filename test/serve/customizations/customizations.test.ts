@@ -33,7 +33,8 @@ describe('/v1/customizations', () => {
       notices: [],
       blend_ms: 12,
     });
-    const order = { coefficients: null, topK: 2, temperature: 0.05, estimator: 'similarity', combine: 'cat' };
+    const how = { estimator: 'similarity', standardise: false, combine: 'cat' };
+    const order = { coefficients: null, topK: 2, temperature: 0.05, ...how };
     expect(orders[0]).toEqual({ examples: PROMPTS, ...order });
     const chat = await post('/v1/chat/completions', { model: made.model, messages: user('hi') });
     expect(await chat.json()).toMatchObject({ model: made.model });
@@ -154,6 +155,7 @@ describe('/v1/customizations', () => {
     ['top_k', { coefficients: [1], top_k: 0 }],
     ['temperature', { coefficients: [1], temperature: 0 }],
     ['estimator', { examples: EXAMPLES, estimator: 'given' }],
+    ['standardise', { examples: EXAMPLES, standardise: 1 }],
     ['combine', { coefficients: [1], combine: 'ties' }],
     ['adapter', { coefficients: [1], adapter: '/etc/passwd' }],
   ])('refuses %s', async (param, body) => {
