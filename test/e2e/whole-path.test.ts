@@ -45,6 +45,37 @@ describe('build-pool', () => {
     for (const { lossBefore, lossAfter } of manifest.clusters) expect(lossAfter).toBeLessThan(lossBefore! - 0.5);
   });
 
+  it('keeps examples out of the training, and measures by them', async () => {
+    const held = at('held-out');
+    const { manifest } = await document<typeof built>(buildArgs(data, held, '--held-out', '2'));
+    expect(manifest.training.examples).toBe(18);
+    expect(manifest.clusters.reduce((sum, { size }) => sum + size, 0)).toBe(18);
+    expect(manifest.standards).toMatchObject({ similarity: { examples: 18 }, loss: { examples: 6 } });
+    expect(built.manifest.standards).toMatchObject({ similarity: { examples: 24 } });
+    const blendBy = (from: string, ...more: string[]) => [
+      'blend',
+      '--pool',
+      from,
+      '--examples',
+      mine,
+      '--out',
+      at('by answers'),
+      '--backend',
+      'wasm',
+      '--force',
+      ...more,
+    ];
+    const evidence = ['--estimator', 'label-evidence', '--lambda', '2', '--standardise', '--refine', '2'];
+    const { coefficients, refined } = await document<Blended>(blendBy(held, ...evidence));
+    expect(coefficients.reduce((a, b) => a + b)).toBeCloseTo(1, 6);
+    expect(refined!.after).toBeLessThanOrEqual(refined!.before);
+    const refused = await crayon(blendBy(pool, ...evidence));
+    expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining('crayon measure-pool --pool') });
+    const measure = ['measure-pool', '--pool', held, '--model', LLAMA, '--data', questions, '--backend', 'wasm'];
+    const measured = await document(measure);
+    expect(measured).toMatchObject({ similarity: { examples: 18 }, loss: { examples: 6 } });
+  });
+
   it('leaves no work directory', () => {
     expect(existsSync(`${pool}.building`)).toBe(false);
   });
