@@ -173,7 +173,7 @@ export interface BlendEstimate {
 }
 
 /** How much a deviation of the loss counts in `label-evidence` (docs/experiments.md). */
-export const EVIDENCE_LAMBDA = 2;
+export const EVIDENCE_LAMBDA = 4;
 
 export interface BlendChoice extends GateChoice, Partial<Pick<EstimateOptions, 'topK' | 'coefficients'>> {
   /** For `label-evidence`: how much a deviation of the loss counts. */

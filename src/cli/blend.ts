@@ -2,10 +2,11 @@
 
 import type { Command } from 'commander';
 import { type BlendPoolOptions, type BlendPoolResult, blendPool } from '../blend/blend-pool.js';
-import { ESTIMATORS } from '../blend/coefficients.js';
+import { ESTIMATORS, EVIDENCE_LAMBDA } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { bar, formatBytes, formatDuration } from '../core/format.js';
 import { openPool } from '../pool/pool.js';
+import { STANDARD_TAU } from '../pool/standards.js';
 import {
   anyBaseOption,
   type BackendFlag,
@@ -38,6 +39,7 @@ Examples:
   $ crayon blend --pool pool --coefficients 0.7,0.3,0,0 --out by-hand`;
 
 const COMBINE = 'cat is exact; svd is the best approximation of a rank; linear is not the same sum';
+const LAMBDA = `of label-evidence: how much the loss counts beside similarity (default: ${EVIDENCE_LAMBDA})`;
 const RANK = 'rank of the svd (default: the largest rank in the pool), or limit for the others';
 const LONG = 'examples beyond the context: refuse them, or cut the front of their prompts';
 
@@ -51,9 +53,13 @@ export function blendCommand(command: Command, terminal: Terminal): void {
     .option('--model <path>', "the base model, a directory or a GGUF file (default: where the pool's manifest says)")
     .requiredOption('--out <dir>', 'adapter directory to write')
     .addOption(choice('--estimator <name>', 'how similarities become coefficients', estimators, 'similarity'))
-    .option('--temperature <t>', "of softmax(cos / t) (default: the pool's)", decimal(0))
+    .option(
+      '--temperature <t>',
+      `of softmax(cos / t) (default: the pool's, ${STANDARD_TAU} with --standardise)`,
+      decimal(0),
+    )
     .option('--standardise', "measure similarities by those of the pool's own examples", false)
-    .option('--lambda <x>', 'of label-evidence: how much the loss counts beside similarity', decimal(0, true))
+    .option('--lambda <x>', LAMBDA, decimal(0, true))
     .option(
       '--refine <steps>',
       "gradient steps of the coefficients alone, on the examples' answers",

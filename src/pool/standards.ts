@@ -13,7 +13,7 @@ export type SimilarityStandard = NonNullable<Standards['similarity']>;
 export type LossStandard = NonNullable<Standards['loss']>;
 
 /** Temperature of the gate over standardised similarities (docs/experiments.md). */
-export const STANDARD_TAU = 0.5;
+export const STANDARD_TAU = 0.15;
 
 /** Where a deviation would be zero, nothing is told apart by it: any positive number does. */
 const SMALLEST_DEVIATION = 1e-6;
