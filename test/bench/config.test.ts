@@ -115,7 +115,12 @@ describe('benchConfig', () => {
     const config = loadBenchConfig(shippedPath('configs', 'bench', name));
     const users = planUsers(config);
     const names = new Set(users.map(({ info }) => info.name));
-    const fewer: Record<string, number> = { 'ablation.yaml': 6, 'ablation-quick.yaml': 6, 'conditions.yaml': 2 };
+    const fewer: Record<string, number> = {
+      'ablation.yaml': 6,
+      'levers-dense.yaml': 7,
+      'ablation-quick.yaml': 6,
+      'conditions.yaml': 2,
+    };
     expect(names.size).toBeGreaterThanOrEqual(fewer[name] ?? 10);
     const isReal = name.startsWith('real'); // a base that is not shipped
     const paths = [
