@@ -234,6 +234,7 @@ function matches(
   compile: (pattern: string) => Matcher,
 ): Array<number | undefined> {
   const first = names.map((): number | undefined => undefined);
+  if (patterns.length === 0) return first; // the clock counts a process that waits for its turn too
   let current = '';
   try {
     withinTime(LIMITS.patternMs, () => {

@@ -118,6 +118,8 @@ describe('benchConfig', () => {
     const fewer: Record<string, number> = {
       'ablation.yaml': 6,
       'levers-dense.yaml': 7,
+      'residual.yaml': 9,
+      'residual-plain.yaml': 9,
       'ablation-quick.yaml': 6,
       'conditions.yaml': 2,
     };
