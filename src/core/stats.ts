@@ -101,11 +101,39 @@ function resample(
     }
     for (const [s, value] of statistics(drawn).entries()) values[s]![t] = value;
   }
-  return estimates.map((estimate, s) => {
-    const ascending = values[s]!.filter((value) => !Number.isNaN(value)).sort();
-    if (ascending.length === 0) return { estimate, low: Number.NaN, high: Number.NaN };
-    return { estimate, low: quantile(ascending, (1 - level) / 2), high: quantile(ascending, (1 + level) / 2) };
-  });
+  return estimates.map((estimate, s) => percentileInterval(estimate, values[s]!, level));
+}
+
+/** The middle `level` of a statistic's resampled values; those that are not a number are left out. */
+export function percentileInterval(estimate: number, values: Float64Array, level = 0.95): Interval {
+  const ascending = values.filter((value) => !Number.isNaN(value)).sort();
+  if (ascending.length === 0) return { estimate, low: Number.NaN, high: Number.NaN };
+  return { estimate, low: quantile(ascending, (1 - level) / 2), high: quantile(ascending, (1 + level) / 2) };
+}
+
+const drawnFor = new WeakMap<BootstrapOptions, Map<string, Uint8Array[]>>();
+
+/**
+ * The draws of `bootstrapStrata`: how often each item is drawn, in each resample. Drawn once for one options object, so that
+ * the many statistics of a report share them.
+ */
+export function strataWeights(strata: readonly number[], options: BootstrapOptions): readonly Uint8Array[] {
+  const known = drawnFor.get(options) ?? new Map<string, Uint8Array[]>();
+  drawnFor.set(options, known);
+  const key = strata.join();
+  const drawn = known.get(key) ?? [];
+  if (drawn.length === 0) {
+    // The statistic of the data themselves comes first, and is no draw.
+    let isDraw = false;
+    const keep = (weights: Int32Array) => {
+      if (isDraw) drawn.push(Uint8Array.from(weights));
+      isDraw = true;
+      return [];
+    };
+    bootstrapStrata(strata, keep, options);
+    known.set(key, drawn);
+  }
+  return drawn;
 }
 
 /** Bootstrap interval of the mean of `values`. */
@@ -118,27 +146,6 @@ export function meanAt(values: ArrayLike<number>, indices: ArrayLike<number>): n
   let sum = 0;
   for (let i = 0; i < indices.length; i++) sum += values[indices[i]!]!;
   return sum / indices.length;
-}
-
-/**
- * Mean over strata of the mean within each, with its interval: every user counts alike, whatever the size of its test.
- *
- * @param strata values of each stratum; empty ones are a defect of the caller
- */
-export function meanOverStrata(strata: ReadonlyArray<readonly number[]>, options: BootstrapOptions): Interval {
-  const values = strata.flat();
-  const sizes = strata.map(({ length }) => length);
-  assert.ok(!sizes.includes(0), 'meanOverStrata: a stratum is empty');
-  const statistic = (weights: Int32Array) => {
-    let at = 0;
-    const means = sizes.map((size) => {
-      let sum = 0;
-      for (const end = at + size; at < end; at++) sum += weights[at]! * values[at]!;
-      return sum / size;
-    });
-    return [mean(means)];
-  };
-  return bootstrapStrata(sizes, statistic, options)[0]!;
 }
 
 /** How many examples change for the better, for the worse, and not at all, when the server answers. */

@@ -1,18 +1,29 @@
 /** Two runs side by side, and as tables: the same strategy on the same examples of the same user, paired by example. */
 
 import { CrayonError } from '../../core/errors.js';
-import { DEFAULT_RESAMPLES, groupBy, type Interval, mean, meanOverStrata } from '../../core/stats.js';
+import { meanOfNested, nestedMean } from '../../core/nested-mean.js';
+import { DEFAULT_RESAMPLES, groupBy, type Interval } from '../../core/stats.js';
 import { strategyTitle } from '../strategies/index.js';
 import type { Cell, ScoringMethod } from '../types.js';
 import type { AnsweredCell, BenchRun } from './read.js';
 import type { ReportOptions } from './report.js';
 import { difference, figure, type ReportTable, table, text, when } from './table.js';
-import { compareText, pairedScores, type Series, seriesOf, unitsOf } from './units.js';
+import {
+  compareText,
+  differenceIn,
+  type PairedScore,
+  pairedScores,
+  type Series,
+  seriesOf,
+  testedIn,
+  unitsOf,
+} from './units.js';
 import * as words from './words.js';
 
 /** A user or a strategy in two runs; `difference` is this run less the other. */
 interface Compared {
-  /** shared examples */
+  /** shared seeds of the runs, and shared examples at them */
+  seeds: number;
   examples: number;
   here: number;
   there: number;
@@ -56,22 +67,27 @@ export function compareRuns(
   let answersLeft = 0;
 
   /** Means over users of the paired scores of each. */
-  const compared = (users: ReadonlyArray<ReturnType<typeof pairedScores>>): Compared => ({
-    examples: users.flat().length,
-    here: mean(users.map((pairs) => mean(pairs.map(([x]) => x)))),
-    there: mean(users.map((pairs) => mean(pairs.map(([, y]) => y)))),
-    difference: meanOverStrata(
-      users.map((pairs) => pairs.map(([x, y]) => x - y)),
-      options,
-    ),
-  });
+  const compared = (users: ReadonlyArray<readonly PairedScore[]>): Compared => {
+    const side = (name: 'here' | 'there') =>
+      meanOfNested(users.map((pairs) => pairs.map((pair) => ({ ...pair, value: pair[name] }))));
+    return {
+      seeds: new Set(users.flat().map(({ seed }) => seed)).size,
+      examples: users.reduce((sum, pairs) => sum + testedIn(pairs), 0),
+      here: side('here'),
+      there: side('there'),
+      difference: nestedMean(
+        users.map((pairs) => pairs.map(differenceIn)),
+        options,
+      ),
+    };
+  };
   const compareSeries = ({ strategy, ...cell }: Cell, a: Series, b: Series): ComparedStrategy[] => {
     const shared = units.flatMap(({ id, title }) => {
       const [all, others] = [a.scores.get(id), b.scores.get(id)];
       if (all === undefined && others === undefined) return [];
       const pairs = pairedScores(all, others);
       if (pairs.length === 0) usersLeft.add(title);
-      else answersLeft += all!.size + others!.size - 2 * pairs.length;
+      else answersLeft += testedIn(all!) + testedIn(others!) - 2 * testedIn(pairs);
       return when(pairs.length > 0, { title, pairs });
     });
     if (shared.length === 0) return [];
@@ -165,6 +181,10 @@ export function compareTables({ there, rows, remarks }: Comparison): ReportTable
     words.withMethod({ title: titleWith(title, options), method }, methods),
   );
   const figures = [
+    ...when(
+      rows.some((row) => row.seeds > 1),
+      figure('seeds', (row: Compared) => words.count(row.seeds)),
+    ),
     figure('examples', (row: Compared) => words.count(row.examples)),
     figure('this run', (row: Compared) => words.points(row.here)),
     figure('the other', (row: Compared) => words.points(row.there)),
