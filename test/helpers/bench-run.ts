@@ -184,8 +184,37 @@ const DEMO_SKILL: Record<string, [number, number, number, number]> = {
 };
 const DEMO_KINDS: UserKind[] = ['seen', 'seen-kind', 'unseen-kind', 'mixture'];
 
-/** A run as large as a real one and of the same shape, drawn from a seed; nothing in it was measured. */
-export function demoRun({ examples = 60, seed = 1 } = {}): RunContents {
+/** A demo run at several seeds, which differ by a point or two; each has tests of its own, and pools whose losses fell. */
+export function demoSeedsRun({ examples = 60, seeds = [0, 1, 2] } = {}): RunContents {
+  const runs = seeds.map((runSeed) => {
+    const random = createRandom(runSeed, 'demo of a seed');
+    const contents = demoRun({ examples, seed: runSeed + 1, luck: 0.03 * random.normal(), first: 1000 * runSeed });
+    const cells = contents.cells.map(({ cell: one, answers }) => {
+      const seed = one.seed + 1000 * runSeed;
+      return { answers, cell: { ...one, key: `seed=${runSeed}-${one.key}`, seed, runSeed } };
+    });
+    const curves = ['pool', 'one-lora', 'one-lora-total'].map((pool, p) => ({
+      seed: runSeed,
+      pool,
+      points: Array.from({ length: 100 }, (_, i): [number, number] => [
+        3 * i + 2,
+        Math.max(0.01, 0.5 + 0.1 * p + 2.6 * Math.exp(-i / 18) + 0.12 * random.normal()),
+      ]),
+    }));
+    return { contents, cells, curves };
+  });
+  const { manifest: of, load } = runs[0]!.contents;
+  const cells = runs.flatMap((one) => one.cells);
+  return run(cells, { ...of, plannedCells: cells.length, curves: runs.flatMap(({ curves }) => curves) }, load);
+}
+
+/**
+ * A run as large as a real one and of the same shape, drawn from a seed; nothing in it was measured.
+ *
+ * @param luck added to every strategy's skill but the base model's
+ * @param first number of the first example of each test
+ */
+export function demoRun({ examples = 60, seed = 1, luck = 0, first = 0 } = {}): RunContents {
   const random = createRandom(seed, 'demo');
   const N = 6;
   const users: UserInfo[] = DEMO_TASKS.map((task, i) => {
@@ -200,15 +229,18 @@ export function demoRun({ examples = 60, seed = 1 } = {}): RunContents {
     const records = Array.from({ length: examples }, (_, i) => {
       // An example is as hard for every strategy, so that their answers agree as those of real models do.
       const hardness = createRandom(seed, `${who.name}:${i}`).uniform();
-      const correct = hardness < skill + 0.12 * random.normal() ? 1 : 0;
+      const lucky = strategy === 'base' ? 0 : luck;
+      const correct = hardness < skill + lucky + 0.12 * random.normal() ? 1 : 0;
       const signals = isServer
         ? {}
         : {
             confidence: -hardness * 1.6 + 0.5 * (correct - 0.5) + 0.35 * random.normal(),
             scope: 100 * Math.min(1, Math.max(0, 0.6 + 0.25 * random.normal() - 0.2 * hardness)),
           };
-      return answer(who.tasks[0]!, i, correct, {
-        promptHash: createHash('sha256').update(`${who.name}:${i}`).digest('hex'),
+      return answer(who.tasks[0]!, first + i, correct, {
+        promptHash: createHash('sha256')
+          .update(`${who.name}:${first + i}`)
+          .digest('hex'),
         latencyMs: slow * Math.exp(0.35 * random.normal()),
         source: isServer ? 'in_cloud' : 'on_device',
         loss: Math.max(0.01, 2.4 - 2.2 * skill + 0.3 * random.normal()),

@@ -24,7 +24,7 @@ import { featureOf } from '../../routing/signals/correctness.js';
 import { EDGES, SERVER, strategyTitle } from '../strategies/index.js';
 import type { AnswerRecord, ScoringMethod } from '../types.js';
 import type { AnsweredCell } from './read.js';
-import { exampleId, type Unit, unitId } from './units.js';
+import { exampleId, runSeedOf, seedsOfRun, type Unit, unitId } from './units.js';
 
 /**
  * How queries may be routed, in the order of the report: by signals read off the answers without any label, then by rules
@@ -115,7 +115,7 @@ export function headline(rows: readonly HybridRow[]): HybridRow {
 }
 
 /**
- * One threshold for all users, every query counting alike. Of several seeds of a user the lowest is taken. Rows stand in the
+ * One threshold for all users, every query counting alike, at every seed of the run. Of several draws of a user the lowest is taken. Rows stand in the
  * order of EDGES, of the report's methods, and of ROUTING_SIGNALS.
  *
  * @returns null when no strategy on the device and the server have answered the same examples by the same method
@@ -157,22 +157,25 @@ export function hybridSection(
 
 /** The device's and the server's answers to the same examples, user after user; `strata` counts those of each user. */
 function pairedAnswers(cells: readonly AnsweredCell[], units: readonly Unit[], edgeStrategy: string) {
-  const answersOf = (strategy: string, unit: Unit): AnswerRecord[] =>
+  const answersOf = (strategy: string, unit: Unit, seed: number): AnswerRecord[] =>
     cells
-      .filter(({ cell }) => unitId(cell.user) === unit.id && cell.strategy === strategy)
+      .filter(({ cell }) => unitId(cell.user) === unit.id && cell.strategy === strategy && runSeedOf(cell) === seed)
       .sort((a, b) => a.cell.seed - b.cell.seed)[0]?.answers ?? [];
   const pairs: Array<{ edge: AnswerRecord; server: AnswerRecord; user: number }> = [];
   const strata: number[] = [];
   let unpaired = 0;
   for (const unit of units) {
-    const answers = answersOf(edgeStrategy, unit);
-    const others = new Map(answersOf(SERVER, unit).map((answer) => [exampleId(answer), answer]));
-    if (answers.length === 0 || others.size === 0) continue;
-    const paired = answers.flatMap((edge) => {
-      const server = others.get(exampleId(edge));
-      return server === undefined ? [] : [{ edge, server, user: strata.length }];
+    const paired = seedsOfRun(cells).flatMap((seed) => {
+      const answers = answersOf(edgeStrategy, unit, seed);
+      const others = new Map(answersOf(SERVER, unit, seed).map((answer) => [exampleId(answer), answer]));
+      if (answers.length === 0 || others.size === 0) return [];
+      const ofSeed = answers.flatMap((edge) => {
+        const server = others.get(exampleId(edge));
+        return server === undefined ? [] : [{ edge, server, user: strata.length }];
+      });
+      unpaired += answers.length + others.size - 2 * ofSeed.length;
+      return ofSeed;
     });
-    unpaired += answers.length + others.size - 2 * paired.length;
     if (paired.length === 0) continue;
     pairs.push(...paired);
     strata.push(paired.length);

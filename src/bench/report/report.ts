@@ -7,7 +7,7 @@ import type { Cell, ClusterMap, ScoringMethod } from '../types.js';
 import { hybridSection } from './hybrid.js';
 import type { AnsweredCell, BenchRun } from './read.js';
 import { optionRows, type StrategyRow, strategyRows } from './strategies.js';
-import { type Unit, unitsOf } from './units.js';
+import { runSeedOf, seedsOfRun, type Unit, unitsOf } from './units.js';
 import { withMethod } from './words.js';
 
 export interface ReportOptions {
@@ -39,6 +39,8 @@ export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed
     /** the one with the most cells first */
     methods,
     users,
+    /** of the run; one where its configuration has no `seeds` */
+    seeds: seedsOfRun(run.cells),
     /** by method, in the order of `methods`, and the most accurate first */
     strategies,
     ablation: optionRows(of('ablation'), main, users, options),
@@ -51,6 +53,8 @@ export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed
     /** the task most frequent in each cluster, by the points of the map; empty without a map */
     clusterTasks: clusters === null ? [] : tasksOf(clusters),
     clusters,
+    /** how the loss of each pool fell, seed by seed */
+    curves: manifest.curves ?? [],
     load: run.load,
   };
 }
@@ -103,14 +107,14 @@ function boxOf(cells: readonly AnsweredCell[], source: Source) {
 
 export type CoefficientMap = ReturnType<typeof coefficientMaps>[number];
 
-/** Blend coefficients of each strategy: a row for each user, N columns; of several seeds the lowest. */
+/** Blend coefficients of each strategy: a row for each user, N columns; of several seeds the lowest: each seed has its own pool. */
 function coefficientMaps(cells: readonly AnsweredCell[], units: readonly Unit[]) {
   const blended = cells.filter(({ cell }) => cell.coefficients !== undefined);
   return [...groupBy(blended, ({ cell }) => cell.strategy)].map(([strategy, ofStrategy]) => {
     const rows = units.flatMap((unit) => {
       const [first] = ofStrategy
         .filter(({ cell }) => cell.user.name === unit.name && cell.user.k === unit.k)
-        .sort((a, b) => a.cell.seed - b.cell.seed);
+        .sort((a, b) => runSeedOf(a.cell) - runSeedOf(b.cell) || a.cell.seed - b.cell.seed);
       return first === undefined ? [] : [{ user: unit.title, values: first.cell.coefficients! }];
     });
     return {

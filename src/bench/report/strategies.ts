@@ -2,10 +2,20 @@
 
 import { type BootstrapOptions, groupBy, mean } from '../../core/stats.js';
 import { meanOfSummaries } from '../latency.js';
-import { isReference, strategyTitle } from '../strategies/index.js';
+import { isCrayon, isReference, strategyTitle } from '../strategies/index.js';
 import { type Cell, type ScoringMethod, USER_KINDS, type UserKind } from '../types.js';
 import type { AnsweredCell } from './read.js';
-import { accuracyOf, compareText, differenceOf, type Estimate, type Series, seriesOf, type Unit } from './units.js';
+import {
+  accuracyAt,
+  accuracyOf,
+  compareText,
+  differenceOf,
+  type Estimate,
+  type Series,
+  seedsOfRun,
+  seriesOf,
+  type Unit,
+} from './units.js';
 
 const COSTS = [
   ...(['accuracyNorm', 'loss', 'customisationMs', 'bytesToServer', 'adapterBytes', 'adapterParameters'] as const),
@@ -35,8 +45,14 @@ export interface StrategyRow extends Costs {
   accuracy: Estimate;
   byKind: Partial<Record<UserKind, Estimate>>;
   byUser: Array<{ user: string; accuracy: Estimate }>;
+  /** by number of examples shown */
+  byK: Array<{ k: number; accuracy: Estimate }>;
+  /** at each seed of the run that it has */
+  bySeed: Array<{ seed: number; accuracy: number }>;
   /** paired by example; only against rows of the same method */
   differences: Array<{ reference: string; difference: Estimate }>;
+  /** of Crayon's strategies, over every other: likewise, and for each kind of user */
+  margins: Array<{ over: string; difference: Estimate; byKind: StrategyRow['byKind'] }>;
 }
 
 /** All strategies of the cells, the most accurate first. */
@@ -48,22 +64,40 @@ export function strategyRows(
   const all = [...groupBy(cells, ({ cell }) => cell.strategy)].flatMap(([strategy, ofStrategy]) =>
     seriesOf(ofStrategy).map((series) => ({ strategy, series })),
   );
-  const references = all.filter(({ strategy }) => isReference(strategy));
   const rows = all.map(({ strategy, series }): StrategyRow => {
     const accuracyIn = (some: readonly Unit[]) => accuracyOf(series, some, options);
-    const kinds = USER_KINDS.map((kind) => [kind, accuracyIn(units.filter((unit) => unit.kind === kind))] as const);
+    const byKind = (of: (some: readonly Unit[]) => Estimate | null): StrategyRow['byKind'] => {
+      const kinds = USER_KINDS.map((kind) => [kind, of(units.filter((unit) => unit.kind === kind))] as const);
+      return Object.fromEntries(kinds.filter(([, found]) => found !== null));
+    };
+    const others = all.filter((other) => other.strategy !== strategy && other.series.method === series.method);
     return {
       strategy,
       title: strategyTitle(strategy),
       method: series.method,
       accuracy: accuracyIn(units)!,
-      byKind: Object.fromEntries(kinds.filter(([, accuracy]) => accuracy !== null)),
+      byKind: byKind(accuracyIn),
       byUser: units.flatMap((unit) => {
         const accuracy = accuracyIn([unit]);
         return accuracy === null ? [] : [{ user: unit.title, accuracy }];
       }),
-      differences: references.flatMap((reference) => {
-        if (reference.strategy === strategy || reference.series.method !== series.method) return [];
+      byK: [...new Set(units.map(({ k }) => k))]
+        .sort((a, b) => a - b)
+        .flatMap((k) => {
+          const accuracy = accuracyIn(units.filter((unit) => unit.k === k));
+          return accuracy === null ? [] : [{ k, accuracy }];
+        }),
+      bySeed: seedsOfRun(series.cells).flatMap((seed) => {
+        const accuracy = accuracyAt(series, units, seed);
+        return accuracy === null ? [] : [{ seed, accuracy }];
+      }),
+      margins: (isCrayon(strategy) ? others : []).flatMap((other) => {
+        const over = (some: readonly Unit[]) => differenceOf(series, other.series, some, options);
+        const difference = over(units);
+        return difference === null ? [] : [{ over: other.strategy, difference, byKind: byKind(over) }];
+      }),
+      differences: others.flatMap((reference) => {
+        if (!isReference(reference.strategy)) return [];
         const difference = differenceOf(series, reference.series, units, options);
         return difference === null ? [] : [{ reference: reference.strategy, difference }];
       }),

@@ -24,7 +24,7 @@ export function hybridGroups({ hybrid }: Report): HybridRow[][] {
  * What each way of routing recovers at one share, Crayon's fixed blend and its per-query gate side by side: a table for each
  * method of scoring.
  */
-export function hybridSummaryTables({ hybrid, methods }: Report): ReportTable[] {
+export function hybridSummaryTables({ hybrid, methods, seeds }: Report): ReportTable[] {
   const crayons = (hybrid?.rows ?? []).filter((row) => isCrayon(row.edgeStrategy));
   return [...groupBy(crayons, (row) => row.method)].flatMap(([method, all], i) => {
     const signals = ROUTING_SIGNALS.filter((signal) => all.some((row) => row.signal === signal));
@@ -46,12 +46,17 @@ export function hybridSummaryTables({ hybrid, methods }: Report): ReportTable[] 
       {
         id: `at-share-${method}`,
         title: `Hybrid at ${words.percent(HEADLINE_SHARE)} server share${methods.length > 1 ? ` (${method})` : ''}`,
-        notes: i > 0 ? [] : [SUMMARY_NOTE, ...calibrationNotes(all)],
+        notes: i > 0 ? [] : [basisOf(all, seeds), SUMMARY_NOTE, ...calibrationNotes(all)],
       },
       [...signals, 'oracle' as const],
       [text('routed by', (signal) => (signal === 'oracle' ? signal : signalTitle(signal))), ...columns],
     );
   });
+}
+
+/** How many queries the rows rest on. */
+function basisOf(rows: readonly HybridRow[], { length }: readonly number[]): string {
+  return `${words.basis(rows.map(({ users, curve: { examples } }) => ({ users, seeds: length, draws: 1, examples })))}.`;
 }
 
 const SUMMARY_NOTE = `${strategyTitle('crayon')} is the fixed blend; ${strategyTitle('per-query')} mixes anew for each query. The gap is server less device, and random routing recovers ${words.percent(HEADLINE_SHARE)} of it; over random in points, paired by example.`;
@@ -73,7 +78,7 @@ export function hybridTables(report: Report): ReportTable[][] {
     const name = words.withMethod(rows[0]!, report.methods);
     const id = `${edgeStrategy}-${method}`;
     const { shares } = intervals;
-    const alone = `${name} alone has ${words.interval(intervals.edge)}, the server ${words.interval(intervals.server)}, on ${words.plural(curve.examples, 'example')} of ${words.plural(users, 'user')}.`;
+    const alone = `${name} alone has ${words.interval(intervals.edge)}, the server ${words.interval(intervals.server)}, on ${words.plural(curve.examples, 'example')} of ${words.plural(users, 'user')} at ${words.plural(report.seeds.length, 'seed')}.`;
     type Line = { title: string; apgr: string; at: (i: number) => ReturnType<typeof difference> };
     const titled = text('routed by', ({ title }: Line) => title);
     const atShares = shares.map(({ share }, s) => figure(`${words.percent(share)} server`, ({ at }: Line) => at(s)));
@@ -85,7 +90,7 @@ export function hybridTables(report: Report): ReportTable[][] {
           title: `Hybrid, ${name} on the device: accuracy against server share`,
           notes: [
             curve.apgr === null ? `${alone} There is no gap to recover.` : alone,
-            'Points of accuracy with 95 % intervals by bootstrap, paired by example; every query counts alike, and one threshold serves all users. What beats random routing stands out.',
+            'Points of accuracy with 95 % intervals by bootstrap over test examples (and not over seeds), paired by example; every query counts alike, and one threshold serves all users. What beats random routing stands out.',
             'APGR is the mean over all shares of the recovered part of the gap between device and server: 0.5 is what random routing has. The shares are exact: a threshold that was set on other examples meets its share only nearly.',
             ...calibrationNotes(rows),
             ...(i === 0 ? report.hybrid!.remarks : []),

@@ -1,17 +1,18 @@
 /** What a report says in words: what was measured, then its tables in reading order. */
 
-import { SCORED_THROUGH } from '../../train/completion-score.js';
-import { compareReferences, isCrayon, strategyTitle } from '../strategies/index.js';
-import { type LatencySummary, type LoadCell, type ScoringMethod, USER_KINDS, type UserKind } from '../types.js';
+import { groupBy, mean } from '../../core/stats.js';
+import type { TrainingCurve } from '../../pool/training-curve.js';
+import { strategyTitle } from '../strategies/index.js';
+import type { LatencySummary, LoadCell } from '../types.js';
 import type { Report } from './report.js';
 import type { OptionRow, StrategyRow } from './strategies.js';
 import { type Column, difference, figure, type ReportTable, table, text, when } from './table.js';
 import { hybridSummaryTables, hybridTables } from './tables-hybrid.js';
-import type { Estimate, Unit } from './units.js';
+import { accuracyTables, isStrong, isWide, strategyColumn, userTables } from './tables-strategies.js';
 import * as words from './words.js';
 
 /** Name and value of each thing that was measured, on what, and from what: the head of every report. */
-export function facts({ manifest, users, cells }: Report): Array<[string, string]> {
+export function facts({ manifest, users, seeds, cells }: Report): Array<[string, string]> {
   const { base, server, pool, seed, machine, commit, started, finished, createdBy, plannedCells, rates } = manifest;
   const ended =
     finished === null
@@ -34,7 +35,7 @@ export function facts({ manifest, users, cells }: Report): Array<[string, string
     ]),
     ['Users', String(users.length)],
     ['Cells', `${cells} of ${plannedCells}`],
-    ['Seed', String(seed)],
+    seeds.length > 1 ? ['Seeds', seeds.join(', ')] : ['Seed', String(seed)],
     ['Started', `${started.slice(0, 16).replace('T', ' ')}, ${ended}`],
     ['Machine', machine],
     ['Made by', `${createdBy}${commit === null ? '' : `, commit ${twelveDigits}`}`],
@@ -53,91 +54,19 @@ export function reportTables(report: Report): ReportTable[] {
     optionTable('ablation', 'Ablation, one option at a time', report.ablation, report),
     optionTable('conditions', 'Devices and networks', report.conditions, report),
     loadTables(report.load),
-    userTable(report),
+    userTables(report),
+    curveTable(report),
   ].flat();
 }
 
 /**
- * What a terminal shows: not the table of users, which is as wide as there are strategies, and of the hybrid ones only those
- * of the first strategy on the device.
+ * What a terminal shows: not the tables of users and kinds, which are as wide as there are strategies or kinds, and of the
+ * hybrid ones only those of the first strategy on the device.
  */
 export function terminalTables(report: Report): ReportTable[] {
   const others = hybridTables(report).slice(1).flat();
-  const left = new Set(['users', ...others.map(({ id }) => id)]);
-  return reportTables(report).filter(({ id }) => !left.has(id));
-}
-
-/** For each method of scoring: accuracy, the best first and by kind of user; then differences to one LoRA and to LoraHub. */
-export function accuracyTables(report: Report): ReportTable[] {
-  return report.methods.flatMap((method) => {
-    const rows = report.strategies.filter((row) => row.method === method);
-    const suffix = report.methods.length > 1 ? `, by ${words.METHOD_TITLES[method]}` : '';
-    return [...accuracyTable(rows, method, suffix), ...differenceTable(rows, method, suffix)];
-  });
-}
-
-const strategyColumn = text('strategy', ({ title }: StrategyRow) => title);
-const isStrong = ({ strategy }: StrategyRow) => isCrayon(strategy);
-
-function accuracyTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable[] {
-  const kinds = kindsOf(rows);
-  const several = kinds.length > 1;
-  const users = Math.max(...rows.map((row) => row.accuracy.users));
-  const notes = [
-    `Mean of the users' accuracies in points, with the 95 % interval of a bootstrap over each user's test examples${
-      several ? '; then the mean for each kind of user' : ''
-    }.`,
-    `Answers are judged by: ${words.METHOD_TITLES[method]}; ${SCORED_THROUGH.forward}.`,
-    ...when(
-      rows.some((row) => row.accuracy.users < users),
-      'A row of fewer users is not comparable with the others: see the paired differences.',
-    ),
-    ...when(
-      rows.some(({ accuracy }) => accuracy.low === accuracy.high),
-      'An interval without width says that all answers were right, or all wrong; with few examples it is no certainty.',
-    ),
-  ];
-  return table({ id: `accuracy-${method}`, title: `Accuracy by strategy${suffix}`, notes, isStrong }, rows, [
-    strategyColumn,
-    figure('users', (row) => String(row.accuracy.users)),
-    figure('accuracy', (row) => words.interval(row.accuracy)),
-    ...when(
-      several,
-      ...kinds.map((kind) =>
-        figure(words.KIND_TITLES[kind], (row: StrategyRow) => words.points(row.byKind[kind]?.estimate)),
-      ),
-    ),
-  ]);
-}
-
-/** Kinds of user that any of the rows has. */
-export function kindsOf(rows: readonly StrategyRow[]): UserKind[] {
-  return USER_KINDS.filter((kind) => rows.some((row) => row.byKind[kind] !== undefined));
-}
-
-function differenceTable(rows: readonly StrategyRow[], method: ScoringMethod, suffix: string): ReportTable[] {
-  const references = new Set(rows.flatMap((row) => row.differences.map((d) => d.reference)));
-  return table(
-    {
-      id: `differences-${method}`,
-      title: `Differences, paired by example${suffix}`,
-      notes: [
-        'Points of accuracy, on the users and examples that both have, with 95 % intervals. Those that leave out zero stand out. Nothing is corrected for the number of comparisons.',
-      ],
-      isStrong,
-    },
-    rows.filter((row) => row.differences.length > 0),
-    [
-      strategyColumn,
-      ...[...references]
-        .sort(compareReferences)
-        .map((reference) =>
-          figure(`to ${strategyTitle(reference)}`, (row: StrategyRow) =>
-            difference(row.differences.find((d) => d.reference === reference)?.difference),
-          ),
-        ),
-    ],
-  );
+  const left = new Set(others.map(({ id }) => id));
+  return reportTables(report).filter(({ id }) => !left.has(id) && !isWide(id));
 }
 
 /** What each strategy costs. */
@@ -145,6 +74,7 @@ function costTable({ strategies, methods }: Report): ReportTable[] {
   const isPriced = strategies.some((row) => row.costPer1000 !== null);
   const isNormalised = strategies.some((row) => row.accuracyNorm !== null);
   const notes = [
+    `${words.basis(strategies.map(({ accuracy }) => accuracy))}.`,
     'Means over users: held-out loss in nats a token; time from the examples to a ready adapter; bytes that leave the device; adapter size and parameters; percentiles of the time of one answer alone.',
   ];
   return table({ id: 'costs', title: 'What it costs', notes, isStrong }, strategies, [
@@ -172,7 +102,10 @@ const priceColumn = figure('per 1,000', (row: StrategyRow) => words.decimal(row.
 
 /** Cells that were routed while they ran. */
 function routedTable({ routed }: Report): ReportTable[] {
-  const notes = ['Measured on a running router, with its thresholds set beforehand.'];
+  const notes = [
+    `${words.basis(routed.map(({ accuracy }) => accuracy))}.`,
+    'Measured on a running router, with its thresholds set beforehand.',
+  ];
   return table({ id: 'routed', title: 'Hybrid: as it was routed', notes }, routed, [
     strategyColumn,
     figure('users', (row) => String(row.accuracy.users)),
@@ -188,6 +121,7 @@ function optionTable(id: string, title: string, rows: readonly OptionRow[], repo
   const { methods, strategies } = report;
   const defaults = strategies.filter((row) => rows.some((r) => r.strategy === row.strategy && r.method === row.method));
   const notes = [
+    `${words.basis(rows.map(({ accuracy }) => accuracy))}.`,
     'Points of accuracy; differences are paired by example, with 95 % intervals.',
     ...defaults.map(
       (row) =>
@@ -210,54 +144,25 @@ function optionTable(id: string, title: string, rows: readonly OptionRow[], repo
   ]);
 }
 
-/** Users down, strategies across: too wide for a terminal. A user judged by two methods has two rows. */
-export interface UserRow {
-  user: Unit;
-  method: ScoringMethod;
-  title: string;
-  /** in the order of `userColumns` */
-  accuracies: Array<Estimate | undefined>;
-}
-
-/** Strategies in the order of their first row. */
-export function userColumns({ strategies }: Report): StrategyRow[] {
-  return strategies.filter((row, i) => strategies.findIndex((other) => other.strategy === row.strategy) === i);
-}
-
-export function userRows(report: Report): UserRow[] {
-  const { strategies, users, methods } = report;
-  const columns = userColumns(report);
-  return users.flatMap((user) => {
-    const ofUser = (row: StrategyRow) => row.byUser.find((u) => u.user === user.title)?.accuracy;
-    const judges = methods.filter((method) => strategies.some((row) => row.method === method && ofUser(row)));
-    return judges.map((method) => ({
-      user,
-      method,
-      title: judges.length > 1 ? `${user.title} (${method})` : user.title,
-      accuracies: columns.map(({ strategy }) => {
-        const row = strategies.find((r) => r.strategy === strategy && r.method === method);
-        return row && ofUser(row);
-      }),
-    }));
-  });
-}
-
-function userTable(report: Report): ReportTable[] {
-  const rows = userRows(report);
-  return table(
-    { id: 'users', title: 'Accuracy of each user', notes: ['Points of accuracy.'] },
-    rows.length < 2 ? [] : rows,
-    [
-      text('user', ({ title }) => title),
-      text('kind', ({ user }) => words.KIND_TITLES[user.kind]),
-      text('tasks', ({ user }) => user.tasks.join(', ')),
-      text('judged by', ({ method }) => method),
-      figure('k', ({ user }) => String(user.k)),
-      ...userColumns(report).map(({ title }, i) =>
-        figure(title, (row: UserRow) => words.points(row.accuracies[i]?.estimate)),
-      ),
-    ],
-  );
+/** How the pools were trained: the first and the last point of each curve. */
+function curveTable({ curves }: Report): ReportTable[] {
+  const drawn = curves.filter(({ points }) => points.length > 0);
+  const rows = [...groupBy(drawn, ({ pool }) => pool)].map(([pool, ofPool]) => ({ pool, ofPool }));
+  type Row = (typeof rows)[number];
+  const over = (head: string, of: (points: TrainingCurve) => number, text: (x: number) => string) =>
+    figure(head, ({ ofPool }: Row) => {
+      const values = ofPool.map(({ points }) => of(points)).sort((a, b) => a - b);
+      const [low, high] = [text(values[0]!), text(values.at(-1)!)];
+      return low === high ? low : `${text(mean(values))} (${low} to ${high})`;
+    });
+  const notes = ['Loss of the training batches in nats a token, at its start and end; several seeds: mean and range.'];
+  return table({ id: 'curves', title: 'Training of the pools', notes }, rows, [
+    text('pool', ({ pool }) => pool),
+    figure('seeds', ({ ofPool }) => String(ofPool.length)),
+    over('steps', (points) => points.at(-1)![0], words.count),
+    over('first loss', (points) => points[0]![1], words.decimal),
+    over('last loss', (points) => points.at(-1)![1], words.decimal),
+  ]);
 }
 
 const placeOf = ({ pattern, device, network }: LoadCell) => [pattern, device, network] as const;

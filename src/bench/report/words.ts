@@ -3,6 +3,7 @@
 import { formatBytes, formatCount, formatDuration } from '../../core/format.js';
 import type { Interval } from '../../core/stats.js';
 import type { ScoringMethod, UserKind } from '../types.js';
+import type { Estimate } from './units.js';
 
 export const KIND_TITLES: Readonly<Record<UserKind, string>> = {
   seen: 'seen task',
@@ -39,6 +40,9 @@ export const wholePercent = (part: number): string => (100 * part).toFixed(0).re
 
 /** "62.3 [59.1, 65.4]" */
 export const interval = bracketed(points);
+/** "62.3 [59, 65]" */
+export const wholeInterval = ({ estimate, low, high }: Interval): string =>
+  `${points(estimate)} [${wholePercent(low)}, ${wholePercent(high)}]`;
 /** "+3.9 [+0.8, +7.1]" */
 export const signedInterval = bracketed(signedPoints);
 /** "0.78 [0.71, 0.84]" */
@@ -80,6 +84,25 @@ export function withMethod(
   methods: readonly ScoringMethod[],
 ): string {
   return methods.length > 1 ? `${title} (${method})` : title;
+}
+
+/** How much figures rest on: "12 users, 3 seeds, 3,600 test examples". */
+export function basis(all: ReadonlyArray<Pick<Estimate, 'users' | 'seeds' | 'draws' | 'examples'>>): string {
+  const nouns = { users: 'user', seeds: 'seed', examples: 'test example' } as const;
+  const counts = Object.entries(nouns).map(([key, noun]) => {
+    const numbers = all.map((estimate) => estimate[key as keyof typeof nouns]);
+    const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
+    return least === most ? plural(most, noun) : `${formatCount(least)} to ${plural(most, noun)}`;
+  });
+  const draws = Math.max(...all.map((estimate) => estimate.draws));
+  return [...counts, ...(draws > 1 ? [`up to ${draws} draws of each`] : [])].join(', ');
+}
+
+/** What their intervals were resampled over. */
+export function bootstrapOver(all: ReadonlyArray<Pick<Estimate, 'seeds' | 'draws'>>): string {
+  const draws = all.some((estimate) => estimate.draws > 1) ? 'draws and ' : '';
+  if (all.every(({ seeds }) => seeds === 1)) return `a bootstrap over each user's ${draws}test examples`;
+  return `a nested bootstrap over seeds, and each user's ${draws}test examples`;
 }
 
 export function plural(n: number, noun: string): string {

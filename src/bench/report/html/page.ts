@@ -10,8 +10,9 @@ import { type HybridRow, headline, oracleRecovered, signalTitle } from '../hybri
 import type { CoefficientMap, Report } from '../report.js';
 import type { StrategyRow } from '../strategies.js';
 import { type ReportTable, when } from '../table.js';
-import { accuracyTables, facts, kindsOf, reportTables, userColumns, userRows } from '../tables.js';
+import { facts, reportTables } from '../tables.js';
 import { atHeadlineShare, hybridGroups, hybridSummaryTables, hybridTables } from '../tables-hybrid.js';
+import { accuracyTables, kindsOf, userColumns, userRows, userTables } from '../tables-strategies.js';
 import * as words from '../words.js';
 import { shape } from './axis.js';
 import { html, type Markup, NOTHING } from './markup.js';
@@ -19,11 +20,13 @@ import {
   clusterPlot,
   curveNames,
   curvePlot,
+  curvePools,
   drawnPoints,
   heatPlot,
   type IntervalRow,
   intervalPlot,
   latencyPlot,
+  lossPlot,
   taskMarks,
   taskShape,
 } from './plots.js';
@@ -58,13 +61,14 @@ function sectionsOf(report: Report, comparison: Comparison | null) {
     section('comparison', 'Comparison', ...comparedContent(comparison)),
     section('hybrid', 'Hybrid: accuracy against server share', ...hybridContent(report)),
     section('routed', 'Hybrid as it was routed', tableHtml(tables.get('routed'))),
-    section('users', 'Each user', ...userContent(report, tables.get('users'))),
+    section('users', 'Each user', ...userContent(report)),
     section('costs', 'What it costs', tableHtml(tables.get('costs'))),
     section('latency', 'Latency', latencyFigure(report)),
     section('ablation', 'Ablation, one option at a time', tableHtml(tables.get('ablation'))),
     section('conditions', 'Devices and networks', tableHtml(tables.get('conditions'))),
     section('load', 'Load', tableHtml(tables.get('load')), captioned(tables.get('load-times'))),
     section('coefficients', 'Coefficients of the blends', ...coefficientContent(report)),
+    section('curves', 'Training of the pools', lossFigure(report), tableHtml(tables.get('curves'))),
     section('clusters', "Map of the pool's clusters", clusterFigure(report)),
     section('run', 'The run', ...aboutRun(report)),
   ].filter(({ content }) => content.some(({ text }) => text !== ''));
@@ -81,7 +85,10 @@ function strategyContent(report: Report): Markup[] {
     const [accuracy, ...others] = accuracyTables(report).filter(({ id }) => id.endsWith(`-${method}`));
     if (accuracy === undefined) return [];
     const title = report.methods.length > 1 ? html`<h3>${accuracy.title}</h3>` : NOTHING;
-    return [title, accuracyFigure(rows), tableHtml(accuracy), ...others.map(captioned)];
+    const tables = others.map((table) =>
+      table.id === `margins-${method}` ? folded(table.title, tableHtml(table)) : captioned(table),
+    );
+    return [title, accuracyFigure(rows), tableHtml(accuracy), ...tables];
   });
 }
 
@@ -91,18 +98,21 @@ function comparedContent(comparison: Comparison | null): Markup[] {
   return [strategies!, folded('User by user', users!)];
 }
 
-function userContent(report: Report, table: ReportTable | undefined): Markup[] {
+function userContent(report: Report): Markup[] {
   if (report.users.length < 2 || report.strategies.length === 0) return [];
-  return [userFigure(report), folded('The same as a table, with kinds and tasks', tableHtml(table))];
+  const tables = userTables(report).map(captioned);
+  return [userFigure(report), folded('The same as tables, with intervals and tasks', ...tables)];
 }
 
 /** Crayon's in full, those of the strategies beside it folded. */
-function coefficientContent({ coefficients, clusterTasks }: Report): Markup[] {
+function coefficientContent({ coefficients, clusterTasks, seeds }: Report): Markup[] {
   const draw = (maps: typeof coefficients) => maps.map((map) => coefficientFigure(map, clusterTasks));
+  const first = seeds.length > 1 ? [what(`Those of seed ${seeds[0]}: every seed has clusters of its own.`)] : [];
   const crayons = coefficients.filter(({ strategy }) => isCrayon(strategy));
   const others = coefficients.filter(({ strategy }) => !isCrayon(strategy));
-  if (crayons.length === 0 || others.length === 0) return draw(coefficients);
-  return [...draw(crayons), folded('Other strategies', ...draw(others))];
+  if (coefficients.length === 0) return [];
+  if (crayons.length === 0 || others.length === 0) return [...first, ...draw(coefficients)];
+  return [...first, ...draw(crayons), folded('Other strategies', ...draw(others))];
 }
 
 /** The summaries, then Crayon's fixed blend and its per-query gate by the main method; what is beside them is folded. */
@@ -170,7 +180,12 @@ function crayonTiles({ strategies, methods }: Report): Markup[] {
   // One LoRA of the same rank and LoraHub: the two margins that the paper gives.
   const shown = references.filter(({ reference }) => reference === 'one-lora' || reference === 'lorahub');
   return [
-    tile(`${title}, mean of ${words.plural(row.accuracy.users, 'user')}`, row.accuracy, 'points', words.points),
+    tile(
+      `${title}, mean of ${words.plural(row.accuracy.users, 'user')}, ${words.plural(row.accuracy.seeds, 'seed')}`,
+      row.accuracy,
+      'points',
+      words.points,
+    ),
     ...(shown.length > 0 ? shown : references.slice(0, 2)).map(({ reference, difference }) =>
       tile(`${title} over ${strategyTitle(reference)}`, difference, 'points', words.signedPoints),
     ),
@@ -214,28 +229,24 @@ function legend(entries: ReadonlyArray<{ mark: Markup; text: string }>): Markup 
   )}</ul>`;
 }
 
-/** How many users and examples a picture rests on. */
-function basis(users: number, examples: number): string {
-  return `${words.plural(users, 'user')}, ${words.plural(examples, 'test example')}`;
-}
-
 /** Rows of one method only: their means may stand on one axis. */
 function accuracyFigure(rows: readonly StrategyRow[]): Markup {
   const kinds = kindsOf(rows);
   const several = kinds.length > 1;
   const users = Math.max(...rows.map((row) => row.accuracy.users));
-  const examples = Math.max(...rows.map((row) => row.accuracy.examples));
   const marks = rows.map((row): IntervalRow => {
     const fewer = row.accuracy.users < users ? `, ${words.plural(row.accuracy.users, 'user')}` : '';
     const parts = kinds.flatMap((kind, i) => {
       const mean = row.byKind[kind];
       return mean === undefined ? [] : [{ kind: i, value: mean.estimate, label: words.KIND_TITLES[kind] }];
     });
-    return { label: row.title + fewer, value: row.accuracy, role: roleOf(row), parts: several ? parts : [] };
+    const seeds = row.bySeed.length > 1 ? row.bySeed : [];
+    return { label: row.title + fewer, value: row.accuracy, role: roleOf(row), parts: several ? parts : [], seeds };
   });
   const says = what(
-    `${basis(users, examples)}.`,
+    `${words.basis(rows.map((row) => row.accuracy))}.`,
     `Mean over users with its 95 % interval${several ? '; small marks are the means for each kind of user' : ''}.`,
+    marks.some(({ seeds }) => seeds.length > 0) ? 'Strokes across it are the means at each seed.' : '',
     `Judged by ${words.METHOD_TITLES[rows[0]!.method]}.`,
   );
   const parts = kinds.map((kind, i) => ({ mark: shape(i, 'part'), text: words.KIND_TITLES[kind] }));
@@ -251,7 +262,7 @@ function roleOf({ strategy }: StrategyRow): IntervalRow['role'] {
 function hybridFigure(rows: readonly HybridRow[]): Markup {
   const { curve, users, title } = rows[0]!;
   const says = what(
-    `${title} on the device; ${basis(users, curve.examples)}.`,
+    `${title} on the device; ${words.plural(users, 'user')}, ${words.plural(curve.examples, 'test example')}.`,
     `Queries go to the server in the order of a routing signal; bars are the 95 % intervals of “${signalTitle(headline(rows).signal)}”.`,
     curve.apgr === null ? 'The server is no better, so there is no gap to recover.' : '',
   );
@@ -302,13 +313,26 @@ function userFigure(report: Report): Markup {
   const map = {
     label: 'Accuracy of each user by strategy',
     rows: rows.map((row) => row.title),
+    groups: rows.map((row) => words.KIND_TITLES[row.user.kind]),
     columns: userColumns(report).map((column) => column.title),
     values: rows.map((row) => row.accuracies.map((accuracy) => accuracy?.estimate ?? Number.NaN)),
     full: 1,
     text: (x: number) => (100 * x).toFixed(0),
   };
-  const users = words.plural(report.users.length, 'user');
-  return html`${what(`${users}. Points of accuracy; strategies in the order of their means.`)}${heatPlot(map)}`;
+  const basis = words.basis(report.strategies.map(({ accuracy }) => accuracy));
+  return html`${what(`${basis}. Points of accuracy; strategies in the order of their means.`)}${heatPlot(map)}`;
+}
+
+function lossFigure({ curves }: Report): Markup {
+  const { drawn, left } = curvePools(curves);
+  if (drawn.length === 0) return NOTHING;
+  const seeds = new Set(curves.map(({ seed }) => seed)).size;
+  const says = what(
+    `Loss of the training batches; ${seeds > 1 ? 'a line for each seed' : '1 seed'}.`,
+    left.length > 0 ? `Only in the table: ${left.join('; ')}.` : '',
+  );
+  const names = drawn.map((text, i) => ({ mark: html`<path class="curve loss l${i}" d="M-13 0H13"/>`, text }));
+  return html`${says}${legend(names)}${lossPlot(curves)}`;
 }
 
 function clusterFigure({ clusters }: Report): Markup {

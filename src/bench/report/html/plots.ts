@@ -1,8 +1,9 @@
 /** The report's pictures: rows of strategies, curves over the server share, heat maps, the map of the pool's clusters. */
 
 import { createRandom } from '../../../core/random.js';
-import { groupBy, type Interval } from '../../../core/stats.js';
-import type { ClusterMap } from '../../types.js';
+import { groupBy, type Interval, mean } from '../../../core/stats.js';
+import type { TrainingCurve } from '../../../pool/training-curve.js';
+import type { ClusterMap, RunManifest } from '../../types.js';
 import { type HybridRow, headline, isControl, signalTitle } from '../hybrid.js';
 import type { LatencyRow } from '../report.js';
 import * as words from '../words.js';
@@ -36,18 +37,24 @@ export interface IntervalRow {
   role: 'crayon' | 'server' | 'reference' | 'other';
   /** small marks below it, such as the means for each kind of user */
   parts: Array<{ kind: number; value: number; label: string }>;
+  /** what the interval is over: the mean at each seed of several, a stroke on the interval */
+  seeds: Array<{ seed: number; accuracy: number }>;
 }
 
 /** Dots with their intervals, in points of accuracy. */
 export function intervalPlot(rows: readonly IntervalRow[]): Markup {
   const [low, high] = accuracyRange(
-    rows.flatMap(({ value, parts }) => [value.low, value.high, value.estimate, ...parts.map((part) => part.value)]),
+    rows.flatMap(({ value, parts, seeds }) => [
+      ...[value.low, value.high, value.estimate],
+      ...parts.map((part) => part.value),
+      ...seeds.map(({ accuracy }) => accuracy),
+    ]),
   );
   const x = linearScale(low, high, 0, 100, 10);
   return rowPlot(
     'Accuracy by strategy with 95 % intervals',
     xAxis(x, 'accuracy, points (95 % interval)', inHundredths),
-    rows.map(({ label, value, role, parts }) => ({
+    rows.map(({ label, value, role, parts, seeds }) => ({
       className: `row ${role}`,
       label,
       figure: words.points(value.estimate),
@@ -58,7 +65,11 @@ export function intervalPlot(rows: readonly IntervalRow[]): Markup {
           (part) =>
             html`<g><title>${label}, ${part.label}: ${words.points(part.value)}</title>${placed(x(part.value), y + 11, 'px', shape(part.kind, 'part'))}</g>`,
         );
-        return html`${small}<line class="interval" x1="${x(value.low)}%" x2="${x(value.high)}%" y1="${y}" y2="${y}"/><circle class="dot" cx="${x(value.estimate)}%" cy="${y}" r="5.5"/>`;
+        const strokes = seeds.map(
+          ({ seed, accuracy }) =>
+            html`<g><title>${label}, seed ${seed}: ${words.points(accuracy)}</title><line class="seed" x1="${x(accuracy)}%" x2="${x(accuracy)}%" y1="${y - 7}" y2="${y + 7}"/></g>`,
+        );
+        return html`${small}<line class="interval" x1="${x(value.low)}%" x2="${x(value.high)}%" y1="${y}" y2="${y}"/>${strokes}<circle class="dot" cx="${x(value.estimate)}%" cy="${y}" r="5.5"/>`;
       },
     })),
     rows.some(({ parts }) => parts.length > 0) ? ROW + 7 : ROW,
@@ -147,6 +158,8 @@ export function curvePlot(all: readonly HybridRow[]): Markup {
 export interface HeatMap {
   label: string;
   rows: string[];
+  /** the group of each row, whose name stands above its first one; none where there is one group */
+  groups?: string[];
   columns: string[];
   /** NaN where there is none */
   values: number[][];
@@ -163,7 +176,7 @@ const LEFT = 25;
 const MOST_FIGURES = { page: 22, phone: 10 };
 
 /** Numbers in colours: users down, clusters or strategies across. */
-export function heatPlot({ label, rows, columns, values, full, text }: HeatMap): Markup {
+export function heatPlot({ label, rows, groups = [], columns, values, full, text }: HeatMap): Markup {
   const across = Math.min((100 - LEFT) / columns.length, 10);
   const at = (column: number) => LEFT + column * across;
   // A heading rises by about 4.3 pixels a letter.
@@ -172,8 +185,13 @@ export function heatPlot({ label, rows, columns, values, full, text }: HeatMap):
     (name, j) =>
       html`<svg x="${at(j + 0.5)}%" y="${head - 9}"><text class="column"><title>${name}</title>${words.short(name, 27)}</text></svg>`,
   );
+  const isGrouped = new Set(groups).size > 1;
+  let below = head;
   const drawn = rows.map((name, i) => {
-    const y = head + i * DOWN;
+    const isFirst = isGrouped && groups[i] !== groups[i - 1];
+    const y = below + (isFirst ? DOWN : 0);
+    below = y + DOWN;
+    const above = isFirst ? html`<text class="group" y="${y - 7}">${groups[i]!}</text>` : NOTHING;
     const cells = columns.map((column, j) => {
       const value = values[i]?.[j] ?? Number.NaN;
       const place = html`x="${at(j)}%" y="${y}" width="${across}%" height="${DOWN}" rx="4"`;
@@ -183,10 +201,55 @@ export function heatPlot({ label, rows, columns, values, full, text }: HeatMap):
       const figure = html`<text class="figure ${tone}" x="${at(j + 0.5)}%" y="${y + DOWN / 2 + 4}" text-anchor="middle">${text(value)}</text>`;
       return html`<g><title>${name}, ${column}: ${text(value)}</title><rect class="ground" ${place}/><rect class="${value < 0 ? 'negative' : 'positive'}" ${place} fill-opacity="${strength}"/>${columns.length > MOST_FIGURES.page ? '' : figure}</g>`;
     });
-    return html`<svg class="label" y="${y}" width="${LEFT - 1}%" height="${DOWN}"><text y="${DOWN / 2 + 4.5}"><title>${name}</title>${words.short(name, 26)}</text></svg>${cells}`;
+    return html`${above}<svg class="label" y="${y}" width="${LEFT - 1}%" height="${DOWN}"><text y="${DOWN / 2 + 4.5}"><title>${name}</title>${words.short(name, 26)}</text></svg>${cells}`;
   });
   const className = columns.length > MOST_FIGURES.phone ? 'heat crowded' : 'heat';
-  return picture(className, label, html`${heads}${drawn}`, head + rows.length * DOWN + 8);
+  return picture(className, label, html`${heads}${drawn}`, below + 8);
+}
+
+/** Pools that a picture of curves has at most: each has a colour. */
+const MOST_CURVES = 8;
+/** A batch's loss jumps about; a curve's points are means of so many parts of the training. */
+const CURVE_POINTS = 30;
+
+type Curve = NonNullable<RunManifest['curves']>[number];
+
+/** Pools by name, those that are drawn first. */
+export function curvePools(curves: readonly Curve[]): { drawn: string[]; left: string[] } {
+  const names = [...new Set(curves.filter(({ points }) => points.length > 1).map(({ pool }) => pool))];
+  return { drawn: names.slice(0, MOST_CURVES), left: names.slice(MOST_CURVES) };
+}
+
+/** How the loss fell in training: a colour for each pool, a line for each seed. */
+export function lossPlot(curves: readonly Curve[]): Markup {
+  const { drawn: names } = curvePools(curves);
+  const lines = curves
+    .filter(({ pool }) => names.includes(pool))
+    .map(({ points, ...curve }) => ({ ...curve, points: inStretches(points) }));
+  const losses = lines.flatMap(({ points }) => points.map(([, loss]) => loss));
+  const steps = Math.max(...lines.flatMap(({ points }) => points.map(([step]) => step)));
+  const high = Math.max(...losses, 1e-9) * 1.04;
+  const x = linearScale(0, steps, 0, 100, 8);
+  const y = linearScale(Math.min(0, ...losses), high, 100, 0, 5);
+  const paths = lines.map(({ pool, seed, points }) => {
+    const places = points.map(([step, loss]) => `${x(step).toFixed(2)} ${y(loss).toFixed(2)}`);
+    const says = `${pool}, seed ${seed}: ${words.decimal(points[0]![1])} to ${words.decimal(points.at(-1)![1])}`;
+    return html`<g><title>${says}</title><path class="curve loss l${names.indexOf(pool)}" d="M${places.join('L')}"/></g>`;
+  });
+  return picture(
+    'plane',
+    'Loss of the training by step',
+    html`${xAxis(x, 'training step', (tick) => words.count(tick))}${yAxis(y, 'loss, nats a token', String)}<svg viewBox="0 0 100 100" preserveAspectRatio="none">${paths}</svg>`,
+  );
+}
+
+function inStretches(points: TrainingCurve): TrainingCurve {
+  if (points.length <= CURVE_POINTS) return points;
+  return Array.from({ length: CURVE_POINTS }, (_, i) => {
+    const at = (k: number) => Math.floor((k * points.length) / CURVE_POINTS);
+    const part = points.slice(at(i), at(i + 1));
+    return [mean(part.map(([step]) => step)), mean(part.map(([, loss]) => loss))];
+  });
 }
 
 /** More would make the page heavy and the picture no clearer. */

@@ -70,7 +70,7 @@ svg text { font-family: inherit; font-size: 13px; fill: var(--ink); }
 .axis line { stroke: var(--line); stroke-width: 1; } .axis text, svg .column { fill: var(--muted); font-size: 12px; }
 svg .value { font-weight: 600; font-variant-numeric: tabular-nums; text-anchor: end; transform: translate(54px, 4.5px); }
 .rows .label { text-anchor: end; transform: translate(-14px, 4.5px); }
-.row .interval { stroke-width: 3; stroke-linecap: round; opacity: .55; }
+.row .interval { stroke-width: 3; stroke-linecap: round; opacity: .55; } .row .seed { stroke: var(--hue); stroke-width: 1.6; }
 .other, .random { --hue: var(--other); } .reference, .oracle, .box { --hue: var(--reference); } .crayon, .confidence { --hue: var(--accent); }
 .server, .calibrated, .in_cloud { --hue: var(--server); } .scope { --hue: var(--scope); } .both { --hue: var(--both); } .calibrated-user { --hue: var(--t5); }
 .interval, .curve, .mark line, .box line { stroke: var(--hue); } .dot, .mark circle, .box circle { fill: var(--hue); }
@@ -89,6 +89,9 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; text-anchor: 
 .heat rect { stroke: var(--card); stroke-width: 2; } .heat .column { transform: rotate(-36deg); } .heat .label { overflow: hidden; }
 .heat .none, .heat .ground { fill: var(--faint); } .heat .positive { fill: var(--accent); } .heat .negative { fill: var(--server); }
 .heat .high { fill: var(--on); } .heat .middle { fill: var(--on-middle); } .heat .figure { font-size: 11.5px; font-variant-numeric: tabular-nums; }
+.heat .group { fill: var(--muted); font-size: 12px; font-weight: 600; } .curve.loss { stroke-width: 1.6; opacity: .8; }
+.l0 { --hue: var(--t0); } .l1 { --hue: var(--t1); } .l2 { --hue: var(--t2); } .l3 { --hue: var(--t3); }
+.l4 { --hue: var(--t4); } .l5 { --hue: var(--t5); } .l6 { --hue: var(--t6); } .l7 { --hue: var(--t7); }
 .points * { opacity: .72; }
 .t0 { fill: var(--t0); } .t1 { fill: var(--t1); } .t2 { fill: var(--t2); } .t3 { fill: var(--t3); }
 .t4 { fill: var(--t4); } .t5 { fill: var(--t5); } .t6 { fill: var(--t6); } .t7 { fill: var(--t7); }

@@ -100,6 +100,7 @@ describe('a picture', () => {
       label,
       value: { estimate: 0.1 * i, low: 0.1 * i - 0.05, high: 0.1 * i + 0.05 },
       role: 'other' as const,
+      seeds: [],
       parts: [{ kind: i, value: 0.5, label: 'seen task' }],
     }));
     const svg = intervalPlot(rows).text;
