@@ -55,7 +55,9 @@ export function poolsOf(config: BenchConfig, cells: readonly PlannedCell[], stor
   const ofCells = cells.flatMap((cell) => {
     const setting = Object.entries(cell.options).map(([option, value]) => `${option} = ${value}`);
     const name = cell.table === 'ablation' ? setting.join(', ') : cell.strategy;
-    return [strategyNamed(cell.strategy).poolOf?.(cell, store) ?? []].flat().map((pool) => ({ name, pool }));
+    const pools = [strategyNamed(cell.strategy).poolOf?.(cell, store) ?? []].flat();
+    const rate = ({ learning_rate: x }: BenchPool) => (pools.length > 1 ? `, learning rate ${x}` : '');
+    return pools.map((pool) => ({ name: name + rate(pool), pool }));
   });
   const byPath = new Map<string, NamedPool>();
   for (const { name, pool } of [{ name: 'pool', pool: config.pool }, ...ofCells]) {
