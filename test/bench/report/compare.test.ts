@@ -111,6 +111,20 @@ describe('a run compared with another', () => {
     ]);
   });
 
+  it('is paired at each seed, and shares seed 0 with a run without seeds', () => {
+    const at = (runSeed: number, text: string) =>
+      cell(who, 'base', bits('u', text), { key: `u-${runSeed}`, seed: 1000 * runSeed, runSeed });
+    const several = run([at(0, '1100'), at(1, '1111')]);
+    const { rows, ...rest } = compare(several, run([at(0, '1000'), at(1, '0000')]));
+    expect(rows[0]).toMatchObject({ seeds: 2, examples: 8, here: 0.75, there: 0.125 });
+    expect(rows[0]!.difference.estimate).toBe(0.625);
+    expect(compareTables({ rows, ...rest })[0]!.head.slice(0, 3)).toEqual(['strategy', 'users', 'seeds']);
+    const alone = compare(several, run([cell(who, 'base', bits('u', '1000'))]));
+    expect(alone.rows[0]).toMatchObject({ seeds: 1, examples: 4 });
+    expect(alone.rows[0]!.difference.estimate).toBe(0.25);
+    expect(alone.remarks.join(' ')).toContain('Reduced to the shared examples: 4 answers');
+  });
+
   it('has the remarks below its table, and clear differences marked', () => {
     const { rows, ...rest } = compare(
       run([cell(who, 'base', bits('u', '111111'))]),

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { readRun } from '../../../src/bench/report/read.js';
 import { buildReport, type Report } from '../../../src/bench/report/report.js';
-import { facts, terminalTables } from '../../../src/bench/report/tables.js';
+import { facts, reportTables, terminalTables } from '../../../src/bench/report/tables.js';
 import type { RunManifest } from '../../../src/bench/types.js';
 import { answer, cell, type RunContents, run, smallRun, user, writeRun } from '../../helpers/bench-run.js';
 import { temporaryRoot } from '../../helpers/files.js';
@@ -114,6 +114,99 @@ describe('the strategies of a run', () => {
     );
     expect(users.map((u) => u.title)).toEqual(['u (k = 3)', 'u (k = 10)']);
     expect(strategies[0]!.accuracy).toMatchObject({ estimate: 0.75, users: 2 });
+  });
+});
+
+describe('a run at several seeds', () => {
+  const [one, two] = [user('one'), user('two', 'mixture', ['a', 'b'], 10)];
+  const at = (who: typeof one, strategy: string, runSeed: number, text: string, draw = 0) =>
+    cell(who, strategy, bits(`${who.name} at ${runSeed}`, text), {
+      key: `${who.name}-${strategy}-${runSeed}-${draw}`,
+      seed: 1000 * runSeed + draw,
+      runSeed,
+    });
+  const report = reportOf(
+    run([
+      at(one, 'crayon', 0, '1111'),
+      at(one, 'crayon', 0, '1100', 1),
+      at(one, 'crayon', 2, '0000'),
+      at(two, 'crayon', 0, '10'),
+      at(two, 'crayon', 2, '11'),
+      at(one, 'one-lora', 0, '1000'),
+      at(one, 'one-lora', 2, '1100'),
+      at(two, 'one-lora', 0, '00'),
+      at(two, 'one-lora', 2, '01'),
+    ]),
+  );
+  const [crayon] = report.strategies;
+
+  it('has the mean over users of the mean over seeds of the mean over draws, and says how many there are', () => {
+    // one: (0.75 + 0) / 2; two: (0.5 + 1) / 2
+    expect(crayon!.accuracy).toMatchObject({ estimate: 0.5625, users: 2, seeds: 2, draws: 2, examples: 12 });
+    expect(crayon!.bySeed).toEqual([
+      { seed: 0, accuracy: 0.625 },
+      { seed: 2, accuracy: 0.5 },
+    ]);
+    expect(crayon!.byK.map(({ k, accuracy }) => [k, accuracy.estimate])).toEqual([
+      [5, 0.375],
+      [10, 0.75],
+    ]);
+    expect(report.seeds).toEqual([0, 2]);
+  });
+
+  it('is compared at the same seed, a draw that the other lacks with the one that it has', () => {
+    // one: (0.75 - 0.25 + 0 - 0.5) / 2; two: (0.5 - 0 + 1 - 0.5) / 2
+    const [margin] = crayon!.margins;
+    expect(margin).toMatchObject({ over: 'one-lora', difference: { estimate: 0.25, seeds: 2 } });
+    expect(margin!.byKind.seen!.estimate).toBe(0);
+    expect(margin!.byKind.mixture!.estimate).toBe(0.5);
+    expect(crayon!.differences[0]!.difference).toEqual(margin!.difference);
+  });
+
+  it('has tables by kind, by examples shown and by seed, each of which says what it rests on', () => {
+    const tables = reportTables(report);
+    const ids = tables.map(({ id }) => id);
+    const parts = ['accuracy', 'differences', 'kinds', 'shown', 'seeds', 'margins'];
+    expect(ids.slice(0, 6)).toEqual(parts.map((part) => `${part}-loglikelihood`));
+    expect(ids).toEqual(expect.arrayContaining(['users-seen', 'users-mixture', 'costs']));
+    for (const { notes } of tables) expect(notes.join(' ')).toMatch(/users?, 2 seeds, \d+ test examples/);
+    const seeds = tables.find(({ id }) => id === 'seeds-loglikelihood')!;
+    expect(seeds.rows[0]!.cells.slice(0, 3)).toEqual(['Crayon', '62.5', '50.0']);
+    const shown = terminalTables(report).map(({ id }) => id);
+    expect(shown.filter((id) => /^(kinds|margins|users)/.test(id))).toEqual([]);
+    expect(facts(report)).toContainEqual(['Seeds', '0, 2']);
+  });
+
+  it('of one seed is called an anecdote, and has no table of seeds', () => {
+    const tables = reportTables(reportOf(run([at(one, 'crayon', 1, '10'), at(one, 'base', 1, '00')])));
+    expect(tables.map(({ id }) => id)).not.toContain('seeds-loglikelihood');
+    expect(tables[0]!.notes.join(' ')).toContain('1 seed, 2 test examples');
+    expect(tables[0]!.notes.join(' ')).toContain('anecdote');
+  });
+
+  it('has the hybrid of all seeds', () => {
+    const sides = [0, 2].flatMap((seed) => {
+      const edge = at(one, 'crayon', seed, '1000');
+      const answers = edge.answers.map((record, i) => ({ ...record, confidence: i }));
+      return [{ ...edge, answers }, at(one, 'server', seed, '1111')];
+    });
+    const { rows } = reportOf(run(sides)).hybrid!;
+    expect(rows[0]!.curve).toMatchObject({ examples: 8, edge: 0.25, server: 1 });
+    expect(rows[0]!.users).toBe(1);
+  });
+
+  it('says how the loss of its pools fell', () => {
+    const points = (last: number): Array<[number, number]> => [
+      [1, 3],
+      [40, last],
+    ];
+    const curves = [
+      { seed: 0, pool: 'pool', points: points(1) },
+      { seed: 2, pool: 'pool', points: points(2) },
+      { seed: 0, pool: 'one-lora', points: [] },
+    ];
+    const table = reportTables(reportOf(run([], { curves }))).find(({ id }) => id === 'curves')!;
+    expect(table.rows.map(({ cells }) => cells)).toEqual([['pool', '2', '40', '3.000', '1.500 (1.000 to 2.000)']]);
   });
 });
 

@@ -13,6 +13,7 @@ import {
   answer,
   cell,
   demoRun,
+  demoSeedsRun,
   HOSTILE,
   type RunContents,
   run,
@@ -180,6 +181,28 @@ describe('a page with hostile names', () => {
   });
 });
 
+describe('a page of a run at several seeds', () => {
+  const text = reportHtml(buildReport(read(demoSeedsRun({ examples: 8, seeds: [0, 1] })), { resamples: 50 }));
+  const section = (id: string) => text.slice(text.indexOf(`<section id="${id}">`)).split('</section>')[0]!;
+
+  it('has the mean at each seed on the intervals of its strategies', () => {
+    expect(section('strategies').match(/<line class="seed"/g)).toHaveLength(2 * 12);
+    expect(section('strategies')).toContain('Crayon, seed 1: ');
+    expect(page).not.toContain('class="seed"');
+  });
+
+  it('has its users by kind, and a curve for each pool and seed', () => {
+    const groups = [...section('users').matchAll(/<text class="group"[^>]*>([^<]*)</g)].map(([, name]) => name);
+    expect(groups).toEqual(['seen task', 'seen kind', 'unseen kind', 'mixture']);
+    const curves = section('curves').match(/<title>[^<]*, seed [01]: [\d.]+ to [\d.]+<\/title><path/g);
+    expect(curves).toHaveLength(3 * 2);
+  });
+
+  it('says whose coefficients it shows', () => {
+    expect(section('coefficients')).toContain('Those of seed 0');
+  });
+});
+
 describe('Markdown with hostile names', () => {
   const markdown = reportMarkdown(
     buildReport(hostile, { resamples: 50 }),
@@ -228,7 +251,7 @@ function browser({ skip }: TestContext): string {
 }
 
 describe('in a real browser', { timeout: 300_000 }, () => {
-  const text = reportHtml(buildReport(read(demoRun({ examples: 30 })), { resamples: 100 }));
+  const text = reportHtml(buildReport(read(demoSeedsRun({ examples: 12 })), { resamples: 100 }));
   const file = join(folder, 'demo.html');
   writeFileSync(file, text);
 
