@@ -25,11 +25,12 @@ const MAY_IMPORT: Record<string, string[]> = {
   train: ['core', 'data', 'hf', 'peft', 'model'],
   pool: ['core', 'files', 'data', 'safetensors', 'hf', 'peft', 'gguf', 'model', 'train'],
   blend: ['core', 'files', 'lora', 'data', 'safetensors', 'hf', 'peft', 'gguf', 'pool'],
+  choose: ['core', 'data', 'hf', 'model', 'train', 'pool', 'blend'],
   engine: ['core', 'files', 'bounded', 'hf', 'gguf'],
   routing: ['core', 'data', 'engine'],
   serve: ['core', 'files', 'data', 'hf', 'gguf', 'pool', 'blend', 'engine', 'routing'],
   bench: [
-    ...['core', 'files', 'data', 'hf', 'gguf', 'model', 'train', 'pool', 'blend', 'engine', 'routing'],
+    ...['core', 'files', 'data', 'hf', 'gguf', 'model', 'train', 'pool', 'blend', 'choose', 'engine', 'routing'],
     'serve', // its configuration: the live part starts crayon's own server
   ],
 };

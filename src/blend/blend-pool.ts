@@ -14,9 +14,11 @@ import { sha256 } from '../files/digest.js';
 import { openBase } from '../gguf/base.js';
 import { isGgufPath } from '../gguf/read.js';
 import { baseRecord } from '../hf/adapter-record.js';
+import type { BaseModel } from '../hf/base-model.js';
 import { nameForOthers } from '../hf/base-name.js';
 import { isModelDirectory } from '../hf/model.js';
-import { leadingBos } from '../hf/tokenizer.js';
+import type { PromptForm } from '../hf/prompt-form.js';
+import { leadingBos, type Tokenizer } from '../hf/tokenizer.js';
 import { rememberedBase } from '../pool/base-place.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
@@ -26,6 +28,7 @@ import { type LongPolicy, type PreparedExample, prepareExamples } from '../pool/
 import { gateTerms, needed } from '../pool/standards.js';
 import { poolTokenizer } from '../pool/vocabulary.js';
 import { type BlendOptions, type BlendResult, blendAdapters, type Json } from './blend.js';
+import { BARE_MODEL, type ChoiceRecord } from './choice-record.js';
 import {
   type BlendChoice,
   type BlendEstimate,
@@ -34,6 +37,7 @@ import {
   estimateBlend,
   type SeenExamples,
 } from './coefficients.js';
+import { coverageByEvidence } from './coverage.js';
 import { refineCoefficients } from './refine.js';
 
 /** How errors name examples that come from no file. */
@@ -44,6 +48,38 @@ export interface ShownExample {
   completion: string;
   /** the turns before the completion, where it answers a conversation; `prompt` is then their text */
   messages?: readonly ChatMessage[] | undefined;
+  /** of a multiple choice, the right one's index as `answer`: what examples that choose are judged by */
+  choices?: string[] | undefined;
+  answer?: number | undefined;
+}
+
+/** How a blend's coefficients are made; `tau` is the pool's own when absent. */
+export interface BlendRule extends BlendChoice {
+  estimator: Estimator;
+}
+
+/** A user's examples in a pool's space, and what they were read through. */
+export interface ShownInPool {
+  pool: Pool;
+  source: BaseModel;
+  tokenizer: Tokenizer;
+  form: PromptForm;
+  examples: readonly Example[];
+  /** the same as they are trained, with the token that ends the answer */
+  prepared: readonly PreparedExample[];
+  seen: SeenExamples;
+}
+
+export interface Chosen extends Pick<SeenExamples, 'losses'> {
+  rule: BlendRule;
+  record: ChoiceRecord;
+}
+
+/** Decides by the examples how they are to be blended (src/choose): what needs the whole base model is none of this room. */
+export interface BlendChooser {
+  /** the forward pass that embeds too, where the pool's kind of embedding needs one */
+  open(source: BaseModel): Promise<ForwardPass>;
+  choose(shown: ShownInPool): Promise<Chosen>;
 }
 
 export interface BlendPoolOptions
@@ -64,6 +100,8 @@ export interface BlendPoolOptions
   estimator: Estimator;
   /** so many gradient steps of the coefficients alone, on the examples' answers; none when absent */
   refine?: number | undefined;
+  /** decides in place of the estimator and its options */
+  chooser?: BlendChooser | undefined;
   long: LongPolicy;
   /** for the embedding kinds that need a forward pass: the tensor back end, or a model that is open already */
   forward?: ForwardPass | undefined;
@@ -71,6 +109,8 @@ export interface BlendPoolOptions
 
 export interface BlendPoolResult extends BlendEstimate {
   blend: BlendResult;
+  /** where the examples chose */
+  choice?: ChoiceRecord;
   /** reading, tokenising and embedding the examples */
   embedMs: number;
   totalMs: number;
@@ -88,18 +128,18 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   refuseInside(options.out, options.pool);
   const pool = openPool(options.pool);
   const { manifest } = pool;
-  const { estimator } = options;
-  const { tau } = gateTerms(pool, options);
-  if (estimator === 'label-evidence') needed(pool, 'loss', 'label evidence');
-  const shown = options.examples;
-  if (options.refine !== undefined && shown === undefined) {
+  if (options.refine !== undefined && options.examples === undefined) {
     throw new CrayonError('examples-count', 'refine needs examples with answers, found none');
   }
-  const seen = shown === undefined ? null : await seeExamples(options, shown, pool);
-  const embedMs = performance.now() - started;
+  const { seen, prepared, chosen, embedMs } = await embedShown(options, pool);
 
-  const instant = estimateBlend(pool, estimator, seen, options);
-  const estimate = options.refine === undefined ? instant : await refine(options, options.refine, pool, seen!, instant);
+  const { rule, record: choice } = chosen ?? { rule: options };
+  const { estimator } = rule;
+  const { tau } = gateTerms(pool, rule);
+  const instant = estimateBlend(pool, estimator, seen, rule);
+  const found = options.refine === undefined ? instant : await refine(options, options.refine, pool, prepared, instant);
+  const coverage = choice === undefined ? found.coverage : coverageByEvidence(found.coverage!, choice);
+  const estimate: BlendEstimate = { ...found, coverage };
 
   const adapters = pool.openMembers();
   const factors = options.combine === 'cat' ? null : openPoolFactors(pool);
@@ -108,7 +148,8 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
       ...options,
       adapters,
       factors,
-      coefficients: memberCoefficients(manifest, estimate.coefficients),
+      coefficients:
+        choice?.chosen === BARE_MODEL ? adapters.map(() => 0) : memberCoefficients(manifest, estimate.coefficients),
       baseModel: nameForOthers(manifest.base.name),
       template: poolTemplate(pool) ?? undefined,
       provenance: {
@@ -118,15 +159,17 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
         ...(manifest.prompt === undefined ? {} : { prompt: manifest.prompt as { [key: string]: Json } }),
         estimator,
         tau,
-        ...(options.standardise === true ? { standardised: true } : {}),
+        ...(rule.standardise === true ? { standardised: true } : {}),
         ...(estimate.refined === undefined ? {} : { refined: estimate.refined }),
         examples: estimate.examples,
-        coverage: estimate.coverage?.verdict ?? null,
+        coverage: coverage?.verdict ?? null,
         // the last of the coefficients is not of a cluster
         ...(manifest.general === undefined ? {} : { general: true }),
+        ...(choice === undefined ? {} : { choice }),
       },
     });
-    return { ...estimate, blend, embedMs, totalMs: performance.now() - started };
+    const totalMs = performance.now() - started;
+    return { ...estimate, blend, ...(choice === undefined ? {} : { choice }), embedMs, totalMs };
   } finally {
     for (const adapter of adapters) adapter.close();
     factors?.close();
@@ -147,7 +190,7 @@ async function refine(
   { model, forward = {} }: BlendPoolOptions,
   steps: number,
   pool: Pool,
-  { prepared }: Prepared,
+  prepared: readonly PreparedExample[],
   estimate: BlendEstimate,
 ): Promise<BlendEstimate> {
   const { withPoolLosses } = await import('../pool/adapter-losses.js');
@@ -167,62 +210,90 @@ async function refine(
   }
 }
 
-interface Prepared extends SeenExamples {
-  prepared: PreparedExample[];
-}
-
-/** Embeds the examples; the losses of the adapters on them are computed for the estimator that asks for them. */
-async function seeExamples(
-  options: BlendPoolOptions,
-  shown: string | readonly ShownExample[],
-  pool: Pool,
-): Promise<Prepared> {
-  const { dataDir, split, turns, long, forward, estimator } = options;
+/** What the examples say, where there are any; read, embedded and, where they are to choose, weighed while the base model is open. */
+async function embedShown(options: BlendPoolOptions, pool: Pool) {
+  const started = performance.now();
+  const { examples, chooser, estimator } = options;
   const needsLosses = estimator === 'label-evidence';
-  const isPath = typeof shown === 'string';
-  const examples = isPath ? loadDataset(shown, { dataDir, split, turns }).examples : givenExamples(shown);
-  const where = isPath ? shown : GIVEN;
-  refuseCount(`${where} has ${examples.length} examples`, examples.length);
-  const base = options.model ?? findBase(pool);
-  const source = openBase(base, { someWeights: !needsLosses });
+  gateTerms(pool, options);
+  if (needsLosses) needed(pool, 'loss', 'label evidence');
+  if (examples === undefined) {
+    return { seen: null, prepared: [], chosen: undefined, embedMs: performance.now() - started };
+  }
+  const { read, where } = readShown(options, examples);
+  const source = openBase(options.model ?? findBase(pool), { someWeights: chooser === undefined && !needsLosses });
   try {
     refuseOtherBase(pool, source, options.anyBase);
-    const tokenizer = poolTokenizer(pool, source);
-    const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
-    const { examples: prepared, skipped } = prepareExamples(examples, tokenizer, {
-      maxLength,
-      long,
-      form: poolForm(pool, tokenizer, base),
-      addEnd: needsLosses || options.refine !== undefined,
-      vocabSize,
-    });
-    const found = `${where} has ${prepared.length} examples of at most ${maxLength} tokens, ${skipped} were skipped`;
-    refuseCount(found, prepared.length);
-    const space = poolSpace(pool);
-    const sequences = prepared.map(({ promptIds }) => promptIds);
-    const data = await embedInSpace(space, source, sequences, { ...forward, bosId: leadingBos(tokenizer) });
-    const empty = prepared.filter((_, i) => row(data, i, space.d).every((x) => x === 0)).map(({ id }) => id);
-    if (empty.length > 0) {
-      const problem = `no embedding for ${empty.join(', ')}: the prompt has no tokens of its own`;
-      throw new CrayonError('example-invalid', problem);
+    const opening = performance.now();
+    const forward = chooser === undefined ? options.forward : await chooser.open(source);
+    const opened = performance.now();
+    const addEnd = needsLosses || options.refine !== undefined || chooser !== undefined;
+    const shown = await embedExamples({ ...options, forward }, { pool, source, read, where, addEnd });
+    if (needsLosses) {
+      const { withPoolLosses } = await import('../pool/adapter-losses.js');
+      shown.seen.losses = await withPoolLosses(pool, source, forward ?? {}, (of) => of(shown.prepared));
     }
-    const rows = { data, n: sequences.length, d: space.d };
-    if (!needsLosses) return { rows, prepared };
-    const { withPoolLosses } = await import('../pool/adapter-losses.js');
-    return { rows, prepared, losses: await withPoolLosses(pool, source, forward ?? {}, (of) => of(prepared)) };
+    const embedMs = performance.now() - started - (opened - opening);
+    const chosen = await chooser?.choose(shown);
+    const seen: SeenExamples = { ...shown.seen, losses: chosen?.losses ?? shown.seen.losses };
+    return { seen, prepared: shown.prepared, chosen, embedMs };
   } finally {
     source.close();
   }
 }
 
+function readShown({ dataDir, split, turns }: BlendPoolOptions, shown: string | readonly ShownExample[]) {
+  const isPath = typeof shown === 'string';
+  const read = isPath ? loadDataset(shown, { dataDir, split, turns }).examples : givenExamples(shown);
+  const where = isPath ? shown : GIVEN;
+  refuseCount(`${where} has ${read.length} examples`, read.length);
+  return { read, where };
+}
+
+async function embedExamples(
+  { long, forward }: BlendPoolOptions,
+  {
+    pool,
+    source,
+    read,
+    where,
+    addEnd,
+  }: Pick<ShownInPool, 'pool' | 'source'> & { read: Example[]; where: string; addEnd: boolean },
+): Promise<ShownInPool> {
+  const tokenizer = poolTokenizer(pool, source);
+  const form = poolForm(pool, tokenizer, source.path);
+  const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
+  const how = { maxLength, long, form, addEnd, vocabSize };
+  const { examples: prepared, skipped } = prepareExamples(read, tokenizer, how);
+  const found = `${where} has ${prepared.length} examples of at most ${maxLength} tokens, ${skipped} were skipped`;
+  refuseCount(found, prepared.length);
+  const space = poolSpace(pool);
+  const sequences = prepared.map(({ promptIds }) => promptIds);
+  const data = await embedInSpace(space, source, sequences, { ...forward, bosId: leadingBos(tokenizer) });
+  const empty = prepared.filter((_, i) => row(data, i, space.d).every((x) => x === 0)).map(({ id }) => id);
+  if (empty.length > 0) {
+    const problem = `no embedding for ${empty.join(', ')}: the prompt has no tokens of its own`;
+    throw new CrayonError('example-invalid', problem);
+  }
+  const kept = new Set(prepared.map(({ id }) => id));
+  const examples = read.filter(({ id }) => kept.has(id));
+  const rows = { data, n: sequences.length, d: space.d };
+  return { pool, source, tokenizer, form, examples, prepared, seen: { rows } };
+}
+
 /** Examples from no file, held to what a file's records are held to. */
 function givenExamples(shown: readonly ShownExample[]): Example[] {
-  return shown.map(({ prompt, completion, messages }, i) => {
+  return shown.map(({ prompt, completion, ...rest }, i) => {
     const id = `${GIVEN}:${i}`;
-    const raw = recordExamples({ prompt, completion })[0]!;
+    const { messages, choices, answer } = rest;
+    const raw = {
+      ...recordExamples({ prompt, completion })[0]!,
+      ...(messages === undefined ? {} : { messages }),
+      ...(choices === undefined || answer === undefined ? {} : { choices, answer }),
+    };
     const why = whyInvalid(raw);
     if (why !== undefined) throw new CrayonError('example-invalid', `${id}: ${why}`);
-    return { id, dataset: GIVEN, ...raw, ...(messages === undefined ? {} : { messages }) };
+    return { id, dataset: GIVEN, ...raw };
   });
 }
 

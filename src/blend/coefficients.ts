@@ -228,7 +228,10 @@ export function coefficientsWithout(
 
 /** Rows of a size, less one. */
 function without(data: ArrayLike<number>, i: number, size: number): Float64Array {
-  return Float64Array.from(data).filter((_, at) => Math.floor(at / size) !== i);
+  const rest = new Float64Array(data.length - size);
+  for (let at = 0; at < i * size; at++) rest[at] = data[at]!;
+  for (let at = i * size; at < rest.length; at++) rest[at] = data[at + size]!;
+  return rest;
 }
 
 function estimateFrom(pool: Pool, estimator: Estimator, seen: SeenExamples | null, choice: BlendChoice): Estimate {

@@ -10,6 +10,7 @@ import { type Rows, similaritiesTo } from '../core/gate.js';
 import { mean, quantile } from '../core/stats.js';
 import { argmax, row } from '../core/vector.js';
 import { type PoolCluster, SIMILARITY_QUANTILES } from '../pool/pool.js';
+import { BARE_MODEL, type ChoiceRecord } from './choice-record.js';
 
 /** Median percentile below which the pool does not cover the examples, and below which it is in doubt. */
 const NOT_COVERED_BELOW = 5;
@@ -97,6 +98,22 @@ const WORDS: Record<CoverageVerdict, [opening: string, consequence: string]> = {
     ' The blend may do no better than the base model: train a LoRA, or build a pool with such data.',
   ],
 };
+
+/** What leave-one-out says counts more than what similarity says. */
+export function coverageByEvidence(
+  coverage: Coverage,
+  { chosen, chosenOfAll, examples, candidates }: ChoiceRecord,
+): Coverage {
+  if (candidates.find(({ name }) => name === chosen)?.loss == null) return coverage; // time was up
+  const facts = coverage.sentence.replace(WORDS[coverage.verdict][1], '');
+  if (chosenOfAll === BARE_MODEL) {
+    const verdict = 'not-covered';
+    const sentence = `Your examples are outside this pool: the bare model does as well, by leave-one-out on ${examples}. Train a LoRA, or build a pool with such data. By similarity alone: ${facts}`;
+    return { ...coverage, verdict, sentence };
+  }
+  if (coverage.verdict === 'covered') return coverage;
+  return { ...coverage, sentence: `${facts} Leave-one-out on them says that it helps all the same.` };
+}
 
 function describe(verdict: CoverageVerdict, percentile: number, strays: number, count: number): string {
   const [opening, consequence] = WORDS[verdict];

@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 import { type BlendPoolOptions, type BlendPoolResult, blendPool } from '../blend/blend-pool.js';
 import { ESTIMATORS, EVIDENCE_LAMBDA } from '../blend/coefficients.js';
+import type { ChosenBlend } from '../choose/choose-blend.js';
 import { CrayonError } from '../core/errors.js';
 import { bar, formatBytes, formatDuration } from '../core/format.js';
 import { openPool } from '../pool/pool.js';
@@ -18,12 +19,18 @@ import {
   turnsOption,
   wholeNumber,
 } from './options.js';
+import { choiceTable, choiceWords } from './show-choice.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags
-  extends Omit<BlendPoolOptions, 'examples' | 'tau' | 'coefficients' | 'threads' | 'onProgress' | 'forward'>,
+  extends Omit<
+      BlendPoolOptions,
+      'examples' | 'tau' | 'coefficients' | 'threads' | 'onProgress' | 'forward' | 'chooser'
+    >,
     BackendFlag {
   examples?: string;
+  choose: boolean;
+  chooseSeconds?: number;
   temperature?: number;
   coefficients?: number[];
 }
@@ -32,10 +39,14 @@ const HELP = `
 The examples' mean embedding is compared with the pool's centroids; the N similarities become the coefficients of
 the blend. Nothing is trained and nothing leaves the device. The result is a PEFT directory.
 
+With --choose the examples decide how they are blended: each is left out once, and answered by what the others make,
+under every candidate.
+
 Examples:
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --combine svd --rank 16
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --top-k 2 --temperature 0.05
+  $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --choose
   $ crayon blend --pool pool --coefficients 0.7,0.3,0,0 --out by-hand`;
 
 const COMBINE = 'cat is exact; svd is the best approximation of a rank; linear is not the same sum';
@@ -66,6 +77,8 @@ export function blendCommand(command: Command, terminal: Terminal): void {
       wholeNumber(1, 100),
     )
     .option('--top-k <k>', 'keep the k largest coefficients and renormalise', wholeNumber(1))
+    .option('--choose', 'let the examples choose how they are blended, by leave-one-out through the base model', false)
+    .option('--choose-seconds <s>', 'for that; candidates not reached are not tried (default: 120)', decimal(0))
     .option('--coefficients <list>', 'give the coefficients by hand instead, N numbers', numberList)
     .addOption(choice('--combine <type>', COMBINE, ['cat', 'svd', 'linear'], 'cat'))
     .option('--rank <r>', RANK, wholeNumber(1))
@@ -75,11 +88,29 @@ export function blendCommand(command: Command, terminal: Terminal): void {
     .option('--force', 'replace an existing adapter directory', false)
     .addOption(backendOption())
     .addHelpText('after', HELP)
-    .action((flags: Flags) => run(flags, terminal));
+    .action((flags: Flags) => {
+      refuseBoth(flags, command);
+      return run(flags, terminal);
+    });
+}
+
+/** What decides the blend, beside --choose, which does. */
+const DECIDED = ['estimator', 'temperature', 'standardise', 'lambda', 'topK', 'coefficients', 'refine'] as const;
+
+function refuseBoth({ choose, chooseSeconds, examples }: Flags, command: Command): void {
+  if (!choose && chooseSeconds === undefined) return;
+  const bad = (problem: string, hint: string) => new CrayonError('bad-option', problem, { hint });
+  if (!choose) throw bad('--choose-seconds without --choose', 'Add --choose, or leave it out.');
+  if (examples === undefined)
+    throw bad('--choose needs --examples', 'Give a file of 3 to 50 examples with their answers.');
+  const given = DECIDED.filter((name) => command.getOptionValueSource(name) === 'cli');
+  if (given.length === 0) return;
+  const flags = given.map((name) => (name === 'topK' ? '--top-k' : `--${name}`)).join(', ');
+  throw bad(`--choose and ${flags} are both given`, 'Let the examples choose, or decide by these.');
 }
 
 async function run(flags: Flags, terminal: Terminal): Promise<void> {
-  const { temperature, coefficients, backend, ...rest } = flags;
+  const { temperature, coefficients, backend, choose, chooseSeconds: seconds, ...rest } = flags;
   const estimator = coefficients === undefined ? flags.estimator : 'given';
   if (estimator === 'given' && flags.examples !== undefined) {
     throw new CrayonError('bad-option', '--coefficients and --examples are both given', {
@@ -96,23 +127,38 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
     isLoaded = true;
     terminal.note(`Back end: ${name}`);
   };
-  const how = { ...rest, estimator, tau: temperature, coefficients, forward: { backend, onBackend } };
+  const how = { ...rest, forward: { backend, onBackend } };
   try {
-    const result = await terminal.during(({ update }) =>
-      blendPool({ ...how, onProgress: (done, total) => update('blend', done, total) }),
-    );
+    const result = await terminal.during(async ({ update }) => {
+      const onProgress = (done: number, total: number) => update('blend', done, total);
+      if (!choose) return await blendPool({ ...how, estimator, tau: temperature, coefficients, onProgress });
+      const { chooseBlend } = await import('../choose/choose-blend.js');
+      const onTried = (done: number, total: number) => update('choose', done, total);
+      return await chooseBlend({ ...how, examples: flags.examples!, seconds, onProgress, onTried });
+    });
     show(result, flags, terminal);
   } finally {
     if (isLoaded) (await import('../model/backend.js')).releaseBackend();
   }
 }
 
-function show(result: BlendPoolResult, flags: Flags, terminal: Terminal): void {
+function show(result: BlendPoolResult | ChosenBlend, flags: Flags, terminal: Terminal): void {
   const { coefficients, similarities, coverage, blend, embedMs, totalMs } = result;
-  terminal.document({ out: flags.out, combine: flags.combine, ...result });
+  const chosen = 'chosen' in result ? result.chosen : undefined;
+  const tried = chosen?.candidates.map(({ candidate: { name }, seconds }) => ({ name, seconds }));
+  terminal.document({ out: flags.out, combine: flags.combine, ...result, chosen: undefined, tried });
   const { bold, cyan, dim, green, yellow } = terminal.colour;
   const { clusters, general } = openPool(flags.pool).manifest;
 
+  if (chosen !== undefined) {
+    choiceTable(
+      result.choice!,
+      terminal,
+      chosen.candidates.map(({ seconds }) => seconds),
+    );
+    for (const sentence of choiceWords(result.choice!, flags.pool)) terminal.print(sentence);
+    terminal.print();
+  }
   terminal.print(bold('Coefficients'));
   const largest = Math.max(...coefficients.map(Math.abs));
   const order = coefficients.map((_, n) => n).sort((i, j) => coefficients[j]! - coefficients[i]!);
@@ -120,7 +166,7 @@ function show(result: BlendPoolResult, flags: Flags, terminal: Terminal): void {
     const alpha = coefficients[n]!;
     const cos = similarities === null ? '' : dim(`  cos ${signed(similarities[n]!)}`);
     const tasks = Object.keys(clusters[n]!.tasks).slice(0, 3).join(', ');
-    const drawn = cyan(bar(Math.abs(alpha) / largest, 24));
+    const drawn = cyan(bar(largest === 0 ? 0 : Math.abs(alpha) / largest, 24));
     terminal.print(`  ${String(n).padStart(3)}  ${drawn}  ${signed(alpha)}${cos}  ${dim(tasks)}`);
   }
   if (general !== undefined) terminal.print(dim(`  on the general adapter (rank ${general.r}) at 1.000`));
@@ -138,7 +184,7 @@ function show(result: BlendPoolResult, flags: Flags, terminal: Terminal): void {
     `\n${green('Adapter written:')} ${flags.out} (${blend.modules.length} modules, rank ${blend.rank}, ${formatBytes(blend.bytes)})`,
   );
   terminal.print(
-    `${formatDuration(totalMs)}: embedding ${formatDuration(embedMs)}, blending ${formatDuration(blend.ms)}`,
+    `${formatDuration(totalMs)}: ${'chooseMs' in result ? `choosing ${formatDuration(result.chooseMs)}, ` : ''}embedding ${formatDuration(embedMs)}, blending ${formatDuration(blend.ms)}`,
   );
 }
 

@@ -1,6 +1,7 @@
 /** `crayon inspect`: what a path holds: a model, an adapter, a pool, a safetensors or a GGUF file. */
 
 import type { Command } from 'commander';
+import { CHOICE_RECORD } from '../blend/choice-record.js';
 import { isCrayonError } from '../core/errors.js';
 import { abridge, formatBytes, formatCount, printable } from '../core/format.js';
 import { isJsonObject, type JsonObject, readOptionalJson } from '../files/json.js';
@@ -20,6 +21,7 @@ import { openPeftAdapter } from '../peft/read.js';
 import { openPool, type PoolManifest } from '../pool/pool.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { recognisePath } from './recognise.js';
+import { choiceTable, choiceWords } from './show-choice.js';
 import type { Terminal } from './terminal.js';
 
 /** Longer arrays, vocabularies above all, are given by their length in the JSON document. */
@@ -130,6 +132,11 @@ function inspectAdapter(path: string, terminal: Terminal): void {
     ...copyFacts(copies),
     ...(blend === undefined ? [] : blendFacts(blend)),
   ]);
+  const choice = CHOICE_RECORD.safeParse(blend?.choice);
+  if (!choice.success) return;
+  terminal.print();
+  choiceTable(choice.data, terminal);
+  for (const sentence of choiceWords(choice.data)) terminal.print(sentence);
 }
 
 /** Weights beside the LoRA: without the base model nobody can say whether they are trained. */

@@ -27,17 +27,18 @@ export async function mixtureLosses(
 ): Promise<Float64Array> {
   const { layout } = adapters;
   const { frozen = 0 } = layout;
-  const { mixtures: given = eachAlone(layout.adapters - frozen), onProgress } = options;
+  const { mixtures: given = eachAlone(layout.adapters - frozen), onProgress, signal } = options;
   const mixtures = given.map((alpha) => [...Array.from(alpha), ...Array<number>(frozen).fill(1)]);
   const sequences = examples.flatMap((example) => mixtures.map(() => example));
   const lora = { ...adapters, gates: examples.flatMap(() => mixtures) };
-  const scores = await scoreCompletions(model, sequences, { lora, onProgress });
+  const scores = await scoreCompletions(model, sequences, { lora, onProgress, signal });
   return Float64Array.from(scores, (score) => meanLoss([score]));
 }
 
 export interface MixtureOptions {
   mixtures?: Gates | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 const eachAlone = (N: number): Gates => Array.from({ length: N }, (_, n) => oneHot(n, N));

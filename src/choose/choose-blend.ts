@@ -1,0 +1,77 @@
+/** `crayon blend --choose`: the blend that a user's own examples choose, by leave-one-out through the whole base model. */
+
+import { type BlendPoolOptions, type BlendPoolResult, blendPool } from '../blend/blend-pool.js';
+import type { BlendChoice } from '../blend/coefficients.js';
+import { CrayonError } from '../core/errors.js';
+import { chooseBackend } from '../model/backend.js';
+import type { Network } from '../model/network.js';
+import { openNetwork } from '../model/open-network.js';
+import { type Choice, choiceRecord, chooseBy } from './choice.js';
+import { type EvidenceOptions, gatherEvidence } from './evidence.js';
+
+/** Of one choice: enough for all candidates on ten questions and a model of 135M parameters on two cores. */
+export const CHOOSE_SECONDS = 120;
+
+export interface ChooseBlendOptions
+  extends Omit<BlendPoolOptions, 'chooser' | 'estimator' | 'refine' | keyof BlendChoice>,
+    Pick<EvidenceOptions, 'candidates' | 'signal'> {
+  examples: NonNullable<BlendPoolOptions['examples']>;
+  /** for reading the base model and trying candidates; one batch may exceed it */
+  seconds?: number;
+  /** candidates tried so far */
+  onTried?: EvidenceOptions['onProgress'];
+}
+
+export interface ChosenBlend extends BlendPoolResult {
+  chosen: Choice;
+  /** for all of the choice */
+  chooseMs: number;
+}
+
+/** @throws CrayonError what blendPool throws; `bad-option` for a budget that is none */
+export async function chooseBlend(options: ChooseBlendOptions): Promise<ChosenBlend> {
+  const { seconds = CHOOSE_SECONDS, forward = {}, candidates, signal, onTried, ...rest } = options;
+  if (!(seconds > 0 && seconds <= 2 ** 20)) {
+    throw new CrayonError(
+      'bad-option',
+      `${seconds} seconds to choose in, expected more than 0, and at most ${2 ** 20}`,
+    );
+  }
+  const late = AbortSignal.timeout(Math.ceil(seconds * 1000));
+  let opened: Network | undefined;
+  let chosen: Choice | undefined;
+  let chooseMs = 0;
+  const open = async (source: Parameters<typeof openNetwork>[0]): Promise<Network> => {
+    const backend = await chooseBackend(forward.backend ?? 'auto');
+    forward.onBackend?.(`${backend.name} (${backend.detail})`);
+    opened = openNetwork(source);
+    return opened;
+  };
+  try {
+    let model = forward.model;
+    const result = await blendPool({
+      ...rest,
+      estimator: 'similarity',
+      chooser: {
+        async open(source) {
+          const started = performance.now();
+          model ??= await open(source);
+          chooseMs += performance.now() - started;
+          return { model };
+        },
+        async choose(shown) {
+          const started = performance.now();
+          const how = { model: model!, source: shown.source, candidates, late, signal, onProgress: onTried };
+          const { evidence, losses } = await gatherEvidence(shown, how);
+          const choice = chooseBy(evidence);
+          chosen = choice;
+          chooseMs += performance.now() - started;
+          return { rule: choice.fixed.rule(shown.pool.manifest), losses, record: choiceRecord(choice, shown.examples) };
+        },
+      },
+    });
+    return { ...result, chosen: chosen!, chooseMs };
+  } finally {
+    opened?.dispose();
+  }
+}
