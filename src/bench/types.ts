@@ -107,6 +107,8 @@ export const CELL_SCHEMA = z.object({
   latencyMs: LATENCY_SCHEMA,
   /** blend coefficients, where there are any */
   coefficients: z.array(z.number()).optional(),
+  /** the candidate that a user's examples chose (docs/choose.md), where they did */
+  chosen: text.optional(),
 });
 export type Cell = z.infer<typeof CELL_SCHEMA>;
 

@@ -250,15 +250,16 @@ function readShown({ dataDir, split, turns }: BlendPoolOptions, shown: string | 
   return { read, where };
 }
 
-async function embedExamples(
-  { long, forward }: BlendPoolOptions,
+/** Embeds a user's examples in a pool's space. @throws CrayonError `examples-count` where too few are left, `example-invalid` */
+export async function embedExamples(
+  { long, forward }: Pick<BlendPoolOptions, 'long' | 'forward'>,
   {
     pool,
     source,
     read,
     where,
     addEnd,
-  }: Pick<ShownInPool, 'pool' | 'source'> & { read: Example[]; where: string; addEnd: boolean },
+  }: Pick<ShownInPool, 'pool' | 'source'> & { read: readonly Example[]; where: string; addEnd: boolean },
 ): Promise<ShownInPool> {
   const tokenizer = poolTokenizer(pool, source);
   const form = poolForm(pool, tokenizer, source.path);

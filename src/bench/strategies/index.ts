@@ -4,6 +4,7 @@
  */
 
 import { crayon, labelEvidence, meanGate, nearest, perQuery, random, uniform } from './blends.js';
+import { chosen } from './chosen.js';
 import { loraHub, loraHubDelta } from './lorahub.js';
 import { oneLora, oneLoraTotal } from './one-lora.js';
 import { oracle } from './oracle.js';
@@ -33,6 +34,7 @@ export const STRATEGIES: readonly Strategy[] = [
   wrongUser,
   oracle,
   perQuery,
+  chosen,
   server,
 ];
 

@@ -75,6 +75,8 @@ export interface Customised {
   /** numbers of the adapters that are on the device */
   parameters: number;
   coefficients?: number[];
+  /** which candidate the examples chose, where they did */
+  chosen?: string;
 }
 
 /** A model that answers without any adapter. */

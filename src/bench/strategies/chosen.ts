@@ -1,0 +1,47 @@
+/** What `crayon blend --choose` would choose, mixtures for each prompt included: then the pool itself answers. */
+
+import { embedExamples } from '../../blend/blend-pool.js';
+import { BARE_MODEL } from '../../blend/choice-record.js';
+import { estimateBlend } from '../../blend/coefficients.js';
+import type { Example } from '../../data/dataset.js';
+import { poolSpace } from '../../pool/embed/space.js';
+import { openPool } from '../../pool/pool.js';
+import { adapted, plain, type Strategy } from './strategy.js';
+
+export const chosen: Strategy = {
+  name: 'chosen',
+  title: 'Crayon, chosen by evidence',
+  role: 'crayon',
+  looksAtExamples: true,
+  poolOf: ({ pool }) => pool,
+  async customise(cell, { id, shown }, { base, pools, signal }) {
+    const [{ gatherEvidence }, { chooseBy }, { gatesOf }, { embedPrompts, stackPool }] = await Promise.all([
+      import('../../choose/evidence.js'),
+      import('../../choose/choice.js'),
+      import('../../choose/leave-one-out.js'),
+      import('../../pool/gate.js'),
+    ]);
+    const started = performance.now();
+    const pool = openPool(pools.path(cell.pool));
+    const { source, model } = base;
+    const read = { pool, source, read: shown, where: id, addEnd: true };
+    const examples = await embedExamples({ long: 'truncate', forward: { model } }, read);
+    const { evidence, losses } = await gatherEvidence(examples, { model, source, signal });
+    const { ofAll } = chooseBy(evidence);
+    const made = { chosen: ofAll.name, ms: performance.now() - started, bytesToServer: 0 };
+    if (ofAll.name === BARE_MODEL) return { ...plain(base), ...made };
+    const stack = stackPool(pool, source);
+    const sent = 4 * pool.manifest.N; // float32
+    if (ofAll.kind === 'fixed') {
+      const { estimator, ...rule } = ofAll.rule(pool.manifest);
+      const { coefficients } = estimateBlend(pool, estimator, { ...examples.seen, losses }, rule);
+      return { ...adapted(base, { ...stack, gates: [coefficients] }), ...made, bytesToServer: sent, coefficients };
+    }
+    const space = poolSpace(pool);
+    const loraFor = async (asked: Example[]) => {
+      const data = await embedPrompts(space, base, asked);
+      return { ...stack, gates: gatesOf(pool, { data, n: asked.length, d: space.d }, ofAll) };
+    };
+    return { ...plain({ ...base, loraFor }), ...made, parameters: stack.layout.size };
+  },
+};
