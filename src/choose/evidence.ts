@@ -1,8 +1,8 @@
 /**
  * What each candidate is worth on a user's own examples: each is scored through the mixture that the candidate makes of the others.
  *
- * One forward pass for each example and mixture. Mixtures that are alike are scored once, as are choices that differ in their last
- * token (src/train/evaluate.ts); candidates that the time does not reach have no evidence.
+ * One forward pass for each example and mixture. Mixtures that are alike are scored once, and the choices
+ * of a question behind its prompt, read once (src/train/evaluate.ts); candidates that the time does not reach have no evidence.
  */
 
 import type { ShownInPool } from '../blend/blend-pool.js';

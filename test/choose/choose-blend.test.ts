@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { blendPool } from '../../src/blend/blend-pool.js';
+import { CANDIDATES } from '../../src/choose/candidates.js';
 import { type ChooseBlendOptions, chooseBlend } from '../../src/choose/choose-blend.js';
 import { type Example, loadDataset } from '../../src/data/dataset.js';
 import { releaseBackend } from '../../src/model/backend.js';
@@ -15,6 +16,10 @@ const task = (name: string, count = 10): Example[] =>
   loadDataset(join(ROOT, 'suite', name, 'heldout.jsonl')).examples.slice(0, count);
 afterAll(releaseBackend);
 
+/** Enough to choose among, and quickly tried. */
+const FEW = ['base', 'nearest', 'similarity', 'per-query'];
+const candidates = CANDIDATES.filter(({ name }) => FEW.includes(name));
+
 const choose = (out: string, examples: ChooseBlendOptions['examples'], more: Partial<ChooseBlendOptions> = {}) =>
   chooseBlend({
     pool: POOL,
@@ -24,25 +29,26 @@ const choose = (out: string, examples: ChooseBlendOptions['examples'], more: Par
     combine: 'cat',
     long: 'error',
     forward: { backend: 'wasm' },
+    candidates,
     ...more,
   });
 const record = (out: string) => JSON.parse(readFileSync(join(dir, out, 'crayon.json'), 'utf8'));
 
 describe('chooseBlend', () => {
   it('chooses the pool’s adapter for a task of the pool', async () => {
-    const { chosen, coefficients, choice, coverage } = await choose('intent', task('intent', 5));
+    const { chosen, coefficients, choice, coverage } = await choose('intent', task('intent', 3));
     expect(chosen.ofAll.name).toBe('nearest');
     expect(coefficients).toEqual([0, 0, 0, 0, 1, 0]);
-    const [base, , nearest] = choice!.candidates;
+    const [base, nearest] = choice!.candidates;
     expect(base!.difference!).toBeGreaterThan(2 * base!.standardError!);
-    expect(nearest!.right).toBe(5);
+    expect(nearest!.right).toBe(3);
     expect(choice!.evidence).toBe('choices');
     expect(coverage!.verdict).toBe('covered');
     expect(record('intent')).toMatchObject({ estimator: 'nearest', coefficients: [0, 0, 0, 0, 1, 0], choice });
   });
 
   it('says that examples outside the pool are, and adds nothing to the base model', async () => {
-    const { choice, coefficients, coverage, blend } = await choose('swap', task('swap-words', 5));
+    const { choice, coefficients, coverage, blend } = await choose('swap', task('swap-words', 3));
     expect(choice).toMatchObject({ chosen: 'base', chosenOfAll: 'base', evidence: 'tokens' });
     expect(coefficients).toEqual([0, 0, 0, 0, 0, 0]);
     expect(coverage).toMatchObject({ verdict: 'not-covered', sentence: expect.stringContaining('bare model does as') });
@@ -50,7 +56,7 @@ describe('chooseBlend', () => {
   });
 
   it('sees that a user of two tasks wants the pool per query', async () => {
-    const [one, other] = [task('route-farm', 4), task('route-bank', 4)];
+    const [one, other] = [task('route-farm', 3), task('route-bank', 3)];
     const { chosen, coverage } = await choose('two', [...one, ...other]);
     expect(chosen.ofAll.kind).toBe('per-query');
     expect(chosen.fixed.kind).toBe('fixed');

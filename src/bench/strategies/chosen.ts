@@ -5,7 +5,7 @@ import { BARE_MODEL } from '../../blend/choice-record.js';
 import { estimateBlend } from '../../blend/coefficients.js';
 import type { Example } from '../../data/dataset.js';
 import { poolSpace } from '../../pool/embed/space.js';
-import { openPool } from '../../pool/pool.js';
+import { memberCoefficients, openPool } from '../../pool/pool.js';
 import { adapted, plain, type Strategy } from './strategy.js';
 
 export const chosen: Strategy = {
@@ -35,12 +35,18 @@ export const chosen: Strategy = {
     if (ofAll.kind === 'fixed') {
       const { estimator, ...rule } = ofAll.rule(pool.manifest);
       const { coefficients } = estimateBlend(pool, estimator, { ...examples.seen, losses }, rule);
-      return { ...adapted(base, { ...stack, gates: [coefficients] }), ...made, bytesToServer: sent, coefficients };
+      return {
+        ...adapted(base, { ...stack, gates: [memberCoefficients(pool.manifest, coefficients)] }),
+        ...made,
+        bytesToServer: sent,
+        coefficients,
+      };
     }
     const space = poolSpace(pool);
     const loraFor = async (asked: Example[]) => {
       const data = await embedPrompts(space, base, asked);
-      return { ...stack, gates: gatesOf(pool, { data, n: asked.length, d: space.d }, ofAll) };
+      const weights = gatesOf(pool, { data, n: asked.length, d: space.d }, ofAll);
+      return { ...stack, gates: weights.map((alpha) => memberCoefficients(pool.manifest, alpha)) };
     };
     return { ...plain({ ...base, loraFor }), ...made, parameters: stack.layout.size };
   },
