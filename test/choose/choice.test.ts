@@ -72,7 +72,7 @@ describe('chooseBy', () => {
       right: 0,
     });
     expect(record.candidates[1]).toEqual({
-      name: 'nearest',
+      name: 'general',
       loss: null,
       difference: null,
       standardError: null,

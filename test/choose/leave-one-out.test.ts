@@ -9,6 +9,7 @@ const N = 5;
 const manifest = {
   N,
   tau: 0.1,
+  general: {},
   embedding: { kind: 'tfidf', centred: false, dim: N },
   standards: {
     similarity: { examples: 9, mean: Array(N).fill(0.1), deviation: 0.3 },
@@ -25,7 +26,9 @@ const seenOf = (...axes: number[]) => {
   return { rows: { data, n: axes.length, d: N }, losses: data.map((x) => 3 - x) };
 };
 const candidates = candidatesFor(manifest);
-const looksAtExamples = candidates.filter(({ kind, name }) => kind === 'fixed' && !['base', 'uniform'].includes(name));
+const looksAtExamples = candidates.filter(
+  ({ kind, name }) => kind === 'fixed' && !['base', 'general', 'uniform'].includes(name),
+);
 
 describe('leaveOneOut', () => {
   it.each(candidates)('$name makes no use of the example that is left out', (candidate) => {
@@ -66,7 +69,7 @@ describe('candidatesFor', () => {
   it('leaves out what is no other thing on a small pool, or what a pool does not say', () => {
     const names = (changed: Partial<PoolManifest>) =>
       candidatesFor({ ...manifest, ...changed }).map(({ name }) => name);
-    expect(names({ N: 1, standards: undefined })).toEqual(['base', 'similarity']);
+    expect(names({ N: 1, general: undefined, standards: undefined })).toEqual(['base', 'similarity']);
     expect(names({ N: 2 })).not.toContain('top-2');
     expect(names({})).toEqual(CANDIDATES.map(({ name }) => name));
     const unmeasured = names({ standards: undefined });
