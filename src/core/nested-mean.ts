@@ -34,8 +34,9 @@ export function meanOfNested(units: ReadonlyArray<readonly NestedScore[]>): numb
  * units; draws within each unit and seed; and a unit's examples, an example that several seeds or draws share being drawn for
  * all of them (a pigeonhole bootstrap: Owen 2007, arXiv 0708.3362). What was done once, such as one seed, is taken as fixed.
  *
- * Its intervals err on the wide side: made-up experiments of 3 seeds, 12 units and 60 examples have the truth within 95 % in 97
- * to 99 of 100, where examples alone have it in 94 down to 82 as the seeds differ more, and seeds alone in 76.
+ * Its intervals err on the wide side: of made-up experiments of 3 seeds, 12 units and 60 examples 95 to 100 % have the truth within
+ * the 95 %, where examples alone have it in 95 down to 79 % as seeds differ more, and seeds alone in 76 % and less
+ * (benchmarks/nested-coverage.ts).
  */
 export function nestedMean(units: ReadonlyArray<readonly NestedScore[]>, options: BootstrapOptions): Interval {
   const nested = new Nested(arrange(units));

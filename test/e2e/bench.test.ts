@@ -12,7 +12,9 @@ import { crayon, document, refusal, scratch, succeed } from './helpers.js';
 
 const dir = scratch();
 const at = (...parts: string[]) => join(dir, ...parts);
+const { pool } = writeSetup(at('setup')).config;
 const { path: config } = writeSetup(at('setup'), {
+  pool: { ...(pool as object), held_out: 1 }, // label evidence is measured by them
   strategies: STRATEGIES.map(({ name }) => name),
   random: { seeds: 2 },
   server: { model: fixture('models', 'qwen3') },
