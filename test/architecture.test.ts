@@ -40,8 +40,8 @@ MAY_IMPORT.cli = ROOMS;
 /** The most files that one folder holds: above it, a subject has hidden another. */
 const MOST_FILES = 30;
 /** Of all of src/: what one redesign came to, and room for real bases, for the guards against whatever a file or a peer may
- * say, and for Jinja as Python has it. */
-const MOST_LINES = 53_000;
+ * say, for Jinja as Python has it, for a second engine, and for what chooses and measures blends. */
+const MOST_LINES = 54_500;
 
 const TENSORS = /tfjs|^model\/(backend|llama|open-network)\.ts|^onnx\/runtime\.ts/;
 
