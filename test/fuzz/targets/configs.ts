@@ -46,9 +46,9 @@ export const benchConfig: Target = {
   name: 'bench-config',
   reads: "bench's YAML and bench load's, to the list of users",
   seeds: () =>
-    [...yamls('configs', 'bench'), ...yamls('configs', 'real').filter((content) => content.includes('strategies'))].map(
-      (content) => new Map([['bench.yaml', content]]),
-    ),
+    [...yamls('configs', 'bench'), ...yamls('configs', 'real')]
+      .filter((content) => !/^(group|task):/m.test(content))
+      .map((content) => new Map([['bench.yaml', content]])),
   words: [...keys('bench'), ...keys('load')],
   run(dir, given) {
     const path = join(dir, 'bench.yaml');
