@@ -47,7 +47,7 @@ export const benchConfig: Target = {
   reads: "bench's YAML and bench load's, to the list of users",
   seeds: () =>
     [...yamls('configs', 'bench'), ...yamls('configs', 'real')]
-      .filter((content) => !/^(group|task):/m.test(content))
+      .filter((content) => !/^(group|task):/m.test(content.toString()))
       .map((content) => new Map([['bench.yaml', content]])),
   words: [...keys('bench'), ...keys('load')],
   run(dir, given) {
