@@ -10,25 +10,19 @@ import { findBenchPath } from '../../src/bench/settings.js';
 import { STRATEGIES, strategyTitle } from '../../src/bench/strategies/index.js';
 import { planUsers } from '../../src/bench/users.js';
 import { shippedPath } from '../../src/files/package.js';
+import { LEAST_BENCH } from '../helpers/bench-setup.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 
-const LEAST = {
-  name: 'x',
-  model: 'm',
-  pool: { data: ['train.yaml'] },
-  users: [{ name: 'u', kind: 'seen', tasks: ['t.yaml'] }],
-  strategies: ['base'],
-};
 const problemOf = (change: object) => {
-  const error = errorOf(() => benchConfig({ ...LEAST, ...change }, 'bench.yaml'));
+  const error = errorOf(() => benchConfig({ ...LEAST_BENCH, ...change }, 'bench.yaml'));
   expect(error.code).toBe('config-invalid');
   return error.message;
 };
 
 describe('benchConfig', () => {
   it('fills in defaults', () => {
-    expect(benchConfig(LEAST, 'bench.yaml')).toEqual({
-      ...LEAST,
+    expect(benchConfig(LEAST_BENCH, 'bench.yaml')).toEqual({
+      ...LEAST_BENCH,
       seed: 0,
       shown_split: 'heldout',
       test_split: 'test',
@@ -50,7 +44,7 @@ describe('benchConfig', () => {
         learning_rate: 0.01,
         seed: 0,
       },
-      users: [{ ...LEAST.users[0], k: 10, seeds: [0] }],
+      users: [{ ...LEAST_BENCH.users[0], k: 10, seeds: [0] }],
       random: { seeds: 3 },
       one_lora: {},
       one_lora_total: {},
@@ -72,7 +66,7 @@ describe('benchConfig', () => {
     [{ users: [{ name: '../u', kind: 'seen', tasks: ['t'] }] }, 'users[0].name is "../u"'],
     [{ users: [{ name: 'u', kind: 'mixture', tasks: ['t'] }] }, 'u is a mixture of one task'],
     [{ users: [{ name: 'u', kind: 'seen', tasks: ['t', 's'] }] }, 'u has 2 tasks, so its kind is mixture'],
-    [{ users: [LEAST.users[0], LEAST.users[0]] }, 'users has "u" twice'],
+    [{ users: [LEAST_BENCH.users[0], LEAST_BENCH.users[0]] }, 'users has "u" twice'],
     [{ users: [] }, 'users is [], expected at least one'],
     [{ strategies: ['crayons'] }, 'strategies[0] is "crayons"'],
     [{ strategies: ['base', 'base'] }, 'strategies has "base" twice'],
@@ -81,7 +75,7 @@ describe('benchConfig', () => {
     [{ seeds: [] }, 'seeds is [], expected at least one'],
     [{ seeds: [1, 1] }, 'seeds has 1 twice'],
     [{ seeds: [0, 1], pool: { data: ['a'], dir: 'p' } }, 'pool.dir is one pool for several seeds, expected {seed}'],
-    [{ seeds: [1], users: [{ ...LEAST.users[0], seeds: [1000] }] }, 'u: seeds are below 1000'],
+    [{ seeds: [1], users: [{ ...LEAST_BENCH.users[0], seeds: [1000] }] }, 'u: seeds are below 1000'],
     [{ ablation: { embedding: ['tfidf+'] } }, 'ablation.embedding[0] is "tfidf+"'],
     [{ ablation: { combine: ['svd'] } }, 'ablation.combine[0] is "svd", expected svd:<rank> or linear'],
     [{ one_lora: { learning_rates: [0.1, 0.1] } }, 'one_lora: learning_rates has 0.1 twice'],
@@ -97,9 +91,12 @@ describe('benchConfig', () => {
 
   it('names the line of what is wrong', () => {
     const path = join(temporaryDir(), 'bench.yaml');
-    writeFileSync(path, stringify({ ...LEAST, users: [{ ...LEAST.users[0], k: 2 }, LEAST.users[0]], seed: 0 }));
+    writeFileSync(
+      path,
+      stringify({ ...LEAST_BENCH, users: [{ ...LEAST_BENCH.users[0], k: 2 }, LEAST_BENCH.users[0]], seed: 0 }),
+    );
     expect(errorOf(() => loadBenchConfig(path)).message).toMatch(/users\[0\]\.k is 2.* \(line 11\)/);
-    writeFileSync(path, stringify({ ...LEAST, strategies: ['base', 'server'] }));
+    writeFileSync(path, stringify({ ...LEAST_BENCH, strategies: ['base', 'server'] }));
     expect(errorOf(() => loadBenchConfig(path)).message).toMatch(/there is no server.* \(line 11\)/);
   });
 
@@ -144,7 +141,7 @@ it('every strategy has a title in the report', () => {
 
 describe('planCells', () => {
   const plan = (change: object) => {
-    const config = benchConfig({ ...LEAST, ...change }, 'bench.yaml');
+    const config = benchConfig({ ...LEAST_BENCH, ...change }, 'bench.yaml');
     return planCells(config, planUsers(config));
   };
 

@@ -3,15 +3,9 @@
 import { describe, expect, it } from 'vitest';
 import { benchConfig } from '../../src/bench/config.js';
 import { atSeed, drawAt, seedsOf, sharesPool } from '../../src/bench/seeds.js';
+import { LEAST_BENCH } from '../helpers/bench-setup.js';
 
-const LEAST = {
-  name: 'x',
-  model: 'm',
-  pool: { data: ['train.yaml'] },
-  users: [{ name: 'u', kind: 'seen', tasks: ['t.yaml'] }],
-  strategies: ['base'],
-};
-const config = (change: object) => benchConfig({ ...LEAST, ...change }, 'bench.yaml');
+const config = (change: object) => benchConfig({ ...LEAST_BENCH, ...change }, 'bench.yaml');
 
 describe('atSeed', () => {
   it('leaves a configuration without seeds as it is', () => {

@@ -2,7 +2,15 @@
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Cell, RunManifest } from '../../src/bench/types.js';
 import { start } from './helpers.js';
+
+/** What `crayon bench --json` says of a run. */
+export interface RunDocument {
+  manifest: RunManifest;
+  cells: Cell[];
+  reused: number;
+}
 
 /** Every file of a run that is a result, without the times in it. */
 export function resultsOf(run: string): Record<string, string> {

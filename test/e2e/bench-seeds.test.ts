@@ -3,9 +3,9 @@
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
-import type { Cell, RunManifest } from '../../src/bench/types.js';
+import type { Cell } from '../../src/bench/types.js';
 import { writeSetup } from '../helpers/bench-setup.js';
-import { cellsOf, resultsOf, startCells, withoutTimes } from './bench-runs.js';
+import { cellsOf, type RunDocument, resultsOf, startCells, withoutTimes } from './bench-runs.js';
 import { document, refusal, scratch } from './helpers.js';
 
 const dir = scratch();
@@ -17,15 +17,9 @@ const args = (config: string, out: string, ...more: string[]) => {
   return ['bench', '--config', config, '--out', out, '--backend', 'wasm', ...more];
 };
 
-interface Document {
-  manifest: RunManifest;
-  cells: Cell[];
-  reused: number;
-}
-
-let whole: Document;
+let whole: RunDocument;
 beforeAll(async () => {
-  whole = await document<Document>(args(two, at('whole'), '--work', at('work')));
+  whole = await document<RunDocument>(args(two, at('whole'), '--work', at('work')));
 }, 120_000);
 
 /** Cells and answers of a user, as they would be without seeds. */
@@ -67,12 +61,12 @@ it('that is killed at its second seed goes on, and ends like one that ran throug
   child.process.kill('SIGKILL');
   expect((await child.ended).signal).toBe('SIGKILL');
   expect(cellsOf(run).length).toBeLessThan(whole.cells.length);
-  const { reused } = await document<Document>(args(two, run));
+  const { reused } = await document<RunDocument>(args(two, run));
   expect(reused).toBeGreaterThanOrEqual(10);
   expect(resultsOf(run)).toEqual(resultsOf(at('whole')));
   const manifest = (path: string) => withoutTimes(readFileSync(join(path, 'run.json'), 'utf8'));
   expect(manifest(run)).toBe(manifest(at('whole')));
-  const again = await document<Document>(args(two, run));
+  const again = await document<RunDocument>(args(two, run));
   expect(again.reused).toBe(whole.cells.length);
 }, 120_000);
 
@@ -87,7 +81,7 @@ it('blends from pools that are given for each seed, and refuses one for all', as
   });
   cpSync(at('work', 'pools', first!), at('given-0'), { recursive: true });
   cpSync(at('work', 'pools', second!), at('given-1'), { recursive: true });
-  const { cells } = await document<Document>(args(two, at('from'), '--pool', at('given-{seed}')));
+  const { cells } = await document<RunDocument>(args(two, at('from'), '--pool', at('given-{seed}')));
   const coefficients = (cells: Cell[]) =>
     cells.filter(({ strategy }) => strategy === 'crayon').map((cell) => cell.coefficients);
   expect(coefficients(cells)).toEqual(coefficients(whole.cells));

@@ -4,10 +4,10 @@ import { existsSync, readdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { STRATEGIES } from '../../src/bench/strategies/index.js';
-import type { AnswerRecord, Cell, RunManifest } from '../../src/bench/types.js';
+import type { AnswerRecord } from '../../src/bench/types.js';
 import { writeSetup } from '../helpers/bench-setup.js';
 import { fixture } from '../helpers/fixtures.js';
-import { cellsOf, resultsOf, startCells, withoutTimes } from './bench-runs.js';
+import { cellsOf, type RunDocument, resultsOf, startCells, withoutTimes } from './bench-runs.js';
 import { crayon, document, refusal, scratch, succeed } from './helpers.js';
 
 const dir = scratch();
@@ -37,15 +37,9 @@ const args = (out: string, ...more: string[]) => [
   ...more,
 ];
 
-interface Document {
-  manifest: RunManifest;
-  cells: Cell[];
-  reused: number;
-}
-
-let whole: Document;
+let whole: RunDocument;
 beforeAll(async () => {
-  whole = await document<Document>(args(at('whole')));
+  whole = await document<RunDocument>(args(at('whole')));
 }, 120_000);
 
 describe('a run', () => {
@@ -121,7 +115,7 @@ describe('a run', () => {
   it('is complete: the same command runs nothing again', async () => {
     const before = resultsOf(at('whole'));
     renameSync(at('whole', 'work'), at('work')); // the pools are not needed any more
-    const again = await document<Document>(args(at('whole')));
+    const again = await document<RunDocument>(args(at('whole')));
     expect(again.reused).toBe(whole.cells.length);
     expect(again.manifest).toEqual(whole.manifest);
     expect(resultsOf(at('whole'))).toEqual(before);
@@ -137,7 +131,7 @@ describe('a run that is stopped', () => {
     expect((await child.ended).signal).toBe('SIGKILL');
     const kept = cellsOf(run).length;
     expect(kept).toBeLessThan(whole.cells.length);
-    const { reused } = await document<Document>(args(run));
+    const { reused } = await document<RunDocument>(args(run));
     expect(reused).toBeGreaterThanOrEqual(2);
     expect(resultsOf(run)).toEqual(resultsOf(at('whole')));
     const manifest = (path: string) => withoutTimes(readFileSync(join(path, 'run.json'), 'utf8'));

@@ -5,6 +5,15 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { fixture } from './fixtures.js';
 
+/** The keys that a configuration must have; nothing that it names need be there to read it. */
+export const LEAST_BENCH = {
+  name: 'x',
+  model: 'm',
+  pool: { data: ['train.yaml'] },
+  users: [{ name: 'u', kind: 'seen', tasks: ['t.yaml'] }],
+  strategies: ['base'],
+};
+
 export interface SetupTask {
   name: string;
   /** without choices the answers are generated */
