@@ -33,7 +33,9 @@ import {
   drawExamples,
   loadBenchTask,
   type PlannedUser,
+  type ReadSplit,
   readTrainingSet,
+  splitReader,
   type TrainingSet,
   type UserWithExamples,
 } from './users.js';
@@ -72,7 +74,8 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
   const base = openModel(config);
   let server: LoadedModel | undefined;
   try {
-    const parts = seeds.map((plan) => readSeed(plan, base, directory, onProgress));
+    const readSplit = splitReader(config.data_dir);
+    const parts = seeds.map((plan) => readSeed(plan, base, directory, readSplit, onProgress));
     const users = parts.flatMap((part) => part.users);
     const planned = [...cells, ...live];
     const manifest = startManifest(options, base, parts[0]!.training, planned.length);
@@ -145,11 +148,12 @@ function readSeed(
   plan: SeedPlan,
   base: LoadedModel,
   { work }: BenchRunDirectory,
+  readSplit: ReadSplit,
   onProgress: (progress: Progress) => void,
 ) {
   const { config } = plan;
   const training = readTrainingSet(config);
-  const tasks = loadTasks(config, training, onProgress);
+  const tasks = loadTasks(config, training, readSplit, onProgress);
   const tasksOf = ({ taskPaths }: PlannedUser) => taskPaths.map((path) => tasks.get(path)!);
   const users = plan.users.map((user) => drawExamples(user, tasksOf(user), config));
   const pools = new PoolStore(config, training, base.source.digest(), work, base.form);
@@ -244,12 +248,13 @@ function openModel(config: BenchConfig): LoadedModel {
 function loadTasks(
   config: BenchConfig,
   training: TrainingSet,
+  readSplit: ReadSplit,
   progress: (progress: Progress) => void,
 ): Map<string, BenchTask> {
   const paths = [...new Set(config.users.flatMap((user) => user.tasks))];
   return new Map(
     paths.map((path, i) => {
-      const task = loadBenchTask(path, config, training);
+      const task = loadBenchTask(path, config, training, readSplit);
       progress({ stage: 'read tasks', done: i + 1, total: paths.length });
       return [path, task] as const;
     }),

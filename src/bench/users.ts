@@ -52,6 +52,20 @@ export function readTrainingSet({ pool, data_dir: dataDir }: BenchConfig): Train
   return { prompts, digests };
 }
 
+/** A split of a task's file, as its examples. */
+export type ReadSplit = (file: string, split: string) => readonly Example[];
+
+/** Reads each split once, for all seeds of a run: rendering its templates takes its time. */
+export function splitReader(dataDir: string | undefined): ReadSplit {
+  const known = new Map<string, readonly Example[]>();
+  return (file, split) => {
+    const key = JSON.stringify([file, split]);
+    const examples = known.get(key) ?? loadDataset(file, { dataDir, split }).examples;
+    known.set(key, examples);
+    return examples;
+  };
+}
+
 /**
  * Loads a task's two splits, each prompt once and none that the pool was trained on. Examples are compared by their prompts,
  * whatever file they stand in.
@@ -59,12 +73,17 @@ export function readTrainingSet({ pool, data_dir: dataDir }: BenchConfig): Train
  * @throws CrayonError `dataset-too-small` where nothing is left to show or to test, `dataset-invalid` where only some
  *   examples have choices
  */
-export function loadBenchTask(path: string, config: BenchConfig, training: TrainingSet): BenchTask {
+export function loadBenchTask(
+  path: string,
+  config: BenchConfig,
+  training: TrainingSet,
+  readSplit: ReadSplit = splitReader(config.data_dir),
+): BenchTask {
   const file = findBenchPath(path);
   const seen = new Set(training.prompts);
   let overlapping = 0;
   const read = (split: string): Example[] => {
-    const all = loadDataset(file, { dataDir: config.data_dir, split }).examples;
+    const all = readSplit(file, split);
     const left = all.filter(({ prompt }) => {
       const hash = promptHash(prompt);
       return !seen.has(hash) && seen.add(hash);
