@@ -15,7 +15,8 @@ Progress goes to standard output, one JSON object a line. `state.safetensors` in
 result, `scores.safetensors` the losses before and after; a repeated command goes on from there. SIGINT, SIGTERM and, with
 --attached, the end of standard input stop it behind the current step, with a checkpoint.
 
-Needs Python 3.10, torch 2.4, transformers 5, safetensors 0.4 or later.
+Needs Python 3.10, torch 2.4, transformers 5, safetensors 0.4 or later. One file, though a long one: it is what is carried to another
+machine beside a job (docs/trainers.md).
 """
 
 from __future__ import annotations
