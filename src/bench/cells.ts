@@ -48,7 +48,8 @@ export function planCells(config: BenchConfig, users: readonly PlannedUser[]): P
     });
     for (const { option, value, pool, blend = {} } of settings) {
       for (const strategy of config.ablation!.strategies.filter(isRun)) {
-        if (strategy === 'per-query' && pool === undefined && blend.tau === undefined) continue; // it makes no one blend
+        const ofGate = pool !== undefined || blend.tau !== undefined || blend.topK !== undefined;
+        if (strategy === 'per-query' && !ofGate) continue; // it makes no one blend
         const options = { [option]: value };
         const cell = plain(strategy, user.seed, options);
         cells.push({ ...cell, options, table: 'ablation', pool: { ...config.pool, ...pool }, blend });

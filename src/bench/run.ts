@@ -7,6 +7,7 @@ import { CrayonError } from '../core/errors.js';
 import { formatDuration } from '../core/format.js';
 import type { Progress } from '../core/long-work.js';
 import { groupBy } from '../core/stats.js';
+import type { JsonObject } from '../files/json.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { refuseOtherRun } from '../files/resume.js';
 import { openBase } from '../gguf/base.js';
@@ -19,6 +20,7 @@ import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } fr
 import { cellOf } from './cells.js';
 import { type LiveRunOptions, type LiveSummary, runLive, summariseLive } from './live/run.js';
 import { runLoadPart } from './load/run.js';
+import { measureForCells } from './measure.js';
 import { planRun, poolsOf, runForm, type SeedPlan } from './plan.js';
 import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './pool-space.js';
 import { PoolStore } from './pools.js';
@@ -39,6 +41,7 @@ import {
   type TrainingSet,
   type UserWithExamples,
 } from './users.js';
+import { asWidened } from './widening.js';
 
 export interface BenchRunOptions extends Pick<LiveRunOptions, 'config' | 'directory' | 'command'> {
   /** the machine in words, and the commit: what only the command line knows */
@@ -111,6 +114,7 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
         const context: BenchContext = { ...shared, config: itsConfig, pools, training, users: itsUsers };
         // 2) pools, each once
         await buildPools(missing, context);
+        await measureForCells(missing, context);
         const space = await describePool(manifest, part, context);
         directory.writeManifest(manifest);
         // 3) cells, a user's together
@@ -274,7 +278,8 @@ function startManifest(
   const used = { ...config, training: training.digests, prompt: promptRecord(form) };
   if (earlier !== undefined) {
     const hint = 'Choose another --out, or give --fresh to throw its cells away.';
-    const before = { ...(earlier.config as object), 'base model': earlier.base.digest };
+    const begun = asWidened(earlier.config as JsonObject, used);
+    const before = { ...begun, 'base model': earlier.base.digest };
     refuseOtherRun(directory.path, before, { ...used, 'base model': digest }, hint);
   }
   return {
@@ -323,14 +328,12 @@ async function describePool(
   const pool = openPool(pools.path(config.pool));
   const space = scopeSpace(pool, base);
   // of all pools, those of cells that are there too: a run that goes on says what one that ran through says
-  const isKnown = manifest.curves?.some((curve) => curve.seed === config.seed);
-  if (!isKnown) {
-    const built = poolsOf(config, cells, pools).filter(({ path }) => isPoolDirectory(path));
-    const curves = built.map(({ name, path }) => {
-      return { seed: config.seed, pool: name, points: readTrainingCurve(path, openPool(path).manifest) };
-    });
-    manifest.curves = [...(manifest.curves ?? []), ...curves];
-  }
+  const isKnown = (pool: string) => manifest.curves?.some((curve) => curve.seed === config.seed && curve.pool === pool);
+  const built = poolsOf(config, cells, pools).filter(({ name, path }) => !isKnown(name) && isPoolDirectory(path));
+  const curves = built.map(({ name, path }) => {
+    return { seed: config.seed, pool: name, points: readTrainingCurve(path, openPool(path).manifest) };
+  });
+  manifest.curves = [...(manifest.curves ?? []), ...curves];
   if (config.seed !== seedsOf(config)[0]) return space;
   const { N, tau, embedding, adapters } = pool.manifest;
   let parameters = 0;

@@ -109,6 +109,8 @@ export const CELL_SCHEMA = z.object({
   coefficients: z.array(z.number()).optional(),
   /** the candidate that a user's examples chose (docs/choose.md), where they did */
   chosen: text.optional(),
+  /** of each candidate that was tried, its loss on each of the examples (k), and whether it was right */
+  evidence: z.array(z.object({ candidate: text, losses: z.array(z.number()), right: z.array(bit) })).optional(),
 });
 export type Cell = z.infer<typeof CELL_SCHEMA>;
 

@@ -6,7 +6,7 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { gate, type Rows, similaritiesTo } from '../core/gate.js';
+import { gate, keepLargest, type Rows, similaritiesTo } from '../core/gate.js';
 import { mean } from '../core/stats.js';
 import { argmax, meanRows, norm, normalise, oneHot, row } from '../core/vector.js';
 import type { Pool } from '../pool/pool.js';
@@ -132,30 +132,6 @@ function queryEmbedding({ data, n, d }: Rows): Float64Array {
   throw new CrayonError('coefficients-invalid', 'the examples’ mean embedding is zero: it is similar to no centroid', {
     hint: 'Give more examples, in the language and of the kind of the task.',
   });
-}
-
-/**
- * The k largest coefficients, scaled to keep the sum; the rest zero. Of equal ones the first is kept. By size, not by sign.
- *
- * @throws CrayonError `bad-option` unless 1 <= k <= N
- */
-export function keepLargest(coefficients: Float64Array, k: number): Float64Array {
-  const count = coefficients.length;
-  if (!Number.isSafeInteger(k) || k < 1 || k > count) {
-    throw new CrayonError('bad-option', `top-k ${k}, expected a whole number from 1 to ${count}`);
-  }
-  if (k === count) return coefficients;
-  const order = Array.from(coefficients.keys());
-  order.sort((i, j) => Math.abs(coefficients[j]!) - Math.abs(coefficients[i]!) || i - j);
-  const kept = new Set(order.slice(0, k));
-  const result = coefficients.map((value, i) => (kept.has(i) ? value : 0));
-  const factor = sum(coefficients) / sum(result);
-  // numbers given with both signs may cancel: then there is nothing sensible to scale by
-  return Number.isFinite(factor) && factor > 0 ? result.map((value) => value * factor) : result;
-}
-
-function sum(x: Float64Array): number {
-  return x.reduce((total, value) => total + value, 0);
 }
 
 /** How many examples a user shows. */

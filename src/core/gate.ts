@@ -1,5 +1,6 @@
 /** The gate of Crayon (arXiv 2406.07007): alpha_n(x) = softmax_n( cos(q(x), c_n) / tau ), in training, blending and serving. */
 
+import { CrayonError } from './errors.js';
 import { checkFinite, cosine, type Floats, row } from './vector.js';
 
 /** A row-major matrix of embeddings or centroids. */
@@ -28,4 +29,28 @@ export function gate(similarities: ArrayLike<number>, tau: number): Float64Array
   const weights = values.map((v) => Math.exp((v - max) / tau));
   const sum = weights.reduce((a, b) => a + b, 0);
   return weights.map((w) => w / sum);
+}
+
+/**
+ * The k largest coefficients, scaled to keep the sum; the rest zero. Of equal ones the first is kept. By size, not by sign.
+ *
+ * @throws CrayonError `bad-option` unless 1 <= k <= N
+ */
+export function keepLargest(coefficients: Float64Array, k: number): Float64Array {
+  const count = coefficients.length;
+  if (!Number.isSafeInteger(k) || k < 1 || k > count) {
+    throw new CrayonError('bad-option', `top-k ${k}, expected a whole number from 1 to ${count}`);
+  }
+  if (k === count) return coefficients;
+  const order = Array.from(coefficients.keys());
+  order.sort((i, j) => Math.abs(coefficients[j]!) - Math.abs(coefficients[i]!) || i - j);
+  const kept = new Set(order.slice(0, k));
+  const result = coefficients.map((value, i) => (kept.has(i) ? value : 0));
+  const factor = sum(coefficients) / sum(result);
+  // numbers given with both signs may cancel: then there is nothing sensible to scale by
+  return Number.isFinite(factor) && factor > 0 ? result.map((value) => value * factor) : result;
+}
+
+function sum(x: Float64Array): number {
+  return x.reduce((total, value) => total + value, 0);
 }

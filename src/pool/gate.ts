@@ -1,5 +1,6 @@
 /** The per-query gate: each prompt through its own mixture of a pool's adapters. */
 
+import { keepLargest } from '../core/gate.js';
 import { dot, row } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
 import type { BaseModel } from '../hf/base-model.js';
@@ -26,13 +27,16 @@ export interface PoolGates {
   loraFor(examples: Example[]): Promise<EvaluationLora>;
 }
 
-/** @throws CrayonError `pool-invalid` for standardised similarities of a pool that does not have what they need */
+/**
+ * @param options with `topK`, of each prompt the k largest coefficients are kept
+ * @throws CrayonError `pool-invalid` for standardised similarities of a pool that does not have what they need
+ */
 export function loadPoolGates(
   dir: string,
   source: BaseModel,
   model: Network,
   tokenizer: Tokenizer,
-  { anyBase, ...choice }: GateChoice & { anyBase?: boolean | undefined } = {},
+  { anyBase, topK, ...choice }: GateChoice & { anyBase?: boolean | undefined; topK?: number | undefined } = {},
 ): PoolGates {
   const pool = openPool(dir);
   refuseOtherBase(pool, source, anyBase);
@@ -49,7 +53,8 @@ export function loadPoolGates(
       const gates = examples.map((_, i) => {
         const q = row(rows, i, space.d);
         const cosines = Float64Array.from({ length: N }, (_, n) => dot(q, row(pool.centroids, n, space.d)));
-        return memberCoefficients(pool.manifest, gateBy(cosines, terms));
+        const alpha = gateBy(cosines, terms);
+        return memberCoefficients(pool.manifest, topK === undefined ? alpha : keepLargest(alpha, topK));
       });
       return { ...stack, gates };
     },

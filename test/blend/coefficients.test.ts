@@ -6,7 +6,6 @@ import {
   type Estimator,
   estimateBlend,
   estimateCoefficients,
-  keepLargest,
 } from '../../src/blend/coefficients.js';
 import { gate, type Rows, similaritiesTo } from '../../src/core/gate.js';
 import type { Pool } from '../../src/pool/pool.js';
@@ -152,12 +151,5 @@ describe('gate', () => {
 
   it('is uniform for an embedding of zero', () => {
     expect([...gate(similaritiesTo(new Float32Array(3), centroids), 0.1)]).toEqual([0.25, 0.25, 0.25, 0.25]);
-  });
-});
-
-describe('keepLargest', () => {
-  it('takes the first of equals and goes by size, not sign', () => {
-    expect([...keepLargest(Float64Array.of(0.25, 0.25, 0.25, 0.25), 2)]).toEqual([0.5, 0.5, 0, 0]);
-    expect([...keepLargest(Float64Array.of(0.1, -2, 3), 2)].map((v) => v !== 0)).toEqual([false, true, true]);
   });
 });

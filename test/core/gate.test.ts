@@ -1,7 +1,7 @@
 /** The gate against its textbook definition. */
 
 import { describe, expect, it } from 'vitest';
-import { gate, similaritiesTo } from '../../src/core/gate.js';
+import { gate, keepLargest, similaritiesTo } from '../../src/core/gate.js';
 
 describe('gate', () => {
   it('gives the textbook values at tau 1', () => {
@@ -28,4 +28,11 @@ it.each([Number.NaN, Number.POSITIVE_INFINITY])('no similarity is made of %d', (
       expect.objectContaining({ code: 'numbers-diverged' }),
     );
   }
+});
+
+describe('keepLargest', () => {
+  it('takes the first of equals and goes by size, not sign', () => {
+    expect([...keepLargest(Float64Array.of(0.25, 0.25, 0.25, 0.25), 2)]).toEqual([0.5, 0.5, 0, 0]);
+    expect([...keepLargest(Float64Array.of(0.1, -2, 3), 2)].map((v) => v !== 0)).toEqual([false, true, true]);
+  });
 });

@@ -179,6 +179,24 @@ describe('refused', () => {
     expect(readdirSync(join(run, 'cells'))).toEqual(['w--base.json']);
   }, 60_000);
 
+  it('is not one that asks for more cells of the same users: those that are there stay', async () => {
+    const users = [{ name: 'w', kind: 'seen', tasks: [at('wider', 'weather.yaml')], k: 3 }];
+    const run = at('wider-run');
+    const command = (file: string) => ['bench', '--config', file, '--out', run, '--backend', 'wasm'];
+    const { path } = writeSetup(at('wider'), { users, strategies: ['base'] });
+    await succeed(command(path));
+    const { path: wider } = writeSetup(at('wider'), {
+      users,
+      strategies: ['base', 'per-query'],
+      ablation: { strategies: ['per-query'], top_k: [1] },
+    });
+    const { reused, cells } = await document<RunDocument>(command(wider));
+    expect(reused).toBe(1);
+    expect(cells.map(({ key }) => key)).toEqual(['w--base', 'w--per-query', 'w--per-query--top_k=1']);
+    const { path: narrower } = writeSetup(at('wider'), { users, strategies: ['base'] });
+    expect((await refusal(command(narrower))).message).toContain('strategies');
+  }, 60_000);
+
   it('is a task that is not there, and nothing is left at the output', async () => {
     const users = [{ name: 'w', kind: 'seen', tasks: [at('small', 'nowhere.yaml')], k: 3 }];
     const { path } = writeSetup(at('missing'), { users });

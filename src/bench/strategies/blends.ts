@@ -77,6 +77,7 @@ export const labelEvidence = blendBy('label-evidence', {
   title: 'Crayon, by the answers too',
   role: 'crayon',
   looksAtExamples: true,
+  usesStandards: true,
 });
 
 export const nearest = blendBy('nearest', { name: 'nearest', title: 'Nearest base LoRA', looksAtExamples: true });

@@ -3,6 +3,8 @@
 import { embedExamples } from '../../blend/blend-pool.js';
 import { BARE_MODEL } from '../../blend/choice-record.js';
 import { estimateBlend } from '../../blend/coefficients.js';
+import type { Candidate } from '../../choose/candidates.js';
+import type { ExampleEvidence } from '../../choose/evidence.js';
 import type { Example } from '../../data/dataset.js';
 import { poolSpace } from '../../pool/embed/space.js';
 import { memberCoefficients, openPool } from '../../pool/pool.js';
@@ -13,6 +15,7 @@ export const chosen: Strategy = {
   title: 'Crayon, chosen by evidence',
   role: 'crayon',
   looksAtExamples: true,
+  usesStandards: true,
   poolOf: ({ pool }) => pool,
   async customise(cell, { id, shown }, { base, pools, signal }) {
     const [{ gatherEvidence }, { chooseBy }, { gatesOf }, { embedPrompts, stackPool }] = await Promise.all([
@@ -28,7 +31,14 @@ export const chosen: Strategy = {
     const examples = await embedExamples({ long: 'truncate', forward: { model } }, read);
     const { evidence, losses } = await gatherEvidence(examples, { model, source, signal });
     const { ofAll } = chooseBy(evidence);
-    const made = { chosen: ofAll.name, ms: performance.now() - started, bytesToServer: 0 };
+    const made = {
+      chosen: ofAll.name,
+      evidence: evidence.flatMap(({ candidate, examples: found }) =>
+        found === null ? [] : [record(candidate, found)],
+      ),
+      ms: performance.now() - started,
+      bytesToServer: 0,
+    };
     if (ofAll.name === BARE_MODEL) return { ...plain(base), ...made };
     const stack = stackPool(pool, source);
     const sent = 4 * pool.manifest.N; // float32
@@ -51,3 +61,9 @@ export const chosen: Strategy = {
     return { ...plain({ ...base, loraFor }), ...made, parameters: stack.layout.size };
   },
 };
+
+const record = ({ name }: Candidate, found: readonly ExampleEvidence[]) => ({
+  candidate: name,
+  losses: found.map(({ loss }) => loss),
+  right: found.map(({ isRight }): 0 | 1 => (isRight ? 1 : 0)),
+});

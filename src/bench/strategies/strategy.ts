@@ -23,6 +23,8 @@ export interface Strategy {
   role?: 'reference' | 'crayon';
   /** Whether the result depends on which examples a user shows; if not, it is run for the first of a user's own seeds only. */
   looksAtExamples: boolean;
+  /** Whether it measures a user's examples by the pool's own held-out ones, which the run then measures before. */
+  usesStandards?: boolean;
   /** Whether it is defined for a user, by the configuration alone; a user for whom it is not has no cell. Absent for all. */
   appliesTo?(user: PlannedUser, config: BenchConfig): boolean;
   /** cells of a user where chance is part of it, each with a seed of its own; absent for one */
@@ -77,6 +79,7 @@ export interface Customised {
   coefficients?: number[];
   /** which candidate the examples chose, where they did */
   chosen?: string;
+  evidence?: NonNullable<Cell['evidence']>;
 }
 
 /** A model that answers without any adapter. */
