@@ -4,6 +4,7 @@ import { DEFAULT_RESAMPLES, groupBy } from '../../core/stats.js';
 import { latencyBox, meanOfSummaries } from '../latency.js';
 import { strategyTitle } from '../strategies/index.js';
 import type { Cell, ClusterMap, ScoringMethod } from '../types.js';
+import { choiceSection } from './choice.js';
 import { hybridSection } from './hybrid.js';
 import type { AnsweredCell, BenchRun } from './read.js';
 import { optionRows, type StrategyRow, strategyRows } from './strategies.js';
@@ -43,6 +44,7 @@ export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed
     seeds: seedsOfRun(run.cells),
     /** by method, in the order of `methods`, and the most accurate first */
     strategies,
+    choice: choiceSection(run.cells, users, manifest.pool?.tau, options),
     ablation: optionRows(of('ablation'), main, users, options),
     conditions: optionRows(of('conditions'), main, users, options),
     /** cells that were routed while they ran, such as hybrid@20 */

@@ -7,6 +7,7 @@ import type { LatencySummary, LoadCell } from '../types.js';
 import type { Report } from './report.js';
 import type { OptionRow, StrategyRow } from './strategies.js';
 import { type Column, difference, figure, type ReportTable, table, text, when } from './table.js';
+import { choiceTable } from './tables-choice.js';
 import { hybridSummaryTables, hybridTables } from './tables-hybrid.js';
 import { accuracyTables, isStrong, isWide, strategyColumn, userTables } from './tables-strategies.js';
 import * as words from './words.js';
@@ -47,6 +48,7 @@ export function facts({ manifest, users, seeds, cells }: Report): Array<[string,
 export function reportTables(report: Report): ReportTable[] {
   return [
     accuracyTables(report),
+    choiceTable(report),
     costTable(report),
     hybridSummaryTables(report),
     ...hybridTables(report),
