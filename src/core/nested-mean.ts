@@ -44,6 +44,35 @@ export function nestedMean(units: ReadonlyArray<readonly NestedScore[]>, options
   return percentileInterval(nested.mean(), Float64Array.from(values), options.level);
 }
 
+/** What one item of a repeated experiment is one of, in place of its `unit`: users are counted from 0. */
+export interface NestedItem extends Pick<NestedScore, 'seed' | 'example'> {
+  unit: number;
+}
+
+/**
+ * For a statistic that is no mean of means, such as a point of a curve: how often each item counts in each resample, examples
+ * drawn within each unit and seeds drawn for all of them, as `nestedMean` draws them.
+ */
+export function nestedWeights(items: readonly NestedItem[], options: BootstrapOptions): Uint16Array[] {
+  const units: Array<Map<string, number>> = [];
+  const seeds = new Map<number, number>();
+  for (const { unit, seed, example } of items) {
+    units[unit] ??= new Map();
+    const examples = units[unit];
+    if (!examples.has(example)) examples.set(example, examples.size);
+    if (!seeds.has(seed)) seeds.set(seed, seeds.size);
+  }
+  const sizes = units.map(({ size }) => size);
+  const starts = sizes.map((_, u) => sizes.slice(0, u).reduce((a, b) => a + b, 0));
+  const end = sizes.reduce((a, b) => a + b, 0);
+  const exampleAt = items.map(({ unit, example }) => starts[unit]! + units[unit]!.get(example)!);
+  // what was done once, such as one seed, is taken as fixed
+  const seedAt = seeds.size > 1 ? items.map(({ seed }) => end + seeds.get(seed)!) : null;
+  return strataWeights(seedAt === null ? sizes : [...sizes, seeds.size], options).map((drawn) =>
+    Uint16Array.from(exampleAt, (at, i) => drawn[at]! * (seedAt === null ? 1 : drawn[seedAt[i]!]!)),
+  );
+}
+
 function arrange(units: ReadonlyArray<readonly NestedScore[]>): Unit[] {
   const seeds = new Map<number, number>();
   for (const { seed } of units.flat()) if (!seeds.has(seed)) seeds.set(seed, seeds.size);

@@ -1,9 +1,9 @@
 /** Means and intervals of experiments that are repeated with seeds: against hand computation, known spreads and each other. */
 
 import { describe, expect, it } from 'vitest';
-import { meanOfNested, type NestedScore, nestedMean } from '../../src/core/nested-mean.js';
+import { meanOfNested, type NestedScore, nestedMean, nestedWeights } from '../../src/core/nested-mean.js';
 import { createRandom } from '../../src/core/random.js';
-import { bootstrapStrata, mean } from '../../src/core/stats.js';
+import { bootstrapStrata, mean, percentileInterval } from '../../src/core/stats.js';
 
 const score = (seed: number, draw: number, example: string, value: number): NestedScore => ({
   seed,
@@ -95,5 +95,37 @@ describe('nestedMean', () => {
       if (low <= 0 && high >= 0) covered++;
     }
     expect(covered / 60).toBeGreaterThan(0.9);
+  });
+});
+
+describe('nestedWeights', () => {
+  const options = { seed: 4, resamples: 200 };
+
+  it('counts an example by how often it and its seed were drawn', () => {
+    const values = [0, 1, 2].map((seed) => [1, 0, 1, 1, 0].map((bit) => bit * (seed + 1)));
+    const items = values.flatMap((ofSeed, seed) => scores(seed, 0, ofSeed).map((one) => ({ ...one, unit: 0 })));
+    const draws = nestedWeights(items, options);
+    // a seed counts its examples alike at every draw: their ratio between two seeds is that of the seeds
+    for (const [first, second] of draws.map((drawn) => [drawn.slice(0, 5), drawn.slice(5, 10)] as const)) {
+      const [a, b] = [first, second].map((of) => of.reduce((x, y) => x + y, 0));
+      expect([...first].map((x) => x * b!)).toEqual([...second].map((x) => x * a!));
+    }
+    const means = draws.map((drawn) => {
+      const total = drawn.reduce((x, y) => x + y, 0);
+      return items.reduce((sum, { value }, i) => sum + drawn[i]! * value, 0) / total;
+    });
+    const found = percentileInterval(mean(items.map(({ value }) => value)), Float64Array.from(means));
+    const { estimate, low, high } = nestedMean([items], options);
+    expect(found.estimate).toBeCloseTo(estimate, 12);
+    expect(found.low).toBeCloseTo(low, 12);
+    expect(found.high).toBeCloseTo(high, 12);
+  });
+
+  it('draws within each unit, and takes one seed as fixed', () => {
+    const items = [3, 5].flatMap((size, unit) => scores(9, 0, Array(size).fill(1)).map((one) => ({ ...one, unit })));
+    for (const drawn of nestedWeights(items, options)) {
+      expect(drawn.slice(0, 3).reduce((a, b) => a + b)).toBe(3);
+      expect(drawn.slice(3).reduce((a, b) => a + b)).toBe(5);
+    }
   });
 });

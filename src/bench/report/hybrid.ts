@@ -10,6 +10,7 @@
 
 import assert from 'node:assert/strict';
 import { fitLogistic, logisticProbability } from '../../core/logistic.js';
+import { nestedWeights } from '../../core/nested-mean.js';
 import { createRandom } from '../../core/random.js';
 import type { BootstrapOptions } from '../../core/stats.js';
 import { oneHot } from '../../core/vector.js';
@@ -23,6 +24,7 @@ import {
 import { featureOf } from '../../routing/signals/correctness.js';
 import { EDGES, SERVER, strategyTitle } from '../strategies/index.js';
 import type { AnswerRecord, ScoringMethod } from '../types.js';
+import { gapSplit, type SplitRow } from './gap-split.js';
 import type { AnsweredCell } from './read.js';
 import { exampleId, runSeedOf, seedsOfRun, type Unit, unitId } from './units.js';
 
@@ -90,14 +92,25 @@ export function ranks(values: Float64Array): Float64Array {
   return result;
 }
 
-export interface HybridRow {
+/** What is on the device, and how its answers were judged. */
+export interface OnDevice {
   edgeStrategy: string;
   title: string;
-  signal: RoutingSignal;
   method: ScoringMethod;
+}
+
+export interface HybridRow extends OnDevice {
+  signal: RoutingSignal;
   users: number;
   curve: HybridCurve;
   intervals: HybridIntervals;
+}
+
+export interface HybridSection {
+  rows: HybridRow[];
+  /** one for each strategy and method that the rows have */
+  splits: Array<OnDevice & { rows: SplitRow[] }>;
+  remarks: string[];
 }
 
 /** Part of the gap that the oracle recovers at a share of the table: no router can do better. NaN without a gap. */
@@ -125,62 +138,74 @@ export function hybridSection(
   units: readonly Unit[],
   methods: readonly ScoringMethod[],
   options: BootstrapOptions,
-): { rows: HybridRow[]; remarks: string[] } | null {
-  const rows: HybridRow[] = [];
-  const remarks: string[] = [];
+): HybridSection | null {
+  const section: HybridSection = { rows: [], splits: [], remarks: [] };
+  const { rows, splits, remarks } = section;
   for (const [edgeStrategy, method] of EDGES.flatMap((edge) => methods.map((m) => [edge, m] as const))) {
     const title = strategyTitle(edgeStrategy);
+    const onDevice = { edgeStrategy, title, method };
     const judged = cells.filter(({ cell }) => cell.method === method);
-    const { pairs, strata, unpaired } = pairedAnswers(judged, units, edgeStrategy);
+    const { pairs, users, unpaired } = pairedAnswers(judged, units, edgeStrategy);
     if (pairs.length === 0) continue;
     if (unpaired > 0) {
       remarks.push(`${title}: ${unpaired} answers have no counterpart on the other side and are left out.`);
     }
+    const draws = nestedWeights(
+      pairs.map(({ edge, user, seed }) => ({ unit: user, seed, example: exampleId(edge) })),
+      options,
+    );
+    const outcomes = pairs.map(({ edge, server, user }) => ({ edge: edge.correct, server: server.correct, user }));
+    splits.push({ ...onDevice, rows: gapSplit(outcomes, users, draws) });
     const answered = { answers: pairs.map(({ edge }) => edge), users: pairs.map(({ user }) => user) };
     for (const signal of ROUTING_SIGNALS) {
       const scores = scoresBy(signal, answered, options.seed);
       if (scores !== null) {
-        const items = pairs.map(({ edge, server }, i) => ({
-          edge: edge.correct,
-          server: server.correct,
-          score: scores[i]!,
-        }));
-        const [curve, intervals] = [hybridCurve(items), hybridIntervals(items, strata, options)];
-        rows.push({ edgeStrategy, title, signal, method, users: strata.length, curve, intervals });
+        const items = outcomes.map(({ edge, server }, i) => ({ edge, server, score: scores[i]! }));
+        const [curve, intervals] = [hybridCurve(items), hybridIntervals(items, draws)];
+        rows.push({ ...onDevice, signal, users: users.length, curve, intervals });
       } else if (signal === 'confidence' || signal === 'scope') {
         remarks.push(`${title}: not every answer has a ${signal}, so it cannot route.`);
       }
     }
   }
-  return rows.length === 0 && remarks.length === 0 ? null : { rows, remarks };
+  return rows.length === 0 && remarks.length === 0 ? null : section;
 }
 
-/** The device's and the server's answers to the same examples, user after user; `strata` counts those of each user. */
+/** One example of a user at a seed of the run, answered by both. */
+interface Pair {
+  edge: AnswerRecord;
+  server: AnswerRecord;
+  /** index among the users that have any */
+  user: number;
+  seed: number;
+}
+
+/** The device's and the server's answers to the same examples, user after user, with the titles of these. */
 function pairedAnswers(cells: readonly AnsweredCell[], units: readonly Unit[], edgeStrategy: string) {
   const answersOf = (strategy: string, unit: Unit, seed: number): AnswerRecord[] =>
     cells
       .filter(({ cell }) => unitId(cell.user) === unit.id && cell.strategy === strategy && runSeedOf(cell) === seed)
       .sort((a, b) => a.cell.seed - b.cell.seed)[0]?.answers ?? [];
-  const pairs: Array<{ edge: AnswerRecord; server: AnswerRecord; user: number }> = [];
-  const strata: number[] = [];
+  const pairs: Pair[] = [];
+  const users: string[] = [];
   let unpaired = 0;
   for (const unit of units) {
     const paired = seedsOfRun(cells).flatMap((seed) => {
       const answers = answersOf(edgeStrategy, unit, seed);
       const others = new Map(answersOf(SERVER, unit, seed).map((answer) => [exampleId(answer), answer]));
       if (answers.length === 0 || others.size === 0) return [];
-      const ofSeed = answers.flatMap((edge) => {
+      const ofSeed = answers.flatMap((edge): Pair[] => {
         const server = others.get(exampleId(edge));
-        return server === undefined ? [] : [{ edge, server, user: strata.length }];
+        return server === undefined ? [] : [{ edge, server, user: users.length, seed }];
       });
       unpaired += answers.length + others.size - 2 * ofSeed.length;
       return ofSeed;
     });
     if (paired.length === 0) continue;
     pairs.push(...paired);
-    strata.push(paired.length);
+    users.push(unit.title);
   }
-  return { pairs, strata, unpaired };
+  return { pairs, users, unpaired };
 }
 
 /** Parts that the examples are cut into; each is scored by a rule that was fitted on the others. */

@@ -1,11 +1,13 @@
 /** The tables of hybrid inference: what each way of routing recovers, at one share and at all of them. */
 
-import { groupBy } from '../../core/stats.js';
+import { groupBy, type Interval } from '../../core/stats.js';
 import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
+import { METRICS, type RouterMetric, randomMetrics } from '../../routing/calibrate/router-metrics.js';
 import { isCrayon, strategyTitle } from '../strategies/index.js';
+import type { SplitRow } from './gap-split.js';
 import { FOLDS, type HybridRow, oracleRecovered, ROUTING_SIGNALS, type RoutingSignal, signalTitle } from './hybrid.js';
 import type { Report } from './report.js';
-import { difference, figure, type ReportTable, table, text } from './table.js';
+import { difference, figure, type ReportTable, table, text, when } from './table.js';
 import * as words from './words.js';
 
 /** The share that the summary and the tiles speak of. */
@@ -71,64 +73,152 @@ function calibrationNotes(rows: readonly HybridRow[]): string[] {
   return Object.entries(notes).flatMap(([signal, note]) => (rows.some((row) => row.signal === signal) ? [note] : []));
 }
 
-/** For each strategy on the device: accuracy at the shares of the table, then what routing adds to chance. */
+/** For each strategy on the device: the metrics of each way of routing, accuracy at shares, what routing adds to chance, where the gap lies. */
 export function hybridTables(report: Report): ReportTable[][] {
-  return hybridGroups(report).map((rows, i) => {
-    const { edgeStrategy, method, curve, intervals, users } = rows[0]!;
-    const name = words.withMethod(rows[0]!, report.methods);
-    const id = `${edgeStrategy}-${method}`;
-    const { shares } = intervals;
-    const alone = `${name} alone has ${words.interval(intervals.edge)}, the server ${words.interval(intervals.server)}, on ${words.plural(curve.examples, 'example')} of ${words.plural(users, 'user')} at ${words.plural(report.seeds.length, 'seed')}.`;
-    type Line = { title: string; apgr: string; at: (i: number) => ReturnType<typeof difference> };
-    const titled = text('routed by', ({ title }: Line) => title);
-    const atShares = shares.map(({ share }, s) => figure(`${words.percent(share)} server`, ({ at }: Line) => at(s)));
-    const line = (title: string, apgr: string, at: Line['at']): Line => ({ title, apgr, at });
-    return [
-      ...table(
-        {
-          id: `hybrid-${id}`,
-          title: `Hybrid, ${name} on the device: accuracy against server share`,
-          notes: [
-            curve.apgr === null ? `${alone} There is no gap to recover.` : alone,
-            'Points of accuracy with 95 % intervals by bootstrap over test examples (and not over seeds), paired by example; every query counts alike, and one threshold serves all users. What beats random routing stands out.',
-            'APGR is the mean over all shares of the recovered part of the gap between device and server: 0.5 is what random routing has. The shares are exact: a threshold that was set on other examples meets its share only nearly.',
-            ...calibrationNotes(rows),
-            ...(i === 0 ? report.hybrid!.remarks : []),
-          ],
-        },
-        [
-          line('random', curve.apgr === null ? '-' : '0.50', (s) => words.interval(shares[s]!.random)),
-          ...rows.map((row) =>
-            line(signalTitle(row.signal), words.ratioInterval(row.intervals.apgr), (s) => {
-              const { routed, overRandom } = row.intervals.shares[s]!;
-              return { text: words.interval(routed), clear: overRandom.low > 0 };
-            }),
-          ),
-          line('oracle', words.decimal(curve.oracleApgr, 2), (s) => words.interval(shares[s]!.oracle)),
-        ],
-        [titled, figure('APGR', ({ apgr }) => apgr), ...atShares],
+  return hybridGroups(report).map((rows, i) => [
+    ...metricsTable(report, rows),
+    ...shareTables(report, rows, i === 0 ? report.hybrid!.remarks : []),
+    ...splitTable(report, rows),
+  ]);
+}
+
+const nameOf = ({ methods }: Report, [row]: readonly HybridRow[]) => words.withMethod(row!, methods);
+const idOf = ([row]: readonly HybridRow[]) => `${row!.edgeStrategy}-${row!.method}`;
+
+const METRIC_HEADS: Readonly<Record<RouterMetric, string>> = {
+  apgr: 'APGR',
+  cpt50: 'CPT(50)',
+  cpt80: 'CPT(80)',
+  qnc: 'QNC',
+  perfGain: 'PerfGain',
+  costSave: 'CostSave',
+};
+
+/** What is known without an interval, as of the oracle, is a number alone. */
+function metricText(name: RouterMetric, value: number | Interval): string {
+  const isKnown = typeof value === 'number';
+  if (name === 'apgr') return isKnown ? words.decimal(value, 2) : words.ratioInterval(value);
+  if (name === 'perfGain') return isKnown ? words.signedPercent(value) : words.signedPercentInterval(value);
+  return isKnown ? percentOrDash(value) : words.percentInterval(value);
+}
+
+const METRIC_NOTES = [
+  'The gap is server less device. APGR, the average performance gap recovered, is the mean over all shares of the part of the gap that routing recovers: 0.5 is what random routing has. CPT(50) and CPT(80), the call-performance thresholds, are the least shares of queries to the server that recover 50 and 80 % of it (RouteLLM, arXiv 2406.18665).',
+  'QNC, the quality-neutral cost, is the least cost at which routing is as accurate as the better of the two alone, as a part of what that one costs (UniRoute, arXiv 2502.08773). PerfGain is how much more accurate than the better one routing is at its best, as a part of that accuracy; CostSave what it saves where it is as accurate (LLMRouterBench, arXiv 2601.07206).',
+  'A query to the server costs 1 and one on the device nothing, so CostSave is 100 % less QNC. All of these are read off the curve in hindsight, and PerfGain is a maximum over it, so it is never below 0: a threshold that was set on other examples meets them only nearly. QNC hangs on the last wrong answer that is found, which a good third of the bootstrap draws lack, so its interval leans to the cheap side.',
+];
+
+function metricsTable(report: Report, rows: readonly HybridRow[]): ReportTable[] {
+  const { curve } = rows[0]!;
+  const random = randomMetrics(curve.edge, curve.server);
+  const lines = [
+    { title: 'random', at: (name: RouterMetric) => random[name] },
+    ...rows.map((row) => ({ title: signalTitle(row.signal), at: (name: RouterMetric) => row.intervals[name] })),
+    { title: 'oracle', at: (name: RouterMetric) => curve.ceiling[name] },
+  ];
+  const notes = [
+    aloneOf(report, rows),
+    ...when(!(curve.server > curve.edge), NO_GAP),
+    ...METRIC_NOTES,
+    intervalsOver(report),
+  ];
+  const title = `Hybrid, ${nameOf(report, rows)} on the device: the metrics of each way of routing`;
+  return table({ id: `metrics-${idOf(rows)}`, title, notes }, lines, [
+    text('routed by', (line) => line.title),
+    ...METRICS.map((name) =>
+      figure(METRIC_HEADS[name], ({ at }: (typeof lines)[number]) => metricText(name, at(name))),
+    ),
+  ]);
+}
+
+const NO_GAP = 'There is no gap to recover.';
+
+/** What the two have alone, and how many queries that rests on. */
+function aloneOf(report: Report, rows: readonly HybridRow[]): string {
+  const { curve, intervals, users } = rows[0]!;
+  return `${nameOf(report, rows)} alone has ${words.interval(intervals.edge)}, the server ${words.interval(intervals.server)}, on ${words.plural(curve.examples, 'example')} of ${words.plural(users, 'user')} at ${words.plural(report.seeds.length, 'seed')}.`;
+}
+
+/** What the intervals of the hybrid are over. */
+function intervalsOver({ seeds }: Report): string {
+  const over = words.bootstrapOver([{ seeds: seeds.length, draws: 1 }]);
+  return `95 % intervals by ${over}, paired by example; every query counts alike, and one threshold serves all users.`;
+}
+
+function shareTables(report: Report, rows: readonly HybridRow[], remarks: readonly string[]): ReportTable[] {
+  const { curve, intervals } = rows[0]!;
+  const { shares } = intervals;
+  type Line = { title: string; at: (i: number) => ReturnType<typeof difference> };
+  const columns = [
+    text('routed by', ({ title }: Line) => title),
+    ...shares.map(({ share }, s) => figure(`${words.percent(share)} server`, ({ at }: Line) => at(s))),
+  ];
+  const line = (title: string, at: Line['at']): Line => ({ title, at });
+  const accuracy = table(
+    {
+      id: `hybrid-${idOf(rows)}`,
+      title: `Hybrid, ${nameOf(report, rows)} on the device: accuracy against server share`,
+      notes: [
+        aloneOf(report, rows),
+        ...when(curve.apgr === null, NO_GAP),
+        `Points of accuracy; ${intervalsOver(report)} What beats random routing stands out. The shares are exact: a threshold that was set on other examples meets its share only nearly.`,
+        ...calibrationNotes(rows),
+        ...remarks,
+      ],
+    },
+    [
+      line('random', (s) => words.interval(shares[s]!.random)),
+      ...rows.map(({ signal, intervals: { shares: at } }) =>
+        line(signalTitle(signal), (s) => {
+          const { routed, overRandom } = at[s]!;
+          return { text: words.interval(routed), clear: overRandom.low > 0 };
+        }),
       ),
-      ...table(
-        {
-          id: `recovered-${id}`,
-          title: `Hybrid, ${name} on the device: over random routing, and part of the gap recovered`,
-          notes: [
-            'Points over random routing, paired by example; the gap is server less device. No router recovers more than the oracle.',
-          ],
-        },
-        [
-          ...rows.flatMap(({ signal, intervals: { shares: at } }) => [
-            line(`${signalTitle(signal)}: over random`, '', (s) => difference(at[s]!.overRandom)),
-            line(`${signalTitle(signal)}: gap recovered`, '', (s) => words.percentInterval(at[s]!.recovered)),
-          ]),
-          line('oracle: gap recovered', '', (s) => percentOrDash(oracleRecovered(intervals, shares[s]!))),
-        ],
-        [titled, ...atShares],
-      ),
-    ];
-  });
+      line('oracle', (s) => words.interval(shares[s]!.oracle)),
+    ],
+    columns,
+  );
+  const recovered = table(
+    {
+      id: `recovered-${idOf(rows)}`,
+      title: `Hybrid, ${nameOf(report, rows)} on the device: over random routing, and part of the gap recovered`,
+      notes: [
+        'Points over random routing, paired by example; the gap is server less device. No router recovers more than the oracle: “of the oracle” is the part of what that one gains at the same share.',
+      ],
+    },
+    [
+      ...rows.flatMap(({ signal, intervals: { shares: at } }) => [
+        line(`${signalTitle(signal)}: over random`, (s) => difference(at[s]!.overRandom)),
+        line(`${signalTitle(signal)}: gap recovered`, (s) => words.percentInterval(at[s]!.recovered)),
+        line(`${signalTitle(signal)}: of the oracle`, (s) => words.percentInterval(at[s]!.ofOracle)),
+      ]),
+      line('oracle: gap recovered', (s) => percentOrDash(oracleRecovered(intervals, shares[s]!))),
+    ],
+    columns,
+  );
+  return [...accuracy, ...recovered];
+}
+
+function splitTable(report: Report, rows: readonly HybridRow[]): ReportTable[] {
+  const { edgeStrategy, method } = rows[0]!;
+  const split = report.hybrid!.splits.find((one) => one.edgeStrategy === edgeStrategy && one.method === method)!;
+  const title = `Hybrid, ${nameOf(report, rows)} on the device: where the gap lies`;
+  const notes = [
+    'Parts of the queries, in per cent: right on the device, only the server right, and neither, which add up to 100. Only the middle one is for a router to gain, and “only the device right”, a part of the first, is what it loses by sending: so the best of both is what no router exceeds.',
+    intervalsOver(report),
+  ];
+  const isAll = (row: SplitRow) => row.user === null;
+  return table({ id: `split-${idOf(rows)}`, title, notes, isStrong: isAll }, split.rows, [
+    text('user', ({ user }) => user ?? 'all users'),
+    figure('examples', ({ examples }) => words.count(examples)),
+    figure('right on the device', ({ device }) => words.interval(device)),
+    figure('only the server right', ({ onlyServer }) => words.interval(onlyServer)),
+    figure('neither right', ({ neither }) => words.interval(neither)),
+    figure('only the device right', ({ onlyDevice }) => words.interval(onlyDevice)),
+    figure('best of both', ({ neither }) => words.points(1 - neither.estimate)),
+  ]);
 }
 
 function percentOrDash(part: number): string {
-  return Number.isNaN(part) ? '-' : `${words.wholePercent(part)} %`;
+  return Number.isFinite(part) ? `${words.wholePercent(part)} %` : '-';
 }

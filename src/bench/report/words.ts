@@ -49,6 +49,10 @@ export const signedInterval = bracketed(signedPoints);
 export const ratioInterval = bracketed((x) => x.toFixed(2));
 /** "64 % [48, 81]" */
 export const percentInterval = bracketed(wholePercent, ' %');
+/** 0.0213 -> "+2.1 %"; a dash where there is no number */
+export const signedPercent = (part: number): string => (Number.isFinite(part) ? `${signedPoints(part)} %` : '-');
+/** "+2.1 % [+0.4, +3.9]" */
+export const signedPercentInterval = bracketed(signedPoints, ' %');
 
 /** Whether a difference's interval leaves out zero. */
 export function isClear({ low, high }: Interval): boolean {

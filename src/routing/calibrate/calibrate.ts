@@ -27,7 +27,8 @@ import type { SignalName, Thresholds } from '../signals/index.js';
 import type { ConfidenceMeasure } from '../signals/signal.js';
 import { type CalibrationData, type CalibrationRecord, calibrationData, thresholdsOf, toServer } from './data.js';
 import { type Combination, combinationsOf, effortOf, fitted, heldOutFolds, heldOutRouting } from './fit.js';
-import { areaRecovered, gainAt, oracleOf } from './hybrid-curve.js';
+import { gainAt, oracleOf } from './hybrid-curve.js';
+import { areaRecovered } from './router-metrics.js';
 import { meets, type Outcome, outcomeOf, solveCuts, type Target } from './rule.js';
 
 /** The seed is of the folds too. */
@@ -211,7 +212,7 @@ function accuracyCurve(
     return heldOutRouting(held, data.n, signals, { kind: 'share', value: share });
   });
   const oracle = oracleOf(all.map((i) => ({ edge: data.edge[i]!, server: data.server[i]! })))(
-    new Int32Array(data.n).fill(1),
+    new Uint16Array(data.n).fill(1),
   );
   const edge = meanAt(data.edge, all);
   const gap = meanAt(data.server, all) - edge;

@@ -5,18 +5,19 @@
  * Queries go to the server in ascending order of a routing score. Queries of equal score cannot be told apart, so among them
  * the choice is random and what is computed is its expectation: every curve is piecewise linear and has no luck in it.
  *
- * APGR, the average performance gap recovered, is RouteLLM's (arXiv 2406.18665): the area between the curve and the edge's
- * accuracy, divided by the one between server and edge. Random routing has exactly 0.5.
+ * The metrics that sum a curve up are router-metrics.ts.
  */
 
 import assert from 'node:assert/strict';
+import { type GainCounts, type Interval, percentileInterval, randomGain } from '../../core/stats.js';
 import {
-  type BootstrapOptions,
-  bootstrapStrata,
-  type GainCounts,
-  type Interval,
-  randomGain,
-} from '../../core/stats.js';
+  areaRecovered,
+  type Knots,
+  METRICS,
+  type RouterMetric,
+  type RouterMetrics,
+  routerMetrics,
+} from './router-metrics.js';
 
 /** Both sources' judgement of one example: 1 right, 0 wrong. */
 export interface Judged {
@@ -27,12 +28,6 @@ export interface Judged {
 /** The same, and how much the router wants to keep it on the device (larger: more). */
 export interface Routable extends Judged {
   score: number;
-}
-
-/** Points of a curve that rises from the edge's accuracy: expected gain, in answers, after `sent` queries went to the server. */
-export interface Knots {
-  sent: number[];
-  gain: number[];
 }
 
 export interface CurvePoint {
@@ -53,17 +48,19 @@ export interface HybridCurve {
   apgr: number | null;
   /** of the oracle, the ceiling */
   oracleApgr: number | null;
+  /** of the oracle */
+  ceiling: RouterMetrics;
   points: CurvePoint[];
 }
 
 const CURVE_SHARES: readonly number[] = Array.from({ length: 41 }, (_, i) => i / 40);
-const TABLE_SHARES: readonly number[] = [0.1, 0.2, 0.3, 0.5];
+const TABLE_SHARES: readonly number[] = [0.1, 0.2, 0.3, 0.4, 0.5];
 
 /** The curve of at least one example. */
 export function hybridCurve(items: readonly Routable[], shares: readonly number[] = CURVE_SHARES): HybridCurve {
   const n = items.length;
   assert.ok(n > 0, 'hybridCurve: no examples');
-  const once = new Int32Array(n).fill(1);
+  const once = new Uint16Array(n).fill(1);
   const knots = knotsOf(items, ascendingByScore(items), once);
   const oracle = neverFalling(oracleOf(items)(once));
   const counts = countGains(items);
@@ -75,6 +72,7 @@ export function hybridCurve(items: readonly Routable[], shares: readonly number[
     server,
     apgr: areaRecovered(knots, server - edge),
     oracleApgr: areaRecovered(oracle, server - edge),
+    ceiling: routerMetrics(oracle, edge, server),
     points: shares.map((share) => {
       const spread = randomGain(counts, share * n, 0.95);
       return {
@@ -93,42 +91,35 @@ export function hybridCurve(items: readonly Routable[], shares: readonly number[
 
 /**
  * What a share is judged by, with intervals by bootstrap, paired by example. `overRandom` is routed - random, `recovered`
- * (routed - edge) / (server - edge), NaN where there is no gap.
+ * (routed - edge) / (server - edge), NaN where there is no gap; `ofOracle` is the gain as a part of the oracle's, NaN where that
+ * is none.
  */
-const JUDGED_BY = ['routed', 'random', 'oracle', 'overRandom', 'recovered'] as const;
+const JUDGED_BY = ['routed', 'random', 'oracle', 'overRandom', 'recovered', 'ofOracle'] as const;
 
 export type SharePoint = { share: number } & Record<(typeof JUDGED_BY)[number], Interval>;
 
-export interface HybridIntervals {
+export interface HybridIntervals extends Record<RouterMetric, Interval> {
   edge: Interval;
   server: Interval;
-  apgr: Interval;
   shares: SharePoint[];
 }
 
 /**
- * Accuracy at given shares with intervals.
+ * Accuracy at given shares, and the metrics of the curve, with intervals.
  *
- * @param strata sizes of the consecutive runs of items that belong to one user; examples are drawn within them
+ * @param draws how often each item counts in each resample (`nestedWeights`)
  */
 export function hybridIntervals(
   items: readonly Routable[],
-  strata: readonly number[],
-  options: BootstrapOptions,
+  draws: readonly Uint16Array[],
   shares: readonly number[] = TABLE_SHARES,
 ): HybridIntervals {
-  const n = items.length;
-  assert.equal(
-    strata.reduce((a, b) => a + b, 0),
-    n,
-    'hybridIntervals: strata do not add up to the items',
-  );
   const order = ascendingByScore(items);
   const oracleAt = oracleOf(items);
-  const statistics = (weights: Int32Array): number[] => {
-    let edge = 0;
-    let server = 0;
-    for (let i = 0; i < n; i++) {
+  const statistics = (weights: Uint16Array): number[] => {
+    let [n, edge, server] = [0, 0, 0];
+    for (let i = 0; i < items.length; i++) {
+      n += weights[i]!;
       edge += weights[i]! * items[i]!.edge;
       server += weights[i]! * items[i]!.server;
     }
@@ -136,23 +127,42 @@ export function hybridIntervals(
     server /= n;
     const knots = knotsOf(items, order, weights);
     const oracle = neverFalling(oracleAt(weights));
-    const result = [edge, server, areaRecovered(knots, server - edge) ?? Number.NaN];
+    const metrics = routerMetrics(knots, edge, server);
+    const result = [edge, server, ...METRICS.map((name) => metrics[name])];
     for (const share of shares) {
       const gain = gainAt(knots, share * n) / n;
+      const best = gainAt(oracle, share * n) / n;
       const random = share * (server - edge);
       const recovered = server > edge ? gain / (server - edge) : Number.NaN;
       // in the order of JUDGED_BY
-      result.push(edge + gain, edge + random, edge + gainAt(oracle, share * n) / n, gain - random, recovered);
+      result.push(
+        edge + gain,
+        edge + random,
+        edge + best,
+        gain - random,
+        recovered,
+        best > 0 ? gain / best : Number.NaN,
+      );
     }
     return result;
   };
-  const [edge, server, apgr, ...rest] = bootstrapStrata(strata, statistics, options) as [Interval, Interval, Interval];
-  const intervals = (rest as Interval[]).values();
-  const points = shares.map((share) => ({
-    share,
-    ...Object.fromEntries(JUDGED_BY.map((name) => [name, intervals.next().value])),
-  }));
-  return { edge, server, apgr, shares: points as SharePoint[] };
+  const estimates = statistics(new Uint16Array(items.length).fill(1));
+  const resampled = draws.map(statistics);
+  const intervals = estimates
+    .map((estimate, s) =>
+      percentileInterval(
+        estimate,
+        Float64Array.from(resampled, (values) => values[s]!),
+      ),
+    )
+    .values();
+  const next = () => intervals.next().value!;
+  const named = <Name extends string>(names: readonly Name[]) =>
+    Object.fromEntries(names.map((name) => [name, next()])) as Record<Name, Interval>;
+  return {
+    ...named(['edge', 'server', ...METRICS]),
+    shares: shares.map((share) => ({ share, ...named(JUDGED_BY) })),
+  };
 }
 
 function ascendingByScore(items: readonly Routable[]): Int32Array {
@@ -165,7 +175,7 @@ function ascendingByScore(items: readonly Routable[]): Int32Array {
 }
 
 /** One knot at the end of each run of equal scores; within a run the expected gain is linear in the queries sent. */
-function knotsOf(items: readonly Routable[], order: Int32Array, weights: Int32Array): Knots {
+function knotsOf(items: readonly Routable[], order: Int32Array, weights: Uint16Array): Knots {
   const knots: Knots = { sent: [0], gain: [0] };
   let sent = 0;
   let gain = 0;
@@ -189,7 +199,7 @@ function knotsOf(items: readonly Routable[], order: Int32Array, weights: Int32Ar
  *
  * @returns the curve of the items, each counted `weights[i]` times
  */
-export function oracleOf(items: readonly Judged[]): (weights: Int32Array) => Knots {
+export function oracleOf(items: readonly Judged[]): (weights: Uint16Array) => Knots {
   const scored = items.map(({ edge, server }) => ({ edge, server, score: edge - server }));
   const order = ascendingByScore(scored);
   return (weights) => knotsOf(scored, order, weights);
@@ -209,15 +219,6 @@ export function gainAt({ sent, gain }: Knots, m: number): number {
   const width = sent[k]! - sent[k - 1]!;
   if (width === 0) return gain[k]!;
   return gain[k - 1]! + ((gain[k]! - gain[k - 1]!) * (Math.min(m, sent[k]!) - sent[k - 1]!)) / width;
-}
-
-/** Mean over all shares of (accuracy - edge) / (server - edge), by the trapezoids between the knots, which is exact. */
-export function areaRecovered({ sent, gain }: Knots, gap: number): number | null {
-  if (gap <= 0) return null;
-  const n = sent.at(-1)!;
-  let area = 0;
-  for (let k = 1; k < sent.length; k++) area += ((gain[k]! + gain[k - 1]!) / 2) * (sent[k]! - sent[k - 1]!);
-  return area / n / n / gap;
 }
 
 function countGains(items: readonly Routable[]): GainCounts {

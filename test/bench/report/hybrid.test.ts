@@ -42,7 +42,47 @@ describe('the hybrid of a run', () => {
     const report = reportOf(smallRun());
     const table = reportTables(report).find(({ id }) => id === 'recovered-crayon-loglikelihood')!;
     // two answers of eight can be gained, all of the gap: 10 % are 0.8 queries, and from 25 % on it is recovered
-    expect(table.rows.at(-1)!.cells).toEqual(['oracle: gap recovered', '40 %', '80 %', '100 %', '100 %']);
+    expect(table.rows.at(-1)!.cells).toEqual(['oracle: gap recovered', '40 %', '80 %', '100 %', '100 %', '100 %']);
+  });
+
+  it('has the metrics of each way of routing, the straight line and the ceiling around them', () => {
+    const report = reportOf(smallRun());
+    const table = reportTables(report).find(({ id }) => id === 'metrics-crayon-loglikelihood')!;
+    expect(table.head).toEqual(['routed by', 'APGR', 'CPT(50)', 'CPT(80)', 'QNC', 'PerfGain', 'CostSave']);
+    const [random, confidence, oracle] = table.rows.map(({ cells }) => cells.map((text) => text.replace(/ \[.*/, '')));
+    expect(random).toEqual(['random', '0.50', '50 %', '80 %', '100 %', '0.0 %', '0 %']);
+    // gains 0 1 1 1 1 1 2 2 2 of 2: one after 1 of 8 queries, 1.6 after 5.6, both after 6
+    expect(confidence).toEqual(['confidence', '0.63', '13 %', '70 %', '75 %', '0.0 %', '25 %']);
+    // 0 1 2 2 2 ...: 1.6 after 1.6 queries
+    expect(oracle).toEqual(['oracle', '0.88', '13 %', '20 %', '25 %', '0.0 %', '75 %']);
+    expect(table.notes.join(' ')).toContain('arXiv 2502.08773');
+  });
+
+  it('says where the gap lies, for all and for each user', () => {
+    const table = reportTables(reportOf(smallRun())).find(({ id }) => id === 'split-crayon-loglikelihood')!;
+    const cells = table.rows.map((row) => row.cells.map((text) => text.replace(/ \[.*/, '')));
+    expect(cells).toEqual([
+      ['all users', '8', '62.5', '25.0', '12.5', '0.0', '87.5'],
+      ['one', '4', '75.0', '25.0', '0.0', '0.0', '100.0'],
+      ['two', '4', '50.0', '25.0', '25.0', '0.0', '75.0'],
+    ]);
+    expect(table.rows.map(({ strong }) => strong)).toEqual([true, false, false]);
+  });
+
+  it('draws seeds too where a run has several: what a seed does to all users widens the intervals', () => {
+    // the device is right on all of one seed's examples and on none of the other's
+    const cells = [0, 1].flatMap((runSeed) =>
+      ['one', 'two'].flatMap((name) => {
+        const at = { runSeed, seed: runSeed };
+        const right = runSeed === 0 ? '1111' : '0000';
+        return [
+          cell(user(name), 'crayon', bits(name, right, { confidence: 1 }), { ...at, key: `${name}-${runSeed}-crayon` }),
+          cell(user(name), 'server', bits(name, '1111'), { ...at, key: `${name}-${runSeed}-server` }),
+        ];
+      }),
+    );
+    const { intervals } = reportOf(run(cells)).hybrid!.rows[0]!;
+    expect(intervals.edge).toEqual({ estimate: 0.5, low: 0, high: 1 });
   });
 
   it('begins with the method that has the most cells', () => {

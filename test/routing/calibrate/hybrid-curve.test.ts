@@ -1,8 +1,9 @@
 /** The hybrid curve against numbers worked out by hand and against slow definitions that try every order. */
 
 import { describe, expect, it } from 'vitest';
+import { nestedWeights } from '../../../src/core/nested-mean.js';
 import { createRandom } from '../../../src/core/random.js';
-import { mean, randomGain } from '../../../src/core/stats.js';
+import { type BootstrapOptions, mean, randomGain } from '../../../src/core/stats.js';
 import { hybridCurve, hybridIntervals, type Routable } from '../../../src/routing/calibrate/hybrid-curve.js';
 
 const items = (edge: number[], server: number[], scores: number[]): Routable[] =>
@@ -156,6 +157,13 @@ describe('randomGain', () => {
   });
 });
 
+/** Draws of examples within users of so many. */
+const drawsOf = (sizes: number[], options: BootstrapOptions) =>
+  nestedWeights(
+    sizes.flatMap((size, unit) => Array.from({ length: size }, (_, i) => ({ unit, seed: 0, example: String(i) }))),
+    options,
+  );
+
 describe('hybridIntervals', () => {
   const random = createRandom(1);
   const many: Routable[] = Array.from({ length: 400 }, () => {
@@ -163,7 +171,7 @@ describe('hybridIntervals', () => {
     // A router that sees most of what the edge gets wrong, and a server that is mostly right.
     return { edge, server: random.uniform() < 0.9 ? 1 : 0, score: edge + 0.8 * random.normal() };
   });
-  const found = hybridIntervals(many, [150, 250], { seed: 5, resamples: 500 });
+  const found = hybridIntervals(many, drawsOf([150, 250], { seed: 5, resamples: 500 }));
 
   it('has the curve as its estimates', () => {
     const curve = hybridCurve(
@@ -176,6 +184,7 @@ describe('hybridIntervals', () => {
       close([point.routed.estimate, point.random.estimate, point.oracle.estimate], [routed, chance.estimate, oracle]);
       expect(point.overRandom.estimate).toBeCloseTo(routed - chance.estimate, 12);
       expect(point.recovered.estimate).toBeCloseTo((routed - curve.edge) / (curve.server - curve.edge), 12);
+      expect(point.ofOracle.estimate).toBeCloseTo((routed - curve.edge) / (oracle - curve.edge), 12);
     }
   });
 
@@ -200,20 +209,20 @@ describe('hybridIntervals', () => {
   });
 
   it('is the same for the same seed, and another for another', () => {
-    expect(hybridIntervals(many, [150, 250], { seed: 5, resamples: 500 })).toEqual(found);
-    expect(hybridIntervals(many, [150, 250], { seed: 6, resamples: 500 })).not.toEqual(found);
+    expect(hybridIntervals(many, drawsOf([150, 250], { seed: 5, resamples: 500 }))).toEqual(found);
+    expect(hybridIntervals(many, drawsOf([150, 250], { seed: 6, resamples: 500 }))).not.toEqual(found);
   });
 
   it('draws within the strata: one that never varies adds no width', () => {
     const certain = Array.from({ length: 50 }, () => ({ edge: 0, server: 1, score: 0 }));
     const mixed = [0, 1, 0, 1].map((edge) => ({ edge, server: 1, score: 1 }));
-    const { edge } = hybridIntervals([...certain, ...mixed], [50, 4], { seed: 0, resamples: 300 });
+    const { edge } = hybridIntervals([...certain, ...mixed], drawsOf([50, 4], { seed: 0, resamples: 300 }));
     expect(edge.estimate).toBeCloseTo(2 / 54, 12);
     expect(edge.high).toBeLessThanOrEqual(4 / 54);
   });
 
   it('has no recovered share where no draw has a gap', () => {
-    const { apgr, shares } = hybridIntervals(items([1, 1], [0, 1], [1, 2]), [2], { seed: 0, resamples: 50 });
+    const { apgr, shares } = hybridIntervals(items([1, 1], [0, 1], [1, 2]), drawsOf([2], { seed: 0, resamples: 50 }));
     expect(apgr.estimate).toBeNaN();
     expect(shares[0]!.recovered.low).toBeNaN();
   });

@@ -1,0 +1,65 @@
+/**
+ * Where the gap between device and server lies: which queries either of them answers rightly, for each user and for all. What no
+ * router can gain, and what routing could lose, stands in it before anything is routed.
+ */
+
+import { type Interval, percentileInterval } from '../../core/stats.js';
+import type { Judged } from '../../routing/calibrate/hybrid-curve.js';
+
+/** Parts of the queries; `device` has those that both answer rightly too, and `onlyDevice` is a part of it. The others add up to 1. */
+const PARTS = {
+  device: ({ edge }: Judged) => edge,
+  onlyDevice: ({ edge, server }: Judged) => edge * (1 - server),
+  onlyServer: ({ edge, server }: Judged) => server * (1 - edge),
+  neither: ({ edge, server }: Judged) => (1 - edge) * (1 - server),
+};
+const PART_NAMES = Object.keys(PARTS) as Array<keyof typeof PARTS>;
+
+export interface SplitRow extends Record<keyof typeof PARTS, Interval> {
+  /** of the user; all users together have none */
+  user: string | null;
+  examples: number;
+}
+
+/** An example with whose it is. */
+export interface Owned extends Judged {
+  /** index of the user */
+  user: number;
+}
+
+/**
+ * All users together, every query counting alike, then each of several.
+ *
+ * @param titles of the users
+ * @param draws how often each example counts in each resample
+ */
+export function gapSplit(
+  items: readonly Owned[],
+  titles: readonly string[],
+  draws: readonly Uint16Array[],
+): SplitRow[] {
+  const all = [...items.keys()];
+  const rowOf = (user: string | null, at: readonly number[]): SplitRow => {
+    const once = new Uint16Array(items.length).fill(1);
+    const intervals = PART_NAMES.map((name) => {
+      const values = at.map((i) => PARTS[name](items[i]!));
+      const share = (weights: Uint16Array) => {
+        let [sum, n] = [0, 0];
+        for (const [k, i] of at.entries()) {
+          sum += weights[i]! * values[k]!;
+          n += weights[i]!;
+        }
+        return sum / n;
+      };
+      return [name, percentileInterval(share(once), Float64Array.from(draws, share))] as const;
+    });
+    return { user, examples: at.length, ...(Object.fromEntries(intervals) as Record<keyof typeof PARTS, Interval>) };
+  };
+  const each = titles.map((title, user) =>
+    rowOf(
+      title,
+      all.filter((i) => items[i]!.user === user),
+    ),
+  );
+  return [rowOf(null, all), ...(titles.length > 1 ? each : [])];
+}
