@@ -214,7 +214,7 @@ function likely(marked: number, n: number, m: number): [number, number] {
 let cachedLogFactorials = new Float64Array(1);
 
 /** ln 0! to ln n! */
-function logFactorials(n: number): Float64Array {
+export function logFactorials(n: number): Float64Array {
   if (cachedLogFactorials.length <= n) {
     const table = new Float64Array(n + 1);
     for (let i = 2; i <= n; i++) table[i] = table[i - 1]! + Math.log(i);
