@@ -21,13 +21,14 @@ import { cellOf } from './cells.js';
 import { type LiveRunOptions, type LiveSummary, runLive, summariseLive } from './live/run.js';
 import { runLoadPart } from './load/run.js';
 import { measureForCells } from './measure.js';
+import { type PerturbedTests, perturbedSignals, perturbedTests } from './perturbed.js';
 import { planRun, poolsOf, runForm, type SeedPlan } from './plan.js';
 import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './pool-space.js';
 import { PoolStore } from './pools.js';
 import type { BenchRunDirectory } from './run-directory.js';
 import { seedsOf } from './seeds.js';
 import { type BenchConfig, findBenchPath } from './settings.js';
-import { strategyNamed } from './strategies/index.js';
+import { EDGES, strategyNamed } from './strategies/index.js';
 import type { BenchContext, PlannedCell } from './strategies/strategy.js';
 import type { AnswerRecord, Cell, LoadCell, RunManifest } from './types.js';
 import {
@@ -177,6 +178,7 @@ async function runCells(
   for (const [id, ofUser] of groupBy(cells, ({ user }) => user.id)) {
     const user = users.find((one) => one.id === id)!;
     const scopes = await space.percentiles(user);
+    const perturbed = await perturbedTests(user, space, config);
     for (const [i, cell] of ofUser.entries()) {
       const report = (share: number) =>
         onProgress({
@@ -186,7 +188,7 @@ async function runCells(
           note: `${cellTitle(cell)}${left(done + share)}`,
         });
       report(0);
-      const { measured, records } = await runCell(cell, user, context, scopes, report);
+      const { measured, records } = await runCell(cell, user, context, { scopes, perturbed }, report);
       directory.writeCell(measured, records);
       report(1);
       done++;
@@ -200,12 +202,13 @@ async function runCell(
   cell: PlannedCell,
   user: UserWithExamples,
   context: BenchContext,
-  scopes: readonly number[],
+  { scopes, perturbed }: { scopes: readonly number[]; perturbed: PerturbedTests },
   report: (share: number) => void,
 ): Promise<{ measured: Cell; records: AnswerRecord[] }> {
   const { config, signal } = context;
   const { answerer, ms, parameters, ...costs } = await strategyNamed(cell.strategy).customise(cell, user, context);
   const { info, method, test } = user;
+  const isServer = cell.strategy === 'server';
   const settings: AnswerSettings = {
     method,
     batchSize: config.batch_size,
@@ -214,11 +217,14 @@ async function runCell(
     onProgress: (done, total) => report(done / total),
   };
   const { records: answered, loss, cutPrompts } = await answerExamples(answerer, test, settings);
+  // only of what the report routes
+  const isRouted = cell.table === 'strategies' && EDGES.includes(cell.strategy);
+  const changed = isRouted ? await perturbedSignals(perturbed, config, answerer, settings) : [];
   const timed = await timeAnswers(answerer, test.slice(0, config.latency_examples), settings);
-  const records =
-    cell.strategy === 'server'
-      ? answered.map((record): AnswerRecord => ({ ...record, source: 'in_cloud' }))
-      : answered.map((record, i): AnswerRecord => ({ ...record, scope: scopes[i] }));
+  const records = answered.map(
+    (record, i): AnswerRecord =>
+      isServer ? { ...record, source: 'in_cloud' } : { ...record, scope: scopes[i], ...changed[i] },
+  );
   const measured = cellOf({
     ...cell,
     ...costs,

@@ -171,6 +171,17 @@ export const BENCH_SCHEMA = z.strictObject({
     .nullable()
     .default(null)
     .describe('a larger model, scored in the same way: what the hybrid can gain'),
+  robustness: z
+    .strictObject({
+      typos: z.number().min(0).max(1).default(0.1).describe('share of the words of four letters and more that get one'),
+      seed: whole(0).default(0).describe('of the typos and the rewording'),
+      device: z
+        .boolean()
+        .default(false)
+        .describe('the device answers the changed prompts too, for the signals that need its answers'),
+    })
+    .optional()
+    .describe('whether a router decides the same of test prompts with typos, and of reworded ones'),
   live: LIVE_SCHEMA.optional().describe('the router on running servers'),
   load: LOAD_SCHEMA.optional().describe('load on running servers'),
   devices: DEVICES_SCHEMA.optional().describe('device classes of your own, for live and load'),

@@ -14,6 +14,7 @@ import * as z from 'zod';
 import { notNegative, sha256Text, text, whole } from '../files/schema.js';
 import { CURVE_SCHEMA } from '../pool/training-curve.js';
 import { recordedSignals } from '../routing/signals/index.js';
+import { PERTURBATIONS } from './perturb.js';
 
 const PART = 'a number from 0 to 1';
 const part = z.number(PART).min(0, PART).max(1, PART);
@@ -56,6 +57,13 @@ export const ANSWER_SCHEMA = z.object({
   latencyMs: notNegative,
   /** the routing signals, where they were computed */
   ...recordedSignals(() => z.number().optional()),
+  /** the same of the prompt as perturb.ts changes it, where the run asks for it; `correct` where the device answered it */
+  perturbed: z
+    .partialRecord(
+      z.enum(PERTURBATIONS),
+      z.object({ correct: bit.optional(), ...recordedSignals(() => z.number().optional()) }),
+    )
+    .optional(),
 });
 export type AnswerRecord = z.infer<typeof ANSWER_SCHEMA>;
 

@@ -73,6 +73,24 @@ export function nestedWeights(items: readonly NestedItem[], options: BootstrapOp
   );
 }
 
+/** The mean of the values at these indices with its interval, an item counting as often as `nestedWeights` has drawn it. */
+export function weightedMean(
+  values: ArrayLike<number>,
+  draws: readonly Uint16Array[],
+  indices: readonly number[],
+): Interval {
+  const meanOf = (weights: Uint16Array): number => {
+    let [sum, n] = [0, 0];
+    for (const i of indices) {
+      sum += weights[i]! * values[i]!;
+      n += weights[i]!;
+    }
+    return sum / n;
+  };
+  const once = meanOf(new Uint16Array(values.length).fill(1));
+  return percentileInterval(once, Float64Array.from(draws, meanOf));
+}
+
 function arrange(units: ReadonlyArray<readonly NestedScore[]>): Unit[] {
   const seeds = new Map<number, number>();
   for (const { seed } of units.flat()) if (!seeds.has(seed)) seeds.set(seed, seeds.size);

@@ -3,7 +3,8 @@
  * router can gain, and what routing could lose, stands in it before anything is routed.
  */
 
-import { type Interval, percentileInterval } from '../../core/stats.js';
+import { weightedMean } from '../../core/nested-mean.js';
+import type { Interval } from '../../core/stats.js';
 import type { Judged } from '../../routing/calibrate/hybrid-curve.js';
 
 /** Parts of the queries; `device` has those that both answer rightly too, and `onlyDevice` is a part of it. The others add up to 1. */
@@ -39,20 +40,9 @@ export function gapSplit(
   draws: readonly Uint16Array[],
 ): SplitRow[] {
   const all = [...items.keys()];
+  const values = PART_NAMES.map((name) => [name, items.map(PARTS[name])] as const);
   const rowOf = (user: string | null, at: readonly number[]): SplitRow => {
-    const once = new Uint16Array(items.length).fill(1);
-    const intervals = PART_NAMES.map((name) => {
-      const values = at.map((i) => PARTS[name](items[i]!));
-      const share = (weights: Uint16Array) => {
-        let [sum, n] = [0, 0];
-        for (const [k, i] of at.entries()) {
-          sum += weights[i]! * values[k]!;
-          n += weights[i]!;
-        }
-        return sum / n;
-      };
-      return [name, percentileInterval(share(once), Float64Array.from(draws, share))] as const;
-    });
+    const intervals = values.map(([name, ofPart]) => [name, weightedMean(ofPart, draws, at)]);
     return { user, examples: at.length, ...(Object.fromEntries(intervals) as Record<keyof typeof PARTS, Interval>) };
   };
   const each = titles.map((title, user) =>

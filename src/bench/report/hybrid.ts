@@ -10,9 +10,9 @@
 
 import assert from 'node:assert/strict';
 import { fitLogistic, logisticProbability } from '../../core/logistic.js';
-import { nestedWeights } from '../../core/nested-mean.js';
+import { nestedWeights, weightedMean } from '../../core/nested-mean.js';
 import { createRandom } from '../../core/random.js';
-import type { BootstrapOptions } from '../../core/stats.js';
+import type { BootstrapOptions, Interval } from '../../core/stats.js';
 import { oneHot } from '../../core/vector.js';
 import {
   type HybridCurve,
@@ -22,11 +22,17 @@ import {
   type SharePoint,
 } from '../../routing/calibrate/hybrid-curve.js';
 import { featureOf } from '../../routing/signals/correctness.js';
+import { PERTURBATIONS, type Perturbation } from '../perturb.js';
 import { EDGES, SERVER, strategyTitle } from '../strategies/index.js';
 import type { AnswerRecord, ScoringMethod } from '../types.js';
 import { gapSplit, type SplitRow } from './gap-split.js';
 import type { AnsweredCell } from './read.js';
+import { type ReliabilityRow, rawProbabilities, reliabilityRows } from './reliability.js';
+import { type RobustnessOf, robustness } from './robustness.js';
 import { exampleId, runSeedOf, seedsOfRun, type Unit, unitId } from './units.js';
+
+/** The share that the summary, the tiles and the robustness speak of. */
+export const HEADLINE_SHARE = 0.2;
 
 /**
  * How queries may be routed, in the order of the report: by signals read off the answers without any label, then by rules
@@ -55,41 +61,59 @@ export function isControl(signal: RoutingSignal): boolean {
   return 'isControl' in ROUTINGS[signal];
 }
 
+/** Whether its score is the probability of a right answer. */
+function isProbability(signal: RoutingSignal): boolean {
+  return 'rule' in ROUTINGS[signal];
+}
+
 /** Larger where the device should answer, or null where the signal has none; folds are drawn with the bootstrap's seed. */
 function scoresBy(signal: RoutingSignal, of: UserAnswers, seed: number): Float64Array | null {
   const routing = ROUTINGS[signal];
-  return 'rule' in routing ? heldOutScores(of, routing.rule, seed) : routingScores(of.answers, signal as PlainSignal);
+  if ('rule' in routing) return heldOutScores(of, routing.rule, seed);
+  return routingScores(of.asked ?? of.answers, signal as PlainSignal, of.answers);
 }
+
+/** An answer's signals are all that a routing score is made of. */
+type Signals = Partial<Record<'confidence' | 'scope', number | undefined>>;
 
 /**
  * Routing scores of the device's answers, larger where the device should answer, or null where an answer lacks the signal.
  *
  * `both` is the rule "to the server when scope or confidence is below its cut", with the two cuts at equal ranks: the smaller
  * of an answer's two ranks.
+ *
+ * @param among which an answer has its rank
  */
-export function routingScores(answers: readonly AnswerRecord[], signal: PlainSignal): Float64Array | null {
-  if (signal === 'both') {
-    const scope = routingScores(answers, 'scope');
-    const confidence = routingScores(answers, 'confidence');
-    if (scope === null || confidence === null) return null;
-    const [a, b] = [ranks(scope), ranks(confidence)];
-    return a.map((rank, i) => Math.min(rank, b[i]!));
-  }
-  const values = answers.map((answer) => answer[signal]);
-  return values.every((x) => x !== undefined) ? Float64Array.from(values as number[]) : null;
+export function routingScores(
+  answers: readonly Signals[],
+  signal: PlainSignal,
+  among: readonly Signals[] = answers,
+): Float64Array | null {
+  const valuesOf = (name: 'confidence' | 'scope', of: readonly Signals[]) => {
+    const values = of.map((answer) => answer[name]);
+    return values.every((x) => x !== undefined) ? Float64Array.from(values as number[]) : null;
+  };
+  if (signal !== 'both') return valuesOf(signal, answers);
+  const [scope, confidence] = (['scope', 'confidence'] as const).map((name) => {
+    const [values, others] = [valuesOf(name, answers), valuesOf(name, among)];
+    return values === null || others === null ? null : ranks(values, others);
+  });
+  return scope && confidence ? scope.map((rank, i) => Math.min(rank, confidence[i]!)) : null;
 }
 
-/** Rank of each value from 1, the mean one where values are equal. */
-export function ranks(values: Float64Array): Float64Array {
-  const order = Int32Array.from(values.keys()).sort((i, j) => values[i]! - values[j]! || i - j);
-  const result = new Float64Array(values.length);
-  for (let from = 0; from < order.length; ) {
-    let to = from + 1;
-    while (to < order.length && values[order[to]!] === values[order[from]!]) to++;
-    for (let k = from; k < to; k++) result[order[k]!] = (from + 1 + to) / 2;
-    from = to;
-  }
-  return result;
+/** Rank of each value among the others, from 1 where it is one of them, the mean one where values are equal. */
+export function ranks(values: Float64Array, among: Float64Array = values): Float64Array {
+  const ascending = among.toSorted();
+  const below = (value: number, orAt: boolean) => {
+    let [from, to] = [0, ascending.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (ascending[middle]! < value || (orAt && ascending[middle]! === value)) from = middle + 1;
+      else to = middle;
+    }
+    return from;
+  };
+  return values.map((value) => (below(value, false) + 1 + below(value, true)) / 2);
 }
 
 /** What is on the device, and how its answers were judged. */
@@ -104,12 +128,18 @@ export interface HybridRow extends OnDevice {
   users: number;
   curve: HybridCurve;
   intervals: HybridIntervals;
+  /** at the headline's share; of the ways to change prompts that the run has the signal for */
+  robustness: RobustnessOf;
 }
 
 export interface HybridSection {
   rows: HybridRow[];
   /** one for each strategy and method that the rows have */
   splits: Array<OnDevice & { rows: SplitRow[] }>;
+  /** likewise; without rows where no answer has a probability */
+  reliability: Array<OnDevice & { rows: ReliabilityRow[] }>;
+  /** the device's accuracy on changed prompts, where it was asked them */
+  changed: Array<OnDevice & { kind: Perturbation; accuracy: Interval }>;
   remarks: string[];
 }
 
@@ -139,7 +169,7 @@ export function hybridSection(
   methods: readonly ScoringMethod[],
   options: BootstrapOptions,
 ): HybridSection | null {
-  const section: HybridSection = { rows: [], splits: [], remarks: [] };
+  const section: HybridSection = { rows: [], splits: [], reliability: [], changed: [], remarks: [] };
   const { rows, splits, remarks } = section;
   for (const [edgeStrategy, method] of EDGES.flatMap((edge) => methods.map((m) => [edge, m] as const))) {
     const title = strategyTitle(edgeStrategy);
@@ -156,17 +186,46 @@ export function hybridSection(
     );
     const outcomes = pairs.map(({ edge, server, user }) => ({ edge: edge.correct, server: server.correct, user }));
     splits.push({ ...onDevice, rows: gapSplit(outcomes, users, draws) });
+    const all = [...pairs.keys()];
     const answered = { answers: pairs.map(({ edge }) => edge), users: pairs.map(({ user }) => user) };
+    const changed = PERTURBATIONS.flatMap((kind) => {
+      const asked = answered.answers.flatMap(({ perturbed }) => perturbed?.[kind] ?? []);
+      if (asked.length < pairs.length) return [];
+      const right = asked.flatMap(({ correct }) => correct ?? []);
+      if (right.length === asked.length) {
+        const accuracy = weightedMean(right, draws, all);
+        section.changed.push({ ...onDevice, kind, accuracy });
+      }
+      return [[kind, asked] as const];
+    });
+    const raw = rawProbabilities(answered.answers.map(({ confidence }) => confidence));
+    const probabilities = [{ name: 'raw', title: 'confidence as it is', values: raw }];
     for (const signal of ROUTING_SIGNALS) {
       const scores = scoresBy(signal, answered, options.seed);
+      if (isProbability(signal)) probabilities.push({ name: signal, title: signalTitle(signal), values: scores });
       if (scores !== null) {
         const items = outcomes.map(({ edge, server }, i) => ({ edge, server, score: scores[i]! }));
         const [curve, intervals] = [hybridCurve(items), hybridIntervals(items, draws)];
-        rows.push({ ...onDevice, signal, users: users.length, curve, intervals });
+        const kinds = changed.flatMap(([kind, asked]) => {
+          const scoresOfKind = isControl(signal) ? null : scoresBy(signal, { ...answered, asked }, options.seed);
+          return scoresOfKind === null
+            ? []
+            : [[kind, robustness(scores, scoresOfKind, HEADLINE_SHARE, draws)] as const];
+        });
+        rows.push({
+          ...onDevice,
+          signal,
+          users: users.length,
+          curve,
+          intervals,
+          robustness: Object.fromEntries(kinds),
+        });
       } else if (signal === 'confidence' || signal === 'scope') {
         remarks.push(`${title}: not every answer has a ${signal}, so it cannot route.`);
       }
     }
+    const labels = outcomes.map(({ edge }) => edge);
+    section.reliability.push({ ...onDevice, rows: reliabilityRows(probabilities, labels, options) });
   }
   return rows.length === 0 && remarks.length === 0 ? null : section;
 }
@@ -216,6 +275,8 @@ export interface UserAnswers {
   answers: readonly AnswerRecord[];
   /** index of the user, one for each answer */
   users: readonly number[];
+  /** What is scored in place of the answers, one for each: the signals of its prompt, changed. Rules are fitted on the answers. */
+  asked?: readonly Signals[];
 }
 
 /** What a rule may see. `user` has an intercept for each user and no signal: what knowing the user alone is worth. */
@@ -232,24 +293,26 @@ export type RuleKind = 'all-users' | 'per-user' | 'user' | 'other-users';
  *   user only
  */
 export function heldOutScores(of: UserAnswers, kind: RuleKind, seed: number): Float64Array | null {
-  const { answers, users } = of;
+  const { answers, users, asked = answers } = of;
   const count = new Set(users).size;
   if (kind !== 'all-users' && count < 2) return null;
-  const signals = signalFeatures(answers);
+  const hasScope = answers.every(({ scope }) => scope !== undefined);
+  const featuresOf = (all: readonly Signals[]) =>
+    signalFeatures(all, hasScope)?.map((signals, i) => [
+      ...(kind === 'user' ? [] : signals),
+      ...(kind === 'user' || kind === 'per-user' ? oneHot(users[i]!, count) : []),
+    ]);
+  const [features, scored] = [featuresOf(answers), featuresOf(asked)];
   const folds = promptFolds(of, seed);
-  if (signals === null || folds === null) return null;
-  const features = answers.map((_, i) => [
-    ...(kind === 'user' ? [] : signals[i]!),
-    ...(kind === 'user' || kind === 'per-user' ? oneHot(users[i]!, count) : []),
-  ]);
+  if (features === undefined || scored === undefined || folds === null) return null;
   const labels = answers.map((answer) => answer.correct);
-  return crossFit(features, labels, kind === 'other-users' ? users : folds);
+  return crossFit(features, labels, kind === 'other-users' ? users : folds, scored);
 }
 
 /** Mean log-probability, its exponential, and the scope as a part of 1 where every answer has one; null without confidence. */
-function signalFeatures(answers: readonly AnswerRecord[]): number[][] | null {
-  if (answers.some(({ confidence }) => confidence === undefined)) return null;
-  const hasScope = answers.every(({ scope }) => scope !== undefined);
+function signalFeatures(answers: readonly Signals[], hasScope: boolean): number[][] | null {
+  if (answers.some(({ confidence, scope }) => confidence === undefined || (hasScope && scope === undefined)))
+    return null;
   const features = hasScope
     ? (['confidence', 'probability', 'scope'] as const)
     : (['confidence', 'probability'] as const);
@@ -277,15 +340,20 @@ export function promptFolds({ answers, users }: UserAnswers, seed: number): numb
   return fold.size < FOLDS ? null : answers.map(({ promptHash }) => fold.get(promptHash)!);
 }
 
-/** Scores each fold by the rule that was fitted on the other folds. */
-function crossFit(features: number[][], labels: number[], folds: readonly number[]): Float64Array {
+/** Scores each fold by the rule that was fitted on the other folds. @param scored features of what is scored, one for each example */
+function crossFit(
+  features: number[][],
+  labels: number[],
+  folds: readonly number[],
+  scored: readonly number[][],
+): Float64Array {
   const n = features.length;
-  assert(labels.length === n && folds.length === n, 'a label and a fold for each example');
+  assert(labels.length === n && folds.length === n && scored.length === n, 'a label and a fold for each example');
   const scores = new Float64Array(n);
   for (const fold of new Set(folds)) {
     const isOther = (_: unknown, i: number) => folds[i] !== fold;
     const rule = fitLogistic(features.filter(isOther), labels.filter(isOther));
-    for (let i = 0; i < n; i++) if (folds[i] === fold) scores[i] = logisticProbability(rule, features[i]!);
+    for (let i = 0; i < n; i++) if (folds[i] === fold) scores[i] = logisticProbability(rule, scored[i]!);
   }
   return scores;
 }

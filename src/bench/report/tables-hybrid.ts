@@ -3,15 +3,23 @@
 import { groupBy, type Interval } from '../../core/stats.js';
 import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
 import { METRICS, type RouterMetric, randomMetrics } from '../../routing/calibrate/router-metrics.js';
+import { PERTURBATIONS } from '../perturb.js';
 import { isCrayon, strategyTitle } from '../strategies/index.js';
 import type { SplitRow } from './gap-split.js';
-import { FOLDS, type HybridRow, oracleRecovered, ROUTING_SIGNALS, type RoutingSignal, signalTitle } from './hybrid.js';
+import {
+  FOLDS,
+  HEADLINE_SHARE,
+  type HybridRow,
+  type OnDevice,
+  oracleRecovered,
+  ROUTING_SIGNALS,
+  type RoutingSignal,
+  signalTitle,
+} from './hybrid.js';
+import type { ReliabilityRow } from './reliability.js';
 import type { Report } from './report.js';
 import { difference, figure, type ReportTable, table, text, when } from './table.js';
 import * as words from './words.js';
-
-/** The share that the summary and the tiles speak of. */
-const HEADLINE_SHARE = 0.2;
 
 export function atHeadlineShare({ intervals }: HybridRow): SharePoint {
   return intervals.shares.find(({ share }) => share === HEADLINE_SHARE)!;
@@ -79,7 +87,19 @@ export function hybridTables(report: Report): ReportTable[][] {
     ...metricsTable(report, rows),
     ...shareTables(report, rows, i === 0 ? report.hybrid!.remarks : []),
     ...splitTable(report, rows),
+    ...reliabilityTable(report, rows),
+    ...robustnessTable(report, rows),
   ]);
+}
+
+/** What the section has for the same strategy and method. */
+const sameAs =
+  ([row]: readonly HybridRow[]) =>
+  (one: OnDevice) =>
+    one.edgeStrategy === row!.edgeStrategy && one.method === row!.method;
+
+export function reliabilityOf({ hybrid }: Report, rows: readonly HybridRow[]): ReliabilityRow[] {
+  return hybrid!.reliability.find(sameAs(rows))!.rows;
 }
 
 const nameOf = ({ methods }: Report, [row]: readonly HybridRow[]) => words.withMethod(row!, methods);
@@ -200,8 +220,7 @@ function shareTables(report: Report, rows: readonly HybridRow[], remarks: readon
 }
 
 function splitTable(report: Report, rows: readonly HybridRow[]): ReportTable[] {
-  const { edgeStrategy, method } = rows[0]!;
-  const split = report.hybrid!.splits.find((one) => one.edgeStrategy === edgeStrategy && one.method === method)!;
+  const split = report.hybrid!.splits.find(sameAs(rows))!;
   const title = `Hybrid, ${nameOf(report, rows)} on the device: where the gap lies`;
   const notes = [
     'Parts of the queries, in per cent: right on the device, only the server right, and neither, which add up to 100. Only the middle one is for a router to gain, and “only the device right”, a part of the first, is what it loses by sending: so the best of both is what no router exceeds.',
@@ -218,6 +237,47 @@ function splitTable(report: Report, rows: readonly HybridRow[]): ReportTable[] {
     figure('best of both', ({ neither }) => words.points(1 - neither.estimate)),
   ]);
 }
+
+function reliabilityTable(report: Report, rows: readonly HybridRow[]): ReportTable[] {
+  const all = reliabilityOf(report, rows);
+  const title = `Hybrid, ${nameOf(report, rows)} on the device: whether the probabilities can be believed`;
+  return table({ id: `reliability-${idOf(rows)}`, title, notes: [RELIABILITY_NOTE] }, all, [
+    text('probability of a right answer', (row) => row.title),
+    figure('answers', (row) => words.count(row.answers)),
+    figure('bins', (row) => String(row.bins.length)),
+    figure('ECE', (row) => words.fineInterval(row.ece)),
+    figure('if they were right', (row) => words.decimal(row.eceOfPerfect)),
+    figure('Brier score', (row) => words.decimal(row.brier)),
+    figure('log loss', (row) => words.decimal(row.logLoss)),
+  ]);
+}
+
+/** What the diagrams and their table show. */
+const RELIABILITY_NOTE =
+  'Answers in the order of their predicted probability are cut into bins of equal numbers. ECE, the expected calibration error, is the mean distance between what a bin predicts and its share of right answers (arXiv 1706.04599, equal mass); even probabilities that are right have one above 0 on so few answers: “if they were right” says how large. Each answer has the probability of a rule that was fitted without it; confidence as it is, exp of the mean log-probability, was fitted on nothing. 95 % intervals by bootstrap over answers, not over seeds.';
+
+function robustnessTable(report: Report, rows: readonly HybridRow[]): ReportTable[] {
+  const asked = rows.filter(({ robustness }) => Object.keys(robustness).length > 0);
+  const share = words.percent(HEADLINE_SHARE);
+  const title = `Hybrid, ${nameOf(report, rows)} on the device: decisions that typos and rewording leave unchanged`;
+  const notes = [
+    `Share of the queries whose decision stays the same when the prompt is changed and the cut is not: that which sends ${share} of the prompts as they are. Beside it the share of the changed ones that it sends.`,
+    'Changed by rules from a seed: typos are slips of the keyboard in some words, rewording is an opening sentence and one change of style (lower case, contractions, punctuation), which is less than a paraphrase. Routing at random at that share would leave 68 % unchanged.',
+    ...report
+      .hybrid!.changed.filter(sameAs(rows))
+      .map(({ kind, accuracy }) => `With ${kind} the device alone has ${words.interval(accuracy)}.`),
+    intervalsOver(report),
+  ];
+  return table({ id: `robustness-${idOf(rows)}`, title, notes }, asked, [
+    text('routed by', ({ signal }) => signalTitle(signal)),
+    ...PERTURBATIONS.flatMap((kind) => [
+      figure(`${kind}: unchanged`, ({ robustness }: HybridRow) => atCut(robustness[kind]?.unchanged)),
+      figure('to the server', ({ robustness }: HybridRow) => atCut(robustness[kind]?.sent)),
+    ]),
+  ]);
+}
+
+const atCut = (share: Interval | undefined) => (share === undefined ? '-' : words.percentInterval(share));
 
 function percentOrDash(part: number): string {
   return Number.isFinite(part) ? `${words.wholePercent(part)} %` : '-';

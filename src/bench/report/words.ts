@@ -47,6 +47,8 @@ export const wholeInterval = ({ estimate, low, high }: Interval): string =>
 export const signedInterval = bracketed(signedPoints);
 /** "0.78 [0.71, 0.84]" */
 export const ratioInterval = bracketed((x) => x.toFixed(2));
+/** "0.043 [0.031, 0.058]" */
+export const fineInterval = bracketed((x) => x.toFixed(3));
 /** "64 % [48, 81]" */
 export const percentInterval = bracketed(wholePercent, ' %');
 /** 0.0213 -> "+2.1 %"; a dash where there is no number */

@@ -127,6 +127,22 @@ describe('a calibrated rule', () => {
   });
 });
 
+describe('what is asked in place of the answers', () => {
+  it('is scored by the rules that were fitted on the answers', () => {
+    const of = made(
+      Array.from({ length: 60 }, (_, i) => ({ user: i % 2, confidence: -(i % 10) / 5, right: i % 10 < 5 })),
+    );
+    for (const kind of KINDS) {
+      const scores = heldOutScores(of, kind, 1)!;
+      expect(heldOutScores({ ...of, asked: of.answers }, kind, 1)).toEqual(scores);
+      const sure = heldOutScores({ ...of, asked: of.answers.map(() => ({ confidence: 0 })) }, kind, 1)!;
+      if (kind === 'user') expect(sure).toEqual(scores);
+      else expect(mean(sure)).toBeGreaterThan(mean(scores) + 0.2);
+    }
+    expect(heldOutScores({ ...of, asked: of.answers.map(() => ({})) }, 'all-users', 1)).toBeNull();
+  });
+});
+
 describe('the folds', () => {
   it('keep a prompt together, whoever answers it, and have as many of each user as they can', () => {
     // 43 prompts of the first user, 27 of them the second's too, with 8 of its own

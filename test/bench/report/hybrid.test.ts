@@ -217,6 +217,32 @@ describe('the hybrid at 20 % server share', () => {
   });
 });
 
+describe('decisions about changed prompts', () => {
+  // ten answers in the order of their confidence; two that are sent come above the cut when mistyped, one below
+  const typed = [-9, -1, -1, -7, -6, -5, -4, -3, -8.5, -2];
+  const answers = typed.map((confidence, i) =>
+    answer('u', i, i % 2 === 0 ? 1 : 0, { confidence: i - 10, perturbed: { typos: { confidence, correct: 1 } } }),
+  );
+  const server = cell(user('u'), 'server', bits('u', '1111111111'));
+
+  it('are counted at the cut that sends a fifth of the prompts as they are', () => {
+    const report = reportOf(run([cell(user('u'), 'crayon', answers), server]));
+    const table = reportTables(report).find(({ id }) => id === 'robustness-crayon-loglikelihood')!;
+    // as they are 0 and 1 are sent, below -8.5; mistyped 0 alone
+    const [confidence] = table.rows.map(({ cells }) => cells.map((text) => text.replace(/ \[.*/, '')));
+    expect(confidence).toEqual(['confidence', '90 %', '10 %', '-', '-']);
+    expect(table.notes).toContain('With typos the device alone has 100.0 [100.0, 100.0].');
+    expect(report.hybrid!.rows.find(({ signal }) => signal === 'calibrated')!.robustness.typos).toBeDefined();
+  });
+
+  it('have no table where some answer lacks them, as in runs of earlier versions', () => {
+    const { perturbed: _, ...plain } = answers[9]!;
+    const report = reportOf(run([cell(user('u'), 'crayon', [...answers.slice(0, 9), plain]), server]));
+    expect(reportTables(report).filter(({ id }) => id.startsWith('robustness'))).toEqual([]);
+    expect(report.hybrid!.rows[0]!.robustness).toEqual({});
+  });
+});
+
 describe('routing scores', () => {
   const answers = [3, 1, 2].map((x, i) => answer('u', i, 0, { confidence: x, scope: [10, 30, 20][i]! }));
 
@@ -236,5 +262,11 @@ describe('routing scores', () => {
 
   it('rank equal values by their mean', () => {
     expect([...ranks(Float64Array.of(5, 1, 5, 7))]).toEqual([2.5, 1, 2.5, 4]);
+  });
+
+  it('rank other values among them', () => {
+    expect([...ranks(Float64Array.of(0, 5, 6, 9), Float64Array.of(5, 1, 5, 7))]).toEqual([0.5, 2.5, 3.5, 4.5]);
+    const changed = [{ confidence: 2, scope: 35 }];
+    expect([...routingScores(changed, 'both', answers)!]).toEqual([2]);
   });
 });

@@ -7,11 +7,12 @@ import type { Interval } from '../../../core/stats.js';
 import { compareReferences, isCrayon, isReference, SERVER, strategyTitle } from '../../strategies/index.js';
 import { type Comparison, compareTables } from '../compare.js';
 import { type HybridRow, headline, oracleRecovered, signalTitle } from '../hybrid.js';
+import type { ReliabilityRow } from '../reliability.js';
 import type { CoefficientMap, Report } from '../report.js';
 import type { StrategyRow } from '../strategies.js';
 import { type ReportTable, when } from '../table.js';
 import { facts, reportTables } from '../tables.js';
-import { atHeadlineShare, hybridGroups, hybridSummaryTables, hybridTables } from '../tables-hybrid.js';
+import { atHeadlineShare, hybridGroups, hybridSummaryTables, hybridTables, reliabilityOf } from '../tables-hybrid.js';
 import { accuracyTables, kindsOf, userColumns, userRows, userTables } from '../tables-strategies.js';
 import * as words from '../words.js';
 import { shape } from './axis.js';
@@ -30,6 +31,7 @@ import {
   taskMarks,
   taskShape,
 } from './plots.js';
+import { reliabilityPlots } from './reliability-plot.js';
 import { STYLE } from './style.js';
 
 /** @param comparison with another run, put after the strategies */
@@ -119,17 +121,21 @@ function coefficientContent({ coefficients, clusterTasks, seeds }: Report): Mark
 function hybridContent(report: Report): Markup[] {
   const groups = hybridGroups(report);
   if (groups.length === 0) return (report.hybrid?.remarks ?? []).map((remark) => html`<p class="what">${remark}</p>`);
-  const numbers = hybridTables(report).map((ofGroup) => ofGroup.map(captioned));
+  const numbers = hybridTables(report);
   const drawn = groups.map((rows, i) => {
     const { edgeStrategy, method } = rows[0]!;
     const name = `${words.withMethod(rows[0]!, report.methods)} on the device`;
-    const picture = hybridFigure(rows);
+    const pictures = [hybridFigure(rows), reliabilityFigure(reliabilityOf(report, rows))];
     const isOpen = i === 0 || (isCrayon(edgeStrategy) && method === report.methods[0]);
-    if (!isOpen) return folded(name, picture, ...numbers[i]!);
-    return html`<h3>${name}</h3>${picture}${folded('The same as tables, at other shares too', ...numbers[i]!)}`;
+    if (!isOpen) return folded(name, ...pictures, ...numbers[i]!.map(captioned));
+    const [drawnToo, others] = [true, false].map((are) => numbers[i]!.filter(({ id }) => OF_PICTURES.test(id) === are));
+    return html`<h3>${name}</h3>${pictures}${others!.map(captioned)}${folded('The pictures as tables, at other shares too', ...drawnToo!.map(captioned))}`;
   });
   return [...hybridSummaryTables(report).map(captioned), ...drawn];
 }
+
+/** Tables that have the numbers of a picture. */
+const OF_PICTURES = /^(hybrid|recovered|reliability)-/;
 
 function aboutRun(report: Report): Markup[] {
   const rows = facts(report).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`);
@@ -272,6 +278,21 @@ function hybridFigure(rows: readonly HybridRow[]): Markup {
   }));
   return html`${says}${legend(names)}${curvePlot(rows)}`;
 }
+
+/** Before and after: the confidence as it is, and the rules that have a curve too. */
+function reliabilityFigure(all: readonly ReliabilityRow[]): Markup {
+  const drawn = all.filter(({ name }) => DRAWN_PROBABILITIES.includes(name));
+  if (drawn.length === 0) return NOTHING;
+  const bins = drawn.flatMap((row) => row.bins.map(({ answers }) => answers));
+  const [least, most] = [Math.min(...bins), Math.max(...bins)];
+  const size = least === most ? words.count(most) : `${words.count(least)} to ${words.count(most)}`;
+  const says = what(
+    `The device's probability of a right answer, predicted and seen: a dot for each bin of ${size} answers, with the exact 95 % interval of its share of right ones; below the diagonal the device is less often right than it is said to be.`,
+  );
+  return html`<h3>Whether the probabilities can be believed</h3>${says}${reliabilityPlots(drawn)}`;
+}
+
+const DRAWN_PROBABILITIES = ['raw', 'calibrated', 'isotonic'];
 
 function latencyFigure({ latency, users }: Report): Markup {
   if (latency.length === 0) return NOTHING;

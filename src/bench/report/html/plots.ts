@@ -143,7 +143,7 @@ export function curvePlot(all: readonly HybridRow[]): Markup {
     .toReversed()
     .map((row) => line(row.signal, row.curve.points, (p) => p.routed))}</svg>`;
   const level = (name: string, value: number, [at, anchor]: readonly [string, string]) =>
-    html`<line class="level" x2="100%" y1="${y(value)}%" y2="${y(value)}%"/><text class="end" x="${at}" y="${y(value)}%" dy="-5" text-anchor="${anchor}">${name} ${words.points(value)}</text>`;
+    html`<line class="level" x2="100%" y1="${y(value)}%" y2="${y(value)}%"/><text class="end" x="${at}" y="${y(value)}%" dy="${y(value) < 5 ? 15 : -5}" text-anchor="${anchor}">${name} ${words.points(value)}</text>`;
   const marks = intervals.shares.map(
     ({ share, routed, recovered }) =>
       html`<g class="mark ${signal}"><title>${words.percent(share)} server: ${words.interval(routed)}, gap recovered ${words.percentInterval(recovered)}</title><line x1="${x(share)}%" x2="${x(share)}%" y1="${y(routed.low)}%" y2="${y(routed.high)}%"/><circle cx="${x(share)}%" cy="${y(routed.estimate)}%" r="4.5"/></g>`,

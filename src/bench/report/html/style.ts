@@ -64,15 +64,17 @@ footer { color: var(--muted); font-size: 13px; padding: 4px 0 44px; overflow-wra
 .picture { --top: 0px; --right: 0px; --bottom: 46px; --left: 0px; display: block; box-sizing: content-box;
   width: calc(100% - var(--left) - var(--right)); padding: var(--top) var(--right) var(--bottom) var(--left); }
 .rows { --left: 222px; --right: 62px; } .plane { --top: 30px; --right: 14px; --left: 42px; height: 330px; }
-.map { height: auto; aspect-ratio: 8 / 5; } .heat { --right: 62px; --bottom: 0px; }
+.map { height: auto; aspect-ratio: 8 / 5; } .square { height: auto; aspect-ratio: 1; } .heat { --right: 62px; --bottom: 0px; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 18px 24px; margin: 14px 0 20px; }
+.panels p { font-size: 13px; color: var(--muted); margin: 0 0 4px; } .panel-name { color: var(--hue); font-weight: 650; }
 svg { overflow: visible; }
 svg text { font-family: inherit; font-size: 13px; fill: var(--ink); }
 .axis line { stroke: var(--line); stroke-width: 1; } .axis text, svg .column { fill: var(--muted); font-size: 12px; }
 svg .value { font-weight: 600; font-variant-numeric: tabular-nums; text-anchor: end; transform: translate(54px, 4.5px); }
 .rows .label { text-anchor: end; transform: translate(-14px, 4.5px); }
 .row .interval { stroke-width: 3; stroke-linecap: round; opacity: .55; } .row .seed { stroke: var(--hue); stroke-width: 1.6; }
-.other, .random { --hue: var(--other); } .reference, .oracle, .box { --hue: var(--reference); } .crayon, .confidence { --hue: var(--accent); }
-.server, .calibrated, .in_cloud { --hue: var(--server); } .scope { --hue: var(--scope); } .both { --hue: var(--both); } .calibrated-user { --hue: var(--t5); }
+.other, .random { --hue: var(--other); } .reference, .oracle, .box { --hue: var(--reference); } .crayon, .confidence, .raw { --hue: var(--accent); }
+.server, .calibrated, .in_cloud { --hue: var(--server); } .scope { --hue: var(--scope); } .both, .isotonic { --hue: var(--both); } .calibrated-user { --hue: var(--t5); }
 .interval, .curve, .mark line, .box line { stroke: var(--hue); } .dot, .mark circle, .box circle { fill: var(--hue); }
 .row.crayon .label, .row.crayon .value { fill: var(--accent); font-weight: 650; }
 .row .part { fill: var(--card); stroke: var(--hue); stroke-width: 1.3; }
@@ -105,7 +107,7 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; text-anchor: 
   tbody th, thead th:first-child { position: sticky; left: 0; background: var(--card); min-width: 116px; max-width: 142px; white-space: normal; overflow-wrap: anywhere; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 7px; }
   .rows { --left: 14px; --right: 14px; } .rows .label { text-anchor: start; transform: translate(0, -11px); } svg .value { transform: translate(0, -11px); }
-  .plane { height: 250px; } .map { height: auto; } .heat { --top: 40px; --right: 4px; } .heat .column { transform: rotate(-90deg) translate(-3px, 4px); } .heat .label text { font-size: 11px; }
+  .plane { height: 250px; } .map, .square { height: auto; } .heat { --top: 40px; --right: 4px; } .heat .column { transform: rotate(-90deg) translate(-3px, 4px); } .heat .label text { font-size: 11px; }
   .crowded .figure { display: none; }
 }
 @media print {

@@ -1,0 +1,75 @@
+/** Changed test prompts and what a router would see of them: by a made-up space, and answered by the embedded model. */
+
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { answerExamples, type LoadedModel } from '../../src/bench/answers.js';
+import { perturb } from '../../src/bench/perturb.js';
+import { perturbedSignals, perturbedTests } from '../../src/bench/perturbed.js';
+import type { ScopeSpace } from '../../src/bench/pool-space.js';
+import type { BenchConfig } from '../../src/bench/settings.js';
+import type { UserWithExamples } from '../../src/bench/users.js';
+import { loadDataset } from '../../src/data/dataset.js';
+import { HfModel } from '../../src/hf/model.js';
+import { loadTokenizer } from '../../src/hf/tokenizer.js';
+import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
+import { openNetwork } from '../../src/model/open-network.js';
+import { EDGE } from '../helpers/edge-gguf.js';
+
+const test = loadDataset(join(import.meta.dirname, '..', '..', 'suite', 'intent', 'heldout.jsonl')).examples.slice(
+  0,
+  4,
+);
+const user = { test } as UserWithExamples;
+/** A percentile that tells prompts apart. */
+const percentiles: ScopeSpace['percentiles'] = async (of) => of.test.map(({ prompt }) => prompt.length);
+const space = { percentiles } as ScopeSpace;
+const configOf = (device: boolean) => ({ robustness: { typos: 0.2, seed: 3, device } }) as BenchConfig;
+const settings = { method: 'loglikelihood', batchSize: 16, maxTokens: 8 } as const;
+
+let base: LoadedModel;
+beforeAll(async () => {
+  await chooseBackend('wasm');
+  const source = HfModel.open(EDGE);
+  base = { source, model: openNetwork(source), tokenizer: loadTokenizer(EDGE) };
+});
+afterAll(() => {
+  base.model.dispose();
+  base.source.close();
+  releaseBackend();
+});
+
+describe('changed prompts', () => {
+  it('are none where the configuration does not ask for them', async () => {
+    expect(await perturbedTests(user, space, {} as BenchConfig)).toEqual([]);
+    expect(await perturbedSignals([], {} as BenchConfig, base, settings)).toEqual([]);
+  });
+
+  it('are the test with other prompts, each with its scope', async () => {
+    const tests = await perturbedTests(user, space, configOf(false));
+    expect(tests.map(({ kind }) => kind)).toEqual(['typos', 'rewording']);
+    for (const { kind, test: changed, scopes } of tests) {
+      const prompts = test.map(({ prompt }) => perturb(prompt, kind, { seed: 3, typos: 0.2 }));
+      expect(changed).toEqual(test.map((example, i) => ({ ...example, prompt: prompts[i] })));
+      expect(scopes).toEqual(prompts.map(({ length }) => length));
+    }
+  });
+
+  it('cost no answer unless the device is to be asked', async () => {
+    const tests = await perturbedTests(user, space, configOf(false));
+    const noModel = {} as LoadedModel;
+    expect(await perturbedSignals(tests, configOf(false), noModel, settings)).toEqual(
+      test.map((_, i) => ({
+        perturbed: { typos: { scope: tests[0]!.scopes[i] }, rewording: { scope: tests[1]!.scopes[i] } },
+      })),
+    );
+  });
+
+  it('are answered by the device where it is', async () => {
+    const tests = await perturbedTests(user, space, configOf(true));
+    const signals = await perturbedSignals(tests, configOf(true), base, settings);
+    const { records } = await answerExamples(base, tests[1]!.test, settings);
+    expect(signals.map(({ perturbed }) => perturbed!.rewording)).toEqual(
+      records.map(({ confidence, correct }, i) => ({ scope: tests[1]!.scopes[i], confidence, correct })),
+    );
+  });
+});
