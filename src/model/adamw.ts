@@ -17,12 +17,15 @@ export class AdamW {
   #v: tf.Tensor1D;
   /** 0 for a number that is frozen, 1 for all others */
   readonly #mask: tf.Tensor1D | undefined;
+  /** what weight decay pulls back to; zero when absent */
+  readonly #anchor: tf.Tensor1D | undefined;
 
-  /** @param frozen ranges of numbers that stay as they are, with their moments */
+  /** @param frozen ranges of numbers that stay as they are, with their moments @param anchor what weight decay pulls to */
   constructor(
     start: Float32Array | AdamWState,
     options: AdamWOptions = ADAMW_DEFAULTS,
     frozen: Iterable<[number, number]> = [],
+    anchor?: Float32Array,
   ) {
     this.#options = options;
     const fresh = start instanceof Float32Array;
@@ -31,6 +34,7 @@ export class AdamW {
     this.#p = tf.keep(tf.tensor1d(parameters));
     this.#m = tf.keep(fresh ? tf.zeros([parameters.length]) : tf.tensor1d(start.m));
     this.#v = tf.keep(fresh ? tf.zeros([parameters.length]) : tf.tensor1d(start.v));
+    if (anchor !== undefined) this.#anchor = tf.keep(tf.tensor1d(anchor));
     const ranges = [...frozen];
     if (ranges.length === 0) return;
     const mask = new Float32Array(parameters.length).fill(1);
@@ -63,7 +67,9 @@ export class AdamW {
       const v = tf.add(tf.mul(this.#v, beta2), tf.mul(square, tf.mul(tf.square(clip), 1 - beta2)));
       const decay = learningRate * weightDecay;
       const left = mask === undefined ? 1 - decay : tf.sub(1, tf.mul(mask, decay));
-      const decayed = weightDecay === 0 ? this.#p : tf.mul(this.#p, left);
+      const kept = weightDecay === 0 ? this.#p : tf.mul(this.#p, left);
+      const isPulled = this.#anchor !== undefined && weightDecay !== 0;
+      const decayed = isPulled ? tf.add(kept, tf.mul(this.#anchor!, tf.sub(1, left))) : kept;
       // p - stepSize * (m / bias1) / (sqrt(v / bias2) + epsilon)
       const stepSize = learningRate / (1 - beta1 ** this.step);
       const rootScale = 1 / Math.sqrt(1 - beta2 ** this.step);
@@ -89,6 +95,6 @@ export class AdamW {
   }
 
   dispose(): void {
-    tf.dispose([this.#p, this.#m, this.#v, ...(this.#mask === undefined ? [] : [this.#mask])]);
+    tf.dispose([this.#p, this.#m, this.#v, this.#mask, this.#anchor].filter((one) => one !== undefined));
   }
 }

@@ -99,6 +99,8 @@ export interface LearnerInput {
   /** the flat vector to begin with, or where an earlier learner of the same layout stood */
   start: Float32Array | AdamWState;
   adamw: AdamWOptions;
+  /** the flat vector that weight decay pulls back to (L2-SP, arXiv 1802.01483); zero when absent */
+  anchor?: Float32Array | undefined;
   /** Keep only each block's input, and run its forward pass again before its backward pass; ignored where the back end cannot. */
   recomputes?: boolean;
 }

@@ -26,7 +26,7 @@ export class TfjsLearner implements Learner {
   constructor(model: TfjsForward, input: LearnerInput) {
     this.#model = model;
     this.#input = input;
-    this.#optimizer = new AdamW(input.start, input.adamw, frozenRanges(input.layout));
+    this.#optimizer = new AdamW(input.start, input.adamw, frozenRanges(input.layout), input.anchor);
   }
 
   get step(): number {

@@ -11,6 +11,8 @@ export const START = Float32Array.from({ length: SIZE }, () => random.normal());
 export const GRADIENTS = Array.from({ length: STEPS }, (_, t) =>
   Float32Array.from({ length: SIZE }, () => random.normal() * 10 ** ((t % 4) - 2)),
 );
+/** Where a pull goes to. */
+export const ANCHOR = Float32Array.from({ length: SIZE }, () => random.normal());
 export const rateOf = (t: number) => 1e-2 / (t + 1);
 
 /** Options beside the defaults. */
@@ -26,10 +28,10 @@ export const ADAMW_CASES: Array<[string, Partial<AdamWOptions>]> = [
  * The update as torch documents it, in float64: torch.nn.utils.clip_grad_norm_, then torch.optim.AdamW
  * (https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html).
  */
-export function adamwByHand({ beta1, beta2, epsilon, weightDecay, clipNorm }: AdamWOptions): {
-  p: number[];
-  norms: number[];
-} {
+export function adamwByHand(
+  { beta1, beta2, epsilon, weightDecay, clipNorm }: AdamWOptions,
+  anchor: ArrayLike<number> = new Float32Array(SIZE),
+): { p: number[]; norms: number[] } {
   const p = Array.from(START);
   const m = new Array<number>(SIZE).fill(0);
   const v = new Array<number>(SIZE).fill(0);
@@ -38,7 +40,7 @@ export function adamwByHand({ beta1, beta2, epsilon, weightDecay, clipNorm }: Ad
     const clip = Math.min(1, clipNorm / (norm + 1e-6));
     for (let i = 0; i < SIZE; i++) {
       const g = gradient[i]! * clip;
-      p[i]! -= rateOf(t) * weightDecay * p[i]!;
+      p[i]! -= rateOf(t) * weightDecay * (p[i]! - anchor[i]!);
       m[i] = beta1 * m[i]! + (1 - beta1) * g;
       v[i] = beta2 * v[i]! + (1 - beta2) * g * g;
       const mHat = m[i]! / (1 - beta1 ** (t + 1));

@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { AdamW } from '../../src/model/adamw.js';
 import { ADAMW_DEFAULTS } from '../../src/model/adamw-settings.js';
 import { chooseBackend } from '../../src/model/backend.js';
-import { ADAMW_CASES, adamwByHand, GRADIENTS, rateOf, START, STEPS } from '../helpers/adamw.js';
+import { ADAMW_CASES, ANCHOR, adamwByHand, GRADIENTS, rateOf, START, STEPS } from '../helpers/adamw.js';
 
 beforeAll(async () => {
   await chooseBackend('cpu');
@@ -36,6 +36,25 @@ describe('AdamW', () => {
     parameters.forEach((x, i) => {
       expect(Math.abs(x - expected.p[i]!)).toBeLessThan(1e-5);
     });
+  });
+
+  it('pulls back to an anchor, but what is frozen', async () => {
+    const options = { ...ADAMW_DEFAULTS, weightDecay: 3 };
+    const { p } = adamwByHand(options, ANCHOR);
+    const before = tf.memory().numTensors;
+    for (const frozen of [[], [[10, 20]]] as Array<Array<[number, number]>>) {
+      const optimizer = new AdamW(START, { ...options, clipNorm: Number.POSITIVE_INFINITY }, frozen, ANCHOR);
+      const free = adamwByHand({ ...options, clipNorm: Number.POSITIVE_INFINITY }, ANCHOR).p;
+      await run(optimizer, 0, STEPS);
+      const { parameters } = await optimizer.state();
+      optimizer.dispose();
+      parameters.forEach((x, i) => {
+        const expected = frozen.length > 0 && i >= 10 && i < 20 ? START[i]! : free[i]!;
+        expect(Math.abs(x - expected)).toBeLessThan(1e-5);
+      });
+    }
+    expect(p.some((x, i) => Math.abs(x - adamwByHand(options).p[i]!) > 0.05)).toBe(true);
+    expect(tf.memory().numTensors).toBe(before);
   });
 
   it('moves nothing at a learning rate of 0, but its moments', async () => {

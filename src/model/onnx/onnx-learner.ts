@@ -29,13 +29,15 @@ export class OnnxLearner implements Learner {
   readonly #buffers = new Buffers();
   readonly #recomputes: boolean;
   readonly #frozen: Array<[number, number]>;
-  readonly #decays: boolean;
+  readonly #decay: number;
+  readonly #anchor: Float32Array | undefined;
 
-  constructor(blocks: Blocks, { layout, loraAlpha, start, adamw, recomputes = false }: LearnerInput) {
+  constructor(blocks: Blocks, { layout, loraAlpha, start, adamw, anchor, recomputes = false }: LearnerInput) {
     this.#blocks = blocks;
     this.#recomputes = recomputes;
     this.#frozen = [...frozenRanges(layout)];
-    this.#decays = adamw.weightDecay !== 0;
+    this.#decay = adamw.weightDecay;
+    this.#anchor = anchor;
     this.#adamw = new AdamWProgram(adamw, blocks.runtime);
     const state = start instanceof Float32Array ? undefined : start;
     this.step = state?.step ?? 0;
@@ -110,8 +112,13 @@ export class OnnxLearner implements Learner {
     // without a gradient a number and its moments stay as they are, but for weight decay
     const { parameters } = this.#moments;
     for (const [from, to] of this.#frozen) gradient.fill(0, from, to);
-    const kept = this.#decays ? this.#frozen.map(([from, to]) => parameters.slice(from, to)) : [];
+    const kept = this.#decay !== 0 ? this.#frozen.map(([from, to]) => parameters.slice(from, to)) : [];
     const gradientNorm = await this.#adamw.update(this.#moments, gradient, learningRate, this.step);
+    const pull = learningRate * this.#decay;
+    if (pull > 0)
+      this.#anchor?.forEach((x, i) => {
+        parameters[i]! += pull * x;
+      });
     for (const [i, values] of kept.entries()) parameters.set(values, this.#frozen[i]![0]);
     const loss = this.#loss;
     this.#loss = 0;

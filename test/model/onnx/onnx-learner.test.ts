@@ -160,6 +160,22 @@ describe('OnnxLearner', () => {
     model.dispose();
   });
 
+  it('is pulled back to an anchor as TensorFlow.js is: with a strong pull it stays there', async () => {
+    const ends = async (weightDecay: number) => {
+      const adamw = { ...ADAMW_DEFAULTS, weightDecay };
+      let anchor: Float32Array | undefined;
+      const found = await onBoth(fixture('models', 'llama'), (model, layout) => {
+        anchor = startOf(layout);
+        return stepsOf(model.learner({ ...inputOf(layout), adamw, anchor }), 0, 3, model.config.vocabSize);
+      });
+      expect(relativeDifference(found.onnx.parameters, found.tfjs.parameters)).toBeLessThan(1e-3);
+      return relativeDifference(found.onnx.parameters, anchor!);
+    };
+    const [free, held] = [await ends(0), await ends(50)];
+    expect(held).toBeLessThan(0.75 * free);
+    expect(held).toBeGreaterThan(0);
+  });
+
   it.each([0, 0.1])(
     'leaves the last adapters as they are on both back ends, with a weight decay of %d',
     async (weightDecay) => {
