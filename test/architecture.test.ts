@@ -24,7 +24,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   model: ['core', 'files', 'hf', 'onnx'],
   train: ['core', 'data', 'hf', 'peft', 'model'],
   pool: ['core', 'files', 'data', 'safetensors', 'hf', 'peft', 'gguf', 'model', 'train'],
-  blend: ['core', 'files', 'lora', 'data', 'safetensors', 'hf', 'peft', 'gguf', 'pool'],
+  blend: ['core', 'files', 'lora', 'data', 'safetensors', 'hf', 'peft', 'gguf', 'model', 'train', 'pool'],
   choose: ['core', 'data', 'hf', 'model', 'train', 'pool', 'blend'],
   engine: ['core', 'files', 'bounded', 'hf', 'gguf'],
   routing: ['core', 'data', 'engine'],

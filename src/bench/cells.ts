@@ -8,7 +8,7 @@ import type { Example } from '../data/dataset.js';
 import { summariseLatency } from './latency.js';
 import { cellKey } from './run-directory.js';
 import { drawAt } from './seeds.js';
-import type { BenchConfig, BenchPool } from './settings.js';
+import { type BenchConfig, type BenchPool, FROM_BLEND_SETTING } from './settings.js';
 import { strategyNamed } from './strategies/index.js';
 import type { BlendVariant, PlannedCell } from './strategies/strategy.js';
 import { type AnswerRecord, CELL_SCHEMA, type Cell } from './types.js';
@@ -74,6 +74,10 @@ const CHANGES = {
   lambda: (lambda: number) => ({ blend: { estimator: 'label-evidence' as const, lambda } }),
   standard_tau: (tau: number) => ({ blend: { standardise: true, tau } }),
   refine: (refine: number) => ({ blend: { refine } }),
+  lora_from_blend: (value: string) => {
+    const [, steps, learningRate, pull] = FROM_BLEND_SETTING.exec(value)!.map(Number) as [0, number, number, number];
+    return { blend: { loraFromBlend: { steps, learningRate, ...(Number.isNaN(pull) ? {} : { pull }) } } };
+  },
   top_k: (topK: number) => ({ blend: { topK } }),
   combine: (value: string) => {
     const [combine, rank] = value.split(':') as ['svd' | 'linear', string?];

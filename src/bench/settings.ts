@@ -7,6 +7,7 @@
 import { isAbsolute } from 'node:path';
 import * as z from 'zod';
 import { EXAMPLE_ESTIMATORS, EXAMPLE_LIMITS } from '../blend/coefficients.js';
+import { FROM_BLEND_DEFAULTS } from '../blend/from-blend-options.js';
 import { CrayonError } from '../core/errors.js';
 import { exists } from '../files/io.js';
 import { shippedPath } from '../files/package.js';
@@ -71,6 +72,8 @@ const USER = z.strictObject({
     .describe('of the draw of the examples; one user for each, at each seed of the run'),
 });
 
+export const FROM_BLEND_SETTING = /^([1-9]\d*)@(\d*\.?\d+(?:e-\d+)?)(?::(\d*\.?\d+))?$/;
+
 const ABLATION = z.strictObject({
   strategies: filled(z.enum(['crayon', 'per-query']))
     .default(['crayon'])
@@ -88,6 +91,10 @@ const ABLATION = z.strictObject({
   lambda: z.array(notNegative).optional().describe('label evidence: how much the loss of each base LoRA alone counts'),
   standard_tau: z.array(positive).optional().describe('temperature at blending over standardised similarities'),
   refine: z.array(whole(1)).optional().describe('gradient steps of the coefficients alone, on the examples shown'),
+  lora_from_blend: z
+    .array(z.string().regex(FROM_BLEND_SETTING, '<steps>@<learning rate>, and :<pull>'))
+    .optional()
+    .describe('a LoRA from the blend, otherwise by lora_from_blend: <steps>@<learning rate>, and :<pull> behind it'),
   top_k: z.array(whole(1)).optional().describe('base LoRAs that are blended at most'),
   combine: z
     .array(z.string().regex(/^(svd:[1-9]\d*|linear)$/, 'svd:<rank> or linear'))
@@ -148,6 +155,18 @@ export const BENCH_SCHEMA = z.strictObject({
     })
     .prefault({})
     .describe('the LoRA on the k examples'),
+  lora_from_blend: z
+    .strictObject({
+      rank: whole(1).optional().describe("where it is not the pool's"),
+      steps: whole(1).default(FROM_BLEND_DEFAULTS.steps).describe('a step is a batch, as in few_shot'),
+      batch_size: whole(1).default(FROM_BLEND_DEFAULTS.batchSize).describe('examples a step'),
+      learning_rate: positive
+        .optional()
+        .describe('the highest, where it is not half of what the pool was trained with'),
+      pull: notNegative.default(FROM_BLEND_DEFAULTS.pull).describe('weight decay towards the blend'),
+    })
+    .prefault({})
+    .describe('the LoRA on the k examples that begins as the blend'),
   lorahub: z
     .strictObject({
       evaluations: whole(1).default(40).describe('of the loss on the examples'),

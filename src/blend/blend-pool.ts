@@ -38,7 +38,10 @@ import {
   type SeenExamples,
 } from './coefficients.js';
 import { coverageByEvidence } from './coverage.js';
+import type { TrainedBlendOptions } from './from-blend.js';
+import { type FromBlendOptions, fromBlendSettings } from './from-blend-options.js';
 import { refineCoefficients } from './refine.js';
+import type { TrainedRecord } from './trained-record.js';
 
 /** How errors name examples that come from no file. */
 const GIVEN = 'examples';
@@ -53,9 +56,13 @@ export interface ShownExample {
   answer?: number | undefined;
 }
 
-/** How a blend's coefficients are made; `tau` is the pool's own when absent. */
+/** How a blend is made; `tau` is the pool's own when absent. */
 export interface BlendRule extends BlendChoice {
   estimator: Estimator;
+  /** so many gradient steps of the coefficients alone, on the examples' answers; none when absent */
+  refine?: number | undefined;
+  /** a LoRA that starts from the blend and is trained on the examples; the blend itself when absent */
+  loraFromBlend?: FromBlendOptions | undefined;
 }
 
 /** A user's examples in a pool's space, and what they were read through. */
@@ -84,7 +91,7 @@ export interface BlendChooser {
 
 export interface BlendPoolOptions
   extends Pick<BlendOptions, 'out' | 'combine' | 'rank' | 'dtype' | 'force' | 'threads' | 'onProgress'>,
-    BlendChoice {
+    BlendRule {
   pool: string;
   /** a JSONL, JSON, CSV or YAML file, or the examples themselves; not needed for `uniform` and `given` */
   examples?: string | readonly ShownExample[] | undefined;
@@ -96,10 +103,12 @@ export interface BlendPoolOptions
   model?: string | undefined;
   /** blend although the base model is another one than the pool was built on */
   anyBase?: boolean | undefined;
-  /** `tau` is the pool's own when absent */
-  estimator: Estimator;
-  /** so many gradient steps of the coefficients alone, on the examples' answers; none when absent */
-  refine?: number | undefined;
+  /** ends a training after the step in work, with a checkpoint */
+  signal?: AbortSignal | undefined;
+  /** told before a training in what parts, and so in what memory, it reads the examples */
+  onPlan?: TrainedBlendOptions['onPlan'];
+  /** told after each of its steps */
+  onStep?: TrainedBlendOptions['onStep'];
   /** decides in place of the estimator and its options */
   chooser?: BlendChooser | undefined;
   long: LongPolicy;
@@ -111,6 +120,8 @@ export interface BlendPoolResult extends BlendEstimate {
   blend: BlendResult;
   /** where the examples chose */
   choice?: ChoiceRecord;
+  /** where it was trained on, and whether from a checkpoint */
+  trained?: TrainedRecord & { resumed: boolean };
   /** reading, tokenising and embedding the examples */
   embedMs: number;
   totalMs: number;
@@ -128,23 +139,25 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   refuseInside(options.out, options.pool);
   const pool = openPool(options.pool);
   const { manifest } = pool;
-  if (options.refine !== undefined && options.examples === undefined) {
-    throw new CrayonError('examples-count', 'refine needs examples with answers, found none');
+  if (trains(options) && options.examples === undefined) {
+    const what = options.refine === undefined ? 'a LoRA from the blend' : 'refine';
+    throw new CrayonError('examples-count', `${what} needs examples with answers, found none`);
   }
-  const { seen, prepared, chosen, embedMs } = await embedShown(options, pool);
+  const { seen, prepared, chosen, embedMs, forward } = await embedShown(options, pool);
 
   const { rule, record: choice } = chosen ?? { rule: options };
   const { estimator } = rule;
   const { tau } = gateTerms(pool, rule);
   const instant = estimateBlend(pool, estimator, seen, rule);
-  const found = options.refine === undefined ? instant : await refine(options, options.refine, pool, prepared, instant);
+  const withModel = { ...options, forward };
+  const found = rule.refine === undefined ? instant : await refine(withModel, rule.refine, pool, prepared, instant);
   const coverage = choice === undefined ? found.coverage : coverageByEvidence(found.coverage!, choice);
   const estimate: BlendEstimate = { ...found, coverage };
 
   const adapters = pool.openMembers();
   const factors = options.combine === 'cat' ? null : openPoolFactors(pool);
   try {
-    const blend = blendAdapters({
+    const terms: BlendOptions = {
       ...options,
       adapters,
       factors,
@@ -167,9 +180,12 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
         ...(manifest.general === undefined ? {} : { general: true }),
         ...(choice === undefined ? {} : { choice }),
       },
-    });
+    };
+    const { loraFromBlend: how } = rule;
+    const made =
+      how === undefined ? { blend: blendAdapters(terms) } : await train(withModel, how, pool, prepared, terms);
     const totalMs = performance.now() - started;
-    return { ...estimate, blend, ...(choice === undefined ? {} : { choice }), embedMs, totalMs };
+    return { ...estimate, ...made, ...(choice === undefined ? {} : { choice }), embedMs, totalMs };
   } finally {
     for (const adapter of adapters) adapter.close();
     factors?.close();
@@ -210,6 +226,40 @@ async function refine(
   }
 }
 
+const trains = ({ refine, loraFromBlend }: Pick<BlendRule, 'refine' | 'loraFromBlend'>): boolean =>
+  refine !== undefined || loraFromBlend !== undefined;
+
+/** A LoRA of a stated rank from the blend on. */
+async function train(
+  { model, forward = {}, signal, onPlan, onStep }: BlendPoolOptions,
+  options: FromBlendOptions,
+  pool: Pool,
+  examples: readonly PreparedExample[],
+  terms: BlendOptions,
+) {
+  const { trainFromBlend } = await import('./from-blend.js');
+  const base = openBase(model ?? findBase(pool));
+  try {
+    const { provenance, dtype } = terms;
+    const how = fromBlendSettings(options, pool.manifest);
+    // what else was tried says nothing of the training
+    const fingerprint = { ...provenance, choice: undefined, dtype, base: base.digest() };
+    const hooks = { signal, onPlan, onStep };
+    const { resumed, trained, blend } = await trainFromBlend({
+      ...terms,
+      ...hooks,
+      how,
+      examples,
+      base,
+      forward,
+      fingerprint,
+    });
+    return { blend, trained: { ...trained, resumed } };
+  } finally {
+    base.close();
+  }
+}
+
 /** What the examples say, where there are any; read, embedded and, where they are to choose, weighed while the base model is open. */
 async function embedShown(options: BlendPoolOptions, pool: Pool) {
   const started = performance.now();
@@ -218,7 +268,8 @@ async function embedShown(options: BlendPoolOptions, pool: Pool) {
   gateTerms(pool, options);
   if (needsLosses) needed(pool, 'loss', 'label evidence');
   if (examples === undefined) {
-    return { seen: null, prepared: [], chosen: undefined, embedMs: performance.now() - started };
+    const embedMs = performance.now() - started;
+    return { seen: null, prepared: [], chosen: undefined, embedMs, forward: options.forward };
   }
   const { read, where } = readShown(options, examples);
   const source = openBase(options.model ?? findBase(pool), { someWeights: chooser === undefined && !needsLosses });
@@ -227,7 +278,7 @@ async function embedShown(options: BlendPoolOptions, pool: Pool) {
     const opening = performance.now();
     const forward = chooser === undefined ? options.forward : await chooser.open(source);
     const opened = performance.now();
-    const addEnd = needsLosses || options.refine !== undefined || chooser !== undefined;
+    const addEnd = needsLosses || trains(options) || chooser !== undefined;
     const shown = await embedExamples({ ...options, forward }, { pool, source, read, where, addEnd });
     if (needsLosses) {
       const { withPoolLosses } = await import('../pool/adapter-losses.js');
@@ -236,7 +287,7 @@ async function embedShown(options: BlendPoolOptions, pool: Pool) {
     const embedMs = performance.now() - started - (opened - opening);
     const chosen = await chooser?.choose(shown);
     const seen: SeenExamples = { ...shown.seen, losses: chosen?.losses ?? shown.seen.losses };
-    return { seen, prepared: shown.prepared, chosen, embedMs };
+    return { seen, prepared: shown.prepared, chosen, embedMs, forward };
   } finally {
     source.close();
   }

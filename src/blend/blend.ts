@@ -82,51 +82,60 @@ export interface BlendResult {
  */
 export function blendAdapters(options: BlendOptions): BlendResult {
   const start = performance.now();
-  const { adapters, coefficients, combine, dtype = 'F32', out, force, baseModel, onProgress } = options;
+  const { adapters, coefficients, combine, dtype = 'F32' } = options;
   const plan = planBlend(adapters, coefficients, combine, options.rank);
-  const { modules, rank, targetModules, notices } = plan;
-
   const threads = options.threads ?? availableParallelism();
   const hash = threads > 1 ? startHash(plan, dtype) : undefined;
   let source: BlendSource | undefined;
-  let digest: string | undefined;
   try {
     const buffer = hash === undefined ? undefined : (length: number) => hash.buffer(length);
-    const opened = openSource(plan, { threads, buffer, factors: options.factors });
-    source = opened;
-    const { bytes } = writePeftAdapter(out, {
-      baseModel,
-      r: rank,
-      loraAlpha: rank,
-      dtype,
-      targetModules,
-      modules: modules.map((module, index) => ({
-        ...module,
-        r: rank,
-        a: () => hashed(opened.a(index), hash),
-        b: () => {
-          const b = hashed(opened.b(index), hash);
-          if (index === modules.length - 1 && hash !== undefined) digest = checkedDigest(hash, plan);
-          onProgress?.(index + 1, modules.length, module.name);
-          return b;
-        },
-      })),
-      extraFiles: {
-        [ADAPTER_RECORD_FILE]: provenanceJson(options, plan, dtype),
-        ...(options.template === undefined ? {} : { [CHAT_TEMPLATE]: options.template }),
-      },
-      force,
-    });
-    digest ??= sha256File(join(out, ADAPTER_WEIGHTS));
-    const results = modules.map(({ name }, index) => {
-      const { effectiveRank, relativeError } = opened.result(index);
-      return { name, rank: effectiveRank, relativeError };
-    });
-    return { modules: results, rank, bytes, ms: performance.now() - start, digest, notices };
+    source = openSource(plan, { threads, buffer, factors: options.factors });
+    return { ...writeBlend(options, plan, source, hash), ms: performance.now() - start };
   } finally {
     source?.close();
     hash?.close();
   }
+}
+
+/** Writes the factors of a plan, whoever made them. @throws CrayonError `output-exists`, `disk-full`, and what the source throws */
+export function writeBlend(
+  options: BlendOptions,
+  plan: BlendPlan,
+  source: BlendSource,
+  hash?: HashThread,
+): Omit<BlendResult, 'ms'> {
+  const { dtype = 'F32', out, force, baseModel, onProgress } = options;
+  const { modules, rank, targetModules, notices } = plan;
+  let digest: string | undefined;
+  const { bytes } = writePeftAdapter(out, {
+    baseModel,
+    r: rank,
+    loraAlpha: rank,
+    dtype,
+    targetModules,
+    modules: modules.map((module, index) => ({
+      ...module,
+      r: rank,
+      a: () => hashed(source.a(index), hash),
+      b: () => {
+        const b = hashed(source.b(index), hash);
+        if (index === modules.length - 1 && hash !== undefined) digest = checkedDigest(hash, plan);
+        onProgress?.(index + 1, modules.length, module.name);
+        return b;
+      },
+    })),
+    extraFiles: {
+      [ADAPTER_RECORD_FILE]: provenanceJson(options, plan, dtype),
+      ...(options.template === undefined ? {} : { [CHAT_TEMPLATE]: options.template }),
+    },
+    force,
+  });
+  digest ??= sha256File(join(out, ADAPTER_WEIGHTS));
+  const results = modules.map(({ name }, index) => {
+    const { effectiveRank, relativeError } = source.result(index);
+    return { name, rank: effectiveRank, relativeError };
+  });
+  return { modules: results, rank, bytes, digest, notices };
 }
 
 /** A thread that hashes alongside, for a large `cat` in float32; otherwise the finished file is read once more, which is short. */

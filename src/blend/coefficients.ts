@@ -188,25 +188,26 @@ export function estimateBlend(
   };
 }
 
-/** The coefficients (N) that the other examples give: evidence on example i, which they have not seen. */
+/** The coefficients (N) that the other examples give: evidence on examples `left`, which they have not seen. */
 export function coefficientsWithout(
   pool: Pool,
   estimator: Estimator,
   { rows, losses }: SeenExamples,
-  i: number,
+  left: readonly number[],
   choice: BlendChoice = {},
 ): Float64Array {
   const { n, d } = rows;
   const { N } = pool.manifest;
-  const others = { rows: { data: without(rows.data, i, d), n: n - 1, d }, losses: losses && without(losses, i, N) };
+  const data = without(rows.data, left, d);
+  const others = { rows: { data, n: n - left.length, d }, losses: losses && without(losses, left, N) };
   return estimateFrom(pool, estimator, others, choice).coefficients;
 }
 
-/** Rows of a size, less one. */
-function without(data: ArrayLike<number>, i: number, size: number): Float64Array {
-  const rest = new Float64Array(data.length - size);
-  for (let at = 0; at < i * size; at++) rest[at] = data[at]!;
-  for (let at = i * size; at < rest.length; at++) rest[at] = data[at + size]!;
+/** Rows of a size, less some. */
+function without(data: ArrayLike<number>, left: readonly number[], size: number): Float64Array {
+  const kept = Array.from({ length: data.length / size }, (_, i) => i).filter((i) => !left.includes(i));
+  const rest = new Float64Array(kept.length * size);
+  for (const [to, i] of kept.entries()) for (let j = 0; j < size; j++) rest[to * size + j] = data[i * size + j]!;
   return rest;
 }
 

@@ -111,7 +111,27 @@ export const CANDIDATES: readonly Candidate[] = [
   },
 ];
 
+/** What is trained on the examples: tried only where it is asked for, since each fold of the examples is a training. */
+export type TrainedRule = Pick<BlendRule, 'refine' | 'loraFromBlend'>;
+
+/** The last ones, since they are the dearest and have most to go wrong. */
+export const trainedCandidates = ({ refine, loraFromBlend }: TrainedRule): FixedCandidate[] => [
+  ...(refine === undefined
+    ? []
+    : [fixed('refine', 'by similarity, refined on the answers', () => ({ estimator: 'similarity', refine }))]),
+  ...(loraFromBlend === undefined
+    ? []
+    : [
+        fixed(
+          'lora-from-blend',
+          'a LoRA from the blend',
+          () => ({ estimator: 'similarity', loraFromBlend }),
+          () => true,
+        ),
+      ]),
+];
+
 /** Those that are different things on this pool. */
-export function candidatesFor(manifest: PoolManifest): Candidate[] {
-  return CANDIDATES.filter(({ differs }) => differs?.(manifest) ?? true);
+export function candidatesFor(manifest: PoolManifest, trained: TrainedRule = {}): Candidate[] {
+  return [...CANDIDATES, ...trainedCandidates(trained)].filter(({ differs }) => differs?.(manifest) ?? true);
 }

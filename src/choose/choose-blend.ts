@@ -1,11 +1,11 @@
 /** `crayon blend --choose`: the blend that a user's own examples choose, by leave-one-out through the whole base model. */
 
-import { type BlendPoolOptions, type BlendPoolResult, blendPool } from '../blend/blend-pool.js';
-import type { BlendChoice } from '../blend/coefficients.js';
+import { type BlendPoolOptions, type BlendPoolResult, type BlendRule, blendPool } from '../blend/blend-pool.js';
 import { CrayonError } from '../core/errors.js';
 import { chooseBackend } from '../model/backend.js';
 import type { Network } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
+import { candidatesFor, type TrainedRule } from './candidates.js';
 import { type Choice, choiceRecord, chooseBy } from './choice.js';
 import { type EvidenceOptions, gatherEvidence } from './evidence.js';
 
@@ -13,11 +13,13 @@ import { type EvidenceOptions, gatherEvidence } from './evidence.js';
 export const CHOOSE_SECONDS = 120;
 
 export interface ChooseBlendOptions
-  extends Omit<BlendPoolOptions, 'chooser' | 'estimator' | 'refine' | keyof BlendChoice>,
+  extends Omit<BlendPoolOptions, 'chooser' | keyof BlendRule>,
     Pick<EvidenceOptions, 'candidates' | 'signal'> {
   examples: NonNullable<BlendPoolOptions['examples']>;
   /** for reading the base model and trying candidates; one batch may exceed it */
   seconds?: number;
+  /** candidates that are trained on the examples, beside those that are always tried */
+  trained?: TrainedRule | undefined;
   /** candidates tried so far */
   onTried?: EvidenceOptions['onProgress'];
 }
@@ -28,9 +30,13 @@ export interface ChosenBlend extends BlendPoolResult {
   chooseMs: number;
 }
 
-/** @throws CrayonError what blendPool throws; `bad-option` for a budget that is none */
+/**
+ * The time is that of the choice: where it falls on a LoRA from the blend, that is then trained on all examples.
+ *
+ * @throws CrayonError what blendPool throws; `bad-option` for a budget that is none
+ */
 export async function chooseBlend(options: ChooseBlendOptions): Promise<ChosenBlend> {
-  const { seconds = CHOOSE_SECONDS, forward = {}, candidates, signal, onTried, ...rest } = options;
+  const { seconds = CHOOSE_SECONDS, forward = {}, candidates, trained, signal, onTried, ...rest } = options;
   if (!(seconds > 0 && seconds <= 2 ** 20)) {
     throw new CrayonError(
       'bad-option',
@@ -51,6 +57,7 @@ export async function chooseBlend(options: ChooseBlendOptions): Promise<ChosenBl
     let model = forward.model;
     const result = await blendPool({
       ...rest,
+      signal,
       estimator: 'similarity',
       chooser: {
         async open(source) {
@@ -61,12 +68,14 @@ export async function chooseBlend(options: ChooseBlendOptions): Promise<ChosenBl
         },
         async choose(shown) {
           const started = performance.now();
-          const how = { model: model!, source: shown.source, candidates, late, signal, onProgress: onTried };
+          const { source, pool } = shown;
+          const tried = candidates ?? candidatesFor(pool.manifest, trained);
+          const how = { model: model!, source, candidates: tried, late, signal, onProgress: onTried };
           const { evidence, losses } = await gatherEvidence(shown, how);
           const choice = chooseBy(evidence);
           chosen = choice;
           chooseMs += performance.now() - started;
-          return { rule: choice.fixed.rule(shown.pool.manifest), losses, record: choiceRecord(choice, shown.examples) };
+          return { rule: choice.fixed.rule(pool.manifest), losses, record: choiceRecord(choice, shown.examples) };
         },
       },
     });

@@ -1,12 +1,14 @@
 /**
  * What each candidate is worth on a user's own examples: each is scored through the mixture that the candidate makes of the others.
+ * What is trained on examples leaves out a fold of them at a time (folds.ts).
  *
  * One forward pass for each example and mixture. Mixtures that are alike are scored once, and the choices
  * of a question behind its prompt, read once (src/train/evaluate.ts); candidates that the time does not reach have no evidence.
  */
 
-import type { ShownInPool } from '../blend/blend-pool.js';
+import type { BlendRule, ShownInPool } from '../blend/blend-pool.js';
 import { BARE_MODEL } from '../blend/choice-record.js';
+import type { FromBlendOptions } from '../blend/from-blend-options.js';
 import { isCrayonError } from '../core/errors.js';
 import type { BaseModel } from '../hf/base-model.js';
 import type { Network } from '../model/network.js';
@@ -16,6 +18,7 @@ import { memberCoefficients, membersOf } from '../pool/pool.js';
 import { type EvaluationLora, forwardScorer } from '../train/evaluate.js';
 import { type ExampleScore, type ScoredSequences, scoredSequences, scoreThrough } from '../train/score.js';
 import { type Candidate, candidatesFor, LABELS } from './candidates.js';
+import { type FoldTask, foldsOf, loraWithout, refinedWithout } from './folds.js';
 import { leaveOneOut } from './leave-one-out.js';
 
 /** What one example says for or against a mixture. */
@@ -64,12 +67,40 @@ export async function gatherEvidence(
   let stack: EvaluationLora | undefined;
   let losses: Float64Array | undefined;
 
+  /** For each fold of examples what the others make. */
+  const byFold = async <T>(place: number, make: (task: FoldTask) => Promise<T[]>): Promise<T[]> => {
+    const found: T[] = [];
+    const folds = foldsOf(examples.length);
+    const shared = { pool, source, model, seen: { rows, losses }, prepared, signal: stop };
+    for (const [f, left] of folds.entries()) {
+      const ofFold = await make({ ...shared, left });
+      for (const [at, i] of left.entries()) found[i] = ofFold[at]!;
+      onProgress?.(place + (f + 1) / folds.length, candidates.length);
+    }
+    return found;
+  };
+  const refinedGates = (rule: BlendRule, place: number) =>
+    byFold(place, async (task) => {
+      const alpha = await refinedWithout(task, stack!, rule);
+      return task.left.map(() => alpha);
+    });
+  const scoreTrained = (rule: BlendRule, how: FromBlendOptions, place: number) =>
+    byFold(place, async (task) => {
+      const lora = { ...(await loraWithout(task, rule, how)), gates: [[1]] };
+      const scorer = forwardScorer(model, { lora, signal: stop });
+      const { report } = await scoreThrough(scorer, ofExamples(made, task.left));
+      return report.perExample.map(evidenceOf);
+    });
+
   const score = async (candidate: Candidate, place: number): Promise<ExampleEvidence[]> => {
     const isBare = candidate.name === BARE_MODEL;
     stack ??= isBare ? undefined : stackPool(pool, source);
     if (candidate.name === LABELS) losses ??= await mixtureLosses(model, stack!, prepared, { signal: stop });
-    const weights = leaveOneOut(pool, { rows, losses }, candidate);
     const { manifest } = pool;
+    const rule = candidate.kind === 'fixed' ? candidate.rule(manifest) : undefined;
+    if (rule?.loraFromBlend !== undefined) return await scoreTrained(rule, rule.loraFromBlend, place);
+    const weights =
+      rule?.refine === undefined ? leaveOneOut(pool, { rows, losses }, candidate) : await refinedGates(rule, place);
     const gates = weights.map((alpha) =>
       isBare ? membersOf(manifest).map(() => 0) : memberCoefficients(manifest, alpha),
     );

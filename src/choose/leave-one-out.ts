@@ -15,7 +15,7 @@ export function leaveOneOut(pool: Pool, seen: SeenExamples, candidate: Candidate
   const { rows } = seen;
   if (candidate.kind === 'fixed') {
     const { estimator, ...choice } = candidate.rule(pool.manifest);
-    return Array.from({ length: rows.n }, (_, i) => coefficientsWithout(pool, estimator, seen, i, choice));
+    return Array.from({ length: rows.n }, (_, i) => coefficientsWithout(pool, estimator, seen, [i], choice));
   }
   return gatesOf(pool, rows, candidate);
 }

@@ -3,15 +3,18 @@
 import type { Command } from 'commander';
 import { type BlendPoolOptions, type BlendPoolResult, blendPool } from '../blend/blend-pool.js';
 import { ESTIMATORS, EVIDENCE_LAMBDA } from '../blend/coefficients.js';
+import { FROM_BLEND_DEFAULTS, type FromBlendOptions } from '../blend/from-blend-options.js';
 import type { ChosenBlend } from '../choose/choose-blend.js';
 import { CrayonError } from '../core/errors.js';
 import { bar, formatBytes, formatDuration } from '../core/format.js';
 import { openPool } from '../pool/pool.js';
 import { STANDARD_TAU } from '../pool/standards.js';
+import type { StepReport } from '../train/trainer.js';
 import {
   anyBaseOption,
   type BackendFlag,
   backendOption,
+  byteCount,
   choice,
   decimal,
   numberList,
@@ -20,17 +23,33 @@ import {
   wholeNumber,
 } from './options.js';
 import { choiceTable, choiceWords } from './show-choice.js';
+import { trainedWords } from './show-trained.js';
+import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags
   extends Omit<
       BlendPoolOptions,
-      'examples' | 'tau' | 'coefficients' | 'threads' | 'onProgress' | 'forward' | 'chooser'
+      | 'examples'
+      | 'tau'
+      | 'coefficients'
+      | 'threads'
+      | 'onProgress'
+      | 'forward'
+      | 'chooser'
+      | 'loraFromBlend'
+      | 'signal'
+      | 'onPlan'
+      | 'onStep'
     >,
+    Omit<FromBlendOptions, 'rank'>,
     BackendFlag {
   examples?: string;
   choose: boolean;
   chooseSeconds?: number;
+  chooseTrained: boolean;
+  /** its rank */
+  loraFromBlend?: number;
   temperature?: number;
   coefficients?: number[];
 }
@@ -42,16 +61,23 @@ the blend. Nothing is trained and nothing leaves the device. The result is a PEF
 With --choose the examples decide how they are blended: each is left out once, and answered by what the others make,
 under every candidate.
 
+With --lora-from-blend the blend is where a LoRA of that rank begins, which is then trained on the examples. A killed
+training continues where it was when the command is repeated.
+
 Examples:
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --combine svd --rank 16
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --top-k 2 --temperature 0.05
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --choose
+  $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --lora-from-blend 8
   $ crayon blend --pool pool --coefficients 0.7,0.3,0,0 --out by-hand`;
 
 const COMBINE = 'cat is exact; svd is the best approximation of a rank; linear is not the same sum';
 const LAMBDA = `of label-evidence: how much the loss counts beside similarity (default: ${EVIDENCE_LAMBDA})`;
 const RANK = 'rank of the svd (default: the largest rank in the pool), or limit for the others';
+const FROM_BLEND = 'train a LoRA of this rank on the examples, from the blend on';
+const MEMORY = 'most that the process may take while it trains, such as 2GB (default: three quarters of what is free)';
+const TRAINED = 'with --choose: try --refine and --lora-from-blend too, at their defaults where they are not given';
 const LONG = 'examples beyond the context: refuse them, or cut the front of their prompts';
 
 export function blendCommand(command: Command, terminal: Terminal): void {
@@ -76,9 +102,19 @@ export function blendCommand(command: Command, terminal: Terminal): void {
       "gradient steps of the coefficients alone, on the examples' answers",
       wholeNumber(1, 100),
     )
+    .option('--lora-from-blend <rank>', FROM_BLEND, wholeNumber(1, 1024))
+    .option('--steps <n>', `of that training (default: ${FROM_BLEND_DEFAULTS.steps})`, wholeNumber(1, 100_000))
+    .option('--learning-rate <x>', "its highest (default: half of the pool's own)", decimal(0))
+    .option('--batch-size <n>', `examples a step (default: ${FROM_BLEND_DEFAULTS.batchSize})`, wholeNumber(1))
+    .option('--pull <x>', `weight decay towards the blend (default: ${FROM_BLEND_DEFAULTS.pull})`, decimal(0, true))
+    .option('--seed <n>', `of its batches (default: ${FROM_BLEND_DEFAULTS.seed})`, wholeNumber(0))
+    .option('--memory <size>', MEMORY, byteCount)
+    .option('--checkpoint-seconds <s>', 'time between its checkpoints (default: 60)', decimal(0))
+    .option('--fresh', 'discard what an interrupted training left')
     .option('--top-k <k>', 'keep the k largest coefficients and renormalise', wholeNumber(1))
     .option('--choose', 'let the examples choose how they are blended, by leave-one-out through the base model', false)
     .option('--choose-seconds <s>', 'for that; candidates not reached are not tried (default: 120)', decimal(0))
+    .option('--choose-trained', TRAINED, false)
     .option('--coefficients <list>', 'give the coefficients by hand instead, N numbers', numberList)
     .addOption(choice('--combine <type>', COMBINE, ['cat', 'svd', 'linear'], 'cat'))
     .option('--rank <r>', RANK, wholeNumber(1))
@@ -95,24 +131,44 @@ export function blendCommand(command: Command, terminal: Terminal): void {
 }
 
 /** What decides the blend, beside --choose, which does. */
-const DECIDED = ['estimator', 'temperature', 'standardise', 'lambda', 'topK', 'coefficients', 'refine'] as const;
+const DECIDED = ['estimator', 'temperature', 'standardise', 'lambda', 'topK', 'coefficients'] as const;
+const OF_CHOICE = ['chooseSeconds', 'chooseTrained'] as const;
+const OF_TRAINING = [
+  ...['steps', 'learningRate', 'batchSize', 'pull', 'seed', 'memory', 'checkpointSeconds', 'fresh'],
+] as ReadonlyArray<keyof FromBlendOptions>;
 
-function refuseBoth({ choose, chooseSeconds, examples }: Flags, command: Command): void {
-  if (!choose && chooseSeconds === undefined) return;
+function refuseBoth({ choose, chooseTrained, examples, loraFromBlend }: Flags, command: Command): void {
   const bad = (problem: string, hint: string) => new CrayonError('bad-option', problem, { hint });
-  if (!choose) throw bad('--choose-seconds without --choose', 'Add --choose, or leave it out.');
-  if (examples === undefined)
+  const given = (names: readonly string[]) => {
+    const found = names.filter((name) => command.getOptionValueSource(name) === 'cli');
+    return found.map((name) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`).join(', ');
+  };
+  const refuse = (names: readonly string[], problem: (flags: string) => string, hint: string) => {
+    const flags = given(names);
+    if (flags !== '') throw bad(problem(flags), hint);
+  };
+  if (!choose) refuse(OF_CHOICE, (flags) => `${flags} without --choose`, 'Add --choose, or leave it out.');
+  if (choose && examples === undefined)
     throw bad('--choose needs --examples', 'Give a file of 3 to 50 examples with their answers.');
-  const given = DECIDED.filter((name) => command.getOptionValueSource(name) === 'cli');
-  if (given.length === 0) return;
-  const flags = given.map((name) => (name === 'topK' ? '--top-k' : `--${name}`)).join(', ');
-  throw bad(`--choose and ${flags} are both given`, 'Let the examples choose, or decide by these.');
+  const both = (flags: string) => `--choose and ${flags} are both given`;
+  if (choose) refuse(DECIDED, both, 'Let the examples choose, or decide by these.');
+  if (loraFromBlend === undefined && !chooseTrained) {
+    refuse(OF_TRAINING, (flags) => `${flags} without --lora-from-blend`, 'Add --lora-from-blend with a rank.');
+  }
+  if (loraFromBlend !== undefined && !choose) {
+    const hint = 'A LoRA from the blend begins as the svd of its own rank.';
+    refuse(['combine', 'rank'], (flags) => `--lora-from-blend and ${flags} are both given`, hint);
+  }
 }
 
 async function run(flags: Flags, terminal: Terminal): Promise<void> {
-  const { temperature, coefficients, backend, choose, chooseSeconds: seconds, ...rest } = flags;
+  const { temperature, coefficients, backend, choose, chooseSeconds: seconds, chooseTrained, ...most } = flags;
+  const { steps, learningRate, batchSize, pull, seed, memory, checkpointSeconds, fresh, ...others } = most;
+  const { loraFromBlend: rank, refine, ...rest } = others;
+  const training = { steps, learningRate, batchSize, pull, seed, memory, checkpointSeconds, fresh };
   const estimator = coefficients === undefined ? flags.estimator : 'given';
-  if (estimator === 'given' && flags.examples !== undefined) {
+  const isTrained = rank !== undefined || refine !== undefined;
+  if (estimator === 'given' && flags.examples !== undefined && !isTrained) {
     throw new CrayonError('bad-option', '--coefficients and --examples are both given', {
       hint: 'Leave out --examples to blend by hand, or --coefficients to blend by similarity.',
     });
@@ -127,17 +183,36 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
     isLoaded = true;
     terminal.note(`Back end: ${name}`);
   };
-  const how = { ...rest, forward: { backend, onBackend } };
+  const stop = rank === undefined && !chooseTrained ? undefined : stopSignal();
   try {
     const result = await terminal.during(async ({ update }) => {
-      const onProgress = (done: number, total: number) => update('blend', done, total);
-      if (!choose) return await blendPool({ ...how, estimator, tau: temperature, coefficients, onProgress });
+      const how = {
+        ...rest,
+        forward: { backend, onBackend },
+        signal: stop?.signal,
+        onProgress: (done: number, total: number) => update('blend', done, total),
+        onPlan: ({ bytes }: { bytes: number }) =>
+          terminal.note(`Training takes up to ${formatBytes(bytes)} of memory.`),
+        onStep: ({ step, totalSteps, loss }: StepReport) =>
+          update('train', step, totalSteps, `loss ${loss.toFixed(3)}`),
+      };
+      if (!choose) {
+        const loraFromBlend = rank === undefined ? undefined : { rank, ...training };
+        return await blendPool({ ...how, estimator, tau: temperature, coefficients, refine, loraFromBlend });
+      }
       const { chooseBlend } = await import('../choose/choose-blend.js');
       const onTried = (done: number, total: number) => update('choose', done, total);
-      return await chooseBlend({ ...how, examples: flags.examples!, seconds, onProgress, onTried });
+      const ofPool = chooseTrained ? Math.max(...openPool(flags.pool).manifest.adapters.map(({ r }) => r)) : undefined;
+      const tried = rank ?? ofPool;
+      const trained = {
+        refine: refine ?? (chooseTrained ? 1 : undefined),
+        loraFromBlend: tried === undefined ? undefined : { rank: tried, ...training },
+      };
+      return await chooseBlend({ ...how, examples: flags.examples!, seconds, trained, onTried });
     });
     show(result, flags, terminal);
   } finally {
+    stop?.release();
     if (isLoaded) (await import('../model/backend.js')).releaseBackend();
   }
 }
@@ -174,8 +249,13 @@ function show(result: BlendPoolResult | ChosenBlend, flags: Flags, terminal: Ter
     const paint = coverage.verdict === 'covered' ? green : yellow;
     terminal.print(`\n${paint(coverage.sentence)}`);
   }
+  if (result.trained !== undefined) {
+    const { resumed, ...trained } = result.trained;
+    const after = resumed ? ', continued from a checkpoint' : '';
+    terminal.print(`\n${bold('Trained from the blend:')} ${trainedWords(trained)}${after}`);
+  }
   const approximated = blend.modules.filter((m) => m.relativeError > 0);
-  if (flags.combine === 'svd' && approximated.length > 0) {
+  if (flags.combine === 'svd' && result.trained === undefined && approximated.length > 0) {
     terminal.print(`\n${bold('Relative error by module')} ${dim(`(rank ${blend.rank} of the exact sum)`)}`);
     for (const { name, relativeError } of approximated) terminal.print(`  ${name}  ${relativeError.toExponential(2)}`);
   }

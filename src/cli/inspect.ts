@@ -2,6 +2,7 @@
 
 import type { Command } from 'commander';
 import { CHOICE_RECORD } from '../blend/choice-record.js';
+import { TRAINED_RECORD } from '../blend/trained-record.js';
 import { isCrayonError } from '../core/errors.js';
 import { abridge, formatBytes, formatCount, printable } from '../core/format.js';
 import { isJsonObject, type JsonObject, readOptionalJson } from '../files/json.js';
@@ -22,6 +23,7 @@ import { openPool, type PoolManifest } from '../pool/pool.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { recognisePath } from './recognise.js';
 import { choiceTable, choiceWords } from './show-choice.js';
+import { trainedWords } from './show-trained.js';
 import type { Terminal } from './terminal.js';
 
 /** Longer arrays, vocabularies above all, are given by their length in the JSON document. */
@@ -164,6 +166,7 @@ function blendFacts(blend: JsonObject): Array<[string, string]> {
     ', ',
   );
   const from = typeof examples === 'number' ? ` from ${examples} examples` : '';
+  const trained = TRAINED_RECORD.safeParse(blend.trained);
   const covered = typeof coverage === 'string' ? `, coverage ${coverage}` : '';
   return [
     [
@@ -171,6 +174,7 @@ function blendFacts(blend: JsonObject): Array<[string, string]> {
       `${String(combine)} of ${numbers.length} adapters${general === true ? ' on a general one' : ''}${from}${covered}`,
     ],
     ['', weights],
+    ...(trained.success ? [['trained', trainedWords(trained.data)] satisfies [string, string]] : []),
     ['prompts', String(form)],
   ];
 }

@@ -1,10 +1,11 @@
 /** A choice by evidence in words: the table of candidates, and what follows from it. Of a blend just made, or of its crayon.json. */
 
 import { BARE_MODEL, type ChoiceRecord } from '../blend/choice-record.js';
-import { CANDIDATES } from '../choose/candidates.js';
+import { CANDIDATES, trainedCandidates } from '../choose/candidates.js';
 import type { Terminal } from './terminal.js';
 
-const titleOf = (name: string): string => CANDIDATES.find((one) => one.name === name)?.title ?? name;
+const KNOWN = [...CANDIDATES, ...trainedCandidates({ refine: 1, loraFromBlend: { rank: 1 } })];
+const titleOf = (name: string): string => KNOWN.find((one) => one.name === name)?.title ?? name;
 
 /** @param seconds that each candidate took, where they are known */
 export function choiceTable(record: ChoiceRecord, terminal: Terminal, seconds?: readonly number[]): void {

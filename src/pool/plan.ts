@@ -5,7 +5,7 @@ import { initialParameters, type LoraLayout } from '../model/lora-layout.js';
 import type { Learner } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
 import { padBatch } from '../train/batches.js';
-import { type MicroBatchPlan, partsOf, planMicroBatches } from '../train/micro-batches.js';
+import { type MicroBatchPlan, type MicroBatchRequest, partsOf, planMicroBatches } from '../train/micro-batches.js';
 import { TrainingPlan } from '../train/plan.js';
 import { candidateCounts } from './cluster.js';
 import { generalOptions, trainedLayout } from './general.js';
@@ -16,17 +16,19 @@ const SHARE_OF_FREE = 0.75;
 
 /** The parts in which batches are read, on the active back end. @throws CrayonError `memory-too-small` */
 export function planMemory(options: BuildPoolOptions, inputs: BuildInputs, layout: LoraLayout): MicroBatchPlan {
+  const { batchSize, gradientAccumulation: accumulation } = options.training;
+  const { model: source, examples } = inputs;
+  return planTraining({ source, layout, examples, batchSize, accumulation }, options.memory);
+}
+
+/** Likewise of any training. @param memory bytes that the process may take; three quarters of what is free when absent */
+export function planTraining(
+  training: Omit<MicroBatchRequest, 'backend' | 'budget' | 'before'>,
+  memory: number | undefined,
+): MicroBatchPlan {
   const before = process.memoryUsage().rss;
-  return planMicroBatches({
-    backend: activeBackend(),
-    source: inputs.model,
-    layout,
-    examples: inputs.examples,
-    batchSize: options.training.batchSize,
-    accumulation: options.training.gradientAccumulation,
-    budget: options.memory ?? before + SHARE_OF_FREE * process.availableMemory(),
-    before,
-  });
+  const budget = memory ?? before + SHARE_OF_FREE * process.availableMemory();
+  return planMicroBatches({ ...training, backend: activeBackend(), budget, before });
 }
 
 /** The layout with the largest N that may be chosen. */

@@ -4,7 +4,7 @@ import { CrayonError } from '../core/errors.js';
 import { abridge } from '../core/format.js';
 import type { BaseModel } from '../hf/base-model.js';
 import { projectionShapes } from '../hf/model.js';
-import { createLoraLayout, setAdapterFactors } from '../model/lora-layout.js';
+import { createLoraLayout, type LayoutModule, setAdapterFactors } from '../model/lora-layout.js';
 import { openPeftAdapter, type PeftAdapter } from '../peft/read.js';
 import type { EvaluationLora } from './evaluate.js';
 
@@ -21,7 +21,37 @@ export function stackAdapters(
   gates: EvaluationLora['gates'] = [[1]],
 ): EvaluationLora {
   const r = Math.max(1, ...adapters.flatMap((adapter) => adapter.modules.map((m) => m.r)));
-  const shapes = new Map<string, { name: string; in: number; out: number }>();
+  const shapes = fittingModules(adapters, base);
+  const layout = createLoraLayout([...shapes.values()], adapters.length, r);
+  const parameters = new Float32Array(layout.size);
+  adapters.forEach((adapter, n) => {
+    const byName = new Map(adapter.modules.map((m) => [m.name, m]));
+    for (const module of layout.modules) {
+      const source = byName.get(module.name);
+      if (source === undefined) continue; // an adapter without this module contributes nothing to it
+      const a = new Float32Array(r * module.in);
+      a.set(adapter.readA(source));
+      const thin = adapter.readB(source); // (out, source.r)
+      const b = new Float32Array(module.out * r);
+      for (let o = 0; o < module.out; o++) {
+        for (let j = 0; j < source.r; j++) b[o * r + j] = thin[o * source.r + j]! * source.scale;
+      }
+      setAdapterFactors(layout, parameters, module, n, { a, b });
+    }
+  });
+  return { layout, parameters, loraAlpha: r, gates };
+}
+
+/**
+ * The modules of all adapters, each once.
+ *
+ * @throws CrayonError `adapter-mismatch` naming every module that does not fit the base model
+ */
+export function fittingModules(
+  adapters: ReadonlyArray<{ dir: string; modules: ReadonlyArray<Pick<LayoutModule, 'name' | 'in' | 'out'>> }>,
+  base: BaseModel,
+) {
+  const shapes = new Map<string, Pick<LayoutModule, 'name' | 'in' | 'out'>>();
   const { config } = base;
   const ofBlocks = projectionShapes(config).map(({ name }) => name);
   const known = new Set(
@@ -49,24 +79,7 @@ export function stackAdapters(
       hint: 'Use the base model that the adapter was made for (base_model_name_or_path in its config).',
     });
   }
-  const layout = createLoraLayout([...shapes.values()], adapters.length, r);
-  const parameters = new Float32Array(layout.size);
-  adapters.forEach((adapter, n) => {
-    const byName = new Map(adapter.modules.map((m) => [m.name, m]));
-    for (const module of layout.modules) {
-      const source = byName.get(module.name);
-      if (source === undefined) continue; // an adapter without this module contributes nothing to it
-      const a = new Float32Array(r * module.in);
-      a.set(adapter.readA(source));
-      const thin = adapter.readB(source); // (out, source.r)
-      const b = new Float32Array(module.out * r);
-      for (let o = 0; o < module.out; o++) {
-        for (let j = 0; j < source.r; j++) b[o * r + j] = thin[o * source.r + j]! * source.scale;
-      }
-      setAdapterFactors(layout, parameters, module, n, { a, b });
-    }
-  });
-  return { layout, parameters, loraAlpha: r, gates };
+  return shapes;
 }
 
 /** One adapter directory, ready for evaluation. @throws CrayonError what opening it and `stackAdapters` throw */

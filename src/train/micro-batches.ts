@@ -23,7 +23,7 @@ export interface MicroBatchPlan extends MicroBatches {
   bytes: number;
 }
 
-interface Request {
+export interface MicroBatchRequest {
   backend: BackendName;
   source: BaseModel;
   layout: LoraLayout;
@@ -33,15 +33,18 @@ interface Request {
   accumulation: number;
   /** what the process may take */
   budget: number;
-  /** what it takes before the model is loaded */
+  /** what it takes before the model is loaded; with it, where it is */
   before: number;
+  isLoaded?: boolean | undefined;
+  /** options of the command, to name in a refusal; without a length where none sets it */
+  flags?: { rank: string; length?: string | undefined } | undefined;
 }
 
 /** Rows that keep ONNX Runtime's threads busy: at 512 and at 2,048 a step takes as long (docs/experiments.md). */
 const ENOUGH_ROWS = 1024;
 
 /** @throws CrayonError `memory-too-small` where one sequence at a time does not fit */
-export function planMicroBatches(request: Request): MicroBatchPlan {
+export function planMicroBatches(request: MicroBatchRequest): MicroBatchPlan {
   const { backend, examples, batchSize, budget } = request;
   const longest = longestOf(examples);
   const wanted = backend === 'onnx' ? ENOUGH_ROWS : longest * batchSize;
@@ -80,18 +83,23 @@ const padded = (length: number) => Math.ceil((length - 1) / LENGTH_STEP) * LENGT
 const longestOf = (examples: readonly TrainingExample[]) =>
   examples.reduce((most, { ids }) => Math.max(most, padded(ids.length)), 1);
 
-function bytesOf(request: Request, { rows, recomputes }: MicroBatches, T: number, layout = request.layout): number {
-  const { backend, source, examples, batchSize, accumulation, before } = request;
+function bytesOf(
+  request: MicroBatchRequest,
+  { rows, recomputes }: MicroBatches,
+  T: number,
+  layout = request.layout,
+): number {
+  const { backend, source, examples, batchSize, accumulation, before, isLoaded = false } = request;
   const B = Math.min(batchSize, examples.length, Math.max(1, Math.floor(rows / T)));
   const predicted = examples.reduce((most, { ids, promptLength }) => Math.max(most, ids.length - promptLength), 1);
   const parts = accumulation * Math.ceil(Math.min(batchSize, examples.length) / B);
   const shape = { B, T, P: B * Math.min(T, predicted) };
   const { weights, parameters, activations } = trainingMemory(backend, source, layout, shape, { parts, recomputes });
-  return before + weights + parameters + activations;
+  return before + (isLoaded ? 0 : weights) + parameters + activations;
 }
 
-function tooSmall(request: Request, least: MicroBatches, longest: number): CrayonError {
-  const { budget } = request;
+function tooSmall(request: MicroBatchRequest, least: MicroBatches, longest: number): CrayonError {
+  const { budget, flags = { rank: '--rank', length: '--max-length' } } = request;
   const needed = bytesOf(request, least, longest);
   const lengths = Array.from({ length: longest / LENGTH_STEP - 1 }, (_, i) => longest - (i + 1) * LENGTH_STEP);
   const shorter = lengths.find((T) => T > 0 && bytesOf(request, { ...least, rows: T }, T) <= budget);
@@ -100,8 +108,14 @@ function tooSmall(request: Request, least: MicroBatches, longest: number): Crayo
   );
   const ways = [
     `--memory ${Math.ceil(needed / 1e8) / 10}GB where the machine has it`,
-    ...(shorter === undefined ? [] : [`--max-length ${shorter} --long truncate`]),
-    ...(fewer === undefined ? [] : [`--rank ${fewer}`]),
+    ...(shorter === undefined
+      ? []
+      : [
+          flags.length === undefined
+            ? `examples of at most ${shorter} tokens`
+            : `${flags.length} ${shorter} --long truncate`,
+        ]),
+    ...(fewer === undefined ? [] : [`${flags.rank} ${fewer}`]),
   ];
   const problem = `a step with one example of ${longest} tokens takes about ${formatBytes(needed)}, more than the ${formatBytes(budget)} that it may take`;
   return new CrayonError('memory-too-small', problem, { hint: `Any of these fits: ${ways.join('; ')}.` });

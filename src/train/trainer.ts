@@ -6,6 +6,7 @@
  */
 
 import { CrayonError } from '../core/errors.js';
+import { eventLoopTurn } from '../core/long-work.js';
 import type { AdamWState } from '../model/adamw-settings.js';
 import { initialParameters, type LoraLayout } from '../model/lora-layout.js';
 import type { Gates, Learner, Network } from '../model/network.js';
@@ -22,6 +23,8 @@ export interface TrainerInput {
   gates: Gates;
   /** parts in which batches are read; whole when absent */
   micro?: MicroBatches | undefined;
+  /** what weight decay pulls back to; zero when absent */
+  anchor?: Float32Array | undefined;
 }
 
 export interface StepReport {
@@ -53,6 +56,7 @@ export class Trainer {
       loraAlpha: settings.loraAlpha,
       start: start ?? initialParameters(input.layout, settings.seed),
       adamw: settings.adamw,
+      anchor: input.anchor,
       recomputes: input.micro?.recomputes ?? false,
     });
   }
@@ -89,6 +93,15 @@ export class Trainer {
     }
     const tokens = batches.reduce((n, b) => n + b.members.reduce((m, i) => m + this.#lengths[i]!, 0), 0);
     return { step: index + 1, totalSteps: this.totalSteps, loss, gradientNorm, learningRate, tokens };
+  }
+
+  /** All steps that are left. @throws CrayonError `interrupted` by the signal, between two steps */
+  async finish(signal?: AbortSignal): Promise<void> {
+    while (!this.done) {
+      const { step, totalSteps } = await this.step();
+      await eventLoopTurn();
+      if (signal?.aborted) throw new CrayonError('interrupted', `stopped after step ${step} of ${totalSteps}`);
+    }
   }
 
   state(): Promise<AdamWState> {

@@ -131,7 +131,7 @@ describe('coefficientsWithout', () => {
     (estimator) => {
       for (const choice of [{}, { standardise: true, tau: 0.7 }]) {
         const others = { rows: rows([1, 0.1, 0], [0, 0.2, 1]), losses: [1, 2, 3, 4, 4, 1, 0, 2] };
-        const left = coefficientsWithout(pool, estimator, { rows: examples, losses }, 1, choice);
+        const left = coefficientsWithout(pool, estimator, { rows: examples, losses }, [1], choice);
         const { coefficients } = estimateBlend(pool, estimator, others, choice);
         for (const [n, alpha] of left.entries()) expect(alpha).toBeCloseTo(coefficients[n]!, 6);
         const all = estimateBlend(pool, estimator, { rows: examples, losses }, choice).coefficients;

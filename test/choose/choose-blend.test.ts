@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { blendPool } from '../../src/blend/blend-pool.js';
-import { CANDIDATES } from '../../src/choose/candidates.js';
+import { CANDIDATES, trainedCandidates } from '../../src/choose/candidates.js';
 import { type ChooseBlendOptions, chooseBlend } from '../../src/choose/choose-blend.js';
 import { type Example, loadDataset } from '../../src/data/dataset.js';
 import { releaseBackend } from '../../src/model/backend.js';
@@ -76,6 +76,20 @@ describe('chooseBlend', () => {
     });
     expect(choice!.candidates.map(({ loss }) => loss)).toEqual(choice!.candidates.map(() => null));
     expect(coefficients).toEqual(plain.coefficients);
+  });
+
+  it('tries what is trained where it is asked for, each fold by what the others make, and writes what it chooses', async () => {
+    const loraFromBlend = { rank: 4, steps: 3, learningRate: 2e-3 };
+    const tried = trainedCandidates({ refine: 1, loraFromBlend }).filter(({ name }) => name === 'lora-from-blend');
+    const first = CANDIDATES.filter(({ name }) => ['base', 'similarity'].includes(name));
+    const examples = task('route-clinic', 6);
+    const { choice, trained, chosen } = await choose('trained', examples, { candidates: [...first, ...tried] });
+    const [base, similarity, lora] = choice!.candidates;
+    expect(lora).toMatchObject({ name: 'lora-from-blend', loss: expect.any(Number) });
+    expect(lora!.loss!).toBeLessThan(Math.min(base!.loss!, similarity!.loss!));
+    expect(chosen.fixed.name).toBe('lora-from-blend');
+    expect(trained).toMatchObject({ rank: 4, steps: 3, resumed: false });
+    expect(record('trained')).toMatchObject({ estimator: 'similarity', combine: 'svd', rank: 4, choice });
   });
 
   it('gives the same bytes for the same examples', async () => {

@@ -72,6 +72,9 @@ describe('candidatesFor', () => {
     expect(names({ N: 1, general: undefined, standards: undefined })).toEqual(['base', 'similarity']);
     expect(names({ N: 2 })).not.toContain('top-2');
     expect(names({})).toEqual(CANDIDATES.map(({ name }) => name));
+    const trained = candidatesFor(manifest, { refine: 1, loraFromBlend: { rank: 8 } }).map(({ name }) => name);
+    expect(trained.slice(-2)).toEqual(['refine', 'lora-from-blend']);
+    expect(trained).toHaveLength(CANDIDATES.length + 2);
     const unmeasured = names({ standards: undefined });
     for (const name of ['standardised', 'label-evidence']) expect(unmeasured).not.toContain(name);
   });

@@ -10,6 +10,7 @@ import {
   crayon,
   digests,
   document,
+  LLAMA,
   ROOT,
   records,
   refusal,
@@ -33,9 +34,12 @@ beforeAll(async () => {
 });
 
 /** Starts a build as a child and waits until it has written a checkpoint of its training. */
-async function startTraining(pool: string, ...more: string[]) {
-  const child = start(buildArgs(data, pool, ...LONG, ...more));
-  const checkpoint = join(`${pool}.building`, 'training.safetensors');
+const startTraining = (pool: string, ...more: string[]) => startUntil(buildArgs(data, pool, ...LONG, ...more), pool);
+
+/** Likewise of any command that trains what is written to `out`. */
+async function startUntil(argv: string[], out: string) {
+  const child = start(argv);
+  const checkpoint = join(`${out}.building`, 'training.safetensors');
   let over = false;
   void child.ended.then(() => {
     over = true;
@@ -64,6 +68,50 @@ describe('a build that is killed (SIGKILL)', () => {
     expect(result.stdout).toContain('continued from a checkpoint');
     expect(digests(pool)).toEqual(whole);
     expect(readdirSync(dir).filter((name) => name.includes('killed'))).toEqual(['killed']);
+  });
+});
+
+describe('a LoRA from a blend', () => {
+  const mine = writeJsonl(at('mine.jsonl'), records(10, { topic: 1 }));
+  const blendArgs = (out: string, ...more: string[]) => [
+    ...['blend', '--pool', at('whole'), '--model', LLAMA, '--examples', mine, '--out', out, '--backend', 'wasm'],
+    ...['--lora-from-blend', '3', '--steps', '40', '--pull', '1', '--checkpoint-seconds', '0.1', ...more],
+  ];
+
+  it('says what memory it takes and how it went, and inspect shows it', async () => {
+    const { stdout, stderr } = await succeed(blendArgs(at('tuned')));
+    const words =
+      /rank 3, 40 steps of 8 examples at a rate of 0.\d+, pulled back by 1; loss .* before, \d\.\d+ after\n/;
+    expect(stdout).toMatch(new RegExp(`Trained from the blend: ${words.source}`));
+    expect(stderr).toMatch(/Training takes up to [\d.]+ [MG]B of memory/);
+    expect((await succeed(['inspect', at('tuned')])).stdout).toMatch(new RegExp(`trained +${words.source}`));
+  });
+
+  it.each(['SIGKILL', 'SIGINT'] as const)('that %s ends in the middle goes on, to the same bytes', async (signal) => {
+    const out = at(`tuned ${signal}`);
+    const child = await startUntil(blendArgs(out), out);
+    child.process.kill(signal);
+    const ended = await child.ended;
+    if (signal === 'SIGKILL') expect(ended.signal).toBe('SIGKILL');
+    else expect(ended).toMatchObject({ code: 130, stderr: expect.stringMatching(/stopped after step .* continues/s) });
+    expect(existsSync(out)).toBe(false);
+
+    const { stdout } = await succeed(blendArgs(out));
+    expect(stdout).toContain('continued from a checkpoint');
+    expect(digests(out)).toEqual(digests(at('tuned')));
+    expect(existsSync(`${out}.building`)).toBe(false);
+  });
+
+  it('is refused where what is left is of other settings, and begins anew with --fresh', async () => {
+    const out = at('tuned otherwise');
+    const child = await startUntil(blendArgs(out), out);
+    child.process.kill('SIGKILL');
+    await child.ended;
+    const error = await refusal(blendArgs(out, '--pull', '2'));
+    expect(error).toMatchObject({ code: 'checkpoint-mismatch', exit: 3, hint: expect.stringContaining('--fresh') });
+    expect(error.message).toContain('settings.adamw.weightDecay (1, now 2)');
+    const { trained } = await document<{ trained: object }>(blendArgs(out, '--pull', '2', '--fresh'));
+    expect(trained).toMatchObject({ resumed: false, pull: 2 });
   });
 });
 

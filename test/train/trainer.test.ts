@@ -51,6 +51,18 @@ describe('Trainer', () => {
     for (const trainer of [whole, first, second]) trainer.dispose();
   });
 
+  it('takes all steps that are left, or stops between two', async () => {
+    const trainer = new Trainer(input(), SETTINGS);
+    const stop = AbortSignal.abort();
+    await expect(trainer.finish(stop)).rejects.toMatchObject({
+      code: 'interrupted',
+      message: 'stopped after step 1 of 6',
+    });
+    await trainer.finish();
+    expect([trainer.done, (await trainer.state()).step]).toEqual([true, 6]);
+    trainer.dispose();
+  });
+
   it('begins at the base model, and takes the same step for a batch whole and in parts', async () => {
     const once = { ...SETTINGS, epochs: 1, batchSize: 12 };
     const parts = { ...once, batchSize: 3, gradientAccumulation: 4 };

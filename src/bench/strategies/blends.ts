@@ -5,6 +5,7 @@ import type { Estimator } from '../../blend/coefficients.js';
 import { createRandom } from '../../core/random.js';
 import { openPool, type PoolManifest } from '../../pool/pool.js';
 import { loadAdapterLora } from '../../train/adapter-lora.js';
+import type { BenchConfig } from '../settings.js';
 import type { UserWithExamples } from '../users.js';
 import { adapted, type BenchContext, type Customised, type PlannedCell, plain, type Strategy } from './strategy.js';
 
@@ -16,7 +17,7 @@ import { adapted, type BenchContext, type Customised, type PlannedCell, plain, t
 export async function blend(
   cell: PlannedCell,
   user: Pick<UserWithExamples, 'shown'>,
-  { base, pools, directory }: BenchContext,
+  { base, pools, directory, config, signal }: BenchContext,
   estimator: Estimator,
   given?: (pool: PoolManifest) => number[],
 ): Promise<Customised> {
@@ -24,7 +25,8 @@ export async function blend(
   const pool = pools.path(cell.pool);
   const { manifest } = openPool(pool);
   const { N } = manifest;
-  const { combine = 'cat', ...variant } = cell.blend;
+  const { combine = 'cat', loraFromBlend: changed, ...variant } = cell.blend;
+  const loraFromBlend = changed && { ...fromBlendOptions(config, cell.seed), ...changed };
   const out = join(directory.scratch(cell.key), 'adapter');
   try {
     const { coefficients, totalMs } = await blendPool({
@@ -35,6 +37,8 @@ export async function blend(
       estimator,
       ...variant,
       combine,
+      loraFromBlend,
+      signal,
       dtype: 'F32',
       long: 'truncate',
       force: true,
@@ -51,6 +55,11 @@ export async function blend(
   } finally {
     directory.clearScratch();
   }
+}
+
+function fromBlendOptions({ pool, lora_from_blend: { rank = pool.rank, ...how } }: BenchConfig, seed: number) {
+  const { batch_size: batchSize, learning_rate: learningRate, steps, pull } = how;
+  return { rank, steps, batchSize, learningRate, pull, seed };
 }
 
 function blendBy(estimator: Estimator, rest: Omit<Strategy, 'poolOf' | 'customise'>): Strategy {
@@ -83,6 +92,15 @@ export const labelEvidence = blendBy('label-evidence', {
 export const nearest = blendBy('nearest', { name: 'nearest', title: 'Nearest base LoRA', looksAtExamples: true });
 
 export const crayon = blendBy('similarity', { name: 'crayon', title: 'Crayon', role: 'crayon', looksAtExamples: true });
+
+/** The LoRA on the k examples, but from Crayon's blend on. */
+export const loraFromBlend: Strategy = {
+  name: 'lora-from-blend',
+  title: 'LoRA from the blend',
+  looksAtExamples: true,
+  poolOf: ({ pool }) => pool,
+  customise: (cell, user, context) => blend({ ...cell, blend: { loraFromBlend: {} } }, user, context, 'similarity'),
+};
 
 export const meanGate = blendBy('mean-gate', {
   name: 'mean-gate',

@@ -3,7 +3,7 @@
  * needs beside its file.
  */
 
-import { crayon, labelEvidence, meanGate, nearest, perQuery, random, uniform } from './blends.js';
+import { crayon, labelEvidence, loraFromBlend, meanGate, nearest, perQuery, random, uniform } from './blends.js';
 import { chosen } from './chosen.js';
 import { loraHub, loraHubDelta } from './lorahub.js';
 import { oneLora, oneLoraTotal } from './one-lora.js';
@@ -26,6 +26,7 @@ export const STRATEGIES: readonly Strategy[] = [
   oneLora,
   oneLoraTotal,
   fewShotLora,
+  loraFromBlend,
   loraHub,
   loraHubDelta,
   crayon,

@@ -1,6 +1,7 @@
 /** A way of customising the model for a user: what it is called, what it needs, and what it makes of the user's examples. */
 
 import type { BlendChoice, Estimator } from '../../blend/coefficients.js';
+import type { FromBlendOptions } from '../../blend/from-blend-options.js';
 import type { Progress } from '../../core/long-work.js';
 import type { EvaluationLora } from '../../train/evaluate.js';
 import type { Answerer, LoadedModel } from '../answers.js';
@@ -38,6 +39,8 @@ export interface Strategy {
 export interface BlendVariant extends Pick<BlendChoice, 'tau' | 'topK' | 'standardise' | 'lambda'> {
   estimator?: Estimator | undefined;
   refine?: number | undefined;
+  /** where it departs from the configuration's own */
+  loraFromBlend?: Partial<FromBlendOptions> | undefined;
   combine?: 'svd' | 'linear';
   rank?: number;
 }

@@ -24,10 +24,7 @@ export const fewShotLora: Strategy = {
     const settings = { ...TRAIN_DEFAULTS, epochs, batchSize, learningRate, loraAlpha, seed: user.seed };
     const trainer = new Trainer({ model: base.model, layout, examples, gates }, settings);
     try {
-      while (!trainer.done) {
-        await trainer.step();
-        stopIfAsked(signal);
-      }
+      await trainer.finish(signal);
       const { parameters } = await trainer.state();
       const lora = { layout, parameters, loraAlpha, gates: [[1]] };
       return { ...adapted(base, lora), ms: performance.now() - started };
