@@ -49,14 +49,10 @@ export interface Coverage {
  */
 export function checkCoverage(examples: Rows, centroids: Rows, clusters: readonly ClusterSimilarity[]): Coverage {
   if (examples.n === 0) throw new CrayonError('examples-count', 'no examples to compare with the pool');
-  const overall = averageQuantiles(clusters);
-  const placed = Array.from({ length: examples.n }, (_, i) => {
-    const similarities = similaritiesTo(row(examples.data, i, examples.d), centroids);
-    const cluster = argmax(similarities);
-    const { size, similarity } = clusters[cluster]!;
-    const quantiles = size < MIN_CLUSTER_SIZE ? overall : similarity.quantiles;
-    return { cluster, similarity: similarities[cluster]!, percentile: percentileOf(similarities[cluster]!, quantiles) };
-  });
+  const place = placing(clusters);
+  const placed = Array.from({ length: examples.n }, (_, i) =>
+    place(similaritiesTo(row(examples.data, i, examples.d), centroids)),
+  );
 
   const percentiles = placed.map((example) => example.percentile).sort((a, b) => a - b);
   const percentile = quantile(percentiles, 0.5);
@@ -67,6 +63,17 @@ export function checkCoverage(examples: Rows, centroids: Rows, clusters: readonl
   const trainingSimilarity = mean(placed.map(({ cluster }) => clusters[cluster]!.similarity.mean));
   const sentence = describe(verdict, percentile, strays, placed.length);
   return { verdict, sentence, percentile, strayShare, similarity, trainingSimilarity, examples: placed };
+}
+
+/** Of cosines (N): the nearest cluster, and where they lie among that of its own examples, 0 to 100. */
+export function placing(clusters: readonly ClusterSimilarity[]) {
+  const overall = averageQuantiles(clusters);
+  return (similarities: Float64Array) => {
+    const cluster = argmax(similarities);
+    const { size, similarity } = clusters[cluster]!;
+    const quantiles = size < MIN_CLUSTER_SIZE ? overall : similarity.quantiles;
+    return { cluster, similarity: similarities[cluster]!, percentile: percentileOf(similarities[cluster]!, quantiles) };
+  };
 }
 
 /** Where a value lies among the training examples, 0 to 100, linear between the stored quantiles. */

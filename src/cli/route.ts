@@ -46,7 +46,7 @@ export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble =
   // Offline: whether there is a server matters to the rule, but none is made, and no key of it is asked for.
   const parts = await assemble({ ...config, server: null, routing: { ...config.routing, mode: 'only_on_device' } });
   try {
-    const { device, scope, adapters } = parts;
+    const { device, scope, clusters, adapters } = parts;
     const text = flags.explain;
     const query = new Query(
       flags.prompt === 'text' ? { kind: 'text', text } : { kind: 'chat', messages: [{ role: 'user', content: text }] },
@@ -57,7 +57,10 @@ export async function runRoute(flags: RouteFlags, terminal: Terminal, assemble =
     const mode = flags.mode ?? config.routing.mode;
     const found = await untilInterrupted((signal) =>
       dryRun(
-        { device, scope, hasServer: config.server !== null, config: config.routing, adapters: adapters.choose(query) },
+        {
+          ...{ device, scope, clusters, hasServer: config.server !== null },
+          ...{ config: config.routing, adapters: adapters.choose(query) },
+        },
         { query, maxTokens, mode },
         signal,
       ),

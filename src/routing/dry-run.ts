@@ -9,6 +9,7 @@ import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
 import { readSignals, SIGNALS, signalNamed } from './signals/index.js';
 import type { ScopeFunction } from './signals/scope.js';
 import { shown } from './signals/signal.js';
+import type { ClusterFunction } from './signals/success.js';
 import type { Decision, Mode, RoutingConfig } from './types.js';
 
 export interface DryRunParts {
@@ -17,6 +18,7 @@ export interface DryRunParts {
   hasServer: boolean;
   config: RoutingConfig;
   scope: ScopeFunction | null;
+  clusters?: ClusterFunction | null | undefined;
   adapters: readonly AdapterScale[];
 }
 
@@ -34,13 +36,17 @@ export interface DryRun {
  * @throws CrayonError `context-exceeded` and `server-unreachable`, where the router would answer with them; the device's own
  */
 export async function dryRun(
-  { device, hasServer, config, scope, adapters }: DryRunParts,
+  { device, hasServer, config, scope, clusters, adapters }: DryRunParts,
   { query, maxTokens, mode }: { query: Query; maxTokens: number; mode?: Mode },
   signal: AbortSignal,
 ): Promise<DryRun> {
   await query.tokensAside(device, signal);
   const promptTokens = query.tokens(device).length;
-  const situation = situationOf(device, { query, maxTokens }, { mode: mode ?? config.mode, hasServer, scope });
+  const situation = situationOf(
+    device,
+    { query, maxTokens },
+    { mode: mode ?? config.mode, hasServer, scope, clusters },
+  );
   const rule = new RoutingRule(config, situation);
   const evidence = { ...situation, config, promptNll: Number.NaN, confidence: Number.NaN };
   let step: Step = rule.beforeWork();

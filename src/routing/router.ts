@@ -19,6 +19,7 @@ import {
 import { GO_ON, RoutingRule, type Step, situationOf } from './rule.js';
 import { ConfidenceTracker, needsDistribution } from './signals/confidence.js';
 import type { ScopeFunction } from './signals/scope.js';
+import type { ClusterFunction } from './signals/success.js';
 import type { Decision, Mode, RoutingConfig, Source } from './types.js';
 
 export type RoutedEvent = { type: 'decision'; decision: Decision } | GenerateEvent;
@@ -30,6 +31,8 @@ export interface RouterParts {
   config: RoutingConfig;
   /** scope scores of the customisation that the device was started with */
   scope?: ScopeFunction | null;
+  /** a query's gate over the clusters of the pool; null or absent without one */
+  clusters?: ClusterFunction | null;
   /** the adapters of a query that names none; without it, the base model's answer */
   adapters?: (query: Query) => readonly AdapterScale[];
 }
@@ -63,12 +66,12 @@ export class Router {
    */
   async *route(asked: GenerateRequest, options: RouteOptions = {}): AsyncGenerator<RoutedEvent, void, void> {
     refuseIncomplete(asked);
-    const { device, server, config, adapters = () => [] } = this.parts;
+    const { device, server, config, clusters, adapters = () => [] } = this.parts;
     const isForServer = (options.mode ?? config.mode) === 'only_in_cloud';
     const request =
       asked.adapters === undefined && !isForServer ? { ...asked, adapters: adapters(asked.query) } : asked;
     const scope = options.scope === undefined ? this.parts.scope : options.scope;
-    const about = { mode: options.mode ?? config.mode, hasServer: server !== null, scope };
+    const about = { mode: options.mode ?? config.mode, hasServer: server !== null, scope, clusters };
     const rule = new RoutingRule(config, situationOf(device, request, about));
     const passage = new Passage(this.parts, request, rule, options);
     try {

@@ -7,9 +7,9 @@
  *   prefer_on_device  the device, but the server when
  *     1. prompt and answer do not fit the device's context,
  *     2. the device's queue is full or its memory nearly so (where `load` is on),
- *     3. a signal crosses its cut, in the order of signals/index.ts: before work the scope percentile, after the prompt its
- *        mean negative log-likelihood, after the first tokens their confidence and the probability, made of all of these,
- *        that the device's answer is right,
+ *     3. a signal crosses its cut, in the order of signals/index.ts: before work the scope percentile and the success rate of
+ *        the prompt's clusters, after the prompt its mean negative log-likelihood, after the first tokens their confidence
+ *        and the probability, made of all of these, that the device's answer is right,
  *     or the device fails; and the device after all when the server fails.
  *
  * A signal that is not a number means that the device's model computed nonsense. It counts as a failure of the device, and is
@@ -22,6 +22,7 @@ import type { DeviceEngine, GenerateRequest } from '../engine/types.js';
 import { SIGNALS, type SignalName, signalNamed } from './signals/index.js';
 import type { ScopeFunction } from './signals/scope.js';
 import type { Evidence, ScopeScore, Signal, Stage } from './signals/signal.js';
+import type { ClusterFunction } from './signals/success.js';
 import type { Decision, Mode, Reason, RoutingConfig, Signals, Source } from './types.js';
 
 /** What is known of a query and of the device before any work. */
@@ -39,13 +40,18 @@ export interface Situation {
   freeBytes?: (() => number) | undefined;
   /** the query's scope score, computed when called; null where there is no profile */
   scope: () => ScopeScore | null;
+  /** its gate over the clusters of the pool, likewise; null or absent where there is no pool */
+  clusters?: Evidence['clusters'];
 }
 
 /** The situation of a query before a device. */
 export function situationOf(
   device: DeviceEngine,
   { query, maxTokens }: Pick<GenerateRequest, 'query' | 'maxTokens'>,
-  about: Pick<Situation, 'mode' | 'hasServer'> & { scope?: ScopeFunction | null },
+  about: Pick<Situation, 'mode' | 'hasServer'> & {
+    scope?: ScopeFunction | null;
+    clusters?: ClusterFunction | null | undefined;
+  },
 ): Situation {
   return {
     ...about,
@@ -55,6 +61,7 @@ export function situationOf(
     load: () => device.load(),
     freeBytes: device.freeBytes?.bind(device),
     scope: () => about.scope?.(query) ?? null,
+    clusters: () => about.clusters?.(query) ?? null,
   };
 }
 
@@ -81,15 +88,16 @@ export class RoutingRule {
     for (const [name, cut] of Object.entries(config.thresholds)) {
       assert.ok(!Number.isNaN(cut), `the threshold of ${name} is not a number`);
       const made = signalNamed(name as SignalName).madeOf?.(config);
-      assert.ok((cut ?? null) === null || made !== null, `the threshold of ${name} has no weights`);
+      assert.ok((cut ?? null) === null || made !== null, `the threshold of ${name} has no weights or rates`);
     }
-    const { maxTokens, scope } = situation;
+    const { maxTokens, scope, clusters } = situation;
     this.signals = { promptTokens: null, maxTokens };
     this.#evidence = {
       config,
       maxTokens,
       promptTokens: () => this.#promptTokens(),
       scope,
+      clusters,
       promptNll: Number.NaN,
       confidence: Number.NaN,
       signals: this.signals as unknown as Evidence['signals'],

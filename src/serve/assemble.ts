@@ -2,6 +2,7 @@
 
 import { basename, join } from 'node:path';
 import { checkAdapterBase } from '../blend/adapter-record.js';
+import { clusterGate } from '../blend/cluster-gate.js';
 import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
 import { loadDataset } from '../data/dataset.js';
@@ -18,6 +19,7 @@ import { formText } from '../hf/prompt-form.js';
 import { membersOf, openPool, type Pool } from '../pool/pool.js';
 import { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
+import type { ClusterFunction } from '../routing/signals/success.js';
 import {
   type BaseModel,
   type EmbeddedTokens,
@@ -57,7 +59,7 @@ export interface EdgeAssembly extends ServeParts {
 /** Makes the engines that a configuration names, for commands that serve nobody; tests give scripted ones. */
 export type Assemble = (
   config: EdgeConfig,
-) => Promise<Pick<ServeParts, 'device' | 'server' | 'scope' | 'adapters' | 'close'>>;
+) => Promise<Pick<ServeParts, 'device' | 'server' | 'scope' | 'clusters' | 'adapters' | 'close'>>;
 
 export const assembleEngines: Assemble = (config) =>
   assembleEdge(config, { withoutCustomizations: true, onServerEvent: warnOfChanges('The server LLM') });
@@ -118,6 +120,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
       ? gatedAdapters(named, { centroids: pool.centroids, tau: pool.manifest.tau }, embedder)
       : fixedAdapters(named);
     const scope = await examplesScope(config, embedder);
+    const clusters = pool === null || embedder === null ? null : clustersOf(pool, embedder, config);
     const withBlends = pool !== null && embedder !== null && options.withoutCustomizations !== true;
     const customizations = withBlends
       ? createCustomizations(
@@ -135,10 +138,12 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
         server,
         config: config.routing,
         scope,
+        clusters,
         adapters: (query) => adapters.choose(query),
       }),
       adapters,
       scope,
+      clusters,
       embedder,
       customizations,
       pool,
@@ -217,6 +222,21 @@ function embedderFor(
     if (pool !== null || config.examples !== null || !(error instanceof CrayonError)) throw error;
     return null;
   }
+}
+
+/** @throws CrayonError `config-invalid` for rates that are not of this pool's clusters */
+function clustersOf(pool: Pool, embedder: TextEmbedder, { routing }: EdgeConfig): ClusterFunction {
+  const wanted = pool.manifest.N + 1;
+  const { length = wanted } = routing.success ?? {};
+  if (length !== wanted) {
+    throw new CrayonError(
+      'config-invalid',
+      `routing.success has ${length} rates, expected ${wanted}: those of the clusters of ${pool.dir}, and that of strays`,
+      { hint: 'Rates are of one pool: run `crayon calibrate` again with this one.' },
+    );
+  }
+  const gate = clusterGate(pool);
+  return (query) => gate(query.vector(embedder));
 }
 
 async function examplesScope(

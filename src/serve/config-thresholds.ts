@@ -15,6 +15,8 @@ export interface ThresholdsToWrite {
   thresholds: Readonly<Record<string, number | null>>;
   /** of `routing.correctness`, by their keys there; without them that section stays as it is */
   weights?: Readonly<Record<string, number>> | null;
+  /** of `routing.success`; likewise */
+  rates?: readonly number[] | null;
   /** sentences that say where they come from, one line each */
   remarks: readonly string[];
   /** replace an existing file that is not `from` itself */
@@ -29,7 +31,7 @@ export interface ThresholdsToWrite {
 export function writeThresholds(
   from: string,
   out: string,
-  { thresholds, weights = null, remarks, force }: ThresholdsToWrite,
+  { thresholds, weights = null, rates = null, remarks, force }: ThresholdsToWrite,
 ): void {
   refuseExisting(out, force);
   const { document } = readYamlDocument(from);
@@ -38,6 +40,7 @@ export function writeThresholds(
   for (const [name, value] of Object.entries(thresholds)) document.setIn(['routing', 'thresholds', name], value);
   // The weights belong together, on one line; earlier ones go with all their keys.
   if (weights !== null) document.setIn(['routing', 'correctness'], document.createNode(weights, { flow: true }));
+  if (rates !== null) document.setIn(['routing', 'success'], document.createNode(rates, { flow: true }));
   const node = document.getIn(['routing', 'thresholds'], true);
   if (isNode(node)) {
     const kept = (node.commentBefore ?? '').split('\n').filter((line) => line !== '' && !line.startsWith(MARK));

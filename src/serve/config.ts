@@ -37,6 +37,8 @@ export const GATES = ['fixed', 'per-query'] as const;
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
 const weight = z.number().optional();
+const RATE = 'a rate from 0 to 1';
+const rate = z.number(RATE).min(0, RATE).max(1, RATE);
 const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
 
 const limits = z.strictObject({
@@ -80,6 +82,7 @@ const correctness = z.strictObject({
   probability: weight.describe('Of the confidence as a number from 0 to 1.'),
   scope: weight.describe('Of the scope, percentile / 100.'),
   log_scope: weight.describe('Of ln(1 + percentile) of the scope.'),
+  success: weight.describe("Of the success rate of the prompt's clusters."),
   complexity: weight.describe('Of the complexity, nats a token.'),
 });
 
@@ -106,6 +109,9 @@ const routing = z.strictObject({
     .strictObject(THRESHOLD_SHAPE)
     .prefault({})
     .describe('null switches a signal off. `crayon calibrate` writes these.'),
+  success: orNull(z.array(rate).min(2)).describe(
+    "Of each of the pool's clusters, in its order, and of queries that are of none, the rate at which the device answers right, 0 to 1. `crayon calibrate` counts them.",
+  ),
   correctness: orNull(correctness).describe(
     'What the probability of a right answer is made of: sigmoid(intercept + weight * value, summed). Weights left out are 0.',
   ),
@@ -287,6 +293,10 @@ function contradictions(config: EdgeConfig): Problem[] {
   if (routing.thresholds.scope !== null && examples === null) {
     refuse('routing.thresholds.scope', `is set, which ${fromExamples}`);
   }
+  const clusters = pool === null ? 'needs a pool, which has the clusters' : 'needs rates in routing.success';
+  const withoutRates = pool === null || routing.success === null;
+  if (routing.thresholds.success !== null && withoutRates)
+    refuse('routing.thresholds.success', `is set, which ${clusters}`);
   if (routing.thresholds.correctness !== null) {
     const { intercept: _, ...weights } = routing.correctness ?? { intercept: 0 };
     if (!Object.values(weights).some((weight) => weight !== 0)) {
@@ -294,6 +304,9 @@ function contradictions(config: EdgeConfig): Problem[] {
     }
     if (((weights.scope ?? 0) !== 0 || (weights.logScope ?? 0) !== 0) && examples === null) {
       refuse('routing.correctness', `weighs the scope, which ${fromExamples}`);
+    }
+    if ((weights.success ?? 0) !== 0 && withoutRates) {
+      refuse('routing.correctness', `weighs the success rate of clusters, which ${clusters}`);
     }
   }
   if (apiKeyEnv !== null && apiKeyFile !== null) refuse('api_key_env', 'and api_key_file are both given');

@@ -4,6 +4,7 @@ import type { ServerState } from '../engine/server/options.js';
 import type { DeviceEngine, Engine } from '../engine/types.js';
 import type { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
+import type { ClusterFunction } from '../routing/signals/success.js';
 import type { TextEmbedder } from './base-model.js';
 import type { EdgeConfig } from './config.js';
 import type { AdapterSet } from './customizations/adapter-set.js';
@@ -42,6 +43,8 @@ export interface ServeParts {
   adapters: AdapterSet;
   /** Scope scores of the adapter that the server was started with; null where no examples are known. */
   scope: ScopeFunction | null;
+  /** A query's gate over the pool's clusters; null or absent without a pool. */
+  clusters?: ClusterFunction | null;
   /** Null where the model's embedding cannot be read. */
   embedder: TextEmbedder | null;
   /** Null without a pool. */

@@ -5,6 +5,7 @@ import { type RoutedEvent, type RouteOptions, Router } from '../../src/routing/r
 import type { CorrectnessWeights } from '../../src/routing/signals/correctness.js';
 import type { Thresholds } from '../../src/routing/signals/index.js';
 import type { ScopeFunction } from '../../src/routing/signals/scope.js';
+import type { ClusterFunction } from '../../src/routing/signals/success.js';
 import type { Decision, RoutingConfig } from '../../src/routing/types.js';
 import type { Asked } from './generate.js';
 import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from './scripted.js';
@@ -16,9 +17,11 @@ export interface RouterSetup {
   mode?: RoutingConfig['mode'];
   thresholds?: Partial<Thresholds>;
   correctness?: CorrectnessWeights;
+  success?: readonly number[];
   confidence?: Partial<RoutingConfig['confidence']>;
   load?: boolean;
   scope?: ScopeFunction | null;
+  clusters?: ClusterFunction;
 }
 
 export function setUpRouter(setup: RouterSetup = {}) {
@@ -32,9 +35,14 @@ export function setUpRouter(setup: RouterSetup = {}) {
     thresholds: { scope: null, complexity: null, confidence: null, ...setup.thresholds },
     confidence: { measure: 'mean-logprob', tokens: 2, ...setup.confidence },
     ...(setup.correctness === undefined ? {} : { correctness: setup.correctness }),
+    success: setup.success ?? null,
     load: setup.load ?? true,
   };
-  return { device, server, router: new Router({ device, server, config, scope: setup.scope ?? null }) };
+  return {
+    device,
+    server,
+    router: new Router({ device, server, config, scope: setup.scope ?? null, clusters: setup.clusters ?? null }),
+  };
 }
 
 export function aRequest({ prompt, ...fields }: Asked = {}): GenerateRequest {

@@ -195,6 +195,7 @@ describe('what is computed', () => {
   it('every signal is asked at its stage, and is written once', () => {
     expect(SIGNALS.map(({ name, stage }) => [name, stage])).toEqual([
       ['scope', 'before-work'],
+      ['success', 'before-work'],
       ['complexity', 'after-prompt'],
       ['confidence', 'after-tokens'],
       ['correctness', 'after-tokens'],

@@ -42,7 +42,11 @@ describe('writeThresholds', () => {
         .replace('confidence: null', 'confidence: -0.31')
         .replace('    # Percentile', '    # crayon calibrate: why\n    # Percentile'),
     );
-    expect(loadEdgeConfig(at('out.yaml')).routing.thresholds).toEqual({ ...thresholds, correctness: null });
+    expect(loadEdgeConfig(at('out.yaml')).routing.thresholds).toEqual({
+      ...thresholds,
+      success: null,
+      correctness: null,
+    });
     expect(readFileSync(at('edge.yaml'), 'utf8')).toBe(YAML);
   });
 
@@ -88,6 +92,9 @@ describe('writeThresholds', () => {
       correctness: { intercept: -1.5, probability: 4.25, logScope: 0.3 },
     });
     expect(loadEdgeConfig(at('out.yaml')).routing.correctness).not.toHaveProperty('scope');
+    const rates = [0.91, 0.2, 0.05];
+    writeThresholds(at('out.yaml'), at('out.yaml'), { thresholds: {}, rates, remarks: [], force: true });
+    expect(readFileSync(at('out.yaml'), 'utf8')).toContain('  success: [ 0.91, 0.2, 0.05 ]');
     // Without weights to write, what stands there stays.
     writeThresholds(at('out.yaml'), at('out.yaml'), { thresholds: { correctness: null }, remarks: [], force: true });
     expect(loadEdgeConfig(at('out.yaml')).routing).toMatchObject({

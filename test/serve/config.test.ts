@@ -38,7 +38,8 @@ describe('the configuration of serve-edge', () => {
       routing: {
         mode: 'prefer_on_device',
         modePerRequest: true,
-        thresholds: { scope: null, complexity: null, confidence: null, correctness: null },
+        thresholds: { scope: null, success: null, complexity: null, confidence: null, correctness: null },
+        success: null,
         correctness: null,
         confidence: { measure: 'mean-logprob', tokens: 16 },
         load: true,
@@ -154,6 +155,17 @@ describe('the configuration of serve-edge', () => {
     [
       'routing.correctness weighs the scope, which needs examples',
       { routing: { thresholds: { correctness: 0.5 }, correctness: { probability: 1, log_scope: 1 } } },
+    ],
+    ['routing.thresholds.success', { routing: { thresholds: { success: 2 } } }],
+    ['routing.success', { routing: { success: [0.5, 1.5] } }],
+    ['routing.thresholds.success is set, which needs a pool', { routing: { thresholds: { success: 0.5 } } }],
+    [
+      'routing.thresholds.success is set, which needs rates in routing.success',
+      { pool: 'p', routing: { thresholds: { success: 0.5 } } },
+    ],
+    [
+      'routing.correctness weighs the success rate of clusters, which needs a pool',
+      { routing: { thresholds: { correctness: 0.5 }, success: [0.5, 0.5], correctness: { success: 1 } } },
     ],
     ['routing.confidence.measure', { routing: { confidence: { measure: 'gut' } } }],
     ['routing.confidence.tokens', { routing: { confidence: { tokens: 0 } } }],

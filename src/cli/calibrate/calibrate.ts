@@ -52,7 +52,8 @@ Both sources answer every example once; the answers are kept in a file, so a sto
 needs no new answers. An answer is right when it equals the example's completion, white space around it aside; with
 --match start it may go on afterwards, and counts as the longest of the choices that it starts with. Which signals are
 worth having is decided by cross-validation; one that does not help stays off. The probability that the device's answer
-is right, made of several signals, is tried too, and is taken where no plain thresholds come near it.
+is right, made of several signals, is tried too, and is taken where no plain thresholds come near it. With a pool, so is
+the rate at which the device is right in each of its clusters.
 
 The examples must be held out: not those that the adapter was blended from.
 
@@ -142,6 +143,7 @@ export async function runCalibrate(
   writeThresholds(flags.config, out, {
     thresholds: { ...found.thresholds },
     weights: found.correctness === null ? null : weightKeys(found.correctness),
+    rates: found.success,
     remarks: [remarkOf(found)],
     force: flags.force,
   });
@@ -197,6 +199,11 @@ async function answered(
       await parts.close();
     }
   }
+  if (config.pool !== null && [...byId.values()].some(({ clusters }) => clusters === null)) {
+    terminal.note(
+      'Answers of an earlier version lack the clusters of their prompts: with --fresh, rates are tried too.',
+    );
+  }
   // The answers of earlier runs are judged anew: another --match needs no new ones.
   return wanted.flatMap((question) => {
     const record = byId.get(question.id);
@@ -213,7 +220,7 @@ function standing(byId: ReadonlyMap<string, CollectedRecord>): string {
 }
 
 function collectParts(
-  { device, server, scope, adapters }: Awaited<ReturnType<Assemble>>,
+  { device, server, scope, clusters, adapters }: Awaited<ReturnType<Assemble>>,
   config: EdgeConfig,
   { maxTokens, prompt, match }: CalibrateFlags,
   examples: readonly Example[],
@@ -224,6 +231,7 @@ function collectParts(
     device,
     server,
     scope,
+    clusters,
     adapters: (query) => adapters.choose(query),
     confidence: config.routing.confidence,
     maxTokens: maxTokens ?? Math.min(2 * longest + 8, config.limits.maxTokens),
@@ -281,6 +289,7 @@ const measured = z
 const RECORD = z.object({
   id: text,
   ...recordedSignals(() => measured),
+  clusters: z.array(z.number()).nullable().default(null),
   edgeCorrect: z.number(),
   serverCorrect: z.number(),
   tokens: z.object({ edge: z.number(), serverPrompt: z.number(), serverCompletion: z.number() }),

@@ -11,7 +11,7 @@ import type { Terminal } from '../terminal.js';
 const PLOT_ROWS = 12;
 
 export function printCalibration(found: Calibration, currency: string, terminal: Terminal): void {
-  const { thresholds, correctness, candidates, curve } = found;
+  const { thresholds, correctness, success, candidates, curve } = found;
   terminal.table(
     ['signal', 'threshold', 'to the server when'],
     SIGNALS.map(({ name, meaning }) => {
@@ -21,6 +21,10 @@ export function printCalibration(found: Calibration, currency: string, terminal:
     ['left', 'right', 'left'],
   );
   if (correctness !== null) terminal.print(formulaOf(correctness));
+  if (success !== null) {
+    const [strays, ...clusters] = [success.at(-1)!, ...success.slice(0, -1)];
+    terminal.print(`Success rate of each cluster: ${clusters.join(', ')}; of strays, which are of none: ${strays}`);
+  }
   terminal.print();
   const priced = pricedTable(curve, currency, terminal);
   printOutcomes(found, priced);

@@ -72,6 +72,8 @@ export interface Calibration {
   thresholds: Thresholds;
   /** of the probability of a right answer, where that was chosen */
   correctness: CorrectnessWeights | null;
+  /** rates of the clusters and strays, where what was chosen is made of them */
+  success: number[] | null;
   signals: SignalName[];
   target: Target;
   /** whether the target is met on the records themselves */
@@ -135,6 +137,7 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
   return {
     thresholds: thresholdsOf(cuts),
     correctness: cuts.correctness === undefined ? null : whole.weights,
+    success: cuts.correctness === undefined && cuts.success === undefined ? null : whole.rates,
     signals: chosen.signals.filter((name) => cuts[name] !== undefined),
     target,
     attained: meets(calibrated, target),

@@ -20,6 +20,7 @@ import {
 import { ConfidenceTracker, needsDistribution } from '../signals/confidence.js';
 import { readSignals, recordedSignals } from '../signals/index.js';
 import type { ScopeFunction } from '../signals/scope.js';
+import { type ClusterFunction, recordedGate } from '../signals/success.js';
 import type { RoutingConfig } from '../types.js';
 import type { CalibrationRecord } from './data.js';
 
@@ -31,6 +32,8 @@ export interface CollectParts {
   server: Engine;
   /** null: there is no profile, and the records have no scope */
   scope: ScopeFunction | null;
+  /** the query's gate over the clusters of the device's pool; null or absent: it has none, and the records have no gates */
+  clusters?: ClusterFunction | null;
   /** the device's adapters for a query */
   adapters: (query: Query) => AdapterScale[];
   confidence: RoutingConfig['confidence'];
@@ -105,6 +108,7 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   const waiting = answer(server, request).catch(wordless);
   waiting.catch(() => {}); // its failure is met below, after the device's
   const score = scope?.(query) ?? null;
+  const gate = parts.clusters?.(query) ?? null;
   const promptNll = await device.promptNll(query, adapters, signal);
   const tracker = new ConfidenceTracker(confidence.measure, confidence.tokens);
   const distribution = needsDistribution(confidence.measure);
@@ -121,6 +125,7 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   return {
     id: question.id,
     ...recordedSignals((name) => values[name]),
+    ...(gate && { clusters: recordedGate(gate) }),
     edgeCorrect: isRight(local.text, question, match) ? 1 : 0,
     serverCorrect: isRight(remote.text, question, match) ? 1 : 0,
     tokens: {

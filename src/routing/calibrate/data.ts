@@ -20,6 +20,8 @@ import type { ConfidenceMeasure } from '../signals/signal.js';
 /** One held-out query, answered by both. Plain JSON. A signal is null or absent where the query has none. */
 export interface CalibrationRecord extends Partial<Record<RecordedSignal, number | null>> {
   id: string;
+  /** the prompt's gate over the clusters of the device's pool and, last, for strays (N + 1); null or absent where it has none */
+  clusters?: readonly number[] | null;
   /** 1 right, 0 wrong; scores between are understood */
   edgeCorrect: number;
   serverCorrect: number;
@@ -36,8 +38,10 @@ export interface CalibrationData {
   n: number;
   /** the index of every record, 0 to n - 1 */
   all: readonly number[];
-  /** signals that every record has */
-  available: RecordedSignal[];
+  /** signals that every record has, or what they are made of */
+  available: SignalName[];
+  /** the records' gates, each over the same clusters; null where a record has none */
+  gates: ReadonlyArray<readonly number[]> | null;
   /** of the confidences */
   measure: ConfidenceMeasure;
   /** of a signal that is made of others NaN, until weights have been fitted (fit.ts) */
@@ -70,9 +74,11 @@ export function calibrationData(
     );
   }
   const bad = records.filter((record) =>
-    [...RECORDED_SIGNALS.map((name) => record[name]), record.edgeCorrect, record.serverCorrect, record.serverCost].some(
-      (value) => Number.isNaN(value ?? 0),
-    ),
+    [
+      ...RECORDED_SIGNALS.map((name) => record[name]),
+      ...(record.clusters ?? []),
+      ...[record.edgeCorrect, record.serverCorrect, record.serverCost],
+    ].some((value) => Number.isNaN(value ?? 0)),
   );
   if (bad.length > 0) {
     const ids = bad.slice(0, 5).map((record) => record.id);
@@ -81,11 +87,15 @@ export function calibrationData(
       `${bad.length} records hold a value that is not a number: ${ids.join(', ')}`,
     );
   }
+  const gates = gatesOf(records);
+  const has = (name: SignalName) =>
+    name === 'success' ? gates !== null : records.every((record) => (record[name as RecordedSignal] ?? null) !== null);
   const column = (of: (record: CalibrationRecord) => number) => Float64Array.from(records, of);
   return {
     n: records.length,
     all: [...records.keys()],
-    available: RECORDED_SIGNALS.filter((name) => records.every((record) => (record[name] ?? null) !== null)),
+    available: SIGNALS.map(({ name }) => name).filter(has),
+    gates,
     measure,
     suspicion: bySignal(({ name, madeOf }) =>
       column((record) => (madeOf ? Number.NaN : signOf(name) * (record[name as RecordedSignal] ?? 0))),
@@ -94,6 +104,21 @@ export function calibrationData(
     server: column((record) => record.serverCorrect),
     cost: column((record) => record.serverCost),
   };
+}
+
+/** @throws CrayonError `example-invalid` for gates over different numbers of clusters */
+function gatesOf(records: readonly CalibrationRecord[]): CalibrationData['gates'] {
+  const gates = records.flatMap(({ clusters }) => (clusters ? [clusters] : []));
+  if (gates.length < records.length) return null;
+  const N = gates[0]!.length;
+  const other = records.find(({ clusters }) => clusters!.length !== N);
+  if (other !== undefined) {
+    throw new CrayonError(
+      'example-invalid',
+      `record ${other.id} is of ${other.clusters!.length} clusters, expected ${N} as the first`,
+    );
+  }
+  return gates;
 }
 
 /** A record's signal in its own unit. */

@@ -1,7 +1,7 @@
 /**
  * What calibration chooses among: the staged rule's sets of signals, and the one combined signal, the probability that the
  * device's answer is right, made of few features. Its weights are fitted anew wherever records are held out, on the others
- * only, so that no record is judged by weights that have seen it.
+ * only, so that no record is judged by weights that have seen it. So are the rates of clusters.
  */
 
 import { fitLogistic } from '../../core/logistic.js';
@@ -14,6 +14,8 @@ import {
   featureOf,
 } from '../signals/correctness.js';
 import { recordedSignals, type SignalName } from '../signals/index.js';
+import { expectedRate } from '../signals/success.js';
+import { clusterRates } from './cluster-rates.js';
 import { type CalibrationData, type Cuts, signalOf, toServer } from './data.js';
 import { solveCuts, type Target } from './rule.js';
 
@@ -44,13 +46,30 @@ export function effortOf({ signals, features }: Combination): number {
   return features.length === 0 ? signals.length : 10 + features.length;
 }
 
-/** The data with the combined signal of every record, where there is one: its weights are fitted on those at `indices`. */
-export function fitted(
-  data: CalibrationData,
-  { features }: Combination,
-  indices: readonly number[],
-): { data: CalibrationData; weights: CorrectnessWeights | null } {
-  if (features.length === 0) return { data, weights: null };
+/** The data with what is made of the records: the rates of clusters, and the combined signal. */
+export interface Fitted {
+  data: CalibrationData;
+  /** of the combined signal; null where there is none */
+  weights: CorrectnessWeights | null;
+  /** of the clusters and strays; null where no signal is made of them */
+  rates: number[] | null;
+}
+
+/** Rates and weights are fitted on the records at `indices`, the weights to the rates of the same records: there are few of these. */
+export function fitted(given: CalibrationData, { signals, features }: Combination, indices: readonly number[]): Fitted {
+  const { gates } = given;
+  let [data, rates]: [CalibrationData, number[] | null] = [given, null];
+  if (gates !== null && (signals.includes('success') || features.includes('success'))) {
+    const found = clusterRates(
+      indices.map((i) => gates[i]!),
+      indices.map((i) => given.edge[i]!),
+    );
+    const toDigits = found.rates.map(rounded);
+    const success = Float64Array.from(gates, (alpha) => -expectedRate(toDigits, alpha));
+    data = { ...given, suspicion: { ...given.suspicion, success } };
+    rates = toDigits;
+  }
+  if (features.length === 0) return { data, weights: null, rates };
   const rows = indices
     // An answer without a token is wrong without being asked, and no weight can be found for another infinity.
     .filter((i) => signalOf(data, 'confidence', i) !== Number.NEGATIVE_INFINITY)
@@ -72,11 +91,11 @@ export function fitted(
     { length: data.n },
     (_, i) => -correctnessOf(weights, data.measure, signalsOf(data, i)),
   );
-  return { data: { ...data, suspicion: { ...data.suspicion, correctness } }, weights };
+  return { data: { ...data, suspicion: { ...data.suspicion, correctness } }, weights, rates };
 }
 
 function signalsOf(data: CalibrationData, i: number) {
-  return recordedSignals((name) => signalOf(data, name, i));
+  return { ...recordedSignals((name) => signalOf(data, name, i)), success: signalOf(data, 'success', i) };
 }
 
 /** To the digits that are written into a file for people. */

@@ -8,16 +8,18 @@ import { logisticProbability } from '../../core/logistic.js';
 import { complexity } from './complexity.js';
 import { confidence } from './confidence.js';
 import { scope } from './scope.js';
-import { type ConfidenceMeasure, type Signal, type SignalConfig, shown } from './signal.js';
+import { type ConfidenceMeasure, MOST_CERTAIN, type Signal, type SignalConfig, shown } from './signal.js';
+import { success } from './success.js';
 
 /** What it may be made of, in the order of its terms and of its explanation. */
-const INGREDIENTS = [confidence, scope, complexity] as const;
+const INGREDIENTS = [confidence, scope, success, complexity] as const;
 type Ingredient = (typeof INGREDIENTS)[number]['name'];
 
 type Of<Features> = Features extends unknown ? keyof Features : never;
 /**
  * `confidence` in the unit of the measure, `probability` the same as a number from 0 to 1 (exp of it where it is a
- * logarithm), `scope` the percentile / 100, `logScope` ln(1 + percentile), `complexity` in nats a token.
+ * logarithm), `scope` the percentile / 100, `logScope` ln(1 + percentile), `success` the
+ * clusters' rate, `complexity` in nats a token.
  */
 export type CorrectnessFeature = Of<(typeof INGREDIENTS)[number]['features']>;
 
@@ -45,13 +47,12 @@ export const FEATURE_SETS: readonly CorrectnessFeature[][] = [
   ['probability', 'complexity'],
   ['probability', 'scope', 'complexity'],
   ['probability', 'logScope', 'complexity'],
+  ['probability', 'success'],
+  ['probability', 'logScope', 'success'],
 ];
 
 /** The signals; what has no weight is not looked at. */
 type CorrectnessSignals = Readonly<Partial<Record<Ingredient, number | null>>>;
-
-/** Nothing is certain: with a cut of 1 everything goes to the server. */
-const MOST = 1 - 1e-9;
 
 const PROBABILITY = 'a probability from 0 to 1';
 
@@ -85,7 +86,7 @@ export function correctnessOf(
   const model = { intercept: weights.intercept, weights: used.map(({ name }) => weights[name]!) };
   const values = used.map(({ signal, of }) => of(signals[signal] ?? Number.NaN, measure));
   const probability = logisticProbability(model, values);
-  return Math.min(probability, MOST); // keeps a NaN
+  return Math.min(probability, MOST_CERTAIN); // keeps a NaN
 }
 
 export const correctness = {

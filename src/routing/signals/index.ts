@@ -6,14 +6,16 @@ import { confidence } from './confidence.js';
 import { correctness } from './correctness.js';
 import { scope } from './scope.js';
 import { type Evidence, type Signal, STAGES, type Stage } from './signal.js';
+import { success } from './success.js';
 
-const LISTED = [scope, complexity, confidence, correctness] as const;
+const LISTED = [scope, success, complexity, confidence, correctness] as const;
 
 type Listed = (typeof LISTED)[number];
 export type SignalName = Listed['name'];
 /** Those that are read off a query, and are not made of others. */
 export type RecordedSignal = Exclude<Listed, { madeOf: unknown }>['name'];
-type Companion = keyof Extract<Listed, { also: object }>['also'];
+type KeysOf<T> = T extends unknown ? keyof T : never;
+type Companion = KeysOf<Extract<Listed, { also: object }>['also']>;
 
 export const SIGNALS: readonly Signal<SignalName>[] = LISTED;
 export const RECORDED_SIGNALS = SIGNALS.filter(({ madeOf }) => madeOf === undefined).map(

@@ -5,6 +5,7 @@
  */
 
 import type * as z from 'zod';
+import type { Floats } from '../../core/vector.js';
 
 /** When a signal is known, in the order in which its questions cost. */
 export const STAGES = ['before-work', 'after-prompt', 'after-tokens'] as const;
@@ -21,6 +22,8 @@ export interface SignalConfig {
     /** tokens looked at, and held back when streaming; null is the whole answer */
     tokens: number | null;
   };
+  /** rates of the clusters and, last, of strays (N + 1), 0 to 1; null or absent where none have been counted */
+  success?: readonly number[] | null;
   /** of the combined signal; null or absent where there is none */
   correctness?: (Readonly<Record<string, number | undefined>> & { intercept: number }) | null;
 }
@@ -40,6 +43,8 @@ export interface Evidence {
   promptTokens: () => number;
   /** before-work: null where there is no profile to compare with */
   scope: () => ScopeScore | null;
+  /** before-work: the prompt's gate over the clusters and for strays (N + 1); null or absent where there is no pool */
+  clusters?: (() => Floats | null) | undefined;
   /** after-prompt: mean negative log-likelihood of the prompt, nats a token */
   promptNll: number;
   /** after-tokens: of the tokens that the configuration looks at, or of the whole answer where it has fewer */
@@ -87,6 +92,9 @@ export interface Signal<Name extends string = string> {
   /** what the probability of a right answer may be made of: functions of the value */
   readonly features?: Readonly<Record<string, (value: number, measure: ConfidenceMeasure) => number>>;
 }
+
+/** No probability is higher, so that a cut of 1 sends everything to the server. */
+export const MOST_CERTAIN = 1 - 1e-9;
 
 /** Four significant digits are enough for a reader; the decision holds them all. */
 export function shown(x: number | null | undefined): string {

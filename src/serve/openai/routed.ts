@@ -48,7 +48,8 @@ export async function prepared(
   if (mode === 'only_in_cloud') return query;
   // Where the server is preferred, the router asks for tokens when they are needed.
   if (mode !== 'prefer_in_cloud' || job.maxTokens === null) await query.tokensAside(device, call.signal);
-  const isEmbedded = model.isGated || (model.scope !== null && mode === 'prefer_on_device');
+  const isCompared = model.scope !== null || (parts.router.parts.config.success ?? null) !== null;
+  const isEmbedded = model.isGated || (isCompared && mode === 'prefer_on_device');
   if (isEmbedded && embedder !== null) await query.vectorAside(embedder, call.signal);
   return query;
 }

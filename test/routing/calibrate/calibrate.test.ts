@@ -260,7 +260,13 @@ describe('calibrate', () => {
   it('leaves every signal off where the device already reaches the accuracy', { tags: 'slow' }, () => {
     const records = world({ n: 100, seed: 15, tells: { scope: 0, complexity: 0, confidence: 0.8 }, device: 0.95 });
     const found = calibrate(records, { ...options, target: { kind: 'accuracy', value: 0.8 } });
-    expect(found.thresholds).toEqual({ scope: null, complexity: null, confidence: null, correctness: null });
+    expect(found.thresholds).toEqual({
+      scope: null,
+      success: null,
+      complexity: null,
+      confidence: null,
+      correctness: null,
+    });
     expect(found).toMatchObject({ attained: true, calibrated: { share: 0 }, signals: [] });
   });
 

@@ -75,6 +75,13 @@ describe('collectRecords', () => {
     expect(records.map((r) => r.edgeCorrect)).toEqual([1, 0, 1, 0, 1, 0]);
   });
 
+  it("keeps the prompt's gate where the device has a pool", async () => {
+    const { parts } = setUp({ clusters: ({ text }) => Float64Array.of(1 / 3, 2 / 3, text.includes('3') ? 1 : 0) });
+    const records = await collectAll(parts);
+    expect(records[0]!.clusters).toEqual([0.3333, 0.6667, 0]);
+    expect(records[3]!.clusters).toEqual([0.3333, 0.6667, 1]);
+  });
+
   it('puts the question as it will be put: one user`s message as it stands, or a text without white space at its end, with the adapters', async () => {
     const { parts, device, server } = setUp();
     await collectAll(parts);

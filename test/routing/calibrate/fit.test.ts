@@ -39,13 +39,14 @@ function records(n: number, seed: number, isRight: (p: number, s: number, unifor
 const onlyTogether = (n: number, seed: number) => records(n, seed, (p, s) => p + s > 1);
 
 /** What the running rule does with a record. */
-function ruleSends({ scope, complexity, confidence }: CalibrationRecord, found: Calibration): boolean {
-  const { thresholds, correctness } = found;
+function ruleSends({ scope, complexity, confidence, clusters }: CalibrationRecord, found: Calibration): boolean {
+  const { thresholds, correctness, success } = found;
   const rule = new RoutingRule(
     {
       mode: 'prefer_on_device',
       thresholds,
       correctness,
+      success,
       load: true,
       confidence: { measure: 'mean-logprob', tokens: 8 },
     },
@@ -57,6 +58,7 @@ function ruleSends({ scope, complexity, confidence }: CalibrationRecord, found: 
       hasServer: true,
       load: () => ({ running: 0, waiting: 0, capacity: 1, queue: 1 }),
       scope: () => ({ percentile: scope!, similarity: 0 }),
+      clusters: () => (clusters ? Float64Array.from(clusters) : null),
     },
   );
   let step = rule.beforeWork();
@@ -232,5 +234,84 @@ describe('combinationsOf', () => {
     expect(() => calibrate(made, { ...options, target: share(0.2) })).toThrow(
       expect.objectContaining({ code: 'example-invalid', message: expect.stringContaining('q:3') }),
     );
+  });
+});
+
+describe('the rates of clusters', () => {
+  const gateOf = (cluster: number) => [0, 1, 2, 3].map((n) => (n === cluster ? 0.94 : 0.02));
+  /** Query i is of cluster i % 4; the device is right in the first two, and in the others not. What else is told is noise. */
+  const byCluster = (n: number, seed: number) =>
+    records(n, seed, (_, __, uniform) => uniform() < 0.9).map((record, i) => {
+      const right = i % 4 < 2 ? record.edgeCorrect : 1 - record.edgeCorrect;
+      return { ...record, edgeCorrect: right, clusters: gateOf(i % 4) };
+    });
+  const made = byCluster(400, 21);
+
+  it('are chosen where they alone tell, written to four digits, and followed by the running rule', () => {
+    const found = calibrate(made, { ...options, target: share(0.55) });
+    expect(found.signals).toEqual(['success']);
+    expect(found.success!.map((rate) => rate > 0.8)).toEqual([true, true, false, false]);
+    expect(found.success!.map((rate) => rate < 0.2)).toEqual([false, false, true, true]);
+    expect(found.success!.every((rate) => rate === Number(rate.toPrecision(4)))).toBe(true);
+    expect(found.correctness).toBe(null);
+    expect(found.helps).toBe(true);
+    const sent = made.filter((record) => ruleSends(record, found));
+    expect(sent.length / made.length).toBeCloseTo(found.calibrated.share, 12);
+    expect(sent.every(({ clusters }) => clusters![2]! + clusters![3]! > 0.9)).toBe(true);
+  });
+
+  it('stand beside the confidence in the probability, where each tells a part', { tags: 'slow' }, () => {
+    const both = records(600, 22, () => true).map((record, i) => ({
+      ...record,
+      edgeCorrect: Math.exp(record.confidence!) + (i % 4) / 4 < 0.9 ? 0 : 1,
+      clusters: gateOf(i % 4),
+    }));
+    const found = calibrate(both, { ...options, target: share(0.4) });
+    expect(found.correctness).toMatchObject({ success: expect.any(Number), probability: expect.any(Number) });
+    expect(found.correctness!.success).toBeGreaterThan(0);
+    expect(found.success).toHaveLength(4);
+    const sent = both.filter((record) => ruleSends(record, found)).length;
+    expect(sent / both.length).toBeCloseTo(found.calibrated.share, 12);
+  });
+
+  it('are counted on the records of the other folds alone', () => {
+    const data = calibrationData(made);
+    const half = everything(200);
+    const { rates } = fitted(data, { signals: ['success'], features: [] }, half);
+    const flipped = made.map((record, i) => (i < 200 ? record : { ...record, edgeCorrect: 1 - record.edgeCorrect }));
+    expect(fitted(calibrationData(flipped), { signals: ['success'], features: [] }, half).rates).toEqual(rates);
+  });
+
+  it('carry to a user of known clusters whom they have not seen, where a rule of the signals knows nothing', () => {
+    const stranger = byCluster(200, 23); // another user, the same clusters
+    const found = calibrate(made, { ...options, target: share(0.55) });
+    const right = stranger.map((record) => (ruleSends(record, found) ? record.serverCorrect : record.edgeCorrect));
+    const plain = made.map(({ clusters: _, ...record }) => record);
+    const without = calibrate(plain, { ...options, target: share(0.55) });
+    const otherwise = stranger.map((record) =>
+      ruleSends(record, without) ? record.serverCorrect : record.edgeCorrect,
+    );
+    const mean = (values: number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+    expect(mean(right)).toBeGreaterThan(0.9);
+    expect(mean(right) - mean(otherwise)).toBeGreaterThan(0.08);
+  });
+
+  it('are tried only where every record has its gate: those of earlier versions calibrate as before', () => {
+    const [first, ...rest] = made;
+    const mixed = [{ ...first!, clusters: null }, ...rest];
+    const earlier = made.map(({ clusters: _, ...record }) => record);
+    expect(calibrate(mixed, { ...options, target: share(0.3) })).toEqual(
+      calibrate(earlier, { ...options, target: share(0.3) }),
+    );
+    expect(calibrationData(earlier).available).toEqual(['scope', 'complexity', 'confidence']);
+    expect(calibrationData(made).available).toEqual(['scope', 'success', 'complexity', 'confidence']);
+  });
+
+  it.each([
+    ['not a number', [0.5, Number.NaN, 0.25, 0.25]],
+    ['of other clusters', [0.5, 0.5]],
+  ])('refuse a gate that is %s', (_, clusters) => {
+    const bad = made.map((record, i) => (i === 7 ? { ...record, clusters } : record));
+    expect(() => calibrationData(bad)).toThrow(expect.objectContaining({ code: 'example-invalid' }));
   });
 });
