@@ -3,13 +3,13 @@
 import type { Example } from '../data/dataset.js';
 import { type Answerer, type AnswerSettings, answerExamples } from './answers.js';
 import { PERTURBATIONS, type Perturbation, perturb } from './perturb.js';
-import type { ScopeSpace } from './pool-space.js';
+import type { Placed, ScopeSpace } from './pool-space.js';
 import type { BenchConfig } from './settings.js';
 import type { AnswerRecord } from './types.js';
 import type { UserWithExamples } from './users.js';
 
 /** A user's test, changed in each way, with the signals that cost no generation. */
-export type PerturbedTests = Array<{ kind: Perturbation; test: Example[]; scopes: readonly number[] }>;
+export type PerturbedTests = Array<{ kind: Perturbation; test: Example[]; placed: readonly Placed[] }>;
 
 /** None where the configuration does not ask for it. */
 export async function perturbedTests(
@@ -21,7 +21,7 @@ export async function perturbedTests(
   if (robustness === undefined) return tests;
   for (const kind of PERTURBATIONS) {
     const test = user.test.map((example) => ({ ...example, prompt: perturb(example.prompt, kind, robustness) }));
-    tests.push({ kind, test, scopes: await space.percentiles({ ...user, test }) });
+    tests.push({ kind, test, placed: await space.placed({ ...user, test }) });
   }
   return tests;
 }
@@ -34,14 +34,14 @@ export async function perturbedSignals(
   settings: AnswerSettings,
 ): Promise<Array<Pick<AnswerRecord, 'perturbed'>>> {
   const signals: Array<Required<Pick<AnswerRecord, 'perturbed'>>> = [];
-  for (const { kind, test, scopes } of tests) {
+  for (const { kind, test, placed } of tests) {
     const asked = robustness!.device
       ? await answerExamples(answerer, test, { ...settings, onProgress: undefined })
       : null;
-    for (const [i, scope] of scopes.entries()) {
+    for (const [i, before] of placed.entries()) {
       const { confidence, correct } = asked?.records[i] ?? {};
       signals[i] ??= { perturbed: {} };
-      signals[i].perturbed![kind] = { scope, ...(asked === null ? {} : { confidence, correct }) };
+      signals[i].perturbed![kind] = { ...before, ...(asked === null ? {} : { confidence, correct }) };
     }
   }
   return signals;

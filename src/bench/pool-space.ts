@@ -1,8 +1,9 @@
 /**
- * What a run reads off its pool's embedding space: how near a query is to the user's own examples, which a router would know
- * before it is answered; and a picture of the clusters.
+ * What a run reads off its pool's embedding space: how near a query is to the user's own examples and to each cluster, which a
+ * router would know before it is answered; and a picture of the clusters.
  */
 
+import { clusterGate } from '../blend/cluster-gate.js';
 import { createRandom } from '../core/random.js';
 import { argmax, dot, meanRows, norm, row } from '../core/vector.js';
 import { type Example, loadDataset } from '../data/dataset.js';
@@ -10,6 +11,7 @@ import { poolSpace } from '../pool/embed/space.js';
 import { embedPrompts, promptPoints } from '../pool/gate.js';
 import type { Pool } from '../pool/pool.js';
 import { buildScopeProfile, scopeScore } from '../routing/signals/scope.js';
+import { recordedGate } from '../routing/signals/success.js';
 import type { LoadedModel } from './answers.js';
 import { type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
 import type { ClusterMap } from './types.js';
@@ -19,20 +21,26 @@ import type { UserWithExamples } from './users.js';
 const MAP_POINTS = 600;
 
 export type ScopeSpace = ReturnType<typeof scopeSpace>;
+/** What is known of a prompt before any work. */
+export type Placed = Awaited<ReturnType<ScopeSpace['placed']>>[number];
 
 export function scopeSpace(pool: Pool, base: LoadedModel) {
   const space = poolSpace(pool);
+  const gateOf = clusterGate(pool);
   const embed = (examples: readonly Example[]) => embedPrompts(space, base, examples);
   return {
     /** (n, d) unit embeddings of prompts in the pool's space */
     embed,
     /** a whole training set's, for their cosines with others */
     points: (examples: readonly Example[]) => promptPoints(space, base, examples),
-    /** of each test example among the shown ones, 0 to 100 */
-    percentiles: async ({ shown, test }: UserWithExamples) => {
+    /** of each test example: its percentile among the shown ones, 0 to 100, and its gate over the clusters */
+    placed: async ({ shown, test }: UserWithExamples) => {
       const profile = buildScopeProfile(await embed(shown), shown.length, space.d);
       const rows = await embed(test);
-      return test.map((_, i) => scopeScore(profile, row(rows, i, space.d)).percentile);
+      return test.map((_, i) => {
+        const q = row(rows, i, space.d);
+        return { scope: scopeScore(profile, q).percentile, clusters: recordedGate(gateOf(q)) };
+      });
     },
   };
 }

@@ -23,7 +23,7 @@ import { runLoadPart } from './load/run.js';
 import { measureForCells } from './measure.js';
 import { type PerturbedTests, perturbedSignals, perturbedTests } from './perturbed.js';
 import { planRun, poolsOf, runForm, type SeedPlan } from './plan.js';
-import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './pool-space.js';
+import { mapOfTrainingSet, type Placed, type ScopeSpace, scopeSpace } from './pool-space.js';
 import { PoolStore } from './pools.js';
 import type { BenchRunDirectory } from './run-directory.js';
 import { seedsOf } from './seeds.js';
@@ -177,7 +177,7 @@ async function runCells(
   let done = 0;
   for (const [id, ofUser] of groupBy(cells, ({ user }) => user.id)) {
     const user = users.find((one) => one.id === id)!;
-    const scopes = await space.percentiles(user);
+    const placed = await space.placed(user);
     const perturbed = await perturbedTests(user, space, config);
     for (const [i, cell] of ofUser.entries()) {
       const report = (share: number) =>
@@ -188,7 +188,7 @@ async function runCells(
           note: `${cellTitle(cell)}${left(done + share)}`,
         });
       report(0);
-      const { measured, records } = await runCell(cell, user, context, { scopes, perturbed }, report);
+      const { measured, records } = await runCell(cell, user, context, { placed, perturbed }, report);
       directory.writeCell(measured, records);
       report(1);
       done++;
@@ -202,7 +202,7 @@ async function runCell(
   cell: PlannedCell,
   user: UserWithExamples,
   context: BenchContext,
-  { scopes, perturbed }: { scopes: readonly number[]; perturbed: PerturbedTests },
+  { placed, perturbed }: { placed: readonly Placed[]; perturbed: PerturbedTests },
   report: (share: number) => void,
 ): Promise<{ measured: Cell; records: AnswerRecord[] }> {
   const { config, signal } = context;
@@ -223,7 +223,7 @@ async function runCell(
   const timed = await timeAnswers(answerer, test.slice(0, config.latency_examples), settings);
   const records = answered.map(
     (record, i): AnswerRecord =>
-      isServer ? { ...record, source: 'in_cloud' } : { ...record, scope: scopes[i], ...changed[i] },
+      isServer ? { ...record, source: 'in_cloud' } : { ...record, ...placed[i], ...changed[i] },
   );
   const measured = cellOf({
     ...cell,

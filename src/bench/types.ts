@@ -42,6 +42,9 @@ export type UserInfo = z.infer<typeof USER_SCHEMA>;
 
 const bit = z.union([z.literal(0), z.literal(1)], '0 or 1');
 
+/** The prompt's gate over the clusters of the run's pool and, last, for strays (N + 1), to four digits; absent in earlier runs. */
+const GATE = { clusters: z.array(z.number()).optional() };
+
 export const ANSWER_SCHEMA = z.object({
   /** id of the test example, and SHA-256 of its prompt */
   id: text,
@@ -57,11 +60,12 @@ export const ANSWER_SCHEMA = z.object({
   latencyMs: notNegative,
   /** the routing signals, where they were computed */
   ...recordedSignals(() => z.number().optional()),
+  ...GATE,
   /** the same of the prompt as perturb.ts changes it, where the run asks for it; `correct` where the device answered it */
   perturbed: z
     .partialRecord(
       z.enum(PERTURBATIONS),
-      z.object({ correct: bit.optional(), ...recordedSignals(() => z.number().optional()) }),
+      z.object({ correct: bit.optional(), ...recordedSignals(() => z.number().optional()), ...GATE }),
     )
     .optional(),
 });

@@ -21,8 +21,9 @@ const test = loadDataset(join(import.meta.dirname, '..', '..', 'suite', 'intent'
 );
 const user = { test } as UserWithExamples;
 /** A percentile that tells prompts apart. */
-const percentiles: ScopeSpace['percentiles'] = async (of) => of.test.map(({ prompt }) => prompt.length);
-const space = { percentiles } as ScopeSpace;
+const placedAt = (prompt: string) => ({ scope: prompt.length, clusters: [1, 0] });
+const placed: ScopeSpace['placed'] = async (of) => of.test.map(({ prompt }) => placedAt(prompt));
+const space = { placed } as ScopeSpace;
 const configOf = (device: boolean) => ({ robustness: { typos: 0.2, seed: 3, device } }) as BenchConfig;
 const settings = { method: 'loglikelihood', batchSize: 16, maxTokens: 8 } as const;
 
@@ -44,13 +45,13 @@ describe('changed prompts', () => {
     expect(await perturbedSignals([], {} as BenchConfig, base, settings)).toEqual([]);
   });
 
-  it('are the test with other prompts, each with its scope', async () => {
+  it('are the test with other prompts, each with what is known of it before any work', async () => {
     const tests = await perturbedTests(user, space, configOf(false));
     expect(tests.map(({ kind }) => kind)).toEqual(['typos', 'rewording']);
-    for (const { kind, test: changed, scopes } of tests) {
+    for (const { kind, test: changed, placed: at } of tests) {
       const prompts = test.map(({ prompt }) => perturb(prompt, kind, { seed: 3, typos: 0.2 }));
       expect(changed).toEqual(test.map((example, i) => ({ ...example, prompt: prompts[i] })));
-      expect(scopes).toEqual(prompts.map(({ length }) => length));
+      expect(at).toEqual(prompts.map(placedAt));
     }
   });
 
@@ -59,7 +60,7 @@ describe('changed prompts', () => {
     const noModel = {} as LoadedModel;
     expect(await perturbedSignals(tests, configOf(false), noModel, settings)).toEqual(
       test.map((_, i) => ({
-        perturbed: { typos: { scope: tests[0]!.scopes[i] }, rewording: { scope: tests[1]!.scopes[i] } },
+        perturbed: { typos: tests[0]!.placed[i], rewording: tests[1]!.placed[i] },
       })),
     );
   });
@@ -69,7 +70,7 @@ describe('changed prompts', () => {
     const signals = await perturbedSignals(tests, configOf(true), base, settings);
     const { records } = await answerExamples(base, tests[1]!.test, settings);
     expect(signals.map(({ perturbed }) => perturbed!.rewording)).toEqual(
-      records.map(({ confidence, correct }, i) => ({ scope: tests[1]!.scopes[i], confidence, correct })),
+      records.map(({ confidence, correct }, i) => ({ ...tests[1]!.placed[i], confidence, correct })),
     );
   });
 });

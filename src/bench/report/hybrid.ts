@@ -8,12 +8,12 @@
  * cross-fitted: no example is scored by a rule that has seen its label, nor the label of another user's answer to its prompt.
  */
 
-import assert from 'node:assert/strict';
 import { fitLogistic, logisticProbability } from '../../core/logistic.js';
 import { nestedWeights, weightedMean } from '../../core/nested-mean.js';
 import { createRandom } from '../../core/random.js';
 import type { BootstrapOptions, Interval } from '../../core/stats.js';
 import { oneHot } from '../../core/vector.js';
+import { clusterRates } from '../../routing/calibrate/cluster-rates.js';
 import {
   type HybridCurve,
   type HybridIntervals,
@@ -22,6 +22,7 @@ import {
   type SharePoint,
 } from '../../routing/calibrate/hybrid-curve.js';
 import { featureOf } from '../../routing/signals/correctness.js';
+import { expectedRate } from '../../routing/signals/success.js';
 import { PERTURBATIONS, type Perturbation } from '../perturb.js';
 import { EDGES, SERVER, strategyTitle } from '../strategies/index.js';
 import type { AnswerRecord, ScoringMethod } from '../types.js';
@@ -42,11 +43,15 @@ const ROUTINGS = {
   confidence: { title: 'confidence' },
   scope: { title: 'scope' },
   both: { title: 'scope or confidence' },
+  rates: { title: 'cluster rates', rule: 'all-users', of: 'rates' },
   calibrated: { title: 'calibrated', rule: 'all-users' },
+  'calibrated-rates': { title: 'calibrated, with cluster rates', rule: 'all-users', of: 'both' },
   'calibrated-user': { title: 'calibrated per user', rule: 'per-user' },
   'user-alone': { title: 'control: user alone', rule: 'user', isControl: true },
   'other-users': { title: 'control: other users', rule: 'other-users', isControl: true },
-} as const satisfies Record<string, { title: string; rule?: RuleKind; isControl?: true }>;
+  'other-rates': { title: 'control: cluster rates, other users', rule: 'other-users', of: 'rates', isControl: true },
+  'other-both': { title: 'control: with cluster rates, other users', rule: 'other-users', of: 'both', isControl: true },
+} as const satisfies Record<string, { title: string; rule?: RuleKind; of?: RuleParts; isControl?: true }>;
 
 export type RoutingSignal = keyof typeof ROUTINGS;
 type PlainSignal = 'confidence' | 'scope' | 'both';
@@ -69,12 +74,12 @@ function isProbability(signal: RoutingSignal): boolean {
 /** Larger where the device should answer, or null where the signal has none; folds are drawn with the bootstrap's seed. */
 function scoresBy(signal: RoutingSignal, of: UserAnswers, seed: number): Float64Array | null {
   const routing = ROUTINGS[signal];
-  if ('rule' in routing) return heldOutScores(of, routing.rule, seed);
-  return routingScores(of.asked ?? of.answers, signal as PlainSignal, of.answers);
+  if (!('rule' in routing)) return routingScores(of.asked ?? of.answers, signal as PlainSignal, of.answers);
+  return heldOutScores(of, routing.rule, seed, 'of' in routing ? routing.of : 'signals');
 }
 
 /** An answer's signals are all that a routing score is made of. */
-type Signals = Partial<Record<'confidence' | 'scope', number | undefined>>;
+type Signals = Pick<Partial<AnswerRecord>, 'confidence' | 'scope' | 'clusters'>;
 
 /**
  * Routing scores of the device's answers, larger where the device should answer, or null where an answer lacks the signal.
@@ -282,6 +287,9 @@ export interface UserAnswers {
 /** What a rule may see. `user` has an intercept for each user and no signal: what knowing the user alone is worth. */
 export type RuleKind = 'all-users' | 'per-user' | 'user' | 'other-users';
 
+/** What its probability is made of: the signals, the rates of the pool's clusters alone, or the signals and that rate. */
+export type RuleParts = 'signals' | 'rates' | 'both';
+
 /**
  * Held-out scores, larger where the device should answer.
  *
@@ -289,10 +297,15 @@ export type RuleKind = 'all-users' | 'per-user' | 'user' | 'other-users';
  * - `user`: only those intercepts. `other-users`: one rule, each user scored by the one fitted on all the others.
  *
  * @param seed of the folds
- * @returns null where an answer has no confidence, the prompts are fewer than the folds, or, but for `all-users`, there is one
+ * @returns null where an answer has no confidence, or none of the gate that rates need, the prompts are fewer than the folds, or, but for `all-users`, there is one
  *   user only
  */
-export function heldOutScores(of: UserAnswers, kind: RuleKind, seed: number): Float64Array | null {
+export function heldOutScores(
+  of: UserAnswers,
+  kind: RuleKind,
+  seed: number,
+  parts: RuleParts = 'signals',
+): Float64Array | null {
   const { answers, users, asked = answers } = of;
   const count = new Set(users).size;
   if (kind !== 'all-users' && count < 2) return null;
@@ -302,11 +315,43 @@ export function heldOutScores(of: UserAnswers, kind: RuleKind, seed: number): Fl
       ...(kind === 'user' ? [] : signals),
       ...(kind === 'user' || kind === 'per-user' ? oneHot(users[i]!, count) : []),
     ]);
-  const [features, scored] = [featuresOf(answers), featuresOf(asked)];
+  // the rates alone are made of no signal
+  const [features, scored] = parts === 'rates' ? [[], []] : [featuresOf(answers), featuresOf(asked)];
   const folds = promptFolds(of, seed);
   if (features === undefined || scored === undefined || folds === null) return null;
   const labels = answers.map((answer) => answer.correct);
-  return crossFit(features, labels, kind === 'other-users' ? users : folds, scored);
+  const heldOut = kind === 'other-users' ? users : folds;
+  if (parts === 'signals') return crossFit(heldOut, (others) => logisticOf(features, labels, others, scored));
+  const [gates, askedGates] = [gatesOf(answers), gatesOf(asked)];
+  if (gates === null || askedGates === null) return null;
+  return crossFit(heldOut, (others) => {
+    const at = <T>(values: readonly T[]) => others.map((i) => values[i]!);
+    const { rates } = clusterRates(at(gates), at(labels));
+    if (parts === 'rates') return (i) => expectedRate(rates, askedGates[i]!);
+    const withRate = (rows: readonly number[][], ofRows: readonly number[][]) =>
+      rows.map((row, i) => [...row, expectedRate(rates, ofRows[i]!)]);
+    return logisticOf(withRate(features, gates), labels, others, withRate(scored, askedGates));
+  });
+}
+
+/** The gates of all answers, or null where one has none. */
+function gatesOf(answers: readonly Signals[]): number[][] | null {
+  const gates = answers.flatMap(({ clusters }) => (clusters === undefined ? [] : [clusters]));
+  return gates.length < answers.length ? null : gates;
+}
+
+/** The probability of each answer that is scored, by a rule that was fitted on the others. */
+function logisticOf(
+  features: readonly number[][],
+  labels: readonly number[],
+  others: readonly number[],
+  scored: readonly number[][],
+) {
+  const rule = fitLogistic(
+    others.map((i) => features[i]!),
+    others.map((i) => labels[i]!),
+  );
+  return (i: number) => logisticProbability(rule, scored[i]!);
 }
 
 /** Mean log-probability, its exponential, and the scope as a part of 1 where every answer has one; null without confidence. */
@@ -340,20 +385,15 @@ export function promptFolds({ answers, users }: UserAnswers, seed: number): numb
   return fold.size < FOLDS ? null : answers.map(({ promptHash }) => fold.get(promptHash)!);
 }
 
-/** Scores each fold by the rule that was fitted on the other folds. @param scored features of what is scored, one for each example */
+/** Scores each fold by the rule that was fitted on the answers of the other folds. */
 function crossFit(
-  features: number[][],
-  labels: number[],
   folds: readonly number[],
-  scored: readonly number[][],
+  scoring: (others: readonly number[]) => (answer: number) => number,
 ): Float64Array {
-  const n = features.length;
-  assert(labels.length === n && folds.length === n && scored.length === n, 'a label and a fold for each example');
-  const scores = new Float64Array(n);
+  const scores = new Float64Array(folds.length);
   for (const fold of new Set(folds)) {
-    const isOther = (_: unknown, i: number) => folds[i] !== fold;
-    const rule = fitLogistic(features.filter(isOther), labels.filter(isOther));
-    for (let i = 0; i < n; i++) if (folds[i] === fold) scores[i] = logisticProbability(rule, scored[i]!);
+    const score = scoring([...folds.keys()].filter((i) => folds[i] !== fold));
+    for (const [i, of] of folds.entries()) if (of === fold) scores[i] = score(i);
   }
   return scores;
 }

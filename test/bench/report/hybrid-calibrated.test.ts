@@ -6,6 +6,7 @@ import {
   heldOutScores,
   promptFolds,
   type RuleKind,
+  type RuleParts,
   routingScores,
   type UserAnswers,
 } from '../../../src/bench/report/hybrid.js';
@@ -22,6 +23,7 @@ interface Made {
   user: number;
   confidence: number;
   scope?: number;
+  clusters?: number[];
   right: boolean;
   /** number of the prompt; by default each has its own */
   prompt?: number;
@@ -29,9 +31,7 @@ interface Made {
 
 function made(list: Made[]): UserAnswers {
   return {
-    answers: list.map(({ right, confidence, scope, prompt }, i) =>
-      answer('t', prompt ?? i, right ? 1 : 0, { confidence, ...(scope === undefined ? {} : { scope }) }),
-    ),
+    answers: list.map(({ right, prompt, user: _, ...told }, i) => answer('t', prompt ?? i, right ? 1 : 0, told)),
     users: list.map(({ user }) => user),
   };
 }
@@ -127,6 +127,46 @@ describe('a calibrated rule', () => {
   });
 });
 
+describe('the rates of clusters', () => {
+  /** Three users; each asks of two of three clusters. The device fails in the last one, whoever asks, and is as sure as elsewhere. */
+  const random = createRandom(5);
+  const list = [0, 1, 2].flatMap((user) =>
+    Array.from({ length: 80 }, (_, i): Made => {
+      const cluster = (user + (i % 2)) % 3;
+      const clusters = [0, 1, 2].map((n) => (n === cluster ? 0.9 : 0.05));
+      return { user, clusters, confidence: -random.uniform(), right: random.uniform() < (cluster === 2 ? 0.1 : 0.9) };
+    }),
+  );
+  const of = made(list);
+  const apgrOf = (...how: [RuleKind, number, RuleParts?]) => apgr(of.answers, heldOutScores(of, ...how)!).routed;
+
+  it('find the cluster in which the device fails, which no signal of the answer shows', () => {
+    expect(apgrOf('all-users', 0, 'rates')).toBeGreaterThan(0.68);
+    expect(apgrOf('all-users', 0, 'both')).toBeGreaterThan(0.68);
+    expect(apgrOf('all-users', 0)).toBeLessThan(0.6);
+  });
+
+  it('carry to a user whom they have not seen', () => {
+    expect(apgrOf('other-users', 0, 'rates')).toBeGreaterThan(0.68);
+    expect(apgrOf('other-users', 0, 'both')).toBeGreaterThan(0.68);
+    expect(apgrOf('other-users', 0)).toBeLessThan(0.6);
+  });
+
+  it.each(['rates', 'both'] as const)('%s: no label of a user reaches its own score', (parts) => {
+    const flipped = made(list.with(7, { ...list[7]!, right: !list[7]!.right }));
+    const [before, after] = [of, flipped].map((one) => heldOutScores(one, 'other-users', 0, parts)!);
+    expect(after!.subarray(0, 80)).toEqual(before!.subarray(0, 80));
+    expect([...after!.subarray(80)].some((p, j) => p !== before![80 + j])).toBe(true);
+  });
+
+  it('are not there for runs of earlier versions, which kept no gates', () => {
+    const earlier = made(list.map(({ clusters: _, ...rest }) => rest));
+    expect(heldOutScores(earlier, 'all-users', 0, 'rates')).toBe(null);
+    const partly = made(list.map(({ clusters, ...rest }, i) => (i === 3 ? rest : { ...rest, clusters })));
+    expect(heldOutScores(partly, 'all-users', 0, 'both')).toBe(null);
+  });
+});
+
 describe('what is asked in place of the answers', () => {
   it('is scored by the rules that were fitted on the answers', () => {
     const of = made(
@@ -140,6 +180,17 @@ describe('what is asked in place of the answers', () => {
       else expect(mean(sure)).toBeGreaterThan(mean(scores) + 0.2);
     }
     expect(heldOutScores({ ...of, asked: of.answers.map(() => ({})) }, 'all-users', 1)).toBeNull();
+  });
+
+  it('needs no more than its gate where the rule is of cluster rates', () => {
+    const gate = (i: number) => (i % 2 === 0 ? [0.9, 0.1] : [0.1, 0.9]);
+    const of = made(
+      Array.from({ length: 60 }, (_, i) => ({ user: 0, confidence: -1, clusters: gate(i), right: i % 2 === 0 })),
+    );
+    const asked = of.answers.map((_, i) => ({ clusters: gate(i + 1) }));
+    const [before, after] = [of, { ...of, asked }].map((one) => heldOutScores(one, 'all-users', 1, 'rates')!);
+    for (const i of [0, 1, 2, 3]) expect(after![i]! < before![i]!).toBe(i % 2 === 0);
+    expect(heldOutScores({ ...of, asked }, 'all-users', 1, 'both')).toBeNull();
   });
 });
 
