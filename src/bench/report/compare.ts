@@ -5,6 +5,7 @@ import { meanOfNested, nestedMean } from '../../core/nested-mean.js';
 import { DEFAULT_RESAMPLES, groupBy, type Interval } from '../../core/stats.js';
 import { strategyTitle } from '../strategies/index.js';
 import type { Cell, ScoringMethod } from '../types.js';
+import { type ComparedRouting, comparedHybridTable, compareHybrids } from './compare-hybrid.js';
 import type { AnsweredCell, BenchRun } from './read.js';
 import type { ReportOptions } from './report.js';
 import { difference, figure, type ReportTable, table, text, when } from './table.js';
@@ -49,6 +50,8 @@ export interface Comparison {
   here: string;
   there: string;
   rows: ComparedStrategy[];
+  /** ways of routing that both runs have */
+  hybrid: ComparedRouting[];
   /** what is not the same in the two runs, and what was left out */
   remarks: string[];
 }
@@ -136,7 +139,7 @@ export function compareRuns(
       `Reduced to the shared examples: ${answersLeft} answers, over all strategies, stand in one of the runs only.`,
     ),
   ];
-  return { here: here.dir, there: there.dir, rows, remarks };
+  return { here: here.dir, there: there.dir, rows, hybrid: compareHybrids(here, there, options), remarks };
 }
 
 /** Cells of one strategy with the same options. */
@@ -173,8 +176,8 @@ function differingSetups(here: BenchRun, there: BenchRun): string[] {
   ];
 }
 
-/** Per strategy, then per strategy and user. */
-export function compareTables({ there, rows, remarks }: Comparison): ReportTable[] {
+/** Per strategy, per way of routing, then per strategy and user. */
+export function compareTables({ there, rows, hybrid, remarks }: Comparison): ReportTable[] {
   const methods = [...new Set(rows.map((row) => row.method))];
   const title = `This run and ${there}`;
   const strategy = text('strategy', ({ title, options, method }: ComparedStrategy) =>
@@ -201,6 +204,7 @@ export function compareTables({ there, rows, remarks }: Comparison): ReportTable
       figure('users', (row) => String(row.users.length)),
       ...figures,
     ]),
+    ...comparedHybridTable(there, hybrid),
     ...table({ id: 'compared-users', title: `${title}, user by user` }, users, [
       text('strategy', ({ name }) => name),
       text('user', ({ user }) => user),

@@ -148,6 +148,10 @@ export interface HybridSection {
   remarks: string[];
 }
 
+export function atHeadline({ intervals }: HybridRow): SharePoint {
+  return intervals.shares.find(({ share }) => share === HEADLINE_SHARE)!;
+}
+
 /** Part of the gap that the oracle recovers at a share of the table: no router can do better. NaN without a gap. */
 export function oracleRecovered({ edge, server }: HybridIntervals, point: SharePoint): number {
   const gap = server.estimate - edge.estimate;

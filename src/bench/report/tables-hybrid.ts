@@ -1,12 +1,12 @@
 /** The tables of hybrid inference: what each way of routing recovers, at one share and at all of them. */
 
 import { groupBy, type Interval } from '../../core/stats.js';
-import type { SharePoint } from '../../routing/calibrate/hybrid-curve.js';
 import { METRICS, type RouterMetric, randomMetrics } from '../../routing/calibrate/router-metrics.js';
 import { PERTURBATIONS } from '../perturb.js';
 import { isCrayon, strategyTitle } from '../strategies/index.js';
 import type { SplitRow } from './gap-split.js';
 import {
+  atHeadline,
   FOLDS,
   HEADLINE_SHARE,
   type HybridRow,
@@ -20,10 +20,6 @@ import type { ReliabilityRow } from './reliability.js';
 import type { Report } from './report.js';
 import { difference, figure, type ReportTable, table, text, when } from './table.js';
 import * as words from './words.js';
-
-export function atHeadlineShare({ intervals }: HybridRow): SharePoint {
-  return intervals.shares.find(({ share }) => share === HEADLINE_SHARE)!;
-}
 
 /** Rows of one strategy on the device, judged by one method: they stand in one picture. */
 export function hybridGroups({ hybrid }: Report): HybridRow[][] {
@@ -39,8 +35,8 @@ export function hybridSummaryTables({ hybrid, methods, seeds }: Report): ReportT
   return [...groupBy(crayons, (row) => row.method)].flatMap(([method, all], i) => {
     const signals = ROUTING_SIGNALS.filter((signal) => all.some((row) => row.signal === signal));
     const columns = [...groupBy(all, (row) => row.edgeStrategy).values()].flatMap((ofEdge) => {
-      const point = (signal: RoutingSignal) => ofEdge.filter((row) => row.signal === signal).map(atHeadlineShare)[0];
-      const oracle = oracleRecovered(ofEdge[0]!.intervals, atHeadlineShare(ofEdge[0]!));
+      const point = (signal: RoutingSignal) => ofEdge.filter((row) => row.signal === signal).map(atHeadline)[0];
+      const oracle = oracleRecovered(ofEdge[0]!.intervals, atHeadline(ofEdge[0]!));
       return [
         figure(`${ofEdge[0]!.title}: gap recovered`, (signal: RoutingSignal | 'oracle') => {
           if (signal === 'oracle') return percentOrDash(oracle);

@@ -6,13 +6,13 @@
 import type { Interval } from '../../../core/stats.js';
 import { compareReferences, isCrayon, isReference, SERVER, strategyTitle } from '../../strategies/index.js';
 import { type Comparison, compareTables } from '../compare.js';
-import { type HybridRow, headline, oracleRecovered, signalTitle } from '../hybrid.js';
+import { atHeadline, type HybridRow, headline, oracleRecovered, signalTitle } from '../hybrid.js';
 import type { ReliabilityRow } from '../reliability.js';
 import type { CoefficientMap, Report } from '../report.js';
 import type { StrategyRow } from '../strategies.js';
 import { type ReportTable, when } from '../table.js';
 import { facts, reportTables } from '../tables.js';
-import { atHeadlineShare, hybridGroups, hybridSummaryTables, hybridTables, reliabilityOf } from '../tables-hybrid.js';
+import { hybridGroups, hybridSummaryTables, hybridTables, reliabilityOf } from '../tables-hybrid.js';
 import { accuracyTables, kindsOf, userColumns, userRows, userTables } from '../tables-strategies.js';
 import * as words from '../words.js';
 import { shape } from './axis.js';
@@ -96,8 +96,10 @@ function strategyContent(report: Report): Markup[] {
 
 function comparedContent(comparison: Comparison | null): Markup[] {
   if (comparison === null) return [];
-  const [strategies, users] = compareTables(comparison).map(captioned);
-  return [strategies!, folded('User by user', users!)];
+  const [strategies, ...others] = compareTables(comparison);
+  const users = others.find(({ id }) => id === 'compared-users');
+  const hybrid = others.find(({ id }) => id === 'compared-hybrid');
+  return [captioned(strategies), captioned(hybrid), folded('User by user', captioned(users))];
 }
 
 function userContent(report: Report): Markup[] {
@@ -205,12 +207,12 @@ function hybridTiles(report: Report): Markup[] {
   return (main.length > 0 ? main : groups.slice(0, 1)).flatMap((rows) => {
     const row = headline(rows);
     if (row.curve.apgr === null) return [];
-    const at = atHeadlineShare(row);
+    const at = atHeadline(row);
     const plain = rows.find(({ signal }) => signal === 'confidence');
     const others = [
       plain === undefined || plain === row
         ? ''
-        : `confidence alone ${words.wholePercent(atHeadlineShare(plain).recovered.estimate)}, `,
+        : `confidence alone ${words.wholePercent(atHeadline(plain).recovered.estimate)}, `,
       `random ${words.wholePercent(at.share)}, oracle ${words.wholePercent(oracleRecovered(row.intervals, at))}`,
     ];
     return tile(
