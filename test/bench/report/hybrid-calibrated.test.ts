@@ -7,9 +7,9 @@ import {
   promptFolds,
   type RuleKind,
   type RuleParts,
-  routingScores,
   type UserAnswers,
 } from '../../../src/bench/report/hybrid.js';
+import { routingScores } from '../../../src/bench/report/routing-scores.js';
 import type { AnswerRecord } from '../../../src/bench/types.js';
 import { fitLogistic, logisticProbability } from '../../../src/core/logistic.js';
 import { createRandom } from '../../../src/core/random.js';
