@@ -49,6 +49,7 @@ describe('benchConfig', () => {
       one_lora: {},
       one_lora_total: {},
       few_shot: { steps: 100, batch_size: 8, learning_rate: 0.005 },
+      lora_from_blend: { steps: 60, batch_size: 8, pull: 20 },
       held_out: { split: 'train', examples: 20 },
       wrong_user: { alike: [] },
       lorahub: { evaluations: 40, bound: 1.5, l1: 0.05 },
@@ -162,6 +163,7 @@ describe('planCells', () => {
       { key: 'u--crayon--tau=0.2', options: { tau: 0.2 }, blend: {}, tau: 0.2 },
       { key: 'u--per-query--tau=0.2', options: { tau: 0.2 }, blend: {}, tau: 0.2 },
       { key: 'u--crayon--top_k=2', options: { top_k: 2 }, blend: { topK: 2 }, tau: 0.1 },
+      { key: 'u--per-query--top_k=2', options: { top_k: 2 }, blend: { topK: 2 }, tau: 0.1 },
       { key: 'u--crayon--combine=svd_8', options: { combine: 'svd:8' }, blend: { combine: 'svd', rank: 8 }, tau: 0.1 },
     ]);
   });
@@ -180,6 +182,19 @@ describe('planCells', () => {
       ['u--crayon--standard_tau=0.5', { standardise: true, tau: 0.5 }],
       ['u--per-query--standard_tau=0.5', { standardise: true, tau: 0.5 }],
     ]);
+  });
+
+  it('varies the training of a LoRA from the blend', () => {
+    const ablation = { strategies: ['crayon', 'per-query'], lora_from_blend: ['20@0.005', '60@1e-3:2.5', '5@.01:0'] };
+    const cells = plan({ ablation }).filter((cell) => cell.table === 'ablation');
+    expect(cells.map(({ strategy, blend }) => [strategy, blend.loraFromBlend])).toEqual([
+      ['crayon', { steps: 20, learningRate: 0.005 }],
+      ['crayon', { steps: 60, learningRate: 1e-3, pull: 2.5 }],
+      ['crayon', { steps: 5, learningRate: 0.01, pull: 0 }],
+    ]);
+    for (const bad of ['20', '0@0.1', '5@', '5@0.1:', '5@0.1:x']) {
+      expect(() => plan({ ablation: { lora_from_blend: [bad] } })).toThrow('<steps>@<learning rate>');
+    }
   });
 
   it('plays a user once for each number of examples and each seed, under one name', () => {

@@ -59,6 +59,22 @@ describe('planMicroBatches', () => {
     }
   });
 
+  it('does not count weights that are held already, and names the options of the command', () => {
+    const fresh = planMicroBatches({ ...request, budget: 1e12 });
+    const held = planMicroBatches({ ...request, budget: 1e12, isLoaded: true });
+    expect(held.rows).toBe(fresh.rows);
+    expect(held.bytes).toBeLessThan(fresh.bytes);
+    const flags = { rank: '--lora-from-blend' };
+    let hint = '';
+    try {
+      planMicroBatches({ ...request, layout: poolLayout(source, { targets: 'all', r: 64 }, 1), budget: 1.01e8, flags });
+    } catch (error) {
+      hint = (error as { hint: string }).hint;
+    }
+    expect(hint).toContain('--memory');
+    expect(hint).not.toMatch(/--max-length|--rank/);
+  });
+
   it('leaves batches whole on TensorFlow.js, whose bytes depend on it', () => {
     const { rows } = planMicroBatches({ ...request, backend: 'wasm', budget: 1e12 });
     expect(partsOf([0, 1, 2, 3], [40, 60, 90, 20], { rows, recomputes: false })).toHaveLength(1);
