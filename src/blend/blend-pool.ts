@@ -155,7 +155,8 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   const estimate: BlendEstimate = { ...found, coverage };
 
   const adapters = pool.openMembers();
-  const factors = options.combine === 'cat' ? null : openPoolFactors(pool);
+  const { loraFromBlend: how } = rule;
+  const factors = options.combine === 'cat' && how === undefined ? null : openPoolFactors(pool);
   try {
     const terms: BlendOptions = {
       ...options,
@@ -181,7 +182,6 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
         ...(choice === undefined ? {} : { choice }),
       },
     };
-    const { loraFromBlend: how } = rule;
     const made =
       how === undefined ? { blend: blendAdapters(terms) } : await train(withModel, how, pool, prepared, terms);
     const totalMs = performance.now() - started;

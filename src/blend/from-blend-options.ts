@@ -28,7 +28,7 @@ export interface FromBlendOptions {
 }
 
 /** Measured on the embedded suite (docs/experiments.md). */
-export const FROM_BLEND_DEFAULTS = { steps: 60, batchSize: 8, pull: 20, seed: 0 };
+export const FROM_BLEND_DEFAULTS = { steps: 60, batchSize: 8, pull: 5, seed: 0 };
 const SHARE_OF_POOL_RATE = 0.5;
 
 /** With its defaults. */

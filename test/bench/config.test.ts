@@ -49,7 +49,7 @@ describe('benchConfig', () => {
       one_lora: {},
       one_lora_total: {},
       few_shot: { steps: 100, batch_size: 8, learning_rate: 0.005 },
-      lora_from_blend: { steps: 60, batch_size: 8, pull: 20 },
+      lora_from_blend: { steps: 60, batch_size: 8, pull: 5 },
       held_out: { split: 'train', examples: 20 },
       wrong_user: { alike: [] },
       lorahub: { evaluations: 40, bound: 1.5, l1: 0.05 },
