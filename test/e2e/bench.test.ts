@@ -47,7 +47,7 @@ describe('a run', () => {
     // 3 users: all strategies, one of them with two seeds; 4 settings that are not the default, for Crayon and, where it
     // has them, for the per-query gate
     const strategies = STRATEGIES.length + 1;
-    const ablation = 4 + 2;
+    const ablation = 4 + 3;
     expect(whole.cells).toHaveLength(3 * (strategies + ablation));
     expect(whole.manifest).toMatchObject({ plannedCells: whole.cells.length, format: 'crayon-bench', version: 1 });
     expect(whole.manifest.finished).not.toBeNull();
