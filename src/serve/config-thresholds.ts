@@ -17,6 +17,8 @@ export interface ThresholdsToWrite {
   weights?: Readonly<Record<string, number>> | null;
   /** of `routing.success`; likewise */
   rates?: readonly number[] | null;
+  /** of `routing.confidence`, that the cuts are of; absent leaves it as it is */
+  measure?: string;
   /** sentences that say where they come from, one line each */
   remarks: readonly string[];
   /** replace an existing file that is not `from` itself */
@@ -31,7 +33,7 @@ export interface ThresholdsToWrite {
 export function writeThresholds(
   from: string,
   out: string,
-  { thresholds, weights = null, rates = null, remarks, force }: ThresholdsToWrite,
+  { thresholds, weights = null, rates = null, measure, remarks, force }: ThresholdsToWrite,
 ): void {
   refuseExisting(out, force);
   const { document } = readYamlDocument(from);
@@ -41,6 +43,10 @@ export function writeThresholds(
   // The weights belong together, on one line; earlier ones go with all their keys.
   if (weights !== null) document.setIn(['routing', 'correctness'], document.createNode(weights, { flow: true }));
   if (rates !== null) document.setIn(['routing', 'success'], document.createNode(rates, { flow: true }));
+  if (measure !== undefined) {
+    ensureMap(['routing', 'confidence']);
+    document.setIn(['routing', 'confidence', 'measure'], measure);
+  }
   const node = document.getIn(['routing', 'thresholds'], true);
   if (isNode(node)) {
     const kept = (node.commentBefore ?? '').split('\n').filter((line) => line !== '' && !line.startsWith(MARK));

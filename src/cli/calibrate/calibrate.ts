@@ -21,8 +21,10 @@ import {
   fitsDevice,
 } from '../../routing/calibrate/collect.js';
 import { MIN_RECORDS } from '../../routing/calibrate/data.js';
+import { type RiskTarget, riskThresholds } from '../../routing/calibrate/risk.js';
 import type { Target } from '../../routing/calibrate/rule.js';
 import { recordedSignals } from '../../routing/signals/index.js';
+import { CONFIDENCE_MEASURES } from '../../routing/signals/signal.js';
 import { type Assemble, assembleEngines } from '../../serve/assemble.js';
 import { type EdgeConfig, loadEdgeConfig } from '../../serve/config.js';
 import { refuseExisting, writeThresholds } from '../../serve/config-thresholds.js';
@@ -30,17 +32,21 @@ import { choice, type DataFlags, dataOptions, decimal, wholeNumber } from '../op
 import { untilInterrupted } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
 import { doubtsOf, printCalibration, remarkOf, weightKeys } from './report.js';
+import { calibrateRisk, printRisk, refuseTooFew, riskRemark } from './risk.js';
 
 export interface CalibrateFlags extends DataFlags {
   config: string;
   targetShare?: number;
   targetAccuracy?: number;
   targetCost?: number;
+  maxRisk?: number;
+  confidence?: number;
   out?: string;
   records?: string;
   maxTokens?: number;
   prompt: (typeof PROMPT_KINDS)[number];
   match: Match;
+  allMeasures?: boolean;
   parallel?: number;
   resamples: number;
   fresh: boolean;
@@ -60,12 +66,15 @@ The examples must be held out: not those that the adapter was blended from.
 Examples:
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-share 0.2
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-accuracy 0.9 --out device.calibrated.yaml
-  $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-cost 0.5`;
+  $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-cost 0.5
+  $ crayon calibrate --config edge.yaml --data held-out.jsonl --max-risk 0.1 --confidence 0.95`;
 
 const ACCURACY = 'at least this accuracy, 0 to 1, with the fewest queries to the server';
+const RISK = 'at most this part of the answers that the device keeps is wrong, guaranteed, between 0 and 1';
 const COST = 'at most this much for 1000 queries, in the currency of the prices';
 const PROMPT = "put each example as one user's message, or as a text to be continued";
 const MATCH = 'right is an answer that equals the right one, or that starts with it';
+const MEASURES = 'record the confidence by every measure, token margin and entropy too, and choose among them';
 
 export function calibrateCommand(command: Command, terminal: Terminal): void {
   command.requiredOption('--config <file>', 'YAML of serve-edge, with a server');
@@ -73,15 +82,20 @@ export function calibrateCommand(command: Command, terminal: Terminal): void {
     .addOption(
       new Option('--target-share <share>', 'at most this part of the queries to the server, 0 to 1')
         .argParser(part)
-        .conflicts(['targetAccuracy', 'targetCost']),
+        .conflicts(['targetAccuracy', 'targetCost', 'maxRisk']),
     )
-    .addOption(new Option('--target-accuracy <accuracy>', ACCURACY).argParser(part).conflicts(['targetCost']))
-    .option('--target-cost <money>', COST, decimal(0, true))
+    .addOption(
+      new Option('--target-accuracy <accuracy>', ACCURACY).argParser(part).conflicts(['targetCost', 'maxRisk']),
+    )
+    .addOption(new Option('--target-cost <money>', COST).argParser(decimal(0, true)).conflicts(['maxRisk']))
+    .addOption(new Option('--max-risk <rate>', RISK).argParser(within))
+    .addOption(new Option('--confidence <level>', 'of --max-risk, between 0 and 1 (default: 0.95)').argParser(within))
     .option('--out <file>', 'where the configuration with thresholds goes (default: <config>.calibrated.yaml)')
     .option('--records <file>', 'where the answers are kept (default: <out>.records.jsonl)')
     .option('--max-tokens <n>', 'of one answer (default: twice the longest right answer, and 8)', wholeNumber(1))
     .addOption(choice('--prompt <form>', PROMPT, PROMPT_KINDS, 'chat'))
     .addOption(choice('--match <rule>', MATCH, MATCHES, 'exact'))
+    .option('--all-measures', MEASURES, false)
     .option('--parallel <n>', 'examples at a time (default: engine.sequences)', wholeNumber(1))
     .option('--seed <n>', 'seed of folds and intervals', wholeNumber(0), 0)
     .option('--resamples <n>', 'resamples of the intervals', wholeNumber(100), 2000)
@@ -99,6 +113,12 @@ function part(text: string): number {
   return value;
 }
 
+function within(text: string): number {
+  const value = part(text);
+  if (value > 0 && value < 1) return value;
+  throw new InvalidArgumentError(`"${text}" is not a number between 0 and 1.`);
+}
+
 const NO_PRICES = { inputPerMillion: 0, outputPerMillion: 0, currency: '' };
 
 /**
@@ -110,7 +130,8 @@ export async function runCalibrate(
   terminal: Terminal,
   assemble = assembleEngines,
 ): Promise<void> {
-  const target = targetOf(flags);
+  const risk = riskOf(flags);
+  const target = risk === null ? targetOf(flags) : null;
   const config = loadEdgeConfig(flags.config);
   const { server } = config;
   if (server === null) {
@@ -119,7 +140,7 @@ export async function runCalibrate(
     });
   }
   const { inputPerMillion, outputPerMillion, currency } = server.prices ?? NO_PRICES;
-  if (target.kind === 'cost' && inputPerMillion + outputPerMillion === 0) {
+  if (target?.kind === 'cost' && inputPerMillion + outputPerMillion === 0) {
     throw new CrayonError('config-invalid', `${flags.config}: has no server.prices, which --target-cost needs`, {
       hint: 'Give server.prices.input_per_million and output_per_million.',
     });
@@ -132,6 +153,7 @@ export async function runCalibrate(
   if (examples.length < MIN_RECORDS) {
     throw new CrayonError('dataset-too-small', `${examples.length} examples, expected at least ${MIN_RECORDS}`);
   }
+  if (risk !== null) refuseTooFew(examples.length, risk);
   warnOfUsedExamples(config, examples, terminal);
 
   const digests = loaded.flatMap((set) => set.sources.map((source) => source.sha256));
@@ -139,6 +161,38 @@ export async function runCalibrate(
   const log = new RecordLog(path, fingerprintOf(config, flags, digests), { fresh });
   const records = await answered(examples, config, flags, log, terminal, assemble);
   const { measure } = config.routing.confidence;
+  const written = () => terminal.print(`Written to ${out}; the answers are in ${log.path}.`);
+  if (target === null) {
+    // An earlier run's records may lack some measures: those that all have are tried.
+    const measures = flags.allMeasures
+      ? [measure, ...CONFIDENCE_MEASURES.filter((other) => other !== measure)]
+      : [measure];
+    const found = calibrateRisk(records, measures, { ...risk!, seed: flags.seed });
+    const { data: _, cuts: __, weights, rates, fitting, testing, ...plan } = found.plan;
+    const thresholds = riskThresholds(found.plan, found);
+    writeThresholds(flags.config, out, {
+      thresholds: { ...thresholds },
+      weights: weights === null ? null : weightKeys(weights),
+      rates,
+      ...(plan.measure !== measure && { measure: plan.measure }),
+      remarks: [riskRemark(found, risk!)],
+      force: flags.force,
+    });
+    terminal.document({
+      ...{
+        out,
+        recordsFile: log.path,
+        currency,
+        target: { kind: 'risk', ...risk },
+        thresholds,
+        correctness: weights,
+        success: rates,
+      },
+      ...{ records: records.length, ...found, plan: { ...plan, fitting: fitting.length, testing: testing.length } },
+    });
+    printRisk(found, risk!, terminal);
+    return written();
+  }
   const found = calibrate(records, { target, seed: flags.seed, resamples: flags.resamples, measure });
   writeThresholds(flags.config, out, {
     thresholds: { ...found.thresholds },
@@ -150,7 +204,7 @@ export async function runCalibrate(
   terminal.document({ out, recordsFile: log.path, currency, ...found });
   printCalibration(found, currency, terminal);
   for (const doubt of doubtsOf(found)) terminal.warn(doubt);
-  terminal.print(`Written to ${out}; the answers are in ${log.path}.`);
+  written();
 }
 
 /** Every example's record: those of earlier runs, and the rest asked now. */
@@ -222,7 +276,7 @@ function standing(byId: ReadonlyMap<string, CollectedRecord>): string {
 function collectParts(
   { device, server, scope, clusters, adapters }: Awaited<ReturnType<Assemble>>,
   config: EdgeConfig,
-  { maxTokens, prompt, match }: CalibrateFlags,
+  { maxTokens, prompt, match, allMeasures = false }: CalibrateFlags,
   examples: readonly Example[],
 ): CollectParts {
   if (server === null) throw new CrayonError('config-invalid', 'no server LLM was made from the configuration');
@@ -234,6 +288,7 @@ function collectParts(
     clusters,
     adapters: (query) => adapters.choose(query),
     confidence: config.routing.confidence,
+    allMeasures,
     maxTokens: maxTokens ?? Math.min(2 * longest + 8, config.limits.maxTokens),
     prices: config.server?.prices ?? NO_PRICES,
     form: prompt,
@@ -245,9 +300,15 @@ function targetOf({ targetShare, targetAccuracy, targetCost }: CalibrateFlags): 
   if (targetShare !== undefined) return { kind: 'share', value: targetShare };
   if (targetAccuracy !== undefined) return { kind: 'accuracy', value: targetAccuracy };
   if (targetCost !== undefined) return { kind: 'cost', value: targetCost };
-  throw new CrayonError('bad-option', 'no target, expected --target-share, --target-accuracy or --target-cost', {
+  throw new CrayonError('bad-option', 'no target, expected --target-share, -accuracy, -cost or --max-risk', {
     hint: 'For instance --target-share 0.2: a fifth of the queries may go to the server.',
   });
+}
+
+function riskOf({ maxRisk, confidence }: CalibrateFlags): RiskTarget | null {
+  if (maxRisk !== undefined) return { risk: maxRisk, confidence: confidence ?? 0.95 };
+  if (confidence === undefined) return null;
+  throw new CrayonError('bad-option', '--confidence is of --max-risk, which is not given');
 }
 
 /** Everything that the answers and signals depend on; not the target, so that another one needs no new answers. */
@@ -290,6 +351,7 @@ const RECORD = z.object({
   id: text,
   ...recordedSignals(() => measured),
   clusters: z.array(z.number()).nullable().default(null),
+  confidences: z.partialRecord(z.enum(CONFIDENCE_MEASURES), measured).optional(),
   edgeCorrect: z.number(),
   serverCorrect: z.number(),
   tokens: z.object({ edge: z.number(), serverPrompt: z.number(), serverCompletion: z.number() }),
@@ -301,5 +363,10 @@ const RECORD = z.object({
 /** JSON has no infinities: an answer without a token has the confidence "-Infinity". */
 function toLine(record: CollectedRecord): object {
   const plain = (x: number | null) => (x === null || Number.isFinite(x) ? x : String(x));
-  return { ...record, ...recordedSignals((name) => plain(record[name] ?? null)) };
+  const confidences = Object.entries(record.confidences ?? {}).map(([measure, x]) => [measure, plain(x)]);
+  return {
+    ...record,
+    ...recordedSignals((name) => plain(record[name] ?? null)),
+    confidences: Object.fromEntries(confidences),
+  };
 }

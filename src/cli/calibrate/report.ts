@@ -151,7 +151,7 @@ export function weightKeys({ intercept, ...weights }: CorrectnessWeights): Recor
 }
 
 /** @example 'P(right) = sigmoid(-2.1 + 5.2 probability - 0.4 log_scope)' */
-function formulaOf(weights: CorrectnessWeights): string {
+export function formulaOf(weights: CorrectnessWeights): string {
   const { intercept, ...others } = weightKeys(weights);
   const terms = Object.entries(others).map(([key, weight]) => `${weight < 0 ? '-' : '+'} ${Math.abs(weight)} ${key}`);
   return `P(right) = sigmoid(${[intercept, ...terms].join(' ')})`;
@@ -183,7 +183,7 @@ export function plot(points: readonly CurvePoint[], width: number): string[] {
   ];
 }
 
-const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+export const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
 function withInterval({ estimate, low, high }: Interval): string {
   return `${percent(estimate)} [${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`;

@@ -20,6 +20,7 @@ import {
 import { ConfidenceTracker, needsDistribution } from '../signals/confidence.js';
 import { readSignals, recordedSignals } from '../signals/index.js';
 import type { ScopeFunction } from '../signals/scope.js';
+import { CONFIDENCE_MEASURES } from '../signals/signal.js';
 import { type ClusterFunction, recordedGate } from '../signals/success.js';
 import type { RoutingConfig } from '../types.js';
 import type { CalibrationRecord } from './data.js';
@@ -37,6 +38,8 @@ export interface CollectParts {
   /** the device's adapters for a query */
   adapters: (query: Query) => AdapterScale[];
   confidence: RoutingConfig['confidence'];
+  /** record the confidence by every measure, also where the configured one could do without whole distributions */
+  allMeasures?: boolean;
   /** of one answer */
   maxTokens: number;
   /** money for a million tokens of the server */
@@ -110,22 +113,26 @@ async function askBoth(question: Question, parts: CollectParts, signal: AbortSig
   const score = scope?.(query) ?? null;
   const gate = parts.clusters?.(query) ?? null;
   const promptNll = await device.promptNll(query, adapters, signal);
-  const tracker = new ConfidenceTracker(confidence.measure, confidence.tokens);
-  const distribution = needsDistribution(confidence.measure);
-  const local = await answer(device, { ...request, adapters, distribution }, tracker);
+  const distribution = parts.allMeasures === true || needsDistribution(confidence.measure);
+  const trackers = CONFIDENCE_MEASURES.filter((measure) => distribution || !needsDistribution(measure)).map(
+    (measure) => new ConfidenceTracker(measure, confidence.tokens),
+  );
+  const local = await answer(device, { ...request, adapters, distribution }, trackers);
   const remote = await waiting;
+  const confidences = Object.fromEntries(trackers.map((tracker) => [tracker.measure, tracker.value()]));
   const values = readSignals({
     config: { confidence },
     maxTokens,
     promptTokens: () => query.tokens(device).length,
     scope: () => score,
     promptNll,
-    confidence: tracker.value(),
+    confidence: confidences[confidence.measure]!,
   });
   return {
     id: question.id,
     ...recordedSignals((name) => values[name]),
     ...(gate && { clusters: recordedGate(gate) }),
+    confidences,
     edgeCorrect: isRight(local.text, question, match) ? 1 : 0,
     serverCorrect: isRight(remote.text, question, match) ? 1 : 0,
     tokens: {
@@ -146,11 +153,11 @@ function wordless(error: unknown) {
   return { text: '', promptTokens: 0, completionTokens: 0 };
 }
 
-async function answer(engine: Engine, request: GenerateRequest, tracker?: ConfidenceTracker) {
+async function answer(engine: Engine, request: GenerateRequest, trackers: readonly ConfidenceTracker[] = []) {
   let text = '';
   let usage = { promptTokens: 0, completionTokens: 0 };
   for await (const event of engine.generate(request)) {
-    if (event.type === 'token') tracker?.add(event);
+    if (event.type === 'token') for (const tracker of trackers) tracker.add(event);
     if (event.type !== 'start') text += event.text;
     if (event.type === 'end') usage = event.usage;
   }

@@ -22,6 +22,8 @@ export interface CalibrationRecord extends Partial<Record<RecordedSignal, number
   id: string;
   /** the prompt's gate over the clusters of the device's pool and, last, for strays (N + 1); null or absent where it has none */
   clusters?: readonly number[] | null;
+  /** the confidence by each measure that was recorded; absent in records of earlier versions */
+  confidences?: Partial<Record<ConfidenceMeasure, number | null>> | undefined;
   /** 1 right, 0 wrong; scores between are understood */
   edgeCorrect: number;
   serverCorrect: number;
@@ -119,6 +121,19 @@ function gatesOf(records: readonly CalibrationRecord[]): CalibrationData['gates'
     );
   }
   return gates;
+}
+
+/** The data by each of these measures that every record has, the first whatever is recorded: it is the records' own. */
+export function dataByMeasure(
+  records: readonly CalibrationRecord[],
+  measures: readonly ConfidenceMeasure[],
+): CalibrationData[] {
+  return measures.flatMap((measure, k) => {
+    if (k === 0) return [calibrationData(records, measure)];
+    if (!records.every(({ confidences }) => (confidences?.[measure] ?? null) !== null)) return [];
+    const by = records.map((record) => ({ ...record, confidence: record.confidences![measure]! }));
+    return [calibrationData(by, measure)];
+  });
 }
 
 /** A record's signal in its own unit. */

@@ -243,7 +243,69 @@ describe('crayon calibrate', () => {
     expect(warned.stderr()).toContain('no more accurate than the device');
   });
 
+  const heldOut = (n: number) => {
+    const lines = Array.from({ length: n }, (_, i) => `{"prompt":"question ${i}","completion":" answer ${i}"}`);
+    writeFileSync(at('held-out.jsonl'), lines.join('\n'));
+  };
+
+  it('guarantees the error rate of the kept answers, and prints what becomes of the promise on resamples', async () => {
+    heldOut(100);
+    const { assemble } = engines();
+    const said = terminal();
+    await runCalibrate({ ...flags, maxRisk: 0.1 }, said.terminal, assemble);
+    const { thresholds } = loadEdgeConfig(at('edge.calibrated.yaml')).routing;
+    expect(thresholds).toMatchObject({ scope: null, complexity: null, correctness: null });
+    expect(thresholds.confidence).toBeLessThan(-0.1);
+    expect(thresholds.confidence).toBeGreaterThan(-2.1);
+    const out = said.stdout();
+    expect(out).toMatch(/with confidence 0\.95 at most +│ \d\.\d %, wanted 10\.0 %/);
+    expect(out).toMatch(/200 resamples .* in [0-4]\.\d % of all \(promised: at most 5\.0 %\)/);
+    expect(readFileSync(at('edge.calibrated.yaml'), 'utf8')).toMatch(/# crayon calibrate: at most 10\.0 % of the kept/);
+
+    const json = terminal();
+    json.terminal.json = true;
+    await runCalibrate({ ...flags, maxRisk: 0.2, confidence: 0.9, force: true }, json.terminal, assemble);
+    const document = JSON.parse(json.stdout());
+    expect(document).toMatchObject({ target: { kind: 'risk', risk: 0.2, confidence: 0.9 }, records: 100, holds: true });
+    expect(document.realised.violations / 200).toBeLessThanOrEqual(0.1);
+  });
+
+  it('says how many examples are missing, and chooses nothing', async () => {
+    heldOut(22);
+    const none = engines();
+    const asked = runCalibrate({ ...flags, maxRisk: 0.1 }, terminal().terminal, none.assemble);
+    await expect(asked).rejects.toMatchObject({
+      code: 'dataset-too-small',
+      message: expect.stringMatching(/29 .*46 .*7 are/),
+    });
+    expect(none.device.requests).toHaveLength(0);
+
+    heldOut(30); // every third answer is wrong, also where the device is sure
+    const sure = {
+      answers: ({ query }: { query: Query }) => ({
+        tokens: [{ text: /[036]$/.test(query.text) ? 'x' : `answer ${/\d+/.exec(query.text)![0]}`, logprob: -0.1 }],
+      }),
+    };
+    const often = runCalibrate({ ...flags, maxRisk: 0.1 }, terminal().terminal, engines(sure).assemble);
+    await expect(often).rejects.toMatchObject({
+      code: 'dataset-too-small',
+      hint: expect.stringContaining('would not help'),
+    });
+
+    const once = {
+      answers: ({ query }: { query: Query }) => ({
+        tokens: [{ text: / 7$/.test(query.text) ? 'x' : `answer ${/\d+/.exec(query.text)![0]}`, logprob: -0.1 }],
+      }),
+    };
+    const few = runCalibrate({ ...flags, maxRisk: 0.1, fresh: true }, terminal().terminal, engines(once).assemble);
+    await expect(few).rejects.toMatchObject({
+      message: expect.stringMatching(/1 of the 30 .* takes 46 of them; about 61 /),
+    });
+    expect(existsSync(at('edge.calibrated.yaml'))).toBe(false);
+  });
+
   it.each<[string, Partial<CalibrateFlags>, string | null, string]>([
+    ['a confidence of nothing', { targetShare: 0.1, confidence: 0.9 }, null, 'bad-option'],
     ['no target', {}, null, 'bad-option'],
     ['no server', { targetShare: 0.1 }, 'model: m\n', 'config-invalid'],
     ['no prices', { targetCost: 1 }, YAML.replace(/ {2}prices.*\n/, ''), 'config-invalid'],

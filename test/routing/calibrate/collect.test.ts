@@ -6,6 +6,7 @@ import {
   fitsDevice,
   type Question,
 } from '../../../src/routing/calibrate/collect.js';
+import { CONFIDENCE_MEASURES } from '../../../src/routing/signals/signal.js';
 import { createScriptedEngine } from '../../helpers/scripted.js';
 
 const questions: Question[] = Array.from({ length: 6 }, (_, i) => ({
@@ -65,6 +66,7 @@ describe('collectRecords', () => {
       scope: 30,
       complexity: 0.3,
       confidence: -2,
+      confidences: { 'mean-logprob': -2, 'min-probability': Math.exp(-2) },
       edgeCorrect: 0,
       serverCorrect: 1,
       tokens: { edge: 1, serverPrompt: 3, serverCompletion: 2 },
@@ -80,6 +82,16 @@ describe('collectRecords', () => {
     const records = await collectAll(parts);
     expect(records[0]!.clusters).toEqual([0.3333, 0.6667, 0]);
     expect(records[3]!.clusters).toEqual([0.3333, 0.6667, 1]);
+  });
+
+  it('records every measure of the confidence where that is wanted, which takes whole distributions', async () => {
+    const plain = setUp();
+    await collectAll(plain.parts);
+    expect(plain.device.requests[0]!.request.distribution).toBe(false);
+    const { parts, device } = setUp({ allMeasures: true });
+    const records = await collectAll(parts);
+    expect(device.requests[0]!.request.distribution).toBe(true);
+    expect(Object.keys(records[0]!.confidences!)).toEqual([...CONFIDENCE_MEASURES]);
   });
 
   it('puts the question as it will be put: one user`s message as it stands, or a text without white space at its end, with the adapters', async () => {
