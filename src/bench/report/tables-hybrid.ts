@@ -118,6 +118,7 @@ function metricText(name: RouterMetric, value: number | Interval): string {
   const isKnown = typeof value === 'number';
   if (name === 'apgr') return isKnown ? words.decimal(value, 2) : words.ratioInterval(value);
   if (name === 'perfGain') return isKnown ? words.signedPercent(value) : words.signedPercentInterval(value);
+  if (name === 'costSave') return percentOrDash(isKnown ? value : value.estimate); // as wide as that of QNC, mirrored
   return isKnown ? percentOrDash(value) : words.percentInterval(value);
 }
 

@@ -294,7 +294,7 @@ function reliabilityFigure(all: readonly ReliabilityRow[]): Markup {
   return html`<h3>Whether the probabilities can be believed</h3>${says}${reliabilityPlots(drawn)}`;
 }
 
-const DRAWN_PROBABILITIES = ['raw', 'calibrated', 'isotonic'];
+const DRAWN_PROBABILITIES = ['raw', 'calibrated', 'calibrated-rates', 'isotonic'];
 
 function latencyFigure({ latency, users }: Report): Markup {
   if (latency.length === 0) return NOTHING;
