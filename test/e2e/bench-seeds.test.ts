@@ -3,14 +3,14 @@
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
-import type { Cell } from '../../src/bench/types.js';
+import type { AnswerRecord, Cell } from '../../src/bench/types.js';
 import { writeSetup } from '../helpers/bench-setup.js';
 import { cellsOf, type RunDocument, resultsOf, startCells, withoutTimes } from './bench-runs.js';
 import { document, refusal, scratch } from './helpers.js';
 
 const dir = scratch();
 const at = (...parts: string[]) => join(dir, ...parts);
-const change = { strategies: ['base', 'crayon', 'one-lora'], latency_examples: 0 };
+const change = { strategies: ['base', 'crayon', 'one-lora'], latency_examples: 0, robustness: { device: true } };
 const { path: one } = writeSetup(at('one'), change);
 const { path: two } = writeSetup(at('two'), { ...change, seeds: [0, 1] });
 const args = (config: string, out: string, ...more: string[]) => {
@@ -43,6 +43,20 @@ it('has the cells of a run without seeds at seed 0, and others at seed 1', async
   expect(answers(withoutSeed(results, 1))).not.toBe(answers(alone));
   // a pool and a one-LoRA pool of each seed, which the run without seeds found in the shared work directory
   expect(readdirSync(at('work', 'pools'))).toHaveLength(4);
+});
+
+it('keeps what the changed prompts are to a router, of the strategies that it may have on the device', () => {
+  const results = resultsOf(at('whole'));
+  const perturbed = (strategy: string) => {
+    const lines = results[`answers/weather--seed=0--${strategy}.jsonl`]!.trim().split('\n');
+    return lines.map((line) => (JSON.parse(line) as AnswerRecord).perturbed);
+  };
+  for (const changed of perturbed('crayon')) {
+    for (const signals of [changed!.typos!, changed!.rewording!]) {
+      expect(Object.keys(signals).sort()).toEqual(['clusters', 'confidence', 'correct', 'scope']);
+    }
+  }
+  expect(perturbed('one-lora').every((changed) => changed === undefined)).toBe(true);
 });
 
 it('keeps how the loss of every pool of every seed fell', () => {
