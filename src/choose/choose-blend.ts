@@ -7,7 +7,8 @@ import type { Network } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
 import { candidatesFor, type TrainedRule } from './candidates.js';
 import { type Choice, choiceRecord, chooseBy } from './choice.js';
-import { type EvidenceOptions, gatherEvidence } from './evidence.js';
+import type { EvidenceOptions } from './evidence.js';
+import { forwardEvidence } from './forward.js';
 
 /** Of one choice: enough for all candidates on ten questions and a model of 135M parameters on two cores. */
 export const CHOOSE_SECONDS = 120;
@@ -68,10 +69,10 @@ export async function chooseBlend(options: ChooseBlendOptions): Promise<ChosenBl
         },
         async choose(shown) {
           const started = performance.now();
-          const { source, pool } = shown;
+          const { pool } = shown;
           const tried = candidates ?? candidatesFor(pool.manifest, trained);
-          const how = { model: model!, source, candidates: tried, late, signal, onProgress: onTried };
-          const { evidence, losses } = await gatherEvidence(shown, how);
+          const how = { model: model!, candidates: tried, late, signal, onProgress: onTried };
+          const { evidence, losses } = await forwardEvidence(shown, how);
           const choice = chooseBy(evidence);
           chosen = choice;
           chooseMs += performance.now() - started;

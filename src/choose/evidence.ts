@@ -6,19 +6,16 @@
  * of a question behind its prompt, read once (src/train/evaluate.ts); candidates that the time does not reach have no evidence.
  */
 
+import assert from 'node:assert';
 import type { BlendRule, ShownInPool } from '../blend/blend-pool.js';
 import { BARE_MODEL } from '../blend/choice-record.js';
+import type { SeenExamples } from '../blend/coefficients.js';
 import type { FromBlendOptions } from '../blend/from-blend-options.js';
 import { isCrayonError } from '../core/errors.js';
-import type { BaseModel } from '../hf/base-model.js';
-import type { Network } from '../model/network.js';
-import { mixtureLosses } from '../pool/adapter-losses.js';
-import { stackPool } from '../pool/gate.js';
-import { memberCoefficients, membersOf } from '../pool/pool.js';
-import { type EvaluationLora, forwardScorer } from '../train/evaluate.js';
-import { type ExampleScore, type ScoredSequences, scoredSequences, scoreThrough } from '../train/score.js';
+import { oneHot } from '../core/vector.js';
+import { lossesOfEach, type SequenceScorer } from '../train/completion-score.js';
+import { type ExampleScore, type ScoredSequences, scoreThrough } from '../train/score.js';
 import { type Candidate, candidatesFor, LABELS } from './candidates.js';
-import { type FoldTask, foldsOf, loraWithout, refinedWithout } from './folds.js';
 import { leaveOneOut } from './leave-one-out.js';
 
 /** What one example says for or against a mixture. */
@@ -37,10 +34,36 @@ export interface CandidateEvidence {
   seconds: number;
 }
 
+/**
+ * Who scores through mixtures of a pool's adapters: our forward pass (forward.ts), or the engine that serves.
+ *
+ * @param gates alpha (N) of each example that sequences are said to be of; null for the bare model
+ */
+export type MixtureScorer = (
+  gates: readonly Float64Array[] | null,
+  how: { signal: AbortSignal; onProgress?: (done: number, total: number) => void },
+) => SequenceScorer;
+
+/** Examples that are left out together of what a candidate is trained on. */
+export interface Fold {
+  left: readonly number[];
+  seen: SeenExamples;
+  signal: AbortSignal;
+}
+
+/** Trains candidates on the examples but a fold of them, which takes a forward pass with gradients. */
+export interface FoldTrainer {
+  folds: number[][];
+  /** @returns alpha (N) */
+  refined(fold: Fold, rule: BlendRule): Promise<Float64Array>;
+  lora(fold: Fold, rule: BlendRule, how: FromBlendOptions): Promise<SequenceScorer>;
+}
+
 export interface EvidenceOptions {
-  model: Network;
-  source: BaseModel;
-  /** those that are different things on this pool when absent */
+  through: MixtureScorer;
+  /** where some of the candidates are trained */
+  trainer?: FoldTrainer | undefined;
+  /** those that are different things on this pool, but for those that are trained, when absent */
   candidates?: readonly Candidate[] | undefined;
   /** after it no candidate is begun, and the one under way ends with the batch that is being read */
   late?: AbortSignal | undefined;
@@ -48,68 +71,74 @@ export interface EvidenceOptions {
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+/** A user's examples as a pool sees them, and as the sequences of tokens that are scored. */
+export interface ScoredInPool extends Pick<ShownInPool, 'pool' | 'seen'> {
+  made: ScoredSequences;
+  /** with the token that ends the answer, as adapters are trained: for `label-evidence` */
+  prepared: ReadonlyArray<Pick<ShownInPool['prepared'][number], 'ids' | 'promptLength'>>;
+}
+
 /** Coefficients that are equal in steps of this are one mixture: finer than serving weighs (1/50), and far below what examples can tell. */
 const STEP = 1e-2;
 
 /**
  * @returns the evidence, and the losses (K, N) of each adapter alone where a candidate needed them
- * @throws CrayonError `interrupted` by the signal; `example-too-long`, `numbers-diverged`
+ * @throws CrayonError `interrupted` by the signal; `numbers-diverged`, and what the scorer throws
  */
 export async function gatherEvidence(
-  { pool, tokenizer, form, examples, prepared, seen: { rows } }: Omit<ShownInPool, 'source'>,
-  { model, source, candidates = candidatesFor(pool.manifest), late, signal, onProgress }: EvidenceOptions,
+  { pool, made, prepared, seen: { rows } }: ScoredInPool,
+  { through, trainer, candidates = candidatesFor(pool.manifest), late, signal, onProgress }: EvidenceOptions,
 ): Promise<{ evidence: CandidateEvidence[]; losses: Float64Array | undefined }> {
-  const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
-  const made = scoredSequences({ tokenizer, form, examples, maxLength, vocabSize });
+  const { N } = pool.manifest;
   const stop = AbortSignal.any([late, signal].filter((one) => one !== undefined));
   const known = new Map<string, ExampleEvidence>();
   const evidence: CandidateEvidence[] = [];
-  let stack: EvaluationLora | undefined;
   let losses: Float64Array | undefined;
 
   /** For each fold of examples what the others make. */
-  const byFold = async <T>(place: number, make: (task: FoldTask) => Promise<T[]>): Promise<T[]> => {
+  const byFold = async <T>(
+    place: number,
+    make: (trainer: FoldTrainer, fold: Fold) => Promise<readonly T[]>,
+  ): Promise<T[]> => {
+    assert(trainer !== undefined, 'a candidate that is trained, and nobody to train it');
+    const { folds } = trainer;
     const found: T[] = [];
-    const folds = foldsOf(examples.length);
-    const shared = { pool, source, model, seen: { rows, losses }, prepared, signal: stop };
     for (const [f, left] of folds.entries()) {
-      const ofFold = await make({ ...shared, left });
+      const ofFold = await make(trainer, { left, seen: { rows, losses }, signal: stop });
       for (const [at, i] of left.entries()) found[i] = ofFold[at]!;
       onProgress?.(place + (f + 1) / folds.length, candidates.length);
     }
     return found;
   };
   const refinedGates = (rule: BlendRule, place: number) =>
-    byFold(place, async (task) => {
-      const alpha = await refinedWithout(task, stack!, rule);
-      return task.left.map(() => alpha);
+    byFold(place, async ({ refined }, fold) => {
+      const alpha = await refined(fold, rule);
+      return fold.left.map(() => alpha);
     });
   const scoreTrained = (rule: BlendRule, how: FromBlendOptions, place: number) =>
-    byFold(place, async (task) => {
-      const lora = { ...(await loraWithout(task, rule, how)), gates: [[1]] };
-      const scorer = forwardScorer(model, { lora, signal: stop });
-      const { report } = await scoreThrough(scorer, ofExamples(made, task.left));
+    byFold(place, async ({ lora }, fold) => {
+      const { report } = await scoreThrough(await lora(fold, rule, how), ofExamples(made, fold.left));
       return report.perExample.map(evidenceOf);
     });
 
   const score = async (candidate: Candidate, place: number): Promise<ExampleEvidence[]> => {
     const isBare = candidate.name === BARE_MODEL;
-    stack ??= isBare ? undefined : stackPool(pool, source);
-    if (candidate.name === LABELS) losses ??= await mixtureLosses(model, stack!, prepared, { signal: stop });
-    const { manifest } = pool;
-    const rule = candidate.kind === 'fixed' ? candidate.rule(manifest) : undefined;
+    if (candidate.name === LABELS) {
+      const alone = Array.from({ length: N }, (_, n) => oneHot(n, N));
+      losses ??= await lossesOfEach(through(alone, { signal: stop }), prepared, N);
+    }
+    const rule = candidate.kind === 'fixed' ? candidate.rule(pool.manifest) : undefined;
     if (rule?.loraFromBlend !== undefined) return await scoreTrained(rule, rule.loraFromBlend, place);
-    const weights =
-      rule?.refine === undefined ? leaveOneOut(pool, { rows, losses }, candidate) : await refinedGates(rule, place);
-    const gates = weights.map((alpha) =>
-      isBare ? membersOf(manifest).map(() => 0) : memberCoefficients(manifest, alpha),
-    );
-    const keys = gates.map((alpha, i) => `${i}:${alpha.map((a) => Math.round(a / STEP))}`);
+    const gates =
+      rule?.refine === undefined
+        ? await leaveOneOut(pool, { rows, losses }, candidate)
+        : await refinedGates(rule, place);
+    const keys = gates.map((alpha, i) => `${i}:${isBare ? BARE_MODEL : alpha.map((a) => Math.round(a / STEP))}`);
     const wanted = [...keys.keys()].filter((i) => !known.has(keys[i]!));
     if (wanted.length > 0) {
-      const lora = isBare ? undefined : { ...stack!, gates: wanted.map((i) => gates[i]!) };
       const onScored = (done: number, total: number) => onProgress?.(place + done / total, candidates.length);
-      const scorer = forwardScorer(model, { lora, signal: stop, onProgress: onScored });
+      const ofWanted = isBare ? null : wanted.map((i) => gates[i]!);
+      const scorer = through(ofWanted, { signal: stop, onProgress: onScored });
       const { report } = await scoreThrough(scorer, ofExamples(made, wanted));
       for (const [at, i] of wanted.entries()) known.set(keys[i]!, evidenceOf(report.perExample[at]!));
     }

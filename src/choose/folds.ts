@@ -4,7 +4,7 @@
  */
 
 import type { BlendRule } from '../blend/blend-pool.js';
-import { coefficientsWithout, type SeenExamples } from '../blend/coefficients.js';
+import { coefficientsWithout } from '../blend/coefficients.js';
 import { startFromBlend, trainInMemory } from '../blend/from-blend.js';
 import { type FromBlendOptions, fromBlendSettings } from '../blend/from-blend-options.js';
 import { refineCoefficients } from '../blend/refine.js';
@@ -15,6 +15,7 @@ import { mixtureLosses } from '../pool/adapter-losses.js';
 import { openPoolFactors } from '../pool/factors.js';
 import { memberCoefficients, type Pool } from '../pool/pool.js';
 import type { TrainingExample } from '../train/batches.js';
+import type { Fold } from './evidence.js';
 
 /** The most trainings that the evidence on one candidate is. */
 const MOST_FOLDS = 5;
@@ -27,16 +28,12 @@ export function foldsOf(examples: number): number[][] {
   );
 }
 
-export interface FoldTask {
+export interface FoldTask extends Fold {
   pool: Pool;
   source: BaseModel;
   model: Network;
-  seen: SeenExamples;
   /** the examples as they are trained */
   prepared: readonly TrainingExample[];
-  /** left out */
-  left: readonly number[];
-  signal: AbortSignal;
 }
 
 const others = ({ prepared, left }: FoldTask) => prepared.filter((_, i) => !left.includes(i));

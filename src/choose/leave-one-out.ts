@@ -2,6 +2,7 @@
 
 import { coefficientsWithout, type SeenExamples } from '../blend/coefficients.js';
 import { type Rows, similaritiesTo } from '../core/gate.js';
+import { breather } from '../core/long-work.js';
 import { row } from '../core/vector.js';
 import type { Pool } from '../pool/pool.js';
 import type { Candidate, PerQueryCandidate } from './candidates.js';
@@ -11,13 +12,17 @@ import type { Candidate, PerQueryCandidate } from './candidates.js';
  *
  * @param seen with losses for a candidate that looks at labels
  */
-export function leaveOneOut(pool: Pool, seen: SeenExamples, candidate: Candidate): Float64Array[] {
+export async function leaveOneOut(pool: Pool, seen: SeenExamples, candidate: Candidate): Promise<Float64Array[]> {
   const { rows } = seen;
-  if (candidate.kind === 'fixed') {
-    const { estimator, ...choice } = candidate.rule(pool.manifest);
-    return Array.from({ length: rows.n }, (_, i) => coefficientsWithout(pool, estimator, seen, [i], choice));
+  if (candidate.kind === 'per-query') return gatesOf(pool, rows, candidate);
+  const { estimator, ...choice } = candidate.rule(pool.manifest);
+  const breathe = breather(); // of 50 sparse embeddings it takes a second
+  const weights: Float64Array[] = [];
+  for (let i = 0; i < rows.n; i++) {
+    weights.push(coefficientsWithout(pool, estimator, seen, [i], choice));
+    await breathe();
   }
-  return gatesOf(pool, rows, candidate);
+  return weights;
 }
 
 /** alpha(x) (N) of prompts, each by itself. @param rows embeddings of the prompts */

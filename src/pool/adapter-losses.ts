@@ -4,8 +4,8 @@ import { oneHot } from '../core/vector.js';
 import type { BaseModel } from '../hf/base-model.js';
 import type { Gates, Network, StackedAdapters } from '../model/network.js';
 import type { TrainingExample } from '../train/batches.js';
-import { meanLoss } from '../train/completion-score.js';
-import { scoreCompletions } from '../train/evaluate.js';
+import { lossesOfEach } from '../train/completion-score.js';
+import { forwardScorer } from '../train/evaluate.js';
 import { throughNetwork } from './embed/hidden-states.js';
 import type { ForwardPass } from './embed/kind.js';
 import { stackPool } from './gate.js';
@@ -29,10 +29,8 @@ export async function mixtureLosses(
   const { frozen = 0 } = layout;
   const { mixtures: given = eachAlone(layout.adapters - frozen), onProgress, signal } = options;
   const mixtures = given.map((alpha) => [...Array.from(alpha), ...Array<number>(frozen).fill(1)]);
-  const sequences = examples.flatMap((example) => mixtures.map(() => example));
-  const lora = { ...adapters, gates: examples.flatMap(() => mixtures) };
-  const scores = await scoreCompletions(model, sequences, { lora, onProgress, signal });
-  return Float64Array.from(scores, (score) => meanLoss([score]));
+  const score = forwardScorer(model, { lora: { ...adapters, gates: mixtures }, onProgress, signal });
+  return lossesOfEach(score, examples, mixtures.length);
 }
 
 export interface MixtureOptions {
@@ -41,6 +39,7 @@ export interface MixtureOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Each of N adapters by itself. */
 const eachAlone = (N: number): Gates => Array.from({ length: N }, (_, n) => oneHot(n, N));
 
 /**

@@ -41,3 +41,22 @@ export function meanLoss(scores: ReadonlyArray<Pick<CompletionScore, 'logprob' |
   );
   return -scores.reduce((sum, s) => sum + s.logprob, 0) / tokens;
 }
+
+/**
+ * What every sequence loses through every one of M mixtures, whoever scores.
+ *
+ * @param score takes the place of a mixture for the example that a sequence is of
+ * @returns (n, M) nats per completion token, row-major
+ */
+export async function lossesOfEach(
+  score: SequenceScorer,
+  sequences: readonly TrainingExample[],
+  mixtures: number,
+): Promise<Float64Array> {
+  const places = Array.from({ length: mixtures }, (_, m) => m);
+  const scores = await score(
+    sequences.flatMap((one) => places.map(() => one)),
+    sequences.flatMap(() => places),
+  );
+  return Float64Array.from(scores, (one) => meanLoss([one]));
+}

@@ -31,20 +31,20 @@ const looksAtExamples = candidates.filter(
 );
 
 describe('leaveOneOut', () => {
-  it.each(candidates)('$name makes no use of the example that is left out', (candidate) => {
-    const shown = leaveOneOut(pool, seenOf(0, 0, 1), candidate);
-    const other = leaveOneOut(pool, seenOf(0, 0, 3), candidate);
+  it.each(candidates)('$name makes no use of the example that is left out', async (candidate) => {
+    const shown = await leaveOneOut(pool, seenOf(0, 0, 1), candidate);
+    const other = await leaveOneOut(pool, seenOf(0, 0, 3), candidate);
     if (candidate.kind === 'per-query') expect(other[2]).not.toEqual(shown[2]);
     else expect(other[2]).toEqual(shown[2]);
   });
 
-  it.each(looksAtExamples)('$name makes use of the others', (candidate) => {
-    const shown = leaveOneOut(pool, seenOf(0, 1, 1), candidate);
-    const other = leaveOneOut(pool, seenOf(0, 3, 3), candidate);
+  it.each(looksAtExamples)('$name makes use of the others', async (candidate) => {
+    const shown = await leaveOneOut(pool, seenOf(0, 1, 1), candidate);
+    const other = await leaveOneOut(pool, seenOf(0, 3, 3), candidate);
     expect(other[0]).not.toEqual(shown[0]);
   });
 
-  it('is the candidate’s own estimate of the others', () => {
+  it('is the candidate’s own estimate of the others', async () => {
     const { rows } = seenOf(0, 1, 2);
     const space = { data: centroids, n: N, d: N };
     const byHand = {
@@ -55,13 +55,13 @@ describe('leaveOneOut', () => {
     };
     for (const [name, { coefficients }] of Object.entries(byHand)) {
       const candidate = CANDIDATES.find((one) => one.name === name)!;
-      expect(leaveOneOut(pool, seenOf(0, 1, 1, 2), candidate)[1], name).toEqual(coefficients);
+      expect((await leaveOneOut(pool, seenOf(0, 1, 1, 2), candidate))[1], name).toEqual(coefficients);
     }
   });
 
-  it('weighs each prompt by itself per query', () => {
+  it('weighs each prompt by itself per query', async () => {
     const perQuery = CANDIDATES.find(({ name }) => name === 'per-query-nearest')!;
-    expect(leaveOneOut(pool, seenOf(0, 1, 2), perQuery).map((alpha) => alpha.indexOf(1))).toEqual([0, 1, 2]);
+    expect((await leaveOneOut(pool, seenOf(0, 1, 2), perQuery)).map((alpha) => alpha.indexOf(1))).toEqual([0, 1, 2]);
   });
 });
 

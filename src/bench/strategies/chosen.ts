@@ -18,8 +18,8 @@ export const chosen: Strategy = {
   usesStandards: true,
   poolOf: ({ pool }) => pool,
   async customise(cell, { id, shown }, { base, pools, signal }) {
-    const [{ gatherEvidence }, { chooseBy }, { gatesOf }, { embedPrompts, stackPool }] = await Promise.all([
-      import('../../choose/evidence.js'),
+    const [{ forwardEvidence }, { chooseBy }, { gatesOf }, { embedPrompts, stackPool }] = await Promise.all([
+      import('../../choose/forward.js'),
       import('../../choose/choice.js'),
       import('../../choose/leave-one-out.js'),
       import('../../pool/gate.js'),
@@ -29,7 +29,7 @@ export const chosen: Strategy = {
     const { source, model } = base;
     const read = { pool, source, read: shown, where: id, addEnd: true };
     const examples = await embedExamples({ long: 'truncate', forward: { model } }, read);
-    const { evidence, losses } = await gatherEvidence(examples, { model, source, signal });
+    const { evidence, losses } = await forwardEvidence(examples, { model, signal });
     const { ofAll } = chooseBy(evidence);
     const made = {
       chosen: ofAll.name,
