@@ -28,7 +28,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   choose: ['core', 'data', 'hf', 'model', 'train', 'pool', 'blend'],
   engine: ['core', 'files', 'bounded', 'hf', 'gguf'],
   routing: ['core', 'data', 'engine'],
-  serve: ['core', 'files', 'data', 'hf', 'gguf', 'pool', 'blend', 'engine', 'routing'],
+  serve: ['core', 'files', 'data', 'hf', 'gguf', 'train', 'pool', 'blend', 'choose', 'engine', 'routing'],
   bench: [
     ...['core', 'files', 'data', 'hf', 'gguf', 'model', 'train', 'pool', 'blend', 'choose', 'engine', 'routing'],
     'serve', // its configuration: the live part starts crayon's own server
@@ -175,10 +175,16 @@ describe('architecture', () => {
     expect(loaded.filter((name) => TENSORS.test(name))).toEqual([]);
   });
 
-  it('blends, reports and helps without loading a tensor library', () => {
+  it('blends, serves, reports and helps without loading a tensor library', () => {
     const words = files.filter((f) => f.startsWith('cli/') && !/\/(run|probe)\b/.test(f));
     expect(words).toEqual(expect.arrayContaining(['cli/blend.ts', 'cli/score.ts', 'cli/main.ts']));
-    const loaded = [...words, 'cli/bench/run-report.ts', 'cli/run-score.ts'].flatMap((file) => [...reachable(file)]);
+    const lazy = [
+      'cli/bench/run-report.ts',
+      'cli/run-score.ts',
+      'serve/assemble.ts',
+      'serve/customizations/blend-worker.ts',
+    ];
+    const loaded = [...words, ...lazy].flatMap((file) => [...reachable(file)]);
     expect(loaded).toContain('blend/blend-pool.ts');
     expect(loaded).toContain('bench/strategies/index.ts');
     expect(loaded.filter((name) => TENSORS.test(name))).toEqual([]);

@@ -3,10 +3,10 @@
  * adapter or a pool's per-query gate, all put together as it does for serving. No tensor library is loaded.
  */
 
-import { type AdapterScale, type DeviceEngine, promptFor, Query } from '../engine/types.js';
+import { promptFor, Query } from '../engine/types.js';
 import { assembleEdge } from '../serve/assemble.js';
 import { loadEdgeConfig } from '../serve/config.js';
-import type { SequenceScorer } from '../train/completion-score.js';
+import { engineScorer } from '../serve/engine-scorer.js';
 import { scoreThrough } from '../train/score.js';
 import type { Scoring } from './scoring.js';
 
@@ -38,34 +38,9 @@ export async function scoreEngine({ flags, source, form, made, terminal }: Scori
     return await terminal.during(({ update }) => {
       const onProgress = (done: number, total: number) => update('score', done, total);
       const adaptersOf = (owner: number) => parts.adapters.choose(query(owner));
-      return scoreThrough(engineScorer(parts.device, adaptersOf, onProgress), made);
+      return scoreThrough(engineScorer(parts.device, adaptersOf, { onProgress }), made);
     });
   } finally {
     await parts.close();
   }
-}
-
-/** @param adaptersOf the adapters of an example */
-export function engineScorer(
-  device: DeviceEngine,
-  adaptersOf: (example: number) => AdapterScale[],
-  onProgress: (done: number, total: number) => void = () => {},
-): SequenceScorer {
-  const { signal } = new AbortController();
-  return async (sequences, owners) => {
-    const scores = [];
-    for (const [i, { ids, promptLength: from }] of sequences.entries()) {
-      const adapters = adaptersOf(owners[i]!);
-      const request = { ids: [...ids], from, topLogprobs: 0, asGenerated: true, adapters, signal };
-      const { tokens } = await device.scoreTokens(request);
-      scores.push({
-        logprob: tokens.reduce((sum, { logprob }) => sum + logprob, 0),
-        tokens: tokens.length,
-        isGreedy: tokens.every(({ id, best }) => id === best),
-        likeliest: tokens.map(({ best }) => best),
-      });
-      onProgress(i + 1, sequences.length);
-    }
-    return scores;
-  };
 }

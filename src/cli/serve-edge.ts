@@ -103,13 +103,14 @@ async function runServeEdge(flags: Flags, terminal: Terminal): Promise<void> {
   const log = createLog({ level: config.log.level, stream: stderr, pretty });
   const metrics = createMetrics();
   const guard = createGuard({ apiKey, host: config.host, allowedHosts: config.allowedHosts });
-  const { limits, routing } = config;
+  const { limits, routing, choose } = config;
   const app = createEdgeApp({
     ...APP_DEFAULTS,
     guard,
     cors: createCors(config.allowedOrigins),
     limits,
     routing,
+    choose,
     log,
     logPrompts: config.log.prompts,
     metrics,

@@ -5,6 +5,7 @@ import { checkAdapterBase } from '../blend/adapter-record.js';
 import { clusterGate } from '../blend/cluster-gate.js';
 import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { CrayonError } from '../core/errors.js';
+import { gate } from '../core/gate.js';
 import { loadDataset } from '../data/dataset.js';
 import { type LlamaCppOptions, openLlamaCppEngine } from '../engine/llama/engine.js';
 import { budgetJournal } from '../engine/server/budget-journal.js';
@@ -117,16 +118,17 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const embedder = embedderFor(config, base, pool, embeddedTokens(device, form));
     const isGated = config.gate === 'per-query' && pool !== null && embedder !== null;
     const adapters = isGated
-      ? gatedAdapters(named, { centroids: pool.centroids, tau: pool.manifest.tau }, embedder)
+      ? gatedAdapters(
+          named,
+          { centroids: pool.centroids, weigh: (cosines) => gate(cosines, pool.manifest.tau) },
+          embedder,
+        )
       : fixedAdapters(named);
     const scope = await examplesScope(config, embedder);
     const clusters = pool === null || embedder === null ? null : clustersOf(pool, embedder, config);
     const withBlends = pool !== null && embedder !== null && options.withoutCustomizations !== true;
     const customizations = withBlends
-      ? createCustomizations(
-          createBlendMaker(pool, embedder, base.path, (path) => device.forget?.(path)),
-          config.limits.customizations,
-        )
+      ? createCustomizations(createBlendMaker(pool, embedder, base.path, device), config.limits.customizations)
       : null;
     open.push(() => customizations?.close());
     return {

@@ -63,6 +63,11 @@ const limits = z.strictObject({
       'Requests that may wait for the device; the next gets 429 with Retry-After, or the server where the mode allows.',
     ),
   customizations: whole(0).default(16).describe('Customisations kept at a time.'),
+  choose_seconds: seconds
+    .default(120)
+    .describe(
+      'For a customisation that its examples choose: candidates that this time does not reach are not tried. At most four fifths of request_seconds.',
+    ),
 });
 
 const engine = z.strictObject({
@@ -141,6 +146,12 @@ export const EDGE_SCHEMA = z.strictObject({
     .enum(GATES)
     .default('fixed')
     .describe("fixed: the adapter above, for every request. per-query: the pool's adapters, weighed for each prompt."),
+  choose: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether the examples of a customisation choose how they are blended, where they have answers and the request neither says nor decides. It takes many times as long.',
+    ),
   prompt_form: orNull(z.enum(PROMPT_FORMS)).describe(
     'How conversations are given to the model: through its chat template, or as plain text. ' +
       'null: as the adapter or the pool was trained; without either, chat where the model has a chat template.',
@@ -247,11 +258,17 @@ export function edgeConfig(
 /** @param isMaxTokensGiven whether the file or a flag says `limits.max_tokens`: a server is told no default of ours */
 function inOurUnits(yaml: z.output<typeof EDGE_SCHEMA>, isMaxTokensGiven: boolean) {
   const { limits, routing, server: _, ...config } = camelCased(EDGE_SCHEMA, yaml);
-  const { requestSeconds, ...counts } = limits;
+  const { requestSeconds, chooseSeconds, ...counts } = limits;
   const { minFreeMb, ...rule } = routing;
   return {
     ...config,
-    limits: { ...counts, requestMs: 1000 * requestSeconds, isMaxTokensGiven },
+    limits: {
+      ...counts,
+      requestMs: 1000 * requestSeconds,
+      // What is chosen must still be made.
+      chooseSeconds: Math.min(chooseSeconds, 0.8 * requestSeconds),
+      isMaxTokensGiven,
+    },
     routing: { ...rule, minFreeBytes: 2 ** 20 * minFreeMb },
     server: yaml.server && serverOptions(yaml.server),
   };

@@ -32,6 +32,9 @@ export interface AnswerRecord extends Partial<Signals & Pick<Decision, 'source' 
   customization?: string;
   examples?: number;
   blendMs?: number;
+  /** The candidate that its examples chose, and in what time. */
+  chosen?: string;
+  chooseMs?: number;
   /** Code of the error that the client was told. */
   code?: string | null;
 }

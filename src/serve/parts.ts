@@ -20,6 +20,8 @@ export interface AppSettings {
   cors: Cors;
   limits: EdgeConfig['limits'];
   routing: Pick<EdgeConfig['routing'], 'mode' | 'modePerRequest'>;
+  /** Whether customisations are chosen by evidence where the request does not say. */
+  choose: EdgeConfig['choose'];
   log: Logger;
   /** Whether prompts may be logged, where the mode allows. */
   logPrompts: boolean;

@@ -112,7 +112,7 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
     '/v1/customizations': {
       name: 'customizations',
       GET: () => listCustomizations(parts()),
-      POST: withJson(bodyBytes, (call, body) => createCustomization(body, call, parts())),
+      POST: withJson(bodyBytes, (call, body) => createCustomization(body, call, parts(), settings)),
     },
     '/v1/customizations/*': {
       name: 'customizations',

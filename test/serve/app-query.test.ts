@@ -1,6 +1,7 @@
 /** What a prompt costs before it is answered: it is tokenised once and embedded once, however many ask. */
 
 import { describe, expect, it } from 'vitest';
+import { gate } from '../../src/core/gate.js';
 import { scopeOf } from '../../src/serve/base-model.js';
 import { gatedAdapters } from '../../src/serve/customizations/adapter-set.js';
 import { SERVER, testApp, textEmbedder, user } from './helpers.js';
@@ -15,7 +16,11 @@ function countingApp() {
     return { vector: Float32Array.of(1, 0.1), tokens: 1 };
   });
   const named = ['a', 'b'].map((id) => ({ id, path: `/x/${id}`, name: id }));
-  const adapters = gatedAdapters(named, { centroids: Float32Array.of(1, 0, 0, 1), tau: 0.5 }, embedder);
+  const adapters = gatedAdapters(
+    named,
+    { centroids: Float32Array.of(1, 0, 0, 1), weigh: (cosines) => gate(cosines, 0.5) },
+    embedder,
+  );
   const scope = scopeOf(ROWS, embedder);
   const routing = { thresholds: { scope: 1, complexity: 9, confidence: -5 } };
   const app = testApp({

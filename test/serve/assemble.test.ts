@@ -13,7 +13,7 @@ import { openPool } from '../../src/pool/pool.js';
 import { assembleEdge, type EdgeAssembly } from '../../src/serve/assemble.js';
 import { openBaseModel, openEmbedder } from '../../src/serve/base-model.js';
 import { edgeConfig } from '../../src/serve/config.js';
-import type { BlendOrder } from '../../src/serve/customizations/customizations.js';
+import type { BlendOrder, MadeBlend } from '../../src/serve/customizations/customizations.js';
 import { temporaryRoot } from '../helpers/files.js';
 import { fixture, ROOT } from '../helpers/fixtures.js';
 import { createScriptedEngine, type ScriptedEngine } from '../helpers/scripted.js';
@@ -27,6 +27,9 @@ const BANK_EXAMPLES = [
   'Bank: the banker in the treasury has plum, cherry and apple before the audit. Team:',
   'Bank: the teller in the vault has lemon and pear after the loan. Team:',
 ];
+
+/** The one adapter of a customisation. */
+const adapterOf = ({ adapters }: Pick<MadeBlend, 'adapters'>) => adapters.choose(textQuery(BANK))[0]!;
 
 const dir = temporaryRoot();
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -187,27 +190,28 @@ describe('blends at run time', () => {
     expect(made.coefficients).toHaveLength(6);
     expect(made.coefficients.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
     expect(made.scope!(textQuery(BANK))!.similarity).toBeGreaterThan(0.5);
-    expect(existsSync(made.adapter.path)).toBe(true);
+    expect(existsSync(adapterOf(made).path)).toBe(true);
   });
 
   it('gives equal blends one file, which goes with the last of them', async () => {
     const coefficients = [0.5, 0.5, 0, 0, 0, 0];
     const blends = parts.customizations!;
     const [a, b] = await Promise.all([1, 2].map(() => blends.create({ ...order, coefficients }, null, never)));
-    expect(a!.adapter).toEqual(b!.adapter);
+    expect(adapterOf(a!)).toEqual(adapterOf(b!));
     expect(a!.id).not.toBe(b!.id);
     blends.delete(a!.id);
-    expect(existsSync(b!.adapter.path)).toBe(true);
+    expect(existsSync(adapterOf(b!).path)).toBe(true);
     blends.delete(b!.id);
-    expect(existsSync(b!.adapter.path)).toBe(false);
+    expect(existsSync(adapterOf(b!).path)).toBe(false);
     const again = await blends.create({ ...order, coefficients }, null, never);
-    expect(again.adapter).toEqual(a!.adapter);
-    expect(existsSync(again.adapter.path)).toBe(true);
+    expect(adapterOf(again)).toEqual(adapterOf(a!));
+    expect(existsSync(adapterOf(again).path)).toBe(true);
   });
 
   it('keeps a deleted blend’s file until the requests that use it have ended', async () => {
     const blends = parts.customizations!;
-    const { id, adapter } = await blends.create({ ...order, coefficients: [0, 0, 0, 0, 0, 1] }, null, never);
+    const made = await blends.create({ ...order, coefficients: [0, 0, 0, 0, 0, 1] }, null, never);
+    const [{ id }, adapter] = [made, adapterOf(made)];
     const [one, two] = [blends.get(id)!.hold(), blends.get(id)!.hold()];
     expect([blends.delete(id), blends.delete(id)]).toEqual([true, false]);
     one();
@@ -257,9 +261,8 @@ describe('blends at run time', () => {
   ])('refuses %s, and blends on', async (_, error, change) => {
     const blends = parts.customizations!;
     await expect(blends.create({ ...order, ...change }, null, never)).rejects.toMatchObject(error);
-    expect((await blends.create({ ...order, coefficients: [0, 1, 0, 0, 0, 0] }, null, never)).adapter.id).toMatch(
-      /^[0-9a-f]+$/,
-    );
+    const made = await blends.create({ ...order, coefficients: [0, 1, 0, 0, 0, 0] }, null, never);
+    expect(adapterOf(made).id).toMatch(/^[0-9a-f]+$/);
   });
 
   it('warns of coefficients that are all zero, as the command line does', async () => {
@@ -284,8 +287,8 @@ describe('blends at run time', () => {
 
   it('leaves nothing when it closes', async () => {
     const other = await assemble({ pool: POOL });
-    const { adapter } = await other.customizations!.create({ ...order, coefficients: [1, 0, 0, 0, 0, 0] }, null, never);
+    const made = await other.customizations!.create({ ...order, coefficients: [1, 0, 0, 0, 0, 0] }, null, never);
     await other.close();
-    expect(existsSync(adapter.path)).toBe(false);
+    expect(existsSync(adapterOf(made).path)).toBe(false);
   });
 });

@@ -32,8 +32,9 @@ describe('the configuration of serve-edge', () => {
       limits: {
         ...{ bodyBytes: 2 ** 20, messages: 256, prompts: 64, echoTokens: 65_536, stops: 16, maxTokens: 1024 },
         isMaxTokensGiven: false,
-        ...{ requestMs: 300_000, queue: 64, customizations: 16 },
+        ...{ requestMs: 300_000, queue: 64, customizations: 16, chooseSeconds: 120 },
       },
+      choose: false,
       engine: { threads: 'auto', context: null, sequences: 4, type: 'F16', gpu: 'auto' },
       routing: {
         mode: 'prefer_on_device',

@@ -80,6 +80,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     cors: createCors(config.allowedOrigins),
     limits: config.limits,
     routing: config.routing,
+    choose: config.choose,
     log: createLog({ level: options.logLevel ?? 'debug', stream, pretty: false }),
     logPrompts: options.logPrompts ?? false,
     metrics: createMetrics(),
@@ -161,7 +162,8 @@ export function fakeMaker(before: (order: BlendOrder) => void | Promise<void> = 
         };
       };
       return {
-        adapter: { id, path: `/secret/place/${id}.lora.gguf`, scale: 1 },
+        adapters: fixedAdapters([{ id, path: `/secret/place/${id}.lora.gguf`, name: id }]),
+        chosen: null,
         coefficients: order.coefficients ?? [0.75, 0.25],
         similarities: order.examples === null ? null : [0.9, 0.1],
         coverage: null,

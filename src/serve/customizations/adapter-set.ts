@@ -1,6 +1,6 @@
 /** Which adapters a request of the base name gets: the one that the server was started with, or a pool's by the prompt. */
 
-import { gate, similaritiesTo } from '../../core/gate.js';
+import { similaritiesTo } from '../../core/gate.js';
 import type { AdapterScale, Embedding, Query } from '../../engine/types.js';
 
 /** An adapter as /lora-adapters shows it. */
@@ -32,35 +32,39 @@ export function fixedAdapters(adapters: readonly NamedAdapter[]): AdapterSet {
 /** Coefficients are rounded to multiples of this, so that prompts alike share a context of the engine. */
 export const GATE_STEP = 1 / 50;
 
+export interface PromptGate {
+  /** (N, d) row-major */
+  centroids: Float32Array;
+  /** alpha(x) (N) of cos(q(x), c_n) (N) */
+  weigh(similarities: Float64Array): Float64Array;
+}
+
 /**
- * The per-query gate alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md, Blend). The scales of /lora-adapters
+ * The per-query gate, usually alpha(x) = softmax_n(cos(q(x), c_n) / tau) (docs/method.md, Blend). The scales of /lora-adapters
  * multiply it.
  *
  * @param adapters N, and what is beyond them, a pool's general adapter, at scale 1 for every prompt
- * @param centroids (N, d) row-major
  */
 export function gatedAdapters(
   adapters: readonly NamedAdapter[],
-  { centroids, tau }: { centroids: Float32Array; tau: number },
+  { centroids, weigh }: PromptGate,
   embedder: Embedding,
 ): AdapterSet {
   const scales = (query: Query) => {
-    const alpha = gateCoefficients(query.vector(embedder), centroids, tau);
+    const q = query.vector(embedder);
+    const alpha = inSteps(weigh(similaritiesTo(q, { data: centroids, n: centroids.length / q.length, d: q.length })));
     return adapters.map((_, n) => alpha[n] ?? 1);
   };
   return adapterSet(adapters, scales, true);
 }
 
-/** The coefficients alpha(x) (N), rounded so that it still sums to 1: the steps go to the largest remainders. */
-export function gateCoefficients(q: Float32Array, centroids: Float32Array, tau: number): number[] {
-  const d = q.length;
-  const N = centroids.length / d;
-  const alpha = gate(similaritiesTo(q, { data: centroids, n: N, d }), tau);
+/** Coefficients (N) that are rounded so that they keep their sum of 1, or of 0: the steps go to the largest remainders. */
+export function inSteps(alpha: Float64Array): number[] {
   const steps = Array.from(alpha, (a) => Math.floor(a / GATE_STEP));
   const order = steps
     .map((_, n) => n)
     .sort((i, j) => remainder(alpha[j]!, steps[j]!) - remainder(alpha[i]!, steps[i]!));
-  let left = Math.round(1 / GATE_STEP) - steps.reduce((sum, s) => sum + s, 0);
+  let left = Math.round(alpha.reduce((sum, a) => sum + a, 0) / GATE_STEP) - steps.reduce((sum, s) => sum + s, 0);
   for (const n of order) if (left-- > 0) steps[n]!++;
   return steps.map((s) => Number((s * GATE_STEP).toFixed(6)));
 }

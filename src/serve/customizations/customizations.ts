@@ -7,31 +7,36 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { Worker } from 'node:worker_threads';
 import type { CombineKind } from '../../blend/blend.js';
+import type { BlendRule } from '../../blend/blend-pool.js';
+import { BARE_MODEL } from '../../blend/choice-record.js';
 import { type BlendEstimate, type Estimator, estimateBlend } from '../../blend/coefficients.js';
-import { CrayonError, type ErrorCode } from '../../core/errors.js';
-import { threadScript } from '../../core/long-work.js';
+import { coverageByEvidence } from '../../blend/coverage.js';
+import { oneHot } from '../../core/vector.js';
 import type { RawExample } from '../../data/example.js';
-import { interrupted, throwIfAborted } from '../../engine/clock.js';
-import type { AdapterScale } from '../../engine/types.js';
+import { interrupted } from '../../engine/clock.js';
+import type { DeviceEngine } from '../../engine/types.js';
 import { ScratchDirectory } from '../../files/scratch-directory.js';
 import type { Pool } from '../../pool/pool.js';
 import type { ScopeFunction } from '../../routing/signals/scope.js';
 import { embedPrompts, scopeOf, type TextEmbedder } from '../base-model.js';
 import { badField, HttpError } from '../http/error.js';
+import { type AdapterSet, fixedAdapters, gatedAdapters } from './adapter-set.js';
+import { blendThread, type HeldBlend } from './blend-thread.js';
+import { type ChoiceOrder, type ChosenCustomization, createChooser } from './choose.js';
 
-/** An adapter that was blended. */
+/** What was blended: one adapter, none where the bare model was chosen, or the pool's, weighed for each prompt. */
 export interface MadeBlend extends BlendEstimate {
-  adapter: AdapterScale;
+  adapters: Pick<AdapterSet, 'choose' | 'isGated'>;
+  /** null where nothing was chosen by evidence */
+  chosen: ChosenCustomization | null;
   scope: ScopeFunction | null;
   /** Plain sentences that the user should read. */
   notices: string[];
   ms: number;
-  /** Keeps the adapter's file until the function that it returns is called, or longer. */
+  /** Keeps the adapters' files until the function that it returns is called, or longer. */
   hold(): () => void;
-  /** The file goes, as soon as nobody holds it. */
+  /** The files go, as soon as nobody holds them. */
   remove(): void;
 }
 
@@ -45,6 +50,8 @@ export interface BlendOrder {
   /** similarities are measured by those of the pool's own examples */
   standardise?: boolean;
   combine: CombineKind;
+  /** the examples choose, in place of topK, temperature, estimator and standardise */
+  choose?: ChoiceOrder | null;
 }
 
 /** Makes an adapter from a pool, away from the event loop. */
@@ -108,48 +115,95 @@ export function createCustomizations(maker: BlendMaker, limit: number, now: () =
 
 /**
  * @param base the base model: Hugging Face directory or GGUF
- * @param forget called with each adapter's file that is gone
+ * @param device scores what examples choose among, and forgets each adapter whose file is gone
  */
 export function createBlendMaker(
   pool: Pool,
   embedder: TextEmbedder,
   base: string,
-  forget: (path: string) => void = () => {},
+  device: Pick<DeviceEngine, 'contextTokens' | 'scoreTokens' | 'forget'>,
 ): BlendMaker {
-  const files = sharedFiles(forget);
+  const files = sharedFiles((path) => device.forget?.(path));
   const thread = blendThread({ pool: pool.dir, base, dir: files.dir });
-  const { N } = pool.manifest;
+  const { manifest } = pool;
+  const { N } = manifest;
+
+  const blended = async (coefficients: number[], combine: CombineKind, signal: AbortSignal): Promise<HeldBlend> => {
+    const done = files.working();
+    try {
+      const made = await thread.run({ coefficients, combine }, signal);
+      return { ...made, name: made.id, hold: () => files.hold(made.path), release: files.hold(made.path) };
+    } finally {
+      done();
+    }
+  };
+  const choose = createChooser({ pool, device, encode: thread.encode, blended });
+
+  /** The adapters of a prompt, and what they are made of. */
+  const adaptersOf = async (
+    chosen: ChosenCustomization | null,
+    coefficients: number[],
+    combine: CombineKind,
+    signal: AbortSignal,
+  ): Promise<{ adapters: AdapterSet; blends: HeldBlend[] }> => {
+    const candidate = chosen?.candidate;
+    const isGated = candidate?.kind === 'per-query';
+    const wanted = isGated ? manifest.adapters.map((_, n) => Array.from(oneHot(n, N))) : [coefficients];
+    const blends: HeldBlend[] = [];
+    try {
+      if (candidate?.name !== BARE_MODEL) {
+        for (const one of wanted) blends.push(await blended(one, isGated ? 'cat' : combine, signal));
+      }
+    } catch (error) {
+      for (const { release } of blends) release();
+      throw error;
+    }
+    if (!isGated) return { adapters: fixedAdapters(blends), blends };
+    const weigh = (similarities: Float64Array) => candidate.gate(similarities, manifest);
+    return { adapters: gatedAdapters(blends, { centroids: pool.centroids, weigh }, embedder), blends };
+  };
 
   return {
-    async make({ examples, coefficients, topK, temperature, estimator, standardise, combine }, signal) {
+    async make({ examples, coefficients, topK, temperature, estimator, standardise, combine, choose: wanted }, signal) {
       if (topK !== null && topK > N) {
         throw badField('top_k', `top_k is ${topK}, expected at most ${N}: the pool has no more adapters.`);
       }
-      if (standardise === true && pool.manifest.standards?.similarity === undefined) {
+      if (standardise === true && manifest.standards?.similarity === undefined) {
         throw badField('standardise', 'standardise needs a pool that `crayon measure-pool` has measured.');
       }
       const rows = examples === null ? null : await embedPrompts(examples, embedder, signal);
-      const estimate = estimateBlend(pool, rows === null ? 'given' : estimator, rows && { rows }, {
+      const found = rows !== null && wanted != null ? await choose(wanted, rows, signal) : null;
+      const given: BlendRule = {
+        estimator: rows === null ? 'given' : estimator,
         tau: temperature ?? undefined,
         standardise,
         topK: topK ?? undefined,
         coefficients: coefficients ?? undefined,
-      });
-      const done = files.working();
-      try {
-        const { id, path, notices, ms } = await thread.run({ coefficients: estimate.coefficients, combine }, signal);
-        return {
-          ...estimate,
-          adapter: { id, path, scale: 1 },
-          scope: rows === null ? null : scopeOf(rows, embedder),
-          notices,
-          ms,
-          hold: () => files.hold(path),
-          remove: files.hold(path),
-        };
-      } finally {
-        done();
-      }
+      };
+      const { estimator: by, ...rule } = found?.rule ?? given;
+      const estimate = estimateBlend(pool, by, rows && { rows, losses: found?.losses }, rule);
+      const chosen = found?.chosen ?? null;
+      const started = performance.now();
+      const { adapters, blends } = await adaptersOf(chosen, estimate.coefficients, combine, signal);
+      const release = () => {
+        for (const one of blends) one.release();
+      };
+      return {
+        ...estimate,
+        coverage: chosen === null ? estimate.coverage : coverageByEvidence(estimate.coverage!, chosen.record),
+        adapters,
+        chosen,
+        scope: rows === null ? null : scopeOf(rows, embedder),
+        notices: [...new Set([...(chosen?.notices ?? []), ...blends.flatMap(({ notices }) => notices)])],
+        ms: blends.length === 1 ? blends[0]!.ms : performance.now() - started,
+        hold: () => {
+          const held = blends.map(({ hold }) => hold());
+          return () => {
+            for (const one of held) one();
+          };
+        },
+        remove: release,
+      };
     },
     close() {
       thread.close();
@@ -193,72 +247,5 @@ function sharedFiles(forget: (path: string) => void) {
       };
     },
     close: () => scratch.remove(),
-  };
-}
-
-/** What all jobs of a thread have in common. */
-export interface BlendPlace {
-  pool: string;
-  /** Hugging Face directory or GGUF file. */
-  base: string;
-  /** Where the GGUF LoRAs are put, each under its digest. */
-  dir: string;
-}
-
-export type BlendJob = Pick<BlendEstimate, 'coefficients'> & Pick<BlendOrder, 'combine'>;
-
-type Blended = Pick<AdapterScale, 'id' | 'path'> & Pick<MadeBlend, 'notices' | 'ms'>;
-
-export type BlendReply = Blended | { code: ErrorCode | null; message: string };
-
-/** The worker thread of blend-worker.ts: started with the first job, anew after it has failed. */
-export function blendThread(workerData: BlendPlace) {
-  let worker: Worker | null = null;
-  let last: Promise<unknown> = Promise.resolve();
-
-  const start = (): Worker => {
-    const [script, options] = threadScript(import.meta.url, 'blend-worker');
-    const started = new Worker(script, { ...options, workerData });
-    started.unref();
-    return started;
-  };
-
-  const send = async (job: BlendJob): Promise<Blended> => {
-    worker ??= start();
-    const thread = worker;
-    const listening = new AbortController();
-    // Rejects with what an `error` event brings.
-    const next = (event: 'message' | 'exit') => once(thread, event, { signal: listening.signal });
-    thread.ref();
-    thread.postMessage(job);
-    const exit = next('exit').then(([code]) => Promise.reject(code));
-    const reply = await Promise.race([next('message'), exit])
-      .then(([reply]): BlendReply => reply)
-      .catch((cause: unknown) => {
-        worker = null; // the next job gets a new one
-        throw new Error('the blend’s thread ended', { cause });
-      })
-      .finally(() => {
-        listening.abort();
-        thread.unref();
-      });
-    if ('path' in reply) return reply;
-    throw reply.code === null ? new Error(reply.message) : new CrayonError(reply.code, reply.message);
-  };
-
-  return {
-    /** Jobs are done one after the other. @throws CrayonError what the blend throws */
-    run: (job: BlendJob, signal: AbortSignal): Promise<Blended> => {
-      const result = last.then(() => {
-        throwIfAborted(signal);
-        return send(job);
-      });
-      last = result.catch(() => {});
-      return result;
-    },
-    close: (): void => {
-      void worker?.terminate();
-      worker = null;
-    },
   };
 }

@@ -7,36 +7,47 @@ import * as z from 'zod';
 import { EXAMPLE_LIMITS } from '../../blend/coefficients.js';
 import { messageOf } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
-import { kindOf, whyInvalid } from '../../data/example.js';
-import { recordPrompt } from '../../data/record.js';
+import { kindOf, type RawExample, whyInvalid } from '../../data/example.js';
+import { recordExamples, recordPrompt } from '../../data/record.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { whole } from '../../files/schema.js';
 import { checkedFields, each, fields, flag, number, oneOf, plainText } from '../http/body.js';
 import type { Call } from '../http/call.js';
 import { badField, HttpError } from '../http/error.js';
-import type { ServeParts } from '../parts.js';
+import type { AppSettings, ServeParts } from '../parts.js';
 import type { AdapterSet } from './adapter-set.js';
-import type { Customization, Customizations } from './customizations.js';
+import type { ChosenCustomization } from './choose.js';
+import type { BlendOrder, Customization, Customizations } from './customizations.js';
 
 const NAME = `1 to ${LIMITS.customizationName} characters, none of them a control character`;
 const isName = (name: string) => name.trim() !== '' && name.length <= LIMITS.customizationName && !/\p{Cc}/u.test(name);
 
 const { min: MIN_EXAMPLES, max: MAX_EXAMPLES } = EXAMPLE_LIMITS;
 const EXAMPLES = `${MIN_EXAMPLES} to ${MAX_EXAMPLES} examples, each {"prompt": ..., "completion": ...}`;
-/** A line of a data set, as it stands: data/record.ts says what it may be. Only prompts are embedded; the answer may be missing. */
+/** A line of a data set, as it stands: data/record.ts says what it may be. Prompts are embedded; answers, which may be missing, can choose. */
 const EXAMPLE = z.unknown().transform((record, context) => {
   try {
     if (!isJsonObject(record)) throw new Error(`is ${kindOf(record)}, expected an object with a prompt or messages`);
-    const example = recordPrompt(record);
-    const problem = whyInvalid({ ...example, completion: 'none' });
+    const asked = recordPrompt(record);
+    const problem = whyInvalid({ ...asked, completion: 'none' });
     if (problem !== undefined) throw new Error(problem);
-    return example;
+    return { asked, answered: answeredIn(record) };
   } catch (error) {
     const message = messageOf(error).replace(/^(?!is |has )/, 'is no example: ');
     context.addIssue({ code: 'custom', message, params: { code: 'invalid_value' } });
     return z.NEVER;
   }
 });
+
+/** The example with its answer, or why there is none. */
+function answeredIn(record: JsonObject): RawExample | string {
+  try {
+    const example = recordExamples(record)[0]!;
+    return whyInvalid(example) ?? example;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
 
 const COEFFICIENTS = 'a list of numbers, one for each adapter of the pool';
 const areCoefficients = (value: unknown) =>
@@ -48,14 +59,44 @@ const CUSTOMIZATION_REQUEST = fields({
   name: plainText().refine(isName, NAME).nullable().default(null),
   top_k: whole(1, LIMITS.coefficients).nullable().default(null),
   temperature: number(1e-6, 1e6).nullable().default(null),
-  estimator: oneOf(['similarity', 'mean-gate']).default('similarity'),
-  standardise: flag.default(false),
+  estimator: oneOf(['similarity', 'mean-gate']).nullable().default(null),
+  standardise: flag.nullable().default(null),
+  choose: flag.nullable().default(null),
+  choose_seconds: number(0.1, 86_400).nullable().default(null),
   combine: oneOf(['cat', 'svd', 'linear']).default('cat'),
 });
 
+/**
+ * The examples with their answers, where they are to choose: as the request says, else as the configuration does for what can.
+ *
+ * @throws HttpError naming the field that stands against it
+ */
+function choosing(request: z.output<typeof CUSTOMIZATION_REQUEST>, settings: AppSettings): BlendOrder['choose'] {
+  const { examples, choose, choose_seconds: asked } = request;
+  const { chooseSeconds } = settings.limits;
+  const decided = (['coefficients', 'top_k', 'temperature', 'estimator', 'standardise'] as const).find(
+    (name) => request[name] !== null,
+  );
+  const answers = (examples ?? []).map(({ answered }) => answered);
+  const missing = answers.findIndex((answered) => typeof answered === 'string');
+  const canChoose = examples !== null && decided === undefined && missing === -1;
+  if (choose ?? (settings.choose && canChoose)) {
+    if (decided !== undefined) {
+      throw badField('choose', `choose and ${decided} are both given: let the examples choose, or decide by it.`);
+    }
+    if (missing !== -1) {
+      const field = `examples[${missing}]`;
+      throw badField(field, `${field} has no answer to choose by: ${answers[missing]}.`);
+    }
+    return { shown: answers as RawExample[], seconds: Math.min(asked ?? chooseSeconds, chooseSeconds) };
+  }
+  if (asked === null) return null;
+  throw badField('choose_seconds', 'choose_seconds is given, but nothing is chosen: send choose too, or leave it out.');
+}
+
 /** One customisation as JSON. */
 function customizationCard(one: Customization, base: string): object {
-  const { id, name, created, coefficients, similarities, examples, ms } = one;
+  const { id, name, created, coefficients, similarities, examples, ms, adapters } = one;
   const { verdict, sentence, percentile } = one.coverage ?? {};
   return {
     id,
@@ -63,23 +104,50 @@ function customizationCard(one: Customization, base: string): object {
     model: `${base}:${id}`,
     name,
     created,
-    coefficients,
+    // A mixture for each prompt has none that holds for all.
+    coefficients: adapters.isGated ? null : coefficients,
     similarities,
     coverage: one.coverage === null ? null : { verdict, sentence, percentile },
     examples,
     notices: one.notices,
     blend_ms: Math.round(ms),
+    choice: one.chosen === null ? null : choiceCard(one.chosen),
   };
 }
 
-export async function createCustomization(body: JsonObject, call: Call, parts: ServeParts): Promise<Response> {
+function choiceCard({ candidate, record, candidates, seconds }: ChosenCustomization): object {
+  const rounded = (s: number) => Number(s.toFixed(3));
+  return {
+    chosen: candidate.name,
+    /** the best that one adapter can be */
+    chosen_fixed: record.chosen,
+    evidence: record.evidence,
+    seconds: rounded(seconds),
+    candidates: candidates.map(({ candidate: { name, title }, loss, difference, standardError, right, seconds }) => {
+      return { name, title, loss, difference, standard_error: standardError, right, seconds: rounded(seconds) };
+    }),
+  };
+}
+
+export async function createCustomization(
+  body: JsonObject,
+  call: Call,
+  parts: ServeParts,
+  settings: AppSettings,
+): Promise<Response> {
   const kept = needPool(parts);
-  const { name, top_k: topK, ...blend } = checkedFields(CUSTOMIZATION_REQUEST, body);
-  if ((blend.examples === null) === (blend.coefficients === null)) {
+  const request = checkedFields(CUSTOMIZATION_REQUEST, body);
+  const { name, top_k: topK, coefficients, temperature, combine } = request;
+  if ((request.examples === null) === (coefficients === null)) {
     throw badField('examples', 'Give either examples or coefficients.', 'missing_required_parameter');
   }
-  const made = await kept.create({ ...blend, topK }, name, call.signal);
+  const examples = request.examples?.map(({ asked }) => asked) ?? null;
+  const how = { estimator: request.estimator ?? 'similarity', standardise: request.standardise ?? false, combine };
+  const order = { examples, coefficients, topK, temperature, ...how, choose: choosing(request, settings) };
+  const made = await kept.create(order, name, call.signal);
   call.note({ customization: made.id, examples: made.examples, blendMs: Math.round(made.ms) });
+  const { chosen } = made;
+  if (chosen !== null) call.note({ chosen: chosen.candidate.name, chooseMs: Math.round(1000 * chosen.seconds) });
   return Response.json(customizationCard(made, parts.base), { status: 201 });
 }
 

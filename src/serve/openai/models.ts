@@ -30,7 +30,8 @@ export function resolveModel(name: string, parts: ServeParts): ServedModel {
   const id = name.startsWith(`${base}:`) ? name.slice(base.length + 1) : null;
   const used = id === null ? undefined : customizations?.get(id);
   if (used === undefined) throw unknownModel(name);
-  return { name, adapters: () => [used.adapter], isGated: false, scope: used.scope, release: used.hold() };
+  const { isGated } = used.adapters;
+  return { name, adapters: (query) => used.adapters.choose(query), isGated, scope: used.scope, release: used.hold() };
 }
 
 export function unknownModel(name: string): HttpError {

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { CANDIDATES } from '../../../src/choose/candidates.js';
 import { CrayonError } from '../../../src/core/errors.js';
+import type { BlendMaker } from '../../../src/serve/customizations/customizations.js';
 import { fakeMaker, gate, testApp, until, user } from '../helpers.js';
 
 const PATH = '/v1/customizations';
@@ -12,6 +14,27 @@ interface Made {
   id: string;
   model: string;
 }
+
+/** Says of every blend that its examples chose the pool, per query. */
+const choosing = ({ make, close }: BlendMaker): BlendMaker => {
+  const [base, perQuery] = ['base', 'per-query'].map((one) => CANDIDATES.find(({ name }) => name === one)!);
+  const found = { loss: 2, difference: 1, standardError: 0.5, right: 1 };
+  const record = {
+    chosen: 'nearest',
+    chosenOfAll: 'per-query',
+    examples: 4,
+    evidence: 'both',
+    candidates: [],
+  } as const;
+  const chosen = {
+    ...{ candidate: perQuery!, candidates: [{ candidate: base!, ...found, seconds: 0.5 }] },
+    ...{ record: { ...record, candidates: [] }, notices: [], seconds: 1.2346 },
+  };
+  return {
+    make: async (...all) => ({ ...(await make(...all)), adapters: { choose: () => [], isGated: true }, chosen }),
+    close,
+  };
+};
 
 describe('/v1/customizations', () => {
   it('blends, and the model can be used at once', async () => {
@@ -32,8 +55,9 @@ describe('/v1/customizations', () => {
       examples: 3,
       notices: [],
       blend_ms: 12,
+      choice: null,
     });
-    const how = { estimator: 'similarity', standardise: false, combine: 'cat' };
+    const how = { estimator: 'similarity', standardise: false, combine: 'cat', choose: null };
     const order = { coefficients: null, topK: 2, temperature: 0.05, ...how };
     expect(orders[0]).toEqual({ examples: PROMPTS, ...order });
     const chat = await post('/v1/chat/completions', { model: made.model, messages: user('hi') });
@@ -82,6 +106,55 @@ describe('/v1/customizations', () => {
     const ask = async (name: string) =>
       (await post('/v1/chat/completions', { model: name, messages: user('hi') })).headers.get('x-crayon-source');
     expect([await ask('edge'), await ask(model)]).toEqual(['on_device', 'in_cloud']);
+  });
+
+  it('hands on examples with their answers where they are to choose, and shows what they chose', async () => {
+    const { maker, orders } = fakeMaker();
+    const shown = [...EXAMPLES, { prompt: 'd', choices: [' x', ' y'], answer: 1 }];
+    const app = testApp({ maker: choosing(maker), config: { limits: { choose_seconds: 20 } } });
+    const made = (await (await app.post(PATH, { examples: shown, choose: true })).json()) as Made;
+    const answered = [...EXAMPLES, { prompt: 'd', completion: ' y', choices: [' x', ' y'], answer: 1 }];
+    expect(orders[0]).toMatchObject({
+      examples: [...PROMPTS, { prompt: 'd' }],
+      choose: { shown: answered, seconds: 20 },
+    });
+    const choice = {
+      ...{ chosen: 'per-query', chosen_fixed: 'nearest', evidence: 'both', seconds: 1.235 },
+      candidates: [
+        { name: 'base', title: 'the bare model', loss: 2, difference: 1, standard_error: 0.5, right: 1, seconds: 0.5 },
+      ],
+    };
+    expect(made).toMatchObject({ coefficients: null, choice });
+    expect(await (await app.get(`${PATH}/${made.id}`)).json()).toEqual(made);
+    expect(app.records().at(-2)).toMatchObject({ chosen: 'per-query', chooseMs: 1235 });
+    for (const [asked, seconds] of [
+      [5, 5],
+      [60, 20],
+    ]) {
+      await app.post(PATH, { examples: EXAMPLES, choose: true, choose_seconds: asked });
+      expect(orders.at(-1)!.choose!.seconds).toBe(seconds);
+    }
+    // An answer in time for the request is worth more than one more candidate.
+    const short = testApp({ maker: choosing(maker), config: { limits: { request_seconds: 10 } } });
+    await short.post(PATH, { examples: EXAMPLES, choose: true });
+    expect(orders.at(-1)!.choose!.seconds).toBe(8);
+  });
+
+  it('chooses by default where the configuration says so and the request can', async () => {
+    const { maker, orders } = fakeMaker();
+    const { post } = testApp({ maker, config: { choose: true } });
+    const chooses = async (body: object) => {
+      expect((await post(PATH, body)).status).toBe(201);
+      return orders.at(-1)!.choose !== null;
+    };
+    expect(await chooses({ examples: EXAMPLES })).toBe(true);
+    expect(await chooses({ examples: EXAMPLES, choose: false })).toBe(false);
+    expect(await chooses({ examples: PROMPTS })).toBe(false);
+    expect(await chooses({ examples: EXAMPLES, top_k: 1 })).toBe(false);
+    expect(await chooses({ coefficients: [1, 0] })).toBe(false);
+    const off = testApp({ maker });
+    await off.post(PATH, { examples: EXAMPLES });
+    expect(orders.at(-1)!.choose).toBe(null);
   });
 
   it('deletes: running requests finish, then the file goes', async () => {
@@ -157,6 +230,16 @@ describe('/v1/customizations', () => {
     ['estimator', { examples: EXAMPLES, estimator: 'given' }],
     ['standardise', { examples: EXAMPLES, standardise: 1 }],
     ['combine', { coefficients: [1], combine: 'ties' }],
+    ['choose', { examples: EXAMPLES, choose: 1 }],
+    ['choose', { coefficients: [1], choose: true }],
+    ['choose', { examples: EXAMPLES, choose: true, top_k: 1 }],
+    ['choose', { examples: EXAMPLES, choose: true, temperature: 0.1 }],
+    ['choose', { examples: EXAMPLES, choose: true, estimator: 'similarity' }],
+    ['choose', { examples: EXAMPLES, choose: true, standardise: false }],
+    ['examples[1]', { examples: [EXAMPLES[0], { prompt: 'b' }, EXAMPLES[2]], choose: true }],
+    ['examples[2]', { examples: [...EXAMPLES.slice(1), { prompt: 'c', completion: ' ' }], choose: true }],
+    ['choose_seconds', { examples: EXAMPLES, choose_seconds: 5 }],
+    ['choose_seconds', { examples: EXAMPLES, choose: true, choose_seconds: 0 }],
     ['adapter', { coefficients: [1], adapter: '/etc/passwd' }],
   ])('refuses %s', async (param, body) => {
     const { maker, orders } = fakeMaker();

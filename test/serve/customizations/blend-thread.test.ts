@@ -7,7 +7,7 @@ import { blendAdapters } from '../../../src/blend/blend.js';
 import { exportAdapterGguf } from '../../../src/gguf/adapter.js';
 import { cachedModelGguf } from '../../../src/gguf/cache.js';
 import { openPool } from '../../../src/pool/pool.js';
-import { blendThread } from '../../../src/serve/customizations/customizations.js';
+import { blendThread } from '../../../src/serve/customizations/blend-thread.js';
 import { temporaryDir } from '../../helpers/files.js';
 import { ROOT } from '../../helpers/fixtures.js';
 import { closing } from '../helpers.js';

@@ -1,0 +1,109 @@
+/** A choice over a scripted engine: what is blended for it, and what is left. */
+
+import { setTimeout } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { throwIfAborted } from '../../../src/engine/clock.js';
+import type { DeviceEngine } from '../../../src/engine/types.js';
+import type { Pool, PoolManifest } from '../../../src/pool/pool.js';
+import { type ChooserParts, createChooser } from '../../../src/serve/customizations/choose.js';
+
+const N = 3;
+const manifest = { N, tau: 0.1, embedding: { kind: 'tfidf', centred: false, dim: N } } as unknown as PoolManifest;
+const pool = { manifest, centroids: Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1) } as Pool;
+const never = new AbortController().signal;
+const rowsOf = (...axes: number[]) => {
+  const data = new Float32Array(axes.length * N).fill(0.1);
+  for (const [i, axis] of axes.entries()) data[i * N + axis] = 1;
+  return { data, n: axes.length, d: N };
+};
+const shown = Array.from({ length: 4 }, () => ({ prompt: 'p', completion: ' x' }));
+
+/** An adapter of coefficients (2, 0, 1) is named `2,0,1`; the first token of an example names its axis. */
+function scripted(logprob: (mixture: number[], axis: number) => number, before: (call: number) => unknown = () => {}) {
+  const [made, held]: [string[], Set<string>] = [[], new Set()];
+  let most = 0;
+  let calls = 0;
+  const scoreTokens: DeviceEngine['scoreTokens'] = async ({ ids, from, adapters, signal }) => {
+    await before(calls++);
+    throwIfAborted(signal);
+    const mixture = adapters!.length === 0 ? [0, 0, 0] : adapters![0]!.id.split(',').map(Number);
+    const tokens = ids.slice(from).map((id) => ({ id, logprob: logprob(mixture, ids[0]!), best: id, top: [] }));
+    return { tokens, cachedTokens: 0 };
+  };
+  const parts = (axes: number[]): ChooserParts => ({
+    pool,
+    device: { contextTokens: 64, scoreTokens },
+    encode: async ({ examples }) => ({
+      prepared: [],
+      made: {
+        sequences: examples.map((_, i) => ({ ids: Int32Array.of(axes[i]!, 5), promptLength: 1 })),
+        owners: examples.map((_, i) => i),
+        places: examples.map((_, i) => ({ choices: undefined, completion: i })),
+        cutPrompts: 0,
+      },
+    }),
+    blended: async (coefficients, _, signal) => {
+      throwIfAborted(signal);
+      const id = coefficients.join();
+      made.push(id);
+      held.add(id);
+      most = Math.max(most, held.size);
+      const release = () => void held.delete(id);
+      return { id, name: id, path: `/x/${id}`, notices: [], ms: 1, hold: () => release, release };
+    },
+  });
+  return { parts, made, held, most: () => most };
+}
+
+/** The likelier, the more of the example's own adapter there is. */
+const helps = (mixture: number[], axis: number) => -2 + mixture[axis]!;
+
+describe('createChooser', () => {
+  it('lets a user of one task choose the nearest adapter, and keeps none of the blends', async () => {
+    const { parts, made, held, most } = scripted(helps);
+    const axes = [1, 1, 1, 1];
+    const { chosen, rule } = await createChooser(parts(axes))({ shown, seconds: 60 }, rowsOf(...axes), never);
+    expect([chosen.candidate.name, rule.estimator, chosen.record.evidence]).toEqual(['nearest', 'nearest', 'tokens']);
+    expect(chosen.notices).toEqual([]);
+    expect(chosen.candidates.find(({ candidate }) => candidate.name === 'base')).toMatchObject({
+      loss: 2,
+      difference: 1,
+    });
+    // Four examples of one task have one mixture a candidate; nothing is blended for the bare model.
+    expect(made).toContain('0,1,0');
+    expect(new Set(made).size).toBe(made.length);
+    expect([held.size, most()]).toEqual([0, 1]);
+  });
+
+  it('lets a user of two tasks choose a mixture for each prompt, and one outside the pool the bare model', async () => {
+    const axes = [0, 0, 2, 2];
+    const two = await createChooser(scripted(helps).parts(axes))({ shown, seconds: 60 }, rowsOf(...axes), never);
+    expect(two.chosen.candidate.kind).toBe('per-query');
+    expect(two.rule.estimator).not.toBe('given');
+    const hurts = scripted((mixture) => -2 - mixture.reduce((a, b) => a + b, 0));
+    const none = await createChooser(hurts.parts(axes))({ shown, seconds: 60 }, rowsOf(...axes), never);
+    expect(none.chosen.candidate.name).toBe('base');
+    expect([...(none.rule.coefficients as Float64Array)]).toEqual([0, 0, 0]);
+  });
+
+  it('tries nothing after its time, and then is the blend by similarity', async () => {
+    const slow = scripted(helps, (call) => (call === 0 ? setTimeout(60) : undefined));
+    const axes = [1, 1, 1, 1];
+    const { chosen, rule } = await createChooser(slow.parts(axes))({ shown, seconds: 0.03 }, rowsOf(...axes), never);
+    expect([chosen.candidate.name, rule.estimator]).toEqual(['similarity', 'similarity']);
+    expect(chosen.candidates.map(({ loss }) => loss)).toEqual(chosen.candidates.map(() => null));
+    expect(chosen.notices).toEqual([expect.stringContaining('time was up')]);
+    expect(slow.held.size).toBe(0);
+  });
+
+  it('ends at once when the client goes, and keeps nothing', async () => {
+    const gone = new AbortController();
+    const left = scripted(helps, (call) => {
+      if (call === 6) gone.abort();
+    });
+    const axes = [1, 1, 1, 1];
+    const choice = createChooser(left.parts(axes))({ shown, seconds: 60 }, rowsOf(...axes), gone.signal);
+    await expect(choice).rejects.toMatchObject({ code: 'interrupted' });
+    expect([left.made.length, left.held.size]).toEqual([1, 0]);
+  });
+});
