@@ -2,6 +2,7 @@
 
 import { isCrayonError } from '../core/errors.js';
 import { sleep, systemClock } from '../engine/clock.js';
+import { commonLength } from '../engine/llama/reader.js';
 import type { AdapterScale, DeviceEngine, ScoreRequest } from '../engine/types.js';
 import type { CompletionScore, SequenceScorer } from '../train/completion-score.js';
 
@@ -46,8 +47,10 @@ export function engineScorer(
     for (const [i, { ids: given, promptLength: from }] of sequences.entries()) {
       const ids = [...given];
       const how = { topLogprobs: 0, asGenerated: !beside, adapters: adaptersOf(owners[i]!), signal };
+      // What is read stays in the cache; what the example's last sequence has left there must not be read again.
+      const read = i > 0 && owners[i] === owners[i - 1] ? commonLength([...sequences[i - 1]!.ids], ids) : 0;
       for (let end = BATCH; beside && end < from; end += BATCH) {
-        await scored({ ...how, ids: ids.slice(0, end), from: end - 1 }); // which stays in the cache
+        if (end > read) await scored({ ...how, ids: ids.slice(0, end), from: end - 1 });
       }
       const { tokens } = await scored({ ...how, ids, from });
       scores.push({

@@ -38,18 +38,19 @@ describe('engineScorer', () => {
 
   it('beside others reads a long prompt a batch at a time, and gives the same scores', async () => {
     const [alone, beside] = [device(), device()];
-    const long = [sequence(400, 390), sequence(20, 10)];
+    const long = [sequence(400, 390), sequence(395, 390), sequence(20, 10)];
     const how = { beside: true };
-    const scores = await engineScorer(beside, adapters, how)(long, [0, 1]);
-    expect(scores).toEqual(await engineScorer(alone, adapters)(long, [0, 1]));
+    const scores = await engineScorer(beside, adapters, how)(long, [0, 0, 1]);
+    expect(scores).toEqual(await engineScorer(alone, adapters)(long, [0, 0, 1]));
     expect(beside.requests.map(({ ids, from }) => [ids.length, from])).toEqual([
       [128, 127],
       [256, 255],
       [384, 383],
       [400, 390],
+      [395, 390], // whose prompt is read
       [20, 10],
     ]);
-    expect(alone.requests).toHaveLength(2);
+    expect(alone.requests).toHaveLength(3);
   });
 
   it('beside others waits while the queue is full; alone it says so', async () => {
