@@ -125,6 +125,27 @@ describe('assembleEdge', () => {
     await parts.close();
   });
 
+  it('knows of which of the pool’s clusters a query is, whatever the gate, and that a stray is of none', async () => {
+    const parts = await assemble({ pool: POOL });
+    const N = parts.pool!.manifest.N;
+    const bank = Array.from(parts.clusters!(textQuery(BANK))!);
+    expect(bank).toHaveLength(N + 1);
+    expect([Math.max(...bank) > 0.5, bank[N]]).toEqual([true, 0]);
+    expect(parts.clusters!(textQuery('Der Mond ist aufgegangen'))![N]).toBe(1);
+    await parts.close();
+    const bare = await assemble({});
+    expect(bare.clusters).toBe(null);
+    await bare.close();
+  });
+
+  it('refuses rates of another pool, by their number', async () => {
+    const rates = { pool: POOL, routing: { success: [0.5, 0.5] } };
+    await expect(assemble(rates)).rejects.toMatchObject({
+      code: 'config-invalid',
+      message: expect.stringMatching(/routing\.success has 2 rates, expected \d+: those of the clusters of /),
+    });
+  });
+
   it('reads the same embedding from a GGUF as from the directory', async () => {
     const of = ({ text }: { text: string }) => Int32Array.from(tokenizer.encode(text, { addBos: false }));
     const tokens = { of, aside: async () => expect.unreachable() };

@@ -258,8 +258,8 @@ export type RuleParts = 'signals' | 'rates' | 'both';
  * - `user`: only those intercepts. `other-users`: one rule, each user scored by the one fitted on all the others.
  *
  * @param seed of the folds
- * @returns null where an answer has no confidence, or none of the gate that rates need, the prompts are fewer than the folds, or, but for `all-users`, there is one
- *   user only
+ * @returns null where an answer has no confidence, or no gate where rates need it, the prompts are fewer than the folds, or, but
+ *   for `all-users`, there is one user only
  */
 export function heldOutScores(
   of: UserAnswers,
@@ -302,11 +302,11 @@ function gatesOf(answers: readonly Signals[]): number[][] | null {
 }
 
 /** The probability of each answer that is scored, by a rule that was fitted on the others. */
-function logisticOf(
+export function logisticOf(
   features: readonly number[][],
   labels: readonly number[],
   others: readonly number[],
-  scored: readonly number[][],
+  scored: readonly number[][] = features,
 ) {
   const rule = fitLogistic(
     others.map((i) => features[i]!),
@@ -316,7 +316,7 @@ function logisticOf(
 }
 
 /** Mean log-probability, its exponential, and the scope as a part of 1 where every answer has one; null without confidence. */
-function signalFeatures(answers: readonly Signals[], hasScope: boolean): number[][] | null {
+export function signalFeatures(answers: readonly Signals[], hasScope: boolean): number[][] | null {
   if (answers.some(({ confidence, scope }) => confidence === undefined || (hasScope && scope === undefined)))
     return null;
   const features = hasScope

@@ -119,6 +119,47 @@ describe('crayon calibrate', () => {
     expect(device.requests[0]!.request.adapters).toEqual([{ id: 'a', path: 'a.gguf', scale: 1 }]);
   });
 
+  it('with a pool writes the rates of its clusters where they tell, and the copy routes by them', async () => {
+    // Every third question is of the second cluster, where the device is wrong and no less sure.
+    const of = (text: string) => Number(/question (\d+)/.exec(text)?.[1] ?? 0);
+    const { assemble } = engines({
+      answers: ({ query }) => {
+        const i = of(query.text);
+        return { tokens: [{ text: i % 3 === 0 ? 'wrong' : `answer ${i}`, logprob: -0.1 - ((i * Math.SQRT2) % 1) }] };
+      },
+    });
+    const pooled: Assemble = async (config) => ({
+      ...(await assemble(config)),
+      clusters: ({ text }) => Float64Array.from(of(text) % 3 === 0 ? [0.1, 0.9, 0] : [0.9, 0.1, 0]),
+    });
+    writeFileSync(at('edge.yaml'), YAML.replace('examples:', 'pool: pool\nexamples:'));
+    const said = terminal();
+    await runCalibrate({ ...flags, targetShare: 0.4 }, said.terminal, pooled);
+    const { thresholds, success } = loadEdgeConfig(at('edge.calibrated.yaml')).routing;
+    expect(thresholds).toMatchObject({ scope: null, complexity: null, confidence: null, correctness: null });
+    expect(success).toHaveLength(3);
+    expect(success![0]).toBeGreaterThan(thresholds.success!);
+    expect(success![1]).toBeLessThan(thresholds.success!);
+    expect(said.stdout()).toMatch(/Success rate of each cluster: 0\.\d+, 0\.\d+; of strays, which are of none: 0\.\d+/);
+
+    const routed = terminal();
+    const flagsOfRoute = { explain: 'question 3', config: at('edge.calibrated.yaml'), prompt: 'chat' as const };
+    await runRoute(flagsOfRoute, routed.terminal, pooled);
+    expect(routed.stdout()).toMatch(
+      /^The server answers: the device is seldom right about such queries \(success rate /,
+    );
+    expect(routed.stdout()).toMatch(/cluster +│ +1 │/);
+
+    // Records of an earlier version have no gates: they are used as they are, and what they lack is said.
+    const records = at('edge.calibrated.yaml.records.jsonl');
+    writeFileSync(records, readFileSync(records, 'utf8').replaceAll(/,"clusters":\[[^\]]*\]/g, ''));
+    const earlier = terminal();
+    await runCalibrate({ ...flags, targetShare: 0.4, force: true }, earlier.terminal, pooled);
+    expect(earlier.stderr()).toContain('60 examples were answered by an earlier run');
+    expect(earlier.stderr()).toContain('with --fresh, rates are tried too');
+    expect(loadEdgeConfig(at('edge.calibrated.yaml')).routing.thresholds.success).toBe(null);
+  });
+
   it('writes the weights of a probability where only the combination of two signals tells', async () => {
     // Two spreads of even steps: the device is right where its probability and the scope are together above 1.
     const surest = (i: number) => 0.02 + 0.96 * ((i * Math.SQRT2) % 1);
