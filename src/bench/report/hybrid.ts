@@ -8,6 +8,7 @@
  * cross-fitted: no example is scored by a rule that has seen its label, nor the label of another user's answer to its prompt.
  */
 
+import { fitIsotonic, mapped } from '../../core/isotonic.js';
 import { fitLogistic, logisticProbability } from '../../core/logistic.js';
 import { nestedWeights, weightedMean } from '../../core/nested-mean.js';
 import { createRandom } from '../../core/random.js';
@@ -190,6 +191,8 @@ export function hybridSection(
         remarks.push(`${title}: not every answer has a ${signal}, so it cannot route.`);
       }
     }
+    const isotonic = heldOutScores(answered, 'all-users', options.seed, 'mapped');
+    probabilities.push({ name: 'isotonic', title: 'calibrated, isotonic map', values: isotonic });
     const labels = outcomes.map(({ edge }) => edge);
     section.reliability.push({ ...onDevice, rows: reliabilityRows(probabilities, labels, options) });
   }
@@ -248,8 +251,11 @@ export interface UserAnswers {
 /** What a rule may see. `user` has an intercept for each user and no signal: what knowing the user alone is worth. */
 export type RuleKind = 'all-users' | 'per-user' | 'user' | 'other-users';
 
-/** What its probability is made of: the signals, the rates of the pool's clusters alone, or the signals and that rate. */
-export type RuleParts = 'signals' | 'rates' | 'both';
+/**
+ * What its probability is made of: the signals, the rates of the pool's clusters alone, or the signals and that rate. `mapped` is that
+ * of the signals through an isotonic map, fitted on what the rule says of the answers that it was itself fitted on.
+ */
+export type RuleParts = 'signals' | 'rates' | 'both' | 'mapped';
 
 /**
  * Held-out scores, larger where the device should answer.
@@ -282,12 +288,20 @@ export function heldOutScores(
   if (features === undefined || scored === undefined || folds === null) return null;
   const labels = answers.map((answer) => answer.correct);
   const heldOut = kind === 'other-users' ? users : folds;
-  if (parts === 'signals') return crossFit(heldOut, (others) => logisticOf(features, labels, others, scored));
+  const at = <T>(values: readonly T[], others: readonly number[]) => others.map((i) => values[i]!);
+  if (parts === 'signals' || parts === 'mapped') {
+    return crossFit(heldOut, (others) => {
+      const rule = fitLogistic(at(features, others), at(labels, others));
+      if (parts === 'signals') return (i) => logisticProbability(rule, scored[i]!);
+      const seen = others.map((i) => logisticProbability(rule, features[i]!));
+      const map = fitIsotonic(seen, at(labels, others));
+      return (i) => mapped(map, logisticProbability(rule, scored[i]!));
+    });
+  }
   const [gates, askedGates] = [gatesOf(answers), gatesOf(asked)];
   if (gates === null || askedGates === null) return null;
   return crossFit(heldOut, (others) => {
-    const at = <T>(values: readonly T[]) => others.map((i) => values[i]!);
-    const { rates } = clusterRates(at(gates), at(labels));
+    const { rates } = clusterRates(at(gates, others), at(labels, others));
     if (parts === 'rates') return (i) => expectedRate(rates, askedGates[i]!);
     const withRate = (rows: readonly number[][], ofRows: readonly number[][]) =>
       rows.map((row, i) => [...row, expectedRate(rates, ofRows[i]!)]);

@@ -254,7 +254,7 @@ function reliabilityTable(report: Report, rows: readonly HybridRow[]): ReportTab
 
 /** What the diagrams and their table show. */
 const RELIABILITY_NOTE =
-  'Answers in the order of their predicted probability are cut into bins of equal numbers. ECE, the expected calibration error, is the mean distance between what a bin predicts and its share of right answers (arXiv 1706.04599, equal mass); even probabilities that are right have one above 0 on so few answers: “if they were right” says how large. Each answer has the probability of a rule that was fitted without it; confidence as it is, exp of the mean log-probability, was fitted on nothing. 95 % intervals by bootstrap over answers, not over seeds.';
+  'Answers in the order of their predicted probability are cut into bins of equal numbers. ECE, the expected calibration error, is the mean distance between what a bin predicts and its share of right answers (arXiv 1706.04599, equal mass); even probabilities that are right have one above 0 on so few answers: “if they were right” says how large. Each answer has the probability of a rule that was fitted without it; confidence as it is, exp of the mean log-probability, was fitted on nothing. The isotonic map keeps the order of the calibrated rule, and so its curve. 95 % intervals by bootstrap over answers, not over seeds.';
 
 function robustnessTable(report: Report, rows: readonly HybridRow[]): ReportTable[] {
   const asked = rows.filter(({ robustness }) => Object.keys(robustness).length > 0);

@@ -15,6 +15,7 @@ import { fitLogistic, logisticProbability } from '../../../src/core/logistic.js'
 import { createRandom } from '../../../src/core/random.js';
 import { mean } from '../../../src/core/stats.js';
 import { hybridCurve } from '../../../src/routing/calibrate/hybrid-curve.js';
+import { reliability } from '../../../src/routing/calibrate/reliability.js';
 import { answer } from '../../helpers/bench-run.js';
 
 const KINDS: RuleKind[] = ['all-users', 'per-user', 'user', 'other-users'];
@@ -167,6 +168,26 @@ describe('the rates of clusters', () => {
   });
 });
 
+describe('the isotonic map', () => {
+  it('bends where a logistic rule cannot, and keeps the order', () => {
+    const random = createRandom(9);
+    // right in 3 of 10 below a log-probability of -1, in 9 of 10 above it, and nothing between
+    const of = made(
+      Array.from({ length: 3000 }, () => {
+        const confidence = -2 * random.uniform();
+        return { user: 0, confidence, right: random.uniform() < (confidence < -1 ? 0.3 : 0.9) };
+      }),
+    );
+    const labels = of.answers.map(({ correct }) => correct);
+    const errors = (['signals', 'mapped'] as const).map((parts) => {
+      const found = reliability(heldOutScores(of, 'all-users', 0, parts)!, labels, { seed: 0, resamples: 2 });
+      return found.ece.estimate;
+    });
+    expect(errors[0]).toBeGreaterThan(0.05);
+    expect(errors[1]).toBeLessThan(0.035);
+  });
+});
+
 describe('what is asked in place of the answers', () => {
   it('is scored by the rules that were fitted on the answers', () => {
     const of = made(
@@ -240,6 +261,14 @@ describe('no label reaches its own score', () => {
       const twins = list.flatMap(({ prompt }, j) => (prompt === list[i]!.prompt ? [j] : []));
       expect(twins.every((j) => !changed[j])).toBe(true);
     }
+  });
+
+  it('mapped: nor by the map', () => {
+    const [before, after] = [made(list), flip(40)].map((of) => heldOutScores(of, 'all-users', 0, 'mapped')!);
+    const folds = promptFolds(made(list), 0)!;
+    const changed = folds.map((_, j) => before![j] !== after![j]);
+    expect(folds.filter((fold, j) => changed[j] && fold === folds[40])).toEqual([]);
+    expect(changed.filter(Boolean).length).toBeGreaterThan(50);
   });
 
   it('other-users: nor any of its user', () => {
