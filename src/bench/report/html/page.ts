@@ -283,7 +283,7 @@ function hybridFigure(rows: readonly HybridRow[]): Markup {
 
 /** Before and after: the confidence as it is, and the rules that have a curve too. */
 function reliabilityFigure(all: readonly ReliabilityRow[]): Markup {
-  const drawn = all.filter(({ name }) => DRAWN_PROBABILITIES.includes(name));
+  const drawn = DRAWN_PROBABILITIES.flatMap((name) => all.filter((row) => row.name === name));
   if (drawn.length === 0) return NOTHING;
   const bins = drawn.flatMap((row) => row.bins.map(({ answers }) => answers));
   const [least, most] = [Math.min(...bins), Math.max(...bins)];
@@ -294,7 +294,7 @@ function reliabilityFigure(all: readonly ReliabilityRow[]): Markup {
   return html`<h3>Whether the probabilities can be believed</h3>${says}${reliabilityPlots(drawn)}`;
 }
 
-const DRAWN_PROBABILITIES = ['raw', 'calibrated', 'calibrated-rates', 'isotonic'];
+const DRAWN_PROBABILITIES = ['raw', 'calibrated', 'isotonic', 'calibrated-rates'];
 
 function latencyFigure({ latency, users }: Report): Markup {
   if (latency.length === 0) return NOTHING;

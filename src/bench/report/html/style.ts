@@ -65,7 +65,8 @@ footer { color: var(--muted); font-size: 13px; padding: 4px 0 44px; overflow-wra
   width: calc(100% - var(--left) - var(--right)); padding: var(--top) var(--right) var(--bottom) var(--left); }
 .rows { --left: 222px; --right: 62px; } .plane { --top: 30px; --right: 14px; --left: 42px; height: 330px; }
 .map { height: auto; aspect-ratio: 8 / 5; } .square { height: auto; aspect-ratio: 1; } .heat { --right: 62px; --bottom: 0px; }
-.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: 18px 24px; margin: 14px 0 20px; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(205px, 1fr)); gap: 18px 20px; margin: 14px 0 20px; }
+.panels > div { display: flex; flex-direction: column; justify-content: flex-end; }
 .panels p { font-size: 13px; color: var(--muted); margin: 0 0 4px; } .panel-name { color: var(--hue); font-weight: 650; }
 svg { overflow: visible; }
 svg text { font-family: inherit; font-size: 13px; fill: var(--ink); }
