@@ -2,9 +2,9 @@
  * A customisation that a user's own examples choose, as `crayon blend --choose` does (src/choose), through the engine that serves: there
  * is no second copy of the base model.
  *
- * Each mixture that is tried is blended to one adapter first: llama.cpp takes for ten adapters at scales six times what it takes for
- * their blend, which costs a tenth of a second. It is gone before the next one is made, so that a choice needs the disk and the memory of one
- * blend, and one of the engine's contexts.
+ * Each mixture that is tried is blended to one adapter first: llama.cpp takes for ten adapters at scales three times what it takes for
+ * their blend, which costs a tenth of a second (docs/experiments.md). It is gone before the next one is made, so that a choice needs the
+ * disk and the memory of one blend, and one of the engine's contexts.
  */
 
 import type { BlendRule } from '../../blend/blend-pool.js';

@@ -139,7 +139,10 @@ export function createBlendMaker(
   };
   const choose = createChooser({ pool, device, encode: thread.encode, blended });
 
-  /** The adapters of a prompt, and what they are made of. */
+  /**
+   * The adapters of a prompt, and what they are made of. A pool's general adapter is in each of those that are weighed, and so counts
+   * once: weights sum to 1.
+   */
   const adaptersOf = async (
     chosen: ChosenCustomization | null,
     coefficients: number[],
