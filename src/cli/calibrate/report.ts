@@ -21,10 +21,7 @@ export function printCalibration(found: Calibration, currency: string, terminal:
     ['left', 'right', 'left'],
   );
   if (correctness !== null) terminal.print(formulaOf(correctness));
-  if (success !== null) {
-    const [strays, ...clusters] = [success.at(-1)!, ...success.slice(0, -1)];
-    terminal.print(`Success rate of each cluster: ${clusters.join(', ')}; of strays, which are of none: ${strays}`);
-  }
+  if (success !== null) terminal.print(ratesLine(success));
   terminal.print();
   const priced = pricedTable(curve, currency, terminal);
   printOutcomes(found, priced);
@@ -148,6 +145,11 @@ export function doubtsOf(found: Calibration): string[] {
 export function weightKeys({ intercept, ...weights }: CorrectnessWeights): Record<string, number> {
   const named = Object.entries(weights).map(([name, weight]) => [snakeCase(name), weight] as const);
   return { intercept, ...Object.fromEntries(named) };
+}
+
+/** @param rates of the clusters (N) and, last, of strays */
+export function ratesLine(rates: readonly number[]): string {
+  return `Success rate of each cluster: ${rates.slice(0, -1).join(', ')}; of strays, which are of none: ${rates.at(-1)}`;
 }
 
 /** @example 'P(right) = sigmoid(-2.1 + 5.2 probability - 0.4 log_scope)' */

@@ -20,7 +20,7 @@ import { type Outcome, outcomeOf } from '../../routing/calibrate/rule.js';
 import { SIGNALS } from '../../routing/signals/index.js';
 import type { ConfidenceMeasure } from '../../routing/signals/signal.js';
 import type { Terminal } from '../terminal.js';
-import { formulaOf, percent } from './report.js';
+import { formulaOf, percent, ratesLine } from './report.js';
 
 /** Calibrations on resampled records, of which the part that broke the promise is printed. */
 const RESAMPLED = 200;
@@ -111,6 +111,7 @@ export function printRisk(found: RiskCalibration, { risk, confidence }: RiskTarg
     ['left', 'right', 'left'],
   );
   if (plan.weights !== null) terminal.print(formulaOf(plan.weights));
+  if (plan.rates !== null) terminal.print(ratesLine(plan.rates));
   terminal.print();
   const chosenBy =
     plan.fitting.length === 0
