@@ -19,6 +19,7 @@ import { ADAPTER_CONFIG } from '../peft/config.js';
 import { throughNetwork } from '../pool/embed/hidden-states.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { planTraining } from '../pool/plan.js';
+import type { Pool } from '../pool/pool.js';
 import { trainResumably } from '../pool/trainers/resumable.js';
 import { WorkDirectory, workPath } from '../pool/work-directory.js';
 import { fittingModules } from '../train/adapter-lora.js';
@@ -29,7 +30,7 @@ import type { MicroBatchPlan } from '../train/micro-batches.js';
 import { TRAIN_DEFAULTS, type TrainSettings } from '../train/settings.js';
 import { type StepReport, Trainer } from '../train/trainer.js';
 import { type BlendOptions, type BlendResult, writeBlend } from './blend.js';
-import type { FromBlendSettings } from './from-blend-options.js';
+import { type FromBlendOptions, type FromBlendSettings, fromBlendSettings } from './from-blend-options.js';
 import { type BlendPlan, planBlend } from './plan.js';
 import { type BlendSource, openSource } from './sources.js';
 import type { TrainedRecord } from './trained-record.js';
@@ -201,25 +202,51 @@ function trainedSource({ lora: { layout }, relativeErrors }: BlendStart, paramet
   };
 }
 
+/** Where the trainings of a choice keep what they have reached. */
+export interface KeptTraining {
+  work: WorkDirectory;
+  stage: string;
+}
+
 /**
- * The same training without checkpoints, and without a result on disk: what leave-out evidence is gathered from.
+ * The same training without a result on disk: what evidence is gathered from.
  *
- * @throws CrayonError `interrupted` by the signal between two steps
+ * @throws CrayonError `interrupted` by the signal, with a checkpoint where one is kept
  */
-export async function trainInMemory(
+export async function trainForEvidence(
   { model, base }: { model: Network; base: BaseModel },
   lora: StackedAdapters,
   examples: readonly TrainingExample[],
   how: FromBlendSettings,
-  signal?: AbortSignal,
+  { signal, kept }: { signal?: AbortSignal; kept?: KeptTraining | undefined } = {},
 ): Promise<StackedAdapters> {
-  const { settings, input } = fromBlendTraining(lora, examples, how);
-  const micro = planOf(base, input, settings, how, true);
-  const trainer = new Trainer({ ...input, model, micro }, settings, lora.parameters);
+  const { settings, input: of } = fromBlendTraining(lora, examples, how);
+  const input = { ...of, model, micro: planOf(base, of, settings, how, true) };
+  const start = lora.parameters;
+  if (kept !== undefined) {
+    const stoppedAfter = (step: number, total: number) => `stopped after step ${step} of ${total} of a fold`;
+    const { checkpointSeconds = CHECKPOINT_SECONDS } = how;
+    const run = { input, settings, start, signal, checkpointSeconds, stoppedAfter, ...kept };
+    return { ...lora, parameters: (await trainResumably(run)).parameters.slice() };
+  }
+  const trainer = new Trainer(input, settings, start);
   try {
     await trainer.finish(signal);
     return { ...lora, parameters: (await trainer.state()).parameters.slice() };
   } finally {
     trainer.dispose();
   }
+}
+
+/** Opens what is kept of a choice in which LoRAs are trained: beside the output, and gone with its end. @throws CrayonError `checkpoint-mismatch` */
+export function openChoiceWork(
+  out: string,
+  { pool: { manifest }, source, prepared }: { pool: Pool; source: BaseModel; prepared: readonly TrainingExample[] },
+  options: FromBlendOptions,
+): WorkDirectory {
+  const { rank, steps, batchSize, learningRate, pull, seed } = fromBlendSettings(options, manifest);
+  const settings = { rank, steps, batchSize, learningRate, pull, seed };
+  const pool = sha256(JSON.stringify(manifest));
+  const fingerprint = { pool, base: source.digest(), examples: digestOf(prepared), settings };
+  return new WorkDirectory(workPath(`${out}.choice`), fingerprint, options.fresh ?? false);
 }

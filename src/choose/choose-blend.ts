@@ -1,10 +1,12 @@
 /** `crayon blend --choose`: the blend that a user's own examples choose, by leave-one-out through the whole base model. */
 
 import { type BlendPoolOptions, type BlendPoolResult, type BlendRule, blendPool } from '../blend/blend-pool.js';
+import { openChoiceWork } from '../blend/from-blend.js';
 import { CrayonError } from '../core/errors.js';
 import { chooseBackend } from '../model/backend.js';
 import type { Network } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
+import type { WorkDirectory } from '../pool/work-directory.js';
 import { candidatesFor, type TrainedRule } from './candidates.js';
 import { type Choice, choiceRecord, chooseBy } from './choice.js';
 import type { EvidenceOptions } from './evidence.js';
@@ -71,8 +73,9 @@ export async function chooseBlend(options: ChooseBlendOptions): Promise<ChosenBl
           const started = performance.now();
           const { pool } = shown;
           const tried = candidates ?? candidatesFor(pool.manifest, trained);
-          const how = { model: model!, candidates: tried, late, signal, onProgress: onTried };
-          const { evidence, losses } = await forwardEvidence(shown, how);
+          const work = trained?.loraFromBlend && openChoiceWork(rest.out, shown, trained.loraFromBlend);
+          const how = { model: model!, work, candidates: tried, late, signal, onProgress: onTried };
+          const { evidence, losses } = await keptIn(work, () => forwardEvidence(shown, how));
           const choice = chooseBy(evidence);
           chosen = choice;
           chooseMs += performance.now() - started;
@@ -83,5 +86,17 @@ export async function chooseBlend(options: ChooseBlendOptions): Promise<ChosenBl
     return { ...result, chosen: chosen!, chooseMs };
   } finally {
     opened?.dispose();
+  }
+}
+
+/** What is kept goes with a choice that is made; where one was stopped, it stays. */
+async function keptIn<T>(work: WorkDirectory | undefined, choose: () => Promise<T>): Promise<T> {
+  try {
+    const found = await choose();
+    work?.remove();
+    return found;
+  } catch (error) {
+    work?.release();
+    throw error;
   }
 }

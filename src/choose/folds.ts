@@ -5,7 +5,7 @@
 
 import type { BlendRule } from '../blend/blend-pool.js';
 import { coefficientsWithout } from '../blend/coefficients.js';
-import { startFromBlend, trainInMemory } from '../blend/from-blend.js';
+import { startFromBlend, trainForEvidence } from '../blend/from-blend.js';
 import { type FromBlendOptions, fromBlendSettings } from '../blend/from-blend-options.js';
 import { refineCoefficients } from '../blend/refine.js';
 import { meanRows } from '../core/vector.js';
@@ -14,6 +14,7 @@ import type { Network, StackedAdapters } from '../model/network.js';
 import { mixtureLosses } from '../pool/adapter-losses.js';
 import { openPoolFactors } from '../pool/factors.js';
 import { memberCoefficients, type Pool } from '../pool/pool.js';
+import type { WorkDirectory } from '../pool/work-directory.js';
 import type { TrainingExample } from '../train/batches.js';
 import type { Fold } from './evidence.js';
 
@@ -34,6 +35,8 @@ export interface FoldTask extends Fold {
   model: Network;
   /** the examples as they are trained */
   prepared: readonly TrainingExample[];
+  /** keeps what trainings have reached; they begin anew when absent */
+  work?: WorkDirectory | undefined;
 }
 
 const others = ({ prepared, left }: FoldTask) => prepared.filter((_, i) => !left.includes(i));
@@ -58,15 +61,16 @@ export async function loraWithout(
   { estimator, ...choice }: BlendRule,
   options: FromBlendOptions,
 ): Promise<StackedAdapters> {
-  const { pool, source: base, model, seen, left, signal } = task;
+  const { pool, source: base, model, seen, left, signal, work } = task;
   const alpha = coefficientsWithout(pool, estimator, seen, left, choice);
   const how = fromBlendSettings(options, pool.manifest);
   const adapters = pool.openMembers();
   const factors = openPoolFactors(pool);
   try {
     const coefficients = memberCoefficients(pool.manifest, alpha);
+    const kept = work && { work, stage: `fold-${left[0]}` };
     const { lora } = startFromBlend({ adapters, coefficients, factors }, base, how);
-    return await trainInMemory({ model, base }, lora, others(task), how, signal);
+    return await trainForEvidence({ model, base }, lora, others(task), how, { signal, kept });
   } finally {
     for (const adapter of adapters) adapter.close();
     factors?.close();

@@ -1,18 +1,17 @@
 /** Evidence by the float32 forward pass of the base model, with all of the pool's adapters in memory. */
 
 import type { ShownInPool } from '../blend/blend-pool.js';
-import type { Network } from '../model/network.js';
 import { stackPool } from '../pool/gate.js';
 import { memberCoefficients } from '../pool/pool.js';
 import { type EvaluationLora, forwardScorer } from '../train/evaluate.js';
 import { scoredSequences } from '../train/score.js';
 import { type EvidenceOptions, type FoldTrainer, gatherEvidence, type MixtureScorer } from './evidence.js';
-import { foldsOf, loraWithout, refinedWithout } from './folds.js';
+import { type FoldTask, foldsOf, loraWithout, refinedWithout } from './folds.js';
 
 /** @throws CrayonError what `gatherEvidence` and trainings throw, `example-too-long` */
 export function forwardEvidence(
   shown: ShownInPool,
-  { model, ...how }: Omit<EvidenceOptions, 'through' | 'trainer'> & { model: Network },
+  { model, work, ...how }: Omit<EvidenceOptions, 'through' | 'trainer'> & Pick<FoldTask, 'model' | 'work'>,
 ) {
   const { pool, source, tokenizer, form, examples, prepared } = shown;
   const { maxPositionEmbeddings: maxLength, vocabSize } = source.config;
@@ -26,7 +25,7 @@ export function forwardEvidence(
     const ofMembers = gates?.map((alpha) => memberCoefficients(pool.manifest, alpha));
     return forwardScorer(model, { ...options, lora: ofMembers && { ...stack(), gates: ofMembers } });
   };
-  const context = { pool, source, model, prepared };
+  const context = { pool, source, model, prepared, work };
   const trainer: FoldTrainer = {
     folds: foldsOf(examples.length),
     refined: (fold, rule) => refinedWithout({ ...context, ...fold }, stack(), rule),

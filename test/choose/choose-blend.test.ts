@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { blendPool } from '../../src/blend/blend-pool.js';
@@ -90,6 +90,25 @@ describe('chooseBlend', () => {
     expect(chosen.fixed.name).toBe('lora-from-blend');
     expect(trained).toMatchObject({ rank: 4, steps: 3, resumed: false });
     expect(record('trained')).toMatchObject({ estimator: 'similarity', combine: 'svd', rank: 4, choice });
+  });
+
+  it('goes on with the trainings of a choice that was stopped, to the same bytes', async () => {
+    const trained = { loraFromBlend: { rank: 4, steps: 2, checkpointSeconds: 1e-3 } };
+    const few = [...CANDIDATES.filter(({ name }) => name === 'similarity'), ...trainedCandidates(trained)];
+    const run = (out: string, more: Partial<ChooseBlendOptions> = {}) =>
+      choose(out, task('intent', 3), { candidates: few, trained, ...more });
+    await run('at once');
+    const stop = new AbortController();
+    // the first candidate, and a fold of three of the other
+    const onTried = (done: number) => done > 1.3 && stop.abort();
+    await expect(run('in two', { signal: stop.signal, onTried })).rejects.toMatchObject({ code: 'interrupted' });
+    const work = join(dir, 'in two.choice.building');
+    expect(readdirSync(work)).toEqual(expect.arrayContaining(['fold-0.safetensors', 'run.json']));
+    const other = { ...trained, loraFromBlend: { ...trained.loraFromBlend, steps: 3 } };
+    await expect(run('in two', { trained: other })).rejects.toMatchObject({ code: 'checkpoint-mismatch' });
+    await run('in two');
+    expect(record('in two')).toEqual(record('at once'));
+    expect(existsSync(work)).toBe(false);
   });
 
   it('gives the same bytes for the same examples', async () => {
