@@ -19,8 +19,8 @@ import { realisedRisk } from '../src/routing/calibrate/risk.js';
 import { CONFIDENCE_MEASURES } from '../src/routing/signals/signal.js';
 
 const RISKS = [0.05, 0.1, 0.2];
-const SIZES = [60, 100, 200, 400, 800];
-const POPULATION = 3000;
+const SIZES = [100, 300];
+const POPULATION = 1000;
 
 const { values } = parseArgs({
   options: {

@@ -227,13 +227,15 @@ function childOf({ shape, element, items, valueType }: Definition, key: Property
 }
 
 /** The keys of a value in the program's own spelling: `batch_size` as `batchSize`; those of records stay. */
-export type Camel<T> = T extends readonly (infer Item)[]
-  ? Camel<Item>[]
-  : T extends object
-    ? string extends keyof T
-      ? { [K in keyof T]: Camel<T[K]> }
-      : { [K in keyof T as K extends string ? CamelKey<K> : K]: Camel<T[K]> }
-    : T;
+export type Camel<T> = T extends readonly [number, number]
+  ? T
+  : T extends readonly (infer Item)[]
+    ? Camel<Item>[]
+    : T extends object
+      ? string extends keyof T
+        ? { [K in keyof T]: Camel<T[K]> }
+        : { [K in keyof T as K extends string ? CamelKey<K> : K]: Camel<T[K]> }
+      : T;
 type CamelKey<S extends string> = S extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<CamelKey<Tail>>}` : S;
 
 /**

@@ -1,6 +1,7 @@
 /** The router's vocabulary. Mode names are Firebase AI Logic's (InferenceMode), sources its inferenceSource. */
 
 import type { ErrorCode } from '../core/errors.js';
+import type { Knots } from '../core/isotonic.js';
 import type { CorrectnessWeights } from './signals/correctness.js';
 import type { SignalName, SignalValues, Thresholds } from './signals/index.js';
 import type { SignalConfig } from './signals/signal.js';
@@ -28,6 +29,7 @@ export interface RoutingConfig extends SignalConfig {
   thresholds: Thresholds;
   /** of the combined signal; null or absent where there is none */
   correctness?: CorrectnessWeights | null;
+  correctnessMap?: Knots | null;
   /** send to the server when the device's queue is full, where the mode allows */
   load: boolean;
   /** with `load`: send to the server while the machine can give less memory than this, in bytes; 0 or absent for any */

@@ -15,6 +15,8 @@ export interface ThresholdsToWrite {
   thresholds: Readonly<Record<string, number | null>>;
   /** of `routing.correctness`, by their keys there; without them that section stays as it is */
   weights?: Readonly<Record<string, number>> | null;
+  /** of `routing.correctness_map`; null with weights takes an earlier one away */
+  map?: ReadonlyArray<readonly [number, number]> | null;
   /** of `routing.success`; likewise */
   rates?: readonly number[] | null;
   /** of `routing.confidence`, that the cuts are of; absent leaves it as it is */
@@ -33,7 +35,7 @@ export interface ThresholdsToWrite {
 export function writeThresholds(
   from: string,
   out: string,
-  { thresholds, weights = null, rates = null, measure, remarks, force }: ThresholdsToWrite,
+  { thresholds, weights = null, map = null, rates = null, measure, remarks, force }: ThresholdsToWrite,
 ): void {
   refuseExisting(out, force);
   const { document } = readYamlDocument(from);
@@ -42,6 +44,9 @@ export function writeThresholds(
   for (const [name, value] of Object.entries(thresholds)) document.setIn(['routing', 'thresholds', name], value);
   // The weights belong together, on one line; earlier ones go with all their keys.
   if (weights !== null) document.setIn(['routing', 'correctness'], document.createNode(weights, { flow: true }));
+  // A map belongs to the weights that it was fitted to.
+  if (weights !== null) document.deleteIn(['routing', 'correctness_map']);
+  if (map !== null) document.setIn(['routing', 'correctness_map'], document.createNode(map, { flow: true }));
   if (rates !== null) document.setIn(['routing', 'success'], document.createNode(rates, { flow: true }));
   if (measure !== undefined) {
     ensureMap(['routing', 'confidence']);

@@ -102,6 +102,10 @@ const confidence = z.strictObject({
     .describe("The answer's first tokens that are looked at, and held back when streaming. null: the whole answer."),
 });
 
+const RISING = 'points of which both numbers rise';
+const rises = (knots: number[][]) =>
+  knots.every(([x, y], k) => k === 0 || (x! > knots[k - 1]![0]! && y! > knots[k - 1]![1]!));
+
 const routing = z.strictObject({
   mode: z.enum(MODES).default('prefer_on_device').describe('Who answers.'),
   mode_per_request: z
@@ -119,6 +123,15 @@ const routing = z.strictObject({
   ),
   correctness: orNull(correctness).describe(
     'What the probability of a right answer is made of: sigmoid(intercept + weight * value, summed). Weights left out are 0.',
+  ),
+  correctness_map: orNull(
+    z
+      .array(z.tuple([rate, rate]))
+      .min(2)
+      .max(20)
+      .refine(rises, RISING),
+  ).describe(
+    'What that probability is read off: points [by the weights, of a right answer], both rising, joined by lines. null: it stands as it is. `crayon calibrate` fits these.',
   ),
   confidence: confidence.prefault({}).describe('How sure the device is of its own answer.'),
   load: z.boolean().default(true).describe("Send to the server when the device's queue is full."),
@@ -325,6 +338,9 @@ function contradictions(config: EdgeConfig): Problem[] {
     if ((weights.success ?? 0) !== 0 && withoutRates) {
       refuse('routing.correctness', `weighs the success rate of clusters, which ${clusters}`);
     }
+  }
+  if (routing.correctnessMap !== null && routing.correctness === null) {
+    refuse('routing.correctness_map', 'is set, which needs weights in routing.correctness');
   }
   if (apiKeyEnv !== null && apiKeyFile !== null) refuse('api_key_env', 'and api_key_file are both given');
   const everyPage = allowedOrigins.find((origin) => ['*', 'null'].includes(origin.toLowerCase()));

@@ -95,6 +95,23 @@ describe('writeThresholds', () => {
     const rates = [0.91, 0.2, 0.05];
     writeThresholds(at('out.yaml'), at('out.yaml'), { thresholds: {}, rates, remarks: [], force: true });
     expect(readFileSync(at('out.yaml'), 'utf8')).toContain('  success: [ 0.91, 0.2, 0.05 ]');
+    // A map comes with its weights and goes with them.
+    const weights = { intercept: -1.5, probability: 4.25, log_scope: 0.3 };
+    const again = (map: Array<[number, number]> | null) => {
+      const what = { thresholds: {}, weights, map, measure: 'margin', remarks: [], force: true };
+      writeThresholds(at('out.yaml'), at('out.yaml'), what);
+      return loadEdgeConfig(at('out.yaml')).routing;
+    };
+    const map: Array<[number, number]> = [
+      [0, 0.05],
+      [0.6, 0.2],
+      [1, 0.98],
+    ];
+    expect(again(map)).toMatchObject({ correctnessMap: map, confidence: { measure: 'margin' } });
+    expect(readFileSync(at('out.yaml'), 'utf8')).toContain(
+      '  correctness_map: [ [ 0, 0.05 ], [ 0.6, 0.2 ], [ 1, 0.98 ] ]',
+    );
+    expect(again(null).correctnessMap).toBeNull();
     // Without weights to write, what stands there stays.
     writeThresholds(at('out.yaml'), at('out.yaml'), { thresholds: { correctness: null }, remarks: [], force: true });
     expect(loadEdgeConfig(at('out.yaml')).routing).toMatchObject({

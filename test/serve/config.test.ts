@@ -41,6 +41,7 @@ describe('the configuration of serve-edge', () => {
         modePerRequest: true,
         thresholds: { scope: null, success: null, complexity: null, confidence: null, correctness: null },
         success: null,
+        correctnessMap: null,
         correctness: null,
         confidence: { measure: 'mean-logprob', tokens: 16 },
         load: true,
@@ -156,6 +157,29 @@ describe('the configuration of serve-edge', () => {
     [
       'routing.correctness weighs the scope, which needs examples',
       { routing: { thresholds: { correctness: 0.5 }, correctness: { probability: 1, log_scope: 1 } } },
+    ],
+    [
+      'routing.correctness_map',
+      {
+        routing: {
+          correctness: { scope: 1 },
+          correctness_map: [
+            [0, 0.2],
+            [0.5, 0.2],
+          ],
+        },
+      },
+    ],
+    [
+      'routing.correctness_map is set, which needs weights',
+      {
+        routing: {
+          correctness_map: [
+            [0, 0.2],
+            [1, 0.5],
+          ],
+        },
+      },
     ],
     ['routing.thresholds.success', { routing: { thresholds: { success: 2 } } }],
     ['routing.success', { routing: { success: [0.5, 1.5] } }],

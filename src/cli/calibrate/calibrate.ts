@@ -20,7 +20,8 @@ import {
   collectRecords,
   fitsDevice,
 } from '../../routing/calibrate/collect.js';
-import { MIN_RECORDS } from '../../routing/calibrate/data.js';
+import { byMeasure, dataByMeasure, MIN_RECORDS } from '../../routing/calibrate/data.js';
+import { chooseMeasure } from '../../routing/calibrate/probability.js';
 import { type RiskTarget, riskThresholds } from '../../routing/calibrate/risk.js';
 import type { Target } from '../../routing/calibrate/rule.js';
 import { recordedSignals } from '../../routing/signals/index.js';
@@ -31,7 +32,7 @@ import { refuseExisting, writeThresholds } from '../../serve/config-thresholds.j
 import { choice, type DataFlags, dataOptions, decimal, wholeNumber } from '../options.js';
 import { untilInterrupted } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
-import { doubtsOf, printCalibration, remarkOf, weightKeys } from './report.js';
+import { doubtsOf, printCalibration, printMeasures, remarkOf, weightKeys } from './report.js';
 import { calibrateRisk, printRisk, refuseTooFew, riskRemark } from './risk.js';
 
 export interface CalibrateFlags extends DataFlags {
@@ -150,10 +151,10 @@ export async function runCalibrate(
   const loaded = flags.data.map((path) => loadDataset(path, flags));
   const examples = loaded.flatMap((set) => set.examples);
   if (examples.length === 0) throw noExamples(flags.data);
+  if (risk !== null) refuseTooFew(examples.length, risk);
   if (examples.length < MIN_RECORDS) {
     throw new CrayonError('dataset-too-small', `${examples.length} examples, expected at least ${MIN_RECORDS}`);
   }
-  if (risk !== null) refuseTooFew(examples.length, risk);
   warnOfUsedExamples(config, examples, terminal);
 
   const digests = loaded.flatMap((set) => set.sources.map((source) => source.sha256));
@@ -162,11 +163,10 @@ export async function runCalibrate(
   const records = await answered(examples, config, flags, log, terminal, assemble);
   const { measure } = config.routing.confidence;
   const written = () => terminal.print(`Written to ${out}; the answers are in ${log.path}.`);
+  // An earlier run's records may lack some measures: those that all have are tried.
+  const others = CONFIDENCE_MEASURES.filter((other) => flags.allMeasures && other !== measure);
+  const measures = [measure, ...others];
   if (target === null) {
-    // An earlier run's records may lack some measures: those that all have are tried.
-    const measures = flags.allMeasures
-      ? [measure, ...CONFIDENCE_MEASURES.filter((other) => other !== measure)]
-      : [measure];
     const found = calibrateRisk(records, measures, { ...risk!, seed: flags.seed });
     const { data: _, cuts: __, weights, rates, fitting, testing, ...plan } = found.plan;
     const thresholds = riskThresholds(found.plan, found);
@@ -193,15 +193,23 @@ export async function runCalibrate(
     printRisk(found, risk!, terminal);
     return written();
   }
-  const found = calibrate(records, { target, seed: flags.seed, resamples: flags.resamples, measure });
+  const datas = dataByMeasure(records, measures);
+  const best = datas.length > 1 ? chooseMeasure(datas) : { measure, aurocs: {} };
+  const found = calibrate(
+    best.measure === measure ? records : records.map((record) => byMeasure(record, best.measure)),
+    { target, seed: flags.seed, resamples: flags.resamples, measure: best.measure },
+  );
   writeThresholds(flags.config, out, {
     thresholds: { ...found.thresholds },
     weights: found.correctness === null ? null : weightKeys(found.correctness),
+    map: found.correctnessMap,
     rates: found.success,
+    ...(best.measure !== measure && { measure: best.measure }),
     remarks: [remarkOf(found)],
     force: flags.force,
   });
-  terminal.document({ out, recordsFile: log.path, currency, ...found });
+  terminal.document({ out, recordsFile: log.path, currency, ...best, ...found });
+  printMeasures(best, measure, terminal);
   printCalibration(found, currency, terminal);
   for (const doubt of doubtsOf(found)) terminal.warn(doubt);
   written();

@@ -3,15 +3,18 @@
 import { snakeCase } from '../../core/format.js';
 import type { Interval } from '../../core/stats.js';
 import type { Calibration, Candidate, Curve, CurvePoint } from '../../routing/calibrate/calibrate.js';
+import type { chooseMeasure, Probabilities } from '../../routing/calibrate/probability.js';
+import type { Reliability } from '../../routing/calibrate/reliability.js';
 import type { CorrectnessWeights } from '../../routing/signals/correctness.js';
 import { SIGNALS } from '../../routing/signals/index.js';
+import type { ConfidenceMeasure } from '../../routing/signals/signal.js';
 import { SCORED_THROUGH } from '../../train/completion-score.js';
 import type { Terminal } from '../terminal.js';
 
 const PLOT_ROWS = 12;
 
 export function printCalibration(found: Calibration, currency: string, terminal: Terminal): void {
-  const { thresholds, correctness, success, candidates, curve } = found;
+  const { thresholds, correctness, correctnessMap, probabilities, success, candidates, curve } = found;
   terminal.table(
     ['signal', 'threshold', 'to the server when'],
     SIGNALS.map(({ name, meaning }) => {
@@ -21,6 +24,9 @@ export function printCalibration(found: Calibration, currency: string, terminal:
     ['left', 'right', 'left'],
   );
   if (correctness !== null) terminal.print(formulaOf(correctness));
+  if (correctnessMap !== null) {
+    terminal.print(`read off a map: ${correctnessMap.map(([x, y]) => `${x} -> ${y}`).join(', ')}`);
+  }
   if (success !== null) terminal.print(ratesLine(success));
   terminal.print();
   const priced = pricedTable(curve, currency, terminal);
@@ -28,6 +34,10 @@ export function printCalibration(found: Calibration, currency: string, terminal:
   terminal.print();
   if (candidates.length > 0) {
     printCandidates(candidates, terminal);
+    terminal.print();
+  }
+  if (probabilities !== null) {
+    printProbabilities(probabilities, correctness !== null, terminal);
     terminal.print();
   }
   priced(
@@ -93,6 +103,47 @@ function printCandidates(candidates: readonly Candidate[], terminal: Terminal): 
     ]),
     ['left', 'right', 'right', 'right'],
   );
+}
+
+/** The measures of the confidence that were compared; nothing where there was one. */
+export function printMeasures(
+  { measure, aurocs }: ReturnType<typeof chooseMeasure>,
+  configured: ConfidenceMeasure,
+  terminal: Terminal,
+): void {
+  const shown = Object.entries(aurocs).map(([name, auroc]) => `${name} ${auroc.toFixed(3)}`);
+  if (shown.length === 0) return;
+  const kept = measure === configured ? `${measure} stays` : `${measure} takes the place of ${configured}`;
+  terminal.print(
+    `Confidence, chance that a right answer has more of it than a wrong one: ${shown.join(', ')}; ${kept}.`,
+  );
+  terminal.print();
+}
+
+function printProbabilities(found: Probabilities, isWritten: boolean, terminal: Terminal): void {
+  const { features, map, saved, savedStderr, reliability } = found;
+  const names = features.map(snakeCase).join(', ');
+  const row = (name: string, judged: Reliability | null) => {
+    if (judged === null) return [];
+    const { ece, eceOfPerfect, brier, logLoss } = judged;
+    const [estimate, low, high, perfect] = [ece.estimate, ece.low, ece.high, eceOfPerfect].map((x) => x.toFixed(3));
+    return [[name, `${estimate} [${low}, ${high}]`, perfect!, brier.toFixed(3), logLoss.toFixed(3)]];
+  };
+  terminal.table(
+    ['probability of a right answer, held out', 'ECE', 'if it were right', 'Brier', 'log loss'],
+    [
+      ...row('the confidence as it is', reliability.confidence),
+      ...row(`logistic, of ${names}`, reliability.logistic),
+      ...row('  read off an isotonic map', reliability.isotonic),
+    ],
+    ['left', 'right', 'right', 'right', 'right'],
+  );
+  const { bins } = reliability[map];
+  terminal.print(`${map} map, ${bins.length} bins of equal numbers, said -> right:`);
+  const points = bins.map(({ predicted, observed }) => `${predicted.toFixed(2)} -> ${observed.estimate.toFixed(2)}`);
+  for (let k = 0; k < points.length; k += 5) terminal.print(`  ${points.slice(k, k + 5).join('   ')}`);
+  const by = `the isotonic map saves ${saved.toFixed(3)} ± ${savedStderr.toFixed(3)} nats of log loss`;
+  terminal.print(isWritten ? `Taken: ${map}; ${by}.` : `Not written, plain thresholds do as well; ${by}.`);
 }
 
 function apgrLine({ apgr, oracleApgr }: Curve): string {

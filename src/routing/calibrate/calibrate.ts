@@ -13,6 +13,7 @@
  * shares, here the area under the curve; random routing has one half.
  */
 
+import type { Knots } from '../../core/isotonic.js';
 import { createRandom } from '../../core/random.js';
 import {
   type BootstrapOptions,
@@ -28,6 +29,7 @@ import type { ConfidenceMeasure } from '../signals/signal.js';
 import { type CalibrationData, type CalibrationRecord, calibrationData, thresholdsOf, toServer } from './data.js';
 import { type Combination, combinationsOf, effortOf, fitted, heldOutFolds, heldOutRouting } from './fit.js';
 import { gainAt, oracleOf } from './hybrid-curve.js';
+import { fitMap, likeliest, type Probabilities, probabilitiesOf, withMap } from './probability.js';
 import { areaRecovered } from './router-metrics.js';
 import { meets, type Outcome, outcomeOf, solveCuts, type Target } from './rule.js';
 
@@ -72,6 +74,10 @@ export interface Calibration {
   thresholds: Thresholds;
   /** of the probability of a right answer, where that was chosen */
   correctness: CorrectnessWeights | null;
+  /** that this probability is read off; null where it stands as it is */
+  correctnessMap: Knots | null;
+  /** how far probabilities may be believed: of the chosen signal, or of the likeliest where plain thresholds were chosen */
+  probabilities: Probabilities | null;
   /** rates of the clusters and strays, where what was chosen is made of them */
   success: number[] | null;
   signals: SignalName[];
@@ -125,7 +131,12 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
     );
   // No set at all where no signal was recorded, and none needed where the device alone reaches the accuracy.
   const chosen = edgeMeets || judged.length === 0 ? judge(data, NOTHING, folds, target) : simplest(judged);
-  const whole = fitted(data, chosen, all);
+  const ways = combinationsOf(data, measure !== undefined).filter(({ features }) => features.length > 0);
+  const shownWay = chosen.features.length > 0 ? chosen : likeliest(data, ways, folds);
+  const probabilities = shownWay === undefined ? null : probabilitiesOf(data, shownWay, folds, intervals);
+  const plain = fitted(data, chosen, all);
+  const map = chosen.features.length > 0 && probabilities?.map === 'isotonic' ? fitMap(plain.data, all) : null;
+  const whole = map === null ? plain : { ...plain, data: withMap(plain.data, map) };
   const solution = chosen.signals.length === 0 ? null : solveCuts(whole.data, all, chosen.signals, target);
   const cuts = solution?.cuts ?? {};
   const calibrated = outcomeOf(data, all, (i) => toServer(whole.data, cuts, i));
@@ -137,6 +148,8 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
   return {
     thresholds: thresholdsOf(cuts),
     correctness: cuts.correctness === undefined ? null : whole.weights,
+    correctnessMap: cuts.correctness === undefined ? null : map,
+    probabilities,
     success: cuts.correctness === undefined && cuts.success === undefined ? null : whole.rates,
     signals: chosen.signals.filter((name) => cuts[name] !== undefined),
     target,

@@ -131,9 +131,33 @@ export function dataByMeasure(
   return measures.flatMap((measure, k) => {
     if (k === 0) return [calibrationData(records, measure)];
     if (!records.every(({ confidences }) => (confidences?.[measure] ?? null) !== null)) return [];
-    const by = records.map((record) => ({ ...record, confidence: record.confidences![measure]! }));
-    return [calibrationData(by, measure)];
+    return [
+      calibrationData(
+        records.map((record) => byMeasure(record, measure)),
+        measure,
+      ),
+    ];
   });
+}
+
+/** A record with the confidence by a measure that it has. */
+export function byMeasure(record: CalibrationRecord, measure: ConfidenceMeasure): CalibrationRecord {
+  return { ...record, confidence: record.confidences![measure]! };
+}
+
+/** Some of the records, in the order of their indices, which may come several times. */
+export function recordsAt(data: CalibrationData, indices: readonly number[]): CalibrationData {
+  const column = (values: Float64Array) => Float64Array.from(indices, (i) => values[i]!);
+  return {
+    ...data,
+    n: indices.length,
+    all: [...indices.keys()],
+    gates: data.gates && indices.map((i) => data.gates![i]!),
+    suspicion: bySignal(({ name }) => column(data.suspicion[name])),
+    edge: column(data.edge),
+    server: column(data.server),
+    cost: column(data.cost),
+  };
 }
 
 /** A record's signal in its own unit. */

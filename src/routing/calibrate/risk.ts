@@ -23,7 +23,7 @@ import type { CorrectnessWeights } from '../signals/correctness.js';
 import type { SignalName, Thresholds } from '../signals/index.js';
 import type { ConfidenceMeasure } from '../signals/signal.js';
 import { splitFolds } from './calibrate.js';
-import { type CalibrationData, cutBetween, thresholdsOf } from './data.js';
+import { type CalibrationData, cutBetween, recordsAt, thresholdsOf } from './data.js';
 import { type Combination, combinationsOf, effortOf, fitted, heldOutFolds } from './fit.js';
 
 export interface RiskTarget {
@@ -169,23 +169,21 @@ function cutsOf(data: CalibrationData, name: SignalName, indices: readonly numbe
 
 /** The score that orders these records best by whether the device is right, weights fitted on other folds; of equals the plainest. */
 function bestOrder(datas: readonly CalibrationData[], fitting: readonly number[], seed: number) {
-  const folds = splitFolds(fitting.length, FOLDS, seed).map((fold) => fold.map((j) => fitting[j]!));
-  const tried = datas.flatMap((data) =>
-    combinationsOf(data, true)
-      .filter(({ signals }) => signals.length === 1)
-      .map((combination) => {
-        const name = combination.signals[0]!;
-        const scores = new Float64Array(data.n);
-        for (const { held, data: fold } of heldOutFolds(data, combination, folds)) {
-          for (const i of held) scores[i] = -fold.suspicion[name][i]!;
-        }
-        const { auroc } = ordering(
-          fitting.map((i) => scores[i]!),
-          fitting.map((i) => (isWrong(data, i) ? 0 : 1)),
-        );
-        return { data, combination, auroc: Number.isNaN(auroc) ? 0.5 : auroc };
-      }),
-  );
+  const folds = splitFolds(fitting.length, FOLDS, seed);
+  const right = fitting.map((i) => (isWrong(datas[0]!, i) ? 0 : 1));
+  const tried = datas.flatMap((data) => {
+    const part = recordsAt(data, fitting);
+    const single = combinationsOf(part, true).filter(({ signals }) => signals.length === 1);
+    return single.map((combination) => {
+      const name = combination.signals[0]!;
+      const scores = new Float64Array(part.n);
+      for (const { held, data: fold } of heldOutFolds(part, combination, folds)) {
+        for (const i of held) scores[i] = -fold.suspicion[name][i]!;
+      }
+      const { auroc } = ordering(scores, right);
+      return { data, combination, auroc: Number.isNaN(auroc) ? 0.5 : auroc };
+    });
+  });
   return tried.sort((a, b) => b.auroc - a.auroc || effortOf(a.combination) - effortOf(b.combination))[0]!;
 }
 
@@ -220,14 +218,22 @@ export function realisedRisk(
   const { n, all } = datas[0]!;
   const random = createRandom(options.seed, 'risk-resamples');
   const sums = { holds: 0, violations: 0, keptShare: 0, risk: 0 };
+  const sample = Array.from({ length: size }, (_, k) => k);
   for (let t = 0; t < times; t++) {
-    const drawn = Array.from({ length: size }, () => random.int(n));
-    const plan = planRisk(datas, drawn, { ...options, seed: t });
+    const drawn = Array.from(sample, () => random.int(n));
+    // Every draw has a label of its own where the chance of it is known: one record drawn twice is then two queries.
+    const labels = drawn.map((i) => (wrong === undefined ? datas[0]!.edge[i]! : random.uniform() < wrong[i]! ? 0 : 1));
+    const both = datas.map((data) => {
+      const joined = recordsAt(data, [...drawn, ...all]);
+      joined.edge.set(labels);
+      return joined;
+    });
+    const plan = planRisk(both, sample, { ...options, seed: t });
     const found = testRisk(plan, options);
     if (!found.holds) continue;
-    const { data, signals } = plan;
-    const kept = all.filter((i) => data.suspicion[signals[0]!][i]! <= found.cut);
-    const risk = kept.length === 0 ? 0 : meanAt(wrong ?? all.map((i) => (isWrong(data, i) ? 1 : 0)), kept);
+    const suspicion = plan.data.suspicion[plan.signals[0]!];
+    const kept = all.filter((i) => suspicion[size + i]! <= found.cut);
+    const risk = kept.length === 0 ? 0 : meanAt(wrong ?? datas[0]!.edge.map((right) => (right < 1 ? 1 : 0)), kept);
     sums.holds++;
     sums.keptShare += kept.length / n;
     sums.risk += risk;

@@ -4,6 +4,7 @@
  */
 
 import * as z from 'zod';
+import { type Knots, mapped } from '../../core/isotonic.js';
 import { logisticProbability } from '../../core/logistic.js';
 import { complexity } from './complexity.js';
 import { confidence } from './confidence.js';
@@ -73,20 +74,21 @@ export function featureOf(name: CorrectnessFeature, measure: ConfidenceMeasure, 
 }
 
 /**
- * P(the device's answer is right), 0 to 1. NaN where a signal that has a weight is not a number. An answer without a token
+ * P(the device's answer is right), 0 to 1, read off the map where there is one. NaN where a signal that has a weight is not a number. An answer without a token
  * (confidence -Infinity) is none: 0, whatever the weights.
  */
 export function correctnessOf(
   weights: NonNullable<SignalConfig['correctness']>,
   measure: ConfidenceMeasure,
   signals: CorrectnessSignals,
+  map: Knots | null = null,
 ): number {
   if (signals.confidence === Number.NEGATIVE_INFINITY) return 0;
   const used = featuresUsed(weights);
   const model = { intercept: weights.intercept, weights: used.map(({ name }) => weights[name]!) };
   const values = used.map(({ signal, of }) => of(signals[signal] ?? Number.NaN, measure));
   const probability = logisticProbability(model, values);
-  return Math.min(probability, MOST_CERTAIN); // keeps a NaN
+  return Math.min(map === null ? probability : mapped(map, probability), MOST_CERTAIN); // keeps a NaN
 }
 
 export const correctness = {
@@ -102,10 +104,11 @@ export const correctness = {
     return [...new Set([confidence.name, ...featuresUsed(weights).map(({ signal }) => signal)])];
   },
   read: ({ config, signals }) => ({
-    correctness: correctnessOf(config.correctness!, config.confidence.measure, signals),
+    correctness: correctnessOf(config.correctness!, config.confidence.measure, signals, config.correctnessMap),
   }),
   title: 'correctness',
-  unit: () => 'probability of a right answer',
+  unit: ({ correctnessMap }) =>
+    `probability of a right answer${correctnessMap ? ', read off routing.correctness_map' : ''}`,
   doubt: "the device's answer is likely to be wrong",
   explained: (score, relation, cut, signals) => {
     const named = INGREDIENTS.flatMap(({ name, title }) =>

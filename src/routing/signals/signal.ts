@@ -5,6 +5,7 @@
  */
 
 import type * as z from 'zod';
+import type { Knots } from '../../core/isotonic.js';
 import type { Floats } from '../../core/vector.js';
 
 /** When a signal is known, in the order in which its questions cost. */
@@ -26,6 +27,8 @@ export interface SignalConfig {
   success?: readonly number[] | null;
   /** of the combined signal; null or absent where there is none */
   correctness?: (Readonly<Record<string, number | undefined>> & { intercept: number }) | null;
+  /** what the combined signal's own probability is read off; null or absent: it stands as it is */
+  correctnessMap?: Knots | null;
 }
 
 export interface ScopeScore {

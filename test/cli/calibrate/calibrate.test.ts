@@ -193,6 +193,9 @@ describe('crayon calibrate', () => {
     expect(out).toMatch(/correctness +│ +0\.\d+ │ the device's answer is right with a probability below 0\.\d+/);
     expect(out).toMatch(/P\(right\) = sigmoid\(-[\d.]+ \+ [\d.]+ probability \+ [\d.]+ scope\)/);
     expect(out).toContain('correctness of probability, log_scope, complexity');
+    expect(out).toMatch(/the confidence as it is +│ 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]/);
+    expect(out).toMatch(/map, 15 bins of equal numbers, said -> right:/);
+    expect(out).toMatch(/Taken: (logistic|isotonic); the isotonic map saves/);
     expect(said.stderr()).not.toContain('The scope weighs against the device');
 
     // The written configuration decides in `crayon route`, and in the other direction the scope draws a warning.

@@ -1,6 +1,7 @@
 /** The combined signal: its formula, and what the router makes of it. */
 
 import { describe, expect, it, vi } from 'vitest';
+import type { Knots } from '../../../src/core/isotonic.js';
 import { Query } from '../../../src/engine/types.js';
 import { dryRun, explain } from '../../../src/routing/dry-run.js';
 import { type CorrectnessWeights, correctness, correctnessOf } from '../../../src/routing/signals/correctness.js';
@@ -287,7 +288,11 @@ describe('explain', () => {
 describe('dryRun', () => {
   it('shows the probability wherever there are weights, and decides as the router would', async () => {
     const device = createScriptedEngine({ answers: 'a b c', promptNll: 2.5 });
-    const run = (cut: number | null, scope: (() => { percentile: number; similarity: number }) | null) =>
+    const run = (
+      cut: number | null,
+      scope: (() => { percentile: number; similarity: number }) | null,
+      correctnessMap: Knots | null = null,
+    ) =>
       dryRun(
         {
           device,
@@ -300,6 +305,7 @@ describe('dryRun', () => {
             confidence: { measure: 'mean-logprob', tokens: 2 },
             thresholds: { scope: null, complexity: null, confidence: null, correctness: cut },
             correctness: weights,
+            correctnessMap,
           },
         },
         { query: new Query({ kind: 'text', text: 'one two' }), maxTokens: 4 },
@@ -318,6 +324,17 @@ describe('dryRun', () => {
     expect(await run(null, far)).toMatchObject({
       values,
       decision: { reason: 'accepted', score: null },
+    });
+    // Read off a map, the probability is another one, and so is what the same cut does.
+    const p = sigmoid(-0.3);
+    const map = [
+      [0, 0.1],
+      [p, 0.3],
+      [1, 0.9],
+    ] as const;
+    expect(await run(0.4, far, map)).toMatchObject({
+      values: { correctness: expect.closeTo(0.3, 12) },
+      decision: { source: 'in_cloud', reason: 'correctness' },
     });
     expect(await run(0.5, null)).toMatchObject({
       values: { correctness: null },
