@@ -6,7 +6,7 @@ import type { Calibration, Candidate, Curve, CurvePoint } from '../../routing/ca
 import type { chooseMeasure, Probabilities } from '../../routing/calibrate/probability.js';
 import type { Reliability } from '../../routing/calibrate/reliability.js';
 import type { CorrectnessWeights } from '../../routing/signals/correctness.js';
-import { SIGNALS } from '../../routing/signals/index.js';
+import { SIGNALS, type Thresholds } from '../../routing/signals/index.js';
 import type { ConfidenceMeasure } from '../../routing/signals/signal.js';
 import { SCORED_THROUGH } from '../../train/completion-score.js';
 import type { Terminal } from '../terminal.js';
@@ -15,14 +15,7 @@ const PLOT_ROWS = 12;
 
 export function printCalibration(found: Calibration, currency: string, terminal: Terminal): void {
   const { thresholds, correctness, correctnessMap, probabilities, success, candidates, curve } = found;
-  terminal.table(
-    ['signal', 'threshold', 'to the server when'],
-    SIGNALS.map(({ name, meaning }) => {
-      const cut = thresholds[name] ?? null;
-      return cut === null ? [name, 'off', ''] : [name, String(cut), meaning(cut)];
-    }),
-    ['left', 'right', 'left'],
-  );
+  printThresholds(thresholds, terminal);
   if (correctness !== null) terminal.print(formulaOf(correctness));
   if (correctnessMap !== null) {
     terminal.print(`read off a map: ${correctnessMap.map(([x, y]) => `${x} -> ${y}`).join(', ')}`);
@@ -52,6 +45,17 @@ export function printCalibration(found: Calibration, currency: string, terminal:
   );
   for (const line of plot(curve.points, Math.min(72, terminal.columns - 8))) terminal.print(line);
   terminal.print(apgrLine(curve));
+}
+
+export function printThresholds(thresholds: Thresholds, terminal: Terminal): void {
+  terminal.table(
+    ['signal', 'threshold', 'to the server when'],
+    SIGNALS.map(({ name, meaning }) => {
+      const cut = thresholds[name] ?? null;
+      return cut === null ? [name, 'off', ''] : [name, String(cut), meaning(cut)];
+    }),
+    ['left', 'right', 'left'],
+  );
 }
 
 type PricedTable = (

@@ -17,10 +17,9 @@ import {
   testRisk,
 } from '../../routing/calibrate/risk.js';
 import { type Outcome, outcomeOf } from '../../routing/calibrate/rule.js';
-import { SIGNALS } from '../../routing/signals/index.js';
 import type { ConfidenceMeasure } from '../../routing/signals/signal.js';
 import type { Terminal } from '../terminal.js';
-import { formulaOf, percent, ratesLine } from './report.js';
+import { formulaOf, percent, printThresholds, ratesLine } from './report.js';
 
 /** Calibrations on resampled records, of which the part that broke the promise is printed. */
 const RESAMPLED = 200;
@@ -101,15 +100,7 @@ export function riskRemark(
 
 export function printRisk(found: RiskCalibration, { risk, confidence }: RiskTarget, terminal: Terminal): void {
   const { plan, kept, wrong, bound, outcome, realised } = found;
-  const thresholds = riskThresholds(plan, found);
-  terminal.table(
-    ['signal', 'threshold', 'to the server when'],
-    SIGNALS.map(({ name, meaning }) => {
-      const cut = thresholds[name] ?? null;
-      return cut === null ? [name, 'off', ''] : [name, String(cut), meaning(cut)];
-    }),
-    ['left', 'right', 'left'],
-  );
+  printThresholds(riskThresholds(plan, found), terminal);
   if (plan.weights !== null) terminal.print(formulaOf(plan.weights));
   if (plan.rates !== null) terminal.print(ratesLine(plan.rates));
   terminal.print();

@@ -40,12 +40,13 @@ const onlyTogether = (n: number, seed: number) => records(n, seed, (p, s) => p +
 
 /** What the running rule does with a record. */
 function ruleSends({ scope, complexity, confidence, clusters }: CalibrationRecord, found: Calibration): boolean {
-  const { thresholds, correctness, success } = found;
+  const { thresholds, correctness, correctnessMap, success } = found;
   const rule = new RoutingRule(
     {
       mode: 'prefer_on_device',
       thresholds,
       correctness,
+      correctnessMap,
       success,
       load: true,
       confidence: { measure: 'mean-logprob', tokens: 8 },
