@@ -1,9 +1,9 @@
 /** The engine on the device: llama.cpp running a GGUF model with LoRA adapters, several requests at a time. */
 
 import { randomInt } from 'node:crypto';
-import { freemem } from 'node:os';
-import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
-import { CrayonError, isCrayonError, reasonOf } from '../../core/errors.js';
+import { availableParallelism, freemem } from 'node:os';
+import type { LlamaModel } from 'node-llama-cpp';
+import { CrayonError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { breather } from '../../core/long-work.js';
 import { createRandom } from '../../core/random.js';
@@ -14,23 +14,22 @@ import { throwIfAborted } from '../clock.js';
 import { createSlots } from '../slots.js';
 import { type AdapterScale, type DeviceEngine, type Query, refuseIncomplete } from '../types.js';
 import { answer, spell } from './answer.js';
-import { adapterSet, ContextPool, type ContextPoolOptions } from './contexts.js';
-import { LoraUsers, setLoras } from './loras.js';
+import { Decoder } from './decoder.js';
+import { adapterSet, LoraFiles } from './loras.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
 import { contextError, fastestThreads, loadLlama, loadLlamaModel } from './runtime.js';
+import { SequencePool } from './sequences.js';
 import { type TrialOptions, tryInChild } from './trial.js';
 
 export interface LlamaCppOptions extends TrialOptions {
   /** what /v1/models calls it */
   name: string;
-  /** requests generated at a time (default 4); each context has this many sequences */
+  /** requests at work at a time (default 4), each with a cache of `contextTokens` */
   sequences?: number;
   /** `auto` measures when the engine opens */
   threads?: number | 'auto';
   /** requests that may wait (default 64); one more is refused with `engine-busy` */
   queue?: number;
-  /** contexts kept, one for each set of adapters (default 4); never fewer than `sequences` */
-  maxContexts?: number;
   /** source of a Jinja template, or `plain` (`renderPlain` of core/chat.ts); by default the model's own, plain where it has none */
   chatTemplate?: string;
   /** system message of conversations that have none, where they go through a template: what an adapter was trained with */
@@ -47,8 +46,8 @@ export interface LlamaCppOptions extends TrialOptions {
 
 export interface LlamaCppEngine extends DeviceEngine {
   readonly threads: number;
-  /** contexts that exist, one for each set of adapters in use or kept */
-  contexts(): number;
+  /** files of adapters in memory */
+  adapterFiles(): number;
 }
 
 const MAX_DEFAULT_CONTEXT = 4096;
@@ -78,13 +77,19 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
       sequences,
       contextTokens: contextLength(model, options),
       threads: threads === 'auto' ? await fastestThreads(model) : threads,
+      // A batch of a prompt's tokens has work for all cores; one token may not.
+      promptThreads: threads === 'auto' ? availableParallelism() : threads,
       queue: options.queue ?? 64,
-      maxContexts: Math.max(options.maxContexts ?? 4, sequences),
       cacheType: options.cacheType ?? 'F16',
       closeTimeoutMs: options.closeTimeoutMs ?? 10_000,
     };
     const { chatTemplate, system, endTokens } = options;
-    return engineOver(model, promptTokens(model, file, chatTemplate, system, endTokens), settings);
+    const prompts = promptTokens(model, file, chatTemplate, system, endTokens);
+    const decoder = await Decoder.open(model, () => createContext(model, settings), {
+      sequences,
+      threads: { prompt: settings.promptThreads, answer: settings.threads },
+    });
+    return engineOver(model, prompts, decoder, settings);
   } catch (error) {
     await model.dispose();
     throw error;
@@ -116,18 +121,15 @@ function contextLength(model: LlamaModel, { model: path, contextTokens }: LlamaC
   });
 }
 
-type Settings = Required<
-  Pick<LlamaCppOptions, 'name' | 'sequences' | 'queue' | 'maxContexts' | 'cacheType' | 'closeTimeoutMs'>
-> &
-  Pick<LlamaCppEngine, 'contextTokens' | 'threads'>;
+type Settings = Required<Pick<LlamaCppOptions, 'name' | 'sequences' | 'queue' | 'cacheType' | 'closeTimeoutMs'>> &
+  Pick<LlamaCppEngine, 'contextTokens' | 'threads'> & { promptThreads: number };
 
-function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings): LlamaCppEngine {
-  const { name, contextTokens, threads, sequences, maxContexts, closeTimeoutMs } = settings;
+function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, settings: Settings): LlamaCppEngine {
+  const { name, contextTokens, threads, sequences, closeTimeoutMs } = settings;
   const slots = createSlots(name, sequences, settings.queue);
-  const create: ContextPoolOptions['create'] = (adapters, spare) => createContext(model, adapters, spare, settings);
   const { vocabularySize } = prompts;
-  const loras = new LoraUsers(model);
-  const pool = new ContextPool({ loras, create, sequences, maxContexts, vocabularySize });
+  const loras = new LoraFiles(model, decoder, name);
+  const pool = new SequencePool(decoder, loras, vocabularySize);
   let closing: Promise<void> | null = null;
 
   /** Requests that still waited when the engine closed are refused too. */
@@ -193,7 +195,8 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
     const timer = setTimeout(() => pool.cancelAll(), closeTimeoutMs);
     await slots.idle();
     clearTimeout(timer);
-    await loras.alone(() => model.dispose()); // its contexts and LoRAs too
+    await decoder.close();
+    await model.dispose(); // its LoRAs too
   };
 
   const engine: LlamaCppEngine = {
@@ -227,8 +230,8 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
       const { availableMemory } = process as { availableMemory?: () => number };
       return availableMemory?.call(process) ?? freemem();
     },
-    contexts: () => pool.size,
-    forget: (path) => pool.forget(path),
+    adapterFiles: () => loras.size,
+    forget: (path) => loras.forget(path),
     async *generate(request) {
       refuseIncomplete(request);
       if (prompts.takesLong(request.query.prompt)) await request.query.tokensAside(engine, request.signal);
@@ -276,20 +279,9 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, settings: Settings
   return engine;
 }
 
-async function createContext(
-  model: LlamaModel,
-  adapters: readonly AdapterScale[],
-  spare: LlamaContext | null,
-  settings: Settings,
-) {
+async function createContext(model: LlamaModel, settings: Settings) {
   const { name, contextTokens, threads, sequences, cacheType } = settings;
-  for (const { path } of adapters) {
-    const file = GgufFile.open(path);
-    file.close();
-    refuseWhatAborts(file);
-  }
   try {
-    if (spare !== null && (await setLoras(spare, adapters))) return spare;
     return await model.createContext({
       contextSize: contextTokens,
       sequences,
@@ -298,15 +290,8 @@ async function createContext(
       experimentalKvCacheValueType: cacheType,
       // Flash attention would round them to half precision again.
       flashAttention: cacheType === 'F32' ? false : 'auto',
-      lora: { adapters: adapters.map(({ path, scale }) => ({ filePath: path, scale })) },
     });
   } catch (error) {
-    const known = await contextError(error, name);
-    if (isCrayonError(known) || adapters.length === 0) throw known;
-    const paths = adapters.map(({ path }) => path).join(', ');
-    throw new CrayonError('adapter-mismatch', `${paths}: llama.cpp cannot apply it to ${name} (${reasonOf(error)})`, {
-      hint: 'Export the adapter for this very model.',
-      cause: error,
-    });
+    throw await contextError(error, name);
   }
 }

@@ -1,78 +1,158 @@
 /**
- * Which LoRAs llama.cpp holds in memory: those that a context uses. node-llama-cpp keeps each that it ever loaded until the model
- * goes, some megabytes a customisation, and has no call that frees one; its own object of the LoRA has (`AddonModelLora.dispose`).
+ * Which LoRAs llama.cpp holds in memory: those that requests use, and as many of those used last as fit a budget. A file is read once,
+ * whatever the scales are: N adapters of a pool are N files, and a mixture of them is N numbers.
  */
 
-import { resolve } from 'node:path';
-import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
+import type { LlamaModel } from 'node-llama-cpp';
+import { CrayonError, isCrayonError, reasonOf } from '../../core/errors.js';
+import { refuseWhatAborts } from '../../gguf/llama-cpp.js';
+import { GgufFile } from '../../gguf/read.js';
 import type { AdapterScale } from '../types.js';
+import type { Decoder, LoadedSet } from './decoder.js';
+import { freeLora, type HeldLora, loadLora } from './inside.js';
 
-type Adapters = ReadonlyArray<Pick<AdapterScale, 'path'>>;
+/** Scales are rounded to this, so that gates that differ by nothing are one set. */
+const SCALE_STEP = 0.001;
 
-/** Counts who uses which file. */
-export class LoraUsers {
+export interface AdapterSet {
+  /** equal for equal sets */
+  key: string;
+  /** no scale is zero, no id occurs twice */
+  adapters: AdapterScale[];
+}
+
+/** Adapters in any order, with scales rounded; an adapter named twice counts with the sum of its scales. */
+export function adapterSet(adapters: readonly AdapterScale[]): AdapterSet {
+  const byId = new Map<string, AdapterScale>();
+  for (const adapter of adapters) {
+    byId.set(adapter.id, { ...adapter, scale: adapter.scale + (byId.get(adapter.id)?.scale ?? 0) });
+  }
+  const rounded = [...byId.values()]
+    .map((adapter) => ({ ...adapter, scale: Math.round(adapter.scale / SCALE_STEP) * SCALE_STEP }))
+    .filter(({ scale }) => scale !== 0)
+    .sort((a, b) => (a.id < b.id ? -1 : 1));
+  return { key: rounded.map(({ id, scale }) => `${id}@${scale.toFixed(3)}`).join('+'), adapters: rounded };
+}
+
+interface Held {
+  lora: Promise<HeldLora>;
+  users: number;
+  bytes: number;
+  lastUsed: number;
+  /** to be freed with its last user */
+  isForgotten: boolean;
+}
+
+/** Of idle LoRAs that are kept. */
+const KEPT_BYTES = 2 ** 28;
+
+export class LoraFiles {
   readonly #model: LlamaModel;
-  readonly #users = new Map<string, number>();
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #decoder: Decoder;
+  /** of the model, in errors */
+  readonly #name: string;
+  readonly #keptBytes: number;
+  readonly #held = new Map<string, Held>();
+  #uses = 0;
 
-  constructor(model: LlamaModel) {
+  constructor(model: LlamaModel, decoder: Decoder, name: string, keptBytes = KEPT_BYTES) {
     this.#model = model;
+    this.#decoder = decoder;
+    this.#name = name;
+    this.#keptBytes = keptBytes;
   }
 
-  /** A context of these adapters is about to be made. */
-  use(adapters: Adapters): void {
-    for (const { path } of adapters) this.#users.set(path, (this.#users.get(path) ?? 0) + 1);
-  }
-
-  /** A context of these adapters is gone, or could not be made: what no other uses is freed. */
-  async release(adapters: Adapters): Promise<void> {
-    for (const { path } of adapters) this.#users.set(path, this.#users.get(path)! - 1);
-    await this.alone(async () => {
-      for (const { path } of adapters) {
-        if (this.#users.get(path) !== 0) continue; // used again meanwhile, or freed
-        this.#users.delete(path);
-        await freeLora(this.#model, path);
-      }
-    });
+  /** files in memory */
+  get size(): number {
+    return this.#held.size;
   }
 
   /**
-   * Runs one thing after the other: llama.cpp's list of a model's LoRAs has no lock, and is read where a context is made or computes
-   * for the first time, changed where a LoRA is loaded or freed.
+   * Reads what is not there yet. What was acquired is to be released.
+   *
+   * @throws CrayonError `adapter-mismatch` for a file that does not fit the model, `gguf-invalid`, `file-not-found`
    */
-  alone<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
-    this.#last = result.catch(() => {});
-    return result;
+  async acquire({ key, adapters }: AdapterSet): Promise<LoadedSet> {
+    const held = adapters.map(({ path }) => this.#use(path));
+    try {
+      const loras = await Promise.all(held.map(({ lora }) => lora));
+      return { key, loras, scales: adapters.map(({ scale }) => scale) };
+    } catch (error) {
+      await Promise.allSettled(held.map(({ lora }) => lora));
+      this.release(adapters);
+      throw error;
+    }
   }
-}
 
-/**
- * Frees a LoRA that no context uses. What this needs of node-llama-cpp is not in its types: where it is not found (another version),
- * nothing is freed, and all else works as before.
- *
- * @returns whether it was loaded and is freed
- */
-export async function freeLora(model: LlamaModel, path: string): Promise<boolean> {
-  const { _loraAdapters: loaded } = model as unknown as { _loraAdapters?: unknown };
-  if (model.disposed || !(loaded instanceof Map)) return false;
-  const key = resolve(path);
-  const lora: { dispose?: unknown } | undefined = loaded.get(key);
-  if (typeof lora?.dispose !== 'function') return false;
-  loaded.delete(key);
-  await lora.dispose();
-  return true;
-}
+  release(adapters: readonly AdapterScale[]): void {
+    for (const { path } of adapters) {
+      const held = this.#held.get(path);
+      if (held !== undefined) held.users--;
+    }
+    this.#trim();
+  }
 
-/**
- * Gives a context other LoRAs than it has, in its very memory; what it has read under the old ones is the caller's to forget.
- *
- * @returns false where node-llama-cpp looks otherwise inside: nothing has changed
- */
-export async function setLoras(context: LlamaContext, adapters: readonly AdapterScale[]): Promise<boolean> {
-  const inside = context as unknown as { _setLoras?: unknown; _loraAdapters?: unknown };
-  if (typeof inside._setLoras !== 'function' || !(inside._loraAdapters instanceof Set)) return false;
-  await inside._setLoras(adapters.map(({ path, scale }) => ({ filePath: path, scale })));
-  if (adapters.length === 0) inside._loraAdapters.clear();
-  return true;
+  /** Frees a LoRA: now, or as soon as the requests that use it have ended. @param path its file */
+  forget(path: string): void {
+    const held = this.#held.get(path);
+    if (held === undefined) return;
+    held.isForgotten = true;
+    this.#trim();
+  }
+
+  #use(path: string): Held {
+    const known = this.#held.get(path);
+    const held = known ?? { lora: this.#load(path), users: 0, bytes: 0, lastUsed: 0, isForgotten: false };
+    held.users++;
+    held.lastUsed = ++this.#uses;
+    held.isForgotten = false; // the same blend has been made again
+    if (known !== undefined) return held;
+    this.#held.set(path, held);
+    held.lora.catch(() => {
+      if (this.#held.get(path) === held) this.#held.delete(path); // the next request tries anew
+    });
+    return held;
+  }
+
+  async #load(path: string): Promise<HeldLora> {
+    const file = GgufFile.open(path);
+    file.close();
+    refuseWhatAborts(file);
+    try {
+      return await this.#decoder.alone(async () => {
+        const lora = await loadLora(this.#model, path);
+        const held = this.#held.get(path);
+        if (held !== undefined) held.bytes = file.sizeBytes;
+        return lora;
+      });
+    } catch (error) {
+      if (isCrayonError(error)) throw error;
+      const problem = `${path}: llama.cpp cannot apply it to ${this.#name} (${reasonOf(error)})`;
+      throw new CrayonError('adapter-mismatch', problem, {
+        hint: 'Export the adapter for this very model.',
+        cause: error,
+      });
+    }
+  }
+
+  /** Nobody waits for it, and a failure to give memory back is no request's failure. */
+  #trim(): void {
+    const idle = [...this.#held].filter(([, { users }]) => users === 0);
+    idle.sort(([, a], [, b]) => b.lastUsed - a.lastUsed);
+    let bytes = 0;
+    for (const [path, held] of idle) {
+      bytes += held.bytes;
+      if (held.isForgotten || bytes > this.#keptBytes) this.#free(path).catch(() => {});
+    }
+  }
+
+  #free(path: string): Promise<void> {
+    return this.#decoder.alone(async (takeOff) => {
+      const held = this.#held.get(path);
+      if (held === undefined || held.users > 0) return; // used again meanwhile, or freed
+      this.#held.delete(path);
+      takeOff();
+      await freeLora(this.#model, path);
+    });
+  }
 }

@@ -1,13 +1,13 @@
 /**
- * Reading tokens into a sequence and asking for the distribution after them. `controlledEvaluate` with the model's own logits
- * and their sum is the cheapest way that is also right: node-llama-cpp's `confidence` and `probabilities` are those after
- * temperature and top_p, and sort the vocabulary for it.
+ * Reading tokens into a sequence and asking for the distribution after them. The model's own logits and their sum are the cheapest way
+ * that is also right: node-llama-cpp's `confidence` and `probabilities` are those after temperature and top_p, and sort the vocabulary
+ * for it.
  */
 
-import type { ControlledEvaluateInputItem, LlamaContextSequence, Token } from 'node-llama-cpp';
 import { isCrayonError } from '../../core/errors.js';
 import { interrupted } from '../clock.js';
 import type { TokenScore } from '../types.js';
+import type { Asked, Sequence } from './decoder.js';
 import { checkedTotal, type NextToken } from './next-token.js';
 
 /** How much of the distribution is listed: nothing but the best token, the likeliest n, or everything. */
@@ -31,11 +31,9 @@ const MAX_LOGITS = 2 ** 24;
 
 /** A sequence of a context. */
 export interface SequenceSlot {
-  sequence: LlamaContextSequence;
+  sequence: Sequence;
   busy: boolean;
   lastUsed: number;
-  /** a computation failed: what it holds is not to be trusted */
-  broken: boolean;
   /** it has NaN in its cells, which outlive that they are forgotten: 0 times NaN is NaN */
   diverged: boolean;
   /** of the tokens that the sequence holds, by position, those that were scored: a common beginning is not read again for them */
@@ -93,15 +91,15 @@ export class SequenceReader {
 
   /** Reads a token and gives the distribution after it. */
   async next(id: number, listed: Listed): Promise<NextToken> {
-    const logits = listed === 'all' || (listed > 0 && { filter: { tokens: [], includeTop: listed } });
-    const options = { generateNext: { token: true, logits, totalLogitWeight: true } };
-    const [output] = await this.#evaluate([[id as Token, options]]);
-    const { token, logits: found, total } = output!;
-    const listedLogits = found ?? new Map<Token, number>();
+    const [told] = await this.#evaluate(
+      [id],
+      [{ at: 0, logits: listed === 'all' || (listed > 0 && [[], false, false, false, listed]) }],
+    );
+    const { token, logits, total } = told!;
     return {
       best: token,
-      ids: [...listedLogits.keys()],
-      logits: [...listedLogits.values()],
+      ids: [...logits.keys()],
+      logits: [...logits.values()],
       total,
       vocabularySize: this.#vocabularySize,
     };
@@ -109,7 +107,7 @@ export class SequenceReader {
 
   /** The last token read once more, with the whole distribution. */
   async again(id: number): Promise<NextToken> {
-    await this.#run((sequence) => eraseFrom(sequence, sequence.nextTokenIndex - 1));
+    await this.#run((sequence) => sequence.erase(sequence.tokens.length - 1));
     return this.next(id, 'all');
   }
 
@@ -133,7 +131,7 @@ export class SequenceReader {
     topLogprobs: number,
     asGenerated = false,
   ): Promise<{ scores: TokenScore[]; cachedTokens: number }> {
-    const common = commonLength(this.#slot.sequence.contextTokens, ids);
+    const common = commonLength(this.#slot.sequence.tokens, ids);
     const known = this.#slot.scores.slice(from, common);
     const unknown = known.findIndex(
       (one) => one === undefined || one.topLogprobs < topLogprobs || (asGenerated && !one.asGenerated),
@@ -160,40 +158,35 @@ export class SequenceReader {
    */
   async #scored(ids: readonly number[], at: number, end: number, topLogprobs: number): Promise<TokenScore[]> {
     // One alternative is the token that is chosen at temperature 0; a longer list sorts the vocabulary.
-    const listed = topLogprobs > 1 ? { includeTop: topLogprobs } : { includeSelected: true };
-    const input = ids.slice(at, end).map((id, i): ControlledEvaluateInputItem => {
-      const logits = { filter: { tokens: [ids[at + i + 1]! as Token], ...listed } };
-      return [id as Token, { generateNext: { token: true, logits, totalLogitWeight: true } }];
+    const likeliest = topLogprobs > 1 ? topLogprobs : 0;
+    const asked = Array.from({ length: end - at }, (_, i): Asked => {
+      return { at: i, logits: [[ids[at + i + 1]!], false, false, likeliest === 0, likeliest] };
     });
-    const output = await this.#evaluate(input);
-    return output.map(({ token: best, logits, total }, i) => {
-      if (logits === undefined) throw new Error('llama.cpp gave no logits of a prompt token');
+    const told = await this.#evaluate(ids.slice(at, end), asked);
+    return told.map(({ token: best, logits, total }, i) => {
       return tokenScore(ids[at + i + 1]!, best, logits, total, topLogprobs);
     });
   }
 
-  /** Reads tokens, after each of which the next one and the sum of the weights are asked for. @throws CrayonError `numbers-diverged` */
-  #evaluate(input: ControlledEvaluateInputItem[]) {
+  /** @throws CrayonError `numbers-diverged` */
+  #evaluate(ids: readonly number[], asked: readonly Asked[]) {
     return this.#run(async (sequence) => {
-      const output = await sequence.controlledEvaluate(input);
-      return input.map((_, i) => {
-        const { token, logits, totalLogitWeight } = output[i]!.next;
-        if (typeof token !== 'number') throw new Error('llama.cpp gave no next token');
-        return { token, logits, total: checkedTotal(totalLogitWeight, this.#vocabularySize) };
-      });
+      const told = await sequence.evaluate(ids, asked);
+      return told.map(({ total, ...rest }) => ({ ...rest, total: checkedTotal(total, this.#vocabularySize) }));
     });
   }
 
   /** Makes the sequence hold a common beginning with `ids`, at most `most` tokens of it. @returns how many */
   #keep(ids: readonly number[], most: number): Promise<number> {
     return this.#run(async (sequence) => {
-      let common = Math.min(commonLength(sequence.contextTokens, ids), most);
+      let common = Math.min(commonLength(sequence.tokens, ids), most);
       // A block of which a part is kept would be read in another size than from the beginning.
       if (common < this.#slot.inBlocks) common -= common % BLOCK;
-      this.#slot.inBlocks = Math.min(this.#slot.inBlocks, common);
-      if (common < sequence.nextTokenIndex) await eraseFrom(sequence, common);
-      this.#slot.scores.length = Math.min(this.#slot.scores.length, sequence.nextTokenIndex);
-      return sequence.nextTokenIndex;
+      if (common < sequence.tokens.length || sequence.isDamaged) await sequence.erase(common);
+      const kept = sequence.tokens.length; // nothing, where the cache could not do it
+      this.#slot.inBlocks = Math.min(this.#slot.inBlocks, kept);
+      this.#slot.scores.length = Math.min(this.#slot.scores.length, kept);
+      return kept;
     });
   }
 
@@ -203,20 +196,17 @@ export class SequenceReader {
   async #read(ids: readonly number[], from: number, end: number): Promise<void> {
     for (let start = from; start < end; ) {
       const next = Math.min(end, start - (start % BLOCK) + BLOCK);
-      const block = tokens(ids.slice(start, next));
-      await this.#run((sequence) => sequence.evaluateWithoutGeneratingNewTokens(block));
+      await this.#run((sequence) => sequence.evaluate(ids.slice(start, next)));
       start = next;
     }
     this.#slot.inBlocks = Math.max(this.#slot.inBlocks, end);
   }
 
-  async #run<T>(compute: (sequence: LlamaContextSequence) => Promise<T>): Promise<T> {
+  async #run<T>(compute: (sequence: Sequence) => Promise<T>): Promise<T> {
     this.check();
     this.#computing = true;
-    this.#slot.broken = true; // until it has gone well
     try {
       const result = await compute(this.#slot.sequence);
-      this.#slot.broken = false;
       this.check();
       return result;
     } catch (error) {
@@ -229,7 +219,6 @@ export class SequenceReader {
   }
 
   #free(): void {
-    this.#slot.busy = false;
     this.#onRelease();
   }
 }
@@ -242,28 +231,18 @@ export class SequenceReader {
 function tokenScore(
   id: number,
   best: number,
-  logits: ReadonlyMap<Token, number>,
+  logits: ReadonlyMap<number, number>,
   total: number,
   topLogprobs: number,
 ): TokenScore {
-  const offset = logits.get(best as Token)! + Math.log(total);
-  const listed = [...logits].map(([token, logit]) => ({ id: token as number, logprob: logit - offset }));
+  const offset = logits.get(best)! + Math.log(total);
+  const listed = [...logits].map(([token, logit]) => ({ id: token, logprob: logit - offset }));
   listed.sort((a, b) => b.logprob - a.logprob || Number(b.id === best) - Number(a.id === best));
-  return { id, logprob: logits.get(id as Token)! - offset, best, top: listed.slice(0, topLogprobs) };
+  return { id, logprob: logits.get(id)! - offset, best, top: listed.slice(0, topLogprobs) };
 }
 
 function cut(score: TokenScore, topLogprobs: number): TokenScore {
   return score.top.length === topLogprobs ? score : { ...score, top: score.top.slice(0, topLogprobs) };
-}
-
-/** Forgets what the sequence holds from this token on. */
-function eraseFrom(sequence: LlamaContextSequence, start: number): Promise<void> {
-  return sequence.eraseContextTokenRanges([{ start, end: sequence.nextTokenIndex }]);
-}
-
-/** node-llama-cpp brands its token ids; these come from its own tokenizer. */
-function tokens(ids: readonly number[]): Token[] {
-  return [...ids] as Token[];
 }
 
 /** Number of equal tokens at the start. */

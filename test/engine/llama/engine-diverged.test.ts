@@ -1,10 +1,7 @@
 /** Numbers that are not finite end in an error of the llama.cpp engine, never in text, and leave nothing behind. */
 
-import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { adapterSet, ContextPool } from '../../../src/engine/llama/contexts.js';
 import { type LlamaCppEngine, openLlamaCppEngine } from '../../../src/engine/llama/engine.js';
-import { LoraUsers } from '../../../src/engine/llama/loras.js';
 import { Query } from '../../../src/engine/types.js';
 import { edgeGguf, request, wholeAnswer } from '../../helpers/edge-gguf.js';
 
@@ -54,51 +51,20 @@ describe.each([1e6, 1e20, -1e30, 1e39])('an adapter at scale %d', (scale) => {
   });
 });
 
-describe('a context in which a computation diverged', () => {
-  /** Contexts of which the first one's sequences give NaN once they are told to. */
-  function contexts() {
-    const disposed: number[] = [];
-    let made = 0;
-    let diverges = false;
-    const create = async (): Promise<LlamaContext> => {
-      const number = made++;
-      const sequence = () => ({
-        contextTokens: [],
-        nextTokenIndex: 0,
-        clearHistory: async () => {},
-        controlledEvaluate: async (input: unknown[]) =>
-          input.map(() => ({ next: { token: 5, totalLogitWeight: diverges && number === 0 ? Number.NaN : 2 } })),
-        evaluateWithoutGeneratingNewTokens: async () => {},
-      });
-      const context = { getSequence: sequence, dispose: async () => void disposed.push(number) };
-      return context as unknown as LlamaContext;
-    };
-    return {
-      create,
-      disposed,
-      diverge: () => {
-        diverges = true;
-      },
-    };
-  }
-
-  it('is left by its requests and used for no other', async () => {
-    const { create, disposed, diverge } = contexts();
-    const loras = new LoraUsers({} as LlamaModel);
-    const pool = new ContextPool({ loras, create, sequences: 2, maxContexts: 2, vocabularySize: 4096 });
-    const lease = () => pool.lease(adapterSet([]), [1, 2], signal, () => {});
-    const first = await lease();
-    const second = await lease();
-    await first.prompt([1, 2], 0);
-    diverge();
-    await expect(first.prompt([1, 2], 0)).rejects.toEqual(diverged);
-    first.cancel();
-    expect(disposed).toEqual([]); // the second has it
-    const third = await lease();
-    expect((await third.prompt([1, 2], 0)).next.total).toBe(2); // in a new one
-    second.cancel();
-    third.cancel();
-    await expect.poll(() => disposed).toEqual([0]);
-    expect(pool.size).toBe(1);
+describe('sequences that hold what is not a number', () => {
+  it('are used for no other, until a new context takes the place of theirs', async () => {
+    const two = await openLlamaCppEngine({ model: gguf.model, name: 'edge', threads: 1, gpu: false, sequences: 2 });
+    try {
+      const ask = (over: object = {}) => wholeAnswer(two, request(PROMPT, over));
+      const before = await ask();
+      for (let round = 0; round < 3; round++) {
+        const wild = () => ask({ adapters: [gguf.adapter(0, 1e39)] });
+        const [first, second, third, sane] = await Promise.allSettled([wild(), wild(), wild(), ask()]);
+        for (const one of [first, second, third]) expect(one).toMatchObject({ status: 'rejected', reason: diverged });
+        expect(sane).toMatchObject({ status: 'fulfilled', value: { text: before.text } });
+      }
+    } finally {
+      await two.close();
+    }
   });
 });

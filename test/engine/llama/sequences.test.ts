@@ -1,7 +1,6 @@
-/** Adapters in the llama.cpp engine: a context for each set, answers as if each request were alone. */
+/** Adapters in the llama.cpp engine: one context for all sets, answers as if each request were alone. */
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { adapterSet } from '../../../src/engine/llama/contexts.js';
 import { type LlamaCppEngine, openLlamaCppEngine } from '../../../src/engine/llama/engine.js';
 import type { AdapterScale } from '../../../src/engine/types.js';
 import { edgeGguf, request, wholeAnswer } from '../../helpers/edge-gguf.js';
@@ -21,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => engine.close());
 
 const openEngine = (): Promise<LlamaCppEngine> =>
-  openLlamaCppEngine({ model: gguf.model, name: 'edge', threads: 1, gpu: false, sequences: 6, maxContexts: 6 });
+  openLlamaCppEngine({ model: gguf.model, name: 'edge', threads: 1, gpu: false, sequences: 6 });
 
 const ask = (prompt: string, adapters: AdapterScale[]) =>
   wholeAnswer(engine, request(prompt, { adapters, maxTokens: 12 }));
@@ -55,10 +54,10 @@ describe('adapters', () => {
       }
       expect(new Set(together.map(({ tokens }) => tokens[0]?.logprob?.toFixed(3))).size).toBe(6);
     }
-    expect(engine.contexts()).toBe(6);
+    expect(engine.adapterFiles()).toBe(6);
   });
 
-  it('answer six parallel requests with the same one from one context, as each alone', async () => {
+  it('answer six parallel requests with the same one in common batches, as each alone', async () => {
     const prompts = [...PROMPTS, ...PROMPTS.map((prompt) => `${prompt} the`)];
     const together = await Promise.all(prompts.map((prompt) => ask(prompt, [gguf.adapter(1)])));
     for (const [i, prompt] of prompts.entries()) {
@@ -83,32 +82,17 @@ describe('adapters', () => {
     }
   });
 
-  it('share one context that two ask for at the same time, and lose the one that was used longest ago', async () => {
-    const own = await openLlamaCppEngine({
-      model: gguf.model,
-      name: 'edge',
-      threads: 1,
-      gpu: false,
-      sequences: 2,
-      maxContexts: 2,
-    });
-    const use = (n: number) => wholeAnswer(own, request(PROMPTS[1]!, { adapters: [gguf.adapter(n)], maxTokens: 2 }));
+  it('are more than there are sequences: none is taken from a running request', async () => {
+    const small = await openLlamaCppEngine({ model: gguf.model, name: 'edge', threads: 1, gpu: false, sequences: 2 });
+    const use = (n: number) => wholeAnswer(small, request(PROMPTS[1]!, { adapters: [gguf.adapter(n)], maxTokens: 4 }));
     try {
-      const [first, second] = await Promise.all([use(0), use(0)]);
-      expect(own.contexts()).toBe(1);
-      expect(second.text).toBe(first.text);
-      await use(1);
-      await use(0);
-      await use(2); // in the place of 1
-      expect(own.contexts()).toBe(2);
-      expect((await use(0)).usage.cachedTokens).toBeGreaterThan(0);
-      expect((await use(1)).usage.cachedTokens).toBe(0);
-      // More sets than contexts, all at once: none is taken from a running request.
-      const many = await Promise.all([0, 1, 2, 3, 4, 5].map(use));
-      for (const [n, { text }] of many.entries()) expect((await use(n)).text).toBe(text);
-      expect(own.contexts()).toBe(2);
+      const many = await Promise.all([0, 1, 2, 3, 4, 5, 0].map(use));
+      for (const [n, { text }] of many.slice(0, 6).entries()) expect((await use(n)).text).toBe(text);
+      expect(many[6]!.text).toBe(many[0]!.text);
+      expect((await use(5)).usage.cachedTokens).toBeGreaterThan(0);
+      expect((await use(0)).usage.cachedTokens).toBe(0);
     } finally {
-      await own.close();
+      await small.close();
     }
   });
 
@@ -125,22 +109,5 @@ describe('adapters', () => {
     } finally {
       await own.close();
     }
-  });
-});
-
-describe('adapterSet', () => {
-  const at = (id: string, scale: number): AdapterScale => ({ id, path: `${id}.gguf`, scale });
-
-  it('is equal for equal sets in any order, to a thousandth', () => {
-    const set = adapterSet([at('b', 0.5), at('a', 0.25)]);
-    expect(adapterSet([at('a', 0.2501), at('b', 0.4999)]).key).toBe(set.key);
-    expect(adapterSet([at('a', 0.252), at('b', 0.5)]).key).not.toBe(set.key);
-    expect(set.adapters.map(({ id }) => id)).toEqual(['a', 'b']);
-  });
-
-  it('leaves out what has no weight, and adds up what is named twice', () => {
-    expect(adapterSet([at('a', 0.0004), at('b', 0)]).adapters).toEqual([]);
-    expect(adapterSet([]).key).toBe('');
-    expect(adapterSet([at('a', 0.25), at('a', 0.5)]).adapters).toEqual([at('a', 0.75)]);
   });
 });
