@@ -1,6 +1,5 @@
 /** What the held-out examples of a run's tasks are to its pool, where a strategy measures a user's examples by them. */
 
-import type { Progress } from '../core/long-work.js';
 import { openPool } from '../pool/pool.js';
 import { heldOutExamples } from './strategies/held-out.js';
 import { strategyNamed } from './strategies/index.js';
@@ -14,7 +13,6 @@ export async function measureForCells(cells: readonly PlannedCell[], context: Be
   const dir = pools.path(config.pool);
   if (openPool(dir).manifest.standards?.loss !== undefined) return;
   const { measurePool } = await import('../pool/measure.js');
-  const report = (done: number, total: number): void =>
-    onProgress({ stage: 'measure the pool', done, total } satisfies Progress);
+  const report = (done: number, total: number) => onProgress({ stage: 'measure the pool', done, total });
   await measurePool(dir, base.source, heldOutExamples(context), { forward: { model: base.model }, onProgress: report });
 }

@@ -11,7 +11,15 @@
 
 import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import { eventLoopTurn } from '../../core/long-work.js';
-import { greedySampler, type HeldLora, insideOf, type ToldLogits } from './inside.js';
+import {
+  type AddonContext,
+  type AddonSampler,
+  greedySampler,
+  type HeldLora,
+  insideOf,
+  type Sampled,
+  type ToldLogits,
+} from './inside.js';
 
 /** Adapters as llama.cpp has them in memory. */
 export interface LoadedSet {
@@ -62,7 +70,7 @@ export class Decoder {
   readonly #model: LlamaModel;
   readonly #create: () => Promise<LlamaContext>;
   readonly #options: DecoderOptions;
-  #opened: { context: LlamaContext; addon: ReturnType<typeof insideOf>; sampler: ReturnType<typeof greedySampler> };
+  #opened: { context: LlamaContext; addon: AddonContext; sampler: AddonSampler };
   /** in the order in which it came */
   #waiting: Work[] = [];
   /** runs between two decodes */
@@ -242,9 +250,7 @@ export class Decoder {
   }
 }
 
-function toldOf([token, , , logits = [], total]: Awaited<
-  ReturnType<ReturnType<typeof insideOf>['sampleToken']>
->): Told {
+function toldOf([token, , , logits = [], total]: Sampled): Told {
   if (typeof token !== 'number' || token < 0) throw new Error('llama.cpp gave no next token');
   const pairs = Array.from({ length: logits.length / 2 }, (_, i): [number, number] => [
     logits[2 * i]!,

@@ -19,7 +19,7 @@ export type ToldLogits =
   | boolean
   | [tokens: readonly number[], max: boolean, min: boolean, chosen: boolean, likeliest: number];
 
-type Sampled = [
+export type Sampled = [
   token: number | undefined,
   probabilities: undefined,
   confidence: undefined,
@@ -28,7 +28,7 @@ type Sampled = [
 ];
 
 /** llama.cpp's context: one call at a time. */
-interface AddonContext {
+export interface AddonContext {
   initBatch(size: number): void;
   /** @returns the places of the outputs in the batch */
   addToBatch(sequence: number, position: number, tokens: Uint32Array, outputs: Uint32Array): Uint32Array;
@@ -51,7 +51,7 @@ interface AddonContext {
   setThreads(threads: number): void;
 }
 
-interface AddonSampler {
+export interface AddonSampler {
   applyConfig(config: object): void;
   dispose(): void;
 }

@@ -29,7 +29,7 @@ export function fixedAdapters(adapters: readonly NamedAdapter[]): AdapterSet {
   return adapterSet(adapters, () => adapters.map(() => 1), false);
 }
 
-/** Coefficients are rounded to multiples of this, so that prompts alike share a context of the engine. */
+/** Coefficients are rounded to multiples of this, so that prompts alike share the engine's batches and cache. */
 export const GATE_STEP = 1 / 50;
 
 export interface PromptGate {

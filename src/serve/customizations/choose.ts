@@ -4,7 +4,7 @@
  *
  * Each mixture that is tried is blended to one adapter first: llama.cpp takes for ten adapters at scales three times what it takes for
  * their blend, which costs a tenth of a second (docs/experiments.md). It is gone before the next one is made, so that a choice needs the
- * disk and the memory of one blend, and one of the engine's contexts.
+ * disk and the memory of one blend.
  */
 
 import type { BlendRule } from '../../blend/blend-pool.js';
