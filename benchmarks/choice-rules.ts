@@ -85,7 +85,7 @@ if (dir === undefined) throw new Error('expected the directory of a bench run');
 const run = readRun(dir);
 const units = unitsOf(run.cells);
 const options = { resamples: 2000, seed: 0 };
-const choices = choicesOf(run.cells, run.manifest.pool!.tau).filter(({ chosen }) => chosen.cell.evidence !== undefined);
+const choices = choicesOf(run.cells, run.manifest.pool!).filter(({ chosen }) => chosen.cell.evidence !== undefined);
 const series = (cells: readonly AnsweredCell[]) => seriesOf([...new Set(cells)])[0]!;
 const lora = run.cells.filter(({ cell }) => cell.strategy === 'one-lora-total');
 const counted = evidenceOf(choices[0]!).map(({ name }) => name);

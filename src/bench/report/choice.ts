@@ -3,29 +3,28 @@
  * among, as far as the run has them, answered on the same test examples.
  */
 
-import { DEFAULT } from '../../choose/candidates.js';
+import { BARE_MODEL } from '../../blend/choice-record.js';
+import { CANDIDATES, type Candidate } from '../../choose/candidates.js';
 import { type BootstrapOptions, groupBy, mean, standardError } from '../../core/stats.js';
+import type { PoolManifest } from '../../pool/pool.js';
 import { STANDARD_TAU } from '../../pool/standards.js';
 import type { Cell } from '../types.js';
 import type { AnsweredCell } from './read.js';
 import { accuracyOf, differenceOf, type Estimate, exampleId, runSeedOf, seriesOf, type Unit, unitId } from './units.js';
 
-/** The strategy, with its option, whose cells answer as a candidate does. @param tau of the pool */
-const CELL_OF: Readonly<Record<string, (tau: number) => Pick<Cell, 'strategy' | 'options'>>> = {
-  base: () => ({ strategy: 'base', options: {} }),
-  nearest: () => ({ strategy: 'nearest', options: {} }),
-  [DEFAULT]: () => ({ strategy: 'crayon', options: {} }),
-  uniform: () => ({ strategy: 'uniform', options: {} }),
-  'top-2': () => ({ strategy: 'crayon', options: { top_k: 2 } }),
-  'top-4': () => ({ strategy: 'crayon', options: { top_k: 4 } }),
-  'mean-gate': () => ({ strategy: 'mean-gate', options: {} }),
-  sharper: (tau) => ({ strategy: 'crayon', options: { blend_tau: tau / 2 } }),
-  softer: (tau) => ({ strategy: 'crayon', options: { blend_tau: tau * 2 } }),
-  standardised: () => ({ strategy: 'crayon', options: { standard_tau: STANDARD_TAU } }),
-  'label-evidence': () => ({ strategy: 'label-evidence', options: {} }),
-  'per-query-nearest': () => ({ strategy: 'per-query', options: { top_k: 1 } }),
-  'per-query': () => ({ strategy: 'per-query', options: {} }),
-};
+/** The strategy, with its option, whose cells answer as a candidate does; a name that no strategy has where there is none. */
+function cellOf({ name, ...candidate }: Candidate, pool: PoolFacts): Pick<Cell, 'strategy' | 'options'> {
+  if (name === BARE_MODEL) return { strategy: name, options: {} };
+  if (candidate.kind === 'per-query')
+    return { strategy: 'per-query', options: name === 'per-query' ? {} : { top_k: 1 } };
+  const { estimator, topK, tau, standardise } = candidate.rule(pool as PoolManifest);
+  const strategy = estimator === 'similarity' ? 'crayon' : estimator;
+  if (topK !== undefined) return { strategy, options: { top_k: topK } };
+  if (tau !== undefined) return { strategy, options: { blend_tau: tau } };
+  return { strategy, options: standardise === true ? { standard_tau: STANDARD_TAU } : {} };
+}
+
+type PoolFacts = Pick<PoolManifest, 'N' | 'tau'>;
 
 /** One choice, and what it could have been. */
 export interface MadeChoice {
@@ -35,21 +34,21 @@ export interface MadeChoice {
 }
 
 /** Every choice of a run, with the candidates that it has cells of. */
-export function choicesOf(cells: readonly AnsweredCell[], tau: number): MadeChoice[] {
+export function choicesOf(cells: readonly AnsweredCell[], pool: PoolFacts): MadeChoice[] {
   const place = ({ cell }: AnsweredCell) => `${unitId(cell.user)}\n${runSeedOf(cell)}\n${cell.method}`;
   return [...groupBy(cells, place).values()].flatMap((alike) =>
     alike
       .filter(({ cell }) => cell.chosen !== undefined)
       .map((chosen): MadeChoice => {
-        const named = Object.entries(CELL_OF).flatMap(([name, of]): Array<[string, AnsweredCell]> => {
-          const { strategy, options } = of(tau);
+        const named = CANDIDATES.flatMap((candidate): Array<[string, AnsweredCell]> => {
+          const { strategy, options } = cellOf(candidate, pool);
           const wanted = JSON.stringify(options);
           const same = alike.filter(
             ({ cell }) => cell.strategy === strategy && JSON.stringify(cell.options) === wanted,
           );
           // what looks at no example has one cell for all draws of them
           const found = same.find(({ cell }) => cell.seed === chosen.cell.seed) ?? same[0];
-          return found === undefined ? [] : [[name, found]];
+          return found === undefined ? [] : [[candidate.name, found]];
         });
         return { chosen, candidates: new Map(named) };
       }),
@@ -62,13 +61,16 @@ export type ChoiceSection = NonNullable<ReturnType<typeof choiceSection>>;
 export function choiceSection(
   cells: readonly AnsweredCell[],
   units: readonly Unit[],
-  tau: number | undefined,
+  pool: PoolFacts | null,
   options: BootstrapOptions,
 ) {
-  const choices = choicesOf(cells, tau ?? Number.NaN).filter(({ candidates }) => candidates.size > 1);
+  if (pool === null) return null;
+  const choices = choicesOf(cells, pool).filter(({ candidates }) => candidates.size > 1);
   if (choices.length === 0) return null;
   const chosen = seriesOf(choices.map((choice) => choice.chosen))[0]!;
-  const names = Object.keys(CELL_OF).filter((name) => choices.every(({ candidates }) => candidates.has(name)));
+  const names = CANDIDATES.map(({ name }) => name).filter((name) =>
+    choices.every(({ candidates }) => candidates.has(name)),
+  );
   const rows = names.map((name) => {
     const series = seriesOf([...new Set(choices.map(({ candidates }) => candidates.get(name)!))])[0]!;
     return {

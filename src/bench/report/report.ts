@@ -44,7 +44,7 @@ export function buildReport(run: BenchRun, { resamples = DEFAULT_RESAMPLES, seed
     seeds: seedsOfRun(run.cells),
     /** by method, in the order of `methods`, and the most accurate first */
     strategies,
-    choice: choiceSection(run.cells, users, manifest.pool?.tau, options),
+    choice: choiceSection(run.cells, users, manifest.pool, options),
     ablation: optionRows(of('ablation'), main, users, options),
     conditions: optionRows(of('conditions'), main, users, options),
     /** cells that were routed while they ran, such as hybrid@20 */

@@ -17,11 +17,12 @@ const made = run([
   cell(two, 'nearest', bits('two', '1111'), { seed: 3 }),
   cell(two, 'base', bits('two', '0000')),
 ]);
+const pool = { N: 6, tau: 0.1 };
 const cells = made.cells!.map(({ cell: of, answers }) => ({ cell: of, answers }));
 
 describe('choices', () => {
   it('stand beside the candidates that the run has cells of, of the same draw where they look at examples', () => {
-    const [first, second] = choicesOf(cells, 0.1);
+    const [first, second] = choicesOf(cells, pool);
     expect([...first!.candidates].map(([name, { cell: of }]) => [name, of.seed])).toEqual([
       ['base', 0],
       ['nearest', 3],
@@ -31,7 +32,7 @@ describe('choices', () => {
   });
 
   it('are counted, and compared with each candidate that all users have', () => {
-    const section = choiceSection(cells, unitsOf(cells), 0.1, { resamples: 100, seed: 0 })!;
+    const section = choiceSection(cells, unitsOf(cells), pool, { resamples: 100, seed: 0 })!;
     expect(section.rows.map(({ name, times }) => [name, times])).toEqual([
       ['nearest', 1],
       ['base', 0],
@@ -46,6 +47,6 @@ describe('choices', () => {
 
   it('are not spoken of where there are none', () => {
     const none = cells.filter(({ cell: of }) => of.strategy !== 'chosen');
-    expect(choiceSection(none, unitsOf(none), 0.1, { resamples: 100, seed: 0 })).toBeNull();
+    expect(choiceSection(none, unitsOf(none), pool, { resamples: 100, seed: 0 })).toBeNull();
   });
 });
