@@ -4,19 +4,16 @@
  */
 
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { answerExamples, type LoadedModel } from '../../src/bench/answers.js';
 import { inContext } from '../../src/bench/strategies/plain.js';
 import { type Example, loadDataset } from '../../src/data/dataset.js';
 import { writeFileAtomic } from '../../src/files/atomic.js';
 import { shippedPath } from '../../src/files/package.js';
-import { HfModel } from '../../src/hf/model.js';
-import { loadTokenizer } from '../../src/hf/tokenizer.js';
-import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { openNetwork } from '../../src/model/open-network.js';
 import { scoreExamples } from '../../src/train/score-forward.js';
 import { temporaryDir } from '../helpers/files.js';
 import { fixtureJson, hasShared, shared } from '../helpers/fixtures.js';
+import { loadedEdge } from '../helpers/loaded-edge.js';
 
 interface ChoiceTask {
   acc: number;
@@ -33,16 +30,9 @@ const suite = (task: string) => shippedPath('suite', `${task}.yaml`);
 const publicSet = (task: string) => shippedPath('configs', 'tasks', `llm-adapters-${task}.yaml`);
 
 let base: LoadedModel;
-beforeAll(async () => {
-  await chooseBackend('auto');
-  const dir = shippedPath('models', 'crayon-edge');
-  const source = HfModel.open(dir);
-  base = { source, model: openNetwork(source), tokenizer: loadTokenizer(dir) };
-});
-afterAll(() => {
-  base.model.dispose();
-  base.source.close();
-  releaseBackend();
+const loaded = loadedEdge('auto');
+beforeAll(() => {
+  base = loaded();
 });
 
 async function expectSameScores(name: string, examples: Example[], context: Example[] = []): Promise<void> {

@@ -1,7 +1,7 @@
 /** Changed test prompts and what a router would see of them: by a made-up space, and answered by the embedded model. */
 
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { answerExamples, type LoadedModel } from '../../src/bench/answers.js';
 import { perturb } from '../../src/bench/perturb.js';
 import { perturbedSignals, perturbedTests } from '../../src/bench/perturbed.js';
@@ -9,11 +9,7 @@ import type { ScopeSpace } from '../../src/bench/pool-space.js';
 import type { BenchConfig } from '../../src/bench/settings.js';
 import type { UserWithExamples } from '../../src/bench/users.js';
 import { loadDataset } from '../../src/data/dataset.js';
-import { HfModel } from '../../src/hf/model.js';
-import { loadTokenizer } from '../../src/hf/tokenizer.js';
-import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
-import { openNetwork } from '../../src/model/open-network.js';
-import { EDGE } from '../helpers/edge-gguf.js';
+import { loadedEdge } from '../helpers/loaded-edge.js';
 
 const test = loadDataset(join(import.meta.dirname, '..', '..', 'suite', 'intent', 'heldout.jsonl')).examples.slice(
   0,
@@ -28,15 +24,9 @@ const configOf = (device: boolean) => ({ robustness: { typos: 0.2, seed: 3, devi
 const settings = { method: 'loglikelihood', batchSize: 16, maxTokens: 8 } as const;
 
 let base: LoadedModel;
-beforeAll(async () => {
-  await chooseBackend('wasm');
-  const source = HfModel.open(EDGE);
-  base = { source, model: openNetwork(source), tokenizer: loadTokenizer(EDGE) };
-});
-afterAll(() => {
-  base.model.dispose();
-  base.source.close();
-  releaseBackend();
+const loaded = loadedEdge('wasm');
+beforeAll(() => {
+  base = loaded();
 });
 
 describe('changed prompts', () => {

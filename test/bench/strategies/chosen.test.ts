@@ -1,15 +1,11 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { answerExamples, type LoadedModel } from '../../../src/bench/answers.js';
 import { chosen } from '../../../src/bench/strategies/chosen.js';
 import type { BenchContext, PlannedCell } from '../../../src/bench/strategies/strategy.js';
 import type { UserWithExamples } from '../../../src/bench/users.js';
 import { loadDataset } from '../../../src/data/dataset.js';
-import { HfModel } from '../../../src/hf/model.js';
-import { loadTokenizer } from '../../../src/hf/tokenizer.js';
-import { chooseBackend, releaseBackend } from '../../../src/model/backend.js';
-import { openNetwork } from '../../../src/model/open-network.js';
-import { EDGE } from '../../helpers/edge-gguf.js';
+import { loadedEdge } from '../../helpers/loaded-edge.js';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
 const POOL = join(ROOT, 'models', 'crayon-edge-pool');
@@ -17,14 +13,9 @@ const task = (name: string, from: number, to: number) =>
   loadDataset(join(ROOT, 'suite', name, 'heldout.jsonl')).examples.slice(from, to);
 
 let base: LoadedModel;
-beforeAll(async () => {
-  await chooseBackend('wasm');
-  const source = HfModel.open(EDGE);
-  base = { source, model: openNetwork(source), tokenizer: loadTokenizer(EDGE) };
-});
-afterAll(() => {
-  base.model.dispose();
-  releaseBackend();
+const loaded = loadedEdge('wasm');
+beforeAll(() => {
+  base = loaded();
 });
 
 function customised(shown: UserWithExamples['shown']) {
