@@ -46,7 +46,7 @@ const BASES: Record<string, Base> = {
   smollm2: { path: () => options.smollm2, batch: 16, targetBytes: 4e9 },
   'qwen2.5-0.5b': { path: () => shapedBase('qwen2.5-0.5b', options.cache, EDGE), batch: 8, targetBytes: 6e9 },
   'llama-3.2-1b': { path: () => shapedBase('llama-3.2-1b', options.cache, EDGE), batch: 4, targetBytes: 10e9 },
-} satisfies Record<'edge' | 'smollm2' | keyof typeof SHAPES, Base>;
+} satisfies Partial<Record<'edge' | 'smollm2' | keyof typeof SHAPES, Base>>;
 
 interface Setting {
   args: string[];

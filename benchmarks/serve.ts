@@ -22,7 +22,6 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { createParser } from 'eventsource-parser';
 import { percentile } from '../src/bench/latency.js';
 import { openLlamaCppEngine } from '../src/engine/llama/engine.js';
 import { type DeviceEngine, type GenerateEvent, type GenerateRequest, Query } from '../src/engine/types.js';
@@ -32,6 +31,7 @@ import { firstAttentionEmbedder } from '../src/pool/embed/kinds/first-attention.
 import { Router } from '../src/routing/router.js';
 import { buildScopeProfile, type ScopeFunction, scopeScore } from '../src/routing/signals/scope.js';
 import type { RoutingConfig } from '../src/routing/types.js';
+import { ask as askHttp } from './serving/client.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -118,36 +118,6 @@ async function worker(): Promise<void> {
     process.stdout.write(`${JSON.stringify(await round(Number(line), ask))}\n`);
   }
   await engine.close();
-}
-
-/** One streaming request as a client of OpenAI's API makes it. */
-async function askHttp(base: string, text: string): Promise<Answer> {
-  const started = performance.now();
-  const response = await fetch(`${base}/v1/chat/completions`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      model: 'bench',
-      messages: [{ role: 'user', content: text }],
-      max_tokens: TOKENS,
-      temperature: 0,
-      stream: true,
-      stream_options: { include_usage: true },
-    }),
-  });
-  if (!response.ok) throw new Error(`status ${response.status}: ${await response.text()}`);
-  let [ttftMs, tokens] = [Number.NaN, 0];
-  const parser = createParser({
-    onEvent: ({ data }) => {
-      if (data === '[DONE]') return;
-      const { choices, usage } = JSON.parse(data);
-      if (Number.isNaN(ttftMs) && choices[0]?.delta.content) ttftMs = performance.now() - started;
-      if (usage) tokens = usage.completion_tokens;
-    },
-  });
-  const decoder = new TextDecoder();
-  for await (const chunk of response.body!) parser.feed(decoder.decode(chunk, { stream: true }));
-  return { tokens, ttftMs };
 }
 
 /** An engine that answers at once: what remains is the router's own time. */
@@ -276,7 +246,7 @@ async function main(): Promise<void> {
     const found: Record<'engine' | 'http', Round[]> = { engine: [], http: [] };
     for (let i = 0; i < ROUNDS; i++) {
       found.engine.push(await direct(clients));
-      found.http.push(await round(clients, (text) => askHttp(base, text)));
+      found.http.push(await round(clients, (content) => askHttp({ base, model: 'bench', content, maxTokens: TOKENS })));
     }
     if (found.engine[0]!.tokens !== found.http[0]!.tokens)
       throw new Error('the two did not generate the same number of tokens');

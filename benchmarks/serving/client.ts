@@ -1,0 +1,67 @@
+/** One streaming request as a client of OpenAI's API makes it, and when its pieces came. */
+
+import { createParser } from 'eventsource-parser';
+
+export interface Question {
+  /** the server, up to the path */
+  base: string;
+  model: string;
+  content: string;
+  maxTokens: number;
+  /** further fields of the request */
+  fields?: object;
+  signal?: AbortSignal;
+}
+
+export interface Answer {
+  /** those generated, as the server counts them */
+  tokens: number;
+  promptTokens: number;
+  /** from the request to the first piece with text; NaN of an answer without any */
+  ttftMs: number;
+  /** between two pieces with text */
+  itlMs: number[];
+  endMs: number;
+  text: string;
+}
+
+/** @throws Error with what the server said, where it does not answer 200, or in the stream */
+export async function ask({ base, model, content, maxTokens, fields, signal }: Question): Promise<Answer> {
+  const started = performance.now();
+  const response = await fetch(`${base}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      model,
+      messages: [{ role: 'user', content }],
+      max_tokens: maxTokens,
+      temperature: 0,
+      stream: true,
+      stream_options: { include_usage: true },
+      ...fields,
+    }),
+    ...(signal !== undefined && { signal }),
+  });
+  if (!response.ok) throw new Error(`status ${response.status}: ${await response.text()}`);
+  const pieces: number[] = [];
+  const answer: Answer = { tokens: 0, promptTokens: 0, ttftMs: Number.NaN, itlMs: [], endMs: 0, text: '' };
+  const parser = createParser({
+    onEvent: ({ data }) => {
+      if (data === '[DONE]') return;
+      const { choices, usage, error } = JSON.parse(data);
+      if (error) throw new Error(error.message);
+      const text = choices?.[0]?.delta.content;
+      if (text) {
+        pieces.push(performance.now() - started);
+        answer.text += text;
+      }
+      if (usage) [answer.tokens, answer.promptTokens] = [usage.completion_tokens, usage.prompt_tokens];
+    },
+  });
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body!) parser.feed(decoder.decode(chunk, { stream: true }));
+  answer.ttftMs = pieces[0] ?? Number.NaN;
+  answer.itlMs = pieces.slice(1).map((at, i) => at - pieces[i]!);
+  answer.endMs = performance.now() - started;
+  return answer;
+}
