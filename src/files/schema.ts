@@ -64,6 +64,9 @@ export function filled<T extends z.ZodType>(item: T) {
   return z.array(item).min(1, 'at least one');
 }
 
+/** One, or a list of some. */
+export const oneOrMore = <T extends z.ZodType>(item: T) => z.union([item, filled(item)]);
+
 export interface Source {
   /** names the file in messages */
   where: string;

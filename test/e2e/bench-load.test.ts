@@ -51,6 +51,20 @@ describe('crayon bench load', () => {
     expect(new Set(prompts).size).toBe(6);
   });
 
+  it('draws models and lengths of answers for each request, the same for the same seed', async () => {
+    const upstream = await useUpstream(reply.answer(['a']));
+    const more = ['--model', 'ann', '--max-tokens', '5,9', '--clients', '1', '--requests', '40'];
+    const asked: string[][] = [];
+    for (const seed of ['1', '1', '2']) {
+      const before = upstream.requests.length;
+      await loadOf(args(upstream.baseUrl, ...more, '--seed', seed));
+      asked.push(upstream.requests.slice(before).map(({ body }) => `${body.model} ${body.max_tokens}`));
+    }
+    expect(new Set(asked[0])).toEqual(new Set(['m 5', 'm 9', 'ann 5', 'ann 9']));
+    expect(asked[1]).toEqual(asked[0]);
+    expect(asked[2]).not.toEqual(asked[0]);
+  });
+
   it('counts failures apart, by status', async () => {
     const upstream = await useUpstream(
       ...[reply.answer(['warm']), reply.answer(['a']), reply.status(429), reply.answer(['b']), reply.status(500)],

@@ -6,7 +6,7 @@
 import * as z from 'zod';
 import { MATCHES } from '../../data/judge.js';
 import { PROMPT_KINDS } from '../../engine/types.js';
-import { filled, notNegative, positive, text, whole } from '../../files/schema.js';
+import { filled, notNegative, oneOrMore, positive, text, whole } from '../../files/schema.js';
 import { GGUF_FILE_TYPE_NAMES } from '../../gguf/file-types.js';
 import { CONFIDENCE_MEASURES } from '../../routing/signals/signal.js';
 import { MODES } from '../../routing/types.js';
@@ -105,7 +105,7 @@ export const LOAD_SCHEMA = z.strictObject({
   requests: whole(1).nullable().default(100).describe('of each pattern; null is no limit'),
   seconds: positive.nullable().default(null).describe('likewise; whichever ends first'),
   warmup: whole(0).default(5).describe('requests before, not counted'),
-  max_tokens: whole(1).default(24).describe('of an answer'),
+  max_tokens: oneOrMore(whole(1)).default(24).describe('of an answer; of several, one is drawn for each request'),
   goodput: z
     .strictObject({
       ttft: positive.optional().describe('to the first text'),

@@ -2,7 +2,7 @@
 
 import * as z from 'zod';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
-import { checked, refuseProblems, type Source, text, whole } from '../../files/schema.js';
+import { checked, oneOrMore, refuseProblems, type Source, text, whole } from '../../files/schema.js';
 import { readYaml } from '../../files/yaml.js';
 import { ENDLESS, isEndless, LOAD_SCHEMA } from '../live/settings.js';
 
@@ -10,7 +10,7 @@ const isHttp = (url: string) => URL.canParse(url) && /^https?:$/.test(new URL(ur
 
 export const TARGET_SCHEMA = z.strictObject({
   url: z.string().refine(isHttp, 'a URL such as http://127.0.0.1:8080/v1').optional().describe('the server, up to /v1'),
-  model: text.optional().describe('as the server calls it'),
+  model: oneOrMore(text).optional().describe('as the server calls it; of several, one is drawn for each request'),
   key_env: text.optional().describe('environment variable that holds its key'),
   data: z.array(text).default([]).describe('prompts to send: any data sets'),
   data_dir: text.optional().describe('where the paths inside a YAML start'),

@@ -130,10 +130,23 @@ export function patternsOf({ clients, rates, burstiness }: BenchLoad): LoadPatte
   ];
 }
 
-/** Asks a prompt as one user's message. */
-export function asker(client: ChatClient, { max_tokens: maxTokens, mode }: BenchLoad): LoadOptions['ask'] {
+/**
+ * Asks a prompt as one user's message: which of the models, and for how long an answer, is drawn anew each time.
+ *
+ * @param clients one for each model
+ */
+export function asker(
+  clients: readonly ChatClient[],
+  { max_tokens: lengths, mode }: BenchLoad,
+  seed: number,
+): LoadOptions['ask'] {
   const fields = mode === null ? undefined : { crayon: { mode } };
-  return (prompt, signal) => client.ask(greedyQuestion({ prompt }, { form: 'chat', maxTokens, fields }), signal);
+  const random = createRandom(seed, 'load-requests');
+  const drawn = <T>(list: readonly T[]) => list[random.int(list.length)]!;
+  return (prompt, signal) => {
+    const question = greedyQuestion({ prompt }, { form: 'chat', maxTokens: drawn([lengths].flat()), fields });
+    return drawn(clients).ask(question, signal);
+  };
 }
 
 async function warmUp(count: number, next: () => string, { ask, signal }: LoadOptions): Promise<void> {

@@ -67,7 +67,7 @@ export async function runLoadPart(options: LiveRunOptions): Promise<string[]> {
             const cell = await runLoad({
               plan: { ...load, pattern, seed: config.seed },
               prompts,
-              ask: asker(client, load),
+              ask: asker([client], load, config.seed),
               signal,
               labels: place,
               onProgress: (progress) => report(progress.done / (load.requests ?? Number.POSITIVE_INFINITY)),

@@ -31,7 +31,7 @@ export interface BenchLoadFlags extends Partial<Camel<TrafficConfig['target']>>,
 export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): Promise<void> {
   const { target, load } = readTrafficConfig(flags.config ?? null, sections(flags));
   const baseUrl = needed(target.url, '--url');
-  const model = needed(target.model, '--model');
+  const models = [needed(target.model, '--model')].flat();
   const prompts = target.data.flatMap((path) => {
     const { data_dir: dataDir, split, limit } = target;
     return loadDataset(findBenchPath(path), { dataDir, split, limit, seed: flags.seed }).examples.map((e) => e.prompt);
@@ -40,7 +40,8 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
   if (prompts.length === 0) throw noExamples(target.data);
   const patterns = patternsOf(load);
   if (patterns.length === 0) throw new CrayonError('bad-option', 'neither --clients nor --rate is given');
-  const client = openChatClient({ baseUrl, model, apiKey: keyOf(target.key_env, terminal) });
+  const apiKey = keyOf(target.key_env, terminal);
+  const clients = models.map((model) => openChatClient({ baseUrl, model, apiKey }));
   const cells: LoadCell[] = [];
   const { device, network, seed } = flags;
   const measure = async (signal: AbortSignal, { update }: ProgressDisplay) => {
@@ -48,7 +49,7 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
       const cell = await runLoad({
         plan: { ...load, pattern, seed },
         prompts,
-        ask: asker(client, load),
+        ask: asker(clients, load, seed),
         signal,
         labels: { device, network },
         onProgress: ({ done, failed, running }) => {
@@ -61,7 +62,7 @@ export async function runBenchLoad(flags: BenchLoadFlags, terminal: Terminal): P
     }
   };
   await terminal.during((progress) => untilInterrupted((signal) => measure(signal, progress)));
-  terminal.document({ url: baseUrl, model, load, cells });
+  terminal.document({ url: baseUrl, models, load, cells });
   showLoad(cells, terminal);
   if (cells.some(({ promptTokens, completed }) => completed > 0 && promptTokens === null)) {
     terminal.note('The server sends no usage, so tokens, TPOT and tokens/s are unknown.');
