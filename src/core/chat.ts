@@ -5,6 +5,18 @@ export interface ChatMessage {
   content: string;
   /** Who of several with one role says it: OpenAI's `name`. Few chat templates write it. */
   name?: string;
+  /** of an answer: the functions that it called */
+  toolCalls?: readonly ToolCall[];
+  /** of a message with role `tool`: the call whose result it is */
+  toolCallId?: string;
+}
+
+/** A call of a function, as OpenAI's wire has it. */
+export interface ToolCall {
+  id: string;
+  type: 'function';
+  /** `arguments`: a JSON object as text */
+  function: { name: string; arguments: string };
 }
 
 /**

@@ -6,12 +6,31 @@
 import type { ChatMessage } from '../core/chat.js';
 import { CrayonError } from '../core/errors.js';
 import { shown } from '../core/format.js';
+import type { JsonObject } from '../files/json.js';
 
-export type { ChatMessage } from '../core/chat.js';
+export type { ChatMessage, ToolCall } from '../core/chat.js';
+
+/** A function that an answer may call, as OpenAI's wire has it; `parameters` is a JSON Schema. */
+export interface Tool {
+  type: 'function';
+  function: { name: string; description?: string; parameters?: JsonObject; strict?: boolean };
+}
+
+/** The functions that are offered; what nobody said is absent: the choice is the model's then, and calls may be several. */
+export interface Tools {
+  list: readonly Tool[];
+  choice?: 'none' | 'auto' | 'required' | { name: string };
+  parallel?: boolean;
+}
+
+/** What an answer is to be, as OpenAI's `response_format` has it; null is free text. */
+export type ResponseFormat =
+  | { type: 'json_object' }
+  | { type: 'json_schema'; json_schema: { name: string; description?: string; schema?: JsonObject; strict?: boolean } };
 
 /** What is to be continued: a conversation, or a text as it stands. */
 export type Prompt =
-  | { kind: 'chat'; messages: readonly ChatMessage[] }
+  | { kind: 'chat'; messages: readonly ChatMessage[]; tools?: Tools }
   /** `ids`: the text's tokens where they are given, BOS included where it is wanted; they are the device's own */
   | { kind: 'text'; text: string; ids?: readonly number[] };
 
@@ -149,6 +168,19 @@ export interface GenerateRequest {
   /** (0, 1]; 1 keeps every token */
   topP: number;
   seed: number | null;
+  /** only the likeliest k tokens; absent or 0 for all */
+  topK?: number;
+  /** only tokens at least so likely as this share of the likeliest one, before temperature; absent or 0 for all */
+  minP?: number;
+  /** logits above 0 of the last 64 tokens, the prompt's too, are divided by it, those below multiplied; 1 does nothing */
+  repeatPenalty?: number;
+  /** taken off a token's logit once where the answer has it, and for each time that the answer has it */
+  presencePenalty?: number;
+  frequencyPenalty?: number;
+  /** added to logits, by token id */
+  logitBias?: ReadonlyMap<number, number>;
+  /** what the answer must be: of the device every token is held to it */
+  format?: ResponseFormat | null;
   /** the answer ends before the first of them that appears */
   stop: readonly string[];
   /** null: no log-probabilities wanted; n in 0..20: the chosen token's, and the n likeliest tokens' */
@@ -240,7 +272,17 @@ export interface Usage {
 }
 
 /** As OpenAI has them; `content_filter` is a server's only. */
-export type FinishReason = 'stop' | 'length' | 'content_filter';
+export type FinishReason = 'stop' | 'length' | 'content_filter' | 'tool_calls';
+
+/** A piece of a call: the first of each call has its id and its function's name. */
+export interface ToolCallPiece {
+  /** which call of the answer */
+  index: number;
+  id?: string;
+  name?: string;
+  /** what it adds to the arguments' text */
+  arguments: string;
+}
 
 export type GenerateEvent =
   /** The prompt has been read, the first token is known to come; sent once, before any token. `estimated` as in Usage. */
@@ -260,6 +302,8 @@ export type GenerateEvent =
       entropy?: number;
       /** with `topLogprobs` only */
       detail?: TokenDetail;
+      /** of calls of functions that were offered: no part of the text */
+      calls?: readonly ToolCallPiece[];
     }
   /**
    * Sent once, last. `text` is what was still held back; `ending` the token that ended the answer, which is no part of it:

@@ -24,12 +24,23 @@ import { badField } from '../http/error.js';
 import type { AppSettings } from '../parts.js';
 
 /** What an engine is told as it was asked for. */
-type Sampling = Pick<GenerateRequest, 'temperature' | 'topP' | 'seed' | 'stop' | 'topLogprobs' | 'unasked'>;
+type Sampling = Pick<GenerateRequest, (typeof SAMPLING)[number]>;
+const SAMPLING = [
+  ...(['temperature', 'topP', 'topK', 'minP', 'repeatPenalty', 'presencePenalty', 'frequencyPenalty'] as const),
+  ...(['logitBias', 'seed', 'stop', 'topLogprobs', 'unasked', 'format'] as const),
+] as const satisfies ReadonlyArray<keyof GenerateRequest>;
+
+/** Of a request, what its engine is told as it is. */
+export function samplingOf(job: CompletionRequest): Sampling {
+  return Object.fromEntries(SAMPLING.map((name) => [name, job[name]])) as unknown as Sampling;
+}
 
 /** A completion that is asked for, of either kind. */
 export interface CompletionRequest extends Sampling {
   model: string;
-  /** at least one */
+  /** answers to each prompt; absent for one */
+  n?: number;
+  /** at least one; the functions that are offered are a conversation's (`Prompt`) */
   prompts: readonly GivenPrompt[];
   /** whether the prompts are sent back before their answers */
   echo: boolean;

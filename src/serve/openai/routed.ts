@@ -6,7 +6,7 @@ import type { Decision, Mode } from '../../routing/types.js';
 import type { Call } from '../http/call.js';
 import type { AppSettings, ServeParts } from '../parts.js';
 import type { ServedModel } from './models.js';
-import type { CompletionRequest } from './request.js';
+import { type CompletionRequest, samplingOf } from './request.js';
 
 /** What all queries of one request have in common. */
 export interface Asked {
@@ -58,11 +58,12 @@ export async function prepared(
 export async function routed(query: Query, asked: Asked): Promise<Routed> {
   const { job, mode, model, call, parts, settings } = asked;
   await prepared(query, asked);
-  const { temperature, topP, seed, stop, topLogprobs, unasked = [] } = job;
+  const { unasked = [] } = job;
   const { maxTokens, isMaxTokensGiven } = settings.limits;
   const isBounded = job.maxTokens !== null || isMaxTokensGiven;
   const request: GenerateRequest = {
-    ...{ temperature, topP, seed, stop, topLogprobs, query },
+    ...samplingOf(job),
+    query,
     maxTokens: maxTokensOf(query, asked),
     serverMaxTokens: Math.min(job.maxTokens ?? maxTokens, maxTokens),
     unasked: isBounded ? unasked : [...unasked, 'maxTokens'],
