@@ -3,10 +3,8 @@
 import type { Usage } from '../../engine/types.js';
 import type { JsonObject } from '../../files/json.js';
 import type { RoutedEvent } from '../../routing/router.js';
-import type { Mode } from '../../routing/types.js';
 import type { Call } from '../http/call.js';
-import { badField } from '../http/error.js';
-import { SSE_DONE, SSE_HEADERS, sseBody, sseData } from '../http/sse.js';
+import { SSE, SSE_DONE, sseData, streamedAnswer } from '../http/stream.js';
 import type { AppSettings, ServeParts } from '../parts.js';
 import {
   type AnswerFormat,
@@ -17,10 +15,10 @@ import {
   crayonHeaders,
   TEXT_WIRE,
 } from './answer.js';
-import { choices, deviceMode } from './choices.js';
-import { resolveModel } from './models.js';
-import { type CompletionRequest, modeOfHeader, parseChatRequest, parseTextRequest } from './request.js';
-import { type Asked, queriesOf, routed, wholeAnswer } from './routed.js';
+import { askedOf } from './asked.js';
+import { choices } from './choices.js';
+import { type CompletionRequest, parseChatRequest, parseTextRequest } from './request.js';
+import { routed, wholeAnswer } from './routed.js';
 
 /** A kind of completion: how it is asked for, and how it is answered. */
 interface Completion {
@@ -40,21 +38,12 @@ export async function generate(
   settings: AppSettings,
 ): Promise<Response> {
   const job = parse(body, settings.limits);
-  const mode = deviceMode({ job, mode: modeOf(job, call, settings), call, parts, settings });
-  const model = resolveModel(job.model, parts);
-  call.onEnd(model.release);
-  const asked: Asked = { job, mode, model, call, parts, settings };
-  call.note({ mode });
+  const { asked, queries } = await askedOf(job, call, parts, settings);
   const id = idPrefix + call.id.replace(/^req_/, '');
   const created = Math.floor(settings.now() / 1000);
-  const queries = await queriesOf(asked);
-  if (settings.logPrompts && mode !== 'only_on_device') {
-    call.note({ prompt: queries.map(({ text }) => text).join('\n') });
-  }
   if (job.echo || queries.length > 1) return choices(queries, asked, { id, created });
 
-  const { decision, events } = await routed(queries[0]!, asked);
-  const name = decision.source === 'in_cloud' ? parts.server!.name : model.name;
+  const { decision, name, events } = await routed(queries[0]!, asked);
   const head = { id, created, model: name, crayon: crayonField(decision) };
   const { stream, includeUsage, topLogprobs } = job;
   const format = answerFormat(wire, head, topLogprobs !== null, includeUsage);
@@ -64,58 +53,29 @@ export async function generate(
   return Response.json(format.whole(text, tokens, finishReason, usage), { headers });
 }
 
-/** The body's field and the header say the same thing; the configuration may forbid both. */
-function modeOf(job: CompletionRequest, call: Call, { routing }: AppSettings): Mode {
-  const fromHeader = modeOfHeader(call.request);
-  if (job.mode !== null && fromHeader !== null && job.mode !== fromHeader) {
-    throw badField('crayon.mode', `crayon.mode is ${job.mode}, but the header x-crayon-mode is ${fromHeader}.`);
-  }
-  const mode = job.mode ?? fromHeader ?? routing.mode;
-  if (mode !== routing.mode && !routing.modePerRequest) {
-    throw badField('crayon.mode', `This server answers in mode ${routing.mode} only.`, 'mode_not_allowed');
-  }
-  return mode;
-}
-
 function streamed(
   events: AsyncGenerator<RoutedEvent, void, void>,
   format: AnswerFormat,
   includeUsage: boolean,
   headers: Record<string, string>,
   call: Call,
-  { keepAliveMs, log }: AppSettings,
+  settings: AppSettings,
 ): Response {
   async function* chunks(): AsyncGenerator<string, void, void> {
-    let status = 200;
-    try {
-      for (const chunk of format.opening()) yield sseData(chunk);
-      let usage: Usage | null = null;
-      for await (const event of events) {
-        if (event.type === 'token') {
-          const chunk = format.token(event);
-          if (chunk !== null) yield sseData(chunk);
-        } else if (event.type === 'end') {
-          usage = event.usage;
-          for (const chunk of format.closing(event.text, event.finishReason)) yield sseData(chunk);
-        }
+    for (const chunk of format.opening()) yield sseData(chunk);
+    let usage: Usage | null = null;
+    for await (const event of events) {
+      if (event.type === 'token') {
+        const chunk = format.token(event);
+        if (chunk !== null) yield sseData(chunk);
+      } else if (event.type === 'end') {
+        usage = event.usage;
+        for (const chunk of format.closing(event.text, event.finishReason)) yield sseData(chunk);
       }
-      if (usage === null) throw new Error('the engine ended without an end event');
-      if (includeUsage) yield sseData(format.usage(usage));
-      yield SSE_DONE;
-    } catch (error) {
-      const failure = call.explain(error);
-      status = failure.status;
-      if (status === 500) log.error({ id: call.id, err: error }, 'failed while streaming');
-      // The status has long been sent: what is left is an event, and an end without [DONE].
-      yield sseData(failure.body);
-    } finally {
-      call.end(status);
     }
+    if (usage === null) throw new Error('the engine ended without an end event');
+    if (includeUsage) yield sseData(format.usage(usage));
+    yield SSE_DONE;
   }
-  call.isStreaming = true;
-  const body = sseBody(chunks(), keepAliveMs, () => {
-    call.cancel();
-    call.end(499); // a body that was never read does not reach its own `finally`
-  });
-  return new Response(body, { headers: { ...SSE_HEADERS, ...headers } });
+  return streamedAnswer(chunks(), SSE, headers, call, settings);
 }

@@ -20,8 +20,12 @@ export interface Asked {
 
 export interface Routed {
   decision: Decision;
+  /** The model that answers: the server LLM's name, or the request's. */
+  name: string;
   /** The answer's, with their times and counts noted as they pass. */
   events: AsyncGenerator<RoutedEvent, void, void>;
+  /** Milliseconds from the request's arrival until it was put to the router, and until the answer's first token was there. */
+  times(): { askedMs: number; firstTokenMs: number };
 }
 
 /** The prompts as queries: token ids are the device's, and so is the text that they are. */
@@ -74,15 +78,20 @@ export async function routed(query: Query, asked: Asked): Promise<Routed> {
   const whole = !job.stream;
   let firstMs: number | null = null;
   const onFirstToken = (): void => {
-    if (whole) firstMs = call.ms;
+    firstMs = call.ms;
   };
+  const askedMs = call.ms;
   const events = parts.router.route(request, { mode, scope: model.scope, whole, onFirstToken });
   call.onEnd(() => void events.return().catch(() => {})); // leaves the engine wherever it is
   const first = await events.next();
   if (first.done || first.value.type !== 'decision') throw new Error('the router ended without a decision');
   const { decision } = first.value;
   noteDecision(decision, asked);
-  return { decision, events: watched(events, () => firstMs ?? call.ms, asked, decision) };
+  const name = decision.source === 'in_cloud' ? parts.server!.name : model.name;
+  return {
+    ...{ decision, name, events: watched(events, () => (whole ? (firstMs ?? call.ms) : call.ms), asked, decision) },
+    times: () => ({ askedMs, firstTokenMs: firstMs ?? call.ms }),
+  };
 }
 
 export function noteDecision(decision: Decision, { mode, call, settings }: Pick<Asked, 'mode' | 'call' | 'settings'>) {
