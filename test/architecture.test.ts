@@ -41,7 +41,7 @@ MAY_IMPORT.cli = ROOMS;
 const MOST_FILES = 30;
 /** Of all of src/: what one redesign came to, and room for real bases, for the guards against whatever a file or a peer may
  * say, for Jinja as Python has it, for a second engine, and for what chooses and measures blends. */
-const MOST_LINES = 58_000;
+const MOST_LINES = 61_500;
 
 const TENSORS = /tfjs|^model\/(backend|llama|open-network)\.ts|^onnx\/runtime\.ts/;
 

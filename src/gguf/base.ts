@@ -107,11 +107,8 @@ export class GgufModel implements BaseModel {
     return this.#finite(stored, this.#file.readRowsF32(stored, places));
   }
 
-  /** SHA-256 over the file's size, its header and 64 blocks of 4 KiB spread evenly over its data: see `HfModel.digest`. */
   digest(): string {
-    const hash = createHash('sha256').update(`${this.#file.sizeBytes}\n`);
-    for (const block of this.#file.sample(64, 4096, 16 * 2 ** 20)) hash.update(block);
-    return hash.digest('hex');
+    return this.#file.digest();
   }
 
   /** SHA-256 over all metadata of the tokenizer, in the order of the keys' names. */

@@ -3,6 +3,7 @@
  */
 
 import assert from 'node:assert';
+import { createHash } from 'node:crypto';
 import { CrayonError } from '../core/errors.js';
 import { closeFile, isFile, openRegularFile, readFully } from '../files/io.js';
 import { allocate, elementCount } from '../safetensors/read.js';
@@ -137,6 +138,13 @@ export class GgufFile {
     if (head === this.sizeBytes) return;
     const last = this.sizeBytes - head - blockBytes;
     for (let i = 0; i < count; i++) yield this.#readRange(head + Math.floor((last * i) / (count - 1)), blockBytes);
+  }
+
+  /** SHA-256 over the file's size, its header and 64 blocks of 4 KiB spread evenly over its data: see `HfModel.digest`. */
+  digest(): string {
+    const hash = createHash('sha256').update(`${this.sizeBytes}\n`);
+    for (const block of this.sample(64, 4096, 16 * 2 ** 20)) hash.update(block);
+    return hash.digest('hex');
   }
 
   close(): void {

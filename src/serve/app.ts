@@ -8,7 +8,7 @@ import { orLate } from '../core/long-work.js';
 import { Call, compose, type Middleware, timeLimit, unavailable } from './http/call.js';
 import { logAnswer } from './log.js';
 import type { AppSettings, ServeParts } from './parts.js';
-import { routes } from './routes.js';
+import { failureBody, routes } from './routes.js';
 
 /** What has a default. */
 export const APP_DEFAULTS = {
@@ -41,9 +41,10 @@ export function createEdgeApp(settings: AppSettings) {
     try {
       return await next(call);
     } catch (error) {
-      const { status, body, headers, cause } = call.explain(error);
+      const failure = call.explain(error);
+      const { status, headers, cause } = failure;
       if (status === 500) log.error({ id: call.id, err: cause ?? error }, 'failed');
-      return Response.json(body, { status, headers });
+      return Response.json(failureBody(call.url.pathname, failure), { status, headers });
     }
   };
   const around = compose(

@@ -16,6 +16,8 @@ import type { DeviceEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256, sha256File } from '../files/digest.js';
 import { cachedAdapterGguf, defaultCacheDir } from '../gguf/cache.js';
+import { ggufString } from '../gguf/format.js';
+import { GgufFile } from '../gguf/read.js';
 import { formText } from '../hf/prompt-form.js';
 import { membersOf, openPool, type Pool } from '../pool/pool.js';
 import { Router } from '../routing/router.js';
@@ -36,6 +38,7 @@ import {
 import { type EdgeConfig, type Environment, serverKey } from './config.js';
 import { fixedAdapters, gatedAdapters, type NamedAdapter } from './customizations/adapter-set.js';
 import { createBlendMaker, createCustomizations } from './customizations/customizations.js';
+import { type ModelFile, modelFile } from './model-file.js';
 import type { ServeParts, ServerEngine } from './parts.js';
 import { servedForm } from './prompt-form.js';
 
@@ -95,7 +98,8 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const name = config.name ?? base.name;
     const { context: contextTokens, sequences, threads, gpu } = config.engine;
     const { queue } = config.limits;
-    const { form, chatTemplate, system, isKnown } = servedForm(config, base.gguf, pool);
+    const { file, template } = readHeader(base.gguf);
+    const { form, chatTemplate, system, isKnown } = servedForm(config, template, pool);
     const prompts = { chatTemplate, system };
     const device = await openDevice({
       model: base.gguf,
@@ -148,6 +152,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
       clusters,
       embedder,
       customizations,
+      file,
       pool,
       facts: {
         model: config.model,
@@ -164,6 +169,15 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+function readHeader(gguf: string): { file: ModelFile; template: string | null } {
+  const opened = GgufFile.open(gguf);
+  try {
+    return { file: modelFile(opened), template: ggufString(opened, 'tokenizer.chat_template') ?? null };
+  } finally {
+    opened.close();
   }
 }
 

@@ -13,6 +13,7 @@ import type { Cors } from './http/cors.js';
 import type { Guard } from './http/guard.js';
 import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
+import type { ModelFile } from './model-file.js';
 
 /** What the app is told apart from its parts: limits, log, clock. */
 export interface AppSettings {
@@ -51,5 +52,7 @@ export interface ServeParts {
   embedder: TextEmbedder | null;
   /** Null without a pool. */
   customizations: Customizations | null;
+  /** What the model's file says of itself; absent where there is none to read. */
+  file?: ModelFile;
   close(): Promise<void>;
 }

@@ -2,8 +2,6 @@
 
 import { adapterForm } from '../blend/prompt-record.js';
 import { CrayonError } from '../core/errors.js';
-import { ggufString } from '../gguf/format.js';
-import { GgufFile } from '../gguf/read.js';
 import { choosePromptForm, formText, isSameForm, PLAIN, type PromptForm, refuseOtherForm } from '../hf/prompt-form.js';
 import { type Pool, poolForm } from '../pool/pool.js';
 import type { EdgeConfig } from './config.js';
@@ -19,17 +17,16 @@ export interface ServedForm {
 }
 
 /**
- * @param gguf the model's file, whose template it is unless the adapter has its own
+ * @param own the model's template, which it is unless the adapter has its own; null where it has none
  * @throws CrayonError `adapter-mismatch` or `pool-mismatch` where they were trained in another form than is asked for or than the
  *   model's template gives, `config-invalid` where adapter and pool differ, `bad-option` for chat without a template
  */
 export function servedForm(
   { adapter, model, promptForm: asked }: Pick<EdgeConfig, 'adapter' | 'model' | 'promptForm'>,
-  gguf: string,
+  own: string | null,
   pool: Pool | null,
 ): ServedForm {
   const wanted = { promptForm: asked ?? undefined };
-  const own = templateOf(gguf);
   const ofPool = pool === null ? null : poolForm(pool, { chatTemplate: own }, model);
   if (pool !== null) refuseOtherForm(ofPool!, wanted, pool.dir, 'pool-mismatch');
   if (adapter === null) {
@@ -52,10 +49,4 @@ export function servedForm(
 function served(form: PromptForm, chatTemplate: string | null): ServedForm {
   if (form.kind === 'plain') return { form: PLAIN, chatTemplate: 'plain', isKnown: true, system: undefined };
   return { form, chatTemplate: chatTemplate!, isKnown: true, system: form.system };
-}
-
-function templateOf(gguf: string): string | null {
-  const file = GgufFile.open(gguf);
-  file.close();
-  return ggufString(file, 'tokenizer.chat_template') ?? null;
 }

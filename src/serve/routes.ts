@@ -1,6 +1,7 @@
 /** Every route of the server, in one table. */
 
 import { nearestName } from '../core/format.js';
+import { CRAYON_VERSION } from '../files/package.js';
 import {
   createCustomization,
   deleteCustomization,
@@ -11,6 +12,11 @@ import {
 import { withJson, withJsonList } from './http/body.js';
 import { compose, type Handler, type Middleware } from './http/call.js';
 import { HttpError } from './http/error.js';
+import { ollamaError } from './ollama/answer.js';
+import { ollamaEmbed, ollamaEmbeddings } from './ollama/embed.js';
+import { ollamaGenerate } from './ollama/generate.js';
+import { OLLAMA_VERSION, running, show, tags } from './ollama/models.js';
+import { parseChat, parseGenerate } from './ollama/request.js';
 import { embed } from './openai/embedding.js';
 import { CHAT, COMPLETION, generate } from './openai/generate.js';
 import { modelCards, unknownModel } from './openai/models.js';
@@ -63,6 +69,11 @@ export function routes(options: RoutesOptions): Handler {
   };
 }
 
+/** A failure as the API that a path is of tells it. */
+export function failureBody(pathname: string, failure: HttpError): object {
+  return pathname.startsWith('/api/') ? ollamaError(failure) : failure.body;
+}
+
 /** A path that ends in `/*` takes one more part, which may hold anything but a slash. */
 function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Route> {
   const { guard, metrics } = settings;
@@ -70,6 +81,8 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
   const health: Route = { name: 'health', isPublic: true, GET: () => Response.json({ status: 'ok' }) };
   const completion = (kind: typeof CHAT): Handler =>
     withJson(bodyBytes, (call, body) => generate(kind, body, call, parts(), settings));
+  const ollama = (parse: typeof parseChat | typeof parseGenerate): Handler =>
+    withJson(bodyBytes, (call, body) => ollamaGenerate(parse, body, call, parts(), settings));
   return {
     '/health': health,
     '/v1/health': health,
@@ -92,6 +105,28 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
     '/v1/embeddings': {
       name: 'embeddings',
       POST: withJson(bodyBytes, (call, body) => embed(body, call, parts())),
+    },
+    '/api/chat': { name: 'ollama-chat', POST: ollama(parseChat) },
+    '/api/generate': { name: 'ollama-generate', POST: ollama(parseGenerate) },
+    '/api/tags': {
+      name: 'ollama-models',
+      isPublic: true,
+      GET: ({ request }) => Response.json(tags(parts(), created, guard.isAuthorised(request))),
+    },
+    '/api/ps': { name: 'ollama-models', GET: () => Response.json(running(parts(), created)) },
+    '/api/show': { name: 'ollama-models', POST: withJson(bodyBytes, (_, body) => show(body, parts(), created)) },
+    '/api/version': {
+      name: 'ollama-models',
+      isPublic: true,
+      GET: () => Response.json({ version: OLLAMA_VERSION, crayon: CRAYON_VERSION }),
+    },
+    '/api/embed': {
+      name: 'ollama-embeddings',
+      POST: withJson(bodyBytes, (call, body) => ollamaEmbed(body, call, parts())),
+    },
+    '/api/embeddings': {
+      name: 'ollama-embeddings',
+      POST: withJson(bodyBytes, (call, body) => ollamaEmbeddings(body, call, parts())),
     },
     '/tokenizer_info': { name: 'tokenizer', GET: () => tokenizerInfo(parts()) },
     '/tokenize': { name: 'tokenizer', POST: withJson(bodyBytes, (call, body) => tokenize(body, call, parts())) },
@@ -143,12 +178,10 @@ const ELSEWHERE: ReadonlyArray<readonly [begins: RegExp, instead: string]> = [
     'conversations are not kept: send all messages to POST /v1/chat/completions',
   ],
   [/^\/v1\/messages\b/, "Anthropic's API is not served: use POST /v1/chat/completions"],
-  [
-    /^\/(api\/(chat|generate)|v1\/engines\/.*|completions?|infill)$/,
-    'use POST /v1/completions or POST /v1/chat/completions',
-  ],
-  [/^\/(api\/(tags|show|ps)|props|slots)$/, 'use GET /v1/models'],
-  [/^\/(api\/embed(dings)?|embeddings?)$/, 'use POST /v1/embeddings'],
+  [/^\/(v1\/engines\/.*|completions?|infill)$/, 'use POST /v1/completions or POST /v1/chat/completions'],
+  [/^\/api\/(pull|push|create|copy|delete|blobs)\b/, 'this server has the models that it was started with'],
+  [/^\/(props|slots)$/, 'use GET /v1/models'],
+  [/^\/embeddings?$/, 'use POST /v1/embeddings'],
   [
     /^\/v1\/(audio|images|moderations|files|uploads|batches|fine_tuning|vector_stores|rerank|realtime)\b/,
     'this server has no such API',

@@ -18,6 +18,7 @@ import { createCors } from '../../src/serve/http/cors.js';
 import { createGuard } from '../../src/serve/http/guard.js';
 import { createLog } from '../../src/serve/log.js';
 import { createMetrics } from '../../src/serve/metrics.js';
+import type { ModelFile } from '../../src/serve/model-file.js';
 import type { ServeParts, ServerEngine } from '../../src/serve/parts.js';
 import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from '../helpers/scripted.js';
 
@@ -134,6 +135,12 @@ export const SERVER = { base_url: 'http://127.0.0.1:1/v1', model: 'big' };
 export function textEmbedder(embed: (text: string) => { vector: Float32Array; tokens: number }): TextEmbedder {
   return { d: 2, kind: 'test', embed, embedAside: async (list) => list.map(({ text }) => embed(text)) };
 }
+
+/** What a served GGUF says of itself. */
+export const edgeModelFile: ModelFile = {
+  ...{ sizeBytes: 84_000_000, digest: 'd'.repeat(64), family: 'llama', parameters: 134_515_008, quantization: 'Q4_1' },
+  metadata: { 'general.architecture': 'llama', 'llama.block_count': 30, 'llama.context_length': 8192 },
+};
 
 export const textQuery = (text: string) => new Query({ kind: 'text', text });
 

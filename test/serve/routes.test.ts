@@ -44,7 +44,6 @@ describe('routes', () => {
     ['/v1/responses/resp_1', 'POST /v1/chat/completions'],
     ['/v1/messages', 'POST /v1/chat/completions'],
     ['/v1/threads/x/runs', 'POST /v1/chat/completions'],
-    ['/api/chat', 'POST /v1/chat/completions'],
     ['/completion', 'POST /v1/completions'],
     ['/props', 'GET /v1/models'],
     ['/v1/audio/speech', 'no such API'],

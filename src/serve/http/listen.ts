@@ -151,8 +151,8 @@ async function send(response: Response, outgoing: ServerResponse): Promise<void>
     outgoing.end();
     return;
   }
-  const isStream = response.headers.get('content-type')?.startsWith('text/event-stream') === true;
-  if (isStream) outgoing.flushHeaders();
+  const type = response.headers.get('content-type') ?? '';
+  if (/^(text\/event-stream|application\/x-ndjson)/.test(type)) outgoing.flushHeaders();
   const closed = new Promise<void>((resolve) => outgoing.once('close', resolve));
   // A reader that waits for the next event must learn at once that nobody reads any more.
   const left = closed.then(() => (outgoing.writableFinished ? undefined : reader.cancel().catch(() => {})));

@@ -33,11 +33,7 @@ export const CHAT_WIRE: AnswerWire = {
   message: (content) => ({ message: { role: 'assistant', content, refusal: null } }),
   ending: { delta: {} },
   logprobs: (tokens) => {
-    const entry = ({ token, logprob, bytes }: TokenProbability) => ({ token, logprob, bytes });
-    const content = tokens.flatMap((event) => {
-      const detail = detailOf(event);
-      return detail === null ? [] : [{ ...entry(detail), top_logprobs: detail.top.map(entry) }];
-    });
+    const content = tokenLogprobs(tokens);
     return content.length === 0 ? null : { content, refusal: null };
   },
   noLogprobs: { content: [], refusal: null },
@@ -53,6 +49,15 @@ export const TEXT_WIRE: AnswerWire = {
   logprobs: textLogprobs,
   noLogprobs: null,
 };
+
+/** One entry a token, of those that an engine gave any for. */
+export function tokenLogprobs(tokens: readonly TokenEvent[]): object[] {
+  const entry = ({ token, logprob, bytes }: TokenProbability) => ({ token, logprob, bytes });
+  return tokens.flatMap((event) => {
+    const detail = detailOf(event);
+    return detail === null ? [] : [{ ...entry(detail), top_logprobs: detail.top.map(entry) }];
+  });
+}
 
 /** Parallel lists, one entry a token; null for the first token of a prompt that is sent back. */
 export interface TextLogprobs {

@@ -33,6 +33,25 @@ const EMBEDDING_REQUEST = fields({
 });
 
 export async function embed(body: JsonObject, call: Call, parts: ServeParts): Promise<Response> {
+  const { vectors, promptTokens, model, format } = await embedTexts(body, call, parts);
+  // Written one by one: all at once, millions of numbers would stop the event loop.
+  const breathe = breather();
+  const data: string[] = [];
+  for (const [index, vector] of vectors.entries()) {
+    const embedding = format === 'float' ? Array.from(vector) : base64(vector);
+    data.push(JSON.stringify({ object: 'embedding', index, embedding }));
+    await breathe();
+  }
+  const rest = JSON.stringify({ model, usage: { prompt_tokens: promptTokens, total_tokens: promptTokens } });
+  const json = `{"object":"list","data":[${data.join(',')}],${rest.slice(1)}`;
+  return new Response(json, { headers: { 'content-type': 'application/json' } });
+}
+
+/**
+ * @param body as this API has it; another door translates its own
+ * @returns a unit vector for each text, and when the request had been checked
+ */
+export async function embedTexts(body: JsonObject, call: Call, parts: ServeParts) {
   const { embedder } = parts;
   if (embedder === null) {
     throw new HttpError(400, 'This model’s embedding cannot be read.', { code: 'no_embedding' });
@@ -43,21 +62,12 @@ export async function embed(body: JsonObject, call: Call, parts: ServeParts): Pr
     throw badField('dimensions', problem, 'unsupported_parameter');
   }
   resolveModel(model, parts).release();
+  const askedMs = call.ms;
   const prompts = input.map((text) => ({ text }));
   const embedded = await embedder.embedAside(prompts, call.signal);
   const promptTokens = embedded.reduce((sum, { tokens }) => sum + tokens, 0);
   call.note({ promptTokens });
-  // Written one by one: all at once, millions of numbers would stop the event loop.
-  const breathe = breather();
-  const data: string[] = [];
-  for (const [index, { vector }] of embedded.entries()) {
-    const embedding = format === 'float' ? Array.from(vector) : base64(vector);
-    data.push(JSON.stringify({ object: 'embedding', index, embedding }));
-    await breathe();
-  }
-  const rest = JSON.stringify({ model, usage: { prompt_tokens: promptTokens, total_tokens: promptTokens } });
-  const json = `{"object":"list","data":[${data.join(',')}],${rest.slice(1)}`;
-  return new Response(json, { headers: { 'content-type': 'application/json' } });
+  return { vectors: embedded.map(({ vector }) => vector), promptTokens, model, format, askedMs };
 }
 
 /** Little-endian float32, as OpenAI's clients decode it. */
