@@ -22,6 +22,7 @@ import { CHAT, COMPLETION, generate } from './openai/generate.js';
 import { modelCards, unknownModel } from './openai/models.js';
 import { detokenize, tokenize, tokenizerInfo } from './openai/tokenizer.js';
 import type { AppSettings, ServeParts } from './parts.js';
+import { respond } from './responses/respond.js';
 
 export interface RoutesOptions {
   settings: AppSettings;
@@ -102,6 +103,10 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
     },
     '/v1/chat/completions': { name: 'chat', POST: completion(CHAT) },
     '/v1/completions': { name: 'completions', POST: completion(COMPLETION) },
+    '/v1/responses': {
+      name: 'responses',
+      POST: withJson(bodyBytes, (call, body) => respond(body, call, parts(), settings)),
+    },
     '/v1/embeddings': {
       name: 'embeddings',
       POST: withJson(bodyBytes, (call, body) => embed(body, call, parts())),
@@ -172,7 +177,7 @@ function find(table: Record<string, Route>, pathname: string): { route: Route; p
 
 /** APIs that clients look for and this server does not have, by the beginning of their paths; and what it has instead. */
 const ELSEWHERE: ReadonlyArray<readonly [begins: RegExp, instead: string]> = [
-  [/^\/v1\/responses\b/, 'the Responses API is not served: use POST /v1/chat/completions'],
+  [/^\/v1\/responses\//, 'responses are not kept: send the whole conversation to POST /v1/responses'],
   [
     /^\/v1\/(assistants|threads|conversations)\b/,
     'conversations are not kept: send all messages to POST /v1/chat/completions',

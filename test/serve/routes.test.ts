@@ -40,8 +40,7 @@ describe('routes', () => {
   });
 
   it.each([
-    ['/v1/responses', 'POST /v1/chat/completions'],
-    ['/v1/responses/resp_1', 'POST /v1/chat/completions'],
+    ['/v1/responses/resp_1', 'POST /v1/responses'],
     ['/v1/messages', 'POST /v1/chat/completions'],
     ['/v1/threads/x/runs', 'POST /v1/chat/completions'],
     ['/completion', 'POST /v1/completions'],

@@ -138,7 +138,7 @@ const NOT_SUPPORTED = says('is not supported by this server', 'unsupported_param
 export const unsupported = z.unknown().refine(() => false, NOT_SUPPORTED);
 
 /** Fields of one schema that need not be there: `unsupported` ones, or by default those that change nothing about the answer. */
-export function each<K extends string>(names: readonly K[], schema: z.ZodType<unknown> = z.unknown()) {
+export function each<const K extends string>(names: readonly K[], schema: z.ZodType<unknown> = z.unknown()) {
   return Object.fromEntries(names.map((name) => [name, schema.optional()])) as Record<
     K,
     z.ZodOptional<z.ZodType<unknown>>

@@ -1,9 +1,11 @@
 /** Answers as Ollama sends them: JSON documents, of which the last has counts and durations in nanoseconds. */
 
-import type { FinishReason, TokenEvent, Usage } from '../../engine/types.js';
+import type { FinishReason, TokenEvent, ToolCall, Usage } from '../../engine/types.js';
+import { jsonValue } from '../../files/json.js';
 import type { HttpError } from '../http/error.js';
 import { type Framing, JSON_LINES } from '../http/stream.js';
 import { tokenLogprobs } from '../openai/answer.js';
+import { CollectedCalls } from '../openai/calls.js';
 
 /** `{"error": "..."}`. */
 export function ollamaError({ message }: HttpError): { error: string } {
@@ -26,20 +28,33 @@ export interface Measured {
 }
 
 const line = (document: object): string => `${JSON.stringify(document)}\n`;
+/** Arguments are an object here; what an answer that was cut off left of them is none, and stays text. */
+function calledFunction({ id, function: { name, arguments: text } }: ToolCall, index: number): object {
+  let parsed: unknown = text;
+  try {
+    parsed = jsonValue(text);
+  } catch {}
+  return { id, function: { index, name, arguments: parsed } };
+}
+
 const nanoseconds = (ms: number): number => Math.max(0, Math.round(ms * 1e6));
 
 export function ollamaAnswer({ model, isChat, hasLogprobs, now }: OllamaHead) {
-  const document = (text: string, done: boolean, rest: object = {}): object => ({
-    model,
-    created_at: new Date(now()).toISOString(),
-    ...(isChat ? { message: { role: 'assistant', content: text } } : { response: text }),
-    done,
-    ...rest,
-  });
+  const calls = new CollectedCalls();
+  const document = (text: string, done: boolean, rest: object = {}, called: readonly ToolCall[] = []): object => {
+    const toolCalls = called.length === 0 ? {} : { tool_calls: called.map(calledFunction) };
+    return {
+      model,
+      created_at: new Date(now()).toISOString(),
+      ...(isChat ? { message: { role: 'assistant', content: text, ...toolCalls } } : { response: text }),
+      done,
+      ...rest,
+    };
+  };
   const logprobs = (tokens: readonly TokenEvent[]): object => (hasLogprobs ? { logprobs: tokenLogprobs(tokens) } : {});
   /** @param told who answered */
   const ending = (reason: FinishReason, told: object, { times, endMs, usage }: Measured): object => ({
-    done_reason: reason,
+    done_reason: reason === 'tool_calls' ? 'stop' : reason, // Ollama has no word of its own for calls
     total_duration: nanoseconds(endMs),
     // The model is always loaded: what comes before it is asked, checks and routing apart from its own work.
     load_duration: nanoseconds(times.askedMs),
@@ -50,14 +65,19 @@ export function ollamaAnswer({ model, isChat, hasLogprobs, now }: OllamaHead) {
     ...told,
   });
   return {
-    token: (event: TokenEvent): string | null =>
-      event.text === '' && !hasLogprobs ? null : line(document(event.text, false, logprobs([event]))),
+    token: (event: TokenEvent): string | null => {
+      calls.add(event.calls);
+      return event.text === '' && !hasLogprobs ? null : line(document(event.text, false, logprobs([event])));
+    },
     closing: (text: string, reason: FinishReason, told: object, measured: Measured): string => {
-      const held = text === '' ? '' : line(document(text, false));
+      // Calls are sent whole, their arguments being objects.
+      const held = text === '' && calls.list.length === 0 ? '' : line(document(text, false, {}, calls.list));
       return held + line(document('', true, ending(reason, told, measured)));
     },
-    whole: (text: string, tokens: readonly TokenEvent[], reason: FinishReason, told: object, measured: Measured) =>
-      document(text, true, { ...ending(reason, told, measured), ...logprobs(tokens) }),
+    whole: (text: string, tokens: readonly TokenEvent[], reason: FinishReason, told: object, measured: Measured) => {
+      for (const token of tokens) calls.add(token.calls);
+      return document(text, true, { ...ending(reason, told, measured), ...logprobs(tokens) }, calls.list);
+    },
     /** To a request without a prompt. */
     loaded: () => document('', true, { done_reason: 'load' }),
     framing: {

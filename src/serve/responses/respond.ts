@@ -1,0 +1,47 @@
+/** POST /v1/responses: request to the same router as chat completions, answer in items, whole or in events. */
+
+import type { JsonObject } from '../../files/json.js';
+import type { Call } from '../http/call.js';
+import { streamedAnswer } from '../http/stream.js';
+import { crayonField, crayonHeaders } from '../openai/answer.js';
+import { askedOf } from '../openai/asked.js';
+import { routed, wholeAnswer } from '../openai/routed.js';
+import type { AppSettings, ServeParts } from '../parts.js';
+import { GrowingResponse } from './answer.js';
+import { parseResponseRequest } from './request.js';
+
+export async function respond(
+  body: JsonObject,
+  call: Call,
+  parts: ServeParts,
+  settings: AppSettings,
+): Promise<Response> {
+  const { job, echoed } = parseResponseRequest(body, settings.limits);
+  const { asked, queries } = await askedOf(job, call, parts, settings);
+  const { decision, name, events } = await routed(queries[0]!, asked);
+  const headers = crayonHeaders(decision);
+  const growing = new GrowingResponse({
+    ...{ id: call.id.replace(/^req_/, ''), created: Math.floor(settings.now() / 1000), model: name },
+    ...{ crayon: crayonField(decision), echoed, hasLogprobs: job.topLogprobs !== null },
+  });
+  if (!job.stream) {
+    const { text, tokens, finishReason, usage } = await wholeAnswer(events);
+    let held = text;
+    for (const token of tokens) {
+      growing.token(token);
+      held = held.slice(token.text.length);
+    }
+    growing.closing(held, finishReason, usage);
+    return Response.json(growing.document(), { headers });
+  }
+  async function* pieces(): AsyncGenerator<string, void, void> {
+    yield growing.opening();
+    for await (const event of events) {
+      if (event.type === 'token') {
+        const piece = growing.token(event);
+        if (piece !== '') yield piece;
+      } else if (event.type === 'end') yield growing.closing(event.text, event.finishReason, event.usage);
+    }
+  }
+  return streamedAnswer(pieces(), growing.framing, headers, call, settings);
+}
