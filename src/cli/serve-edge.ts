@@ -11,10 +11,11 @@ import type { PromptFormName } from '../hf/prompt-form.js';
 import { MODES, type Mode } from '../routing/types.js';
 import { APP_DEFAULTS, createEdgeApp, type EdgeApp } from '../serve/app.js';
 import { assembleEdge, type EdgeAssembly } from '../serve/assemble.js';
-import { clientKey, type EdgeConfig, type EdgeOverrides, GATES, LOG_LEVELS, loadEdgeConfig } from '../serve/config.js';
+import { type EdgeConfig, type EdgeOverrides, GATES, LOG_LEVELS, loadEdgeConfig } from '../serve/config.js';
 import { createCors } from '../serve/http/cors.js';
 import { createGuard } from '../serve/http/guard.js';
 import { type Listening, listen } from '../serve/http/listen.js';
+import { clientKey } from '../serve/keys.js';
 import { createLog, type Logger } from '../serve/log.js';
 import { createMetrics } from '../serve/metrics.js';
 import { anyBaseOption, choice, promptFormOption, wholeNumber } from './options.js';
@@ -28,6 +29,7 @@ interface Flags
   promptForm?: PromptFormName;
   anyBase: boolean;
   cacheDir?: string;
+  stateDir?: string;
   serverUrl?: string;
   serverModel?: string;
   serverKeyEnv?: string;
@@ -69,6 +71,7 @@ export function serveEdgeCommand(command: Command, terminal: Terminal): void {
     .addOption(anyBaseOption())
     .option('--examples <file>', 'the examples that the adapter was blended from, for the scope signal')
     .option('--cache-dir <dir>', 'where exported GGUF files are kept')
+    .option('--state-dir <dir>', 'where customisations outlive the server')
     .option('--server-url <url>', 'the larger LLM: an OpenAI-compatible endpoint, up to /v1')
     .option('--server-model <name>', 'its model')
     .option('--server-key-env <name>', 'environment variable that holds its key')
@@ -103,7 +106,7 @@ async function runServeEdge(flags: Flags, terminal: Terminal): Promise<void> {
   const log = createLog({ level: config.log.level, stream: stderr, pretty });
   const metrics = createMetrics();
   const guard = createGuard({ apiKey, host: config.host, allowedHosts: config.allowedHosts });
-  const { limits, routing, choose } = config;
+  const { limits, routing, choose, keepExamples } = config;
   const app = createEdgeApp({
     ...APP_DEFAULTS,
     guard,
@@ -111,6 +114,7 @@ async function runServeEdge(flags: Flags, terminal: Terminal): Promise<void> {
     limits,
     routing,
     choose,
+    keepExamples,
     log,
     logPrompts: config.log.prompts,
     metrics,
@@ -224,7 +228,8 @@ function configOf(flags: Flags): EdgeConfig {
 
 /** Flags as the keys of the YAML that they stand for; undefined ones override nothing. */
 function overridesOf(flags: Flags): EdgeOverrides {
-  const { model, name, adapter, pool, gate, examples, cacheDir: cache_dir, host, port, apiKeyEnv, apiKeyFile } = flags;
+  const { model, name, adapter, pool, gate, examples, cacheDir: cache_dir, stateDir: state_dir } = flags;
+  const { host, port, apiKeyEnv, apiKeyFile } = flags;
   const { threads, context, sequences, type } = flags;
   const server = { base_url: flags.serverUrl, model: flags.serverModel, api_key_env: flags.serverKeyEnv };
   // A flag for the key replaces the other way to give it.
@@ -240,6 +245,7 @@ function overridesOf(flags: Flags): EdgeOverrides {
     any_base: flags.anyBase || undefined,
     examples,
     cache_dir,
+    state_dir,
     host,
     port,
     ...key,

@@ -45,7 +45,18 @@ export function keepLargest(coefficients: Float64Array, k: number): Float64Array
   const order = Array.from(coefficients.keys());
   order.sort((i, j) => Math.abs(coefficients[j]!) - Math.abs(coefficients[i]!) || i - j);
   const kept = new Set(order.slice(0, k));
-  const result = coefficients.map((value, i) => (kept.has(i) ? value : 0));
+  return keepSum(coefficients, (_, i) => kept.has(i));
+}
+
+/** Coefficients below a share of the largest are zero, the others scaled to keep the sum. By size, not by sign. @param share 0 to 1 */
+export function dropSmall(coefficients: Float64Array, share: number): Float64Array {
+  const least = share * coefficients.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return keepSum(coefficients, (value) => Math.abs(value) >= least);
+}
+
+/** Those that are kept, scaled to the sum of all; the rest zero. */
+function keepSum(coefficients: Float64Array, isKept: (value: number, n: number) => boolean): Float64Array {
+  const result = coefficients.map((value, n) => (isKept(value, n) ? value : 0));
   const factor = sum(coefficients) / sum(result);
   // numbers given with both signs may cancel: then there is nothing sensible to scale by
   return Number.isFinite(factor) && factor > 0 ? result.map((value) => value * factor) : result;

@@ -114,6 +114,11 @@ export const LIMIT_TABLE = {
     stopCharacters: [1024, 'characters', 'one stop text'],
     topLogprobs: [20, 'of them', 'alternatives of a token that a request may ask for'],
     customizationName: [64, 'characters', "a customisation's name"],
+    customizationBytes: [
+      4 * MIB,
+      'bytes',
+      "the file of a user's customisation: real ones have some 10 kB, with 50 examples kept at most a request's size",
+    ],
     coefficients: [4096, 'of them', 'coefficients of a customisation: more base LoRAs than any pool has'],
     adapterScale: [
       1000,

@@ -149,10 +149,10 @@ export function writeFileAtomic(path: string, data: string | Uint8Array): void {
   file.finish();
 }
 
-/** Makes a directory and the ones above it, where they are missing. */
-export function ensureDirectory(path: string): void {
+/** Makes a directory and the ones above it, where they are missing. @param mode of those that are made */
+export function ensureDirectory(path: string, mode = 0o777): void {
   try {
-    mkdirSync(path, { recursive: true });
+    mkdirSync(path, { recursive: true, mode });
   } catch (error) {
     throw writeError(path, error);
   }

@@ -14,7 +14,7 @@ import { HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
 import { ADAPTER_WEIGHTS, openPeftAdapter } from '../peft/read.js';
-import { type AdapterBase, exportAdapterGguf, readAdapterBase } from './adapter.js';
+import { type AdapterBase, readAdapterBase, writeAdapterGguf } from './adapter.js';
 import type { GgufFileType } from './file-types.js';
 import { exportModelGguf } from './model.js';
 
@@ -56,26 +56,38 @@ export function cachedModelGguf(
  * @returns its path, `<cacheDir>/<id>.lora.gguf`, and its id: the same content for the same kind of base has the same id
  * @throws CrayonError what opening or exporting the adapter throws
  */
-export function cachedAdapterGguf(
-  adapter: string,
-  base: string,
-  { cacheDir = defaultCacheDir() }: CacheOptions = {},
-): { path: string; id: string } {
-  const shape = checkedBase(adapter, base);
-  const id = adapterId(adapter, shape);
-  const out = join(cacheDir, `${id}.lora.gguf`);
-  return { id, path: made(out, cacheDir, () => exportAdapterGguf({ adapter, base, out })) };
+export function cachedAdapterGguf(adapter: string, base: string, options: CacheOptions = {}): CachedAdapter {
+  return cachedAdapterGgufs([adapter], base, options)[0]!;
 }
 
-/** What was made for one base model is found again for another: copies of the base's weights are compared each time. */
-function checkedBase(dir: string, base: string): AdapterBase {
-  const opened = openPeftAdapter(dir, { copies: 'later' });
-  try {
-    if (opened.copies.length === 0) return readAdapterBase(base);
-    return readAdapterBase(base, {}, (model) => opened.compareCopies(model));
-  } finally {
-    opened.close();
-  }
+export interface CachedAdapter {
+  path: string;
+  id: string;
+}
+
+/** The same of several: the base is read once, which takes longer than to write an adapter. */
+export function cachedAdapterGgufs(
+  adapters: readonly string[],
+  base: string,
+  { cacheDir = defaultCacheDir() }: CacheOptions = {},
+): CachedAdapter[] {
+  let read: AdapterBase | undefined;
+  return adapters.map((dir) => {
+    const adapter = openPeftAdapter(dir, { copies: 'later' });
+    try {
+      const { copies, modules } = adapter;
+      if (copies.length === 0) read ??= readAdapterBase(base);
+      // What was made for one base model is found again for another: copies of the base's weights are compared each time.
+      const shape = copies.length === 0 ? read! : readAdapterBase(base, {}, (model) => adapter.compareCopies(model));
+      const id = adapterId(dir, shape);
+      const out = join(cacheDir, `${id}.lora.gguf`);
+      const hasHead = modules.some(({ name }) => name === 'lm_head');
+      const make = () => writeAdapterGguf(adapter, hasHead ? readAdapterBase(base, {}) : shape, { out });
+      return { id, path: made(out, cacheDir, make) };
+    } finally {
+      adapter.close();
+    }
+  });
 }
 
 function made(out: string, cacheDir: string, make: () => unknown): string {

@@ -4,8 +4,9 @@ import { basename, join } from 'node:path';
 import { checkAdapterBase } from '../blend/adapter-record.js';
 import { clusterGate } from '../blend/cluster-gate.js';
 import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
-import { CrayonError } from '../core/errors.js';
-import { gate } from '../core/gate.js';
+import { CrayonError, messageOf } from '../core/errors.js';
+import { dropSmall, gate } from '../core/gate.js';
+import { warn } from '../core/warning.js';
 import { loadDataset } from '../data/dataset.js';
 import { type LlamaCppOptions, openLlamaCppEngine } from '../engine/llama/engine.js';
 import { budgetJournal } from '../engine/server/budget-journal.js';
@@ -15,10 +16,11 @@ import type { ServerConfig } from '../engine/server/options.js';
 import type { DeviceEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256, sha256File } from '../files/digest.js';
-import { cachedAdapterGguf, defaultCacheDir } from '../gguf/cache.js';
+import { cachedAdapterGguf, cachedAdapterGgufs, defaultCacheDir } from '../gguf/cache.js';
 import { ggufString } from '../gguf/format.js';
 import { GgufFile } from '../gguf/read.js';
 import { formText } from '../hf/prompt-form.js';
+import { refuseOtherBase } from '../pool/embed/space.js';
 import { membersOf, openPool, type Pool } from '../pool/pool.js';
 import { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
@@ -35,9 +37,12 @@ import {
   warmUp,
 } from './base-model.js';
 
-import { type EdgeConfig, type Environment, serverKey } from './config.js';
+import type { EdgeConfig } from './config.js';
 import { fixedAdapters, gatedAdapters, type NamedAdapter } from './customizations/adapter-set.js';
-import { createBlendMaker, createCustomizations } from './customizations/customizations.js';
+import { type Customizations, createCustomizations } from './customizations/customizations.js';
+import { createBlendMaker, type MakerParts } from './customizations/maker.js';
+import { defaultStateDir, openUserFiles, type UserFiles } from './customizations/user-files.js';
+import { type Environment, serverKey } from './keys.js';
 import { type ModelFile, modelFile } from './model-file.js';
 import type { ServeParts, ServerEngine } from './parts.js';
 import { servedForm } from './prompt-form.js';
@@ -93,7 +98,11 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const pool = config.pool === null ? null : openPool(config.pool);
     onStep('adapters');
     checkAdapter(config, base);
-    const named = namedAdapters(config, pool, cacheDir);
+    const withBlends = pool !== null && options.withoutCustomizations !== true;
+    const usesPool = withBlends || config.gate === 'per-query';
+    if (pool !== null && usesPool) refuseOtherBase(pool, base.source(), config.anyBase); // before its adapters do not fit
+    const members = pool !== null && usesPool ? poolMembers(pool, config.model, cacheDir) : [];
+    const named = config.gate === 'per-query' ? members : namedAdapter(config, cacheDir);
     onStep('engine');
     const name = config.name ?? base.name;
     const { context: contextTokens, sequences, threads, gpu } = config.engine;
@@ -124,16 +133,19 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const adapters = isGated
       ? gatedAdapters(
           named,
-          { centroids: pool.centroids, weigh: (cosines) => gate(cosines, pool.manifest.tau) },
+          {
+            centroids: pool.centroids,
+            weigh: (cosines) => dropSmall(gate(cosines, pool.manifest.tau), config.dropBelow),
+          },
           embedder,
         )
       : fixedAdapters(named);
     const scope = await examplesScope(config, embedder);
     const clusters = pool === null || embedder === null ? null : clustersOf(pool, embedder, config);
-    const withBlends = pool !== null && embedder !== null && options.withoutCustomizations !== true;
-    const customizations = withBlends
-      ? createCustomizations(createBlendMaker(pool, embedder, base.path, device), config.limits.customizations)
-      : null;
+    const customizations =
+      withBlends && embedder !== null
+        ? await customizationsOf(config, { pool, members, embedder, base: base.path, device }, env)
+        : null;
     open.push(() => customizations?.close());
     return {
       base: name,
@@ -198,14 +210,47 @@ function openServer(
   return openOpenAiEngine({ ...options, apiKey: serverKey(server, env), budgetStore, onEvent });
 }
 
-/** The adapters as files that llama.cpp reads, each known by its digest. */
-function namedAdapters({ gate, adapter, model }: EdgeConfig, pool: Pool | null, cacheDir: string): NamedAdapter[] {
-  if (gate === 'per-query' && pool !== null) {
-    return membersOf(pool.manifest).map(({ dir }) => ({
-      ...cachedAdapterGguf(join(pool.dir, dir), model, { cacheDir }),
-      name: `${basename(pool.dir)}/${dir}`,
-    }));
+/** Customisations, with those that were kept. */
+async function customizationsOf(
+  { blend, dropBelow, limits, stateDir }: EdgeConfig,
+  parts: Omit<MakerParts, 'form' | 'dropBelow'>,
+  env: Environment,
+): Promise<Customizations> {
+  const files = stateDir === false ? null : userFiles(stateDir, parts, env);
+  const maker = createBlendMaker({ ...parts, form: blend === 'merged' ? 'cat' : 'scales', dropBelow });
+  const customizations = createCustomizations(maker, limits, files);
+  await customizations.restore();
+  return customizations;
+}
+
+/** A directory that the configuration names is needed; the usual one may be another server's, or not to be written. */
+function userFiles(
+  stateDir: string | null,
+  { pool, base }: Pick<MakerParts, 'pool' | 'base'>,
+  env: Environment,
+): UserFiles | null {
+  if (stateDir !== null) return openUserFiles(stateDir);
+  try {
+    return openUserFiles(defaultStateDir(pool.dir, base, env));
+  } catch (error) {
+    warn(`${messageOf(error)}: customisations will be gone when this server ends. Name a directory: state_dir.`);
+    return null;
   }
+}
+
+/** A pool's adapters as files that llama.cpp reads, each known by its digest; made once, then found in the cache. */
+function poolMembers(pool: Pool, model: string, cacheDir: string): NamedAdapter[] {
+  const dirs = membersOf(pool.manifest).map(({ dir }) => dir);
+  const found = cachedAdapterGgufs(
+    dirs.map((dir) => join(pool.dir, dir)),
+    model,
+    { cacheDir },
+  );
+  return found.map((one, n) => ({ ...one, name: `${basename(pool.dir)}/${dirs[n]}` }));
+}
+
+/** The configured adapter likewise, where there is one. */
+function namedAdapter({ adapter, model }: EdgeConfig, cacheDir: string): NamedAdapter[] {
   if (adapter === null) return [];
   const name = basename(adapter);
   if (/\.gguf$/i.test(adapter)) return [{ id: sha256File(adapter).slice(0, 16), path: adapter, name }];

@@ -1,16 +1,13 @@
 /**
  * The configuration of `serve-edge`: YAML (configs/edge.yaml shows every key, configs/schema/edge.json is made of EDGE_SCHEMA for
- * editors) and the command line's flags over it, checked and with all defaults filled in; and the keys that it says where to find.
+ * editors) and the command line's flags over it, checked and with all defaults filled in. The keys that it says where to find: keys.ts.
  */
 
 import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
-import { CrayonError } from '../core/errors.js';
-import { LIMITS } from '../core/limits.js';
 import { GPUS } from '../engine/llama/runtime.js';
-import { type Partly, SERVER_SECTION, type ServerConfig, seconds, serverOptions } from '../engine/server/options.js';
-import { readSmallFile } from '../files/io.js';
-import { decodeUtf8, isJsonObject, type JsonObject, setKey } from '../files/json.js';
+import { type Partly, SERVER_SECTION, seconds, serverOptions } from '../engine/server/options.js';
+import { isJsonObject, type JsonObject, setKey } from '../files/json.js';
 import {
   camelCased,
   checked,
@@ -30,7 +27,6 @@ import { THRESHOLD_SHAPE } from '../routing/signals/index.js';
 import { CONFIDENCE_MEASURES } from '../routing/signals/signal.js';
 import { MODES } from '../routing/types.js';
 import { ORIGIN } from './http/cors.js';
-import { isLoopback } from './http/guard.js';
 
 /** One adapter for all requests, or the pool's weighed anew for each prompt. */
 export const GATES = ['fixed', 'per-query'] as const;
@@ -62,7 +58,12 @@ const limits = z.strictObject({
     .describe(
       'Requests that may wait for the device; the next gets 429 with Retry-After, or the server where the mode allows.',
     ),
-  customizations: whole(0).default(16).describe('Customisations kept at a time.'),
+  customizations: whole(0).default(1000).describe('Customisations kept at a time.'),
+  merged_customizations: whole(0)
+    .default(16)
+    .describe(
+      'Of them, those that are merged to an adapter of their own: a file each, as large as several of the pool.',
+    ),
   choose_seconds: seconds
     .default(120)
     .describe(
@@ -165,6 +166,24 @@ export const EDGE_SCHEMA = z.strictObject({
     .describe(
       'Whether the examples of a customisation choose how they are blended, where they have answers and the request neither says nor decides. It takes many times as long.',
     ),
+  blend: z
+    .enum(['scales', 'merged'])
+    .default('scales')
+    .describe(
+      "How a customisation is served where its request has no `combine`. scales: the pool's adapters, each times its coefficient: no file, no wait. merged: one adapter in a file of its own (`cat`), quicker a token than several at scales.",
+    ),
+  drop_below: rate
+    .default(0.1)
+    .describe(
+      'Of adapters at scales, for a customisation or a prompt: coefficients below this share of the largest are dropped, and the others take up their weight, since each adapter costs time at every token. 0 keeps all. Those that a request gives stay as they are.',
+    ),
+  state_dir: orNull(z.union([z.literal(false), text])).describe(
+    'Where customisations outlive the server, a small file each. null: a folder of this pool and model in $XDG_STATE_HOME/crayon or ~/.local/state/crayon. false: nowhere.',
+  ),
+  keep_examples: z
+    .boolean()
+    .default(false)
+    .describe('Whether those files hold the texts of the examples too; else numbers alone.'),
   prompt_form: orNull(z.enum(PROMPT_FORMS)).describe(
     'How conversations are given to the model: through its chat template, or as plain text. ' +
       'null: as the adapter or the pool was trained; without either, chat where the model has a chat template.',
@@ -220,6 +239,7 @@ export const PATH_KEYS: readonly string[] = [
   'pool',
   'examples',
   'cache_dir',
+  'state_dir',
   'api_key_file',
 ] satisfies Array<keyof z.input<typeof EDGE_SCHEMA>>;
 
@@ -351,50 +371,4 @@ function contradictions(config: EdgeConfig): Problem[] {
     );
   }
   return problems;
-}
-
-/** Printable ASCII without spaces: what a header can carry. No error shows any part of a key. */
-const KEY = /^[\x21-\x7e]+$/;
-
-export type Environment = Readonly<Record<string, string | undefined>>;
-
-/**
- * The key that clients must send; null for none.
- *
- * @param given by a flag, before anything in the configuration
- * @throws CrayonError `config-invalid` for an empty variable, and where a host that others reach has no key
- */
-export function clientKey(config: EdgeConfig, env: Environment, given: string | null = null): string | null {
-  const { apiKeyEnv, apiKeyFile, host } = config;
-  const key =
-    given ??
-    (apiKeyEnv === null ? null : fromEnvironment(apiKeyEnv, env, 'api_key_env')) ??
-    (apiKeyFile === null ? null : readKeyFile(apiKeyFile));
-  if (key !== null && !KEY.test(key)) {
-    throw new CrayonError('config-invalid', 'the API key is empty, or has a space or a character outside ASCII');
-  }
-  if (key !== null || isLoopback(host)) return key;
-  throw new CrayonError('config-invalid', `host ${host} can be reached by others, so an API key is required`, {
-    hint: 'Give --api-key-env or --api-key-file, or bind to 127.0.0.1.',
-  });
-}
-
-/** The key for the server LLM; null for none. @throws CrayonError `config-invalid` for an empty variable */
-export function serverKey({ apiKeyEnv }: ServerConfig, env: Environment): string | null {
-  return apiKeyEnv === null ? null : fromEnvironment(apiKeyEnv, env, 'server.api_key_env');
-}
-
-function fromEnvironment(name: string, env: Environment, key: string): string {
-  const value = env[name]?.trim();
-  if (value !== undefined && value !== '') return value;
-  throw new CrayonError('config-invalid', `${key} names the environment variable ${name}, which is not set`, {
-    hint: `Set it: export ${name}=...`,
-  });
-}
-
-/** The file's one line. @throws CrayonError `config-invalid` for an empty file or one of several lines, `file-not-found` */
-function readKeyFile(path: string): string {
-  const key = decodeUtf8(readSmallFile(path, LIMITS.secretBytes), path, 'config-invalid').trim();
-  if (KEY.test(key)) return key;
-  throw new CrayonError('config-invalid', `${path}: expected one line with a key of printable ASCII without spaces`);
 }

@@ -24,6 +24,8 @@ export interface AppSettings {
   /** Whether customisations are chosen by evidence where the request does not say. */
   choose: EdgeConfig['choose'];
   log: Logger;
+  /** Whether the examples of customisations are kept with them. */
+  keepExamples: EdgeConfig['keepExamples'];
   /** Whether prompts may be logged, where the mode allows. */
   logPrompts: boolean;
   metrics: Metrics;

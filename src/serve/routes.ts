@@ -6,6 +6,7 @@ import {
   createCustomization,
   deleteCustomization,
   listCustomizations,
+  rollBackCustomization,
   setAdapterScales,
   showCustomization,
 } from './customizations/routes.js';
@@ -75,7 +76,7 @@ export function failureBody(pathname: string, failure: HttpError): object {
   return pathname.startsWith('/api/') ? ollamaError(failure) : failure.body;
 }
 
-/** A path that ends in `/*` takes one more part, which may hold anything but a slash. */
+/** `*` in a path is its last part or the one before, which may hold anything but a slash. */
 function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Route> {
   const { guard, metrics } = settings;
   const { bodyBytes } = settings.limits;
@@ -159,20 +160,25 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
       GET: ({ param }) => showCustomization(param, parts()),
       DELETE: ({ param }) => deleteCustomization(param, parts()),
     },
+    '/v1/customizations/*/rollback': {
+      name: 'customizations',
+      POST: (call) => rollBackCustomization(call, parts()),
+    },
   };
 }
 
-/** The route of a path, and what its last part says. */
+/** The route of a path, and what stands at its `*`. */
 function find(table: Record<string, Route>, pathname: string): { route: Route; param: string } | null {
   if (Object.hasOwn(table, pathname)) return { route: table[pathname]!, param: '' };
-  const slash = pathname.lastIndexOf('/');
-  const route = table[`${pathname.slice(0, slash)}/*`];
-  if (route === undefined || slash === pathname.length - 1) return null;
-  try {
-    return { route, param: decodeURIComponent(pathname.slice(slash + 1)) };
-  } catch {
-    return null; // a broken percent sign names nothing
+  const parts = pathname.split('/');
+  for (const at of [parts.length - 1, parts.length - 2]) {
+    const path = parts.with(at, '*').join('/');
+    if (parts[at] === '' || !Object.hasOwn(table, path)) continue;
+    try {
+      return { route: table[path]!, param: decodeURIComponent(parts[at]!) };
+    } catch {} // a broken percent sign names nothing
   }
+  return null;
 }
 
 /** APIs that clients look for and this server does not have, by the beginning of their paths; and what it has instead. */

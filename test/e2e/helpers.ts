@@ -90,13 +90,17 @@ export const TSX = pathToFileURL(join(ROOT, 'node_modules', 'tsx', 'dist', 'load
 const { CRAYON_ENTRY } = process.env;
 const ENTRY = CRAYON_ENTRY ? [join(ROOT, CRAYON_ENTRY)] : ['--import', TSX, join(ROOT, 'bin', 'crayon.ts')];
 
+/** In place of the user's own: servers keep customisations there. */
+const STATE = mkdtempSync(join(tmpdir(), 'crayon-e2e-state-'));
+process.once('exit', () => rmSync(STATE, { recursive: true, force: true }));
+
 /** Starts the command line as one child process (no wrapper in between, so that signals reach it). */
 export function start(
   argv: readonly string[],
   options: { env?: NodeJS.ProcessEnv; entry?: string[]; stdout?: number } = {},
 ): Child {
   const entry = options.entry ?? ENTRY;
-  const env = { ...process.env, ...options.env };
+  const env = { ...process.env, XDG_STATE_HOME: STATE, ...options.env };
   const child = spawn(process.execPath, [...entry, ...argv], {
     env,
     cwd: ROOT,

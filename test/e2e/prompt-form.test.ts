@@ -112,7 +112,7 @@ describe('a pool trained through a chat template', () => {
   it('is customised at run time from the same embeddings as by blend', async () => {
     const parts = await serve({ pool });
     const order = {
-      ...({ topK: null, temperature: null, estimator: 'similarity', combine: 'cat' } as const),
+      ...({ topK: null, temperature: null, estimator: 'similarity' } as const),
       ...{ examples: bank, coefficients: null },
     };
     const made = await parts.customizations!.create(order, null, new AbortController().signal);

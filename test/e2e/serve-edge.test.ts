@@ -164,6 +164,20 @@ describe('serve-edge', () => {
     await expect(complete(made[0]!.model, prompt)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
   });
 
+  it('gives the log-probabilities of the merged adapter by the pool’s at scales', async () => {
+    const coefficients = [0.4, 0.3, 0, 0.2, 0, 0.1];
+    const [scales, cat] = [
+      await customization({ coefficients }),
+      await customization({ coefficients, combine: 'cat' }),
+    ];
+    const prompt = records(EXAMPLES)[1]!.prompt;
+    const [one, other] = [await complete(scales.model, prompt), await complete(cat.model, prompt)];
+    expect(one.text).toBe(other.text);
+    for (const [i, x] of one.logprobs.entries()) expect(Math.abs(x! - other.logprobs[i]!)).toBeLessThan(2e-3);
+    const base = await complete('crayon-edge', prompt);
+    expect(Math.abs(base.logprobs[0]! - one.logprobs[0]!)).toBeGreaterThan(0.05);
+  });
+
   it('streams what it answers whole', async () => {
     const request = { model: 'crayon-edge', prompt: STORY, max_tokens: 24, temperature: 0.8, seed: 5 };
     const whole = await client.completions.create(request, onDevice);

@@ -13,7 +13,8 @@ import { openPool } from '../../src/pool/pool.js';
 import { assembleEdge, type EdgeAssembly } from '../../src/serve/assemble.js';
 import { openBaseModel, openEmbedder } from '../../src/serve/base-model.js';
 import { edgeConfig } from '../../src/serve/config.js';
-import type { BlendOrder, MadeBlend } from '../../src/serve/customizations/customizations.js';
+import type { Customization } from '../../src/serve/customizations/customizations.js';
+import type { BlendOrder } from '../../src/serve/customizations/maker.js';
 import { temporaryRoot } from '../helpers/files.js';
 import { fixture, ROOT } from '../helpers/fixtures.js';
 import { createScriptedEngine, type ScriptedEngine } from '../helpers/scripted.js';
@@ -29,7 +30,7 @@ const BANK_EXAMPLES = [
 ];
 
 /** The one adapter of a customisation. */
-const adapterOf = ({ adapters }: Pick<MadeBlend, 'adapters'>) => adapters.choose(textQuery(BANK))[0]!;
+const adapterOf = (made: Pick<Customization, 'serve'>) => made.serve().adapters.choose(textQuery(BANK))[0]!;
 
 const dir = temporaryRoot();
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -37,7 +38,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 const tokenizer = loadTokenizer(EDGE);
 const config = (more: JsonObject = {}) =>
   edgeConfig(
-    { model: EDGE, cache_dir: join(dir, 'cache'), engine: { type: 'F32' }, ...more },
+    { model: EDGE, cache_dir: join(dir, 'cache'), state_dir: false, engine: { type: 'F32' }, ...more },
     { where: 'test', folder: ROOT },
   );
 
@@ -196,7 +197,7 @@ describe('blends at run time', () => {
   afterAll(() => parts.close());
   const never = new AbortController().signal;
   const order: BlendOrder = {
-    ...{ topK: null, temperature: null, estimator: 'similarity', combine: 'cat' },
+    ...{ topK: null, temperature: null, estimator: 'similarity', form: 'cat' },
     ...{ coefficients: null, examples: null },
   };
   const examples = BANK_EXAMPLES.map((prompt) => ({ prompt }));
@@ -210,7 +211,7 @@ describe('blends at run time', () => {
     expect(made).toMatchObject({ name: 'bank', examples: 3, coverage: { verdict: expect.any(String) } });
     expect(made.coefficients).toHaveLength(6);
     expect(made.coefficients.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
-    expect(made.scope!(textQuery(BANK))!.similarity).toBeGreaterThan(0.5);
+    expect(made.serve().scope!(textQuery(BANK))!.similarity).toBeGreaterThan(0.5);
     expect(existsSync(adapterOf(made).path)).toBe(true);
   });
 
@@ -233,8 +234,9 @@ describe('blends at run time', () => {
     const blends = parts.customizations!;
     const made = await blends.create({ ...order, coefficients: [0, 0, 0, 0, 0, 1] }, null, never);
     const [{ id }, adapter] = [made, adapterOf(made)];
-    const [one, two] = [blends.get(id)!.hold(), blends.get(id)!.hold()];
-    expect([blends.delete(id), blends.delete(id)]).toEqual([true, false]);
+    const [one, two] = [blends.get(id).serve().hold(), blends.get(id).serve().hold()];
+    blends.delete(id);
+    expect(() => blends.delete(id)).toThrow(expect.objectContaining({ status: 404 }));
     one();
     one(); // ends once
     expect(existsSync(adapter.path)).toBe(true);

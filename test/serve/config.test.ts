@@ -32,9 +32,10 @@ describe('the configuration of serve-edge', () => {
       limits: {
         ...{ bodyBytes: 2 ** 20, messages: 256, prompts: 64, echoTokens: 65_536, stops: 16, maxTokens: 1024 },
         isMaxTokensGiven: false,
-        ...{ requestMs: 300_000, queue: 64, customizations: 16, chooseSeconds: 120 },
+        ...{ requestMs: 300_000, queue: 64, customizations: 1000, mergedCustomizations: 16, chooseSeconds: 120 },
       },
       choose: false,
+      ...{ blend: 'scales', dropBelow: 0.1, stateDir: null, keepExamples: false },
       engine: { threads: 'auto', context: null, sequences: 4, type: 'F16', gpu: 'auto' },
       routing: {
         mode: 'prefer_on_device',
@@ -66,9 +67,9 @@ describe('the configuration of serve-edge', () => {
 
   it('reads the example, whose values are the defaults', () => {
     const example = loadEdgeConfig(join(ROOT, 'configs', 'edge.yaml'));
-    const { limits, engine, routing, log, host, port } = read({ model: 'm' });
+    const { limits, engine, routing, log, host, port, blend, dropBelow, stateDir, keepExamples } = read({ model: 'm' });
     expect(example.limits).toEqual({ ...limits, isMaxTokensGiven: true });
-    expect(example).toMatchObject({ engine, routing, log, host, port });
+    expect(example).toMatchObject({ engine, routing, log, host, port, blend, dropBelow, stateDir, keepExamples });
     expect(example.model).toBe(join(ROOT, 'models', 'crayon-edge'));
     expect(example.examples).toBe(join(ROOT, 'suite', 'examples', 'bank.jsonl'));
   });

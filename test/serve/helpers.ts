@@ -9,11 +9,10 @@ import { createEdgeApp, type EdgeApp } from '../../src/serve/app.js';
 import type { TextEmbedder } from '../../src/serve/base-model.js';
 import { edgeConfig } from '../../src/serve/config.js';
 import { type AdapterSet, fixedAdapters } from '../../src/serve/customizations/adapter-set.js';
-import {
-  type BlendMaker,
-  type BlendOrder,
-  createCustomizations,
-} from '../../src/serve/customizations/customizations.js';
+import { createCustomizations } from '../../src/serve/customizations/customizations.js';
+import type { BlendMaker, BlendOrder } from '../../src/serve/customizations/maker.js';
+import type { Blend } from '../../src/serve/customizations/record.js';
+import type { UserFiles } from '../../src/serve/customizations/user-files.js';
 import { createCors } from '../../src/serve/http/cors.js';
 import { createGuard } from '../../src/serve/http/guard.js';
 import { createLog } from '../../src/serve/log.js';
@@ -34,6 +33,7 @@ export interface TestAppOptions {
   adapters?: AdapterSet;
   parts?: Partial<ServeParts>;
   maker?: BlendMaker;
+  files?: UserFiles;
   keepAliveMs?: number;
   logPrompts?: boolean;
   logLevel?: string;
@@ -82,6 +82,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     limits: config.limits,
     routing: config.routing,
     choose: config.choose,
+    keepExamples: config.keepExamples,
     log: createLog({ level: options.logLevel ?? 'debug', stream, pretty: false }),
     logPrompts: options.logPrompts ?? false,
     metrics: createMetrics(),
@@ -98,7 +99,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     adapters: options.adapters ?? fixedAdapters([ADAPTER]),
     scope: null,
     embedder: null,
-    customizations: createCustomizations(maker, config.limits.customizations, () => 1_700_000_000_000),
+    customizations: createCustomizations(maker, config.limits, options.files, () => 1_700_000_000_000),
     close: async () => {},
     ...options.parts,
   };
@@ -157,10 +158,29 @@ export interface FakeMaker {
 export function fakeMaker(before: (order: BlendOrder) => void | Promise<void> = () => {}): FakeMaker {
   const orders: BlendOrder[] = [];
   const removed: string[] = [];
+  let served = 0;
   const maker: BlendMaker = {
-    make: async (order) => {
+    pool: 'a'.repeat(64),
+    form: 'scales',
+    make: async (order, signal) => {
       await before(order);
-      const id = `blend-${orders.push(order) - 1}`;
+      orders.push(order);
+      const blend: Blend = {
+        form: order.form ?? 'scales',
+        coefficients: order.coefficients ?? [0.75, 0.25],
+        similarities: order.examples === null ? null : [0.9, 0.1],
+        coverage: null,
+        examples: order.examples?.length ?? 0,
+        notices: [],
+        ms: 12,
+        choice: null,
+        profile: null,
+        ...(order.shown && { shown: order.shown }),
+      };
+      return maker.restore(blend, signal);
+    },
+    restore: async (blend) => {
+      const id = `blend-${served++}`;
       let holders = 0;
       const hold = () => {
         holders++;
@@ -168,19 +188,8 @@ export function fakeMaker(before: (order: BlendOrder) => void | Promise<void> = 
           if (--holders === 0) removed.push(id);
         };
       };
-      return {
-        adapters: fixedAdapters([{ id, path: `/secret/place/${id}.lora.gguf`, name: id }]),
-        chosen: null,
-        coefficients: order.coefficients ?? [0.75, 0.25],
-        similarities: order.examples === null ? null : [0.9, 0.1],
-        coverage: null,
-        scope: null,
-        notices: [],
-        examples: order.examples?.length ?? 0,
-        ms: 12,
-        hold,
-        remove: hold(),
-      };
+      const adapters = fixedAdapters([{ id, path: `/secret/place/${id}.lora.gguf`, name: id }]);
+      return { ...blend, adapters, scope: null, hold, remove: hold() };
     },
     close: () => {},
   };

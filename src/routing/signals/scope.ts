@@ -87,7 +87,10 @@ export function buildScopeProfile(embeddings: Floats, n: number, d: number): Sco
 }
 
 /** Where a query stands among the user's examples. @param embedding (d), of any length */
-export function scopeScore(profile: ScopeProfile, embedding: Floats): ScopeScore {
+export function scopeScore(
+  profile: Pick<ScopeProfile, 'reference'> & { centre: ArrayLike<number> },
+  embedding: Floats,
+): ScopeScore {
   const similarity = cosineWithUnit(embedding, profile.centre);
   return { similarity, percentile: percentileAmong(profile.reference, similarity) };
 }
@@ -122,7 +125,7 @@ function spread(values: readonly number[]): number {
   return Math.max(MIN_SPREAD, Math.sqrt(mean(values.map((v) => (v - centre) ** 2))));
 }
 
-function cosineWithUnit(embedding: Floats, centre: readonly number[]): number {
+function cosineWithUnit(embedding: Floats, centre: ArrayLike<number>): number {
   assert.equal(embedding.length, centre.length, 'scopeScore: the embedding has another size than the profile');
   const length = norm(embedding);
   if (length === 0) return 0; // no direction, as in core/vector

@@ -26,7 +26,21 @@ export type NamedAdapter = Pick<AdapterScale, 'id' | 'path'> & { name: string };
 
 /** Every request gets the same adapters: one, or none. */
 export function fixedAdapters(adapters: readonly NamedAdapter[]): AdapterSet {
-  return adapterSet(adapters, () => adapters.map(() => 1), false);
+  return scaledAdapters(
+    adapters,
+    adapters.map(() => 1),
+  );
+}
+
+/** The same for every request: adapters, and a scale for each. */
+export function scaledAdapters(adapters: readonly NamedAdapter[], scales: readonly number[]): AdapterSet {
+  return adapterSet(adapters, () => scales, false);
+}
+
+/** Without those of scale 0. @param scales of the first ones; the others, a pool's general adapter, are at 1 */
+export function atScales(adapters: readonly NamedAdapter[], scales: ArrayLike<number>): AdapterScale[] {
+  const all = adapters.map(({ id, path }, n) => ({ id, path, scale: scales[n] ?? 1 }));
+  return all.filter(({ scale }) => scale !== 0);
 }
 
 /** Coefficients are rounded to multiples of this, so that prompts alike share the engine's batches and cache. */
@@ -81,8 +95,10 @@ function adapterSet(
   return {
     isGated,
     choose: (query) => {
-      const scales = scalesFor(query).map((scale, n) => scale * factors[n]!);
-      return adapters.flatMap(({ id, path }, n) => (scales[n] === 0 ? [] : [{ id, path, scale: scales[n]! }]));
+      return atScales(
+        adapters,
+        scalesFor(query).map((scale, n) => scale * factors[n]!),
+      );
     },
     list: () => adapters.map(({ name }, id) => ({ id, path: name, scale: factors[id]! })),
     setScales: (wanted) => {

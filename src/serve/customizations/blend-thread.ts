@@ -12,7 +12,6 @@ import { threadScript } from '../../core/long-work.js';
 import type { Example } from '../../data/dataset.js';
 import { throwIfAborted } from '../../engine/clock.js';
 import type { AdapterScale } from '../../engine/types.js';
-import type { NamedAdapter } from './adapter-set.js';
 
 /** What all jobs of a thread have in common. */
 export interface BlendPlace {
@@ -32,12 +31,6 @@ export interface BlendJob {
 export interface Blended extends Pick<AdapterScale, 'id' | 'path'> {
   notices: string[];
   ms: number;
-}
-
-/** A blend whose file is kept until `release` is called, and what `hold` has given. */
-export interface HeldBlend extends Blended, NamedAdapter {
-  hold(): () => void;
-  release(): void;
 }
 
 /** Examples that are to be scored: their tokens, as `crayon score` makes them, and as adapters are trained where a pool has losses. */

@@ -1,10 +1,6 @@
 /**
  * A customisation that a user's own examples choose, as `crayon blend --choose` does (src/choose), through the engine that serves: there
- * is no second copy of the base model.
- *
- * Each mixture that is tried is blended to one adapter first: llama.cpp takes for ten adapters at scales three times what it takes for
- * their blend, which costs a tenth of a second (docs/experiments.md). It is gone before the next one is made, so that a choice needs the
- * disk and the memory of one blend.
+ * is no second copy of the base model, and each mixture that is tried is the pool's adapters at scales, as it would be served.
  */
 
 import type { BlendRule } from '../../blend/blend-pool.js';
@@ -13,21 +9,22 @@ import type { SeenExamples } from '../../blend/coefficients.js';
 import type { Candidate } from '../../choose/candidates.js';
 import { type Choice, choiceRecord, chooseBy } from '../../choose/choice.js';
 import { gatherEvidence, type MixtureScorer } from '../../choose/evidence.js';
-import { groupBy } from '../../core/stats.js';
+import { dropSmall } from '../../core/gate.js';
 import type { Example } from '../../data/dataset.js';
 import type { RawExample } from '../../data/example.js';
 import type { DeviceEngine } from '../../engine/types.js';
-import type { Pool } from '../../pool/pool.js';
-import type { CompletionScore } from '../../train/completion-score.js';
+import { memberCoefficients, type Pool } from '../../pool/pool.js';
 import { engineScorer } from '../engine-scorer.js';
-import { inSteps } from './adapter-set.js';
-import type { blendThread, HeldBlend } from './blend-thread.js';
+import { atScales, inSteps, type NamedAdapter } from './adapter-set.js';
+import type { blendThread } from './blend-thread.js';
 
 export interface ChoiceOrder {
   /** the examples with their answers */
   shown: readonly RawExample[];
   /** what the choice may take: one batch may exceed it */
   seconds: number;
+  /** share of a mixture's largest coefficient below which others are dropped; none when absent */
+  dropBelow?: number;
 }
 
 /** What was chosen, and is served. */
@@ -42,46 +39,27 @@ export interface ChosenCustomization extends Pick<Choice, 'candidates'> {
 export interface ChooserParts {
   pool: Pool;
   device: Pick<DeviceEngine, 'contextTokens' | 'scoreTokens'>;
+  /** see `membersOf` */
+  members: readonly NamedAdapter[];
   encode: ReturnType<typeof blendThread>['encode'];
-  blended(coefficients: number[], combine: 'cat', signal: AbortSignal): Promise<HeldBlend>;
 }
 
 const TIME_WAS_UP =
   'The time was up before the blend by similarity was tried, so nothing was chosen: it is that blend.';
 
-/** @returns what decides: the best that one adapter can be, and what is served */
-export function createChooser({ pool, device, encode, blended }: ChooserParts) {
-  /** Examples whose mixtures are alike are scored together. */
-  const through: MixtureScorer =
-    (gates, { signal, onProgress }) =>
-    async (sequences, owners) => {
-      const scores = new Array<CompletionScore>(sequences.length);
-      const mixtures = gates?.map(inSteps);
-      const mixtureOf = (s: number) => mixtures?.[owners[s]!];
-      const groups = groupBy([...sequences.keys()], (s) => String(mixtureOf(s)));
-      let done = 0;
-      for (const members of groups.values()) {
-        const mixture = mixtureOf(members[0]!);
-        const blend = mixture && (await blended(mixture, 'cat', signal));
-        try {
-          const adapters = blend === undefined ? [] : [{ id: blend.id, path: blend.path, scale: 1 }];
-          const score = engineScorer(device, () => adapters, { signal, beside: true });
-          const found = await score(
-            members.map((s) => sequences[s]!),
-            members.map((s) => owners[s]!),
-          );
-          for (const [at, s] of members.entries()) scores[s] = found[at]!;
-        } finally {
-          blend?.release();
-        }
-        done += members.length;
-        onProgress?.(done, sequences.length);
-      }
-      return scores;
+/** @returns what decides: the best that one mixture for all prompts can be, and what is served */
+export function createChooser({ pool, members, device, encode }: ChooserParts) {
+  const throughMixtures =
+    (dropBelow: number): MixtureScorer =>
+    (gates, { signal, onProgress }) => {
+      const mixtures = gates?.map((alpha) => inSteps(dropSmall(alpha, dropBelow)));
+      const adaptersOf = (example: number) =>
+        mixtures === undefined ? [] : atScales(members, memberCoefficients(pool.manifest, mixtures[example]!));
+      return engineScorer(device, adaptersOf, { signal, onProgress, beside: true });
     };
 
   return async (
-    { shown, seconds }: ChoiceOrder,
+    { shown, seconds, dropBelow = 0 }: ChoiceOrder,
     rows: SeenExamples['rows'],
     signal: AbortSignal,
   ): Promise<{ rule: BlendRule; losses: Float64Array | undefined; chosen: ChosenCustomization }> => {
@@ -90,7 +68,7 @@ export function createChooser({ pool, device, encode, blended }: ChooserParts) {
     const examples = shown.map((raw, i): Example => ({ id: `examples[${i}]`, dataset: 'examples', ...raw }));
     const { made, prepared } = await encode({ examples, contextTokens: device.contextTokens }, signal);
     const scored = { pool, made: { ...made, examples }, prepared, seen: { rows } };
-    const { evidence, losses } = await gatherEvidence(scored, { through, late, signal });
+    const { evidence, losses } = await gatherEvidence(scored, { through: throughMixtures(dropBelow), late, signal });
     const choice = chooseBy(evidence);
     const chosen = {
       candidate: choice.ofAll,

@@ -1,254 +1,221 @@
 /**
- * Customisations made while the server runs: each a blend of the pool's adapters, kept in memory with its file in a
- * temporary directory, gone when the server ends.
+ * The customisations of a server: made, replaced, rolled back, deleted, and found again after a restart.
  *
- * A user's examples are embedded here, and blended on a thread of its own, because blending reads and writes many megabytes
- * without a pause and answers must flow on.
+ * One that is acknowledged is on the disk (user-files.ts). Each keeps the version before the last one. What was made with another pool
+ * is kept and refused until it is made again; one that is merged is merged again after a restart, while others are served.
  */
 
 import { randomBytes } from 'node:crypto';
-import type { CombineKind } from '../../blend/blend.js';
-import type { BlendRule } from '../../blend/blend-pool.js';
-import { BARE_MODEL } from '../../blend/choice-record.js';
-import { type BlendEstimate, type Estimator, estimateBlend } from '../../blend/coefficients.js';
-import { coverageByEvidence } from '../../blend/coverage.js';
-import { oneHot } from '../../core/vector.js';
-import type { RawExample } from '../../data/example.js';
+import { isCrayonError, messageOf } from '../../core/errors.js';
 import { interrupted } from '../../engine/clock.js';
-import type { DeviceEngine } from '../../engine/types.js';
-import { ScratchDirectory } from '../../files/scratch-directory.js';
-import type { Pool } from '../../pool/pool.js';
-import type { ScopeFunction } from '../../routing/signals/scope.js';
-import { embedPrompts, scopeOf, type TextEmbedder } from '../base-model.js';
-import { badField, HttpError } from '../http/error.js';
-import { type AdapterSet, fixedAdapters, gatedAdapters } from './adapter-set.js';
-import { blendThread, type HeldBlend } from './blend-thread.js';
-import { type ChoiceOrder, type ChosenCustomization, createChooser } from './choose.js';
+import { HttpError, toHttpError } from '../http/error.js';
+import type { BlendMaker, BlendOrder, MadeBlend, Served } from './maker.js';
+import type { Blend } from './record.js';
+import type { StoredUser, StoredVersion, UserFiles } from './user-files.js';
 
-/** What was blended: one adapter, none where the bare model was chosen, or the pool's, weighed for each prompt. */
-export interface MadeBlend extends BlendEstimate {
-  adapters: Pick<AdapterSet, 'choose' | 'isGated'>;
-  /** null where nothing was chosen by evidence */
-  chosen: ChosenCustomization | null;
-  scope: ScopeFunction | null;
-  /** Plain sentences that the user should read. */
-  notices: string[];
-  ms: number;
-  /** Keeps the adapters' files until the function that it returns is called, or longer. */
-  hold(): () => void;
-  /** The files go, as soon as nobody holds them. */
-  remove(): void;
-}
-
-export interface BlendOrder {
-  examples: ReadonlyArray<Pick<RawExample, 'prompt' | 'messages'>> | null;
-  coefficients: number[] | null;
-  topK: number | null;
-  temperature: number | null;
-  /** how the examples become coefficients */
-  estimator: Extract<Estimator, 'similarity' | 'mean-gate'>;
-  /** similarities are measured by those of the pool's own examples */
-  standardise?: boolean;
-  combine: CombineKind;
-  /** the examples choose, in place of topK, temperature, estimator and standardise */
-  choose?: ChoiceOrder | null;
-}
-
-/** Makes an adapter from a pool, away from the event loop. */
-export interface BlendMaker {
-  make(order: BlendOrder, signal: AbortSignal): Promise<MadeBlend>;
-  close(): void;
-}
-
-export interface Customization extends MadeBlend {
+/** One as it is shown; its numbers are those of the current version. */
+export interface Customization extends Blend {
   id: string;
   name: string | null;
-  /** Seconds since 1970. */
+  /** Of the current version, seconds since 1970. */
   created: number;
+  version: number;
+  /** The one that a rollback goes to. */
+  previous: number | null;
+  /** Why it cannot be used, where it cannot. */
+  problem: HttpError | null;
+  /** @throws HttpError `problem` */
+  serve(): Served;
+}
+
+/** `present` is null while it cannot be served, which `problem` explains. */
+interface Kept {
+  stored: StoredUser;
+  present: Served | null;
+  problem: HttpError | null;
+}
+
+export interface CustomizationLimits {
+  /** kept at a time */
+  customizations: number;
+  /** of them, those with a merged adapter of their own */
+  mergedCustomizations: number;
 }
 
 export type Customizations = ReturnType<typeof createCustomizations>;
 
-export function createCustomizations(maker: BlendMaker, limit: number, now: () => number = Date.now) {
-  const kept = new Map<string, Customization>();
-  let making = 0;
-  return {
-    size: () => kept.size,
-    list: () => [...kept.values()],
-    get: (id: string) => kept.get(id),
-    /** @throws HttpError 429 when as many are kept as may be; what the blend throws */
-    create: async (order: BlendOrder, name: string | null, signal: AbortSignal): Promise<Customization> => {
-      if (kept.size + making >= limit) {
-        throw new HttpError(429, `${limit} customisations are kept, which is the limit: delete one first.`, {
-          type: 'rate_limit_error',
-          code: 'customizations_full',
-          headers: { 'x-should-retry': 'false' },
-        });
-      }
-      making++;
-      try {
-        const blend = await maker.make(order, signal);
-        if (signal.aborted) {
-          blend.remove(); // nobody is left who would learn its id
-          throw interrupted();
-        }
-        const id = randomBytes(8).toString('hex');
-        const made: Customization = { id, name, created: Math.floor(now() / 1000), ...blend };
-        kept.set(id, made);
-        return made;
-      } finally {
-        making--;
-      }
-    },
-    /** No new request can use it; running ones finish. @returns false where there is none */
-    delete: (id: string): boolean => {
-      kept.get(id)?.remove();
-      return kept.delete(id);
-    },
-    close: (): void => {
-      for (const { remove } of kept.values()) remove();
-      kept.clear();
-      maker.close();
-    },
+/** @param files null: nothing outlives the server */
+export function createCustomizations(
+  maker: BlendMaker,
+  limits: CustomizationLimits,
+  files: UserFiles | null = null,
+  now: () => number = Date.now,
+) {
+  const kept = new Map<string, Kept>();
+  const making = { new: 0, merged: 0 };
+  const closing = new AbortController();
+  const isMerged = ({ form }: Pick<Blend, 'form'>) => form !== 'scales';
+
+  const show = ({ stored, present, problem }: Kept): Customization => {
+    const { id, name, versions } = stored;
+    const [{ version, created, blend }, previous] = versions;
+    const serve = (): Served => {
+      if (present !== null) return present;
+      throw problem!;
+    };
+    return { ...blend, id, name, created, version, previous: previous?.version ?? null, problem, serve };
   };
-}
+  const found = (name: string | null): Kept | undefined =>
+    name === null ? undefined : [...kept.values()].findLast(({ stored }) => stored.name === name);
 
-/**
- * @param base the base model: Hugging Face directory or GGUF
- * @param device scores what examples choose among, and forgets each adapter whose file is gone
- */
-export function createBlendMaker(
-  pool: Pool,
-  embedder: TextEmbedder,
-  base: string,
-  device: Pick<DeviceEngine, 'contextTokens' | 'scoreTokens' | 'forget'>,
-): BlendMaker {
-  const files = sharedFiles((path) => device.forget?.(path));
-  const thread = blendThread({ pool: pool.dir, base, dir: files.dir });
-  const { manifest } = pool;
-  const { N } = manifest;
-
-  const blended = async (coefficients: number[], combine: CombineKind, signal: AbortSignal): Promise<HeldBlend> => {
-    const done = files.working();
-    try {
-      const made = await thread.run({ coefficients, combine }, signal);
-      return { ...made, name: made.id, hold: () => files.hold(made.path), release: files.hold(made.path) };
-    } finally {
-      done();
-    }
+  const refuseMore = (what: string, count: number, limit: number): void => {
+    if (count < limit) return;
+    throw new HttpError(429, `${limit} ${what} are kept, which is the limit: delete one first.`, {
+      type: 'rate_limit_error',
+      code: 'customizations_full',
+      headers: { 'x-should-retry': 'false' },
+    });
   };
-  const choose = createChooser({ pool, device, encode: thread.encode, blended });
+  const refuseMoreMerged = (): void => {
+    const count = [...kept.values()].filter(({ stored }) => isMerged(stored.versions[0].blend)).length;
+    refuseMore('merged customisations', count + making.merged, limits.mergedCustomizations);
+  };
 
-  /**
-   * The adapters of a prompt, and what they are made of. A pool's general adapter is in each of those that are weighed, and so counts
-   * once: weights sum to 1.
-   */
-  const adaptersOf = async (
-    chosen: ChosenCustomization | null,
-    coefficients: number[],
-    combine: CombineKind,
-    signal: AbortSignal,
-  ): Promise<{ adapters: AdapterSet; blends: HeldBlend[] }> => {
-    const candidate = chosen?.candidate;
-    const isGated = candidate?.kind === 'per-query';
-    const wanted = isGated ? manifest.adapters.map((_, n) => Array.from(oneHot(n, N))) : [coefficients];
-    const blends: HeldBlend[] = [];
+  /** The file first: what is acknowledged must be there. */
+  const put = (stored: StoredUser, made: MadeBlend): Kept => {
+    const before = kept.get(stored.id);
     try {
-      if (candidate?.name !== BARE_MODEL) {
-        for (const one of wanted) blends.push(await blended(one, isGated ? 'cat' : combine, signal));
-      }
+      files?.write(stored);
     } catch (error) {
-      for (const { release } of blends) release();
+      made.remove();
       throw error;
     }
-    if (!isGated) return { adapters: fixedAdapters(blends), blends };
-    const weigh = (similarities: Float64Array) => candidate.gate(similarities, manifest);
-    return { adapters: gatedAdapters(blends, { centroids: pool.centroids, weigh }, embedder), blends };
+    const one: Kept = { stored, present: made, problem: null };
+    kept.set(stored.id, one);
+    before?.present?.remove();
+    return one;
   };
 
-  return {
-    async make({ examples, coefficients, topK, temperature, estimator, standardise, combine, choose: wanted }, signal) {
-      if (topK !== null && topK > N) {
-        throw badField('top_k', `top_k is ${topK}, expected at most ${N}: the pool has no more adapters.`);
-      }
-      if (standardise === true && manifest.standards?.similarity === undefined) {
-        throw badField('standardise', 'standardise needs a pool that `crayon measure-pool` has measured.');
-      }
-      const rows = examples === null ? null : await embedPrompts(examples, embedder, signal);
-      const found = rows !== null && wanted != null ? await choose(wanted, rows, signal) : null;
-      const given: BlendRule = {
-        estimator: rows === null ? 'given' : estimator,
-        tau: temperature ?? undefined,
-        standardise,
-        topK: topK ?? undefined,
-        coefficients: coefficients ?? undefined,
-      };
-      const { estimator: by, ...rule } = found?.rule ?? given;
-      const estimate = estimateBlend(pool, by, rows && { rows, losses: found?.losses }, rule);
-      const chosen = found?.chosen ?? null;
-      const started = performance.now();
-      const { adapters, blends } = await adaptersOf(chosen, estimate.coefficients, combine, signal);
-      const release = () => {
-        for (const one of blends) one.release();
-      };
-      return {
-        ...estimate,
-        coverage: chosen === null ? estimate.coverage : coverageByEvidence(estimate.coverage!, chosen.record),
-        adapters,
-        chosen,
-        scope: rows === null ? null : scopeOf(rows, embedder),
-        notices: [...new Set([...(chosen?.notices ?? []), ...blends.flatMap(({ notices }) => notices)])],
-        ms: blends.length === 1 ? blends[0]!.ms : performance.now() - started,
-        hold: () => {
-          const held = blends.map(({ hold }) => hold());
-          return () => {
-            for (const one of held) one();
-          };
-        },
-        remove: release,
-      };
-    },
-    close() {
-      thread.close();
-      files.close();
-    },
-  };
-}
-
-/** Equal blends have one file, by its digest: it goes when the last of them goes, and never while one is being made. */
-function sharedFiles(forget: (path: string) => void) {
-  const scratch = new ScratchDirectory();
-  const holders = new Map<string, number>();
-  let workers = 0;
-
-  const sweep = (): void => {
-    if (workers > 0) return;
-    for (const [path, count] of holders) {
-      if (count > 0) continue;
-      holders.delete(path);
-      scratch.discard(path);
-      forget(path);
+  const takeUp = async (one: Kept): Promise<void> => {
+    const [{ blend }] = one.stored.versions;
+    try {
+      const made = await maker.restore(blend, closing.signal);
+      if (kept.get(one.stored.id) !== one)
+        made.remove(); // replaced or deleted meanwhile
+      else Object.assign(one, { present: made, problem: null });
+    } catch (error) {
+      one.problem = isCrayonError(error, 'coefficients-invalid') ? stale(messageOf(error)) : toHttpError(error);
     }
   };
+
+  const needed = (id: string): Kept => {
+    const one = kept.get(id);
+    if (one !== undefined) return one;
+    throw new HttpError(404, `There is no customisation ${JSON.stringify(id.slice(0, 64))}.`, {
+      code: 'customization_not_found',
+    });
+  };
+
   return {
-    dir: scratch.path,
-    working: (): (() => void) => {
-      workers++;
-      return () => {
-        workers--;
-        sweep();
-      };
+    size: () => kept.size,
+    list: () => [...kept.values()].map(show),
+    /** @throws HttpError 404 */
+    get: (id: string): Customization => show(needed(id)),
+    has: (id: string): boolean => kept.has(id),
+    /**
+     * A new one, or the next version of the one that has this name.
+     *
+     * @throws HttpError 429 when as many are kept as may be; what the blend throws
+     */
+    create: async (order: BlendOrder, name: string | null, signal: AbortSignal): Promise<Customization> => {
+      const isNew = found(name) === undefined;
+      const merges = isMerged({ form: order.form ?? maker.form });
+      if (isNew) refuseMore('customisations', kept.size + making.new, limits.customizations);
+      if (merges) refuseMoreMerged();
+      making.new += Number(isNew);
+      making.merged += Number(merges);
+      try {
+        const made = await maker.make(order, signal);
+        if (signal.aborted) {
+          made.remove(); // nobody is left who would learn its id
+          throw interrupted();
+        }
+        const { adapters: _, scope: __, hold: ___, remove: ____, ...blend } = made;
+        const [last, ...older] = found(name)?.stored.versions ?? [];
+        const version = 1 + Math.max(0, ...[last, ...older].map((one) => one?.version ?? 0));
+        const next: StoredVersion = { version, created: Math.floor(now() / 1000), pool: maker.pool, blend };
+        const id = found(name)?.stored.id ?? randomBytes(8).toString('hex');
+        return show(put({ id, name, versions: last === undefined ? [next] : [next, last] }, made));
+      } finally {
+        making.new -= Number(isNew);
+        making.merged -= Number(merges);
+      }
     },
-    hold: (path: string): (() => void) => {
-      holders.set(path, (holders.get(path) ?? 0) + 1);
-      let isHeld = true;
-      return () => {
-        if (!isHeld) return;
-        isHeld = false;
-        holders.set(path, holders.get(path)! - 1);
-        sweep();
-      };
+    /**
+     * Exchanges the current version and the one before it; once more, and it is as it was.
+     *
+     * @throws HttpError 404; 409 where there is none before it, or it is of another pool
+     */
+    rollback: async (id: string, signal: AbortSignal): Promise<Customization> => {
+      const { stored } = needed(id);
+      const [current, previous] = stored.versions;
+      if (previous === undefined) throw conflict('There is no version before this one.', 'no_previous_version');
+      if (previous.pool !== maker.pool) throw stale(OTHER_POOL);
+      if (isMerged(previous.blend) && !isMerged(current.blend)) refuseMoreMerged();
+      const made = await maker.restore(previous.blend, signal);
+      if (kept.get(id)?.stored !== stored) {
+        made.remove();
+        throw conflict('It was replaced or deleted meanwhile.', 'customization_changed');
+      }
+      return show(put({ ...stored, versions: [previous, current] }, made));
     },
-    close: () => scratch.remove(),
+    /** No new request can use it; running ones finish. @throws HttpError 404 */
+    delete: (id: string): void => {
+      const { present } = needed(id);
+      files?.remove(id);
+      kept.delete(id);
+      present?.remove();
+    },
+    /**
+     * Takes up what the files hold. Those at scales can be used then; merged ones are merged again, one after the other.
+     *
+     * @returns what resolves when they can be used too
+     */
+    restore: async (): Promise<{ merged: Promise<void> }> => {
+      const again: Kept[] = [];
+      for (const stored of files?.load() ?? []) {
+        const [{ pool, blend }] = stored.versions;
+        const one: Kept = { stored, present: null, problem: pool === maker.pool ? merging() : stale(OTHER_POOL) };
+        kept.set(stored.id, one);
+        if (pool === maker.pool && isMerged(blend)) again.push(one);
+        else if (pool === maker.pool) await takeUp(one);
+      }
+      const merged = (async () => {
+        for (const one of again) await takeUp(one);
+      })();
+      return { merged };
+    },
+    close: (): void => {
+      closing.abort();
+      for (const { present } of kept.values()) present?.remove();
+      kept.clear();
+      maker.close();
+      files?.close();
+    },
   };
 }
+
+const OTHER_POOL = 'it was made with another pool than the one that is served';
+
+const NO_RETRY = { 'x-should-retry': 'false' };
+
+const conflict = (message: string, code: string) => new HttpError(409, message, { code, headers: NO_RETRY });
+
+const stale = (why: string) =>
+  conflict(`This customisation cannot be used: ${why}. Make it again under the same name.`, 'customization_stale');
+
+const merging = () =>
+  new HttpError(503, 'This customisation is being merged again after a restart.', {
+    code: 'customization_loading',
+    headers: { 'retry-after': '2' },
+  });

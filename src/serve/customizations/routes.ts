@@ -1,10 +1,11 @@
 /**
- * POST, GET and DELETE of /v1/customizations: adapters blended for a user while the server runs; and the scales of those it was
+ * POST, GET, DELETE and rollback of /v1/customizations: adapters blended for a user while the server runs; and the scales of those it was
  * started with, GET and POST of /lora-adapters in llama-server's shape.
  */
 
 import * as z from 'zod';
 import { EXAMPLE_LIMITS } from '../../blend/coefficients.js';
+import { CANDIDATES } from '../../choose/candidates.js';
 import { messageOf } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { kindOf, type RawExample, whyInvalid } from '../../data/example.js';
@@ -16,8 +17,9 @@ import type { Call } from '../http/call.js';
 import { badField, HttpError } from '../http/error.js';
 import type { AppSettings, ServeParts } from '../parts.js';
 import type { AdapterSet } from './adapter-set.js';
-import type { ChosenCustomization } from './choose.js';
-import type { BlendOrder, Customization, Customizations } from './customizations.js';
+import type { Customization, Customizations } from './customizations.js';
+import type { BlendOrder } from './maker.js';
+import { type ChoiceMade, FORMS } from './record.js';
 
 const NAME = `1 to ${LIMITS.customizationName} characters, none of them a control character`;
 const isName = (name: string) => name.trim() !== '' && name.length <= LIMITS.customizationName && !/\p{Cc}/u.test(name);
@@ -31,7 +33,7 @@ const EXAMPLE = z.unknown().transform((record, context) => {
     const asked = recordPrompt(record);
     const problem = whyInvalid({ ...asked, completion: 'none' });
     if (problem !== undefined) throw new Error(problem);
-    return { asked, answered: answeredIn(record) };
+    return { asked, answered: answeredIn(record), record };
   } catch (error) {
     const message = messageOf(error).replace(/^(?!is |has )/, 'is no example: ');
     context.addIssue({ code: 'custom', message, params: { code: 'invalid_value' } });
@@ -63,7 +65,7 @@ const CUSTOMIZATION_REQUEST = fields({
   standardise: flag.nullable().default(null),
   choose: flag.nullable().default(null),
   choose_seconds: number(0.1, 86_400).nullable().default(null),
-  combine: oneOf(['cat', 'svd', 'linear']).default('cat'),
+  combine: oneOf(FORMS).nullable().default(null),
 });
 
 /**
@@ -96,34 +98,40 @@ function choosing(request: z.output<typeof CUSTOMIZATION_REQUEST>, settings: App
 
 /** One customisation as JSON. */
 function customizationCard(one: Customization, base: string): object {
-  const { id, name, created, coefficients, similarities, examples, ms, adapters } = one;
-  const { verdict, sentence, percentile } = one.coverage ?? {};
+  const { id, name, created, version, previous, form, similarities, coverage, examples, notices, choice, problem } =
+    one;
+  const isPerQuery = CANDIDATES.some(({ name, kind }) => name === choice?.chosen && kind === 'per-query');
   return {
     id,
     object: 'customization',
     model: `${base}:${id}`,
     name,
     created,
+    version,
+    previous_version: previous,
+    combine: form,
     // A mixture for each prompt has none that holds for all.
-    coefficients: adapters.isGated ? null : coefficients,
+    coefficients: isPerQuery ? null : one.coefficients,
     similarities,
-    coverage: one.coverage === null ? null : { verdict, sentence, percentile },
+    coverage,
     examples,
-    notices: one.notices,
-    blend_ms: Math.round(ms),
-    choice: one.chosen === null ? null : choiceCard(one.chosen),
+    notices,
+    blend_ms: Math.round(one.ms),
+    choice: choice && choiceCard(choice),
+    ...(problem === null ? {} : { problem: { code: problem.code, message: problem.message } }),
   };
 }
 
-function choiceCard({ candidate, record, candidates, seconds }: ChosenCustomization): object {
+function choiceCard({ chosen, chosenFixed, evidence, candidates, seconds }: ChoiceMade): object {
   const rounded = (s: number) => Number(s.toFixed(3));
   return {
-    chosen: candidate.name,
-    /** the best that one adapter can be */
-    chosen_fixed: record.chosen,
-    evidence: record.evidence,
+    chosen,
+    /** the best that one mixture for all prompts can be */
+    chosen_fixed: chosenFixed,
+    evidence,
     seconds: rounded(seconds),
-    candidates: candidates.map(({ candidate: { name, title }, loss, difference, standardError, right, seconds }) => {
+    candidates: candidates.map(({ name, loss, difference, standardError, right, seconds }) => {
+      const { title } = CANDIDATES.find((one) => one.name === name) ?? { title: name };
       return { name, title, loss, difference, standard_error: standardError, right, seconds: rounded(seconds) };
     }),
   };
@@ -138,16 +146,18 @@ export async function createCustomization(
   const kept = needPool(parts);
   const request = checkedFields(CUSTOMIZATION_REQUEST, body);
   const { name, top_k: topK, coefficients, temperature, combine } = request;
+  const shown = settings.keepExamples ? request.examples?.map(({ record }) => record) : undefined;
   if ((request.examples === null) === (coefficients === null)) {
     throw badField('examples', 'Give either examples or coefficients.', 'missing_required_parameter');
   }
   const examples = request.examples?.map(({ asked }) => asked) ?? null;
-  const how = { estimator: request.estimator ?? 'similarity', standardise: request.standardise ?? false, combine };
-  const order = { examples, coefficients, topK, temperature, ...how, choose: choosing(request, settings) };
+  const how = { estimator: request.estimator ?? 'similarity', standardise: request.standardise ?? false } as const;
+  const form = combine ?? undefined;
+  const order = { examples, coefficients, topK, temperature, ...how, form, choose: choosing(request, settings), shown };
   const made = await kept.create(order, name, call.signal);
   call.note({ customization: made.id, examples: made.examples, blendMs: Math.round(made.ms) });
-  const { chosen } = made;
-  if (chosen !== null) call.note({ chosen: chosen.candidate.name, chooseMs: Math.round(1000 * chosen.seconds) });
+  const { choice } = made;
+  if (choice !== null) call.note({ chosen: choice.chosen, chooseMs: Math.round(1000 * choice.seconds) });
   return Response.json(customizationCard(made, parts.base), { status: 201 });
 }
 
@@ -157,13 +167,18 @@ export function listCustomizations(parts: ServeParts): Response {
 }
 
 export function showCustomization(id: string, parts: ServeParts): Response {
-  const one = parts.customizations?.get(id);
-  if (one === undefined) throw noSuch(id);
+  return Response.json(customizationCard(needPool(parts).get(id), parts.base));
+}
+
+/** Back to the version before, and from there back again. */
+export async function rollBackCustomization(call: Call, parts: ServeParts): Promise<Response> {
+  const one = await needPool(parts).rollback(call.param, call.signal);
+  call.note({ customization: one.id });
   return Response.json(customizationCard(one, parts.base));
 }
 
 export function deleteCustomization(id: string, parts: ServeParts): Response {
-  if (parts.customizations?.delete(id) !== true) throw noSuch(id);
+  needPool(parts).delete(id);
   return Response.json({ id, object: 'customization.deleted', deleted: true });
 }
 
@@ -171,12 +186,6 @@ function needPool({ customizations }: ServeParts): Customizations {
   if (customizations !== null) return customizations;
   throw new HttpError(400, 'This server was started without a pool, so there is nothing to blend from.', {
     code: 'no_pool',
-  });
-}
-
-function noSuch(id: string): HttpError {
-  return new HttpError(404, `There is no customisation ${JSON.stringify(id.slice(0, 64))}.`, {
-    code: 'customization_not_found',
   });
 }
 

@@ -19,7 +19,7 @@ export interface ServedModel {
 /**
  * What a request's `model` stands for. The server LLM's name routes like the base: the mode decides who answers.
  *
- * @throws HttpError 404
+ * @throws HttpError 404; 409 and 503 for a customisation that cannot be used
  */
 export function resolveModel(name: string, parts: ServeParts): ServedModel {
   const { base, adapters, scope, server, customizations } = parts;
@@ -28,8 +28,8 @@ export function resolveModel(name: string, parts: ServeParts): ServedModel {
     return { name: base, adapters: (query) => adapters.choose(query), isGated, scope, release: () => {} };
   }
   const id = name.startsWith(`${base}:`) ? name.slice(base.length + 1) : null;
-  const used = id === null ? undefined : customizations?.get(id);
-  if (used === undefined) throw unknownModel(name);
+  if (id === null || customizations?.has(id) !== true) throw unknownModel(name);
+  const used = customizations.get(id).serve();
   const { isGated } = used.adapters;
   return { name, adapters: (query) => used.adapters.choose(query), isGated, scope: used.scope, release: used.hold() };
 }

@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { loadBenchConfig } from '../../../src/bench/config.js';
 import { readTrafficConfig } from '../../../src/bench/load/config.js';
 import { planUsers } from '../../../src/bench/users.js';
-import { clientKey, loadEdgeConfig, serverKey } from '../../../src/serve/config.js';
+import { loadEdgeConfig } from '../../../src/serve/config.js';
 import { writeThresholds } from '../../../src/serve/config-thresholds.js';
+import { clientKey, serverKey } from '../../../src/serve/keys.js';
 import { Finding, type Target } from '../target.js';
 import { filesOf, repository } from './seeds.js';
 

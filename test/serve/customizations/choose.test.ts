@@ -1,4 +1,4 @@
-/** A choice over a scripted engine: what is blended for it, and what is left. */
+/** A choice over a scripted engine: through which mixtures it scores. */
 
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
@@ -9,6 +9,7 @@ import { type ChooserParts, createChooser } from '../../../src/serve/customizati
 
 const N = 3;
 const manifest = { N, tau: 0.1, embedding: { kind: 'tfidf', centred: false, dim: N } } as unknown as PoolManifest;
+const members = Array.from({ length: N }, (_, n) => ({ id: `m${n}`, path: `/x/${n}`, name: `n${n}` }));
 const pool = { manifest, centroids: Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0, 1) } as Pool;
 const never = new AbortController().signal;
 const rowsOf = (...axes: number[]) => {
@@ -18,20 +19,21 @@ const rowsOf = (...axes: number[]) => {
 };
 const shown = Array.from({ length: 4 }, () => ({ prompt: 'p', completion: ' x' }));
 
-/** An adapter of coefficients (2, 0, 1) is named `2,0,1`; the first token of an example names its axis. */
+/** The first token of an example names its axis. */
 function scripted(logprob: (mixture: number[], axis: number) => number, before: (call: number) => unknown = () => {}) {
-  const [made, held]: [string[], Set<string>] = [[], new Set()];
-  let most = 0;
+  const asked = new Set<string>();
   let calls = 0;
   const scoreTokens: DeviceEngine['scoreTokens'] = async ({ ids, from, adapters, signal }) => {
     await before(calls++);
     throwIfAborted(signal);
-    const mixture = adapters!.length === 0 ? [0, 0, 0] : adapters![0]!.id.split(',').map(Number);
+    const mixture = members.map(({ id }) => adapters!.find((one) => one.id === id)?.scale ?? 0);
+    asked.add(mixture.join());
     const tokens = ids.slice(from).map((id) => ({ id, logprob: logprob(mixture, ids[0]!), best: id, top: [] }));
     return { tokens, cachedTokens: 0 };
   };
   const parts = (axes: number[]): ChooserParts => ({
     pool,
+    members,
     device: { contextTokens: 64, scoreTokens },
     encode: async ({ examples }) => ({
       prepared: [],
@@ -42,25 +44,16 @@ function scripted(logprob: (mixture: number[], axis: number) => number, before: 
         cutPrompts: 0,
       },
     }),
-    blended: async (coefficients, _, signal) => {
-      throwIfAborted(signal);
-      const id = coefficients.join();
-      made.push(id);
-      held.add(id);
-      most = Math.max(most, held.size);
-      const release = () => void held.delete(id);
-      return { id, name: id, path: `/x/${id}`, notices: [], ms: 1, hold: () => release, release };
-    },
   });
-  return { parts, made, held, most: () => most };
+  return { parts, asked };
 }
 
 /** The likelier, the more of the example's own adapter there is. */
 const helps = (mixture: number[], axis: number) => -2 + mixture[axis]!;
 
 describe('createChooser', () => {
-  it('lets a user of one task choose the nearest adapter, and keeps none of the blends', async () => {
-    const { parts, made, held, most } = scripted(helps);
+  it('lets a user of one task choose the nearest adapter, through the mixtures as they are served', async () => {
+    const { parts, asked } = scripted(helps);
     const axes = [1, 1, 1, 1];
     const { chosen, rule } = await createChooser(parts(axes))({ shown, seconds: 60 }, rowsOf(...axes), never);
     expect([chosen.candidate.name, rule.estimator, chosen.record.evidence]).toEqual(['nearest', 'nearest', 'tokens']);
@@ -69,10 +62,8 @@ describe('createChooser', () => {
       loss: 2,
       difference: 1,
     });
-    // Four examples of one task have one mixture a candidate; nothing is blended for the bare model.
-    expect(made).toContain('0,1,0');
-    expect(new Set(made).size).toBe(made.length);
-    expect([held.size, most()]).toEqual([0, 1]);
+    for (const mixture of ['0,0,0', '0,1,0', '0.34,0.34,0.32']) expect(asked).toContain(mixture);
+    expect(asked.size).toBeLessThan(10); // four examples of one task have one mixture a candidate
   });
 
   it('lets a user of two tasks choose a mixture for each prompt, and one outside the pool the bare model', async () => {
@@ -86,6 +77,18 @@ describe('createChooser', () => {
     expect([...(none.rule.coefficients as Float64Array)]).toEqual([0, 0, 0]);
   });
 
+  it('scores without the coefficients that serving drops', async () => {
+    const axes = [0, 0, 2, 2];
+    const asked = async (dropBelow: number) => {
+      const { parts, asked } = scripted(helps);
+      await createChooser(parts(axes))({ shown, seconds: 60, dropBelow }, rowsOf(...axes), never);
+      return [...asked].map((mixture) => mixture.split(',').filter((a) => a !== '0').length);
+    };
+    const [all, few] = [await asked(0), await asked(0.9)];
+    expect(few.filter((k) => k === 2).length).toBeLessThan(all.filter((k) => k === 2).length);
+    expect(few).toContain(3); // all adapters alike
+  });
+
   it('tries nothing after its time, and then is the blend by similarity', async () => {
     const slow = scripted(helps, (call) => (call === 0 ? setTimeout(60) : undefined));
     const axes = [1, 1, 1, 1];
@@ -93,17 +96,18 @@ describe('createChooser', () => {
     expect([chosen.candidate.name, rule.estimator]).toEqual(['similarity', 'similarity']);
     expect(chosen.candidates.map(({ loss }) => loss)).toEqual(chosen.candidates.map(() => null));
     expect(chosen.notices).toEqual([expect.stringContaining('time was up')]);
-    expect(slow.held.size).toBe(0);
   });
 
-  it('ends at once when the client goes, and keeps nothing', async () => {
+  it('ends at once when the client goes', async () => {
     const gone = new AbortController();
+    let calls = 0;
     const left = scripted(helps, (call) => {
+      calls = call + 1;
       if (call === 6) gone.abort();
     });
     const axes = [1, 1, 1, 1];
     const choice = createChooser(left.parts(axes))({ shown, seconds: 60 }, rowsOf(...axes), gone.signal);
     await expect(choice).rejects.toMatchObject({ code: 'interrupted' });
-    expect([left.made.length, left.held.size]).toEqual([1, 0]);
+    expect(calls).toBe(7);
   });
 });

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { CANDIDATES } from '../../../src/choose/candidates.js';
 import { CrayonError } from '../../../src/core/errors.js';
-import type { BlendMaker } from '../../../src/serve/customizations/customizations.js';
+import type { BlendMaker } from '../../../src/serve/customizations/maker.js';
+import type { ChoiceMade } from '../../../src/serve/customizations/record.js';
+import type { StoredUser, UserFiles } from '../../../src/serve/customizations/user-files.js';
 import { fakeMaker, gate, testApp, until, user } from '../helpers.js';
 
 const PATH = '/v1/customizations';
@@ -15,25 +16,39 @@ interface Made {
   model: string;
 }
 
+interface Card extends Made {
+  version: number;
+  previous_version: number | null;
+}
+
+/** Through JSON, as on a disk. */
+function memoryFiles(): UserFiles & { fail: unknown } {
+  const texts = new Map<string, string>();
+  const files = {
+    fail: null as unknown,
+    dir: '',
+    load: () => [...texts.values()].map((text): StoredUser => JSON.parse(text)),
+    write: (user: StoredUser) => {
+      if (files.fail !== null) throw files.fail;
+      texts.set(user.id, JSON.stringify(user));
+    },
+    remove: (id: string) => {
+      if (files.fail !== null) throw files.fail;
+      texts.delete(id);
+    },
+    close: () => {},
+  };
+  return files;
+}
+
 /** Says of every blend that its examples chose the pool, per query. */
-const choosing = ({ make, close }: BlendMaker): BlendMaker => {
-  const [base, perQuery] = ['base', 'per-query'].map((one) => CANDIDATES.find(({ name }) => name === one)!);
-  const found = { loss: 2, difference: 1, standardError: 0.5, right: 1 };
-  const record = {
-    chosen: 'nearest',
-    chosenOfAll: 'per-query',
-    examples: 4,
-    evidence: 'both',
-    candidates: [],
-  } as const;
-  const chosen = {
-    ...{ candidate: perQuery!, candidates: [{ candidate: base!, ...found, seconds: 0.5 }] },
-    ...{ record: { ...record, candidates: [] }, notices: [], seconds: 1.2346 },
+const choosing = (maker: BlendMaker): BlendMaker => {
+  const found = { loss: 2, difference: 1, standardError: 0.5, right: 1, seconds: 0.5 };
+  const choice: ChoiceMade = {
+    ...{ chosen: 'per-query', chosenFixed: 'nearest', evidence: 'both', seconds: 1.2346 },
+    candidates: [{ name: 'base', ...found }],
   };
-  return {
-    make: async (...all) => ({ ...(await make(...all)), adapters: { choose: () => [], isGated: true }, chosen }),
-    close,
-  };
+  return { ...maker, make: async (...all) => ({ ...(await maker.make(...all)), choice }) };
 };
 
 describe('/v1/customizations', () => {
@@ -49,6 +64,9 @@ describe('/v1/customizations', () => {
       model: `edge:${made.id}`,
       name: 'mine',
       created: 1_700_000_000,
+      version: 1,
+      previous_version: null,
+      combine: 'scales',
       coefficients: [0.75, 0.25],
       similarities: [0.9, 0.1],
       coverage: null,
@@ -57,7 +75,7 @@ describe('/v1/customizations', () => {
       blend_ms: 12,
       choice: null,
     });
-    const how = { estimator: 'similarity', standardise: false, combine: 'cat', choose: null };
+    const how = { estimator: 'similarity', standardise: false, choose: null };
     const order = { coefficients: null, topK: 2, temperature: 0.05, ...how };
     expect(orders[0]).toEqual({ examples: PROMPTS, ...order });
     const chat = await post('/v1/chat/completions', { model: made.model, messages: user('hi') });
@@ -92,12 +110,12 @@ describe('/v1/customizations', () => {
 
   it('uses the customisation’s own scope', async () => {
     const { maker } = fakeMaker();
-    const own = {
-      make: async (...all: Parameters<typeof maker.make>) => ({
+    const own: BlendMaker = {
+      ...maker,
+      make: async (...all) => ({
         ...(await maker.make(...all)),
         scope: () => ({ similarity: 0, percentile: 1 }),
       }),
-      close: () => {},
     };
     const scope = () => ({ similarity: 1, percentile: 99 });
     const config = { routing: { thresholds: { scope: 50 } }, examples: 'x.jsonl' };
@@ -190,6 +208,107 @@ describe('/v1/customizations', () => {
     expect((await post(PATH, { coefficients: [1, 0] })).status).toBe(429);
     await get(`${PATH}/${id}`, { method: 'DELETE' });
     expect((await post(PATH, { coefficients: [1, 0] })).status).toBe(201);
+  });
+
+  it('bounds merged ones apart: each has a file', async () => {
+    const { maker } = fakeMaker();
+    const { post, get } = testApp({ maker, config: { limits: { customizations: 9, merged_customizations: 1 } } });
+    const make = (more: object) => post(PATH, { coefficients: [1, 0], ...more });
+    const { id, name } = (await (await make({ combine: 'svd', name: 'a' })).json()) as Made & { name: string };
+    expect(name).toBe('a');
+    expect((await make({ combine: 'cat' })).status).toBe(429);
+    expect((await make({})).status).toBe(201);
+    await get(`${PATH}/${id}`, { method: 'DELETE' });
+    expect((await make({ combine: 'cat' })).status).toBe(201);
+  });
+
+  it('replaces the one of a name, and goes back to the version before and forth again', async () => {
+    const { maker, removed } = fakeMaker();
+    const files = memoryFiles();
+    const { post, get } = testApp({ maker, files, config: { limits: { customizations: 1 } } });
+    const make = async (first: number) =>
+      (await (await post(PATH, { coefficients: [first, 0], name: 'ann' })).json()) as Card;
+    const rollback = async (id: string) => {
+      const answer = await post(`${PATH}/${id}/rollback`, {});
+      return [answer.status, (await answer.json()) as Card] as const;
+    };
+    const one = await make(1);
+    expect(await rollback(one.id)).toMatchObject([409, { error: { code: 'no_previous_version' } }]);
+    const two = await make(2);
+    expect([two.id, two.version, two.previous_version]).toEqual([one.id, 2, 1]);
+    expect(removed).toEqual(['blend-0']);
+    expect(await rollback(one.id)).toMatchObject([200, { version: 1, previous_version: 2, coefficients: [1, 0] }]);
+    expect(await rollback(one.id)).toMatchObject([200, { version: 2, previous_version: 1, coefficients: [2, 0] }]);
+    await rollback(one.id);
+    expect(await make(3)).toMatchObject({ id: one.id, version: 3, previous_version: 1 });
+    expect(files.load().map(({ versions }) => versions.map(({ version }) => version))).toEqual([[3, 1]]);
+    expect((await post(`${PATH}/nobody/rollback`, {})).status).toBe(404);
+    expect((await get(`${PATH}/${one.id}/rollback`)).status).toBe(405);
+  });
+
+  it('keeps what cannot be written unmade, and acknowledges nothing before it is written', async () => {
+    const { maker, removed } = fakeMaker();
+    const files = memoryFiles();
+    const { post, get } = testApp({ maker, files });
+    const made = (await (await post(PATH, { coefficients: [1, 0], name: 'ann' })).json()) as Card;
+    files.fail = new CrayonError('disk-full', '/secret/place: no space left');
+    for (const name of ['ann', 'ben']) {
+      expect((await post(PATH, { coefficients: [2, 0], name })).status).toBe(500);
+      expect(removed.length).toBe(name === 'ann' ? 1 : 2);
+    }
+    expect(await (await get(PATH)).json()).toEqual({ object: 'list', data: [made] });
+    expect((await get(`${PATH}/${made.id}`, { method: 'DELETE' })).status).toBe(500);
+    files.fail = null;
+    expect((await get(`${PATH}/${made.id}`, { method: 'DELETE' })).status).toBe(200);
+    expect(files.load()).toEqual([]);
+  });
+
+  it('takes up what was kept, merged ones when they are merged, and refuses what is of another pool', async () => {
+    const files = memoryFiles();
+    const first = testApp({ maker: fakeMaker().maker, files });
+    const make = async (body: object) =>
+      (await (await first.post(PATH, { coefficients: [1, 0], ...body })).json()) as Card;
+    const [plain, merged] = [await make({ name: 'ann' }), await make({ combine: 'svd' })];
+    const { opened, open } = gate();
+    const { maker } = fakeMaker();
+    const slow: BlendMaker = {
+      ...maker,
+      restore: async (blend, signal) => {
+        if (blend.form === 'svd') await opened;
+        return maker.restore(blend, signal);
+      },
+    };
+    const again = testApp({ maker: slow, files });
+    const restored = await again.parts.customizations!.restore();
+    const ask = async (app: typeof again, model: string) =>
+      (await app.post('/v1/chat/completions', { model, messages: user('hi') })).status;
+    expect([await ask(again, plain.model), await ask(again, merged.model)]).toEqual([200, 503]);
+    expect(await (await again.get(`${PATH}/${plain.id}`)).json()).toEqual(plain);
+    expect(await (await again.get(`${PATH}/${merged.id}`)).json()).toMatchObject({
+      problem: { code: 'customization_loading' },
+    });
+    open();
+    await restored.merged;
+    expect(await ask(again, merged.model)).toBe(200);
+
+    const other = testApp({ maker: { ...fakeMaker().maker, pool: 'b'.repeat(64) }, files });
+    await other.parts.customizations!.restore();
+    expect(await ask(other, plain.model)).toBe(409);
+    expect(await (await other.get(`${PATH}/${plain.id}`)).json()).toEqual({
+      ...plain,
+      problem: { code: 'customization_stale', message: expect.stringContaining('another pool') },
+    });
+    const remade = (await (await other.post(PATH, { coefficients: [2, 0], name: 'ann' })).json()) as Card;
+    expect([remade.id, remade.version, await ask(other, plain.model)]).toEqual([plain.id, 2, 200]);
+    expect((await other.post(`${PATH}/${plain.id}/rollback`, {})).status).toBe(409);
+  });
+
+  it('keeps the texts of examples only where it is asked to', async () => {
+    for (const keep_examples of [false, true]) {
+      const { maker, orders } = fakeMaker();
+      await testApp({ maker, config: { keep_examples } }).post(PATH, { examples: EXAMPLES });
+      expect(orders[0]!.shown).toEqual(keep_examples ? EXAMPLES : undefined);
+    }
   });
 
   it('says what is wrong with the examples, and hides what is wrong with the server', async () => {

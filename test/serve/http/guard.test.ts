@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { clientKey, edgeConfig, serverKey } from '../../../src/serve/config.js';
+import { edgeConfig } from '../../../src/serve/config.js';
 import { isLoopback } from '../../../src/serve/http/guard.js';
+import { clientKey, serverKey } from '../../../src/serve/keys.js';
 import { temporaryDir } from '../../helpers/files.js';
 import { testApp, user } from '../helpers.js';
 
