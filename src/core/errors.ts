@@ -72,6 +72,8 @@ const EXIT_OF = {
   // requests to an engine or to the server LLM
   'request-invalid': EXIT.input,
   'context-exceeded': EXIT.input,
+  'format-unsupported': EXIT.input,
+  'tools-unsupported': EXIT.input,
   'engine-busy': EXIT.input,
   'server-unreachable': EXIT.environment,
   'server-timeout': EXIT.environment,

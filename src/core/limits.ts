@@ -113,6 +113,14 @@ export const LIMIT_TABLE = {
     embeddingInputs: [2048, 'of them', "texts of one request of /v1/embeddings: OpenAI's limit"],
     stopCharacters: [1024, 'characters', 'one stop text'],
     topLogprobs: [20, 'of them', 'alternatives of a token that a request may ask for'],
+    schemaParts: [2000, 'of them', 'schemas and listed values of one JSON Schema that an answer is held to'],
+    grammarCharacters: [256 * KIB, 'characters', 'the grammar that is made of it'],
+    grammarTimes: [20_000, 'of them', 'items and characters that its lengths count up to, each a rule of the grammar'],
+    grammarWays: [
+      1000,
+      'of them',
+      'readings of one text that it may hold open at a time: they multiply with the depth',
+    ],
     customizationName: [64, 'characters', "a customisation's name"],
     customizationBytes: [
       4 * MIB,

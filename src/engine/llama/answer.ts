@@ -4,9 +4,11 @@ import { eventLoopTurn } from '../../core/long-work.js';
 import type { Random } from '../../core/random.js';
 import { AnswerText } from '../answer-text.js';
 import type { FinishReason, GenerateEvent, GenerateRequest, TokenDetail, TokenProbability } from '../types.js';
+import type { AnswerGrammar } from './grammar/state.js';
 import { bestLogprob, drawToken, logprobOf, type NextToken, spread } from './next-token.js';
 import type { PromptTokens, TokenPieces } from './prompt.js';
 import type { Listed, SequenceReader } from './reader.js';
+import { steering } from './steering.js';
 
 export interface AnswerOptions {
   reader: SequenceReader;
@@ -15,6 +17,8 @@ export interface AnswerOptions {
   request: GenerateRequest;
   random: Random;
   prompts: PromptTokens;
+  /** what the answer must be; null: free text */
+  grammar: AnswerGrammar | null;
 }
 
 /**
@@ -31,7 +35,9 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   let listed = listing(request, prompts.vocabularySize);
   const dropLeadingSpace = prompts.startsText(ids) || (prompts.isPlain && request.query.prompt.kind === 'chat');
   const text = new AnswerText(request.stop, dropLeadingSpace);
-  const read = await reader.prompt(ids, listed);
+  const steered = steering(options);
+  const decide = steered ?? undefined;
+  const read = await reader.prompt(ids, listed, decide);
   const { cachedTokens } = read;
   yield { type: 'start', promptTokens: ids.length, cachedTokens };
 
@@ -43,7 +49,7 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   let ending: TokenDetail | undefined;
   while (finishReason === null) {
     reader.check(); // the caller may have taken its time over the last token
-    const chosen = await choose(next, last, options);
+    const chosen = steered === null ? await choose(next, last, options) : { ...steered.chosen, next };
     if (chosen.next !== next && ++missed * 2 > completionTokens && completionTokens >= TRIED_TOKENS) listed = 'all';
     completionTokens++;
     if (prompts.isEnd(chosen.id)) {
@@ -52,13 +58,14 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
         ending = detail(chosen.id, chosen.logprob, chosen.next, request.topLogprobs, pieces);
       break;
     }
+    steered?.accept(chosen.id);
     const event = tokenEvent(chosen, text.push(pieces.bytes(chosen.id)), request, pieces);
     last = chosen.id;
     if (text.stopped) finishReason = 'stop';
     else if (completionTokens >= request.maxTokens) finishReason = 'length';
     // Computed while the caller deals with this token: one ahead, never more. A caller that reads no further does not hear of
     // its failure; the sequence is free when it is done.
-    const ahead = finishReason === null ? reader.next(last, listed) : null;
+    const ahead = finishReason === null ? reader.next(last, listed, decide) : null;
     ahead?.catch(() => {});
     if (ahead !== null) {
       // node-llama-cpp hands a batch over in its next turn of the event loop: it must come before what the reader does, or

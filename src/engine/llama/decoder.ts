@@ -14,6 +14,7 @@ import { eventLoopTurn } from '../../core/long-work.js';
 import {
   type AddonContext,
   type AddonSampler,
+  type GrammarState,
   greedySampler,
   type HeldLora,
   insideOf,
@@ -36,7 +37,12 @@ export interface Asked {
   /** its index among the tokens read */
   at: number;
   logits: ToldLogits;
+  /** hears what was told while more can be asked of the same distribution; what it throws fails the work */
+  decide?: (told: Told, more: AskMore) => Promise<void>;
 }
+
+/** @param under a grammar's state, which is used up: only what it admits is told, and summed up */
+export type AskMore = (logits: ToldLogits, under?: GrammarState) => Promise<Told>;
 
 /** Of the token after it. */
 export interface Told {
@@ -70,7 +76,8 @@ export class Decoder {
   readonly #model: LlamaModel;
   readonly #create: () => Promise<LlamaContext>;
   readonly #options: DecoderOptions;
-  #opened: { context: LlamaContext; addon: AddonContext; sampler: AddonSampler };
+  /** `masking` samples under grammars */
+  #opened: { context: LlamaContext; addon: AddonContext; sampler: AddonSampler; masking: AddonSampler };
   /** in the order in which it came */
   #waiting: Work[] = [];
   /** runs between two decodes */
@@ -100,13 +107,19 @@ export class Decoder {
   }
 
   #open(context: LlamaContext) {
-    return { context, addon: insideOf(context), sampler: greedySampler(this.#model) };
+    return {
+      context,
+      addon: insideOf(context),
+      sampler: greedySampler(this.#model),
+      masking: greedySampler(this.#model),
+    };
   }
 
   /** A context without anything in it, in place of one whose cells hold what is not a number. All sequences are empty then. */
   renew(): Promise<void> {
     return this.alone(async () => {
       this.#opened.sampler.dispose();
+      this.#opened.masking.dispose();
       await this.#opened.context.dispose();
       this.#opened = this.#open(await this.#create());
       this.#applied = NO_ADAPTERS.key;
@@ -165,6 +178,7 @@ export class Decoder {
   close(): Promise<void> {
     return this.alone(async () => {
       this.#opened.sampler.dispose();
+      this.#opened.masking.dispose();
       await this.#opened.context.dispose();
     });
   }
@@ -216,7 +230,7 @@ export class Decoder {
 
   /** All of one set. */
   async #decode(works: readonly Work[]): Promise<void> {
-    const { addon, sampler } = this.#opened;
+    const { addon, sampler, masking } = this.#opened;
     try {
       this.#apply(works[0]!.sequence.set);
       this.#rounds++;
@@ -232,9 +246,15 @@ export class Decoder {
       for (const [w, { asked, resolve, reject }] of works.entries()) {
         try {
           const told: Told[] = [];
-          for (const [i, { logits: wanted }] of asked.entries()) {
-            const sampled = await addon.sampleToken(places[w]![i]!, sampler, false, false, wanted, true);
-            told.push(toldOf(sampled));
+          for (const [i, { logits, decide }] of asked.entries()) {
+            const more: AskMore = async (wanted, under) => {
+              if (under !== undefined) masking.applyConfig({ grammarEvaluationState: under });
+              const by = under === undefined ? sampler : masking;
+              return toldOf(await addon.sampleToken(places[w]![i]!, by, false, false, wanted, true));
+            };
+            const first = await more(logits);
+            await decide?.(first, more);
+            told.push(first);
           }
           resolve(told);
         } catch (error) {

@@ -15,6 +15,9 @@ import { createSlots } from '../slots.js';
 import { type AdapterScale, type DeviceEngine, type Query, refuseIncomplete } from '../types.js';
 import { answer, spell } from './answer.js';
 import { Decoder } from './decoder.js';
+import { answerGrammar } from './grammar/answer.js';
+import { AnswerGrammar } from './grammar/state.js';
+import { grammarsOf } from './inside.js';
 import { adapterSet, LoraFiles } from './loras.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
 import { contextError, fastestThreads, loadLlama, loadLlamaModel } from './runtime.js';
@@ -89,6 +92,7 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
       sequences,
       threads: { prompt: settings.promptThreads, answer: settings.threads },
     });
+    grammarsOf(model); // a version that looks otherwise inside is refused now
     return engineOver(model, prompts, decoder, settings);
   } catch (error) {
     await model.dispose();
@@ -236,10 +240,12 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, 
       refuseIncomplete(request);
       if (prompts.takesLong(request.query.prompt)) await request.query.tokensAside(engine, request.signal);
       const ids = fitting(request.query, request.maxTokens);
+      const text = answerGrammar(request);
+      const grammar = text === null ? null : new AnswerGrammar(model, prompts, text);
       const reader = await leased(request.adapters ?? [], ids, request.signal);
       try {
         const random = createRandom(request.seed ?? randomInt(MAX_SEED), 'sampling');
-        yield* answer({ reader, ids, request, random, prompts });
+        yield* answer({ reader, ids, request, random, prompts, grammar });
       } finally {
         reader.cancel();
       }

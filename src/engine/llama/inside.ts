@@ -56,11 +56,27 @@ export interface AddonSampler {
   dispose(): void;
 }
 
+/** A grammar that llama.cpp has read, and where an answer stands in one. */
+export type GrammarText = object & { readonly brand: 'grammar' };
+export type GrammarState = object & { readonly brand: 'state' };
+
+interface Bindings {
+  AddonSampler: {
+    new (model: object): AddonSampler;
+    acceptGrammarEvaluationStateToken(state: GrammarState, token: number): void;
+    canBeNextTokenForGrammarEvaluationState(state: GrammarState, token: number): boolean;
+  };
+  AddonGrammar: new (text: string, params: { addonExports: object; rootRuleName: string }) => GrammarText;
+  AddonGrammarEvaluationState: new (
+    ...from: [model: object, grammar: GrammarText] | [state: GrammarState]
+  ) => GrammarState;
+}
+
 interface ModelInside {
   _getOrLoadLora(path: string): Promise<HeldLora>;
   _loraAdapters: Map<string, HeldLora>;
   _model: object;
-  _llama: { _bindings: { AddonSampler: new (model: object) => AddonSampler } };
+  _llama: { _bindings: Bindings };
 }
 
 const CALLS = [
@@ -83,6 +99,29 @@ export function greedySampler(model: LlamaModel): AddonSampler {
   const sampler = new Sampler(_model);
   sampler.applyConfig({});
   return sampler;
+}
+
+/** Grammars of a model's tokens. `parse` throws a plain Error for a text that is none. @throws as `insideOf` */
+export function grammarsOf(model: LlamaModel) {
+  const { _model, _llama } = model as unknown as Partial<ModelInside>;
+  const {
+    AddonSampler: sampler,
+    AddonGrammar,
+    AddonGrammarEvaluationState,
+  } = _llama?._bindings ?? ({} as Partial<Bindings>);
+  const calls = [
+    ...[AddonGrammar, AddonGrammarEvaluationState],
+    ...[sampler?.acceptGrammarEvaluationStateToken, sampler?.canBeNextTokenForGrammarEvaluationState],
+  ];
+  if (_model === undefined || calls.some((call) => typeof call !== 'function')) throw otherInside('AddonGrammar');
+  const State = AddonGrammarEvaluationState!;
+  return {
+    parse: (text: string) => new AddonGrammar!(text, { addonExports: _llama!._bindings, rootRuleName: 'root' }),
+    start: (grammar: GrammarText) => new State(_model, grammar),
+    copy: (state: GrammarState) => new State(state),
+    accept: (state: GrammarState, token: number) => sampler!.acceptGrammarEvaluationStateToken(state, token),
+    allows: (state: GrammarState, token: number) => sampler!.canBeNextTokenForGrammarEvaluationState(state, token),
+  };
 }
 
 /** @throws as `insideOf`; what llama.cpp throws for a file that is no LoRA of the model */

@@ -43,6 +43,8 @@ export interface PromptTokens {
   startsText(ids: readonly number[]): boolean;
   /** whether a token ends the answer */
   isEnd(id: number): boolean;
+  /** whether a token is text of an answer: no control token, whose name is not written */
+  isWritten(id: number): boolean;
 }
 
 /**
@@ -147,6 +149,7 @@ export function promptTokens(
     },
     textTokensAside: (text, signal) => aside(text, false, signal),
     parsedTokensAside: (text, signal) => aside(text, true, signal),
+    isWritten: (id) => kinds[id] !== 'control',
     isEnd: (id) => ends.has(id) || model.isEogToken(id as Token),
     startsText: (ids) => addsSpace && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
   };

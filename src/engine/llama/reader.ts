@@ -7,11 +7,27 @@
 import { isCrayonError } from '../../core/errors.js';
 import { interrupted } from '../clock.js';
 import type { TokenScore } from '../types.js';
-import type { Asked, Sequence } from './decoder.js';
+import type { Asked, Sequence, Told } from './decoder.js';
+import type { GrammarState, ToldLogits } from './inside.js';
 import { checkedTotal, type NextToken } from './next-token.js';
 
 /** How much of the distribution is listed: nothing but the best token, the likeliest n, or everything. */
 export type Listed = number | 'all';
+
+/** How a token is chosen in its own turn, while more can be asked of its distribution. */
+export interface Decide {
+  /** tokens whose logits are told too, likely or not; read at each turn */
+  also: readonly number[];
+  /** @param more the same distribution with more of it listed, or what a grammar leaves of it */
+  take(next: NextToken, more: (listed: Listed, under?: GrammarState) => Promise<NextToken>): Promise<void>;
+}
+
+const toldFor = (listed: Listed, also: readonly number[] = []): ToldLogits =>
+  listed === 'all' || ((listed > 0 || also.length > 0) && [also, false, false, false, listed]);
+
+const nextOf = ({ token, logits, total = Number.NaN }: Told, vocabularySize: number): NextToken => {
+  return { best: token, ids: [...logits.keys()], logits: [...logits.values()], total, vocabularySize };
+};
 
 /** Tokens scored at a time: one batch of llama.cpp. */
 const CHUNK = 512;
@@ -81,27 +97,31 @@ export class SequenceReader {
   };
 
   /** Reads a prompt, but for what the sequence holds of it already. */
-  async prompt(ids: readonly number[], listed: Listed): Promise<{ next: NextToken; cachedTokens: number }> {
+  async prompt(
+    ids: readonly number[],
+    listed: Listed,
+    decide?: Decide,
+  ): Promise<{ next: NextToken; cachedTokens: number }> {
     // The last token is read in any case: what comes after it is what is wanted. It is read by itself, as the answer's tokens are,
     // so that an answer does not depend on how much of its prompt was in the cache (see `#read`).
     const cachedTokens = await this.#keep(ids, ids.length - 1);
     await this.#read(ids, cachedTokens, ids.length - 1);
-    return { next: await this.next(ids.at(-1)!, listed), cachedTokens };
+    return { next: await this.next(ids.at(-1)!, listed, decide), cachedTokens };
   }
 
-  /** Reads a token and gives the distribution after it. */
-  async next(id: number, listed: Listed): Promise<NextToken> {
-    const [told] = await this.#evaluate(
-      [id],
-      [{ at: 0, logits: listed === 'all' || (listed > 0 && [[], false, false, false, listed]) }],
-    );
-    const { token, logits, total } = told!;
-    return {
-      best: token,
-      ids: [...logits.keys()],
-      logits: [...logits.values()],
-      total,
-      vocabularySize: this.#vocabularySize,
+  /** Reads a token and gives the distribution after it, of which `decide` may ask more before anything else is read. */
+  async next(id: number, listed: Listed, decide?: Decide): Promise<NextToken> {
+    const one = { at: 0, logits: toldFor(listed, decide?.also) };
+    const asked = decide === undefined ? one : { ...one, decide: this.#deciding(decide) };
+    const [told] = await this.#evaluate([id], [asked]);
+    return nextOf(told!, this.#vocabularySize);
+  }
+
+  #deciding({ take }: Decide): NonNullable<Asked['decide']> {
+    const next = (told: Told): NextToken => nextOf(told, this.#vocabularySize);
+    return (told, more) => {
+      checkedTotal(told.total, this.#vocabularySize);
+      return take(next(told), async (listed, under) => next(await more(toldFor(listed), under)));
     };
   }
 

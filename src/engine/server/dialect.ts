@@ -26,7 +26,7 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Of what was asked for, what makes another answer where it is left out. */
-const BINDING: ReadonlySet<string> = new Set(['max_tokens', 'stop', 'seed']);
+const BINDING: ReadonlySet<string> = new Set(['max_tokens', 'stop', 'seed', 'response_format']);
 
 /** Where two of them are refused together, the one that goes is the first of these. */
 const FIRST_TO_GO = ['top_p', 'top_logprobs', 'logprobs', 'temperature'];
@@ -39,7 +39,7 @@ export interface Parameters {
 
 /** @param mustBound whether the answer's length is to be bounded even where nobody asked: by a budget */
 export function parametersOf(request: GenerateRequest, mustBound: boolean): Parameters {
-  const { topLogprobs, seed, stop, unasked = [] } = request;
+  const { topLogprobs, seed, stop, format, unasked = [] } = request;
   const chat = request.query.prompt.kind === 'chat';
   const wanted = {
     max_tokens: unasked.includes('maxTokens') && !mustBound ? undefined : request.maxTokens,
@@ -48,6 +48,7 @@ export function parametersOf(request: GenerateRequest, mustBound: boolean): Para
     top_p: unasked.includes('topP') ? undefined : request.topP === Number.MIN_VALUE ? 0 : request.topP,
     seed: seed ?? undefined,
     stop: stop.length === 0 ? undefined : stop,
+    response_format: format ?? undefined,
     logprobs: topLogprobs === null ? undefined : chat ? true : topLogprobs,
     top_logprobs: chat && topLogprobs !== null && topLogprobs > 0 ? topLogprobs : undefined,
   };

@@ -89,7 +89,8 @@ export function fields<T extends z.ZodRawShape>(shape: T, expected = 'an object'
   return z.preprocess(withoutNulls, z.strictObject(shape, { error }));
 }
 
-function withoutNulls(value: unknown): unknown {
+/** The fields that have a value. */
+export function withoutNulls(value: unknown): unknown {
   if (!isJsonObject(value)) return value;
   return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== null));
 }

@@ -48,6 +48,8 @@ const NO_RETRY = { 'x-should-retry': 'false' };
 const TABLE: Partial<Record<ErrorCode, Row>> = {
   'request-invalid': FOR_THE_CLIENT,
   'context-exceeded': { ...FOR_THE_CLIENT, code: 'context_length_exceeded', param: 'messages' },
+  'format-unsupported': { ...FOR_THE_CLIENT, code: 'unsupported_value', param: 'response_format' },
+  'tools-unsupported': { ...FOR_THE_CLIENT, code: 'unsupported_value', param: 'tools' },
   'example-invalid': FOR_THE_CLIENT,
   'example-too-long': FOR_THE_CLIENT,
   'examples-count': FOR_THE_CLIENT,

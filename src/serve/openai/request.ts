@@ -2,7 +2,7 @@
 
 import * as z from 'zod';
 import { LIMITS } from '../../core/limits.js';
-import type { GenerateRequest, Prompt } from '../../engine/types.js';
+import type { GenerateRequest, Prompt, ResponseFormat } from '../../engine/types.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { whole } from '../../files/schema.js';
 import { MODES, type Mode } from '../../routing/types.js';
@@ -19,6 +19,7 @@ import {
   says,
   textOrList,
   unsupported,
+  withoutNulls,
 } from '../http/body.js';
 import { badField } from '../http/error.js';
 import type { AppSettings } from '../parts.js';
@@ -135,6 +136,33 @@ const message = fields(
   'an object with role and content',
 );
 
+const functionName = plainText().regex(/^[\w.-]{1,64}$/, '1 to 64 letters, digits, underscores, dashes or points');
+/** A JSON Schema: what an engine makes of it is the engine's to say. */
+const jsonSchema = z.custom<JsonObject>(isJsonObject, 'a JSON Schema, an object');
+
+const FORMAT = 'an object with type text, json_object or json_schema';
+const format = z.discriminatedUnion(
+  'type',
+  [
+    z.strictObject({ type: z.literal('text') }),
+    z.strictObject({ type: z.literal('json_object') }),
+    z.strictObject({
+      type: z.literal('json_schema'),
+      json_schema: fields({
+        name: functionName,
+        description: plainText().optional(),
+        schema: jsonSchema.optional(),
+        strict: flag.optional(),
+      }),
+    }),
+  ],
+  FORMAT,
+);
+/** Free text is what there is without it. */
+const responseFormat = z.preprocess(withoutNulls, format).transform((one): ResponseFormat | null => {
+  return one.type === 'text' ? null : (one as ResponseFormat);
+});
+
 const MESSAGES = 'a list of messages';
 const CHAT_REQUEST = fields({
   ...COMMON,
@@ -144,7 +172,7 @@ const CHAT_REQUEST = fields({
   logprobs: flag.default(false),
   top_logprobs: whole(0, LIMITS.topLogprobs).default(0),
   tools: only(isEmpty, 'an empty list'),
-  response_format: only((x) => isJsonObject(x) && x.type === 'text', '{"type": "text"}'),
+  response_format: responseFormat.optional(),
   modalities: only((x) => Array.isArray(x) && x.length === 1 && x[0] === 'text', '["text"]'),
   ...each(['tool_choice', 'functions', 'function_call', 'parallel_tool_calls', 'audio', 'prediction'], unsupported),
   ...each(['web_search_options', 'reasoning_effort', 'verbosity'], unsupported),
@@ -203,7 +231,15 @@ export function parseChatRequest(body: JsonObject, limits: Limits): CompletionRe
   }));
   const prompt: Prompt = { kind: 'chat', messages };
   const maxTokens = current ?? old ?? null;
-  return { ...common(request, limits), prompts: [prompt], echo: false, maxTokens, topLogprobs: logprobs ? top : null };
+  const format = request.response_format ?? null;
+  return {
+    ...common(request, limits),
+    format,
+    prompts: [prompt],
+    echo: false,
+    maxTokens,
+    topLogprobs: logprobs ? top : null,
+  };
 }
 
 /** @throws HttpError naming the field that is wrong or not supported */

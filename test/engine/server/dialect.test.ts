@@ -275,4 +275,16 @@ describe('a server that refuses', () => {
     await ask({ topP: 0.5 });
     expect(upstream.requests.map(({ body }) => body.top_p)).toEqual([0.5, undefined, 0.5]);
   });
+
+  it('is asked for the format as it was asked for, and does not answer without it', () => {
+    const format = {
+      type: 'json_schema',
+      json_schema: { name: 'a', strict: true, schema: { type: 'object' } },
+    } as const;
+    const given = parameters({ format });
+    expect(given.values.response_format).toEqual(format);
+    expect(parameters({ format: null }).values).not.toHaveProperty('response_format');
+    const refusal = openAi('Unrecognized request argument supplied: response_format', 'response_format');
+    expect(changesAfter(refusal, given)).toEqual({ kept: 'response_format' });
+  });
 });

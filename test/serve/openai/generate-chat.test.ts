@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { CrayonError } from '../../../src/core/errors.js';
 import { SERVER, sseData, testApp, user } from '../helpers.js';
 
 const CRAYON = { source: 'on_device', reason: 'accepted', score: null, threshold: null };
@@ -238,6 +239,38 @@ describe('POST /v1/chat/completions', () => {
     expect(locked.server.requests).toEqual([]);
   });
 
+  it('holds an answer to a format, whoever gives it; a schema that the device makes no grammar of goes to the server', async () => {
+    const refusal = new CrayonError(
+      'format-unsupported',
+      'response_format.json_schema.schema.pattern is not supported',
+    );
+    const answers = ({ format }: { format?: unknown }) =>
+      format === undefined || format === null || JSON.stringify(format).includes('"x"')
+        ? 'free'
+        : ({ tokens: [], fail: { at: 'open', error: refusal } } as const);
+    const { post, device, server } = testApp({ device: { answers } });
+    const schema = { type: 'object', properties: { a: { type: 'string', title: null } }, 'x-more': null };
+    const asked = (name: string) => ({
+      type: 'json_schema',
+      json_schema: { name, description: 'd', strict: true, schema },
+    });
+    const ask = (format: object, mode = 'prefer_on_device') =>
+      post('/v1/chat/completions', { model: 'edge', messages: user('hi'), response_format: format, crayon: { mode } });
+
+    expect((await ask(asked('x'))).headers.get('x-crayon-source')).toBe('on_device');
+    expect(device.requests.at(-1)!.request.format).toEqual(asked('x'));
+    const passedOn = await ask(asked('y'));
+    expect(passedOn.headers.get('x-crayon-reason')).toBe('device-failed');
+    expect(server.requests.at(-1)!.request.format).toEqual(asked('y'));
+    const refused = await ask(asked('y'), 'only_on_device');
+    expect([refused.status, await refused.json()]).toMatchObject([
+      400,
+      { error: { param: 'response_format', code: 'unsupported_value', message: expect.stringContaining('pattern') } },
+    ]);
+    await ask({ type: 'text' });
+    expect(device.requests.at(-1)!.request.format).toBeNull();
+  });
+
   it('takes what changes nothing', async () => {
     const { post } = testApp();
     const harmless = {
@@ -302,7 +335,15 @@ describe('POST /v1/chat/completions', () => {
     ['tools', { tools: [{ type: 'function' }] }],
     ['tool_choice', { tool_choice: 'auto' }],
     ['functions', { functions: [] }],
-    ['response_format', { response_format: { type: 'json_object' } }],
+    ['response_format', { response_format: 'json' }],
+    ['response_format.type', { response_format: { type: 'xml' } }],
+    ['response_format.schema', { response_format: { type: 'json_object', schema: {} } }],
+    ['response_format.json_schema', { response_format: { type: 'json_schema' } }],
+    ['response_format.json_schema.name', { response_format: { type: 'json_schema', json_schema: { name: 'a b' } } }],
+    [
+      'response_format.json_schema.schema',
+      { response_format: { type: 'json_schema', json_schema: { name: 'a', schema: [] } } },
+    ],
     ['presence_penalty', { presence_penalty: 0.5 }],
     ['frequency_penalty', { frequency_penalty: -1 }],
     ['logit_bias', { logit_bias: { 5: 1 } }],
