@@ -46,7 +46,8 @@ const always =
     evidence.find((one) => one.name === name) ?? evidence[0]!;
 
 const RULES: Record<string, Rule> = {
-  'first within 1 standard error, in the order of simplicity (today)': firstTie(1),
+  'first within 1 standard error, in the order of preference (today)': firstTie(1),
+  'in the order of simplicity': firstTie(1, beginningWith('base', 'nearest', 'similarity', 'uniform', 'mean-gate')),
   'within 0.5': firstTie(0.5),
   'least loss': firstTie(0),
   'most right, then least loss': (evidence) => least(evidence, (one) => wrong(one) + 1e-6 * loss(one)),
@@ -74,7 +75,7 @@ const RULES: Record<string, Rule> = {
   'always per query': always('per-query'),
 };
 
-/** In the order of simplicity. */
+/** In the order of preference. */
 function evidenceOf({ chosen, candidates }: MadeChoice): Evidence[] {
   const found = new Map(chosen.cell.evidence!.map(({ candidate, ...of }) => [candidate, { name: candidate, ...of }]));
   return CANDIDATES.flatMap(({ name }) => (candidates.has(name) ? (found.get(name) ?? []) : []));

@@ -18,15 +18,15 @@ const CANDIDATE = z.object({
 });
 
 export const CHOICE_RECORD = z.object({
-  /** the simplest within one standard error of the best */
+  /** the first, in the order of preference, within one standard error of the best */
   chosenOfAll: text,
-  /** written as the adapter: that, or where it weighs the adapters for each prompt the simplest tie among the others */
+  /** written as the adapter: that, or where it weighs the adapters for each prompt the first tie among the others */
   chosen: text,
   /** examples that were left out, one at a time */
   examples: whole(1),
   /** `choices`: -ln of the right one's share of all choices' probability; `tokens`: nats a token of the answer; or some of each */
   evidence: z.enum(['choices', 'tokens', 'both']),
-  /** in the order of simplicity */
+  /** in the order of preference */
   candidates: z.array(CANDIDATE),
 });
 export type ChoiceRecord = z.output<typeof CHOICE_RECORD>;

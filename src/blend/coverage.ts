@@ -107,16 +107,17 @@ const WORDS: Record<CoverageVerdict, [opening: string, consequence: string]> = {
 };
 
 /** What leave-one-out says counts more than what similarity says. */
-export function coverageByEvidence(
-  coverage: Coverage,
-  { chosen, chosenOfAll, examples, candidates }: ChoiceRecord,
-): Coverage {
+export function coverageByEvidence(coverage: Coverage, { chosen, examples, candidates }: ChoiceRecord): Coverage {
   if (candidates.find(({ name }) => name === chosen)?.loss == null) return coverage; // time was up
+  const bare = candidates.find(({ name }) => name === BARE_MODEL);
+  if (bare?.loss == null) return coverage;
   const facts = coverage.sentence.replace(WORDS[coverage.verdict][1], '');
-  if (chosenOfAll === BARE_MODEL) {
-    const verdict = 'not-covered';
-    const sentence = `Your examples are outside this pool: the bare model does as well, by leave-one-out on ${examples}. Train a LoRA, or build a pool with such data. By similarity alone: ${facts}`;
-    return { ...coverage, verdict, sentence };
+  if (bare.difference! <= bare.standardError!) {
+    const isCovered = coverage.verdict === 'covered' && chosen !== BARE_MODEL;
+    const opening = isCovered ? 'These examples do not show that the pool helps' : 'Your examples are outside this pool';
+    const consequence = isCovered ? 'Show more of them.' : 'Train a LoRA, or build a pool with such data.';
+    const sentence = `${opening}: the bare model does as well, by leave-one-out on ${examples}. ${consequence} By similarity alone: ${facts}`;
+    return { ...coverage, verdict: isCovered ? 'borderline' : 'not-covered', sentence };
   }
   if (coverage.verdict === 'covered') return coverage;
   return { ...coverage, sentence: `${facts} Leave-one-out on them says that it helps all the same.` };

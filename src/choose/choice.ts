@@ -1,6 +1,6 @@
 /**
- * From evidence to a choice: the simplest candidate whose mean loss is within one standard error of the paired difference to the
- * best one. Ten examples cannot tell more, and of two that they cannot tell apart the simpler one has less to go wrong.
+ * From evidence to a choice: the first candidate, in the order of preference, whose mean loss is within one standard error of the paired
+ * difference to the best one. Ten examples cannot tell more, and of two that they cannot tell apart other users fared better with the first.
  */
 
 import type { ChoiceRecord } from '../blend/choice-record.js';
@@ -19,16 +19,16 @@ export interface ComparedCandidate {
 }
 
 export interface Choice {
-  /** the simplest tie among all */
+  /** the first tie among all */
   ofAll: Candidate;
-  /** that, or where no one adapter can be it the simplest tie among those that can */
+  /** that, or where no one adapter can be it the first tie among those that can */
   fixed: FixedCandidate;
   /** whether the time was enough to try at least what a blend is without a choice; if not, it is that */
   hasEvidence: boolean;
   candidates: ComparedCandidate[];
 }
 
-/** @param evidence in the order of simplicity */
+/** @param evidence in the order of preference */
 export function chooseBy(evidence: readonly CandidateEvidence[]): Choice {
   const tried = evidence.flatMap(({ candidate, examples }) =>
     examples === null ? [] : [{ candidate, losses: examples.map(({ loss }) => loss) }],
@@ -42,8 +42,8 @@ export function chooseBy(evidence: readonly CandidateEvidence[]): Choice {
     const right = examples.filter(({ isRight }) => isRight).length;
     return { ...none, loss: mean(found), ...pairedDifference(found, losses[best]!), right };
   });
-  const simplest = <T extends Candidate>(among: ReadonlyArray<{ candidate: T; losses: number[] }>) =>
-    among[simplestTie(among.map((one) => one.losses)) ?? -1]?.candidate;
+  const preferred = <T extends Candidate>(among: ReadonlyArray<{ candidate: T; losses: number[] }>) =>
+    among[firstTie(among.map((one) => one.losses)) ?? -1]?.candidate;
   const ofOneAdapter = tried.filter((one): one is { candidate: FixedCandidate; losses: number[] } =>
     isFixed(one.candidate),
   );
@@ -52,9 +52,9 @@ export function chooseBy(evidence: readonly CandidateEvidence[]): Choice {
     .filter(isFixed)
     .find(({ name }) => name === DEFAULT)!;
   const hasEvidence = tried.some(({ candidate }) => candidate === otherwise);
-  const ofAll = (hasEvidence && simplest(tried)) || otherwise;
+  const ofAll = (hasEvidence && preferred(tried)) || otherwise;
   return {
-    fixed: isFixed(ofAll) ? ofAll : (simplest(ofOneAdapter) ?? otherwise),
+    fixed: isFixed(ofAll) ? ofAll : (preferred(ofOneAdapter) ?? otherwise),
     ofAll,
     hasEvidence,
     candidates,
@@ -67,7 +67,7 @@ const isFixed = (candidate: Candidate): candidate is FixedCandidate => candidate
  * Of several candidates' losses on the same examples (K each), the first that is not worse than the best by more than one standard
  * error of the mean of the paired differences.
  */
-export function simplestTie(losses: ReadonlyArray<readonly number[]>): number | undefined {
+export function firstTie(losses: ReadonlyArray<readonly number[]>): number | undefined {
   const best = leastMean(losses);
   if (best === undefined) return undefined;
   return losses.findIndex((one) => {

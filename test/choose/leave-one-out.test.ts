@@ -69,7 +69,7 @@ describe('candidatesFor', () => {
   it('leaves out what is no other thing on a small pool, or what a pool does not say', () => {
     const names = (changed: Partial<PoolManifest>) =>
       candidatesFor({ ...manifest, ...changed }).map(({ name }) => name);
-    expect(names({ N: 1, general: undefined, standards: undefined })).toEqual(['base', 'similarity']);
+    expect(names({ N: 1, general: undefined, standards: undefined })).toEqual(['similarity', 'base']);
     expect(names({ N: 2 })).not.toContain('top-2');
     expect(names({})).toEqual(CANDIDATES.map(({ name }) => name));
     const trained = candidatesFor(manifest, { refine: 1, loraFromBlend: { rank: 8 } }).map(({ name }) => name);

@@ -52,11 +52,13 @@ function scripted(logprob: (mixture: number[], axis: number) => number, before: 
 const helps = (mixture: number[], axis: number) => -2 + mixture[axis]!;
 
 describe('createChooser', () => {
-  it('lets a user of one task choose the nearest adapter, through the mixtures as they are served', async () => {
+  it('lets a user of one task choose what is nearly the nearest adapter, through the mixtures as they are served', async () => {
     const { parts, asked } = scripted(helps);
     const axes = [1, 1, 1, 1];
     const { chosen, rule } = await createChooser(parts(axes))({ shown, seconds: 60 }, rowsOf(...axes), never);
-    expect([chosen.candidate.name, rule.estimator, chosen.record.evidence]).toEqual(['nearest', 'nearest', 'tokens']);
+    expect([chosen.candidate.name, chosen.record.chosen]).toEqual(['per-query', 'mean-gate']);
+    expect([rule.estimator, chosen.record.evidence]).toEqual(['mean-gate', 'tokens']);
+    expect(asked).not.toContain('1,0,0');
     expect(chosen.notices).toEqual([]);
     expect(chosen.candidates.find(({ candidate }) => candidate.name === 'base')).toMatchObject({
       loss: 2,
