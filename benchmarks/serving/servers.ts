@@ -42,6 +42,9 @@ export async function startServer(command: readonly [string, ...string[]], addre
     child.once('exit', (code) => fail(`ended with ${code}`));
   });
   said = '';
+  child.once('exit', (code, signal) => {
+    if (signal !== 'SIGTERM') console.error(`${command.join(' ')} ended with ${signal ?? code}: ${said.slice(-2000)}`);
+  });
   return { base, pid: child.pid!, residentMib: () => residentMib(child.pid!), stop: () => stopped(child) };
 }
 
