@@ -114,7 +114,9 @@ export function coverageByEvidence(coverage: Coverage, { chosen, examples, candi
   const facts = coverage.sentence.replace(WORDS[coverage.verdict][1], '');
   if (bare.difference! <= bare.standardError!) {
     const isCovered = coverage.verdict === 'covered' && chosen !== BARE_MODEL;
-    const opening = isCovered ? 'These examples do not show that the pool helps' : 'Your examples are outside this pool';
+    const opening = isCovered
+      ? 'These examples do not show that the pool helps'
+      : 'Your examples are outside this pool';
     const consequence = isCovered ? 'Show more of them.' : 'Train a LoRA, or build a pool with such data.';
     const sentence = `${opening}: the bare model does as well, by leave-one-out on ${examples}. ${consequence} By similarity alone: ${facts}`;
     return { ...coverage, verdict: isCovered ? 'borderline' : 'not-covered', sentence };

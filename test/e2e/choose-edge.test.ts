@@ -67,8 +67,8 @@ const kept = async () => ((await (await fetch(`${url}/v1/customizations`)).json(
 describe('POST /v1/customizations with choose', () => {
   it('chooses the pool’s adapter for a user of one task', async () => {
     const { id, choice, coefficients, coverage } = await customise({ examples: shown('intent', 4) });
-    expect(choice.chosen).toBe('similarity');
-    expect(coefficients!.indexOf(Math.max(...coefficients!))).toBe(4);
+    expect(choice.chosen).toBe('per-query');
+    expect([coefficients, choice.chosen_fixed]).toEqual([null, 'mean-gate']);
     const { base, nearest } = Object.fromEntries(choice.candidates.map((one) => [one.name, one]));
     expect(nearest!.right).toBe(4);
     expect(base!.loss!).toBeGreaterThan(nearest!.loss! + 1);
