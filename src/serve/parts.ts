@@ -2,6 +2,7 @@
 
 import type { ServerState } from '../engine/server/options.js';
 import type { DeviceEngine, Engine } from '../engine/types.js';
+import type { Pool } from '../pool/pool.js';
 import type { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
 import type { ClusterFunction } from '../routing/signals/success.js';
@@ -50,6 +51,8 @@ export interface ServeParts {
   scope: ScopeFunction | null;
   /** A query's gate over the pool's clusters; null or absent without a pool. */
   clusters?: ClusterFunction | null;
+  /** Null or absent without one. */
+  pool?: Pick<Pool, 'manifest'> | null;
   /** Null where the model's embedding cannot be read. */
   embedder: TextEmbedder | null;
   /** Null without a pool. */

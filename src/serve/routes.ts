@@ -10,6 +10,7 @@ import {
   setAdapterScales,
   showCustomization,
 } from './customizations/routes.js';
+import { crayonFacts } from './facts.js';
 import { withJson, withJsonList } from './http/body.js';
 import { compose, type Handler, type Middleware } from './http/call.js';
 import { HttpError } from './http/error.js';
@@ -102,6 +103,7 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
         return Response.json(card);
       },
     },
+    '/v1/crayon': { name: 'crayon', GET: () => Response.json(crayonFacts(parts(), settings)) },
     '/v1/chat/completions': { name: 'chat', POST: completion(CHAT) },
     '/v1/completions': { name: 'completions', POST: completion(COMPLETION) },
     '/v1/responses': {
