@@ -16,6 +16,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { build, type Metafile, type Plugin } from 'esbuild';
+import { bundledPage } from '../src/serve/playground/bundle.js';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 const CLI = join('bin', 'crayon.js');
@@ -59,7 +60,17 @@ const builtins: Plugin = {
   },
 };
 
-async function bundle(out: string): Promise<Metafile> {
+/** The playground is compiled here; from the sources that happens at its first request. */
+function page(files: object): Plugin {
+  const contents = `const files = ${JSON.stringify(files)};\nexport const bundledPage = async () => files;\n`;
+  const setup: Plugin['setup'] = ({ onLoad }) =>
+    onLoad({ filter: /[\\/]playground[\\/]bundle\.ts$/ }, () => ({ contents }));
+  return { name: 'page', setup };
+}
+
+/** @returns the files that went in, those of the page too, and what came out */
+async function bundle(out: string): Promise<Pick<Metafile, 'outputs'> & { inputs: string[] }> {
+  const { inputs, ...files } = await bundledPage();
   const scripts = startedScripts(join(ROOT, 'src'));
   const entries = ['index', 'formats', ...scripts].map((file) => [
     join('src', file.split('/').at(-1)!),
@@ -78,7 +89,7 @@ async function bundle(out: string): Promise<Metafile> {
     platform: 'node',
     target: 'node20.19',
     external: externals(),
-    plugins: [builtins],
+    plugins: [builtins, page(files)],
     preserveSymlinks: true,
     sourcemap: true,
     sourcesContent: false,
@@ -86,13 +97,13 @@ async function bundle(out: string): Promise<Metafile> {
     metafile: true,
     logLevel: 'warning',
   });
-  return metafile;
+  return { outputs: metafile.outputs, inputs: [...Object.keys(metafile.inputs), ...inputs] };
 }
 
 /** The licences of what is in the bundle, as their own files say them. */
-function licences(metafile: Metafile): string {
+function licences(inputs: readonly string[]): string {
   const packages = new Set<string>();
-  for (const input of Object.keys(metafile.inputs)) {
+  for (const input of inputs) {
     const [, folder] = /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input) ?? [];
     if (folder !== undefined) packages.add(folder);
   }
@@ -106,8 +117,8 @@ function licences(metafile: Metafile): string {
 }
 
 /** Fails where a module that starts a script is not in the folder where the scripts are. */
-function checkPlaces(metafile: Metafile, out: string): void {
-  for (const [file, { inputs }] of Object.entries(metafile.outputs)) {
+function checkPlaces(outputs: Metafile['outputs'], out: string): void {
+  for (const [file, { inputs }] of Object.entries(outputs)) {
     const starter = Object.keys(inputs).find((input) => {
       return input.startsWith('src/') && readFileSync(join(ROOT, input), 'utf8').search(STARTS) !== -1;
     });
@@ -119,9 +130,9 @@ function checkPlaces(metafile: Metafile, out: string): void {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({ options: { out: { type: 'string', default: join(ROOT, 'dist') } } });
   rmSync(values.out, { recursive: true, force: true });
-  const metafile = await bundle(values.out);
-  checkPlaces(metafile, values.out);
-  writeFileSync(join(values.out, 'LICENSES.txt'), licences(metafile));
+  const { inputs, outputs } = await bundle(values.out);
+  checkPlaces(outputs, values.out);
+  writeFileSync(join(values.out, 'LICENSES.txt'), licences(inputs));
   chmodSync(join(values.out, CLI), 0o755);
   const compiler = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc');
   const types = [compiler, '-p', join(ROOT, 'tsconfig.build.json'), '--noCheck', '--outDir', values.out];

@@ -40,16 +40,19 @@ MAY_IMPORT.cli = ROOMS;
 /** The most files that one folder holds: above it, a subject has hidden another. */
 const MOST_FILES = 30;
 /** Of all of src/: what one redesign came to, and room for real bases, for the guards against whatever a file or a peer may
- * say, for Jinja as Python has it, for a second engine, and for what chooses and measures blends. */
+ * say, for Jinja as Python has it, for a second engine, for what chooses and measures blends, and for a page. */
 const MOST_LINES = 61_500;
 
 const TENSORS = /tfjs|^model\/(backend|llama|open-network)\.ts|^onnx\/runtime\.ts/;
 
-const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts'));
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((f) => /\.tsx?$/.test(f));
 const text = new Map(files.map((f) => [f, readFileSync(join(SRC, f), 'utf8')]));
 
 const roomOf = (file: string) => file.split('/')[0]!;
-const resolved = (file: string, specifier: string) => relative(SRC, resolveImport(join(SRC, file), specifier));
+const resolved = (file: string, specifier: string) => {
+  const found = relative(SRC, resolveImport(join(SRC, file), specifier));
+  return text.has(`${found}x`) ? `${found}x` : found; // .tsx
+};
 
 /** Static imports of a file of src/ that remain at run time (not `import type`). */
 const importsOf = (file: string) => staticImports(join(SRC, file));
@@ -152,7 +155,7 @@ describe('architecture', () => {
     const tests = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
       .filter((f) => f.endsWith('.test.ts') && !/^(e2e|helpers|fixtures)\//.test(f) && f.includes('/'))
       .map((f) => f.slice(0, -'.test.ts'.length));
-    const sources = files.map((f) => f.slice(0, -'.ts'.length));
+    const sources = files.map((f) => f.replace(/\.tsx?$/, ''));
     expect(tests.filter((test) => !sources.some((s) => test === s || test.startsWith(`${s}-`)))).toEqual([]);
   });
 

@@ -18,12 +18,16 @@ import { type Listening, listen } from '../serve/http/listen.js';
 import { clientKey } from '../serve/keys.js';
 import { createLog, type Logger } from '../serve/log.js';
 import { createMetrics } from '../serve/metrics.js';
+import { hasPlayground } from '../serve/playground/routes.js';
 import { anyBaseOption, choice, promptFormOption, wholeNumber } from './options.js';
 import { stopSignal } from './stop-signal.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags
-  extends Pick<EdgeOverrides, 'model' | 'name' | 'adapter' | 'pool' | 'gate' | 'examples' | 'host' | 'port'>,
+  extends Pick<
+      EdgeOverrides,
+      'model' | 'name' | 'adapter' | 'pool' | 'gate' | 'examples' | 'host' | 'port' | 'playground'
+    >,
     Pick<NonNullable<EdgeOverrides['engine']>, 'threads' | 'context' | 'sequences' | 'type'> {
   config?: string;
   promptForm?: PromptFormName;
@@ -89,6 +93,8 @@ export function serveEdgeCommand(command: Command, terminal: Terminal): void {
     )
     .option('--api-key-env <name>', 'environment variable that holds it')
     .option('--api-key-file <file>', 'file that holds it')
+    .option('--playground', 'a page at / in which the server is tried (default: on loopback without a key)')
+    .option('--no-playground', 'no such page')
     .option('--queue <n>', 'requests that may wait for the device', wholeNumber(0))
     .option('--max-tokens <n>', 'the most tokens of one answer', wholeNumber(1))
     .addOption(choice('--log-level <level>', 'of the log on stderr', LOG_LEVELS))
@@ -107,6 +113,7 @@ async function runServeEdge(flags: Flags, terminal: Terminal): Promise<void> {
   const metrics = createMetrics();
   const guard = createGuard({ apiKey, host: config.host, allowedHosts: config.allowedHosts });
   const { limits, routing, choose, keepExamples } = config;
+  const withPage = hasPlayground(config, apiKey);
   const app = createEdgeApp({
     ...APP_DEFAULTS,
     guard,
@@ -115,6 +122,7 @@ async function runServeEdge(flags: Flags, terminal: Terminal): Promise<void> {
     routing,
     choose,
     keepExamples,
+    playground: withPage ? async () => (await import('../serve/playground/bundle.js')).bundledPage() : null,
     log,
     logPrompts: config.log.prompts,
     metrics,
@@ -142,7 +150,7 @@ async function runServeEdge(flags: Flags, terminal: Terminal): Promise<void> {
     } else {
       parts = first;
       app.ready(parts);
-      announce(config, parts, server, apiKey !== null, terminal);
+      announce(config, parts, server, { hasKey: apiKey !== null, withPage }, terminal);
       await stopped;
     }
     await stop(server, app, flags.stopSeconds, terminal, log);
@@ -171,7 +179,7 @@ function announce(
   config: EdgeConfig,
   { base, facts, device, scope, customizations }: EdgeAssembly,
   { url, host, port }: Listening,
-  hasKey: boolean,
+  { hasKey, withPage }: { hasKey: boolean; withPage: boolean },
   terminal: Terminal,
 ): void {
   terminal.document({
@@ -183,6 +191,7 @@ function announce(
     gate: config.gate,
     server: config.server?.model ?? null,
     customizations: customizations !== null,
+    playground: withPage,
     pid: process.pid,
   });
   const thresholds = Object.entries(config.routing.thresholds)
@@ -200,6 +209,7 @@ function announce(
     ['Scope', scope === null ? 'no examples' : `${config.examples}`],
     ['Blends', customizations === null ? 'off (no pool)' : `POST ${url}/v1/customizations`],
     ['Key', hasKey ? 'required' : 'none (this machine only)'],
+    ['Page', withPage ? `${url}/` : 'off'],
     ['Listens', url],
   ];
   const lines = [
@@ -230,7 +240,7 @@ function configOf(flags: Flags): EdgeConfig {
 function overridesOf(flags: Flags): EdgeOverrides {
   const { model, name, adapter, pool, gate, examples, cacheDir: cache_dir, stateDir: state_dir } = flags;
   const { host, port, apiKeyEnv, apiKeyFile } = flags;
-  const { threads, context, sequences, type } = flags;
+  const { threads, context, sequences, type, playground } = flags;
   const server = { base_url: flags.serverUrl, model: flags.serverModel, api_key_env: flags.serverKeyEnv };
   // A flag for the key replaces the other way to give it.
   const hasKey = apiKeyEnv !== undefined || apiKeyFile !== undefined;
@@ -248,6 +258,7 @@ function overridesOf(flags: Flags): EdgeOverrides {
     state_dir,
     host,
     port,
+    playground,
     ...key,
     limits: { queue: flags.queue, max_tokens: flags.maxTokens },
     engine: { threads, context, sequences, type, gpu: flags.gpu === 'false' ? false : flags.gpu },

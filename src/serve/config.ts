@@ -38,9 +38,7 @@ const rate = z.number(RATE).min(0, RATE).max(1, RATE);
 const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
 
 const limits = z.strictObject({
-  body_bytes: whole(1024)
-    .default(2 ** 20)
-    .describe('The largest body of a request.'),
+  body_bytes: whole(1024).default(1_048_576).describe('The largest body of a request.'),
   messages: whole(1).default(256).describe('The most messages in one request.'),
   prompts: whole(1).default(64).describe('The most prompts in one request of /v1/completions.'),
   echo_tokens: whole(1)
@@ -214,6 +212,7 @@ export const EDGE_SCHEMA = z.strictObject({
     .array(matching(ORIGIN, 'an origin such as http://localhost:5173, without a path; or "*" for every page'))
     .default([])
     .describe('Origins of the web pages that may use the server from a browser (CORS). None unless named.'),
+  playground: orNull(z.boolean()).describe('Whether / is the playground. null: on loopback, where no key is needed.'),
   limits: limits.prefault({}).describe('What one client may ask for.'),
   engine: engine.prefault({}).describe('How the device runs the model.'),
   routing: routing.prefault({}).describe('Who answers which query.'),

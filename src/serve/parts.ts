@@ -15,6 +15,7 @@ import type { Guard } from './http/guard.js';
 import type { Logger } from './log.js';
 import type { Metrics } from './metrics.js';
 import type { ModelFile } from './model-file.js';
+import type { PageSource } from './playground/routes.js';
 
 /** What the app is told apart from its parts: limits, log, clock. */
 export interface AppSettings {
@@ -24,6 +25,8 @@ export interface AppSettings {
   routing: Pick<EdgeConfig['routing'], 'mode' | 'modePerRequest'>;
   /** Whether customisations are chosen by evidence where the request does not say. */
   choose: EdgeConfig['choose'];
+  /** The page at `/`; null or absent for none. */
+  playground?: PageSource | null;
   log: Logger;
   /** Whether the examples of customisations are kept with them. */
   keepExamples: EdgeConfig['keepExamples'];

@@ -25,6 +25,7 @@ import { modelCards, unknownModel } from './openai/models.js';
 import { detokenize, tokenize, tokenizerInfo } from './openai/tokenizer.js';
 import type { AppSettings, ServeParts } from './parts.js';
 import { respond } from './responses/respond.js';
+import { PLAYGROUND, playgroundRoutes } from './playground/routes.js';
 
 export interface RoutesOptions {
   settings: AppSettings;
@@ -166,6 +167,7 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
       name: 'customizations',
       POST: (call) => rollBackCustomization(call, parts()),
     },
+    ...playgroundRoutes(settings.playground ?? null),
   };
 }
 
@@ -206,7 +208,8 @@ function unknownPath(pathname: string, table: Record<string, Route>): HttpError 
   const meant = [pathname.replace(/\/+$/, ''), `/v1${pathname}`, pathname.replace(/^(\/v1)+/, '/v1')].find(
     (path) => find(table, path) !== null,
   );
-  const near = meant ?? nearestName(pathname, Object.keys(table));
+  const paths = Object.keys(table).filter((path) => table[path]!.name !== PLAYGROUND); // `/` begins every path
+  const near = meant ?? nearestName(pathname, paths);
   const instead = ELSEWHERE.find(([begins]) => begins.test(pathname))?.[1] ?? (near && `did you mean ${near}`);
   const help = instead === undefined ? '' : `; ${instead}`;
   return new HttpError(404, `Unknown path: ${pathname.slice(0, 100)}${help}.`, { code: 'unknown_url' });

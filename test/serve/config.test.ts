@@ -29,6 +29,7 @@ describe('the configuration of serve-edge', () => {
       apiKeyFile: null,
       allowedHosts: [],
       allowedOrigins: [],
+      playground: null,
       limits: {
         ...{ bodyBytes: 2 ** 20, messages: 256, prompts: 64, echoTokens: 65_536, stops: 16, maxTokens: 1024 },
         isMaxTokensGiven: false,

@@ -19,6 +19,7 @@ import { createLog } from '../../src/serve/log.js';
 import { createMetrics } from '../../src/serve/metrics.js';
 import type { ModelFile } from '../../src/serve/model-file.js';
 import type { ServeParts, ServerEngine } from '../../src/serve/parts.js';
+import type { PageSource } from '../../src/serve/playground/routes.js';
 import { createScriptedEngine, type ScriptedEngine, type ScriptedOptions } from '../helpers/scripted.js';
 
 export const ADAPTER = { id: 'aaaa', path: '/secret/place/aaaa.lora.gguf', name: 'my-adapter' };
@@ -35,6 +36,8 @@ export interface TestAppOptions {
   maker?: BlendMaker;
   files?: UserFiles;
   keepAliveMs?: number;
+  /** where the page's files come from; none by default */
+  playground?: PageSource;
   logPrompts?: boolean;
   logLevel?: string;
   /** do not load yet */
@@ -83,6 +86,7 @@ export function testApp(options: TestAppOptions = {}): TestApp {
     routing: config.routing,
     choose: config.choose,
     keepExamples: config.keepExamples,
+    playground: options.playground ?? null,
     log: createLog({ level: options.logLevel ?? 'debug', stream, pretty: false }),
     logPrompts: options.logPrompts ?? false,
     metrics: createMetrics(),
