@@ -4,6 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { bundledPage } from '../../src/serve/playground/bundle.js';
 import { buildArgs, copyOf, digests, ROOT, records, scratch, start, succeed, TSX, writeJsonl } from './helpers.js';
 
 const dir = scratch();
@@ -75,6 +76,10 @@ describe('the built package', () => {
     expect(await post('customizations', { examples: examples.map((line) => JSON.parse(line)) })).toBe(201);
     const messages = [{ role: 'user', content: 'Once' }];
     expect(await post('chat/completions', { model: 'edge', messages, max_tokens: 2 })).toBe(200);
+    // The page is in the build as text, with no sources and no esbuild beside it.
+    const { script } = await bundledPage();
+    expect(await (await fetch(`${url}/playground/page.js`)).text()).toBe(script);
+    expect(readFileSync(at('dist/LICENSES.txt'), 'utf8')).toMatch(/^preact \d/m);
     server.process.kill('SIGTERM');
     await server.ended;
   });

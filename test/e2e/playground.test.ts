@@ -247,6 +247,26 @@ here('the playground in a browser', { timeout: 5 * PATIENCE }, () => {
     }
   });
 
+  it('asks nobody else, whatever stands in it, and what cannot be read or sticks out is found', async () => {
+    const { page, said } = await visit(`${url}/`);
+    await message(page).waitFor();
+    await page.evaluate(`{
+      const picture = document.createElement('img');
+      picture.src = 'http://elsewhere.example/x.png';
+      const heading = document.createElement('h2');
+      heading.textContent = 'pale';
+      heading.style.color = '#ddd';
+      heading.style.width = '3000px';
+      document.body.append(picture, heading);
+    }`);
+    expect(said.join()).toMatch(/elsewhere\.example[\s\S]*Content Security Policy/);
+    await expect(page.evaluate("document.body.innerHTML = '<p>text'")).rejects.toThrow('TrustedHTML');
+    expect(await flaws(page)).toEqual([
+      expect.stringMatching(/^H2 .*sticks out/),
+      expect.stringMatching(/^pale: 1\.\d/),
+    ]);
+  });
+
   it.each([
     ['light', 1280],
     ['dark', 1280],
