@@ -24,8 +24,8 @@ import { CHAT, COMPLETION, generate } from './openai/generate.js';
 import { modelCards, unknownModel } from './openai/models.js';
 import { detokenize, tokenize, tokenizerInfo } from './openai/tokenizer.js';
 import type { AppSettings, ServeParts } from './parts.js';
-import { respond } from './responses/respond.js';
 import { PLAYGROUND, playgroundRoutes } from './playground/routes.js';
+import { respond } from './responses/respond.js';
 
 export interface RoutesOptions {
   settings: AppSettings;

@@ -26,6 +26,8 @@ export interface Customization {
   examples: number;
   notices: string[];
   blend_ms: number;
+  /** Why it cannot be used any more. */
+  problem?: { message: string };
   choice: { chosen: string; candidates: Array<{ name: string; title: string; loss: number }> } | null;
 }
 

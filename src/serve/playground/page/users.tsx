@@ -116,7 +116,7 @@ function Delete({ user }: { user: Customization }) {
 }
 
 function Details({ user }: { user: Customization }) {
-  const { coverage, coefficients, choice, notices, blend_ms: ms, model: name } = user;
+  const { coverage, coefficients, choice, notices, blend_ms: ms, model: name, problem } = user;
   const chosen = choice?.candidates.find((candidate) => candidate.name === choice.chosen);
   const section = useRef<HTMLElement>(null);
   useEffect(() => {
@@ -126,6 +126,7 @@ function Details({ user }: { user: Customization }) {
   }, [user.id]);
   return (
     <section class="details" ref={section} tabIndex={-1} aria-label={`The customisation of ${titleOf(user)}`}>
+      {problem !== undefined && <p class="problem">{problem.message}</p>}
       {coverage !== null && (
         <div class="verdict">
           <h3>
