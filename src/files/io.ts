@@ -38,6 +38,11 @@ export function isDirectory(path: string): boolean {
   return exists(path) && (statsOf(path)?.isDirectory() ?? false);
 }
 
+/** Bytes of a file. @throws CrayonError `file-not-found` */
+export function fileSize(path: string): number {
+  return found(path, () => statSync(path).size);
+}
+
 function statsOf(path: string): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false });

@@ -16,6 +16,7 @@ import type { ServerConfig } from '../engine/server/options.js';
 import type { DeviceEngine } from '../engine/types.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256, sha256File } from '../files/digest.js';
+import { fileSize } from '../files/io.js';
 import { cachedAdapterGguf, cachedAdapterGgufs, defaultCacheDir } from '../gguf/cache.js';
 import { ggufString } from '../gguf/format.js';
 import { GgufFile } from '../gguf/read.js';
@@ -105,7 +106,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const named = config.gate === 'per-query' ? members : namedAdapter(config, cacheDir);
     onStep('engine');
     const name = config.name ?? base.name;
-    const { context: contextTokens, sequences, threads, gpu } = config.engine;
+    const { context: contextTokens, sequences, threads, gpu, kvType: cacheType } = config.engine;
     const { queue } = config.limits;
     const { file, template } = readHeader(base.gguf);
     const { form, chatTemplate, system, isKnown } = servedForm(config, template, pool);
@@ -121,6 +122,9 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
       cacheDir,
       adapters: named.flatMap(({ path }) => (path === config.adapter ? [path] : [])), // those of the cache are ours
       endTokens: base.endTokens,
+      cacheType,
+      memoryBytes: config.memoryMib && 2 ** 20 * config.memoryMib,
+      adapterBytes: sizeOf([...named, ...members]),
       ...prompts,
     });
     open.push(() => device.close());
@@ -248,6 +252,10 @@ function poolMembers(pool: Pool, model: string, cacheDir: string): NamedAdapter[
   );
   return found.map((one, n) => ({ ...one, name: `${basename(pool.dir)}/${dirs[n]}` }));
 }
+
+/** Of the files, each counted once. */
+const sizeOf = (adapters: readonly NamedAdapter[]): number =>
+  [...new Set(adapters.map(({ path }) => path))].reduce((sum, path) => sum + fileSize(path), 0);
 
 /** The configured adapter likewise, where there is one. */
 function namedAdapter({ adapter, model }: EdgeConfig, cacheDir: string): NamedAdapter[] {

@@ -74,8 +74,14 @@ const engine = z.strictObject({
     .union([z.literal('auto'), whole(1)])
     .default('auto')
     .describe('auto: measured once at start.'),
-  context: orNull(whole(16)).describe("Tokens of prompt and answer together. null: the model's own, at most 4096."),
+  context: orNull(whole(16)).describe(
+    "Tokens of prompt and answer together. null: the model's own, at most 4096, and less where the memory is short.",
+  ),
   sequences: whole(1).default(4).describe('Requests generated at a time.'),
+  kv_type: z
+    .enum(['F16', 'Q8_0'])
+    .default('F16')
+    .describe('Number type of the cached keys and values. Q8_0 takes half the memory of F16.'),
   type: z.enum(GGUF_FILE_TYPE_NAMES).default('F16').describe('How a Hugging Face directory is exported.'),
   gpu: z.literal(GPUS).default('auto').describe('What llama.cpp runs on; false is the processor alone.'),
 });
@@ -214,6 +220,9 @@ export const EDGE_SCHEMA = z.strictObject({
     .describe('Origins of the web pages that may use the server from a browser (CORS). None unless named.'),
   playground: orNull(z.boolean()).describe('Whether / is the playground. null: on loopback, where no key is needed.'),
   limits: limits.prefault({}).describe('What one client may ask for.'),
+  memory_mib: orNull(whole(1)).describe(
+    'Of the model, the cache of keys and values, and the adapters together, in MiB. null: what the machine can give at start; a context that is not named is then made to fit. What does not fit is refused at start.',
+  ),
   engine: engine.prefault({}).describe('How the device runs the model.'),
   routing: routing.prefault({}).describe('Who answers which query.'),
   server: orNull(SERVER_SECTION).describe(

@@ -37,7 +37,8 @@ describe('the configuration of serve-edge', () => {
       },
       choose: false,
       ...{ blend: 'scales', dropBelow: 0.1, stateDir: null, keepExamples: false },
-      engine: { threads: 'auto', context: null, sequences: 4, type: 'F16', gpu: 'auto' },
+      memoryMib: null,
+      engine: { threads: 'auto', context: null, sequences: 4, kvType: 'F16', type: 'F16', gpu: 'auto' },
       routing: {
         mode: 'prefer_on_device',
         modePerRequest: true,

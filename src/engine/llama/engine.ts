@@ -1,7 +1,7 @@
 /** The engine on the device: llama.cpp running a GGUF model with LoRA adapters, several requests at a time. */
 
 import { randomInt } from 'node:crypto';
-import { availableParallelism, freemem } from 'node:os';
+import { availableParallelism } from 'node:os';
 import type { LlamaModel } from 'node-llama-cpp';
 import { CrayonError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
@@ -19,12 +19,13 @@ import { answerGrammar } from './grammar/answer.js';
 import { AnswerGrammar } from './grammar/state.js';
 import { grammarsOf } from './inside.js';
 import { adapterSet, LoraFiles } from './loras.js';
+import { availableBytes, cacheSettings, type MemoryOptions, planMemory } from './memory.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
 import { contextError, fastestThreads, loadLlama, loadLlamaModel } from './runtime.js';
 import { SequencePool } from './sequences.js';
 import { type TrialOptions, tryInChild } from './trial.js';
 
-export interface LlamaCppOptions extends TrialOptions {
+export interface LlamaCppOptions extends TrialOptions, MemoryOptions {
   /** what /v1/models calls it */
   name: string;
   /** requests at work at a time (default 4), each with a cache of `contextTokens` */
@@ -75,15 +76,18 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
   const file = await tried(options);
   const model = await loadLlamaModel(await loadLlama(options.gpu ?? 'auto'), options.model);
   try {
+    const cacheType = options.cacheType ?? 'F16';
+    const isGiven = options.contextTokens != null;
+    const wanted = { name, file, contextTokens: contextLength(model, options), isGiven, sequences, cacheType };
     const settings = {
       name,
       sequences,
-      contextTokens: contextLength(model, options),
+      ...(await planMemory(model, wanted, options)),
       threads: threads === 'auto' ? await fastestThreads(model) : threads,
       // A batch of a prompt's tokens has work for all cores; one token may not.
       promptThreads: threads === 'auto' ? availableParallelism() : threads,
       queue: options.queue ?? 64,
-      cacheType: options.cacheType ?? 'F16',
+      cacheType,
       closeTimeoutMs: options.closeTimeoutMs ?? 10_000,
     };
     const { chatTemplate, system, endTokens } = options;
@@ -126,13 +130,13 @@ function contextLength(model: LlamaModel, { model: path, contextTokens }: LlamaC
 }
 
 type Settings = Required<Pick<LlamaCppOptions, 'name' | 'sequences' | 'queue' | 'cacheType' | 'closeTimeoutMs'>> &
-  Pick<LlamaCppEngine, 'contextTokens' | 'threads'> & { promptThreads: number };
+  Pick<LlamaCppEngine, 'contextTokens' | 'threads'> & { promptThreads: number; keptBytes: number };
 
 function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, settings: Settings): LlamaCppEngine {
   const { name, contextTokens, threads, sequences, closeTimeoutMs } = settings;
   const slots = createSlots(name, sequences, settings.queue);
   const { vocabularySize } = prompts;
-  const loras = new LoraFiles(model, decoder, name);
+  const loras = new LoraFiles(model, decoder, name, settings.keptBytes);
   const pool = new SequencePool(decoder, loras, vocabularySize);
   let closing: Promise<void> | null = null;
 
@@ -229,11 +233,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, 
     textTokens: (text) => Int32Array.from(prompts.textTokens(text)),
     textTokensAside: async (text, signal) => Int32Array.from(await prompts.textTokensAside(text, signal)),
     load: () => slots.load(),
-    freeBytes: () => {
-      // Newer than the types of Node 20; it knows a container's limit, which freemem does not.
-      const { availableMemory } = process as { availableMemory?: () => number };
-      return availableMemory?.call(process) ?? freemem();
-    },
+    freeBytes: availableBytes,
     adapterFiles: () => loras.size,
     forget: (path) => loras.forget(path),
     async *generate(request) {
@@ -292,10 +292,7 @@ async function createContext(model: LlamaModel, settings: Settings) {
       contextSize: contextTokens,
       sequences,
       threads,
-      experimentalKvCacheKeyType: cacheType,
-      experimentalKvCacheValueType: cacheType,
-      // Flash attention would round them to half precision again.
-      flashAttention: cacheType === 'F32' ? false : 'auto',
+      ...cacheSettings(cacheType),
     });
   } catch (error) {
     throw await contextError(error, name);

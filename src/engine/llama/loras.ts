@@ -43,9 +43,6 @@ interface Held {
   isForgotten: boolean;
 }
 
-/** Of idle LoRAs that are kept. */
-const KEPT_BYTES = 2 ** 28;
-
 export class LoraFiles {
   readonly #model: LlamaModel;
   readonly #decoder: Decoder;
@@ -55,7 +52,8 @@ export class LoraFiles {
   readonly #held = new Map<string, Held>();
   #uses = 0;
 
-  constructor(model: LlamaModel, decoder: Decoder, name: string, keptBytes = KEPT_BYTES) {
+  /** @param keptBytes of idle LoRAs that are kept */
+  constructor(model: LlamaModel, decoder: Decoder, name: string, keptBytes: number) {
     this.#model = model;
     this.#decoder = decoder;
     this.#name = name;

@@ -16,6 +16,7 @@ import { exists, touch } from '../../files/io.js';
 import { writeJson } from '../../files/json.js';
 import { defaultCacheDir } from '../../gguf/cache.js';
 import type { GgufFile } from '../../gguf/read.js';
+import type { CacheType } from './memory.js';
 import { type Gpu, llamaVersion } from './runtime.js';
 
 /** Goes up when a trial tries more than it did. */
@@ -31,8 +32,8 @@ export interface TrialOptions {
   gpu?: Gpu;
   /** tokens of prompt and answer together; null is the model's own, at most 4096 */
   contextTokens?: number | null;
-  /** number type of keys and values in the cache: half precision (default) costs 1e-3 in log-probabilities, and half the memory */
-  cacheType?: 'F16' | 'F32';
+  /** number type of keys and values in the cache (default F16) */
+  cacheType?: CacheType;
 }
 
 /** The child's last line. */
