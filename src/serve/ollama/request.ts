@@ -37,6 +37,8 @@ const OPTIONS = fields({
   ...each(['mirostat_tau', 'mirostat_eta', 'penalize_newline', 'repeat_last_n']),
   ...each(['num_ctx', 'num_batch', 'num_gpu', 'main_gpu', 'num_thread', 'num_keep', 'draft_num_predict']),
   ...each(['use_mmap', 'use_mlock', 'numa', 'low_vram', 'f16_kv', 'logits_all', 'vocab_only']),
+  // older ones, which some clients have still
+  ...each(['num_gqa', 'embedding_only', 'rope_frequency_base', 'rope_frequency_scale']),
 });
 
 const ABOUT_LOADING = each(['keep_alive', 'truncate', 'shift']);

@@ -1,0 +1,79 @@
+/** Which real clients are tried, what each needs, and how each is run. */
+
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+
+export interface Client {
+  name: string;
+  /** its script in node/ or python/ */
+  script: string;
+  /** npm's names; or those of PyPI, with the module that each is imported as */
+  packages: string[] | Record<string, string>;
+}
+
+export const CLIENTS: readonly Client[] = [
+  { name: 'openai', script: 'node/openai.mjs', packages: ['openai'] },
+  { name: 'ai-sdk', script: 'node/ai-sdk.mjs', packages: ['ai', '@ai-sdk/openai-compatible', 'zod'] },
+  {
+    name: 'langchain',
+    script: 'node/langchain.mjs',
+    packages: ['@langchain/core', '@langchain/openai', '@langchain/ollama', 'zod'],
+  },
+  { name: 'ollama', script: 'node/ollama.mjs', packages: ['ollama'] },
+  { name: 'shapes', script: 'node/shapes.mjs', packages: [] },
+  { name: 'openai-python', script: 'python/openai_client.py', packages: { openai: 'openai' } },
+  { name: 'ollama-python', script: 'python/ollama_client.py', packages: { ollama: 'ollama' } },
+  {
+    name: 'llama-index',
+    script: 'python/llama_index_client.py',
+    packages: {
+      'llama-index-llms-openai-like': 'llama_index.llms.openai_like',
+      'llama-index-llms-ollama': 'llama_index.llms.ollama',
+    },
+  },
+  {
+    name: 'lm-eval',
+    script: 'python/lm_eval_client.py',
+    packages: { 'lm_eval[api]': 'lm_eval', tenacity: 'tenacity', aiohttp: 'aiohttp' },
+  },
+];
+
+export interface Found {
+  /** what runs the script */
+  command: string[];
+  /** of the first package */
+  version: string;
+}
+
+/** @param folder with node_modules and a Python in venv; the repository's own node_modules are looked at too */
+export function findClient(
+  { name, script, packages }: Client,
+  folder: string | undefined,
+): Found | { missing: string } {
+  const path = join(import.meta.dirname, script);
+  if (Array.isArray(packages)) {
+    const places = [...(folder === undefined ? [] : [folder]), ROOT];
+    const manifests = packages.map((one) =>
+      places.map((place) => join(place, 'node_modules', one, 'package.json')).find((manifest) => existsSync(manifest)),
+    );
+    const missing = packages.filter((_, i) => manifests[i] === undefined);
+    if (missing.length > 0) return { missing: `npm: ${missing.join(' ')}` };
+    const version = manifests[0] && (JSON.parse(readFileSync(manifests[0], 'utf8')) as { version: string }).version;
+    return { command: [process.execPath, path], version: version ?? '' };
+  }
+  const python =
+    (name === 'lm-eval' ? process.env.CRAYON_LM_EVAL_PYTHON : undefined) ??
+    (folder === undefined ? undefined : join(folder, 'venv', 'bin', 'python'));
+  const names = Object.keys(packages).join(' ');
+  if (python === undefined || !existsSync(python)) return { missing: `PyPI: ${names}` };
+  const code = `import importlib, importlib.metadata as m
+for name in ${JSON.stringify(Object.values(packages))}: importlib.import_module(name)
+print(m.version(${JSON.stringify(Object.keys(packages)[0]!.replace(/\[.*/, ''))}))`;
+  const tried = spawnSync(python, ['-c', code], { encoding: 'utf8' });
+  return tried.status === 0
+    ? { command: [python, path], version: tried.stdout.trim() }
+    : { missing: `PyPI: ${names} (${tried.stderr.trim().split('\n').at(-1)})` };
+}
