@@ -50,7 +50,7 @@ interface Flags
 }
 
 const HELP = `
-Flags override the keys of --config. Any client of OpenAI's API can use the server:
+Flags override the keys of --config. Any client of OpenAI's API, or of Ollama's, can use the server:
 
 Examples:
   $ crayon serve-edge --config configs/edge.yaml
