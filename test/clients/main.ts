@@ -13,7 +13,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CLIENTS, type Client, findClient } from './clients.js';
-import { startServer, type Task, taskFor } from './server.js';
+import { startServer, type Task, taskFor, tidy } from './server.js';
 
 /** A step of a client: `ok`, why it was skipped, or what went wrong. */
 interface Step {
@@ -117,6 +117,7 @@ async function main(): Promise<void> {
       console.log(`${name.padEnd(14)} ${version.padEnd(10)} ${outcome.padEnd(8)} ${words}`);
       if (outcome === 'failed') process.exitCode = 1;
     }
+    await tidy(task);
   } finally {
     server.stop();
   }

@@ -1,7 +1,8 @@
 /** The server that clients are tried on, and what they should see of it: asked once with plain HTTP. */
 
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
@@ -34,10 +35,23 @@ const SCHEMA = {
 /** `crayon serve-edge` with the embedded model and its pool, on a free port. */
 export async function startServer(): Promise<{ url: string; stop(): void }> {
   const tsx = pathToFileURL(join(ROOT, 'node_modules', 'tsx', 'dist', 'loader.mjs')).href;
+  const state = mkdtempSync(join(tmpdir(), 'crayon-clients-'));
   const models = ['--model', 'models/crayon-edge', '--pool', 'models/crayon-edge-pool'];
   const child = spawn(
     process.execPath,
-    ['--import', tsx, 'bin/crayon.ts', 'serve-edge', ...models, '--port', '0', '--log-level', 'error'],
+    [
+      '--import',
+      tsx,
+      'bin/crayon.ts',
+      'serve-edge',
+      ...models,
+      '--state-dir',
+      state,
+      '--port',
+      '0',
+      '--log-level',
+      'error',
+    ],
     { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] },
   );
   let said = '';
@@ -49,7 +63,13 @@ export async function startServer(): Promise<{ url: string; stop(): void }> {
     });
     child.once('exit', () => reject(new Error(`serve-edge ended:\n${said}`)));
   });
+  child.once('exit', () => rmSync(state, { recursive: true, force: true }));
   return { url, stop: () => child.kill('SIGTERM') };
+}
+
+/** Takes back the customisation that `taskFor` made. */
+export async function tidy({ url, model, custom }: Task): Promise<void> {
+  await fetch(`${url}/v1/customizations/${custom.slice(model.length + 1)}`, { method: 'DELETE' });
 }
 
 /** Makes a customisation of a user's examples, and asks what clients will ask. */
