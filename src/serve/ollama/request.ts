@@ -94,7 +94,7 @@ export function parseChat(body: JsonObject, limits: Limits, parts: ServeParts): 
   const { messages = [], tools } = request;
   const about = { model: request.model, isChat: true };
   if (isEmpty(messages)) return { ...about, job: null };
-  const openai = given({ ...common(request, parts), messages: openAiMessages(messages), tools });
+  const openai = { ...common(request, parts), messages: openAiMessages(messages), tools: tools ?? null };
   return { ...about, job: withDefaults(parseChatRequest(openai, limits), request) };
 }
 
@@ -116,7 +116,7 @@ export function parseGenerate(body: JsonObject, limits: Limits, parts: ServePart
   const { top_logprobs: _, ...text } = shared;
   const parsed = parseTextRequest({ ...text, prompt, logprobs: logprobs ? (top ?? 0) : null }, limits);
   // Without a number OpenAI's API ends a text after 16 tokens; Ollama's goes on.
-  const job = { ...parsed, maxTokens: shared.max_tokens === undefined ? null : parsed.maxTokens };
+  const job = { ...parsed, maxTokens: shared.max_tokens === null ? null : parsed.maxTokens };
   return { ...about, job: withDefaults(job, request) };
 }
 
@@ -131,24 +131,25 @@ function common(request: Common, parts: ServeParts): JsonObject {
   const { model, stream, options = {}, format, logprobs, top_logprobs: top, crayon } = request;
   const { num_predict: most = -1, seed = -1, top_k: k, stop } = options;
   const passed = PASSED.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]] as const]));
-  return given({
+  // null is as good as absent
+  return {
     ...Object.fromEntries(passed),
     model: servedName(model, parts),
     stream,
-    crayon,
+    crayon: crayon ?? null,
     logprobs,
-    top_logprobs: top,
-    max_tokens: most > 0 ? most : undefined,
-    seed: seed === -1 ? undefined : seed,
-    top_k: k === undefined || k <= 0 ? undefined : k,
-    stop: Array.isArray(stop) && stop.length === 0 ? undefined : stop,
+    top_logprobs: top ?? null,
+    max_tokens: most > 0 ? most : null,
+    seed: seed === -1 ? null : seed,
+    top_k: k === undefined || k <= 0 ? null : k,
+    stop: stop === undefined || isEmpty(stop) ? null : stop,
     response_format: responseFormat(format),
-  });
+  };
 }
 
 /** `json`, or a JSON schema. */
-function responseFormat(format: unknown): JsonObject | undefined {
-  if (format === undefined || format === '') return undefined;
+function responseFormat(format: unknown): JsonObject | null {
+  if (format === undefined || format === '') return null;
   if (format === 'json') return { type: 'json_object' };
   if (isJsonObject(format)) return { type: 'json_schema', json_schema: { name: 'format', schema: format } };
   throw badField('format', 'format is not "json", and not a JSON schema.');
@@ -162,11 +163,6 @@ function withDefaults(job: CompletionRequest, { options = {} }: Common): Complet
     temperature: options.temperature === undefined ? temperature : job.temperature,
     topP: options.top_p === undefined ? topP : job.topP,
   };
-}
-
-/** Without the fields that are undefined: to a strict shape they would be there. */
-function given(fields: JsonObject): JsonObject {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
 /** Ollama's messages as OpenAI's: arguments are text there, and a call and its result have an id in common. */
@@ -195,14 +191,14 @@ function openAiMessages(messages: unknown): unknown {
     if (!isJsonObject(message)) return message;
     const { role, images, thinking, tool_calls: calls, tool_name: name, tool_call_id: id, ...rest } = message;
     const lower = typeof role === 'string' ? role.toLowerCase() : role;
-    return given({
+    return {
       ...rest,
       role: lower,
       content: rest.content ?? '',
-      images: isEmpty(images) ? undefined : images,
-      thinking: isEmpty(thinking) ? undefined : thinking,
-      tool_calls: Array.isArray(calls) && calls.length > 0 ? calls.map(asCall) : undefined,
-      tool_call_id: lower === 'tool' ? answered(id ?? undefined, name ?? undefined) : undefined,
-    });
+      images: isEmpty(images) ? null : (images ?? null),
+      thinking: isEmpty(thinking) ? null : (thinking ?? null),
+      tool_calls: Array.isArray(calls) && calls.length > 0 ? calls.map(asCall) : null,
+      tool_call_id: lower === 'tool' ? answered(id ?? undefined, name ?? undefined) : null,
+    };
   });
 }
