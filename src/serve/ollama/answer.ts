@@ -1,11 +1,11 @@
 /** Answers as Ollama sends them: JSON documents, of which the last has counts and durations in nanoseconds. */
 
-import type { FinishReason, TokenEvent, ToolCall, Usage } from '../../engine/types.js';
+import type { TokenEvent, ToolCall } from '../../engine/types.js';
 import { jsonValue } from '../../files/json.js';
 import type { HttpError } from '../http/error.js';
 import { type Framing, JSON_LINES } from '../http/stream.js';
 import { tokenLogprobs } from '../openai/answer.js';
-import { CollectedCalls } from '../openai/calls.js';
+import { CollectedCalls, type Ending } from '../openai/calls.js';
 
 /** `{"error": "..."}`. */
 export function ollamaError({ message }: HttpError): { error: string } {
@@ -24,7 +24,6 @@ export interface Measured {
   /** milliseconds of the request's life */
   times: { askedMs: number; firstTokenMs: number };
   endMs: number;
-  usage: Usage;
 }
 
 const line = (document: object): string => `${JSON.stringify(document)}\n`;
@@ -41,6 +40,7 @@ const nanoseconds = (ms: number): number => Math.max(0, Math.round(ms * 1e6));
 
 export function ollamaAnswer({ model, isChat, hasLogprobs, now }: OllamaHead) {
   const calls = new CollectedCalls();
+  const tokens: TokenEvent[] = [];
   const document = (text: string, done: boolean, rest: object = {}, called: readonly ToolCall[] = []): object => {
     const toolCalls = called.length === 0 ? {} : { tool_calls: called.map(calledFunction) };
     return {
@@ -51,10 +51,10 @@ export function ollamaAnswer({ model, isChat, hasLogprobs, now }: OllamaHead) {
       ...rest,
     };
   };
-  const logprobs = (tokens: readonly TokenEvent[]): object => (hasLogprobs ? { logprobs: tokenLogprobs(tokens) } : {});
+  const logprobs = (of: readonly TokenEvent[]): object => (hasLogprobs ? { logprobs: tokenLogprobs(of) } : {});
   /** @param told who answered */
-  const ending = (reason: FinishReason, told: object, { times, endMs, usage }: Measured): object => ({
-    done_reason: reason === 'tool_calls' ? 'stop' : reason, // Ollama has no word of its own for calls
+  const ending = ({ finishReason, usage }: Ending, told: object, { times, endMs }: Measured): object => ({
+    done_reason: finishReason === 'tool_calls' ? 'stop' : finishReason, // Ollama has no word of its own for calls
     total_duration: nanoseconds(endMs),
     // The model is always loaded: what comes before it is asked, checks and routing apart from its own work.
     load_duration: nanoseconds(times.askedMs),
@@ -65,18 +65,26 @@ export function ollamaAnswer({ model, isChat, hasLogprobs, now }: OllamaHead) {
     ...told,
   });
   return {
+    /** Calls are kept until the end, and sent whole: their arguments are objects. */
     token: (event: TokenEvent): string | null => {
       calls.add(event.calls);
       return event.text === '' && !hasLogprobs ? null : line(document(event.text, false, logprobs([event])));
     },
-    closing: (text: string, reason: FinishReason, told: object, measured: Measured): string => {
-      // Calls are sent whole, their arguments being objects.
+    closing: (end: Ending, told: object, measured: Measured): string => {
+      calls.add(end.calls);
+      const { text } = end;
       const held = text === '' && calls.list.length === 0 ? '' : line(document(text, false, {}, calls.list));
-      return held + line(document('', true, ending(reason, told, measured)));
+      return held + line(document('', true, ending(end, told, measured)));
     },
-    whole: (text: string, tokens: readonly TokenEvent[], reason: FinishReason, told: object, measured: Measured) => {
-      for (const token of tokens) calls.add(token.calls);
-      return document(text, true, { ...ending(reason, told, measured), ...logprobs(tokens) }, calls.list);
+    /** Of an answer that is sent whole: its tokens, and then all of it. */
+    add: (event: TokenEvent): void => {
+      calls.add(event.calls);
+      tokens.push(event);
+    },
+    whole: (end: Ending, told: object, measured: Measured): object => {
+      calls.add(end.calls);
+      const text = tokens.map((token) => token.text).join('') + end.text;
+      return document(text, true, { ...ending(end, told, measured), ...logprobs(tokens) }, calls.list);
     },
     /** To a request without a prompt. */
     loaded: () => document('', true, { done_reason: 'load' }),

@@ -6,7 +6,7 @@ import { streamedAnswer } from '../http/stream.js';
 import { crayonField, crayonHeaders } from '../openai/answer.js';
 import { askedOf } from '../openai/asked.js';
 import { resolveModel } from '../openai/models.js';
-import { type Routed, routed, wholeAnswer } from '../openai/routed.js';
+import { type Routed, routed } from '../openai/routed.js';
 import type { AppSettings, ServeParts } from '../parts.js';
 import { ollamaAnswer } from './answer.js';
 import { type parseChat, type parseGenerate, servedName } from './request.js';
@@ -30,20 +30,20 @@ export async function ollamaGenerate(
   const { decision, events, times } = answering;
   const headers = crayonHeaders(decision);
   const told = whoAnswered(answering);
+  const measured = () => ({ times: times(), endMs: call.ms });
   if (!job.stream) {
-    const { text, tokens, finishReason, usage } = await wholeAnswer(events);
-    const measured = { times: times(), endMs: call.ms, usage };
-    return Response.json(answer.whole(text, tokens, finishReason, told, measured), { headers });
+    for await (const event of events) {
+      if (event.type === 'token') answer.add(event);
+      else if (event.type === 'end') return Response.json(answer.whole(event, told, measured()), { headers });
+    }
+    throw new Error('the engine ended without an end event');
   }
   async function* lines(): AsyncGenerator<string, void, void> {
     for await (const event of events) {
       if (event.type === 'token') {
         const line = answer.token(event);
         if (line !== null) yield line;
-      } else if (event.type === 'end') {
-        const measured = { times: times(), endMs: call.ms, usage: event.usage };
-        yield answer.closing(event.text, event.finishReason, told, measured);
-      }
+      } else if (event.type === 'end') yield answer.closing(event, told, measured());
     }
   }
   return streamedAnswer(lines(), answer.framing, headers, call, settings);

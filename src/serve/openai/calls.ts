@@ -1,6 +1,11 @@
 /** Calls of functions, put together from the pieces that an answer's events bring. */
 
-import type { ToolCall, ToolCallPiece } from '../../engine/types.js';
+import type { GenerateEvent, ToolCall, ToolCallPiece } from '../../engine/types.js';
+
+/** The end of an answer, with what was still held back of its calls. */
+export type Ending = Pick<Extract<GenerateEvent, { type: 'end' }>, 'text' | 'finishReason' | 'usage'> & {
+  calls?: readonly ToolCallPiece[];
+};
 
 export class CollectedCalls {
   /** in their order */

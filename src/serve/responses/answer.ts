@@ -3,10 +3,11 @@
  * while it grows (OpenAI API reference, "Streaming events").
  */
 
-import type { FinishReason, TokenEvent, ToolCallPiece, Usage } from '../../engine/types.js';
+import type { FinishReason, TokenEvent, ToolCallPiece } from '../../engine/types.js';
 import type { HttpError } from '../http/error.js';
 import { type Framing, SSE } from '../http/stream.js';
 import { tokenLogprobs } from '../openai/answer.js';
+import type { Ending } from '../openai/calls.js';
 import type { Echoed } from './request.js';
 
 export interface ResponseHead {
@@ -81,10 +82,10 @@ export class GrowingResponse {
     return text + (event.calls ?? []).map((piece) => this.#call(piece)).join('');
   }
 
-  /** @param held text that comes with the end */
-  closing(held: string, reason: FinishReason, usage: Usage): string {
-    const text = held === '' && this.#output.length > 0 ? '' : this.#text(held, []);
-    const incomplete = INCOMPLETE[reason];
+  closing({ text: held, finishReason, usage, calls = [] }: Ending): string {
+    const text = held === '' && this.#output.length + calls.length > 0 ? '' : this.#text(held, []);
+    const called = calls.map((piece) => this.#call(piece)).join('');
+    const incomplete = INCOMPLETE[finishReason];
     const last = this.#close(incomplete === undefined ? 'completed' : 'incomplete');
     const { promptTokens, completionTokens, cachedTokens } = usage;
     this.#ended = {
@@ -98,7 +99,7 @@ export class GrowingResponse {
         total_tokens: promptTokens + completionTokens,
       },
     };
-    return text + last + this.#whole(incomplete === undefined ? 'response.completed' : 'response.incomplete');
+    return text + called + last + this.#whole(incomplete === undefined ? 'response.completed' : 'response.incomplete');
   }
 
   #text(text: string, logprobs: object[]): string {

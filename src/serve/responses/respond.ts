@@ -5,7 +5,7 @@ import type { Call } from '../http/call.js';
 import { streamedAnswer } from '../http/stream.js';
 import { crayonField, crayonHeaders } from '../openai/answer.js';
 import { askedOf } from '../openai/asked.js';
-import { routed, wholeAnswer } from '../openai/routed.js';
+import { routed } from '../openai/routed.js';
 import type { AppSettings, ServeParts } from '../parts.js';
 import { GrowingResponse } from './answer.js';
 import { parseResponseRequest } from './request.js';
@@ -25,14 +25,14 @@ export async function respond(
     ...{ crayon: crayonField(decision), echoed, hasLogprobs: job.topLogprobs !== null },
   });
   if (!job.stream) {
-    const { text, tokens, finishReason, usage } = await wholeAnswer(events);
-    let held = text;
-    for (const token of tokens) {
-      growing.token(token);
-      held = held.slice(token.text.length);
+    for await (const event of events) {
+      if (event.type === 'token') growing.token(event);
+      else if (event.type === 'end') {
+        growing.closing(event);
+        return Response.json(growing.document(), { headers });
+      }
     }
-    growing.closing(held, finishReason, usage);
-    return Response.json(growing.document(), { headers });
+    throw new Error('the engine ended without an end event');
   }
   async function* pieces(): AsyncGenerator<string, void, void> {
     yield growing.opening();
@@ -40,7 +40,7 @@ export async function respond(
       if (event.type === 'token') {
         const piece = growing.token(event);
         if (piece !== '') yield piece;
-      } else if (event.type === 'end') yield growing.closing(event.text, event.finishReason, event.usage);
+      } else if (event.type === 'end') yield growing.closing(event);
     }
   }
   return streamedAnswer(pieces(), growing.framing, headers, call, settings);

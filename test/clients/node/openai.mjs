@@ -104,11 +104,12 @@ await step(
     isOfSchema(JSON.parse(call.function.arguments));
     const streamed = await client.chat.completions.stream({ ...ask, ...more }).finalChatCompletion();
     assert.deepEqual(streamed.choices[0].message.tool_calls[0].function.arguments, call.function.arguments);
-    const result = { role: 'tool', tool_call_id: call.id, content: '{"done": true}' };
+    const { id } = streamed.choices[0].message.tool_calls[0];
+    const result = { role: 'tool', tool_call_id: id, content: '{"done": true}' };
     const after = await client.chat.completions.create({
       ...ask,
       tools,
-      messages: [...messages, choices[0].message, result],
+      messages: [...messages, streamed.choices[0].message, result],
     });
     assert.ok(after.choices[0].finish_reason);
     const response = await client.responses

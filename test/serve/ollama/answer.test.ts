@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { TokenEvent } from '../../../src/engine/types.js';
+import type { FinishReason, TokenEvent } from '../../../src/engine/types.js';
 import { ollamaAnswer } from '../../../src/serve/ollama/answer.js';
 
 const token = (text: string, calls: TokenEvent['calls'] = []): TokenEvent => ({
@@ -17,8 +17,10 @@ const CALLS = [
 const measured = {
   times: { askedMs: 1, firstTokenMs: 3.5 },
   endMs: 10,
-  usage: { promptTokens: 5, completionTokens: 4, cachedTokens: null },
 };
+const end = (finishReason: FinishReason, text = '') => ({
+  ...{ text, finishReason, usage: { promptTokens: 5, completionTokens: 4, cachedTokens: null } },
+});
 const head = { model: 'edge', isChat: true, hasLogprobs: false, now: () => 0 };
 
 describe('ollamaAnswer', () => {
@@ -28,13 +30,12 @@ describe('ollamaAnswer', () => {
       { id: 'call_2', function: { index: 1, name: 'time', arguments: '{"zone"' } },
     ];
     const message = { role: 'assistant', content: '', tool_calls: called };
-    expect(ollamaAnswer(head).whole('', CALLS, 'length', {}, measured)).toMatchObject({
-      message,
-      done_reason: 'length',
-    });
+    const whole = ollamaAnswer(head);
+    for (const event of CALLS) whole.add(event);
+    expect(whole.whole(end('length'), {}, measured)).toMatchObject({ message, done_reason: 'length' });
     const streamed = ollamaAnswer(head);
     expect(CALLS.map((event) => streamed.token(event))).toEqual([null, null, null, null]);
-    const documents = streamed.closing('', 'tool_calls', {}, measured).trimEnd().split('\n');
+    const documents = streamed.closing(end('tool_calls'), {}, measured).trimEnd().split('\n');
     expect(documents.map((one) => JSON.parse(one))).toMatchObject([
       { message, done: false },
       { message: { content: '' }, done: true, done_reason: 'stop' },
@@ -42,7 +43,7 @@ describe('ollamaAnswer', () => {
   });
 
   it('counts nanoseconds', () => {
-    expect(ollamaAnswer(head).whole('a', [token('a')], 'stop', { crayon: 1 }, measured)).toEqual({
+    expect(ollamaAnswer(head).whole(end('stop', 'a'), { crayon: 1 }, measured)).toEqual({
       ...{ model: 'edge', created_at: '1970-01-01T00:00:00.000Z', message: { role: 'assistant', content: 'a' } },
       ...{ done: true, done_reason: 'stop', total_duration: 10_000_000, load_duration: 1_000_000 },
       ...{ prompt_eval_count: 5, prompt_eval_duration: 2_500_000, eval_count: 4, eval_duration: 6_500_000, crayon: 1 },

@@ -168,8 +168,11 @@ describe('GrowingResponse', () => {
         token('', [{ index: 0, id: 'call_1', name: 'weather', arguments: '' }]),
         token('', [{ index: 0, arguments: '{"city":' }]),
         token('', [{ index: 0, arguments: '"Paris"}' }]),
-        token('', [{ index: 1, id: 'call_2', name: 'time', arguments: '{}' }]),
-        growing.closing('', 'tool_calls', { promptTokens: 3, completionTokens: 9, cachedTokens: 2 }),
+        token('', [{ index: 1, id: 'call_2', name: 'time', arguments: '' }]),
+        growing.closing({
+          ...{ text: '', finishReason: 'tool_calls', calls: [{ index: 1, arguments: '{}' }] },
+          usage: { promptTokens: 3, completionTokens: 9, cachedTokens: 2 },
+        }),
       ].join(''),
     );
     expect(sent.slice(2).map(({ type, output_index: i }) => `${type.replace('response.', '')} ${i ?? ''}`)).toEqual([
