@@ -218,6 +218,17 @@ here('the playground in a browser', { timeout: 5 * PATIENCE }, () => {
     expect(await (await ask(page, 'once more')).innerText()).toContain('well again');
   });
 
+  it('says that an answer broke off, and that the server is gone', async () => {
+    const { page } = await visit(`${url}/`);
+    const half = { model: 'crayon-edge', choices: [{ index: 0, delta: { content: 'half' }, finish_reason: null }] };
+    const body = `data: ${JSON.stringify(half)}\n\n`;
+    await page.route('**/v1/chat/completions', (route) => route.fulfill({ contentType: 'text/event-stream', body }));
+    const cut = await ask(page, 'a question');
+    expect(await cut.innerText()).toMatch(/half[\s\S]*The answer broke off before it was whole\./);
+    await page.route('**/v1/chat/completions', (route) => route.abort());
+    expect(await (await ask(page, 'another')).innerText()).toContain('The server cannot be reached.');
+  });
+
   it('is used by keyboard alone, and always shows where one is', async () => {
     const { page } = await visit(`${url}/`);
     upstream.script(reply.answer(['typed']));

@@ -64,7 +64,10 @@ export async function* streamAnswer(asked: ChatBody, signal: AbortSignal): Async
   const text = response.body!.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>);
   const reader = text.pipeThrough(new EventSourceParserStream()).getReader();
   for (;;) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error: unknown) => {
+      if (signal.aborted) throw error;
+      return { done: true, value: undefined } as const;
+    });
     if (done) throw new ApiError(0, 'cut', 'connection', 'The answer broke off before it was whole.');
     if (value.data === '[DONE]') return;
     const chunk: Chunk & { error?: unknown } = JSON.parse(value.data);

@@ -6,6 +6,7 @@ import { PaceClock } from './pace.js';
 import {
   type Answer,
   chosenUser,
+  type Exchange,
   exchanges,
   facts,
   isCompared,
@@ -35,19 +36,27 @@ export async function ask(question: string): Promise<void> {
   const stop = new AbortController();
   running.value = stop;
   exchanges.value = [...exchanges.value, { id: asked++, question, answers }];
-  for (const answer of answers) {
-    const messages = earlier.flatMap(({ question: content, answers: given }) => {
-      const { text } = (given.find(({ value }) => value.model === answer.value.model) ?? given[0]!).value;
-      return text === ''
-        ? []
-        : [
-            { role: 'user', content },
-            { role: 'assistant', content: text },
-          ];
-    });
-    await stream(answer, [...messages, { role: 'user', content: question }], stop.signal);
+  try {
+    for (const answer of answers) {
+      const messages = [...messagesOf(earlier, answer.value.model), { role: 'user', content: question }];
+      await stream(answer, messages, stop.signal);
+    }
+  } finally {
+    running.value = null;
   }
-  running.value = null;
+}
+
+/** What was said before, as this model answered it where it was asked; what has no answer is left out. */
+function messagesOf(earlier: readonly Exchange[], model: string): ChatBody['messages'] {
+  return earlier.flatMap(({ question: content, answers }) => {
+    const { text } = (answers.find(({ value }) => value.model === model) ?? answers[0]!).value;
+    return text === ''
+      ? []
+      : [
+          { role: 'user', content },
+          { role: 'assistant', content: text },
+        ];
+  });
 }
 
 async function stream(answer: Signal<Answer>, messages: ChatBody['messages'], signal: AbortSignal): Promise<void> {

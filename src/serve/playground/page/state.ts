@@ -70,8 +70,10 @@ export async function open(key?: string): Promise<void> {
     trouble.value = null;
     phase.value = 'ready';
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    if (error.code === 'loading') {
+    if (!(error instanceof ApiError)) {
+      phase.value = 'down';
+      trouble.value = 'What answers here is no server of crayon’s.';
+    } else if (error.code === 'loading') {
       phase.value = 'loading';
       setTimeout(() => void open(), LOADING_MS);
     } else if (error.status === 401) lock(key !== undefined);
