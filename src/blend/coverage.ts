@@ -6,7 +6,7 @@
  * examples is near 50. A median in the lowest percentiles means texts unlike anything the base LoRAs were trained on.
  */
 import { CrayonError } from '../core/errors.js';
-import { type Rows, similaritiesTo } from '../core/gate.js';
+import { type Rows, rowNorms, similaritiesTo } from '../core/gate.js';
 import { mean, quantile } from '../core/stats.js';
 import { argmax, row } from '../core/vector.js';
 import { type PoolCluster, SIMILARITY_QUANTILES } from '../pool/pool.js';
@@ -50,8 +50,9 @@ export interface Coverage {
 export function checkCoverage(examples: Rows, centroids: Rows, clusters: readonly ClusterSimilarity[]): Coverage {
   if (examples.n === 0) throw new CrayonError('examples-count', 'no examples to compare with the pool');
   const place = placing(clusters);
+  const norms = rowNorms(centroids);
   const placed = Array.from({ length: examples.n }, (_, i) =>
-    place(similaritiesTo(row(examples.data, i, examples.d), centroids)),
+    place(similaritiesTo(row(examples.data, i, examples.d), centroids, norms)),
   );
 
   const percentiles = placed.map((example) => example.percentile).sort((a, b) => a - b);

@@ -22,7 +22,7 @@ export function norm(x: Floats): number {
 /** x / |x| as a new float64 vector; the zero vector stays zero. */
 export function normalise(x: Floats): Float64Array {
   const length = norm(x);
-  const unit = Float64Array.from(x);
+  const unit = new Float64Array(x);
   if (length > 0) for (let i = 0; i < unit.length; i++) unit[i]! /= length;
   return unit;
 }

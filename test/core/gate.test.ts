@@ -1,7 +1,9 @@
 /** The gate against its textbook definition. */
 
 import { describe, expect, it } from 'vitest';
-import { gate, keepLargest, similaritiesTo } from '../../src/core/gate.js';
+import { dropSmall, gate, keepLargest, rowNorms, similaritiesTo } from '../../src/core/gate.js';
+import { createRandom } from '../../src/core/random.js';
+import { cosine } from '../../src/core/vector.js';
 
 describe('gate', () => {
   it('gives the textbook values at tau 1', () => {
@@ -34,5 +36,36 @@ describe('keepLargest', () => {
   it('takes the first of equals and goes by size, not sign', () => {
     expect([...keepLargest(Float64Array.of(0.25, 0.25, 0.25, 0.25), 2)]).toEqual([0.5, 0.5, 0, 0]);
     expect([...keepLargest(Float64Array.of(0.1, -2, 3), 2)].map((v) => v !== 0)).toEqual([false, true, true]);
+  });
+});
+
+describe('dropSmall', () => {
+  it('drops what is below a share of the largest, and keeps the sum', () => {
+    const alpha = Float64Array.of(0.5, 0.04, 0.06, 0.4);
+    const kept = dropSmall(alpha, 0.1);
+    expect(Array.from(kept, (a) => a > 0)).toEqual([true, false, true, true]);
+    expect(kept.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
+    expect(kept[0]! / kept[3]!).toBeCloseTo(1.25, 12);
+    expect(dropSmall(alpha, 0)).toEqual(alpha);
+    expect([...dropSmall(new Float64Array(3).fill(1 / 3), 1)]).toEqual([1 / 3, 1 / 3, 1 / 3]);
+    expect([...dropSmall(new Float64Array(2), 0.5)]).toEqual([0, 0]);
+  });
+});
+
+describe('similaritiesTo', () => {
+  it('passes over zeros without changing a bit', () => {
+    const random = createRandom(3, 'gate');
+    const [n, d] = [4, 300];
+    const rows = { data: new Float32Array(n * d).map(() => random.normal()), n, d };
+    for (const share of [0, 0.02, 0.2, 0.3, 1]) {
+      const x = new Float32Array(d).map(() => (random.uniform() < share ? random.normal() : 0));
+      const dense = Array.from({ length: n }, (_, i) => cosine(x, rows.data.subarray(i * d, (i + 1) * d)));
+      expect([...similaritiesTo(x, rows)]).toEqual(dense);
+      expect([...similaritiesTo(x, rows, rowNorms(rows))]).toEqual(dense);
+    }
+    rows.data[5] = Number.NaN;
+    const x = new Float32Array(d);
+    x[0] = 1;
+    expect(() => similaritiesTo(x, rows)).toThrow(expect.objectContaining({ code: 'numbers-diverged' }));
   });
 });

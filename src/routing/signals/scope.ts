@@ -66,6 +66,16 @@ const MIN_SPREAD = 1e-4;
  *   least 2; the blend takes 3 to 50.
  */
 export function buildScopeProfile(embeddings: Floats, n: number, d: number): ScopeProfile {
+  const { centre, reference } = measureScope(embeddings, n, d);
+  return { centre: Array.from(centre), reference };
+}
+
+/** The same with the centre as typed numbers. */
+export function measureScope(
+  embeddings: Floats,
+  n: number,
+  d: number,
+): Pick<ScopeProfile, 'reference'> & { centre: Float64Array } {
   assert.ok(
     n >= 2 && embeddings.length === n * d,
     `buildScopeProfile: ${embeddings.length} values are not (${n}, ${d})`,
@@ -77,13 +87,12 @@ export function buildScopeProfile(embeddings: Floats, n: number, d: number): Sco
     sum.every((x) => Number.isFinite(x)),
     'buildScopeProfile: an embedding is not finite',
   );
-  const reference = units.map((unit) =>
-    cosine(
-      unit,
-      sum.map((x, j) => x - unit[j]!),
-    ),
-  );
-  return { centre: Array.from(normalise(sum)), reference: reference.sort((a, b) => a - b) };
+  const others = new Float64Array(d);
+  const reference = units.map((unit) => {
+    for (let j = 0; j < d; j++) others[j] = sum[j]! - unit[j]!;
+    return cosine(unit, others);
+  });
+  return { centre: normalise(sum), reference: reference.sort((a, b) => a - b) };
 }
 
 /** Where a query stands among the user's examples. @param embedding (d), of any length */

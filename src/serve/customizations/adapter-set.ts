@@ -1,6 +1,6 @@
 /** Which adapters a request of the base name gets: the one that the server was started with, or a pool's by the prompt. */
 
-import { similaritiesTo } from '../../core/gate.js';
+import { rowNorms, similaritiesTo } from '../../core/gate.js';
 import type { AdapterScale, Embedding, Query } from '../../engine/types.js';
 
 /** An adapter as /lora-adapters shows it. */
@@ -64,9 +64,12 @@ export function gatedAdapters(
   { centroids, weigh }: PromptGate,
   embedder: Embedding,
 ): AdapterSet {
+  let norms: Float64Array | undefined;
   const scales = (query: Query) => {
     const q = query.vector(embedder);
-    const alpha = inSteps(weigh(similaritiesTo(q, { data: centroids, n: centroids.length / q.length, d: q.length })));
+    const space = { data: centroids, n: centroids.length / q.length, d: q.length };
+    norms ??= rowNorms(space);
+    const alpha = inSteps(weigh(similaritiesTo(q, space, norms)));
     return adapters.map((_, n) => alpha[n] ?? 1);
   };
   return adapterSet(adapters, scales, true);

@@ -9,7 +9,7 @@ import type { Rows } from '../../core/gate.js';
 import { LIMITS } from '../../core/limits.js';
 import type { Embedding } from '../../engine/types.js';
 import { notNegative, text, whole } from '../../files/schema.js';
-import { buildScopeProfile, type ScopeFunction, scopeScore } from '../../routing/signals/scope.js';
+import { measureScope, type ScopeFunction, scopeScore } from '../../routing/signals/scope.js';
 
 /** The pool's adapters at scales, or one adapter that they are merged to, in a file of its own. */
 export const FORMS = ['scales', 'cat', 'svd', 'linear'] as const;
@@ -73,9 +73,11 @@ const base64 = (data: Uint32Array | Float32Array): string =>
 
 /** Of embeddings of a user's examples. */
 export function keptProfile({ data, n, d }: Rows): KeptProfile {
-  const { centre, reference } = buildScopeProfile(data, n, d);
-  const values = Float32Array.from(centre);
-  const at = Uint32Array.from(values.keys()).filter((i) => values[i] !== 0);
+  const { centre, reference } = measureScope(data, n, d);
+  const values = new Float32Array(centre);
+  const places: number[] = [];
+  for (let i = 0; i < d; i++) if (values[i] !== 0) places.push(i);
+  const at = Uint32Array.from(places);
   if (2 * at.length >= d) return { d, at: null, values: base64(values), reference };
   return { d, at: base64(at), values: base64(Float32Array.from(at, (i) => values[i]!)), reference };
 }
