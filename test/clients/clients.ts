@@ -10,36 +10,43 @@ export interface Client {
   name: string;
   /** its script in node/ or python/ */
   script: string;
-  /** npm's names; or those of PyPI, with the module that each is imported as */
+  /** npm's names with versions; or those of PyPI, with the module that each is imported as. Pinned: a new release breaks no CI of ours. */
   packages: string[] | Record<string, string>;
 }
 
 export const CLIENTS: readonly Client[] = [
-  { name: 'openai', script: 'node/openai.mjs', packages: ['openai'] },
-  { name: 'ai-sdk', script: 'node/ai-sdk.mjs', packages: ['ai', '@ai-sdk/openai-compatible', 'zod'] },
+  { name: 'openai', script: 'node/openai.mjs', packages: ['openai@6'] },
+  {
+    name: 'ai-sdk',
+    script: 'node/ai-sdk.mjs',
+    packages: ['ai@6', '@ai-sdk/openai-compatible@2', '@ai-sdk/openai@3', 'zod@4'],
+  },
   {
     name: 'langchain',
     script: 'node/langchain.mjs',
-    packages: ['@langchain/core', '@langchain/openai', '@langchain/ollama', 'zod'],
+    packages: ['@langchain/core@1', '@langchain/openai@1', '@langchain/ollama@1', 'zod@4'],
   },
-  { name: 'ollama', script: 'node/ollama.mjs', packages: ['ollama'] },
+  { name: 'ollama', script: 'node/ollama.mjs', packages: ['ollama@0.6'] },
   { name: 'shapes', script: 'node/shapes.mjs', packages: [] },
-  { name: 'openai-python', script: 'python/openai_client.py', packages: { openai: 'openai' } },
-  { name: 'ollama-python', script: 'python/ollama_client.py', packages: { ollama: 'ollama' } },
+  { name: 'openai-python', script: 'python/openai_client.py', packages: { 'openai~=2.54': 'openai' } },
+  { name: 'ollama-python', script: 'python/ollama_client.py', packages: { 'ollama~=0.6': 'ollama' } },
   {
     name: 'llama-index',
     script: 'python/llama_index_client.py',
     packages: {
-      'llama-index-llms-openai-like': 'llama_index.llms.openai_like',
-      'llama-index-llms-ollama': 'llama_index.llms.ollama',
+      'llama-index-llms-openai-like~=0.8': 'llama_index.llms.openai_like',
+      'llama-index-llms-ollama~=0.11': 'llama_index.llms.ollama',
     },
   },
   {
     name: 'lm-eval',
     script: 'python/lm_eval_client.py',
-    packages: { 'lm_eval[api]': 'lm_eval', tenacity: 'tenacity', aiohttp: 'aiohttp' },
+    packages: { 'lm_eval[api]~=0.4.13': 'lm_eval', tenacity: 'tenacity', aiohttp: 'aiohttp' },
   },
 ];
+
+/** A package's name without its version. */
+const bare = (spec: string): string => spec.replace(/(?<=.)(@[^@/]*|[[~].*)$/, '');
 
 export interface Found {
   /** what runs the script */
@@ -56,9 +63,13 @@ export function findClient(
   const path = join(import.meta.dirname, script);
   if (Array.isArray(packages)) {
     const places = [...(folder === undefined ? [] : [folder]), ROOT];
-    const manifests = packages.map((one) =>
-      places.map((place) => join(place, 'node_modules', one, 'package.json')).find((manifest) => existsSync(manifest)),
-    );
+    const manifests = packages
+      .map(bare)
+      .map((one) =>
+        places
+          .map((place) => join(place, 'node_modules', one, 'package.json'))
+          .find((manifest) => existsSync(manifest)),
+      );
     const missing = packages.filter((_, i) => manifests[i] === undefined);
     if (missing.length > 0) return { missing: `npm: ${missing.join(' ')}` };
     const version = manifests[0] && (JSON.parse(readFileSync(manifests[0], 'utf8')) as { version: string }).version;
@@ -71,7 +82,7 @@ export function findClient(
   if (python === undefined || !existsSync(python)) return { missing: `PyPI: ${names}` };
   const code = `import importlib, importlib.metadata as m
 for name in ${JSON.stringify(Object.values(packages))}: importlib.import_module(name)
-print(m.version(${JSON.stringify(Object.keys(packages)[0]!.replace(/\[.*/, ''))}))`;
+print(m.version(${JSON.stringify(bare(Object.keys(packages)[0]!))}))`;
   const tried = spawnSync(python, ['-c', code], { encoding: 'utf8' });
   return tried.status === 0
     ? { command: [python, path], version: tried.stdout.trim() }

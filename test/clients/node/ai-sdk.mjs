@@ -1,9 +1,10 @@
-/** Vercel's AI SDK, by its provider for OpenAI-compatible servers. */
+/** Vercel's AI SDK, by its provider for OpenAI-compatible servers, and by the one for OpenAI, which speaks /v1/responses. */
 
 import { assert, isOfSchema, load, step, task, thrown } from './check.mjs';
 
 const { generateObject, generateText, streamText, embedMany, jsonSchema, tool } = load('ai');
 const { createOpenAICompatible } = load('@ai-sdk/openai-compatible');
+const { createOpenAI } = load('@ai-sdk/openai');
 const { model, custom, expected, prompt, schema, tokens } = task;
 const provider = createOpenAICompatible({
   ...{ name: 'crayon', baseURL: `${task.url}/v1`, apiKey: 'none', supportsStructuredOutputs: true, includeUsage: true },
@@ -30,6 +31,19 @@ await step('customised', async () => {
 
 await step('completions', async () => {
   assert.equal(typeof (await generateText({ ...ask, model: provider.completionModel(model) })).text, 'string');
+});
+
+await step('responses', async () => {
+  const openai = createOpenAI({ baseURL: `${task.url}/v1`, apiKey: 'none' });
+  const respond = { ...ask, system: 'Be short.', model: openai(custom), maxOutputTokens: 16 };
+  const { text, usage } = await generateText(respond);
+  assert.ok(text !== '' && usage.outputTokens > 0);
+  const result = streamText(respond);
+  let streamed = '';
+  for await (const delta of result.textStream) streamed += delta;
+  assert.equal(streamed, text);
+  const missing = await thrown(() => generateText({ ...respond, model: openai('nope') }));
+  assert.equal(missing.statusCode, 404);
 });
 
 await step('embeddings', async () => {
