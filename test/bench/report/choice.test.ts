@@ -24,11 +24,11 @@ describe('choices', () => {
   it('stand beside the candidates that the run has cells of, of the same draw where they look at examples', () => {
     const [first, second] = choicesOf(cells, pool);
     expect([...first!.candidates].map(([name, { cell: of }]) => [name, of.seed])).toEqual([
-      ['base', 0],
-      ['nearest', 3],
       ['top-2', 0],
+      ['nearest', 3],
+      ['base', 0],
     ]);
-    expect([...second!.candidates.keys()]).toEqual(['base', 'nearest']);
+    expect([...second!.candidates.keys()]).toEqual(['nearest', 'base']);
   });
 
   it('are counted, and compared with each candidate that all users have', () => {
