@@ -309,7 +309,14 @@ export type GenerateEvent =
    * Sent once, last. `text` is what was still held back; `ending` the token that ended the answer, which is no part of it:
    * with `topLogprobs` only, and where the engine knows it.
    */
-  | { type: 'end'; text: string; finishReason: FinishReason; usage: Usage; ending?: TokenDetail };
+  | {
+      type: 'end';
+      text: string;
+      finishReason: FinishReason;
+      usage: Usage;
+      ending?: TokenDetail;
+      calls?: readonly ToolCallPiece[];
+    };
 
 export type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
 

@@ -11,7 +11,7 @@ import type { ChatText } from './chat-tokens.js';
 export interface BoundedChat extends ChatText {
   render: RenderChat;
   /** a conversation with its generation prompt, while the event loop goes on */
-  promptAside(messages: readonly ChatMessage[], signal: AbortSignal): Promise<Laid>;
+  promptAside(messages: readonly ChatMessage[], signal: AbortSignal, tools?: readonly object[] | null): Promise<Laid>;
 }
 
 /**
@@ -43,8 +43,8 @@ export function boundedChat(
   return {
     render: (messages, { addGenerationPrompt = true } = {}) =>
       code.runSync<string>('render', [plain(messages), addGenerationPrompt]),
-    prompt: (messages) => code.runSync<Laid>('prompt', plain(messages)),
-    promptAside: (messages, signal) => code.run<Laid>('prompt', plain(messages), { signal }),
+    prompt: (messages, tools = null) => code.runSync<Laid>('prompt', [plain(messages), tools]),
+    promptAside: (messages, signal, tools = null) => code.run<Laid>('prompt', [plain(messages), tools], { signal }),
     answers: (list) => code.runSync<Array<Made<LaidAnswer>>>('answers', list).map((made) => () => read(made)),
   };
 }

@@ -24,7 +24,7 @@ export function open({ source, special, names, where }: ChatSetup) {
   const text = chatText(render, names);
   return {
     render: ([messages, addGenerationPrompt]: [ChatMessage[], boolean]) => render(messages, { addGenerationPrompt }),
-    prompt: text.prompt,
+    prompt: ([messages, tools]: [ChatMessage[], object[] | null]) => text.prompt(messages, tools),
     answers: (list: Answered[]) => list.map((one) => made(() => text.answer(one))),
   };
 }

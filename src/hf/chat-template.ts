@@ -3,6 +3,7 @@
  * jinja2 (`chat_template_utils.py`). Whatever a template does, it does: bounded-chat.ts sets it bounds.
  */
 
+import type { ChatMessage } from '../core/chat.js';
 import { CrayonError, messageOf, reasonOf } from '../core/errors.js';
 import { compileTemplate, type Template } from '../core/jinja/template.js';
 import { type Callable, fromJson, str } from '../core/jinja/values.js';
@@ -41,12 +42,13 @@ export function chatRenderer(
     throw new Refusal(str(message));
   };
   const today: Callable = ([format]) => strftime(now(), str(format));
-  return (messages, { addGenerationPrompt = true } = {}) => {
+  return (messages, { addGenerationPrompt = true, tools = null } = {}) => {
     try {
       template ??= compileTemplate(source, 'chat');
       const variables = new Map<string, unknown>([
-        ['messages', fromJson(messages)],
-        ...(['tools', 'documents'] as const).map((name) => [name, null] as const),
+        ['messages', fromJson(messages.map(asTemplatesKnow))],
+        ['tools', tools === null ? null : fromJson(tools)],
+        ['documents', null],
         ['add_generation_prompt', addGenerationPrompt],
         ['raise_exception', raise],
         ['strftime_now', today],
@@ -72,6 +74,28 @@ export function chatRenderer(
       );
     }
   };
+}
+
+/** A message with transformers' names; a call's arguments as an object, where their text is one. */
+function asTemplatesKnow({ toolCalls, toolCallId, ...message }: ChatMessage): object {
+  return {
+    ...message,
+    ...(toolCallId !== undefined && { tool_call_id: toolCallId }),
+    ...(toolCalls !== undefined && {
+      tool_calls: toolCalls.map(({ function: called, ...call }) => {
+        return { ...call, function: { ...called, arguments: objectOf(called.arguments) ?? called.arguments } };
+      }),
+    }),
+  };
+}
+
+function objectOf(text: string): object | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' ? value : null;
+  } catch {
+    return null;
+  }
 }
 
 const DAYS = ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'];

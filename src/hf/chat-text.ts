@@ -11,7 +11,13 @@ import type { ChatMessage } from '../core/chat.js';
  * @throws CrayonError `example-invalid` with the template's own message where it refuses the conversation,
  *   `tokenizer-unsupported` where it cannot be rendered
  */
-export type RenderChat = (messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }) => string;
+export type RenderChat = (messages: readonly ChatMessage[], options?: RenderOptions) => string;
+
+export interface RenderOptions {
+  addGenerationPrompt?: boolean;
+  /** the functions that are offered, as OpenAI's wire has them */
+  tools?: readonly object[] | null;
+}
 
 /** A rendered conversation: one text where the tokenizer itself is to find the template's control tokens, else cut at them. */
 export type Laid = { text: string } | { parts: TextPart[] };
@@ -38,20 +44,29 @@ export function chatText(render: RenderChat, names: readonly string[]) {
   const special = specialText(names);
   const longest = Math.max(0, ...names.map((name) => name.length));
 
+  /** Every text of it, keys too. */
+  const guardedWhole = <T>(value: T, breaker: string): T => {
+    if (typeof value === 'string') return special.guard(value, breaker) as T;
+    if (Array.isArray(value)) return value.map((one) => guardedWhole(one, breaker)) as T;
+    if (typeof value !== 'object' || value === null) return value;
+    const pairs = Object.entries(value).map(([key, one]) => [special.guard(key, breaker), guardedWhole(one, breaker)]);
+    return Object.fromEntries(pairs) as T;
+  };
   const guarded = (messages: readonly ChatMessage[], breaker: string): ChatMessage[] =>
-    messages.map(({ role, content, name }) => ({
-      role: special.guard(role, breaker),
-      content: special.guard(content, breaker),
-      ...(name !== undefined && { name: special.guard(name, breaker) }),
-    }));
+    messages.map(
+      (message) =>
+        Object.fromEntries(
+          Object.entries(message).map(([key, value]) => [key, guardedWhole(value, breaker)]),
+        ) as unknown as ChatMessage,
+    );
   // Without a name in any message, the tokenizer itself finds the template's: it knows which of them swallow white space.
   const laid = (rendered: string, breaker: string): Laid =>
     rendered.includes(breaker) ? { parts: special.split(rendered, breaker) } : { text: rendered };
 
   return {
-    prompt: (messages: readonly ChatMessage[]): Laid => {
-      const breaker = unusedCharacter(textsOf(messages));
-      return laid(render(guarded(messages, breaker)), breaker);
+    prompt: (messages: readonly ChatMessage[], tools: readonly object[] | null = null): Laid => {
+      const breaker = unusedCharacter([...textsOf(messages), ...(tools === null ? [] : [JSON.stringify(tools)])]);
+      return laid(render(guarded(messages, breaker), { tools: guardedWhole(tools, breaker) }), breaker);
     },
     answer: ({ messages, answer }: Answered): LaidAnswer => {
       const conversation = [...messages, { role: 'assistant', content: answer }];
@@ -71,7 +86,12 @@ export function chatText(render: RenderChat, names: readonly string[]) {
 }
 
 const textsOf = (messages: readonly ChatMessage[]): string[] =>
-  messages.flatMap(({ role, content, name = '' }) => [role, content, name]);
+  messages.flatMap(({ role, content, name = '', toolCalls = [] }) => [
+    role,
+    content,
+    name,
+    ...toolCalls.map((call) => JSON.stringify(call)),
+  ]);
 
 export interface TextPart {
   special: boolean;

@@ -11,7 +11,8 @@ import type { Answered, Laid, LaidAnswer } from './chat-text.js';
 
 /** What renders conversations, many at a time. Each entry that fails is its own error, thrown when it is read. */
 export interface ChatText {
-  prompt(messages: readonly ChatMessage[]): Laid;
+  /** @param tools the functions that are offered, to templates that know of them */
+  prompt(messages: readonly ChatMessage[], tools?: readonly object[] | null): Laid;
   answers(list: readonly Answered[]): Array<() => LaidAnswer>;
 }
 
@@ -38,7 +39,7 @@ export interface EncodedAnswer {
 
 export interface ChatTokens {
   /** the conversation with its generation prompt, BOS where the model wants it */
-  encode(messages: readonly ChatMessage[]): number[];
+  encode(messages: readonly ChatMessage[], tools?: readonly object[] | null): number[];
   /** Says which answers will be encoded, in about this order: they are then rendered many at a time. */
   expect(answers: Iterable<Answered>): void;
   /**
@@ -93,7 +94,7 @@ export function chatTokens(vocabulary: ChatVocabulary): ChatTokens {
   };
 
   return {
-    encode: (messages) => idsOf(text.prompt(messages)),
+    encode: (messages, tools) => idsOf(text.prompt(messages, tools)),
     expect: (answers) => {
       upcoming = answers[Symbol.iterator]();
       rendered.clear();

@@ -92,7 +92,8 @@ export class Router {
 
 const isEnd = ({ type }: GenerateEvent): boolean => type === 'end';
 /** Half a character, or what a stop text may begin with, is not sent on yet. */
-const isText = (event: GenerateEvent): boolean => event.type === 'end' || (event.type === 'token' && event.text !== '');
+const isText = (event: GenerateEvent): boolean =>
+  event.type === 'end' || (event.type === 'token' && (event.text !== '' || event.calls !== undefined));
 
 /** One query on its way to a source. */
 class Passage {

@@ -1,6 +1,12 @@
 /** A scripted answer's tokens as an engine would send them: cut by max_tokens and stop texts, with the numbers asked for. */
 
-import type { FinishReason, GenerateEvent, GenerateRequest, TokenProbability } from '../../src/engine/types.js';
+import type {
+  FinishReason,
+  GenerateEvent,
+  GenerateRequest,
+  TokenProbability,
+  ToolCallPiece,
+} from '../../src/engine/types.js';
 
 type TokenEvent = Extract<GenerateEvent, { type: 'token' }>;
 
@@ -13,6 +19,8 @@ export interface ScriptedToken {
   /** override what `probabilities` gives */
   margin?: number;
   entropy?: number;
+  /** of calls of functions */
+  calls?: readonly ToolCallPiece[];
 }
 
 const DEFAULT_PROBABILITY = 0.5;
@@ -61,7 +69,7 @@ function toEvent(token: ScriptedToken, text: string, { topLogprobs, distribution
   const ranked = Object.entries(token.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
   const own = token.probabilities?.[token.text] ?? DEFAULT_PROBABILITY;
   const logprob = token.logprob === undefined ? Math.log(own) : token.logprob;
-  const event: TokenEvent = { type: 'token', text, logprob };
+  const event: TokenEvent = { type: 'token', text, logprob, ...(token.calls !== undefined && { calls: token.calls }) };
   if (distribution) {
     const margin = token.margin ?? (ranked.length === 0 ? undefined : ranked[0]![1] - (ranked[1]?.[1] ?? 0));
     const positive = ranked.filter(([, p]) => p > 0);

@@ -10,6 +10,7 @@ import { createSlots } from '../../src/engine/slots.js';
 import {
   type AdapterScale,
   type DeviceEngine,
+  type FinishReason,
   type GenerateEvent,
   type GenerateRequest,
   type Prompt,
@@ -30,6 +31,8 @@ export interface ScriptedAnswer {
   /** by default what `tokenize` counts */
   promptTokens?: number;
   cachedTokens?: number | null;
+  /** why it ends, where all of it is said; default `stop` */
+  finish?: FinishReason;
   /** called before each token, awaited: lets a test hold an answer without any clock */
   beforeToken?: (index: number) => void | Promise<void>;
   /** throws here */
@@ -145,7 +148,7 @@ export function createScriptedEngine(options: ScriptedOptions): ScriptedEngine {
       yield event;
     }
     await reach(record.tokensSent);
-    const finishReason = cut ?? 'stop';
+    const finishReason = cut ?? answer.finish ?? 'stop';
     const usage = { promptTokens, completionTokens: record.tokensSent, cachedTokens };
     yield { type: 'end', text: '', finishReason, usage };
   }

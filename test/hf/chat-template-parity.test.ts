@@ -17,6 +17,13 @@ interface Golden {
   >;
 }
 
+interface GoldenTools {
+  tools: object[];
+  conversations: Record<string, Array<{ role: string; content: string; tool_calls?: Call[]; tool_call_id?: string }>>;
+  templates: Record<string, Record<string, string>>;
+}
+type Call = { id: string; type: 'function'; function: { name: string; arguments: object } };
+
 const { now, special, conversations, templates } = fixtureJson<Golden>('chat-templates', 'golden.json');
 
 describe.each(Object.keys(templates))('%s', (name) => {
@@ -36,6 +43,27 @@ describe.each(Object.keys(templates))('%s', (name) => {
       if (error === undefined) expect(rendered()).toBe(text);
       else
         expect(errorOf(rendered)).toMatchObject({ code: 'example-invalid', message: expect.stringContaining(error) });
+    }
+  });
+});
+
+describe('functions that are offered', () => {
+  const { tools, conversations, templates } = fixtureJson<GoldenTools>('chat-templates', 'tools.json');
+  it.each(Object.keys(templates))('%s', (name) => {
+    const source = readFileSync(fixture('chat-templates', `${name}.jinja`), 'utf8');
+    const render = chatRenderer(source, (token) => special[token] ?? null, 'model');
+    for (const [conversation, list] of Object.entries(conversations)) {
+      const messages = list.map(({ tool_calls: calls, tool_call_id: toolCallId, ...message }) => ({
+        ...message,
+        ...(toolCallId !== undefined && { toolCallId }),
+        ...(calls !== undefined && {
+          toolCalls: calls.map((one) => ({
+            ...one,
+            function: { ...one.function, arguments: JSON.stringify(one.function.arguments) },
+          })),
+        }),
+      }));
+      expect(render(messages, { tools }), conversation).toBe(templates[name]![conversation]);
     }
   });
 });

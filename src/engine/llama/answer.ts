@@ -1,10 +1,19 @@
 /** One generation pass: token by token from the distributions that a sequence gives, to the events of an answer. */
 
+import { randomInt } from 'node:crypto';
 import { eventLoopTurn } from '../../core/long-work.js';
-import type { Random } from '../../core/random.js';
+import { createRandom, type Random } from '../../core/random.js';
 import { AnswerText } from '../answer-text.js';
-import type { FinishReason, GenerateEvent, GenerateRequest, TokenDetail, TokenProbability } from '../types.js';
+import type {
+  FinishReason,
+  GenerateEvent,
+  GenerateRequest,
+  TokenDetail,
+  TokenProbability,
+  ToolCallPiece,
+} from '../types.js';
 import type { AnswerGrammar } from './grammar/state.js';
+import { offered, ToolCallReader } from './grammar/tool-calls.js';
 import { bestLogprob, drawToken, logprobOf, type NextToken, spread } from './next-token.js';
 import type { PromptTokens, TokenPieces } from './prompt.js';
 import type { Listed, SequenceReader } from './reader.js';
@@ -35,6 +44,7 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   let listed = listing(request, prompts.vocabularySize);
   const dropLeadingSpace = prompts.startsText(ids) || (prompts.isPlain && request.query.prompt.kind === 'chat');
   const text = new AnswerText(request.stop, dropLeadingSpace);
+  const reading = offered(request.query.prompt) === null ? null : new ToolCallReader(callIds(options));
   const steered = steering(options);
   const decide = steered ?? undefined;
   const read = await reader.prompt(ids, listed, decide);
@@ -59,7 +69,7 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
       break;
     }
     steered?.accept(chosen.id);
-    const event = tokenEvent(chosen, text.push(pieces.bytes(chosen.id)), request, pieces);
+    const event = tokenEvent(chosen, text.push(pieces.bytes(chosen.id)), request, pieces, reading);
     last = chosen.id;
     if (text.stopped) finishReason = 'stop';
     else if (completionTokens >= request.maxTokens) finishReason = 'length';
@@ -77,7 +87,28 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
     if (ahead !== null) next = await ahead;
   }
   const usage = { promptTokens: ids.length, completionTokens, cachedTokens };
-  yield { type: 'end', text: text.end(), finishReason, usage, ...(ending === undefined ? {} : { ending }) };
+  const rest = readCalls(text.end(), reading);
+  const isCalling = finishReason === 'stop' && reading !== null && reading.count > 0;
+  yield {
+    type: 'end',
+    ...{ ...rest, text: rest.text + (reading?.end() ?? '') },
+    finishReason: isCalling ? 'tool_calls' : finishReason,
+    usage,
+    ...(ending === undefined ? {} : { ending }),
+  };
+}
+
+/** What is text of an answer, and what calls functions. */
+function readCalls(text: string, reading: ToolCallReader | null): { text: string; calls?: ToolCallPiece[] } {
+  if (reading === null) return { text };
+  const { calls, ...read } = reading.push(text);
+  return calls.length === 0 ? read : { ...read, calls };
+}
+
+/** Ids of calls, as OpenAI's look: the same for the same seed and prompt, another one in each turn of a conversation. */
+function callIds({ request, ids }: AnswerOptions): () => string {
+  const random = createRandom(request.seed ?? randomInt(2 ** 32), `tool-calls-${ids.length}`);
+  return () => `call_${Array.from({ length: 24 }, () => Math.floor(random.uniform() * 36).toString(36)).join('')}`;
 }
 
 /** What each of the tokens adds to the text of all, without the space that the tokenizer puts before a text; whole characters. */
@@ -120,10 +151,11 @@ function tokenEvent(
   text: string,
   { topLogprobs, distribution }: GenerateRequest,
   pieces: TokenPieces,
+  reading: ToolCallReader | null,
 ): GenerateEvent {
   return {
     type: 'token',
-    text,
+    ...readCalls(text, reading),
     logprob,
     ...(distribution ? spread(next) : {}),
     ...(topLogprobs === null ? {} : { detail: detail(id, logprob, next, topLogprobs, pieces) }),

@@ -17,6 +17,7 @@ import { answer, spell } from './answer.js';
 import { Decoder } from './decoder.js';
 import { answerGrammar } from './grammar/answer.js';
 import { AnswerGrammar } from './grammar/state.js';
+import { offered } from './grammar/tool-calls.js';
 import { grammarsOf } from './inside.js';
 import { adapterSet, LoraFiles } from './loras.js';
 import { availableBytes, cacheSettings, type MemoryOptions, planMemory } from './memory.js';
@@ -240,8 +241,11 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, 
       refuseIncomplete(request);
       if (prompts.takesLong(request.query.prompt)) await request.query.tokensAside(engine, request.signal);
       const ids = fitting(request.query, request.maxTokens);
-      const text = answerGrammar(request);
-      const grammar = text === null ? null : new AnswerGrammar(model, prompts, text);
+      const { format = null, query, logitBias } = request;
+      if (logitBias !== undefined) refuseUnknown([...logitBias.keys()]);
+      const text = answerGrammar(format, query.prompt);
+      const code = offered(query.prompt) === null ? 'format-unsupported' : 'tools-unsupported';
+      const grammar = text === null ? null : new AnswerGrammar(model, prompts, text, code);
       const reader = await leased(request.adapters ?? [], ids, request.signal);
       try {
         const random = createRandom(request.seed ?? randomInt(MAX_SEED), 'sampling');

@@ -16,6 +16,7 @@ import type { Laid } from '../../hf/chat-text.js';
 import { chatTokens } from '../../hf/chat-tokens.js';
 import { withSystem } from '../../hf/prompt-form.js';
 import type { Prompt, Vocabulary } from '../types.js';
+import { CALL_MARKS, explained, knowsCalls, offered } from './grammar/tool-calls.js';
 
 /** Characters that llama.cpp tokenizes in milliseconds, whatever they are. */
 const SHORT_TEXT = 4096;
@@ -83,7 +84,14 @@ export function promptTokens(
   const withBos = (ids: number[]): number[] => {
     return bos === null || !shouldPrependBosToken || ids[0] === bos ? ids : [bos, ...ids];
   };
-  const pieces = tokenPieces(vocabulary, texts, (id) => kinds[id] ?? 'unused');
+  const isMark = (id: number): boolean => CALL_MARKS.has(texts[id]!);
+  const pieces = tokenPieces(vocabulary, texts, (id) => (isMark(id) ? 'user-defined' : (kinds[id] ?? 'unused')));
+  const knowsTools = knowsCalls(source === 'plain' ? null : (source ?? null));
+  /** As the template, or the plain form, takes it. */
+  const asked = (prompt: Extract<Prompt, { kind: 'chat' }>) => ({
+    messages: knowsTools ? prompt.messages : explained(prompt),
+    tools: knowsTools ? (offered(prompt)?.list ?? null) : null,
+  });
   const first = textTokens('a')[0];
   const addsSpace = first !== undefined && pieces.bytes(first)[0] === SPACE_BYTE;
 
@@ -137,19 +145,21 @@ export function promptTokens(
     },
     tokenize(prompt) {
       if (prompt.kind === 'text') return withBos(textTokens(prompt.text));
+      const { messages, tools } = asked(prompt);
       return chat === null
-        ? withBos(textTokens(renderPlain(prompt.messages)))
-        : chat.encode(withSystem(prompt.messages, system));
+        ? withBos(textTokens(renderPlain(messages)))
+        : chat.encode(withSystem(messages, system), tools);
     },
     takesLong: (prompt) => prompt.kind === 'chat' || prompt.text.length > SHORT_TEXT,
     async tokenizeAside(prompt, signal) {
       if (prompt.kind === 'text') return withBos(await aside(prompt.text, false, signal));
-      if (laying === null) return withBos(await aside(renderPlain(prompt.messages), false, signal));
-      return withBos(await laidTokens(await laying.promptAside(withSystem(prompt.messages, system), signal), signal));
+      const { messages, tools } = asked(prompt);
+      if (laying === null) return withBos(await aside(renderPlain(messages), false, signal));
+      return withBos(await laidTokens(await laying.promptAside(withSystem(messages, system), signal, tools), signal));
     },
     textTokensAside: (text, signal) => aside(text, false, signal),
     parsedTokensAside: (text, signal) => aside(text, true, signal),
-    isWritten: (id) => kinds[id] !== 'control',
+    isWritten: (id) => kinds[id] !== 'control' || isMark(id),
     isEnd: (id) => ends.has(id) || model.isEogToken(id as Token),
     startsText: (ids) => addsSpace && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
   };

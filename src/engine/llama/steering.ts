@@ -145,19 +145,23 @@ export class Steering implements Decide {
 
   /** The distribution with the logits that the request makes of the model's. */
   #changed(list: NextToken): Seen {
-    const own = admitted(list, this.also);
-    if (!this.#changes) return own;
+    const told = admitted(list, this.also);
+    if (!this.#changes) return told;
     const { repeatPenalty = 1, presencePenalty = 0, frequencyPenalty = 0, logitBias } = this.#options.request;
     const recent = new Set(repeatPenalty === 1 ? [] : this.#recent);
-    const pairs = own.ids.map((id, i) => {
-      let logit = own.logits[i]! + (logitBias?.get(id) ?? 0);
+    const pairs = told.ids.map((id, i) => {
+      let logit = told.logits[i]! + (logitBias?.get(id) ?? 0);
       if (recent.has(id)) logit = logit <= 0 ? logit * repeatPenalty : logit / repeatPenalty;
       const count = this.#counts.get(id) ?? 0;
       return { id, logit: logit - count * frequencyPenalty - (count > 0 ? presencePenalty : 0) };
     });
     pairs.sort((a, b) => b.logit - a.logit);
-    const mass = own.unseen.mass * Math.exp(own.logits[0]! - pairs[0]!.logit);
-    return { ids: pairs.map(({ id }) => id), logits: pairs.map(({ logit }) => logit), unseen: { ...own.unseen, mass } };
+    const mass = told.unseen.mass * Math.exp(told.logits[0]! - pairs[0]!.logit);
+    return {
+      ids: pairs.map(({ id }) => id),
+      logits: pairs.map(({ logit }) => logit),
+      unseen: { ...told.unseen, mass },
+    };
   }
 }
 

@@ -45,7 +45,8 @@ export function errorMessage(document: unknown): string | null {
 /** About how many tokens a prompt has: four bytes each, and a few for what a chat template puts around a message. */
 export function estimatePromptTokens({ prompt, text }: Query): number {
   const around = prompt.kind === 'chat' ? 4 * prompt.messages.length : 1;
-  return Math.ceil(Buffer.byteLength(text) / 4) + around;
+  const tools = prompt.kind === 'chat' && prompt.tools !== undefined ? JSON.stringify(prompt.tools.list) : '';
+  return Math.ceil(Buffer.byteLength(text + tools) / 4) + around;
 }
 
 /** Reads one answer, document by document. */
@@ -70,6 +71,12 @@ export class AnswerReader {
     this.#server = server;
     this.#request = request;
     this.#shown = new AnswerText(request.stop, false);
+  }
+
+  /** Whether calls are an answer: where functions were offered. */
+  get #hasTools(): boolean {
+    const { prompt } = this.#request.query;
+    return prompt.kind === 'chat' && (prompt.tools?.list.length ?? 0) > 0;
   }
 
   /** The server's count; crayon's estimate until it has counted. */
@@ -174,7 +181,7 @@ export class AnswerReader {
   #readFinish(said: unknown): void {
     const finish = finishOf(said);
     if (finish === null) return;
-    this.finishReason = finishReasonOf(finish);
+    this.finishReason = finishReasonOf(finish, this.#hasTools);
     if (this.finishReason !== null) return;
     this.#count(finish);
     if (finish === 'tool_calls') throw this.#invalid('answered with a tool call, but no tool was offered');
@@ -183,13 +190,15 @@ export class AnswerReader {
   }
 
   #tokenEvents(choice: JsonObject): TokenEvent[] {
-    const said = saidBy(choice, (what) => this.#invalid(what));
+    const said = saidBy(choice, (what) => this.#invalid(what), this.#hasTools);
+    const calls = said.calls.length === 0 ? {} : { calls: said.calls };
+    this.#hasText ||= said.calls.length > 0;
     this.#hasThought ||= said.hasThought;
     const text = this.#wholeCharacters(said.text);
     this.#hasText ||= text !== '';
     const read = readLogprobs(choice.logprobs);
     if (this.#request.topLogprobs === null || read.length === 0) {
-      return text === '' ? [] : [{ type: 'token', text, logprob: null }];
+      return text === '' && said.calls.length === 0 ? [] : [{ type: 'token', text, logprob: null, ...calls }];
     }
     const bad = read
       .flatMap(({ detail }) => (detail === undefined ? [] : [detail, ...detail.top]))
@@ -205,6 +214,7 @@ export class AnswerReader {
       text: agree ? token : i === read.length - 1 ? text : '',
       logprob,
       ...(detail === undefined ? {} : { detail: { ...detail, top: detail.top.slice(0, this.#request.topLogprobs!) } }),
+      ...(i === read.length - 1 ? calls : {}),
     }));
   }
 

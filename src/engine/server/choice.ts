@@ -4,7 +4,7 @@
  */
 
 import { isJsonObject, type JsonObject } from '../../files/json.js';
-import type { FinishReason } from '../types.js';
+import type { FinishReason, ToolCallPiece } from '../types.js';
 
 /** Why answers end, as they are counted: a closed list, so that no server's word becomes a metric's label. */
 export const FINISHES = ['stop', 'length', 'content_filter', 'tool_calls', 'abort', 'error', 'none', 'other'] as const;
@@ -35,7 +35,8 @@ export function finishOf(reason: unknown): Finish | null {
 }
 
 /** Of those that are a whole answer, what OpenAI calls them. */
-export function finishReasonOf(finish: Finish): FinishReason | null {
+export function finishReasonOf(finish: Finish, hasTools = false): FinishReason | null {
+  if (finish === 'tool_calls') return hasTools ? finish : null;
   return finish === 'stop' || finish === 'length' || finish === 'content_filter' ? finish : null;
 }
 
@@ -55,21 +56,41 @@ const isEmpty = (value: unknown): boolean =>
 export interface Said {
   text: string;
   hasThought: boolean;
+  calls: ToolCallPiece[];
 }
 
 /** @param invalid makes the error for what is not understood, from a phrase such as "sent a part of type image_url" */
-export function saidBy(choice: JsonObject, invalid: (what: string) => Error): Said {
+export function saidBy(choice: JsonObject, invalid: (what: string) => Error, hasTools = false): Said {
   const holder = choice.delta ?? choice.message;
-  if (!isJsonObject(holder)) return { text: textOf(holder ?? choice.text, invalid), hasThought: false };
-  if (!isEmpty(holder.tool_calls) || !isEmpty(holder.function_call)) {
+  if (!isJsonObject(holder)) return { text: textOf(holder ?? choice.text, invalid), hasThought: false, calls: [] };
+  if ((!hasTools && !isEmpty(holder.tool_calls)) || !isEmpty(holder.function_call)) {
     throw invalid('answered with a tool call, but no tool was offered');
   }
+  const calls = isEmpty(holder.tool_calls) ? [] : callsOf(holder.tool_calls, invalid);
   const content = textOf(holder.content ?? choice.text, invalid);
   const hasThought = [holder.reasoning_content, holder.reasoning].some((thought) => !isEmpty(thought));
   return {
     text: content === '' ? textOf(holder.refusal, invalid) : content,
     hasThought: hasThought || (Array.isArray(holder.content) && holder.content.some(isThought)),
+    calls,
   };
+}
+
+/** Pieces of calls, or whole ones: those of a message that is not streamed have no index, and some servers' arguments are no text. */
+function callsOf(list: unknown, invalid: (what: string) => Error): ToolCallPiece[] {
+  if (!Array.isArray(list)) throw invalid('answered with tool calls that are no list');
+  return list.map((call: unknown, at): ToolCallPiece => {
+    const called = isJsonObject(call) && isJsonObject(call.function) ? call.function : null;
+    if (called === null) throw invalid('answered with a tool call that is no call of a function');
+    const { id, index } = call as JsonObject;
+    const { name, arguments: given } = called;
+    return {
+      index: typeof index === 'number' && Number.isSafeInteger(index) && index >= 0 ? index : at,
+      ...(typeof id === 'string' && id !== '' && { id }),
+      ...(typeof name === 'string' && name !== '' && { name }),
+      arguments: typeof given === 'string' ? given : given === undefined || given === null ? '' : JSON.stringify(given),
+    };
+  });
 }
 
 const isThought = (part: unknown): boolean => isJsonObject(part) && THOUGHTS.has(part.type);

@@ -93,8 +93,14 @@ export class ServerClient implements ServerContext {
 }
 
 const NOTHING_LEARNT: Dialect = new Map();
-/** Each leaves out or renames a parameter, of which a request has eight. */
-const MOST_ATTEMPTS = 12;
+/** Each leaves out or renames a parameter, of which a request has some. */
+const MOST_ATTEMPTS = 20;
 
 const messagesOf = (messages: readonly ChatMessage[]): object[] =>
-  messages.map(({ role, content, name }) => ({ role, content, ...(name !== undefined && { name }) }));
+  messages.map(({ role, content, name, toolCalls, toolCallId }) => ({
+    role,
+    content: toolCalls !== undefined && content === '' ? null : content,
+    ...(name !== undefined && { name }),
+    ...(toolCalls !== undefined && { tool_calls: toolCalls }),
+    ...(toolCallId !== undefined && { tool_call_id: toolCallId }),
+  }));

@@ -23,10 +23,19 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   max_tokens: ['max_completion_tokens', 'max_output_tokens', 'max_new_tokens'],
   seed: ['random_seed'],
   stop: ['stop_sequences'],
+  repeat_penalty: ['repetition_penalty'],
 };
 
 /** Of what was asked for, what makes another answer where it is left out. */
-const BINDING: ReadonlySet<string> = new Set(['max_tokens', 'stop', 'seed', 'response_format']);
+const BINDING: ReadonlySet<string> = new Set([
+  'max_tokens',
+  'stop',
+  'seed',
+  'response_format',
+  'tools',
+  'tool_choice',
+  'logit_bias',
+]);
 
 /** Where two of them are refused together, the one that goes is the first of these. */
 const FIRST_TO_GO = ['top_p', 'top_logprobs', 'logprobs', 'temperature'];
@@ -40,7 +49,9 @@ export interface Parameters {
 /** @param mustBound whether the answer's length is to be bounded even where nobody asked: by a budget */
 export function parametersOf(request: GenerateRequest, mustBound: boolean): Parameters {
   const { topLogprobs, seed, stop, format, unasked = [] } = request;
-  const chat = request.query.prompt.kind === 'chat';
+  const { prompt } = request.query;
+  const chat = prompt.kind === 'chat';
+  const { list, choice, parallel } = (chat ? prompt.tools : undefined) ?? { list: [] };
   const wanted = {
     max_tokens: unasked.includes('maxTokens') && !mustBound ? undefined : request.maxTokens,
     temperature: unasked.includes('temperature') ? undefined : request.temperature,
@@ -48,7 +59,16 @@ export function parametersOf(request: GenerateRequest, mustBound: boolean): Para
     top_p: unasked.includes('topP') ? undefined : request.topP === Number.MIN_VALUE ? 0 : request.topP,
     seed: seed ?? undefined,
     stop: stop.length === 0 ? undefined : stop,
+    top_k: request.topK,
+    min_p: request.minP,
+    repeat_penalty: request.repeatPenalty,
+    presence_penalty: request.presencePenalty || undefined,
+    frequency_penalty: request.frequencyPenalty || undefined,
+    logit_bias: request.logitBias === undefined ? undefined : Object.fromEntries(request.logitBias),
     response_format: format ?? undefined,
+    tools: list.length === 0 ? undefined : list,
+    tool_choice: typeof choice === 'object' ? { type: 'function', function: { name: choice.name } } : choice,
+    parallel_tool_calls: parallel,
     logprobs: topLogprobs === null ? undefined : chat ? true : topLogprobs,
     top_logprobs: chat && topLogprobs !== null && topLogprobs > 0 ? topLogprobs : undefined,
   };

@@ -3,7 +3,16 @@
  * What the two kinds share is written once; `CHAT_WIRE` and `TEXT_WIRE` hold what differs.
  */
 
-import type { FinishReason, TokenDetail, TokenEvent, TokenProbability, Usage } from '../../engine/types.js';
+import type {
+  FinishReason,
+  GenerateEvent,
+  TokenDetail,
+  TokenEvent,
+  TokenProbability,
+  ToolCall,
+  ToolCallPiece,
+  Usage,
+} from '../../engine/types.js';
 import { VALUE_NAMES } from '../../routing/signals/index.js';
 import type { Decision } from '../../routing/types.js';
 
@@ -14,9 +23,9 @@ export interface AnswerWire {
   chunk: string;
   /** What comes before any text. */
   opening: object | null;
-  /** The choice of a chunk with this text, and of the whole answer. */
-  piece(text: string): object;
-  message(text: string): object;
+  /** The choice of a chunk with this text or these pieces of calls, and of the whole answer. */
+  piece(text: string, calls?: readonly ToolCallPiece[]): object;
+  message(text: string, calls: readonly ToolCall[]): object;
   /** The choice of the chunk that says why the answer ends; null where the text that was held back goes with it. */
   ending: object | null;
   /** Null where the engine gave none for any of the tokens. `start` is the characters before the first. */
@@ -29,8 +38,16 @@ export const CHAT_WIRE: AnswerWire = {
   whole: 'chat.completion',
   chunk: 'chat.completion.chunk',
   opening: { delta: { role: 'assistant', content: '' } },
-  piece: (content) => ({ delta: { content } }),
-  message: (content) => ({ message: { role: 'assistant', content, refusal: null } }),
+  piece: (content, calls = []) => ({
+    delta: {
+      ...((content !== '' || calls.length === 0) && { content }),
+      ...(calls.length > 0 && { tool_calls: calls.map(callPiece) }),
+    },
+  }),
+  message: (text, calls) => {
+    const content = calls.length > 0 && text === '' ? null : text;
+    return { message: { role: 'assistant', content, refusal: null, ...(calls.length > 0 && { tool_calls: calls }) } };
+  },
   ending: { delta: {} },
   logprobs: (tokens) => {
     const content = tokenLogprobs(tokens);
@@ -38,6 +55,23 @@ export const CHAT_WIRE: AnswerWire = {
   },
   noLogprobs: { content: [], refusal: null },
 };
+
+const callPiece = ({ index, id, name, arguments: given }: ToolCallPiece): object => ({
+  index,
+  ...(id !== undefined && { id, type: 'function' }),
+  function: { ...(name !== undefined && { name }), arguments: given },
+});
+
+/** Calls put together of their pieces, in the order of their indices. */
+export function wholeCalls(pieces: readonly ToolCallPiece[]): ToolCall[] {
+  const calls = new Map<number, ToolCall>();
+  for (const { index, id = '', name = '', arguments: given } of pieces) {
+    const { id: known, function: called } = calls.get(index) ?? { id: '', function: { name: '', arguments: '' } };
+    const together = { name: called.name || name, arguments: called.arguments + given };
+    calls.set(index, { id: known || id, type: 'function', function: together });
+  }
+  return [...calls].sort(([a], [b]) => a - b).map(([, call]) => call);
+}
 
 export const TEXT_WIRE: AnswerWire = {
   whole: 'text_completion',
@@ -96,6 +130,15 @@ export function byName(tokens: readonly TokenProbability[]): Record<string, numb
   return Object.fromEntries(named);
 }
 
+/** An answer read to its end. */
+export interface WholeAnswer {
+  text: string;
+  tokens: TokenEvent[];
+  calls: ToolCall[];
+  finishReason: FinishReason;
+  usage: Usage;
+}
+
 /** Turns events into the JSON documents of one answer. */
 export type AnswerFormat = ReturnType<typeof answerFormat>;
 
@@ -103,6 +146,7 @@ export type AnswerFormat = ReturnType<typeof answerFormat>;
  * @param head stands in every chunk and every answer: `created` in seconds since 1970, `model` who answered, `crayon` only where
  *   an answer begins and ends
  * @param logprobs whether they were asked for
+ * @param index which of several answers
  * @param includeUsage whether a chunk with the usage comes last; the others then say `usage: null`
  */
 export function answerFormat(
@@ -110,6 +154,7 @@ export function answerFormat(
   { crayon, id, created, model }: { id: string; created: number; model: string; crayon: object },
   logprobs: boolean,
   includeUsage: boolean,
+  index = 0,
 ) {
   const nullUsage = includeUsage ? { usage: null } : {};
   let sent = 0; // characters
@@ -117,7 +162,7 @@ export function answerFormat(
     return { id, object, created, model, choices, ...rest };
   };
   const choice = (part: object, logprobsField: object | null, finishReason: string | null) => [
-    { index: 0, ...part, logprobs: logprobsField, finish_reason: finishReason },
+    { index, ...part, logprobs: logprobsField, finish_reason: finishReason },
   ];
   const chunk = (part: object, field: object | null, finishReason: string | null, extra: object = {}): object =>
     document(wire.chunk, choice(part, field, finishReason), { ...nullUsage, ...extra });
@@ -128,25 +173,32 @@ export function answerFormat(
     token: (event: TokenEvent) => {
       const field = logprobs ? wire.logprobs([event], sent) : null;
       sent += event.text.length;
-      return event.text === '' && field === null ? null : chunk(wire.piece(event.text), field, null);
+      const { text, calls } = event;
+      return text === '' && field === null && calls === undefined ? null : chunk(wire.piece(text, calls), field, null);
     },
     /** The last ones with a choice: text that was held back, and why the answer ends. */
-    closing: (text: string, finishReason: FinishReason) => {
+    closing: ({ text, finishReason, calls = [] }: Extract<GenerateEvent, { type: 'end' }>) => {
       if (wire.ending === null) return [chunk(wire.piece(text), null, finishReason, { crayon })];
-      const held = text === '' ? [] : [chunk(wire.piece(text), null, null)];
+      const held = text === '' && calls.length === 0 ? [] : [chunk(wire.piece(text, calls), null, null)];
       return [...held, chunk(wire.ending, null, finishReason, { crayon })];
     },
     /** Only when it was asked for. */
     usage: (usage: Usage) => document(wire.chunk, [], { usage: usageField(usage) }),
     /** The answer in one piece. */
-    whole: (text: string, tokens: readonly TokenEvent[], finishReason: FinishReason, usage: Usage) => {
-      const field = logprobs ? (wire.logprobs(tokens, 0) ?? wire.noLogprobs) : null;
-      return document(wire.whole, choice(wire.message(text), field, finishReason), {
-        usage: usageField(usage),
-        crayon,
-      });
+    whole: (answer: WholeAnswer) => {
+      return document(wire.whole, [wholeChoice(wire, answer, logprobs)], { usage: usageField(answer.usage), crayon });
     },
   };
+}
+
+/** The choice of a whole answer. @param asked whether log-probabilities were */
+export function wholeChoice(
+  wire: AnswerWire,
+  { text, tokens, calls, finishReason }: WholeAnswer,
+  asked: boolean,
+): object {
+  const logprobs = asked ? (wire.logprobs(tokens, 0) ?? wire.noLogprobs) : null;
+  return { index: 0, ...wire.message(text, calls), logprobs, finish_reason: finishReason };
 }
 
 /** Who answered and why: crayon's own field. */

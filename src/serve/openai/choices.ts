@@ -1,5 +1,5 @@
 /**
- * Text completions of several choices: one for each of several prompts, and prompts that are sent back with the log-probabilities
+ * Completions of several choices: `n` to a prompt, one for each of several prompts, and prompts that are sent back with the log-probabilities
  * of their tokens (`echo`), as OpenAI's legacy API has it and vLLM answers: what lm-evaluation-harness's `local-completions` asks.
  *
  * What is sent back is of the device: its tokens and its probabilities. Such a request never reaches the server LLM.
@@ -10,7 +10,16 @@ import { breather } from '../../core/long-work.js';
 import type { FinishReason, Query, TokenDetail, TokenScore, Usage } from '../../engine/types.js';
 import type { Decision, Mode } from '../../routing/types.js';
 import { badField } from '../http/error.js';
-import { byName, crayonField, crayonHeaders, type TextLogprobs, textLogprobs, usageField } from './answer.js';
+import {
+  type AnswerWire,
+  byName,
+  crayonField,
+  crayonHeaders,
+  type TextLogprobs,
+  textLogprobs,
+  usageField,
+  wholeChoice,
+} from './answer.js';
 import { type Asked, maxTokensOf, noteDecision, prepared, routed, wholeAnswer } from './routed.js';
 
 /** Whether only the device can answer: its probabilities are asked for, or the prompt is in its tokens. */
@@ -21,6 +30,8 @@ export function needsDevice({ job }: Pick<Asked, 'job'>): boolean {
 /** @throws HttpError naming the field, where the mode or the model's name wants the server LLM to answer */
 export function deviceMode(asked: Omit<Asked, 'model'>): Mode {
   const { job, mode, parts } = asked;
+  // Token ids of one model are another one's words: those of a mode that leaves a choice are the device's.
+  if (job.logitBias !== undefined && mode !== 'only_in_cloud') return 'only_on_device';
   if (!needsDevice(asked)) return mode;
   const [param, what] = job.echo ? ['echo', 'a prompt that is sent back'] : ['prompt', 'a prompt of token ids'];
   const server = parts.server?.name;
@@ -32,16 +43,24 @@ export function deviceMode(asked: Omit<Asked, 'model'>): Mode {
 
 interface Choice {
   decision: Decision;
-  text: string;
-  logprobs: TextLogprobs | null;
-  finishReason: FinishReason;
+  /** as it stands in the list, less its index */
+  choice: object;
   usage: Usage;
+}
+
+/** The request of each answer to a prompt: the same but for its seed. */
+export function askedFor(asked: Asked): Asked[] {
+  const { n = 1, seed } = asked.job;
+  return Array.from({ length: n }, (_, i) => {
+    return i === 0 || seed === null ? asked : { ...asked, job: { ...asked.job, seed: seed + i } };
+  });
 }
 
 /** @param head `id` and `created` of the document */
 export async function choices(
   queries: readonly Query[],
   asked: Asked,
+  wire: AnswerWire,
   head: { id: string; created: number },
 ): Promise<Response> {
   const { job, call, parts, model } = asked;
@@ -54,10 +73,17 @@ export async function choices(
     refuseTooMuch(queries, asked);
   }
   // Prompts that begin alike are scored one after the other, so that the beginning is read once; answers share batches.
-  const atATime = job.echo ? 1 : Math.min(queries.length, parts.device.load().capacity);
-  const made = await inTurn(queries, atATime, (query) => (job.echo ? echoed(query, asked) : answered(query, asked)));
+  const each = askedFor(asked);
+  const wanted = queries.flatMap((query) => each.map((one) => ({ query, one })));
+  const atATime = job.echo ? 1 : Math.min(wanted.length, parts.device.load().capacity);
+  const made = await inTurn(wanted, atATime, ({ query, one }) =>
+    job.echo ? echoed(query, one) : answered(query, one, wire),
+  );
 
-  const usage = made.map((choice) => choice.usage).reduce(added);
+  // A prompt is counted once, however many answers there are to it.
+  const usage = made
+    .map((one, i) => (i % each.length === 0 ? one.usage : { ...one.usage, promptTokens: 0, cachedTokens: 0 }))
+    .reduce(added);
   const { promptTokens, completionTokens, cachedTokens } = usage;
   call.note({ promptTokens, completionTokens, cachedTokens });
   const sources = new Set(made.map(({ decision }) => decision.source));
@@ -65,11 +91,10 @@ export async function choices(
   const { decision } = made[0]!;
   const source = sources.size > 1 ? 'mixed' : decision.source;
   const document = {
-    ...{ id: head.id, object: 'text_completion', created: head.created },
+    ...{ id: head.id, object: wire.whole, created: head.created },
     model: source === 'in_cloud' ? parts.server!.name : model.name,
-    choices: made.map(({ text, logprobs, finishReason, decision }, index) => {
-      const choice = { index, text, logprobs, finish_reason: finishReason };
-      return isOne ? choice : { ...choice, crayon: crayonField(decision) };
+    choices: made.map(({ choice, decision }, index) => {
+      return { ...choice, index, ...(isOne ? {} : { crayon: crayonField(decision) }) };
     }),
     usage: usageField(usage),
     crayon: isOne ? crayonField(decision) : { source },
@@ -94,12 +119,15 @@ function refuseTooMuch(queries: readonly Query[], asked: Asked): void {
   }
 }
 
-async function answered(query: Query, asked: Asked): Promise<Choice> {
+async function answered(query: Query, asked: Asked, wire: AnswerWire): Promise<Choice> {
   const { decision, events } = await routed(query, asked);
-  const { text, tokens, finishReason, usage } = await wholeAnswer(events);
-  const logprobs = asked.job.topLogprobs === null ? null : textLogprobs(tokens, 0);
-  return { decision, text, logprobs, finishReason, usage };
+  const answer = await wholeAnswer(events);
+  return { decision, choice: wholeChoice(wire, answer, asked.job.topLogprobs !== null), usage: answer.usage };
 }
+
+const echoChoice = (text: string, logprobs: TextLogprobs | null, finishReason: FinishReason): object => {
+  return { index: 0, text, logprobs, finish_reason: finishReason };
+};
 
 async function echoed(query: Query, asked: Asked): Promise<Choice> {
   const { job, model, call, settings } = asked;
@@ -118,14 +146,14 @@ async function echoed(query: Query, asked: Asked): Promise<Choice> {
     noteDecision(decision, asked);
     settings.metrics.tokens('on_device', ids.length, 0);
     const usage = { promptTokens: ids.length, completionTokens: 0, cachedTokens };
-    return { decision, text: query.text, logprobs: lists, finishReason: 'length', usage };
+    return { decision, choice: echoChoice(query.text, lists, 'length'), usage };
   }
   const { decision, events } = await routed(query, asked);
   const answer = await wholeAnswer(events);
   const logprobs = lists === null ? null : joined(lists, textLogprobs(answer.tokens, query.text.length, answer.ending));
   // The answer finds the prompt read by the scoring: what was there before is told.
   const usage = scored === null ? answer.usage : { ...answer.usage, cachedTokens };
-  return { decision, text: query.text + answer.text, logprobs, finishReason: answer.finishReason, usage };
+  return { decision, choice: echoChoice(query.text + answer.text, logprobs, answer.finishReason), usage };
 }
 
 /** The first token has nothing before it, and so no probability. */
@@ -173,7 +201,7 @@ function byMode(promptTokens: number): Decision {
   return { source: 'on_device', reason: 'mode', score: null, threshold: null, signals, fallbackFrom: null };
 }
 
-function added(a: Usage, b: Usage): Usage {
+export function added(a: Usage, b: Usage): Usage {
   const cached = a.cachedTokens === null || b.cachedTokens === null ? null : a.cachedTokens + b.cachedTokens;
   return {
     promptTokens: a.promptTokens + b.promptTokens,

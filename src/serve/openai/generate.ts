@@ -16,9 +16,9 @@ import {
   TEXT_WIRE,
 } from './answer.js';
 import { askedOf } from './asked.js';
-import { choices } from './choices.js';
+import { added, askedFor, choices } from './choices.js';
 import { type CompletionRequest, parseChatRequest, parseTextRequest } from './request.js';
-import { routed, wholeAnswer } from './routed.js';
+import { type Asked, routed, wholeAnswer } from './routed.js';
 
 /** A kind of completion: how it is asked for, and how it is answered. */
 interface Completion {
@@ -41,41 +41,87 @@ export async function generate(
   const { asked, queries } = await askedOf(job, call, parts, settings);
   const id = idPrefix + call.id.replace(/^req_/, '');
   const created = Math.floor(settings.now() / 1000);
-  if (job.echo || queries.length > 1) return choices(queries, asked, { id, created });
+  const each = askedFor(asked);
+  if (job.echo || queries.length > 1 || (each.length > 1 && !job.stream)) {
+    return choices(queries, asked, wire, { id, created });
+  }
 
-  const { decision, name, events } = await routed(queries[0]!, asked);
-  const head = { id, created, model: name, crayon: crayonField(decision) };
   const { stream, includeUsage, topLogprobs } = job;
-  const format = answerFormat(wire, head, topLogprobs !== null, includeUsage);
-  const headers = crayonHeaders(decision);
-  if (stream) return streamed(events, format, includeUsage, headers, call, settings);
-  const { text, tokens, finishReason, usage } = await wholeAnswer(events);
-  return Response.json(format.whole(text, tokens, finishReason, usage), { headers });
+  const open = async (one: Asked, index: number) => {
+    const { decision, name, events } = await routed(queries[0]!, one);
+    const head = { id, created, model: name, crayon: crayonField(decision) };
+    return { decision, events, format: answerFormat(wire, head, topLogprobs !== null, includeUsage, index) };
+  };
+  const first = await open(asked, 0);
+  const headers = each.length > 1 ? {} : crayonHeaders(first.decision);
+  if (!stream) return Response.json(first.format.whole(await wholeAnswer(first.events)), { headers });
+  const opening = each.map((one, i) => () => (i === 0 ? first : open(one, i)));
+  const chunks = chunksOf(opening, parts.device.load().capacity, includeUsage);
+  return streamedAnswer(chunks, SSE, headers, call, settings);
 }
 
-function streamed(
-  events: AsyncGenerator<RoutedEvent, void, void>,
-  format: AnswerFormat,
+/** One of the answers of a stream. */
+interface Opened {
+  events: AsyncGenerator<RoutedEvent, void, void>;
+  format: AnswerFormat;
+}
+
+/** @param opening of each answer, in turn: at most `atATime` are under way */
+async function* chunksOf(
+  opening: ReadonlyArray<() => Opened | Promise<Opened>>,
+  atATime: number,
   includeUsage: boolean,
-  headers: Record<string, string>,
-  call: Call,
-  settings: AppSettings,
-): Response {
-  async function* chunks(): AsyncGenerator<string, void, void> {
+): AsyncGenerator<string, void, void> {
+  let usage: Usage | null = null;
+  let last: AnswerFormat | undefined;
+  async function* answer(open: () => Opened | Promise<Opened>): AsyncGenerator<string, void, void> {
+    const { events, format } = await open();
+    last = format;
+    let counted: Usage | null = null;
     for (const chunk of format.opening()) yield sseData(chunk);
-    let usage: Usage | null = null;
     for await (const event of events) {
       if (event.type === 'token') {
         const chunk = format.token(event);
         if (chunk !== null) yield sseData(chunk);
       } else if (event.type === 'end') {
-        usage = event.usage;
-        for (const chunk of format.closing(event.text, event.finishReason)) yield sseData(chunk);
+        counted = event.usage;
+        for (const chunk of format.closing(event)) yield sseData(chunk);
       }
     }
-    if (usage === null) throw new Error('the engine ended without an end event');
-    if (includeUsage) yield sseData(format.usage(usage));
-    yield SSE_DONE;
+    if (counted === null) throw new Error('the engine ended without an end event');
+    usage = usage === null ? counted : added(usage, { ...counted, promptTokens: 0, cachedTokens: 0 });
   }
-  return streamedAnswer(chunks(), SSE, headers, call, settings);
+  const answers = opening.map((open) => () => answer(open));
+  yield* answers.length === 1 ? answers[0]!() : merged(answers, atATime);
+  if (includeUsage) yield sseData(last!.usage(usage!));
+  yield SSE_DONE;
+}
+
+/** What several give, as it comes; at most `atATime` are under way. */
+async function* merged<T>(list: ReadonlyArray<() => AsyncGenerator<T>>, atATime: number): AsyncGenerator<T, void, void> {
+  const running = new Map<AsyncGenerator<T>, Promise<{ from: AsyncGenerator<T>; result: IteratorResult<T> }>>();
+  const left = list.values();
+  const step = (from: AsyncGenerator<T>): void => {
+    const next = from.next().then((result) => ({ from, result }));
+    next.catch(() => {}); // it is heard of in its turn, if anybody still listens
+    running.set(from, next);
+  };
+  const begin = (): void => {
+    const { value: open } = left.next();
+    if (open !== undefined) step(open());
+  };
+  for (let i = 0; i < atATime; i++) begin();
+  try {
+    while (running.size > 0) {
+      const { from, result } = await Promise.race(running.values());
+      running.delete(from);
+      if (result.done) begin();
+      else {
+        yield result.value;
+        step(from);
+      }
+    }
+  } finally {
+    for (const from of running.keys()) void from.return(undefined).catch(() => {});
+  }
 }

@@ -2,27 +2,14 @@
 
 import * as z from 'zod';
 import { LIMITS } from '../../core/limits.js';
-import type { GenerateRequest, Prompt, ResponseFormat } from '../../engine/types.js';
+import type { GenerateRequest, Prompt } from '../../engine/types.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import { whole } from '../../files/schema.js';
 import { MODES, type Mode } from '../../routing/types.js';
-import {
-  checkedFields,
-  each,
-  fields,
-  flag,
-  kindOf,
-  number,
-  oneOf,
-  only,
-  plainText,
-  says,
-  textOrList,
-  unsupported,
-  withoutNulls,
-} from '../http/body.js';
+import { checkedFields, each, fields, flag, number, oneOf, only, plainText, says, unsupported } from '../http/body.js';
 import { badField } from '../http/error.js';
 import type { AppSettings } from '../parts.js';
+import { CONVERSATION, promptOf } from './conversation.js';
 
 /** What an engine is told as it was asked for. */
 type Sampling = Pick<GenerateRequest, (typeof SAMPLING)[number]>;
@@ -61,9 +48,7 @@ type Limits = AppSettings['limits'];
 /** OpenAI's own default for a text completion. */
 const DEFAULT_MAX_TOKENS = 16;
 
-const isEmpty = (value: unknown) => typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 const isFalse = (value: unknown) => value === false;
-const isZero = (value: unknown) => value === 0;
 const isOne = (value: unknown) => value === 1;
 
 const MODEL = 'the name of a model (GET /v1/models)';
@@ -78,6 +63,16 @@ const stops = z
       return Array.isArray(list) && list.every((stop) => stopText.safeParse(stop).success);
     }, `one text, or a list of texts, each of 1 to ${LIMITS.stopCharacters} characters that a tokenizer can take`),
   );
+
+const BIAS = `an object of numbers from -100 to 100 by token id, at most ${LIMITS.logitBias}`;
+const logitBias = z
+  .custom<Record<string, number>>((value) => {
+    if (!isJsonObject(value) || Object.keys(value).length > LIMITS.logitBias) return false;
+    return Object.entries(value).every(
+      ([id, bias]) => /^(0|[1-9]\d{0,8})$/.test(id) && typeof bias === 'number' && Math.abs(bias) <= 100,
+    );
+  }, BIAS)
+  .transform((value) => new Map(Object.entries(value).map(([id, bias]) => [Number(id), bias])));
 
 const COMMON = {
   model: requiredModel,
@@ -94,87 +89,26 @@ const COMMON = {
   crayon: fields({ mode: oneOf(MODES).optional() }).optional(),
   // Sent by many clients, without meaning here.
   ...each(['user', 'metadata', 'safety_identifier', 'prompt_cache_key', 'service_tier']),
-  n: only(isOne, '1'),
-  presence_penalty: only(isZero, '0'),
-  frequency_penalty: only(isZero, '0'),
-  logit_bias: only(isEmpty, 'an empty object'),
+  n: whole(1).default(1),
+  presence_penalty: number(-2, 2).default(0),
+  frequency_penalty: number(-2, 2).default(0),
+  logit_bias: logitBias.optional(),
+  // llama.cpp's own
+  top_k: whole(0).optional(),
+  min_p: number(0, 1).optional(),
+  repeat_penalty: number(0.01, 10).optional(),
   store: only(isFalse, 'false'),
 };
 
-const otherType = ({ input }: { input?: unknown }) => `is ${kindOf(input)}, this server takes "text" only`;
-const part = fields(
-  {
-    type: z.unknown().refine((type) => type === 'text', says(otherType, 'unsupported_value')),
-    text: plainText(),
-  },
-  'a content part',
-);
-const PARTS = 'text, or a list of parts of type text';
-/** A text, or parts of type text, joined by newlines as llama-server and vLLM do. */
-const content = textOrList(
-  plainText(PARTS),
-  z
-    .array(part)
-    .min(1, PARTS)
-    .transform((parts) => parts.map(({ text }) => text).join('\n')),
-);
-
-const message = fields(
-  {
-    role: oneOf(['system', 'developer', 'user', 'assistant']),
-    content,
-    // lm-evaluation-harness says it of every message.
-    type: only((x) => x === 'text', '"text"'),
-    // An answer's message sent back has these, empty.
-    ...each(['tool_calls', 'function_call', 'annotations', 'audio', 'refusal'], only(isEmpty, 'nothing in it')),
-    // OpenAI's own form of it; agents that talk with each other send it always.
-    name: plainText()
-      .regex(/^[^\s<|\\/>]{1,64}$/, '1 to 64 characters, none of them white space or one of < | \\ / >')
-      .optional(),
-    ...each(['tool_call_id'], unsupported),
-  },
-  'an object with role and content',
-);
-
-const functionName = plainText().regex(/^[\w.-]{1,64}$/, '1 to 64 letters, digits, underscores, dashes or points');
-/** A JSON Schema: what an engine makes of it is the engine's to say. */
-const jsonSchema = z.custom<JsonObject>(isJsonObject, 'a JSON Schema, an object');
-
-const FORMAT = 'an object with type text, json_object or json_schema';
-const format = z.discriminatedUnion(
-  'type',
-  [
-    z.strictObject({ type: z.literal('text') }),
-    z.strictObject({ type: z.literal('json_object') }),
-    z.strictObject({
-      type: z.literal('json_schema'),
-      json_schema: fields({
-        name: functionName,
-        description: plainText().optional(),
-        schema: jsonSchema.optional(),
-        strict: flag.optional(),
-      }),
-    }),
-  ],
-  FORMAT,
-);
-/** Free text is what there is without it. */
-const responseFormat = z.preprocess(withoutNulls, format).transform((one): ResponseFormat | null => {
-  return one.type === 'text' ? null : (one as ResponseFormat);
-});
-
-const MESSAGES = 'a list of messages';
 const CHAT_REQUEST = fields({
   ...COMMON,
-  messages: z.array(message, MESSAGES).min(1, MESSAGES),
+  ...CONVERSATION,
   max_tokens: whole(1).optional(),
   max_completion_tokens: whole(1).optional(),
   logprobs: flag.default(false),
   top_logprobs: whole(0, LIMITS.topLogprobs).default(0),
-  tools: only(isEmpty, 'an empty list'),
-  response_format: responseFormat.optional(),
   modalities: only((x) => Array.isArray(x) && x.length === 1 && x[0] === 'text', '["text"]'),
-  ...each(['tool_choice', 'functions', 'function_call', 'parallel_tool_calls', 'audio', 'prediction'], unsupported),
+  ...each(['functions', 'function_call', 'audio', 'prediction'], unsupported),
   ...each(['web_search_options', 'reasoning_effort', 'verbosity'], unsupported),
 });
 
@@ -223,13 +157,7 @@ export function parseChatRequest(body: JsonObject, limits: Limits): CompletionRe
     throw badField('max_tokens', `max_tokens is ${old} and max_completion_tokens is ${current}: give one of them.`);
   }
   if (top > 0 && !logprobs) throw badField('top_logprobs', 'top_logprobs is allowed only with logprobs: true.');
-  // "developer" is the newer name of "system"; chat templates know the older one.
-  const messages = request.messages.map(({ role, content, name }) => ({
-    role: role === 'developer' ? 'system' : role,
-    content,
-    ...(name !== undefined && { name }),
-  }));
-  const prompt: Prompt = { kind: 'chat', messages };
+  const prompt = promptOf(request);
   const maxTokens = current ?? old ?? null;
   const format = request.response_format ?? null;
   return {
@@ -250,6 +178,8 @@ export function parseTextRequest(body: JsonObject, limits: Limits): CompletionRe
     throw badField('prompt', `prompt has ${prompts.length} prompts, this server takes ${limits.prompts} at most.`);
   }
   if (maxTokens === 0 && !echo) throw badField('max_tokens', 'max_tokens is 0, which is allowed only with echo: true.');
+  if (echo && request.n > 1)
+    throw badField('n', 'n is not supported by this server with echo.', 'unsupported_parameter');
   if (request.stream && (echo || prompts.length > 1)) {
     const problem = 'stream is not supported by this server with echo, or with several prompts.';
     throw badField('stream', problem, 'unsupported_parameter');
@@ -261,6 +191,9 @@ function common(request: z.output<z.ZodObject<typeof COMMON>>, limits: Limits) {
   const { model, stream, stream_options: options, temperature, top_p: topP, seed, stop, crayon } = request;
   if (options !== undefined && !stream) {
     throw badField('stream_options', 'stream_options is allowed only with stream: true.');
+  }
+  if (request.n > LIMITS.answers) {
+    throw badField('n', `n is ${request.n}, this server gives ${LIMITS.answers} answers at most.`);
   }
   if (stop.length > limits.stops) {
     throw badField('stop', `stop has ${stop.length} texts, this server takes ${limits.stops} at most.`);
@@ -278,6 +211,13 @@ function common(request: z.output<z.ZodObject<typeof COMMON>>, limits: Limits) {
     ],
     seed,
     stop,
+    n: request.n,
+    topK: request.top_k,
+    minP: request.min_p,
+    repeatPenalty: request.repeat_penalty,
+    presencePenalty: request.presence_penalty,
+    frequencyPenalty: request.frequency_penalty,
+    logitBias: request.logit_bias?.size ? request.logit_bias : undefined,
     mode: crayon?.mode ?? null,
   };
 }

@@ -1,11 +1,14 @@
 /** Answers that are held to a grammar: valid JSON whatever is drawn, of a model that knows nothing of JSON; and what else is asked with it. */
 
+import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type LlamaCppEngine, openLlamaCppEngine } from '../../../src/engine/llama/engine.js';
-import type { ResponseFormat } from '../../../src/engine/types.js';
+import type { Prompt, ResponseFormat, Tools } from '../../../src/engine/types.js';
 import type { JsonObject } from '../../../src/files/json.js';
-import { edgeGguf, request, wholeAnswer } from '../../helpers/edge-gguf.js';
+import { wholeCalls } from '../../../src/serve/openai/answer.js';
+import { edgeGguf, request, type WholeAnswer, wholeAnswer } from '../../helpers/edge-gguf.js';
+import { fixtureJson } from '../../helpers/fixtures.js';
 
 const gguf = edgeGguf();
 let engine: LlamaCppEngine;
@@ -110,6 +113,127 @@ describe('an answer that is held to a schema', () => {
     });
   });
 });
+
+describe('an answer that calls functions', () => {
+  const parameters = {
+    type: 'object',
+    properties: { city: { type: 'string', maxLength: 8 }, days: { enum: [1, 2, 3] } },
+    required: ['city', 'days'],
+  };
+  const list = [
+    { type: 'function', function: { name: 'weather', description: 'of a city', parameters } },
+    { type: 'function', function: { name: 'now' } },
+  ] as const;
+  const asked = (tools: Omit<Tools, 'list'>, over = {}) => {
+    const messages = [{ role: 'user', content: 'What is the weather in Paris?' }];
+    return request('', {
+      prompt: { kind: 'chat', messages, tools: { list, ...tools } },
+      temperature: 0.8,
+      maxTokens: 150,
+      ...over,
+    });
+  };
+  const callsOf = ({ events }: WholeAnswer) =>
+    wholeCalls(events.flatMap((event) => ('calls' in event ? (event.calls ?? []) : [])));
+
+  it('has arguments that are valid under the schema, and ids of its own', {
+    tags: 'slow',
+    timeout: 240_000,
+  }, async () => {
+    const isValid = new Ajv2020().compile(parameters);
+    for (let seed = 0; seed < 4; seed++) {
+      const answer = await wholeAnswer(engine, asked({ choice: { name: 'weather' }, parallel: false }, { seed }));
+      expect(answer.finishReason).toBe('tool_calls');
+      expect(answer.text).toBe('');
+      const [call, ...more] = callsOf(answer);
+      expect([call!.function.name, more]).toEqual(['weather', []]);
+      expect(call!.id).toMatch(/^call_[0-9a-z]{24}$/);
+      expect(isValid(JSON.parse(call!.function.arguments)), call!.function.arguments).toBe(true);
+    }
+  });
+
+  it('calls where it must, and answers in text where it may and does not', async () => {
+    const called = await wholeAnswer(engine, asked({ choice: 'required' }, { temperature: 0, maxTokens: 60 }));
+    expect(callsOf(called).length).toBeGreaterThan(0);
+    const free = await wholeAnswer(engine, asked({}, { maxTokens: 8 }));
+    expect([free.text.length > 0, callsOf(free)]).toEqual([true, []]);
+    const none = await wholeAnswer(engine, asked({ choice: 'none' }, { maxTokens: 8 }));
+    expect(none.usage.promptTokens).toBeLessThan(free.usage.promptTokens / 2);
+  });
+});
+
+describe('token ids of logit_bias', () => {
+  it('change what is chosen, and are the model’s own', async () => {
+    const { tokens } = await wholeAnswer(engine, request(PROMPT, { maxTokens: 1, topLogprobs: 2 }));
+    const [best, second] = tokens[0]!.detail!.top;
+    const id = engine.vocabulary.encode(best!.token.trim())[0]!;
+    const biased = await wholeAnswer(
+      engine,
+      request(PROMPT, { maxTokens: 1, topLogprobs: 2, logitBias: new Map([[id, -100]]) }),
+    );
+    if (engine.vocabulary.decode([id]) === best!.token) expect(biased.tokens[0]!.detail!.token).toBe(second!.token);
+    expect(biased.tokens[0]!.detail!.top).toEqual(tokens[0]!.detail!.top);
+    const unknown = wholeAnswer(engine, request(PROMPT, { logitBias: new Map([[1_000_000, 1]]) }));
+    await expect(unknown).rejects.toMatchObject({ code: 'request-invalid' });
+  });
+});
+
+const folder = process.env.CRAYON_REAL_BASES;
+
+describe.skipIf(folder === undefined)(
+  'SmolLM2, whose template knows no functions',
+  { tags: 'slow', timeout: 600_000 },
+  () => {
+    let real: LlamaCppEngine;
+    beforeAll(async () => {
+      const { file } = fixtureJson<{ file: string }>('real-bases', 'smollm2.json');
+      real = await openLlamaCppEngine({
+        name: 'smollm2',
+        gpu: false,
+        model: join(folder!, file),
+        sequences: 1,
+        contextTokens: 1024,
+      });
+    }, 300_000);
+    afterAll(() => real?.close());
+
+    const said = (content: string, tools?: Tools): Prompt => ({
+      kind: 'chat',
+      messages: [{ role: 'user', content }],
+      ...(tools && { tools }),
+    });
+
+    it('writes what the schema wants, and calls with valid arguments', async () => {
+      const schema = { ...SCHEMAS[0]!, required: ['name', 'age', 'tags', 'address'] };
+      const prompt = said('Describe Ann, 31, of Elm Street, as JSON with name, age, tags and address.');
+      const isValid = new Ajv2020({ strict: false }).compile(schema);
+      for (let seed = 0; seed < 3; seed++) {
+        const { text } = await wholeAnswer(
+          real,
+          request('', { prompt, format: schemaOf(schema), seed, temperature: 0.8, maxTokens: 200 }),
+        );
+        expect(isValid(JSON.parse(text)), text).toBe(true);
+      }
+      const parameters = {
+        type: 'object',
+        properties: { city: { type: 'string', maxLength: 20 } },
+        required: ['city'],
+      };
+      const tools: Tools = {
+        list: [{ type: 'function', function: { name: 'weather', parameters } }],
+        choice: 'required',
+        parallel: false,
+      };
+      const called = await wholeAnswer(real, request('', { prompt: said('Weather in Paris?', tools), maxTokens: 100 }));
+      const [call] = wholeCalls(called.tokens.flatMap((token) => token.calls ?? []));
+      expect([called.finishReason, call!.function.name, Object.keys(JSON.parse(call!.function.arguments))]).toEqual([
+        'tool_calls',
+        'weather',
+        ['city'],
+      ]);
+    });
+  },
+);
 
 function isJson(text: string): boolean {
   try {

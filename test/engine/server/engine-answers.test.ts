@@ -4,6 +4,7 @@ import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../../src/core/errors.js';
 import type { Prompt } from '../../../src/engine/types.js';
+import { wholeCalls } from '../../../src/serve/openai/answer.js';
 import { useEngine } from '../../helpers/openai-engine.js';
 import { reply, useUpstream } from '../../helpers/scripted-upstream.js';
 
@@ -257,4 +258,73 @@ it.each([
   const upstream = await useUpstream(reply.raw(200, SSE, stream + end + DONE));
   const found = await useEngine(upstream.baseUrl).ask({ prompt: CHAT, stop: ['END', '\n'] });
   expect([found.text, found.end?.finishReason, found.error]).toEqual([text, reason, undefined]);
+});
+
+const TOOLS = [{ type: 'function', function: { name: 'f', parameters: { type: 'object' } } }] as const;
+const OFFERED: Prompt = {
+  kind: 'chat',
+  messages: [
+    { role: 'user', content: 'hi' },
+    {
+      role: 'assistant',
+      content: '',
+      toolCalls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }],
+    },
+    { role: 'tool', content: 'r', toolCallId: 'a' },
+  ],
+  tools: { list: TOOLS, choice: { name: 'f' }, parallel: false },
+};
+
+describe('functions that are offered', () => {
+  const calls = (tool_calls: object[], finish: unknown = null): string =>
+    event({ choices: [{ index: 0, delta: { tool_calls }, finish_reason: finish }] });
+  it.each<[string, Record<string, string>, string]>([
+    [
+      'streamed',
+      SSE,
+      delta('') +
+        calls([{ index: 0, id: 'b', type: 'function', function: { name: 'f', arguments: '' } }]) +
+        calls([{ index: 0, function: { arguments: '{"x":1}' } }]) +
+        calls([{ index: 1, id: 'c', function: { name: 'f', arguments: '{}' } }]) +
+        delta(null, 'tool_calls') +
+        DONE,
+    ],
+    [
+      'in a document',
+      JSON_TYPE,
+      whole(
+        {
+          content: null,
+          tool_calls: [
+            { id: 'b', type: 'function', function: { name: 'f', arguments: '{"x":1}' } },
+            { id: 'c', function: { name: 'f', arguments: {} } },
+          ],
+        },
+        'tool_calls',
+      ),
+    ],
+  ])('go to the server as they came, and its calls come back: %s', async (_, headers, body) => {
+    const upstream = await useUpstream(reply.raw(200, headers, body));
+    const { ask } = useEngine(upstream.baseUrl);
+    const { tokens, end, error } = await ask({ prompt: OFFERED });
+    expect([error, end?.finishReason]).toEqual([undefined, 'tool_calls']);
+    expect(wholeCalls(tokens.flatMap((token) => token.calls ?? []))).toEqual([
+      { id: 'b', type: 'function', function: { name: 'f', arguments: '{"x":1}' } },
+      { id: 'c', type: 'function', function: { name: 'f', arguments: '{}' } },
+    ]);
+    expect(upstream.requests[0]!.body).toMatchObject({
+      messages: [
+        { role: 'user', content: 'hi' },
+        {
+          role: 'assistant',
+          content: null,
+          tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }],
+        },
+        { role: 'tool', content: 'r', tool_call_id: 'a' },
+      ],
+      tools: TOOLS,
+      tool_choice: { type: 'function', function: { name: 'f' } },
+      parallel_tool_calls: false,
+    });
+  });
 });

@@ -271,6 +271,144 @@ describe('POST /v1/chat/completions', () => {
     expect(device.requests.at(-1)!.request.format).toBeNull();
   });
 
+  const F = { type: 'function', function: { name: 'f', description: 'd', parameters: { type: 'object' } } };
+  const calling = {
+    tokens: [
+      { text: 'So:' },
+      { text: '', calls: [{ index: 0, id: 'call_a', name: 'f', arguments: '' }] },
+      { text: '', calls: [{ index: 0, arguments: '{"x":' }] },
+      {
+        text: '',
+        calls: [
+          { index: 0, arguments: ' 1}' },
+          { index: 1, id: 'call_b', name: 'f', arguments: '{}' },
+        ],
+      },
+    ],
+    finish: 'tool_calls',
+  } as const;
+  const CALLS = [
+    { id: 'call_a', type: 'function', function: { name: 'f', arguments: '{"x": 1}' } },
+    { id: 'call_b', type: 'function', function: { name: 'f', arguments: '{}' } },
+  ];
+
+  it('offers functions and passes calls on, whole and streamed; results go back', async () => {
+    const { post, device } = testApp({ device: { answers: () => calling } });
+    const body = { model: 'edge', messages: user('hi'), tools: [F], tool_choice: 'auto', parallel_tool_calls: true };
+    const answer = (await (await post('/v1/chat/completions', body)).json()) as { choices: object[] };
+    expect(answer.choices).toEqual([
+      {
+        index: 0,
+        message: { role: 'assistant', content: 'So:', refusal: null, tool_calls: CALLS },
+        logprobs: null,
+        finish_reason: 'tool_calls',
+      },
+    ]);
+    const { prompt } = device.requests[0]!.request.query;
+    expect(prompt).toEqual({
+      kind: 'chat',
+      messages: user('hi'),
+      tools: { list: [F], choice: 'auto', parallel: true },
+    });
+
+    const streamed = await (await post('/v1/chat/completions', { ...body, stream: true })).text();
+    const chunks = [...streamed.matchAll(/^data: (\{.*)$/gm)].map(([, data]) => JSON.parse(data!).choices[0]);
+    expect(chunks.map(({ delta }) => delta)).toEqual([
+      { role: 'assistant', content: '' },
+      { content: 'So:' },
+      { tool_calls: [{ index: 0, id: 'call_a', type: 'function', function: { name: 'f', arguments: '' } }] },
+      { tool_calls: [{ index: 0, function: { arguments: '{"x":' } }] },
+      {
+        tool_calls: [
+          { index: 0, function: { arguments: ' 1}' } },
+          { index: 1, id: 'call_b', type: 'function', function: { name: 'f', arguments: '{}' } },
+        ],
+      },
+      {},
+    ]);
+    expect(chunks.at(-1).finish_reason).toBe('tool_calls');
+
+    const results = CALLS.map(({ id }) => ({ role: 'tool', tool_call_id: id, content: 'r' }));
+    const messages = [...user('hi'), { role: 'assistant', content: null, tool_calls: CALLS }, ...results];
+    expect((await post('/v1/chat/completions', { ...body, messages })).status).toBe(200);
+    expect(device.requests.at(-1)!.request.query.prompt).toMatchObject({
+      messages: [
+        { role: 'user', content: 'hi' },
+        { role: 'assistant', content: '', toolCalls: CALLS },
+        { role: 'tool', content: 'r', toolCallId: 'call_a' },
+        { role: 'tool', content: 'r', toolCallId: 'call_b' },
+      ],
+    });
+  });
+
+  it('gives n answers, whole and streamed, each of a seed of its own; the prompt is counted once', async () => {
+    const { post, device } = testApp({ device: { answers: ({ seed }) => `answer ${seed}` } });
+    const body = { model: 'edge', messages: user('hi'), n: 3, seed: 5 };
+    const answer = await post('/v1/chat/completions', body);
+    const { object, choices, usage } = (await answer.json()) as { object: string; choices: object[]; usage: object };
+    const message = (i: number) => ({ role: 'assistant', content: `answer ${5 + i}`, refusal: null });
+    expect(choices).toMatchObject(
+      [0, 1, 2].map((index) => ({
+        index,
+        message: message(index),
+        finish_reason: 'stop',
+        crayon: { source: 'on_device' },
+      })),
+    );
+    expect([object, usage]).toMatchObject([
+      'chat.completion',
+      { prompt_tokens: 2, completion_tokens: 6, total_tokens: 8 },
+    ]);
+    const options = { stream: true, stream_options: { include_usage: true } };
+    const streamed = await (await post('/v1/chat/completions', { ...body, ...options })).text();
+    const chunks = [...streamed.matchAll(/^data: (\{.*)$/gm)].map(([, data]) => JSON.parse(data!));
+    for (const index of [0, 1, 2]) {
+      const its = chunks.flatMap((chunk) => chunk.choices).filter((choice) => choice.index === index);
+      expect(its.map(({ delta }) => delta.content ?? '').join('')).toBe(`answer ${5 + index}`);
+      expect(its.at(-1).finish_reason).toBe('stop');
+    }
+    expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 2, completion_tokens: 6 } });
+    expect(device.requests.filter(({ outcome }) => outcome === 'running')).toEqual([]);
+  });
+
+  it('tells the engine of penalties and cuts; token ids of logit_bias are the device’s, unless the server alone is asked', async () => {
+    const { post, device, server } = testApp();
+    const asked = {
+      top_k: 4,
+      min_p: 0.1,
+      repeat_penalty: 1.1,
+      presence_penalty: 0.5,
+      frequency_penalty: -1,
+      logit_bias: { 7: -100, 8: 2.5 },
+    };
+    const given = {
+      topK: 4,
+      minP: 0.1,
+      repeatPenalty: 1.1,
+      presencePenalty: 0.5,
+      frequencyPenalty: -1,
+      logitBias: new Map([
+        [7, -100],
+        [8, 2.5],
+      ]),
+    };
+    await post('/v1/chat/completions', {
+      model: 'edge',
+      messages: user('hi'),
+      ...asked,
+      crayon: { mode: 'prefer_in_cloud' },
+    });
+    expect(device.requests.at(-1)!.request).toMatchObject(given);
+    expect(server.requests).toEqual([]);
+    await post('/v1/chat/completions', {
+      model: 'edge',
+      messages: user('hi'),
+      ...asked,
+      crayon: { mode: 'only_in_cloud' },
+    });
+    expect(server.requests.at(-1)!.request).toMatchObject(given);
+  });
+
   it('takes what changes nothing', async () => {
     const { post } = testApp();
     const harmless = {
@@ -303,7 +441,7 @@ describe('POST /v1/chat/completions', () => {
     ['messages', { messages: 'hi' }],
     ['messages[0]', { messages: ['hi'] }],
     ['messages[0].role', { messages: [{ content: 'x' }] }],
-    ['messages[0].role', { messages: [{ role: 'tool', content: 'x' }] }],
+    ['messages[0].role', { messages: [{ role: 'function', content: 'x' }] }],
     ['messages[0].content', { messages: [{ role: 'user' }] }],
     ['messages[0].content', { messages: [{ role: 'user', content: 7 }] }],
     ['messages[0].content', { messages: [{ role: 'user', content: [] }] }],
@@ -314,7 +452,7 @@ describe('POST /v1/chat/completions', () => {
     ['messages[0].name', { messages: [{ role: 'user', content: 'x', name: 'two words' }] }],
     ['messages[0].name', { messages: [{ role: 'user', content: 'x', name: '<|im_end|>' }] }],
     ['messages[0].name', { messages: [{ role: 'user', content: 'x', name: '' }] }],
-    ['messages[0].tool_calls', { messages: [{ role: 'assistant', content: 'x', tool_calls: [{}] }] }],
+    ['messages[0].tool_calls[0].id', { messages: [{ role: 'assistant', content: 'x', tool_calls: [{}] }] }],
     ['temperature', { temperature: 2.1 }],
     ['temperature', { temperature: '1' }],
     ['top_p', { top_p: -0.1 }],
@@ -331,10 +469,49 @@ describe('POST /v1/chat/completions', () => {
     ['top_logprobs', { top_logprobs: 3 }],
     ['top_logprobs', { logprobs: true, top_logprobs: 21 }],
     ['logprobs', { logprobs: 3 }],
-    ['n', { n: 2 }],
-    ['tools', { tools: [{ type: 'function' }] }],
-    ['tool_choice', { tool_choice: 'auto' }],
     ['functions', { functions: [] }],
+    ['n', { n: 17 }],
+    ['n', { n: 0 }],
+    ['presence_penalty', { presence_penalty: 2.5 }],
+    ['frequency_penalty', { frequency_penalty: -3 }],
+    ['top_k', { top_k: -1 }],
+    ['min_p', { min_p: 1.5 }],
+    ['repeat_penalty', { repeat_penalty: 0 }],
+    ['logit_bias', { logit_bias: { x: 1 } }],
+    ['logit_bias', { logit_bias: { 5: 101 } }],
+    ['logit_bias', { logit_bias: Object.fromEntries(Array.from({ length: 301 }, (_, i) => [i, 1])) }],
+    ['tools[0].function', { tools: [{ type: 'function' }] }],
+    ['tools[0].type', { tools: [{ type: 'custom', function: { name: 'f' } }] }],
+    [
+      'tools',
+      {
+        tools: [
+          { type: 'function', function: { name: 'f' } },
+          { type: 'function', function: { name: 'f' } },
+        ],
+      },
+    ],
+    ['tool_choice', { tool_choice: 'required' }],
+    [
+      'tool_choice',
+      {
+        tools: [{ type: 'function', function: { name: 'f' } }],
+        tool_choice: { type: 'function', function: { name: 'g' } },
+      },
+    ],
+    ['tool_choice', { tools: [{ type: 'function', function: { name: 'f' } }], tool_choice: 'some' }],
+    ['parallel_tool_calls', { parallel_tool_calls: true }],
+    ['messages[0].tool_call_id', { messages: [{ role: 'tool', content: 'x' }] }],
+    ['messages[0].tool_call_id', { messages: [{ role: 'user', content: 'x', tool_call_id: 'a' }] }],
+    ['messages[0].content', { messages: [{ role: 'assistant', content: null }] }],
+    [
+      'messages[0].tool_calls',
+      {
+        messages: [
+          { role: 'user', tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }] },
+        ],
+      },
+    ],
     ['response_format', { response_format: 'json' }],
     ['response_format.type', { response_format: { type: 'xml' } }],
     ['response_format.schema', { response_format: { type: 'json_object', schema: {} } }],
@@ -344,13 +521,9 @@ describe('POST /v1/chat/completions', () => {
       'response_format.json_schema.schema',
       { response_format: { type: 'json_schema', json_schema: { name: 'a', schema: [] } } },
     ],
-    ['presence_penalty', { presence_penalty: 0.5 }],
-    ['frequency_penalty', { frequency_penalty: -1 }],
-    ['logit_bias', { logit_bias: { 5: 1 } }],
     ['store', { store: true }],
     ['reasoning_effort', { reasoning_effort: 'low' }],
     ['temprature', { temprature: 1 }],
-    ['top_k', { top_k: 4 }],
     ['__proto__x', { __proto__x: 4 }],
   ])('refuses by name: %s', async (param, change) => {
     const { post, device, server } = testApp();

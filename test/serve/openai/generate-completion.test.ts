@@ -83,7 +83,7 @@ describe('POST /v1/completions', () => {
     ['logprobs', { logprobs: true }],
     ['logprobs', { logprobs: 21 }],
     ['messages', { messages: [] }],
-    ['n', { n: 3 }],
+    ['n', { n: 2, echo: true }],
   ])('refuses by name: %s', async (param, change) => {
     const answer = await testApp().post('/v1/completions', { model: 'edge', prompt: 'hi', ...change });
     expect([answer.status, await answer.json()]).toMatchObject([400, { error: { param } }]);

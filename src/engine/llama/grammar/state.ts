@@ -13,9 +13,14 @@ export class AnswerGrammar {
 
   /**
    * @param text in GBNF
-   * @throws CrayonError `format-unsupported` where llama.cpp does not take the grammar
+   * @param code of the error where llama.cpp does not take the grammar
    */
-  constructor(model: LlamaModel, prompts: PromptTokens, text: string) {
+  constructor(
+    model: LlamaModel,
+    prompts: PromptTokens,
+    text: string,
+    code: 'format-unsupported' | 'tools-unsupported',
+  ) {
     this.#calls = grammarsOf(model);
     this.#prompts = prompts;
     this.#end = model.tokens.eos ?? model.tokens.eot;
@@ -23,14 +28,10 @@ export class AnswerGrammar {
     try {
       grammar = this.#calls.parse(text);
     } catch (cause) {
-      throw new CrayonError(
-        'format-unsupported',
-        'response_format: llama.cpp does not take the grammar of this schema',
-        {
-          hint: 'A schema that refers to itself must hold something else too: an object, a list.',
-          cause,
-        },
-      );
+      throw new CrayonError(code, 'llama.cpp does not take the grammar of this schema', {
+        hint: 'A schema that refers to itself must hold something else too: an object, a list.',
+        cause,
+      });
     }
     this.#state = this.#calls.start(grammar);
   }

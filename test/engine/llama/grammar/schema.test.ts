@@ -16,8 +16,9 @@ beforeAll(async () => {
   llama = await llamaCpp();
 });
 
+const NO_TOOLS = { kind: 'text', text: '' } as const;
 const grammarOf = (schema: JsonObject) =>
-  answerGrammar({ format: { type: 'json_schema', json_schema: { name: 'a', schema } } })!;
+  answerGrammar({ type: 'json_schema', json_schema: { name: 'a', schema } }, NO_TOOLS)!;
 
 /** Whether llama.cpp's grammar takes a text as a whole. */
 function admits(schema: JsonObject, texts: readonly string[]): boolean[] {
@@ -204,9 +205,9 @@ describe('a schema as a grammar', () => {
   });
 
   it('makes an object of json_object', () => {
-    const grammar = answerGrammar({ format: { type: 'json_object' } })!;
+    const grammar = answerGrammar({ type: 'json_object' }, NO_TOOLS)!;
     expect(grammar).toContain('root ::= object');
-    expect(answerGrammar({ format: null })).toBeNull();
+    expect(answerGrammar(null, NO_TOOLS)).toBeNull();
   });
 });
 
