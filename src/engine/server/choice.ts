@@ -3,6 +3,7 @@
  * refused, never dropped: an answer without its half looks like an answer.
  */
 
+import { LIMITS } from '../../core/limits.js';
 import { isJsonObject, type JsonObject } from '../../files/json.js';
 import type { FinishReason, ToolCallPiece } from '../types.js';
 
@@ -85,7 +86,7 @@ function callsOf(list: unknown, invalid: (what: string) => Error): ToolCallPiece
     const { id, index } = call as JsonObject;
     const { name, arguments: given } = called;
     return {
-      index: typeof index === 'number' && Number.isSafeInteger(index) && index >= 0 ? index : at,
+      index: typeof index === 'number' && Number.isInteger(index) && index >= 0 && index < LIMITS.tools ? index : at,
       ...(typeof id === 'string' && id !== '' && { id }),
       ...(typeof name === 'string' && name !== '' && { name }),
       arguments: typeof given === 'string' ? given : given === undefined || given === null ? '' : JSON.stringify(given),

@@ -62,17 +62,6 @@ const callPiece = ({ index, id, name, arguments: given }: ToolCallPiece): object
   function: { ...(name !== undefined && { name }), arguments: given },
 });
 
-/** Calls put together of their pieces, in the order of their indices. */
-export function wholeCalls(pieces: readonly ToolCallPiece[]): ToolCall[] {
-  const calls = new Map<number, ToolCall>();
-  for (const { index, id = '', name = '', arguments: given } of pieces) {
-    const { id: known, function: called } = calls.get(index) ?? { id: '', function: { name: '', arguments: '' } };
-    const together = { name: called.name || name, arguments: called.arguments + given };
-    calls.set(index, { id: known || id, type: 'function', function: together });
-  }
-  return [...calls].sort(([a], [b]) => a - b).map(([, call]) => call);
-}
-
 export const TEXT_WIRE: AnswerWire = {
   whole: 'text_completion',
   chunk: 'text_completion',

@@ -98,7 +98,10 @@ async function* chunksOf(
 }
 
 /** What several give, as it comes; at most `atATime` are under way. */
-async function* merged<T>(list: ReadonlyArray<() => AsyncGenerator<T>>, atATime: number): AsyncGenerator<T, void, void> {
+async function* merged<T>(
+  list: ReadonlyArray<() => AsyncGenerator<T>>,
+  atATime: number,
+): AsyncGenerator<T, void, void> {
   const running = new Map<AsyncGenerator<T>, Promise<{ from: AsyncGenerator<T>; result: IteratorResult<T> }>>();
   const left = list.values();
   const step = (from: AsyncGenerator<T>): void => {

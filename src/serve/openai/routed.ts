@@ -1,11 +1,11 @@
 /** One query of a completion on its way through the router: what it asks of an engine, who answers, and what of it is counted. */
 
-import { type GenerateRequest, Query, type ToolCallPiece } from '../../engine/types.js';
+import { type GenerateRequest, Query } from '../../engine/types.js';
 import type { RoutedEvent } from '../../routing/router.js';
 import type { Decision, Mode } from '../../routing/types.js';
 import type { Call } from '../http/call.js';
 import type { AppSettings, ServeParts } from '../parts.js';
-import { wholeCalls } from './answer.js';
+import { CollectedCalls } from './calls.js';
 import type { ServedModel } from './models.js';
 import { type CompletionRequest, samplingOf } from './request.js';
 
@@ -137,15 +137,16 @@ async function* watched(
 /** An answer read to its end. */
 export async function wholeAnswer(events: AsyncIterable<RoutedEvent>) {
   const tokens = [];
-  const calls: ToolCallPiece[] = [];
+  const calls = new CollectedCalls();
   let text = '';
   for await (const event of events) {
     if (event.type === 'token') {
       tokens.push(event);
       text += event.text;
-      if (event.calls !== undefined) calls.push(...event.calls);
+      calls.add(event.calls);
     } else if (event.type === 'end') {
-      return { ...event, text: text + event.text, tokens, calls: wholeCalls([...calls, ...(event.calls ?? [])]) };
+      calls.add(event.calls);
+      return { ...event, text: text + event.text, tokens, calls: calls.list };
     }
   }
   throw new Error('the engine ended without an end event');

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type LlamaCppEngine, openLlamaCppEngine } from '../../../src/engine/llama/engine.js';
-import type { Prompt, ResponseFormat, Tools } from '../../../src/engine/types.js';
+import type { Prompt, ResponseFormat, ToolCallPiece, Tools } from '../../../src/engine/types.js';
 import type { JsonObject } from '../../../src/files/json.js';
-import { wholeCalls } from '../../../src/serve/openai/answer.js';
+import { CollectedCalls } from '../../../src/serve/openai/calls.js';
 import { edgeGguf, request, type WholeAnswer, wholeAnswer } from '../../helpers/edge-gguf.js';
 import { fixtureJson } from '../../helpers/fixtures.js';
 
@@ -18,6 +18,11 @@ beforeAll(async () => {
 afterAll(() => engine.close());
 
 const PROMPT = 'Once upon a time there was a man who';
+const wholeCalls = (pieces: readonly ToolCallPiece[]) => {
+  const calls = new CollectedCalls();
+  calls.add(pieces);
+  return calls.list;
+};
 const schemaOf = (schema: JsonObject): ResponseFormat => ({ type: 'json_schema', json_schema: { name: 'a', schema } });
 
 /** Bounded, so that a model that would go on for ever comes to an end. */

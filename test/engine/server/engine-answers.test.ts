@@ -3,14 +3,19 @@
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import type { ErrorCode } from '../../../src/core/errors.js';
-import type { Prompt } from '../../../src/engine/types.js';
-import { wholeCalls } from '../../../src/serve/openai/answer.js';
+import type { Prompt, ToolCallPiece } from '../../../src/engine/types.js';
+import { CollectedCalls } from '../../../src/serve/openai/calls.js';
 import { useEngine } from '../../helpers/openai-engine.js';
 import { reply, useUpstream } from '../../helpers/scripted-upstream.js';
 
 const CHAT: Prompt = { kind: 'chat', messages: [{ role: 'user', content: 'hi' }] };
 const SSE = { 'content-type': 'text/event-stream' };
 const JSON_TYPE = { 'content-type': 'application/json' };
+const wholeCalls = (pieces: readonly ToolCallPiece[]) => {
+  const calls = new CollectedCalls();
+  calls.add(pieces);
+  return calls.list;
+};
 const DONE = 'data: [DONE]\n\n';
 
 const event = (document: unknown): string => `data: ${JSON.stringify(document)}\n\n`;

@@ -62,8 +62,11 @@ describe('the official client', () => {
     const messages = user('hi') as OpenAI.ChatCompletionMessageParam[];
     const create = (over: Partial<OpenAI.ChatCompletionCreateParamsNonStreaming>, from = client) =>
       from.chat.completions.create({ model: 'edge', messages, ...over });
-    await expect(create({ n: 2 })).rejects.toBeInstanceOf(OpenAI.BadRequestError);
-    await expect(create({ n: 2 })).rejects.toMatchObject({ param: 'n', code: 'unsupported_parameter' });
+    await expect(create({ reasoning_effort: 'low' })).rejects.toBeInstanceOf(OpenAI.BadRequestError);
+    await expect(create({ reasoning_effort: 'low' })).rejects.toMatchObject({
+      param: 'reasoning_effort',
+      code: 'unsupported_parameter',
+    });
     await expect(create({ model: 'x' })).rejects.toBeInstanceOf(OpenAI.NotFoundError);
     await expect(create({})).rejects.toBeInstanceOf(OpenAI.RateLimitError);
     const wrong = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'wrong', maxRetries: 0 });
