@@ -11,6 +11,9 @@ import { SHOW, servedName } from './request.js';
 /** The version of Ollama whose API this is: clients ask for a least one. */
 export const OLLAMA_VERSION = '0.33.0';
 
+/** Any model is told of the functions that it may call, its template's way or ours. */
+const CAPABILITIES = ['completion', 'tools'];
+
 /** Of a model that is never unloaded; Ollama's own date for one lies as far off. */
 const NEVER = '2318-01-01T00:00:00Z';
 
@@ -43,7 +46,7 @@ function tag({ id, created, parent, root }: Card, parts: ServeParts): object {
     size: isRemote ? 0 : (file?.sizeBytes ?? 0),
     digest: parent === null && !isRemote && file !== undefined ? file.digest : sha256(`${file?.digest} ${id}`),
     details: isRemote ? NO_DETAILS : details(parts, parent),
-    capabilities: capabilities(),
+    capabilities: CAPABILITIES,
   };
 }
 
@@ -62,10 +65,6 @@ function details({ file }: ServeParts, parent: string | null): object {
     parameter_size: humanCount(file?.parameters ?? 0),
     quantization_level: file?.quantization ?? 'unknown',
   };
-}
-
-function capabilities(): string[] {
-  return ['completion'];
 }
 
 /** `134.52M`, as Ollama writes it. */
@@ -89,7 +88,7 @@ export function show(body: JsonObject, parts: ServeParts, created: number): Resp
     details: details(parts, served === parts.base ? null : parts.base),
     // Prompts must fit what is served, whatever the model was trained for.
     model_info: { ...file?.metadata, ...(family !== '' && { [`${family}.context_length`]: device.contextTokens }) },
-    capabilities: capabilities(),
+    capabilities: CAPABILITIES,
     modified_at: instant(created),
   });
 }

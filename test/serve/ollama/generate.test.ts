@@ -107,6 +107,36 @@ describe('POST /api/chat', () => {
     });
   });
 
+  it('offers functions, and gives calls and their results ids where Ollama’s clients send none', async () => {
+    const { post, device } = testApp();
+    const tools = [{ type: 'function', function: { name: 'f', description: 'does', parameters: { type: 'object' } } }];
+    const called = (name: string, args: object) => ({ function: { name, arguments: args } });
+    const messages = [
+      ...user('hi'),
+      { role: 'assistant', content: '', tool_calls: [called('f', { a: 1 }), called('g', {})] },
+      { role: 'tool', content: 'of g', tool_name: 'g' },
+      { role: 'tool', content: 'of f' },
+    ];
+    const options = { top_k: 5, min_p: 0.1, repeat_penalty: 1.1 };
+    expect((await post('/api/chat', chat({ messages, tools, options, format: 'json', stream: false }))).status).toBe(
+      200,
+    );
+    const { query, ...request } = device.requests[0]!.request;
+    expect(request).toMatchObject({ topK: 5, minP: 0.1, repeatPenalty: 1.1, format: { type: 'json_object' } });
+    const call = (id: string, name: string, args: string) => ({
+      ...{ id, type: 'function', function: { name, arguments: args } },
+    });
+    expect(query.prompt).toMatchObject({
+      tools: { list: tools },
+      messages: [
+        {},
+        { role: 'assistant', toolCalls: [call('call_0', 'f', '{"a":1}'), call('call_1', 'g', '{}')] },
+        { role: 'tool', content: 'of g', toolCallId: 'call_1' },
+        { role: 'tool', content: 'of f', toolCallId: 'call_0' },
+      ],
+    });
+  });
+
   it('says that the model is loaded where there is nothing to answer', async () => {
     const { post, device } = testApp();
     for (const more of [{ messages: [] }, { messages: [], keep_alive: 0 }]) {

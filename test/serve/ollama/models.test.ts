@@ -18,7 +18,7 @@ describe('what models there are, to Ollama’s clients', () => {
     expect(models.map(({ name }) => name)).toEqual(['edge:latest', model, 'big:latest']);
     expect(models[0]).toEqual({
       ...{ name: 'edge:latest', model: 'edge:latest', modified_at: '2023-11-14T22:13:20.000Z', size: 84_000_000 },
-      ...{ digest: 'd'.repeat(64), details: DETAILS, capabilities: ['completion'] },
+      ...{ digest: 'd'.repeat(64), details: DETAILS, capabilities: ['completion', 'tools'] },
     });
     expect(models[1]!.details).toEqual({ ...DETAILS, parent_model: 'edge:latest' });
     expect(models[2]).toMatchObject({ remote_model: 'big', size: 0 });
@@ -43,7 +43,7 @@ describe('what models there are, to Ollama’s clients', () => {
         details: DETAILS,
         model_info: { 'general.architecture': 'llama', 'llama.context_length': 2048, 'llama.block_count': 30 },
         parameters: 'num_ctx 2048',
-        capabilities: ['completion'],
+        capabilities: ['completion', 'tools'],
       });
     }
     expect((await post('/api/show', { model: 'nope' })).status).toBe(404);

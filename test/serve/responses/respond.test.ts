@@ -107,6 +107,47 @@ describe('POST /v1/responses', () => {
     });
   });
 
+  it('takes functions, their calls and results, and a form of the answer', async () => {
+    const { post, device } = testApp();
+    const schema = {
+      type: 'object',
+      properties: { a: { type: 'boolean' } },
+      required: ['a'],
+      additionalProperties: false,
+    };
+    const call = (id: string) => ({ type: 'function_call', call_id: id, name: 'f', arguments: '{}', id: `fc_${id}` });
+    const input = [
+      { role: 'user', content: 'hi' },
+      ...[call('c1'), call('c2')],
+      { type: 'function_call_output', call_id: 'c1', output: [{ type: 'input_text', text: 'done' }] },
+      { type: 'function_call_output', call_id: 'c2', output: 'too' },
+    ];
+    const answer = await post(PATH, {
+      ...{ model: 'edge', input, tool_choice: { type: 'function', name: 'f' }, parallel_tool_calls: false },
+      tools: [{ type: 'function', name: 'f', parameters: schema, strict: true }],
+    });
+    expect(await answer.json()).toMatchObject({ tools: [{ name: 'f' }], parallel_tool_calls: false });
+    const called = (id: string) => ({ id, type: 'function', function: { name: 'f', arguments: '{}' } });
+    expect(device.requests[0]!.request.query.prompt).toMatchObject({
+      tools: {
+        list: [{ type: 'function', function: { name: 'f', parameters: schema, strict: true } }],
+        ...{ choice: { name: 'f' }, parallel: false },
+      },
+      messages: [
+        ...user('hi'),
+        { role: 'assistant', toolCalls: [called('c1'), called('c2')] },
+        { role: 'tool', content: 'done', toolCallId: 'c1' },
+        { role: 'tool', content: 'too', toolCallId: 'c2' },
+      ],
+    });
+    const format = { type: 'json_schema', name: 'thing', schema, strict: true };
+    await post(PATH, { model: 'edge', input: 'hi', text: { format } });
+    expect(device.requests[1]!.request.format).toEqual({
+      type: 'json_schema',
+      json_schema: { name: 'thing', schema, strict: true },
+    });
+  });
+
   it('has log-probabilities where they are included, and names the server LLM where that answers', async () => {
     const tokens = [{ text: 'a', probabilities: { a: 0.5, b: 0.5 } }];
     const { post } = testApp({ device: { answers: [{ tokens }] } });
