@@ -75,7 +75,8 @@ const embedAside = embedder.embedAside.bind(embedder);
 let embedded: Awaited<ReturnType<typeof embedAside>> = [];
 embedder.embedAside = async () => embedded;
 await ask(parts, 'Hello', []);
-const [embedding, beyond, curve] = [[] as number[], [] as number[], [{ done: 0, mb: mb() }]];
+const [embedding, beyond, processor] = [[] as number[], [] as number[], [] as number[]];
+const curve = [{ done: 0, mb: mb() }];
 for (let done = 1; done <= users; done++) {
   const shown = Array.from({ length: SHOWN }, drawn);
   let started = performance.now();
@@ -87,8 +88,11 @@ for (let done = 1; done <= users; done++) {
   started = performance.now();
   const order = { coefficients: null, topK: null, temperature: null, estimator: 'similarity' } as const;
   const form = values.combine as Form | undefined;
+  const used = process.cpuUsage();
   const made = await kept.create({ ...order, examples: shown, form }, `user ${done}`, signal);
   beyond.push(performance.now() - started);
+  const { user, system } = process.cpuUsage(used);
+  processor.push((user + system) / 1000);
   if (done % 10 === 0 || values.combine !== undefined) {
     const query = new Query({ kind: 'text', text: shown[0]!.prompt });
     await ask(parts, shown[0]!.prompt, made.serve().adapters.choose(query));
@@ -127,6 +131,7 @@ const rows: Array<[string, string]> = [
   ['customisations', `${users}, ${SHOWN} examples each, ${values.combine ?? 'scales'}`],
   ['embedding the examples', msOf(embedding)],
   ['beyond embedding', msOf(beyond)],
+  ['of them, processor', msOf(processor)],
   ['memory each, second half', `${growth.toFixed(1)} kB`],
   ['disk each', `${(disk / 1000 / users).toFixed(1)} kB (${(disk / 1e6).toFixed(1)} MB together)`],
   ['after a restart', `${restored} of ${users}, opened in ${(restartMs / 1000).toFixed(1)} s`],
@@ -142,6 +147,7 @@ console.log(
     N,
     embeddingMs: percentile(embedding, 50),
     beyondMs: percentile(beyond, 50),
+    processorMs: percentile(processor, 50),
     growthKb: growth,
     disk,
     restored,

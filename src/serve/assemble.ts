@@ -139,7 +139,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
           named,
           {
             centroids: pool.centroids,
-            weigh: (cosines) => dropSmall(gate(cosines, pool.manifest.tau), config.dropBelow),
+            weigh: (cosines) => dropSmall(gate(cosines, pool.manifest.tau), config.gateDropBelow),
           },
           embedder,
         )

@@ -179,8 +179,11 @@ export const EDGE_SCHEMA = z.strictObject({
   drop_below: rate
     .default(0.1)
     .describe(
-      'Of adapters at scales, for a customisation or a prompt: coefficients below this share of the largest are dropped, and the others take up their weight, since each adapter costs time at every token. 0 keeps all. Those that a request gives stay as they are.',
+      'Of the adapters of a customisation at scales: coefficients below this share of the largest are dropped, and the others take up their weight, since each adapter costs time at every token. 0 keeps all. Those that a request gives stay as they are.',
     ),
+  gate_drop_below: rate
+    .default(0)
+    .describe('The same of the mixture of each prompt, with `gate: per-query`. Single prompts are less decided.'),
   state_dir: orNull(z.union([z.literal(false), text])).describe(
     'Where customisations outlive the server, a small file each. null: a folder of this pool and model in $XDG_STATE_HOME/crayon or ~/.local/state/crayon. false: nowhere.',
   ),

@@ -35,8 +35,8 @@ describe('crayon score through the engine', () => {
     const { forward, engine, difference } = found;
     expect(found).toMatchObject({ through: 'both', type: 'F32' });
     expect(engine).toMatchObject({ examples: 12, tokens: forward.tokens, acc: forward.acc, accNorm: forward.accNorm });
-    // Of the cache in half precision and, with a pool, of coefficients as they are served: in steps of a fiftieth, small ones dropped.
-    expect(difference.largest).toBeLessThan(more.includes('--pool') ? 1 : 0.02);
+    // Of the cache in half precision and, with a pool, of coefficients in steps of a fiftieth.
+    expect(difference.largest).toBeLessThan(more.includes('--pool') ? 0.3 : 0.02);
     expect(difference.largest).toBeGreaterThan(0);
     expect(difference).toMatchObject({ sameChoice: 1 });
     expect(difference.sameLikeliest).toBeGreaterThan(0.9);

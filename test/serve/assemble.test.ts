@@ -115,6 +115,10 @@ describe('assembleEdge', () => {
     expect(scales('Reverse these words: red green blue')).not.toEqual(bank);
     expect(parts.embedder!.kind).toBe('tfidf');
     await parts.close();
+    const few = await assemble({ pool: POOL, gate: 'per-query', gate_drop_below: 0.99 });
+    expect(few.adapters.choose(textQuery(BANK))).toMatchObject([{ scale: 1 }]);
+    expect(bank.length).toBeGreaterThan(1);
+    await few.close();
   });
 
   it('measures scope against the examples', async () => {

@@ -36,7 +36,7 @@ describe('the configuration of serve-edge', () => {
         ...{ requestMs: 300_000, queue: 64, customizations: 1000, mergedCustomizations: 16, chooseSeconds: 120 },
       },
       choose: false,
-      ...{ blend: 'scales', dropBelow: 0.1, stateDir: null, keepExamples: false },
+      ...{ blend: 'scales', dropBelow: 0.1, gateDropBelow: 0, stateDir: null, keepExamples: false },
       memoryMib: null,
       engine: { threads: 'auto', context: null, sequences: 4, kvType: 'F16', type: 'F16', gpu: 'auto' },
       routing: {
@@ -69,9 +69,22 @@ describe('the configuration of serve-edge', () => {
 
   it('reads the example, whose values are the defaults', () => {
     const example = loadEdgeConfig(join(ROOT, 'configs', 'edge.yaml'));
-    const { limits, engine, routing, log, host, port, blend, dropBelow, stateDir, keepExamples } = read({ model: 'm' });
+    const { limits, engine, routing, log, host, port, blend, dropBelow, gateDropBelow, stateDir, keepExamples } = read({
+      model: 'm',
+    });
     expect(example.limits).toEqual({ ...limits, isMaxTokensGiven: true });
-    expect(example).toMatchObject({ engine, routing, log, host, port, blend, dropBelow, stateDir, keepExamples });
+    expect(example).toMatchObject({
+      engine,
+      routing,
+      log,
+      host,
+      port,
+      blend,
+      dropBelow,
+      gateDropBelow,
+      stateDir,
+      keepExamples,
+    });
     expect(example.model).toBe(join(ROOT, 'models', 'crayon-edge'));
     expect(example.examples).toBe(join(ROOT, 'suite', 'examples', 'bank.jsonl'));
   });
