@@ -41,7 +41,9 @@ export interface SteeringOptions {
 const REPEAT_WINDOW = 64;
 /** Tokens that are listed where the likeliest will not do, and how many of a list are struck off before the grammar is asked about all. */
 const HEAD = 128;
-const MOST_TRIES = 16;
+const MOST_TRIES = 32;
+/** And of the whole vocabulary, where each try costs as much as the list. */
+const MORE_TRIES = 2;
 
 /** Null where nothing of a request needs it. */
 export function steering(options: SteeringOptions): Steering | null {
@@ -113,8 +115,9 @@ export class Steering implements Decide {
       if (found === 'spent' && isMasked) throw noneLeft();
       // What is left after so many is drawn anew; one draw goes on where only more of the list was wanting.
       if (found === 'spent') Object.assign(draw, { uniform: null, tries: Number.POSITIVE_INFINITY });
+      else if (grammar !== null && !isMasked) draw.tries = draw.struck.size + MORE_TRIES;
       isMasked ||= found === 'spent';
-      const asked = more(found === 'spent' ? HEAD * 8 : 'all', isMasked ? grammar?.copy() : undefined);
+      const asked = more('all', isMasked ? grammar?.copy() : undefined);
       list = await asked.catch((cause: unknown) => {
         throw isMasked ? noneLeft(cause) : cause;
       });

@@ -75,6 +75,34 @@ export const httpServer: Target = {
       metadata: { a: 'b' },
       response_format: { type: 'text' },
     }),
+    request('POST /v1/chat/completions', {
+      model: 'edge',
+      messages: [
+        ...MESSAGES,
+        {
+          role: 'assistant',
+          content: null,
+          tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }],
+        },
+        { role: 'tool', tool_call_id: 'a', content: 'r' },
+      ],
+      tools: [
+        {
+          type: 'function',
+          function: { name: 'f', parameters: { type: 'object', properties: { a: { type: 'string' } } } },
+        },
+      ],
+      tool_choice: { type: 'function', function: { name: 'f' } },
+      parallel_tool_calls: false,
+      response_format: {
+        type: 'json_schema',
+        json_schema: { name: 'a', schema: { $ref: '#/$defs/a', $defs: { a: { enum: [1] } } } },
+      },
+      top_k: 4,
+      min_p: 0.1,
+      repeat_penalty: 1.1,
+      logit_bias: { 5: 1 },
+    }),
     request('POST /v1/completions', {
       model: 'edge',
       prompt: ['one two', [1, 2, 3]],
