@@ -110,7 +110,7 @@ describe('a pool trained through a chat template', () => {
   }, 120_000);
 
   it('is customised at run time from the same embeddings as by blend', async () => {
-    const parts = await serve({ pool });
+    const parts = await serve({ pool, drop_below: 0 });
     const order = {
       ...({ topK: null, temperature: null, estimator: 'similarity' } as const),
       ...{ examples: bank, coefficients: null },
