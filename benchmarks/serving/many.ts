@@ -10,9 +10,9 @@
  * | third | SmolLM2: an 8-token question alone, and while two streams of 400 tokens run |
  * | stream | SmolLM2: one prompt of 400 tokens and 100 of answer, beside bare node-llama-cpp |
  * | peer | SmolLM2 with an adapter: 1, 4, 8 clients, prompts and answers of unequal lengths, Poisson starts |
- * | blends | Qwen2.5-0.5B's shapes, N = 16: 8 users of a blend each beside 8 requests to one blend |
+ * | blends | Qwen2.5-0.5B's shapes, N = 16: 8 users of two adapters each beside 8 requests to one of them |
  * | gate | the same with `gate: per-query` beside no pool: TTFT of new prompts, resident memory |
- * | memory | Qwen3-0.6B's shapes, N = 8, per query: resident memory over 20 prompts |
+ * | memory | Qwen3-0.6B's shapes, N = 8, per query, `memory_mib: 2560`: resident memory over 20 prompts |
  *
  * Contestants take turns within a row. Two threads, four sequences of 4,096 tokens unless a row says so. Prints a table for each row,
  * the machine, and one JSON document as the last line.
@@ -219,7 +219,7 @@ const ROWS: Record<string, () => Promise<void>> = {
         users.push(
           await customise(
             base,
-            Array.from({ length: N }, () => random.uniform()),
+            Array.from({ length: N }, (_, n) => (n === i ? 0.7 : n === i + USERS ? 0.3 : 0)),
           ),
         );
         times.push(performance.now() - started);
@@ -271,7 +271,8 @@ const ROWS: Record<string, () => Promise<void>> = {
 
   async memory() {
     const { model, pool } = shaped('qwen3-0.6b', 8);
-    await withServers({ crayon: edge(model, { pool, gate: 'per-query' }) }, async ({ crayon }) => {
+    const budget = { memory_mib: 2560, engine: { context: null } };
+    await withServers({ crayon: edge(model, { pool, gate: 'per-query', ...budget }) }, async ({ crayon }) => {
       const curve = [crayon!.residentMib()];
       for (let i = 0; i < 20; i++) {
         await ask({ base: crayon!.base, model: 'bench', content: words(40), maxTokens: 8 });
