@@ -4,14 +4,15 @@
  * dist/ this module's place is taken by one that holds the result (scripts/build.ts): an installed crayon needs neither.
  */
 
-import { fileURLToPath } from 'node:url';
+import { dirname } from 'node:path';
+import { shippedPath } from '../../files/package.js';
 import type { PageFiles } from './routes.js';
 
 /** @returns also the files that went in, from the repository's root */
 export async function bundledPage(): Promise<PageFiles & { inputs: string[] }> {
   const { build, stop } = await import('esbuild');
   const { outputFiles, metafile } = await build({
-    absWorkingDir: fileURLToPath(new URL('../../..', import.meta.url)),
+    absWorkingDir: dirname(shippedPath('package.json')),
     entryPoints: ['main.tsx', 'page.css'].map((file) => `src/serve/playground/page/${file}`),
     outdir: 'page',
     write: false,
