@@ -67,7 +67,9 @@ for (let n = 0; n < ADAPTERS; n++) {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ coefficients, combine: 'cat' }),
   });
-  users.push(((await response.json()) as { model: string }).model);
+  const made = (await response.json()) as { model: string };
+  if (!response.ok) throw new Error(JSON.stringify(made));
+  users.push(made.model);
 }
 
 const asked = (user: number, prompt: number, signal?: AbortSignal): Promise<Answer> =>

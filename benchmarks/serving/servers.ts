@@ -51,7 +51,7 @@ export async function startServer(command: readonly [string, ...string[]], addre
 /** @param config as in configs/edge.yaml */
 export function startCrayon(config: object): Promise<RunningServer> {
   const path = join(mkdtempSync(join(tmpdir(), 'crayon-bench-')), 'edge.yaml');
-  writeFileSync(path, stringify({ port: 0, log: { level: 'silent' }, ...config }));
+  writeFileSync(path, stringify({ port: 0, log: { level: 'silent' }, state_dir: false, ...config }));
   const entry = join(ROOT, 'bin/crayon.ts');
   return startServer(
     [process.execPath, '--import', 'tsx', entry, 'serve-edge', '--config', path],

@@ -42,7 +42,9 @@ afterAll(() => Promise.all(opened.map((parts) => parts.close())));
 async function serve(more: JsonObject): Promise<EdgeAssembly> {
   const engine = { type: 'F32', threads: 1, gpu: false, sequences: 1 };
   const yaml = { model: templated, cache_dir: at('cache'), engine, ...more };
-  opened.push(await assembleEdge(edgeConfig(yaml, { where: 'test', folder: ROOT }), { env: {} }));
+  opened.push(
+    await assembleEdge(edgeConfig({ state_dir: false, ...yaml }, { where: 'test', folder: ROOT }), { env: {} }),
+  );
   return opened.at(-1)!;
 }
 
