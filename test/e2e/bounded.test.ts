@@ -3,7 +3,7 @@
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
-import { type Child, ROOT, scratch, start } from './helpers.js';
+import { addressOf, type Child, ROOT, scratch, start } from './helpers.js';
 
 const EDGE = join(ROOT, 'models', 'crayon-edge');
 const dir = scratch();
@@ -26,8 +26,7 @@ async function served(name: string, template: string, limits: object = {}): Prom
   const engine = { type: 'F32', threads: 1, gpu: false };
   writeFileSync(config, JSON.stringify({ model, cache_dir: join(dir, 'cache'), engine, limits, prompt_form: 'chat' }));
   server = start(['serve-edge', '--config', config, '--port', '0', '--stop-seconds', '0']);
-  await server.seen(/Listens +http/);
-  return /Listens +(http\S+)/.exec(server.stderr())![1]!;
+  return addressOf(server);
 }
 
 const post = (url: string, body: object) =>

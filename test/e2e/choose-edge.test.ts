@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Example, loadDataset } from '../../src/data/dataset.js';
-import { type Child, ROOT, scratch, start } from './helpers.js';
+import { addressOf, type Child, ROOT, scratch, start } from './helpers.js';
 
 const dir = scratch();
 let server: Child;
@@ -22,8 +22,7 @@ beforeAll(async () => {
     }),
   );
   server = start(['serve-edge', '--config', config, '--port', '0']);
-  await server.seen(/Listens +http/);
-  url = /Listens +(http\S+)/.exec(server.stderr())![1]!;
+  url = await addressOf(server);
 });
 afterAll(() => server.process.kill('SIGKILL'));
 

@@ -5,7 +5,19 @@ import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { bundledPage } from '../../src/serve/playground/bundle.js';
-import { buildArgs, copyOf, digests, ROOT, records, scratch, start, succeed, TSX, writeJsonl } from './helpers.js';
+import {
+  addressOf,
+  buildArgs,
+  copyOf,
+  digests,
+  ROOT,
+  records,
+  scratch,
+  start,
+  succeed,
+  TSX,
+  writeJsonl,
+} from './helpers.js';
 
 const dir = scratch();
 const at = (name: string) => join(dir, name);
@@ -64,8 +76,7 @@ describe('the built package', () => {
       'plain',
     ];
     const server = start(['serve-edge', ...places, '--gpu', 'false', '--port', '0'], { entry });
-    await server.seen(/Listens +http/);
-    const url = /Listens +(http\S+)/.exec(server.stderr())![1]!;
+    const url = await addressOf(server);
     const post = async (path: string, body: object) => {
       const headers = { 'content-type': 'application/json' };
       return (await fetch(`${url}/v1/${path}`, { method: 'POST', headers, body: JSON.stringify(body) })).status;

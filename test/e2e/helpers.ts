@@ -83,6 +83,12 @@ export interface Child {
   ended: Promise<Outcome & { signal: NodeJS.Signals | null }>;
 }
 
+/** Where a server listens, once it does. */
+export async function addressOf(server: Child): Promise<string> {
+  await server.seen(/Listens +http/);
+  return /Listens +(http\S+)/.exec(server.stderr())![1]!;
+}
+
 /** What makes Node run TypeScript. */
 export const TSX = pathToFileURL(join(ROOT, 'node_modules', 'tsx', 'dist', 'loader.mjs')).href;
 

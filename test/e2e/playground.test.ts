@@ -9,7 +9,7 @@ import { bundledPage } from '../../src/serve/playground/bundle.js';
 import { findChromium } from '../helpers/chromium.js';
 import { reply, startUpstream, type Upstream } from '../helpers/scripted-upstream.js';
 import { closing, gate, testApp } from '../serve/helpers.js';
-import { type Child, ROOT, scratch, start } from './helpers.js';
+import { addressOf, type Child, ROOT, scratch, start } from './helpers.js';
 
 const EXAMPLES = join(ROOT, 'suite', 'examples', 'bank.jsonl');
 const [FIRST] = readFileSync(EXAMPLES, 'utf8').split('\n');
@@ -91,14 +91,13 @@ here('the playground in a browser', { timeout: 5 * PATIENCE }, () => {
       }),
     );
     server = start(['serve-edge', '--config', config, '--port', '0']);
-    [browser] = await Promise.all([
+    [browser, url] = await Promise.all([
       chromium.launch({
         executablePath: executablePath!,
         args: ['--no-sandbox', '--disable-gpu', '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'],
       }),
-      server.seen(/Listens +http/),
+      addressOf(server),
     ]);
-    url = /Listens +(http\S+)/.exec(server.stderr())![1]!;
   }, 5 * PATIENCE);
   afterAll(async () => {
     server?.process.kill('SIGKILL');

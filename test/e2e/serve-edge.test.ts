@@ -13,7 +13,7 @@ import { chooseBackend, releaseBackend } from '../../src/model/backend.js';
 import { openNetwork } from '../../src/model/open-network.js';
 import { scoreCompletions } from '../../src/train/evaluate.js';
 import { reply, startUpstream, type Upstream } from '../helpers/scripted-upstream.js';
-import { type Child, crayon, ROOT, refusal, scratch, start } from './helpers.js';
+import { addressOf, type Child, crayon, ROOT, refusal, scratch, start } from './helpers.js';
 
 const EDGE = join(ROOT, 'models', 'crayon-edge');
 const POOL = join(ROOT, 'models', 'crayon-edge-pool');
@@ -50,8 +50,7 @@ beforeAll(async () => {
   );
   const env = { BIG_KEY: 'sk-upstream-qxzv', CLIENT_KEY: KEY };
   server = start(['serve-edge', '--config', config, '--port', '0', '--api-key-env', 'CLIENT_KEY'], { env });
-  await server.seen(/Listens +http/);
-  url = /Listens +(http\S+)/.exec(server.stderr())![1]!;
+  url = await addressOf(server);
   client = new OpenAI({ baseURL: `${url}/v1`, apiKey: KEY, maxRetries: 0 });
 });
 afterAll(async () => {

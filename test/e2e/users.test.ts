@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Child, ROOT, scratch, start } from './helpers.js';
+import { addressOf, type Child, ROOT, scratch, start } from './helpers.js';
 
 const dir = scratch();
 const state = join(dir, 'state');
@@ -24,8 +24,7 @@ async function started(): Promise<void> {
     }),
   );
   server = start(['serve-edge', '--config', config, '--port', '0']);
-  await server.seen(/Listens +http/);
-  url = /Listens +(http\S+)/.exec(server.stderr())![1]!;
+  url = await addressOf(server);
 }
 async function killed(): Promise<void> {
   server.process.kill('SIGKILL');

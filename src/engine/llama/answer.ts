@@ -108,7 +108,7 @@ function readCalls(text: string, reading: ToolCallReader | null): { text: string
 /** Ids of calls, as OpenAI's look: the same for the same seed and prompt, another one in each turn of a conversation. */
 function callIds({ request, ids }: AnswerOptions): () => string {
   const random = createRandom(request.seed ?? randomInt(2 ** 32), `tool-calls-${ids.length}`);
-  return () => `call_${Array.from({ length: 24 }, () => Math.floor(random.uniform() * 36).toString(36)).join('')}`;
+  return () => `call_${Array.from({ length: 24 }, () => random.int(36).toString(36)).join('')}`;
 }
 
 /** What each of the tokens adds to the text of all, without the space that the tokenizer puts before a text; whole characters. */

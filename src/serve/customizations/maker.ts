@@ -111,16 +111,18 @@ export function createBlendMaker({ pool, members, embedder, base, device, form, 
     const { coefficients, profile, choice } = blend;
     const scope = profile && scopeBy(profile, embedder);
     const candidate = CANDIDATES.find(({ name }) => name === choice?.chosen);
-    if (candidate?.kind !== 'per-query' && candidate?.name !== BARE_MODEL && blend.form !== 'scales') {
-      return { ...(await merged(blend, blend.form, signal)), scope };
+    const withoutFile = (adapters: AdapterSet): MadeBlend => {
+      return { ...blend, adapters, scope, hold: () => () => {}, remove: () => {} };
+    };
+    if (candidate?.kind === 'per-query') {
+      const weigh = (cosines: Float64Array) => dropSmall(candidate.gate(cosines, manifest), dropBelow);
+      return withoutFile(gatedAdapters(members, { centroids: pool.centroids, weigh }, embedder));
     }
-    const weigh = (cosines: Float64Array) =>
-      candidate?.kind === 'per-query' ? dropSmall(candidate.gate(cosines, manifest), dropBelow) : cosines;
-    const adapters =
-      candidate?.kind === 'per-query'
-        ? gatedAdapters(members, { centroids: pool.centroids, weigh }, embedder)
-        : scaledAdapters(candidate?.name === BARE_MODEL ? [] : members, memberCoefficients(manifest, coefficients));
-    return { ...blend, adapters, scope, hold: () => () => {}, remove: () => {} };
+    if (candidate?.name === BARE_MODEL) return withoutFile(fixedAdapters([]));
+    if (blend.form === 'scales') {
+      return withoutFile(scaledAdapters(members, memberCoefficients(manifest, coefficients)));
+    }
+    return { ...(await merged(blend, blend.form, signal)), scope };
   };
 
   return {

@@ -6,7 +6,7 @@ import { streamedAnswer } from '../http/stream.js';
 import { crayonField, crayonHeaders } from '../openai/answer.js';
 import { askedOf } from '../openai/asked.js';
 import { resolveModel } from '../openai/models.js';
-import { type Routed, routed } from '../openai/routed.js';
+import { endOf, type Routed, routed } from '../openai/routed.js';
 import type { AppSettings, ServeParts } from '../parts.js';
 import { ollamaAnswer } from './answer.js';
 import { type parseChat, type parseGenerate, servedName } from './request.js';
@@ -32,11 +32,8 @@ export async function ollamaGenerate(
   const told = whoAnswered(answering);
   const measured = () => ({ times: times(), endMs: call.ms });
   if (!job.stream) {
-    for await (const event of events) {
-      if (event.type === 'token') answer.add(event);
-      else if (event.type === 'end') return Response.json(answer.whole(event, told, measured()), { headers });
-    }
-    throw new Error('the engine ended without an end event');
+    const end = await endOf(events, (token) => answer.add(token));
+    return Response.json(answer.whole(end, told, measured()), { headers });
   }
   async function* lines(): AsyncGenerator<string, void, void> {
     for await (const event of events) {

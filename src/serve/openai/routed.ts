@@ -1,6 +1,6 @@
 /** One query of a completion on its way through the router: what it asks of an engine, who answers, and what of it is counted. */
 
-import { type GenerateRequest, Query } from '../../engine/types.js';
+import { type GenerateRequest, Query, type TokenEvent } from '../../engine/types.js';
 import type { RoutedEvent } from '../../routing/router.js';
 import type { Decision, Mode } from '../../routing/types.js';
 import type { Call } from '../http/call.js';
@@ -134,20 +134,25 @@ async function* watched(
   }
 }
 
-/** An answer read to its end. */
-export async function wholeAnswer(events: AsyncIterable<RoutedEvent>) {
-  const tokens = [];
-  const calls = new CollectedCalls();
-  let text = '';
+/** Reads an answer to its end, which it returns. @param take is given its tokens */
+export async function endOf(events: AsyncIterable<RoutedEvent>, take: (token: TokenEvent) => unknown) {
   for await (const event of events) {
-    if (event.type === 'token') {
-      tokens.push(event);
-      text += event.text;
-      calls.add(event.calls);
-    } else if (event.type === 'end') {
-      calls.add(event.calls);
-      return { ...event, text: text + event.text, tokens, calls: calls.list };
-    }
+    if (event.type === 'token') take(event);
+    else if (event.type === 'end') return event;
   }
   throw new Error('the engine ended without an end event');
+}
+
+/** An answer read to its end. */
+export async function wholeAnswer(events: AsyncIterable<RoutedEvent>) {
+  const tokens: TokenEvent[] = [];
+  const calls = new CollectedCalls();
+  let text = '';
+  const end = await endOf(events, (token) => {
+    tokens.push(token);
+    text += token.text;
+    calls.add(token.calls);
+  });
+  calls.add(end.calls);
+  return { ...end, text: text + end.text, tokens, calls: calls.list };
 }

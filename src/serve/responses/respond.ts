@@ -5,7 +5,7 @@ import type { Call } from '../http/call.js';
 import { streamedAnswer } from '../http/stream.js';
 import { crayonField, crayonHeaders } from '../openai/answer.js';
 import { askedOf } from '../openai/asked.js';
-import { routed } from '../openai/routed.js';
+import { endOf, routed } from '../openai/routed.js';
 import type { AppSettings, ServeParts } from '../parts.js';
 import { GrowingResponse } from './answer.js';
 import { parseResponseRequest } from './request.js';
@@ -25,14 +25,8 @@ export async function respond(
     ...{ crayon: crayonField(decision), echoed, hasLogprobs: job.topLogprobs !== null },
   });
   if (!job.stream) {
-    for await (const event of events) {
-      if (event.type === 'token') growing.token(event);
-      else if (event.type === 'end') {
-        growing.closing(event);
-        return Response.json(growing.document(), { headers });
-      }
-    }
-    throw new Error('the engine ended without an end event');
+    growing.closing(await endOf(events, (token) => growing.token(token)));
+    return Response.json(growing.document(), { headers });
   }
   async function* pieces(): AsyncGenerator<string, void, void> {
     yield growing.opening();

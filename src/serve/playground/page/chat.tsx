@@ -4,6 +4,7 @@ import { useSignal } from '@preact/signals';
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import { AnswerCard } from './answer.js';
 import { ask } from './ask.js';
+import { Check, NumberField } from './fields.js';
 import {
   chosenUser,
   type Exchange,
@@ -186,33 +187,13 @@ function Choices() {
           ))}
         </select>
       </span>
-      {chosenUser.value !== null && (
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={isCompared}
-            onChange={(event) => {
-              isCompared.value = event.currentTarget.checked;
-            }}
-          />
-          Compare with the base
-        </label>
-      )}
+      {chosenUser.value !== null && <Check label="Compare with the base" of={isCompared} />}
       <details class="more">
         <summary>More</summary>
         <div class="sheet">
           <NumberField label="Temperature" of={temperature} min={0} max={2} step={0.1} />
           <NumberField label="Most tokens" of={maxTokens} min={1} step={1} />
-          <label class="check">
-            <input
-              type="checkbox"
-              checked={isConversation}
-              onChange={(event) => {
-                isConversation.value = event.currentTarget.checked;
-              }}
-            />
-            Send earlier messages too
-          </label>
+          <Check label="Send earlier messages too" of={isConversation} />
           <button
             type="button"
             disabled={exchanges.value.length === 0 || running.value !== null}
@@ -225,31 +206,5 @@ function Choices() {
         </div>
       </details>
     </div>
-  );
-}
-
-interface NumberFieldOf {
-  label: string;
-  of: { value: number };
-  min: number;
-  max?: number;
-  step: number;
-}
-
-function NumberField({ label, of, min, max, step }: NumberFieldOf) {
-  return (
-    <label>
-      {label}
-      <input
-        type="number"
-        {...{ min, step, value: of.value }}
-        max={max}
-        onChange={(event) => {
-          if (event.currentTarget.validity.valid && event.currentTarget.value !== '') {
-            of.value = event.currentTarget.valueAsNumber;
-          } else event.currentTarget.value = String(of.value);
-        }}
-      />
-    </label>
   );
 }

@@ -4,6 +4,7 @@ import { useSignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 import { ApiError, createUser } from './api.js';
 import { pastedExamples } from './examples.js';
+import { Check } from './fields.js';
 import { facts, justMade, lock, model, users, view } from './state.js';
 
 const SHAPE = `{"prompt": "...", "completion": "..."}
@@ -139,16 +140,7 @@ export function NewUser() {
       <p id="examples-help" class="hint">
         JSON lines as in a data file, or a prompt a line, its answer after a tab. Paste them, or drop a file.
       </p>
-      <label class="check">
-        <input
-          type="checkbox"
-          checked={isChosen}
-          onChange={(event) => {
-            isChosen.value = event.currentTarget.checked;
-          }}
-        />
-        Let the answers choose how to blend (slower)
-      </label>
+      <Check label="Let the answers choose how to blend (slower)" of={isChosen} />
       <p class="problem" role="alert">
         {problem}
       </p>
