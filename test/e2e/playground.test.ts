@@ -109,8 +109,9 @@ here('the playground in a browser', { timeout: 5 * PATIENCE }, () => {
     const { page, said, asked } = await visit(`${url}/`);
     await page.getByRole('button', { name: 'Customise for a user' }).click();
     await page.locator('input[type=file]').setInputFiles(EXAMPLES);
+    // The file is read in the page's own time.
+    await page.getByText('10 examples', { exact: true }).waitFor();
     expect(await page.getByRole('textbox', { name: 'User' }).inputValue()).toBe('bank');
-    expect(await page.getByText('10 examples', { exact: true }).isVisible()).toBe(true);
     await page.getByRole('button', { name: 'Customise', exact: true }).click();
     const details = page.getByRole('region', { name: 'The customisation of bank' });
     await details.waitFor();
@@ -148,9 +149,9 @@ here('the playground in a browser', { timeout: 5 * PATIENCE }, () => {
     const field = page.getByRole('textbox', { name: 'Examples' });
     const make = page.getByRole('button', { name: 'Customise', exact: true });
     await field.fill('one\ntwo');
-    expect(await page.getByText('2 examples, 1 more needed').isVisible()).toBe(true);
+    await page.getByText('2 examples, 1 more needed').waitFor();
     await field.fill('one\ntwo\n{"prompt":');
-    expect(await page.getByText('Line 3 begins like JSON and is not.').isVisible()).toBe(true);
+    await page.getByText('Line 3 begins like JSON and is not.').waitFor();
     expect(await make.isDisabled()).toBe(true);
     await field.fill('one\ntwo\n{"question": "three"}');
     await make.click();
