@@ -1,6 +1,7 @@
-/** What a run that goes on may ask for beside what it was begun with: more cells of the same users. */
+/** What a run that goes on may ask for beside what it was begun with: more cells of the same users; and keys that came since. */
 
 import { isJsonObject, type JsonObject } from '../files/json.js';
+import { BENCH_SCHEMA } from './settings.js';
 
 /** Keys that say which cells there are, and nothing of what is in one. */
 const OF_CELLS = ['strategies', 'seeds', 'ablation'] as const;
@@ -11,7 +12,7 @@ const OF_CELLS = ['strategies', 'seeds', 'ablation'] as const;
  */
 export function asWidened(begun: JsonObject, now: JsonObject): JsonObject {
   const wider = OF_CELLS.filter((key) => begun[key] !== undefined && covers(now[key], begun[key]));
-  return { ...begun, ...Object.fromEntries(wider.map((key) => [key, now[key]])) };
+  return { ...withNewKeys(begun), ...Object.fromEntries(wider.map((key) => [key, now[key]])) };
 }
 
 function covers(now: unknown, begun: unknown): boolean {
@@ -19,4 +20,11 @@ function covers(now: unknown, begun: unknown): boolean {
   if (Array.isArray(begun)) return Array.isArray(now) && begun.every((item) => now.includes(item));
   if (isJsonObject(begun)) return isJsonObject(now) && Object.keys(begun).every((key) => covers(now[key], begun[key]));
   return now === begun;
+}
+
+/** With the defaults of keys that the run's configuration lacks: what a run did before a key was there is what it does by its default. */
+function withNewKeys(begun: JsonObject): JsonObject {
+  const { training, prompt, ...config } = begun;
+  const read = BENCH_SCHEMA.safeParse(config);
+  return read.success ? { ...read.data, training, prompt } : begun;
 }
