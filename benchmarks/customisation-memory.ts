@@ -8,9 +8,10 @@
  * Prints the curve, the plateau (the median of the curve's second half) and how far above it the largest value of that half and
  * the last one are, and one JSON document as the last line.
  */
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { percentile } from '../src/bench/latency.js';
+import { type Point, printCurve } from './curve.js';
+import { residentMib } from './serving/servers.js';
 
 const { values } = parseArgs({
   options: {
@@ -23,11 +24,7 @@ const { values } = parseArgs({
 if (values.port === undefined || values.pid === undefined) throw new Error('give --port and --pid of a server');
 const count = Number(values.count);
 const atATime = Number(values['at-a-time']);
-const WIDTH = 60;
-
-/** Resident memory of the server, MB. */
-const resident = (): number =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${values.pid}/status`, 'utf8'))![1]) / 1024;
+const here = (done: number): Point => ({ done, mib: residentMib(Number(values.pid)) });
 
 /** The fields of answers that are read here. */
 interface Answer {
@@ -48,7 +45,7 @@ async function call(method: string, path: string, body?: object): Promise<Answer
 }
 
 const base = (await call('GET', '/v1/models')).data[0]!.id;
-const curve = [{ done: 0, mb: resident() }];
+const curve = [here(0)];
 let adapters = 0;
 for (let done = 0; done < count; ) {
   const ids: string[] = [];
@@ -69,17 +66,14 @@ for (let done = 0; done < count; ) {
     });
   }
   for (const id of ids) await call('DELETE', `/v1/customizations/${id}`);
-  curve.push({ done, mb: resident() });
+  curve.push(here(done));
 }
 
-const top = Math.max(...curve.map(({ mb }) => mb));
-for (const { done, mb } of curve) {
-  console.log(`${String(done).padStart(6)} ${mb.toFixed(0).padStart(6)} MB ${'#'.repeat((mb / top) * WIDTH)}`);
-}
-const half = curve.slice(Math.floor(curve.length / 2)).map(({ mb }) => mb);
+printCurve('Resident memory of the server over customisations, made, asked once and deleted', curve);
+const half = curve.slice(Math.floor(curve.length / 2)).map(({ mib }) => mib);
 const plateau = percentile(half, 50);
-const above = (mb: number): string => `${((mb / plateau - 1) * 100).toFixed(1)} %`;
+const above = (mib: number): string => `${((mib / plateau - 1) * 100).toFixed(1)} %`;
 console.log(
-  `plateau ${plateau.toFixed(0)} MB; largest ${above(Math.max(...half))}, last ${above(half.at(-1)!)} above it`,
+  `plateau ${plateau.toFixed(0)} MiB; largest ${above(Math.max(...half))}, last ${above(half.at(-1)!)} above it`,
 );
-console.log(JSON.stringify({ base, adapters, count, plateauMb: plateau, curve }));
+console.log(JSON.stringify({ base, adapters, count, plateauMib: plateau, curve }));

@@ -15,10 +15,9 @@
  *
  * Prints tables, the machine, and one JSON document as the last line.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { cpus } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -31,7 +30,9 @@ import { firstAttentionEmbedder } from '../src/pool/embed/kinds/first-attention.
 import { Router } from '../src/routing/router.js';
 import { buildScopeProfile, type ScopeFunction, scopeScore } from '../src/routing/signals/scope.js';
 import type { RoutingConfig } from '../src/routing/types.js';
+import { machine, machineLine } from './machine.js';
 import { ask as askHttp } from './serving/client.js';
+import { startCrayon } from './serving/servers.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -200,53 +201,40 @@ async function routerTimes(): Promise<RouterTime[]> {
   return times;
 }
 
-/** Starts a process of this machine's tsx and waits for the line that says it is ready. */
-async function start(args: string[], ready: RegExp): Promise<{ child: ChildProcess; said: string }> {
-  const root = fileURLToPath(new URL('..', import.meta.url));
-  const child = spawn(process.execPath, ['--import', 'tsx', ...args], { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
-  return new Promise((resolve, reject) => {
-    let said = '';
-    const listen = (chunk: Buffer) => {
-      said += chunk.toString();
-      if (ready.test(said)) resolve({ child, said });
-    };
-    child.stdout!.on('data', listen);
-    child.stderr!.on('data', listen);
-    child.on('exit', (code) => reject(new Error(`${args[0]} ended with ${code}: ${said}`)));
-  });
+/** A process of this file's `worker`, and what it says by lines. */
+function startWorker(args: readonly string[]) {
+  const words = [...process.execArgv, fileURLToPath(import.meta.url), '--worker', ...args];
+  const child = spawn(process.execPath, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async (): Promise<string> => {
+    const { value, done } = await lines.next();
+    if (done) throw new Error('the worker has ended');
+    return value;
+  };
+  return { child, next };
 }
 
 async function main(): Promise<void> {
-  const settings = ['--threads', `${THREADS}`, '--sequences', `${SEQUENCES}`, '--type', 'F16'];
-  const serve = [
-    'bin/crayon.ts',
-    'serve-edge',
-    '--model',
-    options.model,
-    '--name',
-    'bench',
-    '--port',
-    '0',
-    ...settings,
-  ];
-  const server = await start([...serve, '--log-level', 'silent'], /Listens\s+http:\/\/\S+/);
-  const base = /Listens\s+(http:\/\/\S+)/.exec(server.said)![1]!;
+  const engine = { threads: THREADS, sequences: SEQUENCES, type: 'F16' };
+  const server = await startCrayon({ model: resolve(options.model), name: 'bench', engine });
   const shared = Object.entries({ model: options.model, tokens: options.tokens, requests: options.requests })
     .concat(Object.entries({ clients: options.clients, threads: options.threads }))
     .flatMap(([name, value]) => [`--${name}`, value]);
-  const engine = await start(['benchmarks/serve.ts', '--worker', ...shared], /ready/);
-  const lines = createInterface({ input: engine.child.stdout! })[Symbol.asyncIterator]();
+  const worker = startWorker(shared);
+  if ((await worker.next()) !== 'ready') throw new Error('the worker is not ready');
   const direct = async (clients: number): Promise<Round> => {
-    engine.child.stdin!.write(`${clients}\n`);
-    return JSON.parse((await lines.next()).value!) as Round;
+    worker.child.stdin.write(`${clients}\n`);
+    return JSON.parse(await worker.next()) as Round;
   };
+
+  const askServer = (content: string) => askHttp({ base: server.base, model: 'bench', content, maxTokens: TOKENS });
 
   const rows = [];
   for (const clients of CLIENTS) {
     const found: Record<'engine' | 'http', Round[]> = { engine: [], http: [] };
     for (let i = 0; i < ROUNDS; i++) {
       found.engine.push(await direct(clients));
-      found.http.push(await round(clients, (content) => askHttp({ base, model: 'bench', content, maxTokens: TOKENS })));
+      found.http.push(await round(clients, askServer));
     }
     if (found.engine[0]!.tokens !== found.http[0]!.tokens)
       throw new Error('the two did not generate the same number of tokens');
@@ -267,19 +255,27 @@ async function main(): Promise<void> {
         ` TTFT ${row.engineTtftMs.toFixed(1)} and ${row.httpTtftMs.toFixed(1)} ms`,
     );
   }
-  engine.child.removeAllListeners('exit').kill();
-  server.child.removeAllListeners('exit').kill();
+  worker.child.kill();
+  await server.stop();
 
   const router = await routerTimes();
   for (const { signals, p50Ms, p99Ms } of router) {
     console.log(`router, signals ${signals}: p50 ${(1000 * p50Ms).toFixed(0)} µs, p99 ${(1000 * p99Ms).toFixed(0)} µs`);
   }
-  const machine = `${cpus()[0]!.model.trim()}, ${cpus().length} threads, Node ${process.version}`;
+  const on = machine();
   console.log(
-    `${machine}; ${options.model}, ${THREADS} thread, ${SEQUENCES} sequences, ${REQUESTS} requests of ${TOKENS} tokens`,
+    `${machineLine(on)}; ${options.model}, ${THREADS} thread, ${SEQUENCES} sequences, ${REQUESTS} requests of ${TOKENS} tokens`,
   );
   console.log(
-    JSON.stringify({ machine, model: options.model, requests: REQUESTS, tokens: TOKENS, rounds: ROUNDS, rows, router }),
+    JSON.stringify({
+      machine: on,
+      model: options.model,
+      requests: REQUESTS,
+      tokens: TOKENS,
+      rounds: ROUNDS,
+      rows,
+      router,
+    }),
   );
   process.exit(0);
 }

@@ -19,7 +19,9 @@ import { GREEDY, Query } from '../src/engine/types.js';
 import { assembleEdge, type EdgeAssembly } from '../src/serve/assemble.js';
 import { edgeConfig } from '../src/serve/config.js';
 import type { Form } from '../src/serve/customizations/record.js';
+import { type Point, printCurve } from './curve.js';
 import { machine, machineLine } from './machine.js';
+import { residentMib } from './serving/servers.js';
 
 const { values } = parseArgs({
   options: {
@@ -33,7 +35,7 @@ const { values } = parseArgs({
 });
 const [users, prompts] = [Number(values.users), Number(values.prompts)];
 const TASKS = ['dbpedia-topic', 'key-value-json', 'swap-words', 'intent', 'route-bank', 'route-farm'];
-const [SHOWN, POINTS, WIDTH] = [10, 10, 40];
+const [SHOWN, POINTS] = [10, 10];
 const { signal } = new AbortController();
 
 const dir = mkdtempSync(join(tmpdir(), 'crayon-users-'));
@@ -56,14 +58,7 @@ async function ask({ device }: EdgeAssembly, prompt: string, adapters: ReturnTyp
   for await (const _ of device.generate({ ...GREEDY, query, adapters, maxTokens: 4, signal }));
 }
 
-const mb = () => process.memoryUsage().rss / 2 ** 20;
-const show = (title: string, curve: Array<{ done: number; mb: number }>): void => {
-  const top = Math.max(...curve.map((point) => point.mb));
-  console.log(`\n${title}`);
-  for (const { done, mb } of curve) {
-    console.log(`${String(done).padStart(6)} ${mb.toFixed(0).padStart(6)} MB ${'#'.repeat((mb / top) * WIDTH)}`);
-  }
-};
+const here = (done: number): Point => ({ done, mib: residentMib(process.pid) });
 const msOf = (times: readonly number[]): string =>
   `${percentile(times, 50).toFixed(1)} ms (95 of 100: ${percentile(times, 95).toFixed(1)})`;
 
@@ -76,7 +71,7 @@ let embedded: Awaited<ReturnType<typeof embedAside>> = [];
 embedder.embedAside = async () => embedded;
 await ask(parts, 'Hello', []);
 const [embedding, beyond, processor] = [[] as number[], [] as number[], [] as number[]];
-const curve = [{ done: 0, mb: mb() }];
+const curve = [here(0)];
 for (let done = 1; done <= users; done++) {
   const shown = Array.from({ length: SHOWN }, drawn);
   let started = performance.now();
@@ -97,9 +92,9 @@ for (let done = 1; done <= users; done++) {
     const query = new Query({ kind: 'text', text: shown[0]!.prompt });
     await ask(parts, shown[0]!.prompt, made.serve().adapters.choose(query));
   }
-  if (done % Math.ceil(users / POINTS) === 0) curve.push({ done, mb: mb() });
+  if (done % Math.ceil(users / POINTS) === 0) curve.push(here(done));
 }
-show('Resident memory over customisations', curve);
+printCurve('Resident memory over customisations', curve);
 await parts.close();
 const files = readdirSync(stateDir).filter((name) => name.endsWith('.json'));
 const disk = files.reduce((sum, name) => sum + statSync(join(stateDir, name)).size, 0);
@@ -111,21 +106,21 @@ const restored = again.customizations!.list().filter(({ problem }) => problem ==
 await again.close();
 
 const perQuery = await open('per-query');
-const promptCurve = [{ done: 0, mb: mb() }];
+const promptCurve = [here(0)];
 const active: number[] = [];
 for (let done = 1; done <= prompts; done++) {
   const { prompt } = drawn();
   const adapters = perQuery.adapters.choose(new Query({ kind: 'text', text: prompt }));
   active.push(adapters.length);
   await ask(perQuery, `${prompt} ${done}`, adapters);
-  if (done % Math.ceil(prompts / POINTS) === 0) promptCurve.push({ done, mb: mb() });
+  if (done % Math.ceil(prompts / POINTS) === 0) promptCurve.push(here(done));
 }
-show('Resident memory over prompts, each weighed anew', promptCurve);
+printCurve('Resident memory over prompts, each weighed anew', promptCurve);
 const { N } = perQuery.pool!.manifest;
 await perQuery.close();
 
 const half = curve.slice(Math.floor(curve.length / 2));
-const growth = (1024 * (half.at(-1)!.mb - half[0]!.mb)) / (half.at(-1)!.done - half[0]!.done);
+const growth = (1024 * (half.at(-1)!.mib - half[0]!.mib)) / (half.at(-1)!.done - half[0]!.done);
 const rows: Array<[string, string]> = [
   ['model, pool', `${values.model}, ${N} adapters`],
   ['customisations', `${users}, ${SHOWN} examples each, ${values.combine ?? 'scales'}`],
