@@ -188,7 +188,7 @@ export interface GenerateRequest {
   /** margin and entropy of each token's distribution are wanted: slower on llama.cpp, which lists the whole vocabulary */
   distribution?: boolean;
   /** of the above, what nobody asked for: the device needs a value, a server has its own and is not told this one */
-  unasked?: ReadonlyArray<'maxTokens' | 'temperature' | 'topP'>;
+  unasked?: ReadonlyArray<'maxTokens' | 'temperature' | 'topP' | 'topK' | 'repeatPenalty'>;
   /** the server's bound of the answer, where the device's `maxTokens` is what its context has room for */
   serverMaxTokens?: number;
   /** the device's engine only, to which none and the empty list are the base model; a router gives a query without any its own */

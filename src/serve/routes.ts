@@ -167,6 +167,8 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
       name: 'customizations',
       POST: (call) => rollBackCustomization(call, parts()),
     },
+    // Ollama's own answer, by which its clients see that a server is there.
+    '/': { name: 'ollama-models', isPublic: true, always: true, GET: () => new Response('Ollama is running') },
     ...playgroundRoutes(settings.playground ?? null),
   };
 }
@@ -208,7 +210,7 @@ function unknownPath(pathname: string, table: Record<string, Route>): HttpError 
   const meant = [pathname.replace(/\/+$/, ''), `/v1${pathname}`, pathname.replace(/^(\/v1)+/, '/v1')].find(
     (path) => find(table, path) !== null,
   );
-  const paths = Object.keys(table).filter((path) => table[path]!.name !== PLAYGROUND); // `/` begins every path
+  const paths = Object.keys(table).filter((path) => path !== '/' && table[path]!.name !== PLAYGROUND); // `/` begins every path
   const near = meant ?? nearestName(pathname, paths);
   const instead = ELSEWHERE.find(([begins]) => begins.test(pathname))?.[1] ?? (near && `did you mean ${near}`);
   const help = instead === undefined ? '' : `; ${instead}`;

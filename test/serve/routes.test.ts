@@ -68,7 +68,6 @@ describe('routes', () => {
   it('answers an unknown path with 404, a wrong method with 405 and Allow', async () => {
     const { get, post } = testApp();
     for (const path of [
-      '/',
       '/v1',
       '/v1/chat',
       '/v1/customizations/',

@@ -89,6 +89,23 @@ export function toHttpError(error: unknown): HttpError {
   });
 }
 
+/** What a door's own fields are called in the requests that it is turned into: what is refused there has the client's name for it. */
+export type FieldNames = ReadonlyArray<readonly [theirs: RegExp, its: string]>;
+
+/** @throws the failure of `work`, where it is a field's with the client's own name of it */
+export async function inNamesOf<T>(names: FieldNames, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const failure = toHttpError(error);
+    const renamed = (text: string) => names.reduce((all, [theirs, its]) => all.replace(theirs, its), text);
+    const { status, message, type, code, param, headers } = failure;
+    if (status !== 400 || renamed(`${message} ${param}`) === `${message} ${param}`) throw error;
+    const its = { type, code, param: param && renamed(param), headers, cause: error };
+    throw new HttpError(status, renamed(message), its);
+  }
+}
+
 const HIDDEN: Record<number, string> = {
   500: 'The request failed on the server; its log has the details.',
   503: 'The on-device engine is not available; the server’s log has the details.',

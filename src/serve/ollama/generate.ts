@@ -2,6 +2,7 @@
 
 import type { JsonObject } from '../../files/json.js';
 import type { Call } from '../http/call.js';
+import { type FieldNames, inNamesOf } from '../http/error.js';
 import { streamedAnswer } from '../http/stream.js';
 import { crayonField, crayonHeaders } from '../openai/answer.js';
 import { askedOf } from '../openai/asked.js';
@@ -11,7 +12,14 @@ import type { AppSettings, ServeParts } from '../parts.js';
 import { ollamaAnswer } from './answer.js';
 import { type parseChat, type parseGenerate, servedName } from './request.js';
 
-export async function ollamaGenerate(
+const NAMES: FieldNames = [
+  [/\bresponse_format(\.json_schema(\.schema)?)?/g, 'format'],
+  [/\bmax_(completion_)?tokens\b/g, 'options.num_predict'],
+];
+
+export const ollamaGenerate = (...asked: Parameters<typeof answered>) => inNamesOf(NAMES, () => answered(...asked));
+
+async function answered(
   parse: typeof parseChat | typeof parseGenerate,
   body: JsonObject,
   call: Call,

@@ -155,14 +155,17 @@ function responseFormat(format: unknown): JsonObject | null {
   throw badField('format', 'format is not "json", and not a JSON schema.');
 }
 
-/** Ollama's own defaults, for the device; a server LLM that is not told has its own. */
+/** Ollama's own (`DefaultOptions` of api/types.go), for the device; a server LLM that is not told has its own. */
+const DEFAULTS = { temperature: 0.8, topP: 0.9, topK: 40, repeatPenalty: 1.1 } as const;
+
 function withDefaults(job: CompletionRequest, { options = {} }: Common): CompletionRequest {
-  const { temperature = 0.8, top_p: topP = 0.9 } = options as { temperature?: number; top_p?: number };
-  return {
-    ...job,
-    temperature: options.temperature === undefined ? temperature : job.temperature,
-    topP: options.top_p === undefined ? topP : job.topP,
-  };
+  const given = { ...options } as Record<string, unknown>;
+  const names = { temperature: 'temperature', topP: 'top_p', topK: 'top_k', repeatPenalty: 'repeat_penalty' } as const;
+  const unasked = (Object.keys(DEFAULTS) as Array<keyof typeof DEFAULTS>).filter(
+    (name) => (given[names[name]] ?? null) === null,
+  );
+  const defaults = Object.fromEntries(unasked.map((name) => [name, DEFAULTS[name]]));
+  return { ...job, ...defaults, unasked: [...new Set([...(job.unasked ?? []), ...unasked])] };
 }
 
 /** Ollama's messages as OpenAI's: arguments are text there, and a call and its result have an id in common. */

@@ -2,6 +2,7 @@
 
 import type { JsonObject } from '../../files/json.js';
 import type { Call } from '../http/call.js';
+import { type FieldNames, inNamesOf } from '../http/error.js';
 import { streamedAnswer } from '../http/stream.js';
 import { crayonField, crayonHeaders } from '../openai/answer.js';
 import { askedOf } from '../openai/asked.js';
@@ -10,12 +11,15 @@ import type { AppSettings, ServeParts } from '../parts.js';
 import { GrowingResponse } from './answer.js';
 import { parseResponseRequest } from './request.js';
 
-export async function respond(
-  body: JsonObject,
-  call: Call,
-  parts: ServeParts,
-  settings: AppSettings,
-): Promise<Response> {
+const NAMES: FieldNames = [
+  [/\bresponse_format(\.json_schema)?/g, 'text.format'],
+  [/\b(tools\[\d+\])\.function\b/g, '$1'],
+  [/\bmax_(completion_)?tokens\b/g, 'max_output_tokens'],
+];
+
+export const respond = (...asked: Parameters<typeof answered>) => inNamesOf(NAMES, () => answered(...asked));
+
+async function answered(body: JsonObject, call: Call, parts: ServeParts, settings: AppSettings): Promise<Response> {
   const { job, echoed } = parseResponseRequest(body, settings.limits);
   const { asked, queries } = await askedOf(job, call, parts, settings);
   const { decision, name, events } = await routed(queries[0]!, asked);

@@ -5,7 +5,7 @@ import { assert, isOfSchema, load, messages, step, task, thrown } from './check.
 const { Ollama } = load('ollama');
 const { model, custom, expected, prompt, schema, tokens } = task;
 const client = new Ollama({ host: task.url });
-const options = { temperature: 0, num_predict: tokens };
+const options = { temperature: 0, repeat_penalty: 1, num_predict: tokens };
 
 await step('models', async () => {
   const { models } = await client.list();

@@ -23,7 +23,7 @@ def openai_like(model=TASK["model"]):
 
 
 def ollama(model=TASK["model"]):
-    options = {"num_predict": TASK["tokens"]}
+    options = {"num_predict": TASK["tokens"], "repeat_penalty": 1}
     return Ollama(
         model=model, base_url=TASK["url"], temperature=0, context_window=CONTEXT, additional_kwargs=options
     )

@@ -7,7 +7,7 @@ from check import EXPECTED, MESSAGES, TASK, check_schema, end, raised, step
 
 model, custom = TASK["model"], TASK["custom"]
 client = ollama.Client(host=TASK["url"])
-OPTIONS = {"temperature": 0, "num_predict": TASK["tokens"]}
+OPTIONS = {"temperature": 0, "repeat_penalty": 1, "num_predict": TASK["tokens"]}
 
 
 @step("models")

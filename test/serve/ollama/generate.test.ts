@@ -70,9 +70,13 @@ describe('POST /api/chat', () => {
     const { post, server, device } = testApp({ config });
     const answer = await post('/api/chat', chat({ stream: false }));
     expect(await answer.json()).toMatchObject({ model: 'edge', remote_model: 'big', crayon: { source: 'in_cloud' } });
-    expect(server.requests[0]!.request.unasked).toEqual(expect.arrayContaining(['temperature', 'topP', 'maxTokens']));
+    expect(server.requests[0]!.request.unasked).toEqual(
+      expect.arrayContaining(['temperature', 'topP', 'topK', 'repeatPenalty', 'maxTokens']),
+    );
     await post('/api/chat', chat({ stream: false }), { headers: { 'x-crayon-mode': 'only_on_device' } });
-    expect(device.requests[0]!.request).toMatchObject({ temperature: 0.8, topP: 0.9, seed: null, stop: [] });
+    expect(device.requests[0]!.request).toMatchObject({
+      ...{ temperature: 0.8, topP: 0.9, topK: 40, repeatPenalty: 1.1, seed: null, stop: [] },
+    });
   });
 
   it('takes options by Ollama’s names, and those of loading a model without effect', async () => {
@@ -85,11 +89,12 @@ describe('POST /api/chat', () => {
       '/api/chat',
       chat({ options, keep_alive: '5m', truncate: true, think: false, format: '', stream: false }),
     );
-    const asked = { temperature: 0, topP: 0.5, seed: 7, maxTokens: 5, stop: ['x'], unasked: [] };
+    const asked = { temperature: 0, topP: 0.5, seed: 7, maxTokens: 5, stop: ['x'], unasked: ['topK', 'repeatPenalty'] };
     expect(device.requests[0]!.request).toMatchObject(asked);
-    const none = { num_predict: -1, seed: -1, top_k: 0, stop: [] };
+    const none = { num_predict: -1, seed: -1, top_k: 0, repeat_penalty: 1, stop: [] };
     await post('/api/chat', chat({ options: none, stream: false }));
-    expect(device.requests[1]!.request).toMatchObject({ seed: null, stop: [], maxTokens: 1024 });
+    expect(device.requests[1]!.request).toMatchObject({ seed: null, stop: [], maxTokens: 1024, repeatPenalty: 1 });
+    expect(device.requests[1]!.request.topK).toBeUndefined();
   });
 
   it('takes the messages that Ollama’s clients send back', async () => {

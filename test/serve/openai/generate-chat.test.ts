@@ -360,12 +360,17 @@ describe('POST /v1/chat/completions', () => {
       { prompt_tokens: 2, completion_tokens: 6, total_tokens: 8 },
     ]);
     const options = { stream: true, stream_options: { include_usage: true } };
-    const streamed = await (await post('/v1/chat/completions', { ...body, ...options })).text();
+    const stream = await post('/v1/chat/completions', { ...body, ...options });
+    // Each may go another way: who gave it stands in its first chunk and its last, and in no header.
+    expect(stream.headers.get('x-crayon-source')).toBeNull();
+    const streamed = await stream.text();
     const chunks = [...streamed.matchAll(/^data: (\{.*)$/gm)].map(([, data]) => JSON.parse(data!));
     for (const index of [0, 1, 2]) {
       const its = chunks.flatMap((chunk) => chunk.choices).filter((choice) => choice.index === index);
       expect(its.map(({ delta }) => delta.content ?? '').join('')).toBe(`answer ${5 + index}`);
       expect(its.at(-1).finish_reason).toBe('stop');
+      const whose = chunks.filter(({ choices }) => choices[0]?.index === index).map(({ crayon }) => crayon?.source);
+      expect([whose[0], whose.at(-1)]).toEqual(['on_device', 'on_device']);
     }
     expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 2, completion_tokens: 6 } });
     expect(device.requests.filter(({ outcome }) => outcome === 'running')).toEqual([]);

@@ -83,8 +83,14 @@ describe('the playground', () => {
     }
   });
 
-  it('is off unless it is given: / is unknown, as JSON', async () => {
-    for (const path of Object.keys(PATHS)) {
+  it('is off unless it is given: its files are unknown, and / says what Ollama says there, with a key and without', async () => {
+    for (const apiKey of [undefined, 'k']) {
+      const { get } = testApp({ apiKey, isLoading: true });
+      const answer = await get('/');
+      expect([answer.status, await answer.text()]).toEqual([200, 'Ollama is running']);
+      expect((await get('/', { method: 'HEAD' })).status).toBe(200);
+    }
+    for (const path of Object.keys(PATHS).slice(1)) {
       const answer = await testApp().get(path);
       expect([answer.status, await answer.json()]).toMatchObject([404, { error: { code: 'unknown_url' } }]);
     }

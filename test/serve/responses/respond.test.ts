@@ -186,6 +186,13 @@ describe('POST /v1/responses', () => {
     ['include[0]', { include: ['file_search_call.results'] }, /logprobs/],
     ['tools[0].type', { tools: [{ type: 'web_search' }] }, /"function" only/],
     ['temperature', { temperature: 3 }, /from 0 to 2/],
+    ['text.format.type', { text: { format: { type: 'xml' } } }, /^text\.format\.type is/],
+    [
+      'text.format.schema',
+      { text: { format: { type: 'json_schema', name: 'a', schema: 1 } } },
+      /^text\.format\.schema/,
+    ],
+    ['tools[0].parameters', { tools: [{ type: 'function', name: 'f', parameters: 1 }] }, /^tools\[0\]\.parameters/],
     ['max_output_tokens', { max_output_tokens: 0 }, /whole number/],
     ['messages', { messages: [] }, /Unrecognized/],
   ])('refuses by name: %s', async (param, change, words) => {
