@@ -245,7 +245,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, 
       if (logitBias !== undefined) refuseUnknown([...logitBias.keys()]);
       const text = answerGrammar(format, query.prompt);
       const code = offered(query.prompt) === null ? 'format-unsupported' : 'tools-unsupported';
-      const grammar = text === null ? null : new AnswerGrammar(model, prompts, text, code);
+      const grammar = text === null ? null : new AnswerGrammar(model, prompts, await prompts.tree(), text, code);
       const reader = await leased(request.adapters ?? [], ids, request.signal);
       try {
         const random = createRandom(request.seed ?? randomInt(MAX_SEED), 'sampling');

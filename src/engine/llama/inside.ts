@@ -67,9 +67,7 @@ interface Bindings {
     canBeNextTokenForGrammarEvaluationState(state: GrammarState, token: number): boolean;
   };
   AddonGrammar: new (text: string, params: { addonExports: object; rootRuleName: string }) => GrammarText;
-  AddonGrammarEvaluationState: new (
-    ...from: [model: object, grammar: GrammarText] | [state: GrammarState]
-  ) => GrammarState;
+  AddonGrammarEvaluationState: new (model: object, grammar: GrammarText) => GrammarState;
 }
 
 interface ModelInside {
@@ -118,7 +116,6 @@ export function grammarsOf(model: LlamaModel) {
   return {
     parse: (text: string) => new AddonGrammar!(text, { addonExports: _llama!._bindings, rootRuleName: 'root' }),
     start: (grammar: GrammarText) => new State(_model, grammar),
-    copy: (state: GrammarState) => new State(state),
     accept: (state: GrammarState, token: number) => sampler!.acceptGrammarEvaluationStateToken(state, token),
     allows: (state: GrammarState, token: number) => sampler!.canBeNextTokenForGrammarEvaluationState(state, token),
   };

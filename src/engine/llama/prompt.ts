@@ -16,6 +16,7 @@ import type { Laid } from '../../hf/chat-text.js';
 import { chatTokens } from '../../hf/chat-tokens.js';
 import { withSystem } from '../../hf/prompt-form.js';
 import type { Prompt, Vocabulary } from '../types.js';
+import { type TokenTree, tokenTree } from './grammar/token-tree.js';
 import { CALL_MARKS, explained, knowsCalls, offered } from './grammar/tool-calls.js';
 
 /** Characters that llama.cpp tokenizes in milliseconds, whatever they are. */
@@ -44,8 +45,10 @@ export interface PromptTokens {
   startsText(ids: readonly number[]): boolean;
   /** whether a token ends the answer */
   isEnd(id: number): boolean;
-  /** whether a token is text of an answer: no control token, whose name is not written */
-  isWritten(id: number): boolean;
+  /** all that do */
+  readonly endIds: readonly number[];
+  /** the tokens that are text of an answer, no control token and none that ends it, by their bytes; made once */
+  tree(): Promise<TokenTree>;
 }
 
 /**
@@ -80,6 +83,8 @@ export function promptTokens(
   const { bos, shouldPrependBosToken } = model.tokens;
 
   const ends = new Set(endTokens);
+  const isEnd = (id: number): boolean => ends.has(id) || model.isEogToken(id as Token);
+  const endIds = [...texts.keys()].filter(isEnd);
   const textTokens = (text: string): number[] => model.tokenize(text, false);
   const withBos = (ids: number[]): number[] => {
     return bos === null || !shouldPrependBosToken || ids[0] === bos ? ids : [bos, ...ids];
@@ -92,6 +97,7 @@ export function promptTokens(
     messages: knowsTools ? prompt.messages : explained(prompt),
     tools: knowsTools ? (offered(prompt)?.list ?? null) : null,
   });
+  let tree: Promise<TokenTree> | null = null;
   const first = textTokens('a')[0];
   const addsSpace = first !== undefined && pieces.bytes(first)[0] === SPACE_BYTE;
 
@@ -159,8 +165,12 @@ export function promptTokens(
     },
     textTokensAside: (text, signal) => aside(text, false, signal),
     parsedTokensAside: (text, signal) => aside(text, true, signal),
-    isWritten: (id) => kinds[id] !== 'control' || isMark(id),
-    isEnd: (id) => ends.has(id) || model.isEogToken(id as Token),
+    tree: () => {
+      tree ??= tokenTree(texts.length, (id) => (isEnd(id) ? NOTHING : pieces.bytes(id)));
+      return tree;
+    },
+    endIds,
+    isEnd,
     startsText: (ids) => addsSpace && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
   };
 }

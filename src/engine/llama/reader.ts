@@ -8,22 +8,24 @@ import { isCrayonError } from '../../core/errors.js';
 import { interrupted } from '../clock.js';
 import type { TokenScore } from '../types.js';
 import type { Asked, Sequence, Told } from './decoder.js';
-import type { GrammarState, ToldLogits } from './inside.js';
+import type { ToldLogits } from './inside.js';
 import { checkedTotal, type NextToken } from './next-token.js';
 
-/** How much of the distribution is listed: nothing but the best token, the likeliest n, or everything. */
-export type Listed = number | 'all';
+/** How much of the distribution is listed: nothing but the best token, the likeliest n, everything, or these tokens. */
+export type Listed = number | 'all' | readonly number[];
 
 /** How a token is chosen in its own turn, while more can be asked of its distribution. */
 export interface Decide {
   /** tokens whose logits are told too, likely or not; read at each turn */
   also: readonly number[];
-  /** @param more the same distribution with more of it listed, or what a grammar leaves of it */
-  take(next: NextToken, more: (listed: Listed, under?: GrammarState) => Promise<NextToken>): Promise<void>;
+  /** @param more the same distribution with more of it listed */
+  take(next: NextToken, more: (listed: Listed) => Promise<NextToken>): Promise<void>;
 }
 
-const toldFor = (listed: Listed, also: readonly number[] = []): ToldLogits =>
-  listed === 'all' || ((listed > 0 || also.length > 0) && [also, false, false, false, listed]);
+const toldFor = (listed: Listed, also: readonly number[] = []): ToldLogits => {
+  if (typeof listed === 'object') return [listed, false, false, false, 0];
+  return listed === 'all' || ((listed > 0 || also.length > 0) && [also, false, false, false, listed]);
+};
 
 const nextOf = ({ token, logits, total = Number.NaN }: Told, vocabularySize: number): NextToken => {
   return { best: token, ids: [...logits.keys()], logits: [...logits.values()], total, vocabularySize };
@@ -117,11 +119,11 @@ export class SequenceReader {
     return nextOf(told!, this.#vocabularySize);
   }
 
-  #deciding({ take }: Decide): NonNullable<Asked['decide']> {
+  #deciding({ take, also }: Decide): NonNullable<Asked['decide']> {
     const next = (told: Told): NextToken => nextOf(told, this.#vocabularySize);
     return (told, more) => {
       checkedTotal(told.total, this.#vocabularySize);
-      return take(next(told), async (listed, under) => next(await more(toldFor(listed), under)));
+      return take(next(told), async (listed) => next(await more(toldFor(listed, also))));
     };
   }
 

@@ -2,6 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import { createRandom, type Random } from '../../../src/core/random.js';
+import type { AnswerGrammar } from '../../../src/engine/llama/grammar/state.js';
 import type { NextToken } from '../../../src/engine/llama/next-token.js';
 import { steering } from '../../../src/engine/llama/steering.js';
 import type { GenerateRequest } from '../../../src/engine/types.js';
@@ -60,7 +61,13 @@ const PROMPT = Array.from({ length: 80 }, (_, i) => (i * 7) % V);
 const ANSWER = [5, 9, 5, 5, 200, 9];
 
 /** What is chosen for each of many uniforms, from a list of this size. */
-async function chosen(asked: Asked, size: number, uniforms: readonly number[]) {
+async function drawn(
+  asked: Asked,
+  size: number,
+  uniforms: readonly number[],
+  times: number,
+  grammar: AnswerGrammar | null = null,
+) {
   let used = 0;
   let more = 0;
   const fixed = { uniform: () => uniforms[used++]! } as Random;
@@ -70,20 +77,28 @@ async function chosen(asked: Asked, size: number, uniforms: readonly number[]) {
     topP: 1,
     ...asked,
   } as GenerateRequest;
-  const steered = steering({ request, random: fixed, grammar: null, ids: PROMPT })!;
+  const steered = steering({ request, random: fixed, grammar, ids: PROMPT })!;
   for (const id of ANSWER) steered.accept(id);
   const ids: number[] = [];
   const logprobs: number[] = [];
-  for (let i = 0; i < uniforms.length; i++) {
+  for (let i = 0; i < times; i++) {
     await steered.take(told(size, steered.also), async (listed) => {
       more++;
-      return told(listed === 'all' ? V : listed);
+      if (typeof listed === 'object') {
+        const { ids, logits, ...rest } = told(V);
+        const named = ids.filter((id) => listed.includes(id));
+        return { ...rest, ids: named, logits: named.map((id) => logits[ids.indexOf(id)]!) };
+      }
+      return told(listed === 'all' ? V : listed, steered.also);
     });
     ids.push(steered.chosen.id);
     logprobs.push(steered.chosen.logprob);
   }
   return { ids, logprobs, more };
 }
+
+const chosen = (asked: Asked, size: number, uniforms: readonly number[]) =>
+  drawn(asked, size, uniforms, uniforms.length);
 
 const CASES: Array<[string, Asked]> = [
   ['top_k', { topK: 7 }],
@@ -144,6 +159,62 @@ describe('a choice that is steered', () => {
     for (const [i, id] of ids.entries())
       expect(logprobs[i]).toBeCloseTo(LOGITS[id]! - Math.max(...LOGITS) - Math.log(TOTAL), 12);
     expect((await chosen({ topK: 100 }, 60, [0.5])).more).toBe(1);
+  });
+
+  /** Admits these ids; `isFew`: and can list them. */
+  const grammarOf = (admitted: ReadonlySet<number>, isFew: boolean) =>
+    ({
+      allows: (id) => admitted.has(id),
+      few: () => (isFew ? [...admitted] : null),
+      refused: (ids) => new Set(ids.filter((id) => !admitted.has(id))),
+      accept: () => {},
+    }) as Pick<AnswerGrammar, 'allows' | 'few' | 'refused' | 'accept'> as AnswerGrammar;
+  const order = told(V).ids;
+  const HELD: Array<[string, readonly number[]]> = [
+    ['tokens behind all that are tried', [100, 140, 141, 200, 250, 299]],
+    ['one token', [170]],
+    ['the likeliest, among others', [0, 1, 7, 50, 90, 120]],
+  ];
+
+  it.each(HELD)('under a grammar has the distribution that is left of it: %s', async (_, ranks) => {
+    const admitted = new Set(ranks.map((rank) => order[rank]!));
+    const all = ranks.reduce((sum, rank) => sum + Math.exp(LOGITS[order[rank]!]!), 0);
+    // Two draws of one grid are not independent: whoever is drawn anew gets numbers of a generator.
+    const generator = createRandom(11);
+    const many = Array.from({ length: 12_000 }, () => generator.uniform());
+    for (const isFew of [true, false])
+      for (const size of [V, 60]) {
+        const steered = grammarOf(admitted, isFew);
+        const { ids } = await drawn({}, size, many, 300, steered);
+        for (const id of admitted) {
+          const p = Math.exp(LOGITS[id]!) / all;
+          const share = ids.filter((one) => one === id).length / 300;
+          expect(Math.abs(share - p)).toBeLessThan(4.5 * Math.sqrt((p * (1 - p)) / 300) + 1e-9);
+        }
+        expect(ids.every((id) => admitted.has(id))).toBe(true);
+        const greedy = await drawn({ temperature: 0 }, 0, many, 1, steered);
+        expect(greedy.ids).toEqual([order[ranks[0]!]]);
+        expect(greedy.logprobs[0]).toBeCloseTo(LOGITS[greedy.ids[0]!]! - LOGITS[order[0]!]! - Math.log(TOTAL), 12);
+      }
+  });
+
+  it('draws the same token under a grammar whether what it admits is few or many', async () => {
+    const generator = createRandom(12);
+    const many = Array.from({ length: 8000 }, () => generator.uniform());
+    const admitted = new Set(order.slice(90, 140));
+    for (const size of [V, 60]) {
+      const [listed, sought] = [true, false].map((isFew) => drawn({}, size, many, 200, grammarOf(admitted, isFew)));
+      const { ids } = await listed!;
+      expect(ids).toEqual((await sought!).ids);
+      expect(new Set(ids).size).toBeGreaterThan(10);
+    }
+  });
+
+  it('fails where the grammar admits nothing', async () => {
+    for (const isFew of [true, false])
+      await expect(drawn({}, 60, uniforms, 1, grammarOf(new Set(), isFew))).rejects.toMatchObject({
+        code: 'format-unsupported',
+      });
   });
 
   it('is none where nothing is asked for', () => {
