@@ -6,9 +6,9 @@
  */
 
 import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
 import { CrayonError, reasonOf } from '../core/errors.js';
+import { threadShare } from '../core/threads.js';
 import { ELEMENT_TYPES, encodeModel, type Graph, type GraphValue } from './encode.js';
 
 /** An opaque pointer of the C API. */
@@ -76,7 +76,7 @@ const LIBRARIES: Partial<Record<NodeJS.Platform, string>> = {
 const held: unknown[] = [];
 
 export interface RuntimeOptions {
-  /** threads of one run; as many as the machine has processors when absent */
+  /** threads of one run; this process's share of the processors when absent */
   threads?: number | undefined;
 }
 
@@ -91,7 +91,7 @@ export class OnnxRuntime {
   readonly #memory: Pointer;
 
   /** @throws Error in plain words where a package or the library is missing */
-  constructor({ threads = availableParallelism() }: RuntimeOptions = {}) {
+  constructor({ threads = threadShare() }: RuntimeOptions = {}) {
     // with one thread there is no pool, and some kernels of 1.30 end the process where there is none
     this.threads = Math.max(2, threads);
     const require = createRequire(import.meta.url);
