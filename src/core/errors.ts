@@ -48,6 +48,8 @@ const EXIT_OF = {
   'pool-invalid': EXIT.input,
   'pool-mismatch': EXIT.input,
   'checkpoint-mismatch': EXIT.input,
+  'plan-invalid': EXIT.input,
+  'clusters-missing': EXIT.input,
   'tensor-not-finite': EXIT.input,
   'gguf-invalid': EXIT.input,
   'gguf-unsupported': EXIT.input,
@@ -68,6 +70,9 @@ const EXIT_OF = {
   'engine-unavailable': EXIT.environment,
   'trainer-unavailable': EXIT.environment,
   'trainer-failed': EXIT.environment,
+  'unit-busy': EXIT.environment,
+  'jobs-unavailable': EXIT.environment,
+  'jobs-failed': EXIT.environment,
   'address-unavailable': EXIT.environment,
   // requests to an engine or to the server LLM
   'request-invalid': EXIT.input,

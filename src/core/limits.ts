@@ -101,6 +101,9 @@ export const LIMIT_TABLE = {
     trainerSilenceMs: [600_000, 'ms', 'an external trainer that says nothing: each micro-batch is told of'],
     trainerStopMs: [120_000, 'ms', 'until an external trainer has ended its step and written its checkpoint'],
     trainerVersionsMs: [60_000, 'ms', 'a Python that is asked what packages it has'],
+    unitBusyMs: [60_000, 'ms', 'a worker waits for another one that has its cluster, which is ending or will be done'],
+    unitPollMs: [500, 'ms', 'until it looks again'],
+    jobsCommandMs: [60_000, 'ms', "a command of a queue's, which asks its controller"],
     lockAttempts: [100, 'of them', 'attempts to take a lock that others take and leave'],
   },
   'The HTTP server': {

@@ -27,6 +27,8 @@ export interface LoraLayout {
   r: number;
   /** how many of the adapters, the last ones, stay as they are while the others are trained; none when absent */
   frozen?: number;
+  /** which of a pool's adapters the first one is, where the layout has not all of them: it begins as it would there; 0 when absent */
+  first?: number;
   modules: LayoutModule[];
   /** length of the vector */
   size: number;
@@ -69,13 +71,13 @@ export function poolLayout(
 
 /**
  * PEFT's default initialisation: A uniform in +-1/sqrt(in) (Kaiming with a = sqrt 5), B zero, so that training starts at
- * the base model. Adapter n of a pool gets the same values whatever N is.
+ * the base model. Adapter n of a pool gets the same values whatever N is, and by itself too.
  */
 export function initialParameters(layout: LoraLayout, seed: number): Float32Array {
-  const { adapters, r } = layout;
+  const { adapters, r, first = 0 } = layout;
   const flat = new Float32Array(layout.size);
   for (let n = 0; n < adapters; n++) {
-    const random = createRandom(seed, `lora-init/${n}`);
+    const random = createRandom(seed, `lora-init/${first + n}`);
     for (const { aOffset, in: inSize } of layout.modules) {
       const bound = 1 / Math.sqrt(inSize);
       const from = aOffset + n * r * inSize;

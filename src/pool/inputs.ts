@@ -8,6 +8,7 @@ import type { Turns } from '../data/record.js';
 import { AtomicDirectory } from '../files/atomic.js';
 import { openBase } from '../gguf/base.js';
 import type { BaseModel } from '../hf/base-model.js';
+import { nameForOthers } from '../hf/base-name.js';
 import { chosenProjections } from '../hf/families.js';
 import { choosePromptForm, type PromptForm, type PromptFormName, promptRecord } from '../hf/prompt-form.js';
 import { leadingBos } from '../hf/tokenizer.js';
@@ -17,8 +18,13 @@ import { POOL_MANIFEST } from './pool.js';
 import { type LongPolicy, type Prepared, type PreparedExample, prepareExamples } from './prepare.js';
 import { type TrainerOptions, trainerRecord } from './trainers/options.js';
 
-/** `joint`: every example trains the mixture that blending will use; `independent`: only its own cluster's LoRA. */
-export const TRAINING_MODES = ['joint', 'independent'] as const;
+/**
+ * `joint`: every example trains the mixture that blending will use; `independent`: only its own cluster's LoRA, all of them in the same
+ * steps, with one schedule and one clipped norm; `separate`: each cluster's LoRA is a training by itself, on its own batches and of its
+ * own schedule, so that clusters can be trained anywhere in any order.
+ */
+export const TRAINING_MODES = ['joint', 'independent', 'separate'] as const;
+export type TrainingMode = (typeof TRAINING_MODES)[number];
 
 /** Of the general adapter; everything else is as for the base LoRAs. */
 export interface GeneralOptions {
@@ -53,7 +59,7 @@ export interface BuildPoolOptions {
   centred: boolean;
   /** temperature of the gate softmax(cos / tau) */
   tau: number;
-  mode: (typeof TRAINING_MODES)[number];
+  mode: TrainingMode;
   /** rank of each base LoRA */
   r: number;
   /** one LoRA on everything, trained first and kept: the base LoRAs are trained on top of it; none when absent */
@@ -113,6 +119,8 @@ export interface BuildInputs extends Prepared {
   /** not among the examples, and not trained on */
   heldOut: PreparedExample[];
   model: BaseModel;
+  /** in the manifest */
+  baseName: string;
   sources: Array<{ path: string; sha256: string; examples: number }>;
   modelDigest: string;
   tokenizerDigest: string;
@@ -182,6 +190,7 @@ function readWith(model: BaseModel, options: BuildPoolOptions, progress: (p: Bui
     examples: trained,
     heldOut,
     model,
+    baseName: nameForOthers(options.model),
     sources,
     modelDigest,
     tokenizerDigest,
@@ -253,10 +262,19 @@ export function settingsOf(options: BuildPoolOptions) {
 }
 
 function checkNumbers(options: BuildPoolOptions): void {
-  const { clusters, tau, r, training, evaluationExamples, general } = options;
+  const { clusters, tau, r, training, evaluationExamples, general, mode } = options;
   const wrong = (name: string, value: unknown, expected: string) =>
     new CrayonError('bad-option', `${name} is ${value}, expected ${expected}`);
   const isCount = (x: number) => Number.isSafeInteger(x) && x >= 1;
+  if (general !== undefined && mode === 'separate') {
+    throw new CrayonError(
+      'bad-option',
+      'a general adapter in mode separate, whose adapters are trained each by itself',
+      {
+        hint: 'Leave it out, or train in mode joint or independent.',
+      },
+    );
+  }
   if (clusters !== 'auto' && !isCount(clusters)) throw wrong('clusters', clusters, 'a whole number from 1, or auto');
   const counts = {
     rank: r,

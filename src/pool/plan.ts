@@ -31,10 +31,14 @@ export function planTraining(
   return planMicroBatches({ ...training, backend: activeBackend(), budget, before });
 }
 
-/** The layout with the largest N that may be chosen. */
-export function largestLayout(options: BuildPoolOptions, { model, examples }: BuildInputs): LoraLayout {
-  return trainedLayout({ model }, options, Math.max(...candidateCounts(examples.length, options.clusters)));
+/** The layout with the most adapters that may be trained at a time. */
+export function largestLayout(options: BuildPoolOptions, inputs: BuildInputs): LoraLayout {
+  return trainedLayout(inputs, options, options.mode === 'separate' ? 1 : largestCount(options, inputs));
 }
+
+/** The largest N that may be chosen. */
+const largestCount = ({ clusters }: BuildPoolOptions, { examples }: BuildInputs) =>
+  Math.max(...candidateCounts(examples.length, clusters));
 
 export type BuildPlan = Awaited<ReturnType<typeof planBuild>>;
 
@@ -51,13 +55,13 @@ export async function planBuild(options: BuildPoolOptions) {
     const layout = largestLayout(options, inputs);
     const lengths = examples.map((e) => e.ids.length);
     const plan = new TrainingPlan(lengths, options.training);
-    const { adapters, r, frozen = 0, size } = layout;
+    const { adapters, r, size } = layout;
     const ofRank = size / (adapters * r);
     const before = options.general && {
       parameters: ofRank * options.general.r,
       plan: new TrainingPlan(lengths, generalOptions(options, options.general).training),
     };
-    const maxClusters = adapters - frozen;
+    const maxClusters = largestCount(options, inputs);
     const parameters = ofRank * maxClusters * r;
     const isOwn = (options.trainer?.name ?? 'own') === 'own';
     const memory = isOwn ? planMemory(options, inputs, layout) : undefined;

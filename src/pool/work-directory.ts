@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { CrayonError, isCrayonError } from '../core/errors.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { entriesOf, exists, removePath, writeError } from '../files/io.js';
-import { readJsonObject, writeJson } from '../files/json.js';
+import { readJsonObject, readOptionalJson, writeJson } from '../files/json.js';
 import { LOCK_FILE, lock, refuseLocked, unlock } from '../files/lock.js';
 import { refuseOtherRun } from '../files/resume.js';
 import { discardTree, removeStaleSiblings } from '../files/siblings.js';
@@ -84,25 +84,21 @@ export class WorkDirectory {
    * @throws CrayonError `safetensors-invalid` where the file is damaged or has other arrays
    */
   load<const S extends Record<string, keyof Arrays>>(stage: string, dtypes: S): ArraysOf<S> | undefined {
-    const path = this.#file(stage);
-    if (!exists(path)) return undefined;
-    return orStartOver(() => {
-      const file = SafetensorsFile.open(path);
-      try {
-        const arrays = Object.entries(dtypes).map(([name, dtype]) => [name, arrayOf(file, name, dtype)]);
-        return Object.fromEntries(arrays) as ArraysOf<S>;
-      } finally {
-        file.close();
-      }
-    });
+    return loadStage(this.path, stage, dtypes);
   }
 
   save(stage: string, arrays: Record<string, Arrays[keyof Arrays]>): void {
-    const tensors = Object.entries(arrays).map(([name, data]): TensorToWrite => {
-      const dtype = data instanceof Float32Array ? 'F32' : data instanceof Float64Array ? 'F64' : 'I32';
-      return { name, dtype, shape: [data.length], data };
-    });
-    writeSafetensors(this.#file(stage), tensors);
+    writeSafetensors(this.#file(stage), tensorsOf(arrays));
+  }
+
+  has(stage: string): boolean {
+    return exists(this.#file(stage));
+  }
+
+  /** Deletes all but these stages. */
+  keepOnly(stages: readonly string[]): void {
+    const kept = [LOCK_FILE, FINGERPRINT, ...stages.map((stage) => stage + STAGE_EXTENSION)];
+    for (const name of entriesOf(this.path)) if (!kept.includes(name)) removePath(join(this.path, name));
   }
 
   /** Deletes it all: the run is complete, or not worth going on with. */
@@ -122,8 +118,48 @@ export class WorkDirectory {
   }
 
   #file(stage: string): string {
-    return join(this.path, stage + STAGE_EXTENSION);
+    return stageFile(this.path, stage);
   }
+}
+
+/** Where a stage lies in a work directory. */
+export const stageFile = (dir: string, stage: string): string => join(dir, stage + STAGE_EXTENSION);
+
+/** `WorkDirectory.load`, of a directory that another process may be working in: a stage is there whole or not at all. */
+export function loadStage<const S extends Record<string, keyof Arrays>>(
+  dir: string,
+  stage: string,
+  dtypes: S,
+): ArraysOf<S> | undefined {
+  const path = stageFile(dir, stage);
+  if (!exists(path)) return undefined;
+  return orStartOver(() => {
+    const file = SafetensorsFile.open(path);
+    try {
+      const arrays = Object.entries(dtypes).map(([name, dtype]) => [name, arrayOf(file, name, dtype)]);
+      return Object.fromEntries(arrays) as ArraysOf<S>;
+    } finally {
+      file.close();
+    }
+  });
+}
+
+/** The fingerprint of the run that a work directory is of; undefined where none has begun. */
+export function fingerprintOf(dir: string): Record<string, unknown> | undefined {
+  return readOptionalJson(join(dir, FINGERPRINT));
+}
+
+/** The arrays of a stage, for a directory that nobody works in yet. */
+export function saveStage(dir: string, stage: string, arrays: Record<string, Arrays[keyof Arrays]>): void {
+  ensureDirectory(dir);
+  writeSafetensors(stageFile(dir, stage), tensorsOf(arrays));
+}
+
+function tensorsOf(arrays: Record<string, Arrays[keyof Arrays]>): TensorToWrite[] {
+  return Object.entries(arrays).map(([name, data]) => {
+    const dtype = data instanceof Float32Array ? 'F32' : data instanceof Float64Array ? 'F64' : 'I32';
+    return { name, dtype, shape: [data.length], data };
+  });
 }
 
 function arrayOf(file: SafetensorsFile, name: string, dtype: keyof Arrays) {

@@ -5,7 +5,6 @@ import { mean } from '../core/stats.js';
 import { writeDirectoryAtomic } from '../files/atomic.js';
 import { CRAYON_VERSION } from '../files/package.js';
 import { ADAPTER_RECORD_FILE, adapterRecordText } from '../hf/adapter-record.js';
-import { nameForOthers } from '../hf/base-name.js';
 import { promptRecord } from '../hf/prompt-form.js';
 import { CHAT_TEMPLATE } from '../hf/tokenizer.js';
 import { adapterFactors } from '../model/lora-layout.js';
@@ -15,6 +14,7 @@ import { rememberBase } from './base-place.js';
 import type { PoolClusters } from './cluster.js';
 import type { EmbeddingSpace } from './embed/space.js';
 import { writePoolFactors } from './factors.js';
+import type { BuildInputs } from './inputs.js';
 import { adapterDigest, membersOf, POOL_MANIFEST, type PoolManifest, writePoolManifest } from './pool.js';
 import { trainerRecord } from './trainers/options.js';
 import type { Trained, TrainedAdapters, TrainingTask } from './trainers/trainer.js';
@@ -22,6 +22,7 @@ import { keepTrainingCurve } from './training-curve.js';
 import { keepVocabulary } from './vocabulary.js';
 
 export interface PoolToWrite {
+  inputs: BuildInputs;
   task: TrainingTask;
   space: EmbeddingSpace;
   clustering: PoolClusters;
@@ -31,14 +32,14 @@ export interface PoolToWrite {
 }
 
 export function writePool(pool: PoolToWrite): PoolManifest {
-  const { task, space, clustering, trained, clusters, standards } = pool;
-  const { options, inputs } = task;
+  const { inputs, task, space, clustering, trained, clusters, standards } = pool;
+  const { options } = task;
   const { force, out } = options;
   const { targets } = inputs;
   const trainer = trainerRecord(options.trainer);
   const { config, format } = inputs.model;
   // Like PEFT's base_model_name_or_path, where `blend` looks; the digests say which one it is.
-  const baseModel = nameForOthers(options.model);
+  const { baseName: baseModel } = inputs;
   const manifest: PoolManifest = {
     format: 'crayon-pool',
     version: trained.general === undefined ? 1 : 2,

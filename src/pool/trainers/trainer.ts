@@ -2,6 +2,7 @@
 
 import type { LoraLayout } from '../../model/lora-layout.js';
 import type { Network } from '../../model/network.js';
+import type { TrainingExample } from '../../train/batches.js';
 import type { MicroBatches } from '../../train/micro-batches.js';
 import type { BuildHooks, BuildInputs, BuildPoolOptions } from '../inputs.js';
 import type { WorkDirectory } from '../work-directory.js';
@@ -14,7 +15,7 @@ export interface TrainingTask {
   general?: TrainingTask | undefined;
   options: BuildPoolOptions;
   hooks: BuildHooks;
-  inputs: BuildInputs;
+  inputs: Pick<BuildInputs, 'model' | 'fingerprint'> & { examples: readonly TrainingExample[] };
   /** where checkpoints are kept */
   work: WorkDirectory;
   layout: LoraLayout;

@@ -23,6 +23,7 @@ import { SafetensorsFile } from '../../../safetensors/read.js';
 import { writeSafetensors } from '../../../safetensors/write.js';
 import { LENGTH_STEP } from '../../../train/batches.js';
 import { TrainingPlan } from '../../../train/plan.js';
+import { flatOf, startsOf } from '../../flat-lists.js';
 import { TRAINER_DEFAULTS, type TrainerOptions } from '../options.js';
 import type { Trained, TrainingTask } from '../trainer.js';
 
@@ -107,20 +108,6 @@ function writeJobFiles(task: TrainingTask, { dir, id, trainer }: JobPlace, base:
     lengthStep: LENGTH_STEP,
     checkpointSeconds: options.checkpointSeconds,
   });
-}
-
-/** Where each of several lists begins when they lie behind one another, and where the last one ends. */
-function startsOf(lists: ReadonlyArray<{ length: number }>): Int32Array {
-  const starts = new Int32Array(lists.length + 1);
-  for (const [i, { length }] of lists.entries()) starts[i + 1] = starts[i]! + length;
-  return starts;
-}
-
-function flatOf(lists: ReadonlyArray<ArrayLike<number>>): Int32Array {
-  const starts = startsOf(lists);
-  const flat = new Int32Array(starts.at(-1)!);
-  for (const [i, list] of lists.entries()) flat.set(list, starts[i]);
-  return flat;
 }
 
 const BASE = 'base';
