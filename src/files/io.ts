@@ -174,6 +174,28 @@ export function appendText(path: string, text: string): void {
   }
 }
 
+/** Opens a log that another process will add to; the caller closes it. @throws CrayonError `write-failed` */
+export function openLog(path: string): number {
+  try {
+    return openSync(path, 'a');
+  } catch (error) {
+    throw writeError(path, error);
+  }
+}
+
+/** The last bytes of a text, from the beginning of a line. */
+export function tailOf(path: string, mostBytes: number): string {
+  const { fd, sizeBytes } = openRegularFile(path);
+  try {
+    const bytes = new Uint8Array(Math.min(sizeBytes, mostBytes));
+    readFully(fd, bytes, sizeBytes - bytes.length, path);
+    const text = new TextDecoder().decode(bytes);
+    return bytes.length < sizeBytes ? text.slice(text.indexOf('\n') + 1) : text;
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Overwrites a small file from its start by one write. Errors are the system's own: `ENOENT` where there is none. */
 export function overwriteStart(path: string, text: string): void {
   const fd = openSync(path, 'r+');

@@ -1,0 +1,7 @@
+/** The engines: a new one is a file in engines/ and its line here. */
+
+import type { EngineKind } from './engine.js';
+import { localEngine } from './engines/local.js';
+import { slurmEngine } from './engines/slurm.js';
+
+export const ENGINES = { local: localEngine, slurm: slurmEngine } as const satisfies Record<string, EngineKind>;
