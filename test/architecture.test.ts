@@ -14,6 +14,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   core: [],
   files: ['core'],
   bounded: ['core'],
+  jobs: ['core', 'files'],
   lora: ['core'],
   data: ['core', 'files', 'bounded'],
   safetensors: ['core', 'files'],
@@ -40,8 +41,8 @@ MAY_IMPORT.cli = ROOMS;
 /** The most files that one folder holds: above it, a subject has hidden another. */
 const MOST_FILES = 30;
 /** Of all of src/: what one redesign came to, and room for real bases, for the guards against whatever a file or a peer may
- * say, for Jinja as Python has it, for a second engine, and for what chooses and measures blends. */
-const MOST_LINES = 61_500;
+ * say, for Jinja as Python has it, for a second engine, for what chooses and measures blends, and for builds on engines of jobs. */
+const MOST_LINES = 63_500;
 /** The playground is a program of its own, for a browser. */
 const MOST_PAGE_LINES = 1_500;
 

@@ -1,9 +1,10 @@
-/** `crayon build-pool`: a pool of base LoRA adapters from a base model and a training set. */
+/** `crayon build-pool`: a pool of base LoRA adapters from a base model and a training set, in one go, in three verbs, or on an engine. */
 
-import { type Command, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { MODEL_TYPES, PROJECTIONS } from '../hf/families.js';
+import { ENGINES } from '../jobs/index.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
-import { BUILD_DEFAULTS, type BuildPoolOptions } from '../pool/inputs.js';
+import { BUILD_DEFAULTS, type BuildPoolOptions, TRAINING_MODES } from '../pool/inputs.js';
 import { TRAINER_DEFAULTS, TRAINER_DTYPES, TRAINER_NAMES, type TrainerOptions } from '../pool/trainers/options.js';
 import type { TrainSettings } from '../train/settings.js';
 import {
@@ -11,12 +12,14 @@ import {
   backendOption,
   byteCount,
   choice,
+  collect,
   dataOptions,
   decimal,
   promptFormOption,
   turnsOption,
   wholeNumber,
 } from './options.js';
+import type { EngineFlags, FinishFlags, TrainFlags } from './run-build-verbs.js';
 import type { Terminal } from './terminal.js';
 
 interface Flags
@@ -40,6 +43,8 @@ interface Flags
   dryRun: boolean;
 }
 
+const ENGINE_NAMES = Object.keys(ENGINES) as Array<keyof typeof ENGINES>;
+
 const HELP = `
 The training set is embedded in the base model's own space, clustered into N groups, and one LoRA adapter is
 trained for each, on the completions only. A killed build continues where it was when the command is repeated.
@@ -50,25 +55,128 @@ Examples:
       --pool pool --clusters auto --embedding tfidf --long truncate
   $ crayon build-pool --model base.Q4_1.gguf --data train.jsonl --pool pool --dry-run
   $ crayon build-pool --model models/base --data train.jsonl --pool pool --trainer torch --trainer-dtype bfloat16
+  $ crayon build-pool --model models/base --data train.jsonl --pool pool --mode separate --engine local --workers 4
+  $ crayon build-pool --model models/base --data train.jsonl --pool /nfs/pool --mode separate --engine slurm \\
+      --workers 16 --engine-options partition=gpu,gpus=1,time=4:00:00
 
 --trainer torch trains with PyTorch and transformers on a GPU or the CPU, from the same batches and seeds.
 
 A record of train.jsonl: {"prompt": "Review: lovely film. Sentiment:", "completion": " good"}
 or a conversation:       {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}`;
 
-const MODE = 'train the mixture that blending will use, or each LoRA on its own cluster';
+const MODE =
+  'train the mixture that blending will use; or each LoRA on its own cluster, all in the same steps or each in a training by itself';
 const TRAINER = "crayon's own engine, or PyTorch in a Python that has torch and transformers";
 const HELD_OUT =
   'examples for each cluster that are not trained on; what the adapters lose on them is kept, for --estimator label-evidence';
 const LONG = 'what to do with longer ones; truncate cuts the front of the prompt';
 
 export function buildPoolCommand(command: Command, terminal: Terminal): void {
+  buildOptions(command)
+    .option('--job-only', 'write the job of --trainer torch, to be run by hand, and stop', false)
+    .option('--dry-run', 'say what would be done, in how much memory and time, and stop', false)
+    .addOption(choice('--engine <name>', ENGINE, ENGINE_NAMES))
+    .option('--workers <n>', 'clusters that the engine trains at a time', wholeNumber(1, 100_000), 2)
+    .option(
+      '--engine-options <list>',
+      'key=value,... or a YAML file; may be repeated (docs/scale.md has the keys)',
+      collect,
+    )
+    .option('--print', 'show what the engine would be given, and stop', false)
+    .addHelpText('after', HELP)
+    .enablePositionalOptions() // --pool after `train` is train's
+    .addCommand(prepareCommand(terminal))
+    .addCommand(trainCommand(terminal))
+    .addCommand(finishCommand(terminal));
+  // the verbs behind it would require them too
+  const required = command.options.filter(({ mandatory }) => mandatory);
+  for (const option of required) option.makeOptionMandatory(false);
+  command.action(async (flags: Flags & EngineFlags, command: Command) => {
+    const missing = required.find((option) => command.getOptionValue(option.attributeName()) === undefined);
+    if (missing !== undefined) command.error(`error: required option '${missing.flags}' not specified`);
+    const { engine, workers: _, engineOptions, print, ...rest } = flags;
+    const alone = [...(engineOptions ? ['--engine-options'] : []), ...(print ? ['--print'] : [])];
+    if (engine === undefined && alone.length > 0) command.error(`error: ${alone.join(', ')} without --engine`);
+    const options = toOptions(rest, command);
+    if (engine !== undefined) {
+      const { runOnEngine } = await import('./run-build-verbs.js');
+      await runOnEngine(options, { ...flags, engine }, terminal);
+      return;
+    }
+    const { runBuildPool, runDryRun, runJobOnly } = await import('./run-build-pool.js');
+    if (flags.dryRun) await runDryRun(options, flags.backend, terminal);
+    else if (flags.jobOnly) await runJobOnly(options, flags.backend, terminal);
+    else await runBuildPool(options, flags.backend, terminal);
+  });
+}
+
+const ENGINE = `run the build's units on ${ENGINE_NAMES.map((name) => `${name} (${ENGINES[name].title})`).join(', ')}`;
+
+const PREPARE_HELP = `
+Reads, embeds and clusters, and writes the plan to <pool>.building: then \`crayon build-pool train\` trains the clusters on any machines that
+see that directory and have the base model, and \`crayon build-pool finish\` makes the pool. Each can be killed and repeated.
+
+Example:
+  $ crayon build-pool prepare --model models/base --data train.jsonl --pool /nfs/pool --clusters 8 --mode separate
+  $ crayon build-pool train --pool /nfs/pool --cluster 0     # ... to 7, in any order, anywhere
+  $ crayon build-pool finish --pool /nfs/pool`;
+
+function prepareCommand(terminal: Terminal): Command {
+  const command = new Command('prepare').description('Read, embed and cluster, and write the plan of a build.');
+  return buildOptions(command)
+    .addHelpText('after', PREPARE_HELP)
+    .action(async (flags: Omit<Flags, 'jobOnly' | 'dryRun'>, command: Command) => {
+      const { runPrepare } = await import('./run-build-verbs.js');
+      await runPrepare(toOptions({ ...flags, jobOnly: false, dryRun: false }, command), flags.backend, terminal);
+    });
+}
+
+const TRAIN_HELP = `
+In mode separate a cluster is a unit: --cluster says which. Modes joint and independent train all clusters in the same steps: that is one
+unit, which is trained without --cluster.
+
+Exit codes that a scheduler can act on: 0 done, also where it was done before; 4, 130 or a signal: run it again, it goes on from its
+checkpoint; 2, 3, 5: running it again would end alike.`;
+
+function trainCommand(terminal: Terminal): Command {
+  return placeOptions(
+    new Command('train').description('Train one cluster of a plan, or all where they share their steps.'),
+  )
+    .option('--cluster <k>', 'its number; all, where the mode trains them together', wholeNumber(0))
+    .addOption(backendOption().default(undefined, "the plan's"))
+    .addHelpText('after', TRAIN_HELP)
+    .action(async (flags: TrainFlags) => {
+      const { runTrain } = await import('./run-build-verbs.js');
+      await runTrain(flags, terminal);
+    });
+}
+
+function finishCommand(terminal: Terminal): Command {
+  return placeOptions(new Command('finish').description('Make the pool of what was trained, and remove the plan.'))
+    .option('--force', "replace an existing pool (default: the plan's)", false)
+    .addOption(backendOption().default(undefined, "the plan's"))
+    .action(async (flags: FinishFlags) => {
+      const { runFinish } = await import('./run-build-verbs.js');
+      await runFinish(flags, terminal);
+    });
+}
+
+/** Where a plan is, and what it names on this machine. */
+const placeOptions = (command: Command): Command =>
+  command
+    .requiredOption('--pool <dir>', 'the pool that is being built, as `prepare` was told')
+    .option('--model <path>', 'where the base model is on this machine, when not where `prepare` found it')
+    .option('--data <file>', 'likewise the training set, where it is read again; may be repeated', collect)
+    .option('--data-dir <dir>', 'likewise where the paths inside a YAML start');
+
+/** What a build depends on. */
+function buildOptions(command: Command): Command {
   const { training, ...defaults } = BUILD_DEFAULTS;
   command.requiredOption(
     '--model <path>',
     `base model: a Hugging Face directory or a GGUF file (${MODEL_TYPES.join(', ')})`,
   );
-  dataOptions(command, 'JSONL, JSON or CSV of examples, or a YAML describing them')
+  return dataOptions(command, 'JSONL, JSON or CSV of examples, or a YAML describing them')
     .addOption(turnsOption())
     .addOption(promptFormOption('chat where the model has a chat template'))
     .option('--system <text>', 'system message of the conversations that have none')
@@ -81,7 +189,7 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
     )
     .option('--no-centred', "do not subtract the training set's mean embedding")
     .option('--tau <t>', 'temperature of the gate softmax(cos / tau)', decimal(0), defaults.tau)
-    .addOption(choice('--mode <mode>', MODE, ['joint', 'independent'], defaults.mode))
+    .addOption(choice('--mode <mode>', MODE, TRAINING_MODES, defaults.mode))
     .option('--rank <r>', 'rank of each base LoRA', wholeNumber(1, 1024), defaults.r)
     .option('--alpha <a>', 'lora_alpha; the adapter is scaled by alpha / rank (default: twice the rank)', decimal(0))
     .option('--targets <list>', 'projections that get a LoRA, e.g. q_proj,v_proj', 'all')
@@ -113,7 +221,6 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
       wholeNumber(1, 1024),
       TRAINER_DEFAULTS.processes,
     )
-    .option('--job-only', 'write the job of --trainer torch, to be run by hand, and stop', false)
     .option(
       '--memory <size>',
       'most that the process may take, such as 6GB (default: three quarters of what is free)',
@@ -122,19 +229,10 @@ export function buildPoolCommand(command: Command, terminal: Terminal): void {
     .option('--checkpoint-seconds <s>', 'time between checkpoints', decimal(0), defaults.checkpointSeconds)
     .option('--fresh', 'discard what an interrupted build left', false)
     .option('--force', 'replace an existing pool', false)
-    .option('--dry-run', 'say what would be done, in how much memory and time, and stop', false)
-    .addOption(backendOption())
-    .addHelpText('after', HELP)
-    .action(async (flags: Flags, command: Command) => {
-      const options = toOptions(flags, command);
-      const { runBuildPool, runDryRun, runJobOnly } = await import('./run-build-pool.js');
-      if (flags.dryRun) await runDryRun(options, flags.backend, terminal);
-      else if (flags.jobOnly) await runJobOnly(options, flags.backend, terminal);
-      else await runBuildPool(options, flags.backend, terminal);
-    });
+    .addOption(backendOption());
 }
 
-function toOptions(flags: Flags, command: Command): BuildPoolOptions {
+function toOptions(flags: Omit<Flags, keyof EngineFlags>, command: Command): BuildPoolOptions {
   const { pool: out, rank: r, alpha, targets, weightDecay, dryRun: _, backend: __, ...rest } = flags;
   const { epochs, batchSize, gradientAccumulation, learningRate, ...unlike } = rest;
   const { general: isResidual, generalRank, generalLearningRate, generalEpochs, ...others } = unlike;

@@ -5,6 +5,7 @@ import { chooseBackend, releaseBackend } from '../model/backend.js';
 import { type BuildResult, buildPool, writeTrainingJob } from '../pool/build.js';
 import type { BuildHooks, BuildPoolOptions } from '../pool/inputs.js';
 import { planBuild } from '../pool/plan.js';
+import { openPool, type PoolManifest } from '../pool/pool.js';
 import type { TrainerOptions } from '../pool/trainers/options.js';
 import { pythonVersions, trainerScript } from '../pool/trainers/torch/python.js';
 import type { BackendFlag } from './options.js';
@@ -57,7 +58,8 @@ export async function runJobOnly(
   });
 }
 
-async function onBackend(
+/** Work on a back end, which ends with a checkpoint at Ctrl-C. */
+export async function onBackend(
   wanted: BackendFlag['backend'],
   terminal: Terminal,
   work: (backend: string, hooks: BuildHooks) => Promise<void>,
@@ -125,9 +127,36 @@ async function describeTorch({ python, dtype, processes }: TrainerOptions) {
   return { python, dtype, processes, versions, words };
 }
 
-function show(result: BuildResult, options: BuildPoolOptions, backend: string, ms: number, terminal: Terminal): void {
+export function show(
+  result: BuildResult,
+  { out }: Pick<BuildPoolOptions, 'out'>,
+  backend: string,
+  ms: number,
+  terminal: Terminal,
+): void {
   const { manifest, nearestPrompts, skipped, truncated, resumed, trainedTokensPerSecond } = result;
-  terminal.document({ pool: options.out, backend, ms, skipped, truncated, resumed, trainedTokensPerSecond, manifest });
+  terminal.document({ pool: out, backend, ms, skipped, truncated, resumed, trainedTokensPerSecond, manifest });
+  showClusters(manifest, nearestPrompts, terminal);
+  if (skipped + truncated > 0)
+    terminal.note(`${skipped} examples were skipped and ${truncated} cut at the front (--long).`);
+  sayWritten(manifest, out, terminal);
+  terminal.print(`${formatDuration(ms)}${resumed ? ', continued from a checkpoint' : ''}`);
+}
+
+/** A pool that other processes have built: its examples by their ids. @param more of the document */
+export function showPool(out: string, more: object, ms: number, terminal: Terminal): void {
+  const { manifest } = openPool(out);
+  terminal.document({ pool: out, ...more, ms, manifest });
+  showClusters(
+    manifest,
+    manifest.clusters.map(({ nearest }) => nearest),
+    terminal,
+  );
+  sayWritten(manifest, out, terminal);
+  terminal.print(formatDuration(ms));
+}
+
+function showClusters(manifest: PoolManifest, nearest: readonly string[][], terminal: Terminal): void {
   const width = Math.max(16, terminal.columns - 62); // what the other columns leave
   terminal.table(
     ['n', 'size', 'tasks', 'loss before', 'after', 'nearest examples'],
@@ -137,7 +166,7 @@ function show(result: BuildResult, options: BuildPoolOptions, backend: string, m
       topTasks(cluster.tasks),
       cluster.lossBefore?.toFixed(3) ?? '',
       cluster.lossAfter?.toFixed(3) ?? '',
-      nearestPrompts[n]!.slice(0, 2).map((prompt) => ellipsisFront(prompt, width)),
+      nearest[n]!.slice(0, 2).map((prompt) => ellipsisFront(prompt, width)),
     ]),
     ['right', 'right', 'left', 'right', 'right', 'left'],
   );
@@ -148,14 +177,12 @@ function show(result: BuildResult, options: BuildPoolOptions, backend: string, m
   const small = manifest.clusters.filter((c) => c.size < 8).length;
   if (small > 0)
     terminal.warn(`${small} of ${manifest.N} clusters have fewer than 8 examples; consider fewer clusters.`);
-  if (skipped + truncated > 0)
-    terminal.note(`${skipped} examples were skipped and ${truncated} cut at the front (--long).`);
+}
+
+function sayWritten(manifest: PoolManifest, out: string, terminal: Terminal): void {
   const silhouette = manifest.silhouette?.toFixed(3) ?? 'unknown';
-  terminal.print(
-    `\n${terminal.colour.green('Pool written:')} ${options.out} (N = ${manifest.N}, silhouette ${silhouette})`,
-  );
+  terminal.print(`\n${terminal.colour.green('Pool written:')} ${out} (N = ${manifest.N}, silhouette ${silhouette})`);
   if (manifest.prompt !== undefined) terminal.print('Prompts are conversations through the chat template (form chat).');
-  terminal.print(`${formatDuration(ms)}${resumed ? ', continued from a checkpoint' : ''}`);
 }
 
 function topTasks(tasks: Record<string, number>): string[] {

@@ -29,6 +29,9 @@ const PATH =
 /** What the commands that the documents show would write. */
 const WRITTEN = /\.calibrated\.yaml$/;
 
+/** Commands that have others behind them, which have flags of their own. */
+const BEHIND: Record<string, string[]> = { bench: ['load', 'report'], 'build-pool': ['prepare', 'train', 'finish'] };
+
 /** Every `crayon` command of the documents: its words up to the first flag or path, and its flags. */
 function commandsOf(document: string): Array<{ line: string; flags: string[] }> {
   const lines = codeOf(document).flatMap((code) => code.replaceAll(/\\\n\s*/g, '').split('\n'));
@@ -62,7 +65,7 @@ describe.each(documents)('%s', (document) => {
     const unknown: string[] = [];
     for (const { line, flags } of commandsOf(document)) {
       const [command, sub] = line.split(' ');
-      const words = command === 'bench' && (sub === 'load' || sub === 'report') ? [command, sub] : [command!];
+      const words = BEHIND[command!]?.includes(sub!) ? [command!, sub!] : [command!];
       const { code, stdout } = await crayon([...words, '--help']);
       const known = code === 0 && stdout.startsWith(`Usage: crayon ${words.join(' ')}`);
       if (!known || flags.some((flag) => !new RegExp(`${flag}\\b(?!-)`).test(stdout))) unknown.push(line);
