@@ -28,8 +28,9 @@ const MAY_IMPORT: Record<string, string[]> = {
   blend: ['core', 'files', 'lora', 'data', 'safetensors', 'hf', 'peft', 'gguf', 'model', 'train', 'pool'],
   choose: ['core', 'data', 'hf', 'model', 'train', 'pool', 'blend'],
   engine: ['core', 'files', 'bounded', 'hf', 'gguf'],
+  remote: ['core', 'files', 'hf', 'gguf', 'peft', 'pool', 'engine'],
   routing: ['core', 'data', 'engine'],
-  serve: ['core', 'files', 'data', 'hf', 'gguf', 'train', 'pool', 'blend', 'choose', 'engine', 'routing'],
+  serve: ['core', 'files', 'data', 'hf', 'gguf', 'train', 'pool', 'blend', 'choose', 'engine', 'remote', 'routing'],
   bench: [
     ...['core', 'files', 'data', 'hf', 'gguf', 'model', 'train', 'pool', 'blend', 'choose', 'engine', 'routing'],
     'serve', // its configuration: the live part starts crayon's own server
@@ -41,8 +42,9 @@ MAY_IMPORT.cli = ROOMS;
 /** The most files that one folder holds: above it, a subject has hidden another. */
 const MOST_FILES = 30;
 /** Of all of src/: what one redesign came to, and room for real bases, for the guards against whatever a file or a peer may
- * say, for Jinja as Python has it, for a second engine, for what chooses and measures blends, and for builds on engines of jobs. */
-const MOST_LINES = 63_500;
+ * say, for Jinja as Python has it, for a second engine, for what chooses and measures blends, for builds on engines of jobs, and for pools
+ * that are changed, fetched from servers that may fail or lie, and served to a fleet. */
+const MOST_LINES = 66_500;
 /** The playground is a program of its own, for a browser. */
 const MOST_PAGE_LINES = 1_500;
 

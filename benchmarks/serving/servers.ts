@@ -43,7 +43,8 @@ export async function startServer(command: readonly [string, ...string[]], addre
   });
   said = '';
   child.once('exit', (code, signal) => {
-    if (signal !== 'SIGTERM' && code !== 0) console.error(`${command.join(' ')} ended with ${signal ?? code}: ${said.slice(-2000)}`);
+    if (signal !== 'SIGTERM' && code !== 0)
+      console.error(`${command.join(' ')} ended with ${signal ?? code}: ${said.slice(-2000)}`);
   });
   return { base, pid: child.pid!, residentMib: () => residentMib(child.pid!), stop: () => stopped(child) };
 }

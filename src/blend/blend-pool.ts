@@ -10,7 +10,6 @@ import { meanRows, row } from '../core/vector.js';
 import { type Example, loadDataset } from '../data/dataset.js';
 import { whyInvalid } from '../data/example.js';
 import { recordExamples, type Turns } from '../data/record.js';
-import { sha256 } from '../files/digest.js';
 import { openBase } from '../gguf/base.js';
 import { isGgufPath } from '../gguf/read.js';
 import { baseRecord } from '../hf/adapter-record.js';
@@ -23,7 +22,7 @@ import { rememberedBase } from '../pool/base-place.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import { openPoolFactors } from '../pool/factors.js';
-import { memberCoefficients, openPool, type Pool, poolForm, poolTemplate } from '../pool/pool.js';
+import { memberCoefficients, openPool, type Pool, poolDigest, poolForm, poolTemplate } from '../pool/pool.js';
 import { type LongPolicy, type PreparedExample, prepareExamples } from '../pool/prepare.js';
 import { gateTerms, needed } from '../pool/standards.js';
 import { poolTokenizer } from '../pool/vocabulary.js';
@@ -111,9 +110,19 @@ export interface BlendPoolOptions
   onStep?: TrainedBlendOptions['onStep'];
   /** decides in place of the estimator and its options */
   chooser?: BlendChooser | undefined;
+  /** called with the coefficients of all members before their adapters are opened: of a pool that is elsewhere (src/remote) */
+  fetchMembers?: ((coefficients: readonly number[]) => Promise<void>) | undefined;
+  /** blends in place of this process, which then opens no adapter */
+  blendElsewhere?: ((coefficients: readonly number[]) => Promise<ElsewhereBlend>) | undefined;
   long: LongPolicy;
   /** for the embedding kinds that need a forward pass: the tensor back end, or a model that is open already */
   forward?: ForwardPass | undefined;
+}
+
+/** Made by another machine, of coefficients (N) that it rounded; its modules' errors are not known (NaN). */
+export interface ElsewhereBlend {
+  coefficients: number[];
+  blend: BlendResult;
 }
 
 export interface BlendPoolResult extends BlendEstimate {
@@ -154,21 +163,27 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
   const coverage = choice === undefined ? found.coverage : coverageByEvidence(found.coverage!, choice);
   const estimate: BlendEstimate = { ...found, coverage };
 
-  const adapters = pool.openMembers();
   const { loraFromBlend: how } = rule;
+  if (options.blendElsewhere !== undefined) {
+    const made = await options.blendElsewhere(estimate.coefficients);
+    return { ...estimate, ...made, embedMs, totalMs: performance.now() - started };
+  }
+  const isBare = choice?.chosen === BARE_MODEL;
+  const coefficients = memberCoefficients(manifest, estimate.coefficients).map((x) => (isBare ? 0 : x));
+  await options.fetchMembers?.(coefficients);
+  const adapters = pool.openMembers(coefficients);
   const factors = options.combine === 'cat' && how === undefined ? null : openPoolFactors(pool);
   try {
     const terms: BlendOptions = {
       ...options,
       adapters,
       factors,
-      coefficients:
-        choice?.chosen === BARE_MODEL ? adapters.map(() => 0) : memberCoefficients(manifest, estimate.coefficients),
+      coefficients,
       baseModel: nameForOthers(manifest.base.name),
       template: poolTemplate(pool) ?? undefined,
       provenance: {
         base: baseRecord(manifest.base) as { [key: string]: Json },
-        pool: sha256(JSON.stringify(manifest)),
+        pool: poolDigest(pool),
         embedding: manifest.embedding.kind,
         ...(manifest.prompt === undefined ? {} : { prompt: manifest.prompt as { [key: string]: Json } }),
         estimator,

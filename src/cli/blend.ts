@@ -18,10 +18,14 @@ import {
   choice,
   decimal,
   numberList,
+  POOL_PLACE,
+  type PoolFlags,
+  poolOptions,
   splitOptions,
   turnsOption,
   wholeNumber,
 } from './options.js';
+import { placeOf } from './pool-place.js';
 import { choiceTable, choiceWords } from './show-choice.js';
 import { trainedWords } from './show-trained.js';
 import { stopSignal } from './stop-signal.js';
@@ -41,8 +45,11 @@ interface Flags
       | 'signal'
       | 'onPlan'
       | 'onStep'
+      | 'fetchMembers'
+      | 'blendElsewhere'
     >,
     Omit<FromBlendOptions, 'rank'>,
+    PoolFlags,
     BackendFlag {
   examples?: string;
   choose: boolean;
@@ -64,8 +71,12 @@ under every candidate.
 With --lora-from-blend the blend is where a LoRA of that rank begins, which is then trained on the examples. A killed
 training continues where it was when the command is repeated.
 
+With an address as --pool, manifest and centroids are fetched once, and then the adapters that have a share in the blend:
+with --top-k alone those. Nothing about the examples is sent.
+
 Examples:
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter
+  $ crayon blend --pool https://example.org/pools/demo --examples mine.jsonl --top-k 2 --out my-adapter
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --combine svd --rank 16
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --top-k 2 --temperature 0.05
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --choose
@@ -83,9 +94,9 @@ const LONG = 'examples beyond the context: refuse them, or cut the front of thei
 export function blendCommand(command: Command, terminal: Terminal): void {
   const estimators = ESTIMATORS.filter((name) => name !== 'given');
   command
-    .requiredOption('--pool <dir>', 'pool written by build-pool')
+    .requiredOption('--pool <place>', POOL_PLACE)
     .option('--examples <file>', "the user's examples: JSONL, JSON, CSV or YAML");
-  splitOptions(command)
+  splitOptions(poolOptions(command))
     .addOption(turnsOption())
     .option('--model <path>', "the base model, a directory or a GGUF file (default: where the pool's manifest says)")
     .requiredOption('--out <dir>', 'adapter directory to write')
@@ -164,7 +175,7 @@ function refuseBoth({ choose, chooseTrained, examples, loraFromBlend }: Flags, c
 async function run(flags: Flags, terminal: Terminal): Promise<void> {
   const { temperature, coefficients, backend, choose, chooseSeconds: seconds, chooseTrained, ...most } = flags;
   const { steps, learningRate, batchSize, pull, seed, memory, checkpointSeconds, fresh, ...others } = most;
-  const { loraFromBlend: rank, refine, ...rest } = others;
+  const { loraFromBlend: rank, refine, poolKeyEnv: _key, poolCache: _bytes, cacheDir: _dir, ...rest } = others;
   const training = { steps, learningRate, batchSize, pull, seed, memory, checkpointSeconds, fresh };
   const estimator = coefficients === undefined ? flags.estimator : 'given';
   const isTrained = rank !== undefined || refine !== undefined;
@@ -178,6 +189,10 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
       hint: 'Give a JSONL file of 3 to 50 examples, or --coefficients, or --estimator uniform.',
     });
   }
+  const place = await placeOf(flags.pool, flags, terminal.streams.env);
+  const { dir: pool } = place;
+  if (choose || refine !== undefined || estimator === 'label-evidence') await place.members(); // all are looked at
+  const fetchMembers = (coefficients: readonly number[]) => place.members(coefficients);
   let isLoaded = false;
   const onBackend = (name: string) => {
     isLoaded = true;
@@ -188,6 +203,8 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
     const result = await terminal.during(async ({ update }) => {
       const how = {
         ...rest,
+        pool,
+        fetchMembers,
         forward: { backend, onBackend },
         signal: stop?.signal,
         onProgress: (done: number, total: number) => update('blend', done, total),
@@ -202,7 +219,7 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
       }
       const { chooseBlend } = await import('../choose/choose-blend.js');
       const onTried = (done: number, total: number) => update('choose', done, total);
-      const ofPool = chooseTrained ? Math.max(...openPool(flags.pool).manifest.adapters.map(({ r }) => r)) : undefined;
+      const ofPool = chooseTrained ? Math.max(...openPool(pool).manifest.adapters.map(({ r }) => r)) : undefined;
       const tried = rank ?? ofPool;
       const trained = {
         refine: refine ?? (chooseTrained ? 1 : undefined),
@@ -210,20 +227,20 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
       };
       return await chooseBlend({ ...how, examples: flags.examples!, seconds, trained, onTried });
     });
-    show(result, flags, terminal);
+    show(result, pool, flags, terminal);
   } finally {
     stop?.release();
     if (isLoaded) (await import('../model/backend.js')).releaseBackend();
   }
 }
 
-function show(result: BlendPoolResult | ChosenBlend, flags: Flags, terminal: Terminal): void {
+function show(result: BlendPoolResult | ChosenBlend, pool: string, flags: Flags, terminal: Terminal): void {
   const { coefficients, similarities, coverage, blend, embedMs, totalMs } = result;
   const chosen = 'chosen' in result ? result.chosen : undefined;
   const tried = chosen?.candidates.map(({ candidate: { name }, seconds }) => ({ name, seconds }));
   terminal.document({ out: flags.out, combine: flags.combine, ...result, chosen: undefined, tried });
   const { bold, cyan, dim, green, yellow } = terminal.colour;
-  const { clusters, general } = openPool(flags.pool).manifest;
+  const { clusters, general } = openPool(pool).manifest;
 
   if (chosen !== undefined) {
     choiceTable(

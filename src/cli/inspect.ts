@@ -21,6 +21,8 @@ import type { BaseCopy } from '../peft/copies.js';
 import { openPeftAdapter } from '../peft/read.js';
 import { openPool, type PoolManifest } from '../pool/pool.js';
 import { SafetensorsFile } from '../safetensors/read.js';
+import { type PoolFlags, poolOptions } from './options.js';
+import { placeOf } from './pool-place.js';
 import { recognisePath } from './recognise.js';
 import { choiceTable, choiceWords } from './show-choice.js';
 import { trainedWords } from './show-trained.js';
@@ -37,17 +39,20 @@ Reads headers and manifests only, so it answers at once for a file of any size.
 Examples:
   $ crayon inspect models/base
   $ crayon inspect pool
+  $ crayon inspect https://example.org/pools/demo
   $ crayon inspect my-adapter --json
   $ crayon inspect model.gguf
   $ crayon inspect my-adapter/adapter_model.safetensors`;
 
 export function inspectCommand(command: Command, terminal: Terminal): void {
-  command
-    .option('--verify', "read a pool's adapters whole and compare their digests", false)
+  command.option('--verify', "read a pool's adapters whole and compare their digests", false);
+  poolOptions(command)
     .addHelpText('after', HELP)
-    .action((path: string, { verify }: { verify: boolean }) => {
-      const kind = recognisePath(path);
-      if (kind === 'pool') inspectPool(path, verify, terminal);
+    .action(async (path: string, { verify, ...flags }: { verify: boolean } & PoolFlags) => {
+      const place = await placeOf(path, flags, terminal.streams.env);
+      if (verify) await place.members();
+      const kind = place.remote === null ? recognisePath(path) : 'pool';
+      if (kind === 'pool') inspectPool(place.dir, verify, terminal, path);
       else if (kind === 'adapter') inspectAdapter(path, terminal);
       else if (kind === 'model') inspectModel(path, terminal);
       else if (kind === 'gguf') inspectGguf(path, terminal);
@@ -179,8 +184,8 @@ function blendFacts(blend: JsonObject): Array<[string, string]> {
   ];
 }
 
-function inspectPool(path: string, verify: boolean, terminal: Terminal): void {
-  const pool = openPool(path);
+function inspectPool(dir: string, verify: boolean, terminal: Terminal, path: string): void {
+  const pool = openPool(dir);
   if (verify) pool.verify();
   const { manifest } = pool;
   terminal.document({ kind: 'pool', path, verified: verify, manifest });

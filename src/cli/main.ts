@@ -47,7 +47,7 @@ const commands = (): Array<[Command, () => Promise<Declare>]> => [
   [
     named('inspect', 'Show what a model, an adapter, a pool, a GGUF or a safetensors file holds.').argument(
       '<path>',
-      'a directory, or a .gguf or .safetensors file',
+      'a directory, a .gguf or .safetensors file, or the address of a pool',
     ),
     async () => (await import('./inspect.js')).inspectCommand,
   ],

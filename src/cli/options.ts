@@ -106,3 +106,21 @@ export function splitOptions(command: Command, split?: string): Command {
     .option('--data-dir <dir>', 'where the paths inside a YAML start')
     .option('--split <name>', `split to read where a YAML names several${otherwise}`, split);
 }
+
+/** For commands whose pool may be an address. */
+export interface PoolFlags {
+  poolKeyEnv?: string;
+  /** bytes */
+  poolCache?: number;
+  cacheDir?: string;
+}
+
+export const POOL_PLACE = 'directory written by build-pool, or the http(s) address of one';
+
+/** @param withCacheDir where the command has no --cache-dir of its own */
+export function poolOptions(command: Command, withCacheDir = true): Command {
+  if (withCacheDir) command.option('--cache-dir <dir>', 'where what is fetched of a pool by address is kept');
+  return command
+    .option('--pool-key-env <name>', 'environment variable that holds the key of a pool by address')
+    .option('--pool-cache <size>', 'the most that all fetched pools may take, such as 2GB (default: 4GiB)', byteCount);
+}

@@ -12,13 +12,17 @@ import type { Tokenizer } from '../hf/tokenizer.js';
 import { openPool, poolForm } from '../pool/pool.js';
 import { SCORED_THROUGH, type ScoredThrough } from '../train/completion-score.js';
 import { compareScores, type ScoreDifference, type ScoreReport, scoredSequences } from '../train/score.js';
+import { placeOf } from './pool-place.js';
 import type { ScoreFlags } from './scoring.js';
 import type { Terminal } from './terminal.js';
 
-export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<void> {
-  if (flags.adapter !== undefined && flags.pool !== undefined) {
+export async function runScore(given: ScoreFlags, terminal: Terminal): Promise<void> {
+  if (given.adapter !== undefined && given.pool !== undefined) {
     throw new CrayonError('bad-option', '--adapter and --pool are both given', { hint: 'Score one at a time.' });
   }
+  const place = given.pool === undefined ? null : await placeOf(given.pool, given, terminal.streams.env);
+  await place?.members();
+  const flags = place === null ? given : { ...given, pool: place.dir };
   const { through } = flags;
   const source = openBase(flags.model);
   try {
@@ -40,7 +44,7 @@ export async function runScore(flags: ScoreFlags, terminal: Terminal): Promise<v
       ...(engine && { engine: engine.report }),
     };
     const type = source.format === 'hf' ? flags.type : null;
-    show({ reports, difference, form, type, backend: forward?.backend ?? null }, flags, terminal);
+    show({ reports, difference, form, type, backend: forward?.backend ?? null }, given, terminal);
   } finally {
     source.close();
   }

@@ -8,6 +8,7 @@ import {
   backendOption,
   choice,
   dataOptions,
+  poolOptions,
   promptFormOption,
   turnsOption,
   wholeNumber,
@@ -36,8 +37,11 @@ export function scoreCommand(command: Command, terminal: Terminal): void {
   command
     .requiredOption('--model <path>', 'base model: a Hugging Face directory or a GGUF file')
     .option('--adapter <dir>', 'PEFT adapter on that model')
-    .option('--pool <dir>', 'pool whose adapters are mixed for each example by its similarity to the centroids');
-  dataOptions(command, 'JSONL, JSON or CSV of examples, or a YAML', 'test')
+    .option(
+      '--pool <place>',
+      'pool, or its address, whose adapters are mixed for each example by its similarity to the centroids',
+    );
+  dataOptions(poolOptions(command, false), 'JSONL, JSON or CSV of examples, or a YAML', 'test')
     .addOption(turnsOption())
     .addOption(promptFormOption("the adapter's or pool's own, else chat where the model has a chat template"))
     .option('--system <text>', 'system message of the conversations that have none')
@@ -45,7 +49,7 @@ export function scoreCommand(command: Command, terminal: Terminal): void {
     .option('--max-length <tokens>', "longest sequence (default: the model's context)", wholeNumber(2))
     .addOption(choice('--through <what>', THROUGH, [...Object.keys(SCORED_THROUGH), 'both'], 'forward'))
     .addOption(choice('--type <type>', TYPE, GGUF_FILE_TYPE_NAMES, 'F16'))
-    .option('--cache-dir <dir>', 'where exported GGUF files are kept')
+    .option('--cache-dir <dir>', 'where exported GGUF files and fetched pools are kept')
     .addOption(anyBaseOption())
     .addOption(backendOption())
     .addHelpText('after', HELP)

@@ -7,10 +7,10 @@ import type { PromptForm, WantedForm } from '../hf/prompt-form.js';
 import type { Tokenizer } from '../hf/tokenizer.js';
 import type { ScoredThrough } from '../train/completion-score.js';
 import type { ScoredSequences } from '../train/score.js';
-import type { BackendFlag, DataFlags } from './options.js';
+import type { BackendFlag, DataFlags, PoolFlags } from './options.js';
 import type { Terminal } from './terminal.js';
 
-export interface ScoreFlags extends DataFlags, BackendFlag, WantedForm {
+export interface ScoreFlags extends DataFlags, BackendFlag, WantedForm, PoolFlags {
   model: string;
   adapter?: string;
   pool?: string;
@@ -19,7 +19,6 @@ export interface ScoreFlags extends DataFlags, BackendFlag, WantedForm {
   /** whose log-probabilities: one of the two, or both side by side */
   through: ScoredThrough | 'both';
   type: GgufFileType;
-  cacheDir?: string;
 }
 
 export interface Scoring {

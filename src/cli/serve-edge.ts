@@ -31,6 +31,7 @@ interface Flags
     Pick<NonNullable<EdgeOverrides['engine']>, 'threads' | 'context' | 'sequences' | 'type'> {
   config?: string;
   promptForm?: PromptFormName;
+  poolKeyEnv?: string;
   anyBase: boolean;
   cacheDir?: string;
   stateDir?: string;
@@ -69,12 +70,13 @@ export function serveEdgeCommand(command: Command, terminal: Terminal): void {
     .option('--model <path>', 'base model: a Hugging Face directory or a GGUF file')
     .option('--name <name>', "what /v1/models calls it (default: the model's file name)")
     .option('--adapter <path>', 'adapter from crayon blend (a PEFT directory), or a GGUF LoRA')
-    .option('--pool <dir>', 'pool from build-pool: for --gate per-query and POST /v1/customizations')
+    .option('--pool <place>', 'pool from build-pool, or its address: for --gate per-query and POST /v1/customizations')
+    .option('--pool-key-env <name>', 'environment variable that holds the key of a pool by address')
     .addOption(choice('--gate <kind>', 'one adapter for all requests, or the pool’s weighed for each prompt', GATES))
     .addOption(promptFormOption("the adapter's or pool's own, else chat where the model has a chat template"))
     .addOption(anyBaseOption())
     .option('--examples <file>', 'the examples that the adapter was blended from, for the scope signal')
-    .option('--cache-dir <dir>', 'where exported GGUF files are kept')
+    .option('--cache-dir <dir>', 'where exported GGUF files and fetched pools are kept')
     .option('--state-dir <dir>', 'where customisations outlive the server')
     .option('--server-url <url>', 'the larger LLM: an OpenAI-compatible endpoint, up to /v1')
     .option('--server-model <name>', 'its model')
@@ -250,6 +252,7 @@ function overridesOf(flags: Flags): EdgeOverrides {
     name,
     adapter,
     pool,
+    pool_key_env: flags.poolKeyEnv,
     gate,
     prompt_form: flags.promptForm,
     any_base: flags.anyBase || undefined,

@@ -11,6 +11,7 @@ type Row = readonly [value: number, unit: Unit, protects: string];
 
 const KIB = 2 ** 10;
 const MIB = 2 ** 20;
+const GIB = 2 ** 30;
 
 export const LIMIT_TABLE = {
   'Files and texts': {
@@ -150,6 +151,17 @@ export const LIMIT_TABLE = {
     retryAfterMs: [20_000, 'ms', 'the longest wait that it may ask for'],
     tailMs: [1_000, 'ms', 'a complete answer whose body does not end'],
     closeMs: [1_000, 'ms', 'cancelled calls when the server stops'],
+  },
+  'Pools by address': {
+    poolFirstByteMs: [30_000, 'ms', 'until an answer begins'],
+    poolBlendMs: [240_000, 'ms', 'until a blend begins that the server makes first'],
+    poolIdleMs: [30_000, 'ms', 'until more of it comes'],
+    poolPatienceMs: [120_000, 'ms', 'after which an answer must have come at the next rate'],
+    poolBytesPerSecond: [2000, 'bytes', 'a second, on average: a quarter of the slowest mobile networks'],
+    poolAttempts: [40, 'of them', 'requests for one file that keeps breaking off'],
+    poolRedirects: [3, 'of them', 'redirections of one request'],
+    poolTensorBytes: [512 * MIB, 'bytes', "a pool's centroids"],
+    poolAdapterBytes: [8 * GIB, 'bytes', "an adapter's weights"],
   },
 } as const satisfies Record<string, Record<string, Row>>;
 

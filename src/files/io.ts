@@ -74,10 +74,22 @@ function found<T>(path: string, read: () => T): T {
   }
 }
 
+/** When a file was changed, or touched, last: milliseconds since 1970. @throws CrayonError `file-not-found` */
+export function modifiedMs(path: string): number {
+  return found(path, () => statSync(path).mtimeMs);
+}
+
 /** Marks a file as used just now. */
 export function touch(path: string): void {
   const now = new Date();
   utimesSync(path, now, now);
+}
+
+/** The same where it need not be there, or ours: whoever removed it knows why. */
+export function touchQuietly(path: string): void {
+  try {
+    touch(path);
+  } catch {}
 }
 
 /** Removes a file or a whole directory; what is not there is no failure. @throws CrayonError `write-failed` */

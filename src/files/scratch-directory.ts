@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LIMITS } from '../core/limits.js';
-import { touch, writeError } from './io.js';
+import { touchQuietly, writeError } from './io.js';
 import { readJsonObject } from './json.js';
 import { isLeftover, processTag, readProcessTag } from './process-identity.js';
 
@@ -49,12 +49,6 @@ export class ScratchDirectory {
     clearInterval(this.#touching);
     this.discard(this.path);
   }
-}
-
-function touchQuietly(path: string): void {
-  try {
-    touch(path);
-  } catch {} // whoever removed it knows why
 }
 
 function removeOrphans(parent: string): void {

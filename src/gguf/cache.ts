@@ -9,7 +9,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ensureDirectory } from '../files/atomic.js';
 import { sha256File } from '../files/digest.js';
-import { exists, touch } from '../files/io.js';
+import { exists, touchQuietly } from '../files/io.js';
 import { HfModel } from '../hf/model.js';
 import { readTokenizerFiles } from '../hf/tokenizer.js';
 import { ADAPTER_CONFIG } from '../peft/config.js';
@@ -96,9 +96,7 @@ function made(out: string, cacheDir: string, make: () => unknown): string {
     make();
     return out;
   }
-  try {
-    touch(out); // the modification time says when a file was last of use, for whoever clears the cache by age
-  } catch {} // another user's file, or a read-only cache
+  touchQuietly(out); // the modification time says when a file was last of use, for whoever clears the cache by age
   return out;
 }
 

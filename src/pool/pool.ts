@@ -9,9 +9,9 @@ import * as z from 'zod';
 import { CrayonError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import { firstNonFinite } from '../core/vector.js';
-import { sha256File } from '../files/digest.js';
+import { sha256, sha256File } from '../files/digest.js';
 import { exists, realPath } from '../files/io.js';
-import { readJson, writeJson } from '../files/json.js';
+import { decodeUtf8, parseJson, readJson, writeJson } from '../files/json.js';
 import { checked, positive, sha256Text, text, whole } from '../files/schema.js';
 import { directoryVersion, readUnreplaced } from '../files/siblings.js';
 import { BASE_FORMATS } from '../hf/base-model.js';
@@ -21,6 +21,7 @@ import { ADAPTER_WEIGHTS, openPeftAdapter, type PeftAdapter } from '../peft/read
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
 import { embeddingKind, findEmbeddingKind } from './embed/kinds.js';
+import { standIn } from './stand-in.js';
 
 export const POOL_MANIFEST = 'pool.json';
 
@@ -147,6 +148,14 @@ function checkManifest(json: unknown, path: string): PoolManifest {
   return manifest;
 }
 
+/** A manifest that was not read from a pool's directory. @throws CrayonError `json-invalid`, `pool-invalid` */
+export function parseManifest(bytes: Uint8Array, where: string): PoolManifest {
+  return checkManifest(parseJson(decodeUtf8(bytes, where), where), where);
+}
+
+/** What tells a pool from others and from what it was before: a digest of its manifest's JSON. */
+export const poolDigest = ({ manifest }: Pick<Pool, 'manifest'>): string => sha256(JSON.stringify(manifest));
+
 /** The base LoRAs, then the general adapter where there is one. */
 export function membersOf({ adapters, general }: Pick<PoolManifest, 'adapters' | 'general'>) {
   return general === undefined ? adapters : [...adapters, general];
@@ -157,7 +166,7 @@ export function memberCoefficients({ general }: Pick<PoolManifest, 'general'>, a
   return general === undefined ? Array.from(alpha) : [...Array.from(alpha), 1];
 }
 
-const CENTROIDS = 'centroids.safetensors';
+export const CENTROIDS = 'centroids.safetensors';
 
 /** What is kept beside the manifest; N base LoRAs, d embedding size, V vocabulary. */
 export interface PoolTensors {
@@ -174,11 +183,18 @@ export interface Pool extends PoolTensors {
   readonly manifest: PoolManifest;
   /** Opens base LoRA n, 0 <= n < N; the caller closes it. */
   openAdapter(n: number): PeftAdapter;
-  /** Opens all members, see `membersOf`; the caller closes them. */
-  openMembers(): PeftAdapter[];
+  /**
+   * Opens all members, see `membersOf`; the caller closes them.
+   *
+   * @param coefficients theirs: of a pool that was fetched in part, those of 0 need not be there (stand-in.ts)
+   */
+  openMembers(coefficients?: ArrayLike<number>): PeftAdapter[];
   /** Reads every adapter's bytes and compares digests. @throws CrayonError `pool-invalid` naming those that differ */
   verify(): void;
 }
+
+/** Says that a pool's directory has only what was fetched of it so far (src/remote). */
+export const FETCHED_POOL = 'fetched.json';
 
 export function isPoolDirectory(dir: string): boolean {
   return exists(join(dir, POOL_MANIFEST));
@@ -212,7 +228,17 @@ function readPool(dir: string): Pool {
     manifest,
     ...tensors,
     openAdapter: open,
-    openMembers: () => membersOf(manifest).map((_, n) => open(n)),
+    openMembers: (coefficients) => {
+      const members = membersOf(manifest);
+      const absent =
+        coefficients === undefined || !exists(join(dir, FETCHED_POOL))
+          ? []
+          : members.filter((member, n) => coefficients[n] === 0 && !exists(join(dir, member.dir, ADAPTER_WEIGHTS)));
+      const opened = members.map((member, n) => (absent.includes(member) ? null : open(n)));
+      const like = opened.find((adapter) => adapter !== null);
+      assert(like !== undefined, 'one member at least is there');
+      return opened.map((adapter, n) => adapter ?? standIn(members[n]!, like));
+    },
     verify: () => verifyDigests(dir, manifest),
   };
 }
@@ -270,7 +296,7 @@ export function adapterDigest(dir: string): string {
   return sha256File(join(dir, ADAPTER_WEIGHTS));
 }
 
-function usesIdf({ embedding }: PoolManifest): boolean {
+export function usesIdf({ embedding }: Pick<PoolManifest, 'embedding'>): boolean {
   return 'fit' in embeddingKind(embedding.kind).kind || embedding.idfWeighted === true;
 }
 

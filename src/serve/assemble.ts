@@ -23,6 +23,7 @@ import { GgufFile } from '../gguf/read.js';
 import { formText } from '../hf/prompt-form.js';
 import { refuseOtherBase } from '../pool/embed/space.js';
 import { membersOf, openPool, type Pool } from '../pool/pool.js';
+import { type PoolPlace, poolPlace } from '../remote/place.js';
 import { Router } from '../routing/router.js';
 import type { ScopeFunction } from '../routing/signals/scope.js';
 import type { ClusterFunction } from '../routing/signals/success.js';
@@ -43,7 +44,7 @@ import { fixedAdapters, gatedAdapters, type NamedAdapter } from './customization
 import { type Customizations, createCustomizations } from './customizations/customizations.js';
 import { createBlendMaker, type MakerParts } from './customizations/maker.js';
 import { defaultStateDir, openUserFiles, type UserFiles } from './customizations/user-files.js';
-import { type Environment, serverKey } from './keys.js';
+import { type Environment, fromEnvironment, serverKey } from './keys.js';
 import { type ModelFile, modelFile } from './model-file.js';
 import type { ServeParts, ServerEngine } from './parts.js';
 import { servedForm } from './prompt-form.js';
@@ -96,12 +97,14 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     onStep('model');
     const base = openBaseModel(config.model, { cacheDir, type: config.engine.type });
     open.push(() => base.close());
-    const pool = config.pool === null ? null : openPool(config.pool);
+    const place = config.pool === null ? null : await edgePool(config.pool, config, cacheDir, env);
+    const pool = place && openPool(place.dir);
     onStep('adapters');
     checkAdapter(config, base);
     const withBlends = pool !== null && options.withoutCustomizations !== true;
     const usesPool = withBlends || config.gate === 'per-query';
     if (pool !== null && usesPool) refuseOtherBase(pool, base.source(), config.anyBase); // before its adapters do not fit
+    if (usesPool) await place?.members(); // any of them may be asked for
     const members = pool !== null && usesPool ? poolMembers(pool, config.model, cacheDir) : [];
     const named = config.gate === 'per-query' ? members : namedAdapter(config, cacheDir);
     onStep('engine');
@@ -188,6 +191,17 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
   }
 }
 
+/** The pool that a configuration names, of which the members are still to be fetched where it is elsewhere. */
+async function edgePool(pool: string, config: EdgeConfig, cacheDir: string, env: Environment): Promise<PoolPlace> {
+  const { poolKeyEnv: variable, poolCacheMib } = config;
+  const key = variable === null ? null : fromEnvironment(variable, env, 'pool_key_env');
+  return await poolPlace(pool, {
+    key,
+    cacheDir,
+    cacheBytes: poolCacheMib === null ? undefined : 2 ** 20 * poolCacheMib,
+  });
+}
+
 function readHeader(gguf: string): { file: ModelFile; template: string | null } {
   const opened = GgufFile.open(gguf);
   try {
@@ -216,11 +230,11 @@ function openServer(
 
 /** Customisations, with those that were kept. */
 async function customizationsOf(
-  { blend, dropBelow, limits, stateDir }: EdgeConfig,
+  { blend, dropBelow, limits, stateDir, pool: place }: EdgeConfig,
   parts: Omit<MakerParts, 'form' | 'dropBelow'>,
   env: Environment,
 ): Promise<Customizations> {
-  const files = stateDir === false ? null : userFiles(stateDir, parts, env);
+  const files = stateDir === false ? null : userFiles(stateDir, place!, parts.base, env);
   const maker = createBlendMaker({ ...parts, form: blend === 'merged' ? 'cat' : 'scales', dropBelow });
   const customizations = createCustomizations(maker, limits, files);
   await customizations.restore();
@@ -228,14 +242,10 @@ async function customizationsOf(
 }
 
 /** A directory that the configuration names is needed; the usual one may be another server's, or not to be written. */
-function userFiles(
-  stateDir: string | null,
-  { pool, base }: Pick<MakerParts, 'pool' | 'base'>,
-  env: Environment,
-): UserFiles | null {
+function userFiles(stateDir: string | null, pool: string, base: string, env: Environment): UserFiles | null {
   if (stateDir !== null) return openUserFiles(stateDir);
   try {
-    return openUserFiles(defaultStateDir(pool.dir, base, env));
+    return openUserFiles(defaultStateDir(pool, base, env));
   } catch (error) {
     warn(`${messageOf(error)}: customisations will be gone when this server ends. Name a directory: state_dir.`);
     return null;

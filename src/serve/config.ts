@@ -23,6 +23,7 @@ import {
 import { readYaml } from '../files/yaml.js';
 import { GGUF_FILE_TYPE_NAMES } from '../gguf/file-types.js';
 import { PROMPT_FORMS } from '../hf/prompt-form.js';
+import { isPoolUrl } from '../remote/url.js';
 import { THRESHOLD_SHAPE } from '../routing/signals/index.js';
 import { CONFIDENCE_MEASURES } from '../routing/signals/signal.js';
 import { MODES } from '../routing/types.js';
@@ -158,7 +159,13 @@ export const EDGE_SCHEMA = z.strictObject({
     "The adapter of the user's task: a PEFT directory from `crayon blend`, or a GGUF LoRA.",
   ),
   pool: orNull(text).describe(
-    'A pool from `crayon build-pool`: needed for `gate: per-query` and POST /v1/customizations.',
+    'A pool from `crayon build-pool`, or its http(s) address: needed for `gate: per-query` and POST /v1/customizations.',
+  ),
+  pool_key_env: variableName.describe(
+    'The name of an environment variable that holds the key of a pool by address. Never the key itself.',
+  ),
+  pool_cache_mib: orNull(whole(1)).describe(
+    'The most that all fetched pools may take in cache_dir, in MiB. null: 4096.',
   ),
   gate: z
     .enum(GATES)
@@ -203,7 +210,7 @@ export const EDGE_SCHEMA = z.strictObject({
     'The examples that the adapter was blended from, any data set: what "in scope" is measured against.',
   ),
   cache_dir: orNull(text).describe(
-    'Where exported GGUF files are kept. null: $XDG_CACHE_HOME/crayon or ~/.cache/crayon.',
+    'Where exported GGUF files and fetched pools are kept. null: $XDG_CACHE_HOME/crayon or ~/.cache/crayon.',
   ),
   host: text.default('127.0.0.1').describe('Any other host than a loopback address needs an API key.'),
   port: whole(0, 65_535).default(8080).describe('0 takes any free port and says which.'),
@@ -320,7 +327,7 @@ function inOurUnits(yaml: z.output<typeof EDGE_SCHEMA>, isMaxTokensGiven: boolea
 
 function withPaths(values: JsonObject, folder: string): JsonObject {
   const isPath = (key: string, value: unknown): value is string =>
-    PATH_KEYS.includes(key) && typeof value === 'string' && value !== '';
+    PATH_KEYS.includes(key) && typeof value === 'string' && value !== '' && !isPoolUrl(value);
   return Object.fromEntries(
     Object.entries(values).map(([key, value]) => [key, isPath(key, value) ? resolve(folder, value) : value]),
   );

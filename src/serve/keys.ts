@@ -19,7 +19,11 @@ export type Environment = Readonly<Record<string, string | undefined>>;
  * @param given by a flag, before anything in the configuration
  * @throws CrayonError `config-invalid` for an empty variable, and where a host that others reach has no key
  */
-export function clientKey(config: EdgeConfig, env: Environment, given: string | null = null): string | null {
+export function clientKey(
+  config: Pick<EdgeConfig, 'apiKeyEnv' | 'apiKeyFile' | 'host'>,
+  env: Environment,
+  given: string | null = null,
+): string | null {
   const { apiKeyEnv, apiKeyFile, host } = config;
   const key =
     given ??
@@ -39,7 +43,8 @@ export function serverKey({ apiKeyEnv }: ServerConfig, env: Environment): string
   return apiKeyEnv === null ? null : fromEnvironment(apiKeyEnv, env, 'server.api_key_env');
 }
 
-function fromEnvironment(name: string, env: Environment, key: string): string {
+/** A key in a variable that `key` of a configuration, or a flag, names. @throws CrayonError `config-invalid` where it is not set */
+export function fromEnvironment(name: string, env: Environment, key: string): string {
   const value = env[name]?.trim();
   if (value !== undefined && value !== '') return value;
   throw new CrayonError('config-invalid', `${key} names the environment variable ${name}, which is not set`, {

@@ -7,7 +7,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { NETWORK_NAMES } from '../../bench/live/network/networks.js';
 import { CrayonError } from '../../core/errors.js';
 import { MODES } from '../../routing/types.js';
-import { backendOption, choice, collect, decimal, numberList, wholeNumber } from '../options.js';
+import { backendOption, choice, collect, decimal, numberList, poolOptions, wholeNumber } from '../options.js';
 import type { Terminal } from '../terminal.js';
 import type { BenchFlags } from './run.js';
 import type { BenchLoadFlags } from './run-load.js';
@@ -35,8 +35,8 @@ export function benchCommand(command: Command, terminal: Terminal): void {
     .option('--out <dir>', 'run directory, new or of the same run')
     .option('--model <path>', "base model, instead of the configuration's")
     .option(
-      '--pool <dir>',
-      "finished pool, instead of the configuration's pool.dir or of building one; {seed} in it is the run's",
+      '--pool <place>',
+      "finished pool or its address, instead of the configuration's pool.dir or of building one; {seed} in it is the run's",
     )
     .option('--data-dir <dir>', "where the paths inside a task's YAML start, instead of the configuration's data_dir")
     .option('--work <dir>', 'where pools are kept; several runs may share one (default: work/ in the run directory)')
@@ -44,7 +44,8 @@ export function benchCommand(command: Command, terminal: Terminal): void {
     .option('--dry-run', 'show the cells that would be run, and do nothing', false)
     .option('--network <list>', `between edge and server, of ${NETWORK_NAMES.join(', ')}; for live and load`, names)
     .option('--device <list>', 'device classes: default, laptop, phone, board or those of the configuration', names)
-    .option('--conditions', 'blending alone, hybrid alone, both, neither, over every network and device class', false)
+    .option('--conditions', 'blending alone, hybrid alone, both, neither, over every network and device class', false);
+  poolOptions(command)
     .addOption(backendOption())
     .addHelpText('after', HELP)
     .enablePositionalOptions() // --out after `report` is the report's

@@ -14,13 +14,15 @@ import { CrayonError } from '../../core/errors.js';
 import { formatDuration } from '../../core/format.js';
 import { groupBy, mean } from '../../core/stats.js';
 import { chooseBackend, releaseBackend } from '../../model/backend.js';
-import type { BackendFlag } from '../options.js';
+import { isPoolUrl } from '../../remote/url.js';
+import type { BackendFlag, PoolFlags } from '../options.js';
+import { placeOf } from '../pool-place.js';
 import { stopSignal } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
 import { showLive, showLoad } from './tables.js';
 
 /** Networks and devices override those of the sections live and load. */
-export interface BenchFlags extends ConditionFlags, BackendFlag {
+export interface BenchFlags extends ConditionFlags, BackendFlag, PoolFlags {
   config: string;
   out: string;
   model?: string;
@@ -32,7 +34,8 @@ export interface BenchFlags extends ConditionFlags, BackendFlag {
 }
 
 export async function runBenchCommand(flags: BenchFlags, terminal: Terminal): Promise<void> {
-  const config = withConditions(withPlaces(loadBenchConfig(flags.config), flags), flags);
+  const placed = withPlaces(loadBenchConfig(flags.config), flags);
+  const config = withConditions(await withFetchedPool(placed, flags, terminal), flags);
   if (flags.dryRun) return showPlan(config, terminal);
   const started = performance.now();
   const backend = await chooseBackend(flags.backend);
@@ -75,6 +78,20 @@ function withPlaces(config: BenchConfig, { model, pool, dataDir }: BenchFlags): 
   };
   if (sharesPool(placed)) throw new CrayonError('bad-option', `--pool ${pool} ${SHARED_POOL}`);
   return placed;
+}
+
+/** A pool by address as the directory that it is fetched to: strategies use all of its adapters. */
+async function withFetchedPool(config: BenchConfig, flags: BenchFlags, terminal: Terminal): Promise<BenchConfig> {
+  const { dir } = config.pool;
+  if (dir === undefined || !isPoolUrl(dir)) return config;
+  if (dir.includes('{seed}')) {
+    throw new CrayonError('bad-option', `${dir}: pools of several seeds are not fetched`, {
+      hint: 'Fetch one for each seed, by wget for example, and give the path with {seed}.',
+    });
+  }
+  const place = await placeOf(dir, flags, terminal.streams.env);
+  await place.members();
+  return { ...config, pool: { ...config.pool, dir: place.dir } };
 }
 
 function machineLine(backend: string): string {

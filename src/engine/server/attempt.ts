@@ -8,7 +8,8 @@ import type { Clock } from '../clock.js';
 import { errorMessage, eventStream, utf8Decoder } from './answer.js';
 import { type Deadline, onHeadersSent, REQUEST_ID_HEADER, timeoutError } from './deadline.js';
 import { namedParameters } from './dialect.js';
-import { parseRetryAfter, serverError, type TimeoutPhase } from './error.js';
+import { parseRetryAfter, serverError } from './error.js';
+import { networkError } from './network-error.js';
 import type { ServerContext } from './options.js';
 
 type Body = ReadableStreamDefaultReader<Uint8Array>;
@@ -224,38 +225,9 @@ export class Attempt {
 
   /** What fetch or its body throws, in our terms. */
   #networkError(error: unknown): unknown {
-    if (isCrayonError(error)) return error;
-    const { server, failure } = this.#context;
-    const systemCode = codeOf(error);
-    const limit = FETCH_LIMITS[systemCode];
-    if (limit !== undefined) return timeoutError(server, ...limit);
-    if (this.#body !== null) {
-      return failure('server-failed', `the connection broke in the answer (${systemCode})`, { systemCode });
-    }
-    // The connection stood, and broke before an answer.
-    if (systemCode === 'ECONNRESET' || systemCode === 'EPIPE' || systemCode === 'UND_ERR_SOCKET') {
-      return failure('server-failed', `closed the connection without an answer (${systemCode})`, {
-        systemCode,
-        retryable: true,
-      });
-    }
-    const certificate = /CERT|SSL|TLS|SELF_SIGNED|UNABLE_TO/.test(systemCode);
-    return failure('server-unreachable', `cannot be reached (${systemCode})`, {
-      systemCode,
-      retryable: !certificate,
-      hint: certificate
-        ? 'Its certificate is not trusted here; NODE_EXTRA_CA_CERTS names further authorities.'
-        : 'Check that it is running and that the base URL is right.',
-    });
+    return networkError(error, this.#context, this.#body !== null);
   }
 }
-
-/** node's fetch has time-outs of its own, which end a call where ours are longer. */
-const FETCH_LIMITS: Record<string, [phase: TimeoutPhase, ms: number]> = {
-  UND_ERR_CONNECT_TIMEOUT: ['connect', 10_000],
-  UND_ERR_HEADERS_TIMEOUT: ['first-byte', 300_000],
-  UND_ERR_BODY_TIMEOUT: ['idle', 300_000],
-};
 
 const STATUS_HINTS: Record<number, string> = {
   401: 'Check the API key of the server.',
@@ -270,14 +242,4 @@ function jsonOf(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** The code underneath fetch's own TypeError. */
-function codeOf(error: unknown): string {
-  for (let e: unknown = error; e instanceof Error; e = e.cause) {
-    const { code } = e as NodeJS.ErrnoException;
-    if (typeof code === 'string') return code;
-    if (e instanceof AggregateError && e.errors.length > 0) return codeOf(e.errors[0]);
-  }
-  return 'unknown network error';
 }

@@ -10,7 +10,7 @@ import { exists } from '../../files/io.js';
 import { readAdapterBase, writeAdapterGguf } from '../../gguf/adapter.js';
 import { openBase } from '../../gguf/base.js';
 import { openPoolFactors } from '../../pool/factors.js';
-import { memberCoefficients, openPool, poolForm } from '../../pool/pool.js';
+import { memberCoefficients, openPool, poolDigest, poolForm } from '../../pool/pool.js';
 import { prepareExamples } from '../../pool/prepare.js';
 import { poolTokenizer } from '../../pool/vocabulary.js';
 import { scoredSequences } from '../../train/score.js';
@@ -42,7 +42,7 @@ function open() {
     adapters,
     manifest: pool.manifest,
     factors: openPoolFactors(pool),
-    digest: sha256(JSON.stringify(pool.manifest)),
+    digest: poolDigest(pool),
   };
 }
 

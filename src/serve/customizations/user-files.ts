@@ -16,6 +16,7 @@ import { entriesOf, realPath, removePath } from '../../files/io.js';
 import { readJson } from '../../files/json.js';
 import { lock, unlock } from '../../files/lock.js';
 import { checked, matching, sha256Text, text, whole } from '../../files/schema.js';
+import { isPoolUrl } from '../../remote/url.js';
 import { BLEND } from './record.js';
 
 const VERSION = z.object({
@@ -44,7 +45,7 @@ export type UserFiles = ReturnType<typeof openUserFiles>;
 export function defaultStateDir(pool: string, base: string, env: NodeJS.ProcessEnv = process.env): string {
   const state = env.XDG_STATE_HOME;
   const root = state === undefined || state === '' ? join(homedir(), '.local', 'state') : state;
-  const id = sha256(JSON.stringify([realPath(pool), realPath(base)])).slice(0, 16);
+  const id = sha256(JSON.stringify([isPoolUrl(pool) ? pool : realPath(pool), realPath(base)])).slice(0, 16);
   return join(root, 'crayon', 'customizations', id);
 }
 
