@@ -20,6 +20,8 @@ describe('the configuration of serve-edge', () => {
       promptForm: null,
       anyBase: false,
       pool: null,
+      poolKeyEnv: null,
+      poolCacheMib: null,
       gate: 'fixed',
       examples: null,
       cacheDir: null,
