@@ -9,7 +9,15 @@ const configuration = { baseURL: `${task.url}/v1` };
 const openai = (more = {}) =>
   new ChatOpenAI({ model, temperature: 0, maxTokens: tokens, apiKey: 'none', configuration, maxRetries: 0, ...more });
 const ollama = (more = {}) =>
-  new ChatOllama({ model, temperature: 0, repeatPenalty: 1, numPredict: tokens, baseUrl: task.url, maxRetries: 0, ...more });
+  new ChatOllama({
+    model,
+    temperature: 0,
+    repeatPenalty: 1,
+    numPredict: tokens,
+    baseUrl: task.url,
+    maxRetries: 0,
+    ...more,
+  });
 
 for (const [name, make] of [
   ['openai', openai],
