@@ -44,7 +44,8 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   let listed = listing(request, prompts.vocabularySize);
   const dropLeadingSpace = prompts.startsText(ids) || (prompts.isPlain && request.query.prompt.kind === 'chat');
   const text = new AnswerText(request.stop, dropLeadingSpace);
-  const reading = offered(request.query.prompt) === null ? null : new ToolCallReader(callIds(options));
+  const reading =
+    offered(request.query.prompt) === null ? null : new ToolCallReader(callIds(options), prompts.callForm);
   const steered = steering(options);
   const decide = steered ?? undefined;
   const read = await reader.prompt(ids, listed, decide);

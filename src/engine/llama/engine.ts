@@ -243,7 +243,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, 
       const ids = fitting(request.query, request.maxTokens);
       const { format = null, query, logitBias } = request;
       if (logitBias !== undefined) refuseUnknown([...logitBias.keys()]);
-      const text = answerGrammar(format, query.prompt);
+      const text = answerGrammar(format, query.prompt, prompts.callForm);
       const code = offered(query.prompt) === null ? 'format-unsupported' : 'tools-unsupported';
       const grammar = text === null ? null : new AnswerGrammar(model, prompts, await prompts.tree(), text, code);
       const reader = await leased(request.adapters ?? [], ids, request.signal);

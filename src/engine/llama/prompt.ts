@@ -16,8 +16,9 @@ import type { Laid } from '../../hf/chat-text.js';
 import { chatTokens } from '../../hf/chat-tokens.js';
 import { withSystem } from '../../hf/prompt-form.js';
 import type { Prompt, Vocabulary } from '../types.js';
+import { type CallForm, callForm, HERMES } from './grammar/call-forms.js';
 import { type TokenTree, tokenTree } from './grammar/token-tree.js';
-import { CALL_MARKS, explained, knowsCalls, offered } from './grammar/tool-calls.js';
+import { explained, offered } from './grammar/tool-calls.js';
 
 /** Characters that llama.cpp tokenizes in milliseconds, whatever they are. */
 const SHORT_TEXT = 4096;
@@ -45,6 +46,8 @@ export interface PromptTokens {
   startsText(ids: readonly number[]): boolean;
   /** whether a token ends the answer */
   isEnd(id: number): boolean;
+  /** how calls of functions are written */
+  readonly callForm: CallForm;
   /** all that do */
   readonly endIds: readonly number[];
   /** the tokens that are text of an answer, no control token and none that ends it, by their bytes; made once */
@@ -89,13 +92,14 @@ export function promptTokens(
   const withBos = (ids: number[]): number[] => {
     return bos === null || !shouldPrependBosToken || ids[0] === bos ? ids : [bos, ...ids];
   };
-  const isMark = (id: number): boolean => CALL_MARKS.has(texts[id]!);
+  const known = callForm(source === 'plain' ? null : (source ?? null));
+  const marks = new Set((known ?? HERMES).marks);
+  const isMark = (id: number): boolean => marks.has(texts[id]!);
   const pieces = tokenPieces(vocabulary, texts, (id) => (isMark(id) ? 'user-defined' : (kinds[id] ?? 'unused')));
-  const knowsTools = knowsCalls(source === 'plain' ? null : (source ?? null));
   /** As the template, or the plain form, takes it. */
   const asked = (prompt: Extract<Prompt, { kind: 'chat' }>) => ({
-    messages: knowsTools ? prompt.messages : explained(prompt),
-    tools: knowsTools ? (offered(prompt)?.list ?? null) : null,
+    messages: known === null ? explained(prompt) : known.told(prompt.messages),
+    tools: known === null ? null : (offered(prompt)?.list ?? null),
   });
   let tree: Promise<TokenTree> | null = null;
   const first = textTokens('a')[0];
@@ -170,6 +174,7 @@ export function promptTokens(
       return tree;
     },
     endIds,
+    callForm: known ?? HERMES,
     isEnd,
     startsText: (ids) => addsSpace && (ids.length === 0 || kinds[ids.at(-1)!] === 'control'),
   };

@@ -1,5 +1,6 @@
 /** Answers that are held to a grammar: valid JSON whatever is drawn, of a model that knows nothing of JSON; and what else is asked with it. */
 
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,7 +9,7 @@ import type { Prompt, ResponseFormat, ToolCallPiece, Tools } from '../../../src/
 import type { JsonObject } from '../../../src/files/json.js';
 import { CollectedCalls } from '../../../src/serve/openai/calls.js';
 import { edgeGguf, request, type WholeAnswer, wholeAnswer } from '../../helpers/edge-gguf.js';
-import { fixtureJson } from '../../helpers/fixtures.js';
+import { fixture, fixtureJson } from '../../helpers/fixtures.js';
 
 const gguf = edgeGguf();
 let engine: LlamaCppEngine;
@@ -164,6 +165,50 @@ describe('an answer that calls functions', () => {
     expect([free.text.length > 0, callsOf(free)]).toEqual([true, []]);
     const none = await wholeAnswer(engine, asked({ choice: 'none' }, { maxTokens: 8 }));
     expect(none.usage.promptTokens).toBeLessThan(free.usage.promptTokens / 2);
+  });
+});
+
+/** What Mistral's templates do with functions and calls; ids of another length are refused, as theirs refuse them. */
+const MISTRAL_LIKE = `{% if tools %}[AVAILABLE_TOOLS]{{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}{% for m in messages %}
+{%- if m.tool_calls %}[TOOL_CALLS] [{% for c in m.tool_calls %}{% if c.id | length != 9 %}{{ raise_exception('id') }}{% endif %}
+{{- c.function | tojson }}{{ c.id }}{% endfor %}]{% elif m.role == 'tool' %}[TOOL_RESULTS]{{ m.tool_call_id }}{{ m.content }}
+{%- else %}[INST]{{ m.content }}[/INST]{% endif %}{% endfor %}`;
+
+describe('calls in the form of the model’s own template', () => {
+  // Its advice in English and the names of tokens that this model does not have are longer than its context.
+  const llama3 = readFileSync(fixture('chat-templates', 'llama3_2.jinja'), 'utf8')
+    .replace('tojson(indent=4)', 'tojson')
+    .replaceAll(/\{\{- "(Given[\s\S]*?variables|Cutting|Today)[^}]*\}\}/g, '')
+    .replaceAll(/<\|eot_id\|>|<\|start_header_id\|>(?!ipython)/g, '.');
+  it.each([
+    ['Llama 3', llama3],
+    ['Mistral', MISTRAL_LIKE],
+  ])('are written, streamed and told of again: %s', { timeout: 120_000 }, async (_, chatTemplate) => {
+    const own = await openLlamaCppEngine({ name: 'own', threads: 1, gpu: false, model: gguf.model, chatTemplate });
+    try {
+      const parameters = { type: 'object', properties: { days: { enum: [1, 2, 3] } }, required: ['days'] };
+      const tools: Tools = {
+        list: [{ type: 'function', function: { name: 'weather', parameters } }],
+        ...{ choice: 'required', parallel: false },
+      };
+      const user = { role: 'user' as const, content: 'Paris?' };
+      const ask = (prompt: Prompt) => wholeAnswer(own, request('', { prompt, temperature: 0.8, maxTokens: 60 }));
+      const answer = await ask({ kind: 'chat', messages: [user], tools });
+      const calls = wholeCalls(answer.events.flatMap((event) => ('calls' in event ? (event.calls ?? []) : [])));
+      expect([answer.finishReason, answer.text, calls]).toMatchObject([
+        'tool_calls',
+        '',
+        [{ function: { name: 'weather' } }],
+      ]);
+      expect(JSON.parse(calls[0]!.function.arguments)).toEqual({ days: expect.any(Number) });
+      const toolCalls = [calls[0]!, { ...calls[0]!, id: 'call_other-1' }];
+      const results = toolCalls.map(({ id }) => ({ role: 'tool' as const, content: 'sun', toolCallId: id }));
+      const messages = [user, { role: 'assistant' as const, content: '', toolCalls }, ...results];
+      const after = await ask({ kind: 'chat', messages, tools: { ...tools, choice: 'none' } });
+      expect(after.usage.promptTokens).toBeGreaterThan(20);
+    } finally {
+      await own.close();
+    }
   });
 });
 

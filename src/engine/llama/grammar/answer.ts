@@ -2,6 +2,7 @@
 
 import { CrayonError } from '../../../core/errors.js';
 import type { Prompt, ResponseFormat } from '../../types.js';
+import { type CallForm, HERMES } from './call-forms.js';
 import { GrammarRules } from './rules.js';
 import { schemaRule } from './schema.js';
 import { callsRule, offered } from './tool-calls.js';
@@ -11,7 +12,7 @@ import { callsRule, offered } from './tool-calls.js';
  *
  * @throws CrayonError `format-unsupported` or `tools-unsupported` naming what of a schema no grammar is made of
  */
-export function answerGrammar(format: ResponseFormat | null, prompt: Prompt): string | null {
+export function answerGrammar(format: ResponseFormat | null, prompt: Prompt, form: CallForm = HERMES): string | null {
   const tools = offered(prompt);
   if (format === null && tools === null) return null;
   const [what, code] =
@@ -22,7 +23,7 @@ export function answerGrammar(format: ResponseFormat | null, prompt: Prompt): st
     });
   });
   const text = format === null ? null : formatRule(format, rules);
-  return rules.text(tools === null ? text! : callsRule(tools, text, rules));
+  return rules.text(tools === null ? text! : callsRule(tools, text, rules, form));
 }
 
 function formatRule(format: ResponseFormat, rules: GrammarRules): string {

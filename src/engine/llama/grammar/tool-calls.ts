@@ -1,27 +1,17 @@
 /**
- * Calls of functions as an answer's text: the form of Hermes and Qwen, `<tool_call>` and a JSON object with name and arguments. A
- * template that writes it tells the model of the functions itself; to any other model the form is explained in a system message.
+ * Calls of functions as an answer's text, in the form that the model's template writes (call-forms.ts) and tells the model of itself; to
+ * any other model that of Hermes is explained in a system message: `<tool_call>` and a JSON object with name and arguments.
  */
 
 import type { ChatMessage } from '../../../core/chat.js';
 import { CrayonError } from '../../../core/errors.js';
 import type { Prompt, ToolCallPiece, Tools } from '../../types.js';
+import { type CallForm, HERMES } from './call-forms.js';
 import { either, type GrammarRules, literal } from './rules.js';
 import { schemaRule } from './schema.js';
 
-const BEGIN = '<tool_call>';
-const END = '</tool_call>';
-/** Tokens of these names are text, whatever a vocabulary calls them. */
-export const CALL_MARKS: ReadonlySet<string> = new Set([BEGIN, END]);
-
+const [BEGIN, END] = HERMES.marks as [string, string];
 type Chat = Extract<Prompt, { kind: 'chat' }>;
-
-/** Whether a chat template offers functions in this form. */
-export function knowsCalls(template: string | null): boolean {
-  return (
-    template !== null && /\btools\b/.test(template) && template.includes(BEGIN) && !template.includes('<function=')
-  );
-}
 
 /** The functions that an answer may call; null where it may call none. */
 export function offered(prompt: Prompt): Tools | null {
@@ -59,14 +49,16 @@ ${BEGIN}
 ${END}`;
 
 /** Characters of the mark, of which a text may have any beginning and not the whole. */
-function freeText(rules: GrammarRules, then: string): string {
-  const names = [...BEGIN].map(() => rules.reserve());
-  for (const [i, char] of [...BEGIN].entries()) {
+function freeText(rules: GrammarRules, mark: string, then: string): string {
+  const names = [...mark].map(() => rules.reserve());
+  const first = mark[0]!;
+  const no = (char: string): string => (/[[\]\\]/.test(char) ? `\\${char}` : char);
+  for (const [i, char] of [...mark].entries()) {
     const next = names[i + 1] ?? then;
     const go =
       i === 0
-        ? `[^<] ${names[0]} | "<" ${next}`
-        : `[^<${char}] ${names[0]} | "<" ${names[1]} | ${literal(char)} ${next}`;
+        ? `[^${no(first)}] ${names[0]} | ${literal(first)} ${next}`
+        : `[^${no(first)}${no(char)}] ${names[0]} | ${literal(first)} ${names[1]} | ${literal(char)} ${next}`;
     rules.define(names[i]!, `"" | ${go}`);
   }
   return names[0]!;
@@ -78,7 +70,7 @@ function freeText(rules: GrammarRules, then: string): string {
  * @param text rule of an answer that calls none; null for any text
  * @throws CrayonError `tools-unsupported` naming what of a function's schema no grammar is made of
  */
-export function callsRule(tools: Tools, text: string | null, rules: GrammarRules): string {
+export function callsRule(tools: Tools, text: string | null, rules: GrammarRules, form: CallForm): string {
   const { list, choice = 'auto', parallel = true } = tools;
   const named = typeof choice === 'object' ? list.filter((tool) => tool.function.name === choice.name) : list;
   const calls = named.map((tool) => {
@@ -90,14 +82,12 @@ export function callsRule(tools: Tools, text: string | null, rules: GrammarRules
       throw new CrayonError('tools-unsupported', `${what}.type is expected to be object: arguments have names`);
     }
     const args = schemaRule(schema, rules, { what, code: 'tools-unsupported' });
-    return `${literal(`{"name": ${JSON.stringify(name)}, "arguments": `)} ${args} "}"`;
+    return `${literal(form.open(JSON.stringify(name)))} ${args} ${form.close}`;
   });
   const call = rules.add(either(calls));
-  const rest = `"\\n" ${call} "\\n" ${literal(END)}`;
-  const more = parallel ? rules.add(`"\\n" ${literal(BEGIN)} ${rest}`) : null;
-  const all = rules.add(more === null ? rest : `${rest} ${more}*`);
-  if (choice !== 'auto') return rules.add(`${literal(BEGIN)} ${all}`);
-  return text === null ? freeText(rules, all) : rules.add(`${text} | ${literal(BEGIN)} ${all}`);
+  const all = rules.add(form.list(call, parallel));
+  if (choice !== 'auto') return rules.add(`${literal(form.begin)} ${all}`);
+  return text === null ? freeText(rules, form.begin, all) : rules.add(`${text} | ${literal(form.begin)} ${all}`);
 }
 
 /** Cuts calls out of an answer's text as it comes. */
@@ -105,14 +95,16 @@ export class ToolCallReader {
   /** calls that have begun */
   count = 0;
   readonly #newId: () => string;
+  readonly #form: CallForm;
   #held = '';
   #where: 'text' | 'head' | 'arguments' | 'tail' = 'text';
   #hasText = false;
   #depth = 0;
   #quoted: 'no' | 'yes' | 'escaped' = 'no';
 
-  constructor(newId: () => string) {
+  constructor(newId: () => string, form: CallForm = HERMES) {
     this.#newId = newId;
+    this.#form = form;
   }
 
   /** @returns what of the text is none, and what it adds to calls */
@@ -125,7 +117,7 @@ export class ToolCallReader {
       if (this.#where === 'text') text += this.#text();
       else if (this.#where === 'head') calls.push(...this.#head());
       else if (this.#where === 'arguments') calls.push(...this.#arguments());
-      else this.#after(END, 'text');
+      else this.#tail();
     }
     return { text, calls };
   }
@@ -137,23 +129,25 @@ export class ToolCallReader {
     return left;
   }
 
-  #after(mark: string, next: 'text' | 'head'): string {
-    const at = this.#held.indexOf(mark);
-    if (at < 0) return '';
-    const before = this.#held.slice(0, at);
-    this.#held = this.#held.slice(at + mark.length);
-    this.#where = next;
-    return before;
+  #tail(): void {
+    const found = this.#form.tail.exec(this.#held);
+    if (found === null) return;
+    this.#held = this.#held.slice(found[0].length);
+    this.#where = found[1] === ',' ? 'head' : 'text';
   }
 
   /** White space before a call and between calls is no text, and neither is what may be the mark's beginning. */
   #text(): string {
-    if (this.#held.includes(BEGIN)) {
-      const before = this.#after(BEGIN, 'head');
+    const { begin } = this.#form;
+    const at = this.#held.indexOf(begin);
+    if (at >= 0) {
+      const before = this.#held.slice(0, at);
+      this.#held = this.#held.slice(at + begin.length);
+      this.#where = 'head';
       return before.trim() === '' ? '' : before;
     }
-    let holding = Math.min(this.#held.length, BEGIN.length - 1);
-    while (holding > 0 && !this.#held.endsWith(BEGIN.slice(0, holding))) holding--;
+    let holding = Math.min(this.#held.length, begin.length - 1);
+    while (holding > 0 && !this.#held.endsWith(begin.slice(0, holding))) holding--;
     const shown = this.#held.slice(0, this.#held.length - holding);
     if (shown.trim() === '' && (!this.#hasText || this.count > 0)) return '';
     this.#hasText = true;
@@ -162,7 +156,7 @@ export class ToolCallReader {
   }
 
   #head(): ToolCallPiece[] {
-    const found = /^\s*\{\s*"name":\s*("(?:[^"\\]|\\.)*"),\s*"arguments":\s*(?=\S)/.exec(this.#held);
+    const found = this.#form.head.exec(this.#held);
     if (found === null) return [];
     this.#held = this.#held.slice(found[0].length);
     this.#where = 'arguments';

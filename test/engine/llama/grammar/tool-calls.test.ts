@@ -1,11 +1,20 @@
 /** Calls of functions as text: how they are offered, what a grammar of them admits, and how they are cut out of an answer. */
 
+import { readFileSync } from 'node:fs';
 import type { Llama } from 'node-llama-cpp';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { answerGrammar } from '../../../../src/engine/llama/grammar/answer.js';
-import { explained, knowsCalls, ToolCallReader } from '../../../../src/engine/llama/grammar/tool-calls.js';
+import { callForm, HERMES } from '../../../../src/engine/llama/grammar/call-forms.js';
+import { explained, ToolCallReader } from '../../../../src/engine/llama/grammar/tool-calls.js';
 import type { Prompt, ResponseFormat, ToolCallPiece, Tools } from '../../../../src/engine/types.js';
+import { fixture } from '../../../helpers/fixtures.js';
 import { endLlamaCpp, llamaCpp } from '../../../helpers/llama-cpp.js';
+
+const template = (name: string): string => readFileSync(fixture('chat-templates', `${name}.jinja`), 'utf8');
+
+const LLAMA3 = callForm(template('llama3_2'))!;
+// As mistral-common writes a v3 conversation; the templates on Hugging Face are of this form.
+const MISTRAL = callForm('[AVAILABLE_TOOLS]{{ tools }}[/AVAILABLE_TOOLS][TOOL_CALLS] [{{ calls }}]')!;
 
 endLlamaCpp();
 let llama: Llama;
@@ -23,13 +32,18 @@ const LIST: Tools['list'] = [
 const chat = (tools: Omit<Tools, 'list'> = {}) =>
   ({ kind: 'chat', messages: [{ role: 'user', content: 'hi' }], tools: { list: LIST, ...tools } }) as const;
 
-function admits(prompt: Prompt, texts: readonly string[], format: ResponseFormat | null = null): boolean[] {
+function admits(
+  prompt: Prompt,
+  texts: readonly string[],
+  format: ResponseFormat | null = null,
+  form = HERMES,
+): boolean[] {
   const { AddonGrammar } = (
     llama as unknown as {
       _bindings: { AddonGrammar: new (text: string) => { isTextCompatible(text: string): boolean } };
     }
   )._bindings;
-  const grammar = new AddonGrammar(answerGrammar(format, prompt)!);
+  const grammar = new AddonGrammar(answerGrammar(format, prompt, form)!);
   return texts.map((text) => grammar.isTextCompatible(text));
 }
 
@@ -133,11 +147,95 @@ describe('a template that knows no functions', () => {
     expect(explained({ kind: 'chat', messages: messages.slice(0, 2) })).toEqual(messages.slice(0, 2));
   });
 
-  it('is one that does not write this form', () => {
-    expect(
-      [null, '{{ tools }}', '{{ tools }}<tool_call>', '{{ tools }}<tool_call><function=f>', '<tool_call>'].map(
-        knowsCalls,
-      ),
-    ).toEqual([false, false, true, false, false]);
+  it('is one that writes none of the known forms', () => {
+    const templates = [
+      null,
+      '{{ tools }}',
+      '{{ tools }}<tool_call>',
+      '{{ tools }}<tool_call><function=f>',
+      '<tool_call>',
+    ];
+    expect(templates.map(callForm)).toEqual([null, null, HERMES, null, null]);
+    expect([LLAMA3, MISTRAL].every((form) => form !== null && form !== HERMES) && LLAMA3 !== MISTRAL).toBe(true);
+    expect(callForm('{{ tools }}[TOOL_CALLS]f[ARGS]')).toBeNull();
+    const known = ['llama3_2', 'qwen2_5', 'qwen3'].map((name) => callForm(template(name)));
+    expect(known).toEqual([LLAMA3, HERMES, HERMES]);
+    for (const name of ['llama3', 'llama2', 'mistral_v1', 'gemma3', 'smollm2'])
+      expect(callForm(template(name))).toBeNull();
+  });
+});
+
+describe('a form of its own', () => {
+  const llama3 = (name: string, given: string) => `{"name": "${name}", "parameters": ${given}}`;
+  const mistral = (...calls: string[]) => `[TOOL_CALLS] [${calls.join(', ')}]`;
+  const one = (name: string, given: string, id = '') => `{"name": "${name}", "arguments": ${given}${id}}`;
+
+  it('of Llama 3 is one call, by its function’s schema, after any text or none', () => {
+    const good = ['', 'hi {"name"', '{{"name', llama3('add', '{"a": 1}'), `Well: ${llama3('now', '{}')}`];
+    const now = llama3('now', '{}');
+    const bad = ['{"name": ', llama3('add', '{}'), llama3('sub', '{}'), `${now}${now}`, `${now} more`];
+    expect(admits(chat(), [...good, ...bad], null, LLAMA3)).toEqual([...good.map(() => true), ...bad.map(() => false)]);
+    expect(admits(chat({ choice: 'required' }), ['hi', now], null, LLAMA3)).toEqual([false, true]);
+  });
+
+  it('of Mistral is a list of calls', () => {
+    const [add, now] = [one('add', '{"a": 1}'), one('now', '{}', ', "id": "a1B2c3D4e"')];
+    const good = ['', 'hi [TOOL', '[[TOOL_CALLS', mistral(add), mistral(now, add, add), `[TOOL_CALLS][${now}]`];
+    const bad = [
+      '[TOOL_CALLS]',
+      mistral(),
+      mistral(one('sub', '{}')),
+      `${mistral(add)} more`,
+      mistral(one('now', '{}', ', "id": "a"')),
+    ];
+    expect(admits(chat(), [...good, ...bad], null, MISTRAL)).toEqual([
+      ...good.map(() => true),
+      ...bad.map(() => false),
+    ]);
+    const single = chat({ choice: 'required', parallel: false });
+    expect(admits(single, ['hi', mistral(add), mistral(add, now)], null, MISTRAL)).toEqual([false, true, false]);
+  });
+
+  it.each([
+    ['Llama 3', LLAMA3, `Well. ${llama3('add', '{"a": "}\\""}')}`, 1],
+    ['Mistral', MISTRAL, `Well. ${mistral(one('add', '{"a": "}\\""}', ', "id": "abcdefghi"'), one('now', '{}'))}`, 2],
+  ] as const)('is read in pieces as it is in one: %s', (_, form, text, count) => {
+    const read = (pieces: Iterable<string>) => {
+      const reader = new ToolCallReader(() => 'id', form);
+      const all = [...pieces].map((piece) => reader.push(piece));
+      const calls: Array<{ name: string; given: string }> = [];
+      for (const { index, name, arguments: given } of all.flatMap((piece) => piece.calls)) {
+        calls[index] ??= { name: name!, given: '' };
+        calls[index].given += given;
+      }
+      return { text: (all.map((piece) => piece.text).join('') + reader.end()).trim(), calls };
+    };
+    const calls = [
+      { name: 'add', given: '{"a": "}\\""}' },
+      { name: 'now', given: '{}' },
+    ].slice(0, count);
+    expect(read([text])).toEqual({ text: 'Well.', calls });
+    expect(read(text)).toEqual({ text: 'Well.', calls });
+  });
+
+  it('is told of past calls as its template takes them', () => {
+    const toolCalls = ['call_abc-12345XYZ', 'x'].map((id) => ({
+      id,
+      type: 'function' as const,
+      function: { name: 'now', arguments: '{}' },
+    }));
+    const messages = [
+      { role: 'assistant' as const, content: 'Well.', toolCalls },
+      { role: 'tool' as const, content: '5', toolCallId: 'call_abc-12345XYZ' },
+    ];
+    expect(MISTRAL.told(messages)).toMatchObject([
+      { toolCalls: [{ id: 'c12345XYZ' }, { id: '00000000x' }] },
+      { toolCallId: 'c12345XYZ' },
+    ]);
+    expect(LLAMA3.told(messages)).toEqual([
+      { ...messages[0], toolCalls: [toolCalls[0]] },
+      { ...messages[0], content: '', toolCalls: [toolCalls[1]] },
+      messages[1],
+    ]);
   });
 });
