@@ -17,7 +17,9 @@ export interface ThresholdsToWrite {
   weights?: Readonly<Record<string, number>> | null;
   /** of `routing.correctness_map`; null with weights takes an earlier one away */
   map?: ReadonlyArray<readonly [number, number]> | null;
-  /** of `routing.success`; likewise */
+  /** of `routing.correctness_shift`; weights without one take an earlier one away */
+  shift?: number;
+  /** of `routing.success`; as the map */
   rates?: readonly number[] | null;
   /** of `routing.confidence`, that the cuts are of; absent leaves it as it is */
   measure?: string;
@@ -35,7 +37,7 @@ export interface ThresholdsToWrite {
 export function writeThresholds(
   from: string,
   out: string,
-  { thresholds, weights = null, map = null, rates = null, measure, remarks, force }: ThresholdsToWrite,
+  { thresholds, weights = null, map = null, shift = 0, rates = null, measure, remarks, force }: ThresholdsToWrite,
 ): void {
   refuseExisting(out, force);
   const { document } = readYamlDocument(from);
@@ -46,6 +48,8 @@ export function writeThresholds(
   if (weights !== null) document.setIn(['routing', 'correctness'], document.createNode(weights, { flow: true }));
   // A map belongs to the weights that it was fitted to.
   if (weights !== null) document.deleteIn(['routing', 'correctness_map']);
+  if (weights !== null) document.deleteIn(['routing', 'correctness_shift']);
+  if (shift !== 0) document.setIn(['routing', 'correctness_shift'], shift);
   if (map !== null) document.setIn(['routing', 'correctness_map'], document.createNode(map, { flow: true }));
   if (rates !== null) document.setIn(['routing', 'success'], document.createNode(rates, { flow: true }));
   if (measure !== undefined) {

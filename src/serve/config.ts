@@ -139,6 +139,12 @@ const routing = z.strictObject({
   ).describe(
     'What that probability is read off: points [by the weights, of a right answer], both rising, joined by lines. null: it stands as it is. `crayon calibrate` fits these.',
   ),
+  correctness_shift: z
+    .number()
+    .default(0)
+    .describe(
+      'Added to the log-odds of that probability, for a user of whom its calibration has seen nothing. `crayon calibrate --from` fits it.',
+    ),
   confidence: confidence.prefault({}).describe('How sure the device is of its own answer.'),
   load: z.boolean().default(true).describe("Send to the server when the device's queue is full."),
   min_free_mb: whole(0)
@@ -379,6 +385,9 @@ function contradictions(config: EdgeConfig): Problem[] {
   }
   if (routing.correctnessMap !== null && routing.correctness === null) {
     refuse('routing.correctness_map', 'is set, which needs weights in routing.correctness');
+  }
+  if (routing.correctnessShift !== 0 && routing.correctness === null) {
+    refuse('routing.correctness_shift', 'is set, which needs weights in routing.correctness');
   }
   if (apiKeyEnv !== null && apiKeyFile !== null) refuse('api_key_env', 'and api_key_file are both given');
   const everyPage = allowedOrigins.find((origin) => ['*', 'null'].includes(origin.toLowerCase()));

@@ -34,6 +34,7 @@ import { untilInterrupted } from '../stop-signal.js';
 import type { Terminal } from '../terminal.js';
 import { doubtsOf, printCalibration, printMeasures, remarkOf, weightKeys } from './report.js';
 import { calibrateRisk, printRisk, refuseTooFew, riskRemark } from './risk.js';
+import { LEAST_SHIFTED, ruleOf, shiftRule } from './shift.js';
 
 export interface CalibrateFlags extends DataFlags {
   config: string;
@@ -42,6 +43,8 @@ export interface CalibrateFlags extends DataFlags {
   targetCost?: number;
   maxRisk?: number;
   confidence?: number;
+  from?: string;
+  asProbability?: boolean;
   out?: string;
   records?: string;
   maxTokens?: number;
@@ -68,11 +71,14 @@ Examples:
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-share 0.2
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-accuracy 0.9 --out device.calibrated.yaml
   $ crayon calibrate --config edge.yaml --data held-out.jsonl --target-cost 0.5
-  $ crayon calibrate --config edge.yaml --data held-out.jsonl --max-risk 0.1 --confidence 0.95`;
+  $ crayon calibrate --config edge.yaml --data held-out.jsonl --max-risk 0.1 --confidence 0.95
+  $ crayon calibrate --config new-user.yaml --data ten-examples.jsonl --from edge.calibrated.yaml`;
 
 const ACCURACY = 'at least this accuracy, 0 to 1, with the fewest queries to the server';
 const RISK = 'at most this part of the answers that the device keeps is wrong, guaranteed, between 0 and 1';
 const COST = 'at most this much for 1000 queries, in the currency of the prices';
+const FROM = 'the rule of this calibrated YAML, of other users, shifted by a few examples of a new one';
+const AS_PROBABILITY = 'only a cut of the probability of a right answer, which --from can carry to other users';
 const PROMPT = "put each example as one user's message, or as a text to be continued";
 const MATCH = 'right is an answer that equals the right one, or that starts with it';
 const MEASURES = 'record the confidence by every measure, token margin and entropy too, and choose among them';
@@ -91,6 +97,8 @@ export function calibrateCommand(command: Command, terminal: Terminal): void {
     .addOption(new Option('--target-cost <money>', COST).argParser(decimal(0, true)).conflicts(['maxRisk']))
     .addOption(new Option('--max-risk <rate>', RISK).argParser(within))
     .addOption(new Option('--confidence <level>', 'of --max-risk, between 0 and 1 (default: 0.95)').argParser(within))
+    .addOption(new Option('--from <file>', FROM).conflicts(['targetShare', 'targetAccuracy', 'targetCost', 'maxRisk']))
+    .option('--as-probability', AS_PROBABILITY, false)
     .option('--out <file>', 'where the configuration with thresholds goes (default: <config>.calibrated.yaml)')
     .option('--records <file>', 'where the answers are kept (default: <out>.records.jsonl)')
     .option('--max-tokens <n>', 'of one answer (default: twice the longest right answer, and 8)', wholeNumber(1))
@@ -132,7 +140,7 @@ export async function runCalibrate(
   assemble = assembleEngines,
 ): Promise<void> {
   const risk = riskOf(flags);
-  const target = risk === null ? targetOf(flags) : null;
+  const target = risk === null && flags.from === undefined ? targetOf(flags) : null;
   const config = loadEdgeConfig(flags.config);
   const { server } = config;
   if (server === null) {
@@ -146,14 +154,16 @@ export async function runCalibrate(
       hint: 'Give server.prices.input_per_million and output_per_million.',
     });
   }
+  const rule = flags.from === undefined ? null : ruleOf(flags.from, config, flags.config);
   const out = flags.out ?? flags.config.replace(/(\.ya?ml)?$/i, '.calibrated.yaml');
   refuseExisting(out, flags.force);
   const loaded = flags.data.map((path) => loadDataset(path, flags));
   const examples = loaded.flatMap((set) => set.examples);
   if (examples.length === 0) throw noExamples(flags.data);
   if (risk !== null) refuseTooFew(examples.length, risk);
-  if (examples.length < MIN_RECORDS) {
-    throw new CrayonError('dataset-too-small', `${examples.length} examples, expected at least ${MIN_RECORDS}`);
+  const least = rule === null ? MIN_RECORDS : LEAST_SHIFTED;
+  if (examples.length < least) {
+    throw new CrayonError('dataset-too-small', `${examples.length} examples, expected at least ${least}`);
   }
   warnOfUsedExamples(config, examples, terminal);
 
@@ -163,6 +173,11 @@ export async function runCalibrate(
   const records = await answered(examples, config, flags, log, terminal, assemble);
   const { measure } = config.routing.confidence;
   const written = () => terminal.print(`Written to ${out}; the answers are in ${log.path}.`);
+  if (rule !== null) {
+    const files = { config: flags.config, out, from: flags.from!, recordsFile: log.path };
+    shiftRule(rule, records, files, flags.force, terminal);
+    return written();
+  }
   // An earlier run's records may lack some measures: those that all have are tried.
   const others = CONFIDENCE_MEASURES.filter((other) => flags.allMeasures && other !== measure);
   const measures = [measure, ...others];
@@ -197,7 +212,7 @@ export async function runCalibrate(
   const best = datas.length > 1 ? chooseMeasure(datas) : { measure, aurocs: {} };
   const found = calibrate(
     best.measure === measure ? records : records.map((record) => byMeasure(record, best.measure)),
-    { target, seed: flags.seed, resamples: flags.resamples, measure: best.measure },
+    { target, seed: flags.seed, resamples: flags.resamples, measure: best.measure, asProbability: flags.asProbability },
   );
   writeThresholds(flags.config, out, {
     thresholds: { ...found.thresholds },
@@ -308,7 +323,7 @@ function targetOf({ targetShare, targetAccuracy, targetCost }: CalibrateFlags): 
   if (targetShare !== undefined) return { kind: 'share', value: targetShare };
   if (targetAccuracy !== undefined) return { kind: 'accuracy', value: targetAccuracy };
   if (targetCost !== undefined) return { kind: 'cost', value: targetCost };
-  throw new CrayonError('bad-option', 'no target, expected --target-share, -accuracy, -cost or --max-risk', {
+  throw new CrayonError('bad-option', 'no target, expected --target-share, -accuracy, -cost, --max-risk or --from', {
     hint: 'For instance --target-share 0.2: a fifth of the queries may go to the server.',
   });
 }

@@ -6,6 +6,7 @@ import { createRandom } from '../../core/random.js';
 import { type CalibrationRecord, dataByMeasure } from '../../routing/calibrate/data.js';
 import {
   examplesMissing,
+  isOften,
   planRisk,
   type Realised,
   type RiskFound,
@@ -79,6 +80,13 @@ function notShown(plan: RiskPlan, found: RiskFound, records: number, target: Ris
     return new CrayonError('dataset-too-small', seen, {
       hint: `The device errs too often even where it is surest: more examples would not help, ${kind} or a better adapter would.`,
     });
+  }
+  if (isOften(found, target)) {
+    return new CrayonError(
+      'dataset-too-small',
+      `${seen}; with about ${missing} examples more the surer half of them could be tested alone`,
+      { hint: `Give more examples, or ${kind}. The answers so far are kept; nothing else was written.` },
+    );
   }
   return new CrayonError(
     'dataset-too-small',

@@ -40,6 +40,8 @@ export interface CalibrateOptions extends BootstrapOptions {
   folds?: number;
   /** of the records' confidences. Where it is given, the combined signal is tried too; the caller then needs its weights. */
   measure?: ConfidenceMeasure;
+  /** with `measure`: only the combined signal is tried, for a rule that is to be shifted for other users (shift.ts) */
+  asProbability?: boolean;
 }
 
 /** A set of signals, judged on held-out folds. */
@@ -116,11 +118,13 @@ interface Judged extends Candidate {
  * @throws CrayonError `dataset-too-small`, `example-invalid`
  */
 export function calibrate(records: readonly CalibrationRecord[], options: CalibrateOptions): Calibration {
-  const { target, folds: k = 5, measure, ...intervals } = options;
+  const { target, folds: k = 5, measure, asProbability = false, ...intervals } = options;
   const data = calibrationData(records, measure);
   const { all } = data;
   const folds = splitFolds(data.n, k, intervals.seed);
-  const judged = combinationsOf(data, measure !== undefined)
+  const combined = combinationsOf(data, measure !== undefined);
+  const ways = combined.filter(({ features }) => features.length > 0);
+  const judged = (asProbability ? ways : combined)
     .map((combination) => judge(data, combination, folds, target))
     .sort((a, b) => b.gain - a.gain);
   const edgeMeets =
@@ -131,7 +135,6 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
     );
   // No set at all where no signal was recorded, and none needed where the device alone reaches the accuracy.
   const chosen = edgeMeets || judged.length === 0 ? judge(data, NOTHING, folds, target) : simplest(judged);
-  const ways = combinationsOf(data, measure !== undefined).filter(({ features }) => features.length > 0);
   const shownWay = chosen.features.length > 0 ? chosen : likeliest(data, ways, folds);
   const probabilities = shownWay === undefined ? null : probabilitiesOf(data, shownWay, folds, intervals);
   const plain = fitted(data, chosen, all);

@@ -130,16 +130,25 @@ export function testRisk(
   return found!;
 }
 
+/** Whether answers are wrong as often as is wanted, or oftener, so that no number of such examples would do. */
+export function isOften({ kept, wrong }: Kept, { risk }: RiskTarget): boolean {
+  return kept > 0 && wrong >= risk * kept;
+}
+
 /**
- * How many more examples would have let the first cut pass, had none of them been wrong where the device keeps its answer; null
- * where the device errs so often that more would not help.
+ * How many more examples would have let the first cut pass, had none of them been wrong where the device keeps its answer, or would
+ * let it keep the surer half alone; null where the device errs so often that more would not help.
  */
 export function examplesMissing(
   { fitting, testing }: RiskPlan,
   { kept, wrong }: Kept,
   target: RiskTarget,
 ): number | null {
-  if (kept > 0 && wrong >= target.risk * kept) return null;
+  if (isOften({ kept, wrong }, target)) {
+    // So few that the first cut keeps the less sure half too: with twice what it takes, the surer half alone is tested.
+    const twice = 2 * casesNeeded(0, target.risk, target.confidence);
+    return fitting.length === 0 && testing.length < twice ? twice - testing.length : null;
+  }
   const needed = casesNeeded(wrong, target.risk, target.confidence);
   // Few examples: the first cut keeps half of them. Many: a given part.
   if (fitting.length === 0) return (wrong === 0 ? needed : 2 * needed - 1) - testing.length;

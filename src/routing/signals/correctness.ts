@@ -73,8 +73,23 @@ export function featureOf(name: CorrectnessFeature, measure: ConfidenceMeasure, 
   return of(signals[signal] ?? Number.NaN, measure);
 }
 
+/** No probability counts for more than this one's log-odds where it is shifted: a rule is never so sure of a stranger. */
+const LEAST = 1e-3;
+
+/** The log-odds that a shift is added to. */
+export function shiftableOdds(probability: number): number {
+  const p = Math.min(Math.max(probability, LEAST), 1 - LEAST);
+  return Math.log(p / (1 - p));
+}
+
+/** A probability of a right answer with its log-odds shifted. Keeps a NaN, and 0, which is an answer without a token. */
+export function shifted(probability: number, shift: number): number {
+  if (shift === 0 || probability === 0) return probability;
+  return logisticProbability({ intercept: shift, weights: [1] }, [shiftableOdds(probability)]);
+}
+
 /**
- * P(the device's answer is right), 0 to 1, read off the map where there is one. NaN where a signal that has a weight is not a number. An answer without a token
+ * P(the device's answer is right), 0 to 1, read off the map where there is one, and shifted. NaN where a signal that has a weight is not a number. An answer without a token
  * (confidence -Infinity) is none: 0, whatever the weights.
  */
 export function correctnessOf(
@@ -82,13 +97,14 @@ export function correctnessOf(
   measure: ConfidenceMeasure,
   signals: CorrectnessSignals,
   map: Knots | null = null,
+  shift = 0,
 ): number {
   if (signals.confidence === Number.NEGATIVE_INFINITY) return 0;
   const used = featuresUsed(weights);
   const model = { intercept: weights.intercept, weights: used.map(({ name }) => weights[name]!) };
   const values = used.map(({ signal, of }) => of(signals[signal] ?? Number.NaN, measure));
   const probability = logisticProbability(model, values);
-  return Math.min(map === null ? probability : mapped(map, probability), MOST_CERTAIN); // keeps a NaN
+  return Math.min(shifted(map === null ? probability : mapped(map, probability), shift), MOST_CERTAIN); // keeps a NaN
 }
 
 export const correctness = {
@@ -103,12 +119,13 @@ export const correctness = {
     // Whatever the weights, an answer without a token is none.
     return [...new Set([confidence.name, ...featuresUsed(weights).map(({ signal }) => signal)])];
   },
-  read: ({ config, signals }) => ({
-    correctness: correctnessOf(config.correctness!, config.confidence.measure, signals, config.correctnessMap),
+  read: ({ config: { correctness: weights, confidence, correctnessMap, correctnessShift }, signals }) => ({
+    correctness: correctnessOf(weights!, confidence.measure, signals, correctnessMap, correctnessShift),
   }),
   title: 'correctness',
-  unit: ({ correctnessMap }) =>
-    `probability of a right answer${correctnessMap ? ', read off routing.correctness_map' : ''}`,
+  unit: ({ correctnessMap, correctnessShift }) =>
+    `probability of a right answer${correctnessMap ? ', read off routing.correctness_map' : ''}` +
+    `${correctnessShift ? `, shifted by ${correctnessShift}` : ''}`,
   doubt: "the device's answer is likely to be wrong",
   explained: (score, relation, cut, signals) => {
     const named = INGREDIENTS.flatMap(({ name, title }) =>

@@ -29,6 +29,8 @@ export interface SignalConfig {
   correctness?: (Readonly<Record<string, number | undefined>> & { intercept: number }) | null;
   /** what the combined signal's own probability is read off; null or absent: it stands as it is */
   correctnessMap?: Knots | null;
+  /** added to the log-odds of that, for a user of whom its calibration has seen little; 0 or absent: none */
+  correctnessShift?: number;
 }
 
 export interface ScopeScore {

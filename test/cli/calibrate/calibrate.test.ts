@@ -332,12 +332,21 @@ describe('crayon calibrate', () => {
         tokens: [{ text: /[036]$/.test(query.text) ? 'x' : `answer ${/\d+/.exec(query.text)![0]}`, logprob: -0.1 }],
       }),
     };
-    const often = runCalibrate({ ...flags, maxRisk: 0.1 }, terminal().terminal, engines(sure).assemble);
+    // With 30 even the first cut keeps those that are less sure: that much is said, and no more.
+    const all = runCalibrate({ ...flags, maxRisk: 0.1 }, terminal().terminal, engines(sure).assemble);
+    await expect(all).rejects.toMatchObject({
+      code: 'dataset-too-small',
+      message: expect.stringMatching(/with about 28 examples more the surer half/),
+    });
+
+    heldOut(60);
+    const often = runCalibrate({ ...flags, maxRisk: 0.1, fresh: true }, terminal().terminal, engines(sure).assemble);
     await expect(often).rejects.toMatchObject({
       code: 'dataset-too-small',
       hint: expect.stringContaining('would not help'),
     });
 
+    heldOut(30);
     const once = {
       answers: ({ query }: { query: Query }) => ({
         tokens: [{ text: / 7$/.test(query.text) ? 'x' : `answer ${/\d+/.exec(query.text)![0]}`, logprob: -0.1 }],

@@ -46,6 +46,20 @@ describe('correctnessOf', () => {
     expect(correctnessOf({ intercept: 9 }, 'margin', { ...signals, confidence: Number.NEGATIVE_INFINITY })).toBe(0);
   });
 
+  it('is shifted after the map, and says so', () => {
+    const weights = { intercept: 0, confidence: 1 };
+    const map: Knots = [
+      [0, 0.1],
+      [1, 0.9],
+    ];
+    const logit = (p: number) => Math.log(p / (1 - p));
+    const plain = correctnessOf(weights, 'mean-logprob', signals, map);
+    expect(logit(correctnessOf(weights, 'mean-logprob', signals, map, -2))).toBeCloseTo(logit(plain) - 2, 12);
+    const config = { confidence: { measure: 'mean-logprob', tokens: 1 }, correctness: weights } as const;
+    expect(correctness.unit({ ...config, correctnessShift: -2 })).toMatch(/, shifted by -2$/);
+    expect(correctness.unit({ ...config, correctnessShift: 0 })).toBe('probability of a right answer');
+  });
+
   it('is no number where a signal that counts is none, and does not look at the others', () => {
     const none = { ...signals, scope: Number.NaN };
     expect(correctnessOf({ intercept: 0, logScope: 1 }, 'mean-logprob', none)).toBeNaN();
