@@ -40,6 +40,12 @@ export function unshown<T extends z.ZodType>(schema: T): T {
   return schema;
 }
 
+const RATE = 'a rate from 0 to 1';
+export const rate = z.number(RATE).min(0, RATE).max(1, RATE);
+
+/** A key that may be left out, or be null: then it is null. */
+export const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
+
 export const text = z.string().min(1, 'text');
 export const positive = z.number().gt(0, 'a number above 0');
 export const notNegative = z.number().min(0, 'a number from 0');

@@ -1,6 +1,6 @@
 /**
  * The configuration of `serve-edge`: YAML (configs/edge.yaml shows every key, configs/schema/edge.json is made of EDGE_SCHEMA for
- * editors) and the command line's flags over it, checked and with all defaults filled in. The keys that it says where to find: keys.ts.
+ * editors) and the command line's flags over it, checked and with all defaults filled in. Its `routing` section is config-routing.ts; keys that it says where to find: keys.ts.
  */
 
 import { dirname, resolve } from 'node:path';
@@ -12,7 +12,9 @@ import {
   camelCased,
   checked,
   matching,
+  orNull,
   type Problem,
+  rate,
   refuseProblems,
   type Source,
   text,
@@ -24,19 +26,12 @@ import { readYaml } from '../files/yaml.js';
 import { GGUF_FILE_TYPE_NAMES } from '../gguf/file-types.js';
 import { PROMPT_FORMS } from '../hf/prompt-form.js';
 import { isPoolUrl } from '../remote/url.js';
-import { THRESHOLD_SHAPE } from '../routing/signals/index.js';
-import { CONFIDENCE_MEASURES } from '../routing/signals/signal.js';
-import { MODES } from '../routing/types.js';
+import { ROUTING_SECTION } from './config-routing.js';
 import { ORIGIN } from './http/cors.js';
 
 /** One adapter for all requests, or the pool's weighed anew for each prompt. */
 export const GATES = ['fixed', 'per-query'] as const;
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
-
-const weight = z.number().optional();
-const RATE = 'a rate from 0 to 1';
-const rate = z.number(RATE).min(0, RATE).max(1, RATE);
-const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
 
 const limits = z.strictObject({
   body_bytes: whole(1024).default(1_048_576).describe('The largest body of a request.'),
@@ -85,71 +80,6 @@ const engine = z.strictObject({
     .describe('Number type of the cached keys and values. Q8_0 takes half the memory of F16.'),
   type: z.enum(GGUF_FILE_TYPE_NAMES).default('F16').describe('How a Hugging Face directory is exported.'),
   gpu: z.literal(GPUS).default('auto').describe('What llama.cpp runs on; false is the processor alone.'),
-});
-
-const correctness = z.strictObject({
-  intercept: z.number().default(0).describe('Added to the weighed values.'),
-  confidence: weight.describe('Of the confidence as measured.'),
-  probability: weight.describe('Of the confidence as a number from 0 to 1.'),
-  scope: weight.describe('Of the scope, percentile / 100.'),
-  log_scope: weight.describe('Of ln(1 + percentile) of the scope.'),
-  success: weight.describe("Of the success rate of the prompt's clusters."),
-  complexity: weight.describe('Of the complexity, nats a token.'),
-});
-
-const confidence = z.strictObject({
-  measure: z
-    .enum(CONFIDENCE_MEASURES)
-    .default('mean-logprob')
-    .describe('How token probabilities become one confidence; larger is surer.'),
-  tokens: whole(1)
-    .nullable()
-    .default(16)
-    .describe("The answer's first tokens that are looked at, and held back when streaming. null: the whole answer."),
-});
-
-const RISING = 'points of which both numbers rise';
-const rises = (knots: number[][]) =>
-  knots.every(([x, y], k) => k === 0 || (x! > knots[k - 1]![0]! && y! > knots[k - 1]![1]!));
-
-const routing = z.strictObject({
-  mode: z.enum(MODES).default('prefer_on_device').describe('Who answers.'),
-  mode_per_request: z
-    .boolean()
-    .default(true)
-    .describe(
-      'Whether a request may name another mode (header x-crayon-mode, or "crayon": {"mode": ...} in the body).',
-    ),
-  thresholds: z
-    .strictObject(THRESHOLD_SHAPE)
-    .prefault({})
-    .describe('null switches a signal off. `crayon calibrate` writes these.'),
-  success: orNull(z.array(rate).min(2)).describe(
-    "Of each of the pool's clusters, in its order, and of queries that are of none, the rate at which the device answers right, 0 to 1. `crayon calibrate` counts them.",
-  ),
-  correctness: orNull(correctness).describe(
-    'What the probability of a right answer is made of: sigmoid(intercept + weight * value, summed). Weights left out are 0.',
-  ),
-  correctness_map: orNull(
-    z
-      .array(z.tuple([rate, rate]))
-      .min(2)
-      .max(20)
-      .refine(rises, RISING),
-  ).describe(
-    'What that probability is read off: points [by the weights, of a right answer], both rising, joined by lines. null: it stands as it is. `crayon calibrate` fits these.',
-  ),
-  correctness_shift: z
-    .number()
-    .default(0)
-    .describe(
-      'Added to the log-odds of that probability, for a user of whom its calibration has seen nothing. `crayon calibrate --from` fits it.',
-    ),
-  confidence: confidence.prefault({}).describe('How sure the device is of its own answer.'),
-  load: z.boolean().default(true).describe("Send to the server when the device's queue is full."),
-  min_free_mb: whole(0)
-    .default(0)
-    .describe('With load: also while the machine can give less memory than this, in MiB. 0: memory has no say.'),
 });
 
 /** Keys, defaults and descriptions stand here and nowhere else. */
@@ -240,7 +170,7 @@ export const EDGE_SCHEMA = z.strictObject({
     'Of the model, the cache of keys and values, and the adapters together, in MiB. null: what the machine can give at start; a context that is not named is then made to fit. What does not fit is refused at start.',
   ),
   engine: engine.prefault({}).describe('How the device runs the model.'),
-  routing: routing.prefault({}).describe('Who answers which query.'),
+  routing: ROUTING_SECTION.prefault({}).describe('Who answers which query.'),
   server: orNull(SERVER_SECTION).describe(
     'The larger LLM: any OpenAI-compatible endpoint. null: none, the device answers everything.',
   ),
