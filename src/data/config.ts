@@ -81,13 +81,13 @@ export const GROUP_SCHEMA = z.strictObject({
       z.union([
         file,
         z.strictObject({
-          task: file.describe('A task file, relative to this one.'),
+          task: file.describe('A task file, relative to this one or absolute.'),
           limit: whole(1).optional().describe('At most this many examples.'),
           split: text.optional().describe("Default: 'train', or the only one."),
         }),
       ]),
     )
-    .describe('Task files relative to this one.'),
+    .describe('Task files, relative to this one or absolute.'),
   metadata: METADATA,
 });
 

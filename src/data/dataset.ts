@@ -3,7 +3,7 @@
  * .csv file whose records have `prompt` and `completion`, or are conversations in one of the usual shapes (`record.ts`).
  */
 
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { CrayonError, reasonOf } from '../core/errors.js';
 import { abridge, shown } from '../core/format.js';
 import { LIMITS } from '../core/limits.js';
@@ -112,7 +112,7 @@ function readIncluding(path: string, parents: readonly string[], sources: Datase
       });
     };
     if (typeof name !== 'string' || name === '' || name.includes('\0')) refuse(`is ${shown(name)}, expected a file`);
-    const file = join(dirname(path), name as string);
+    const file = placed(dirname(path), name as string);
     if (chain.includes(resolve(file))) refuse(`of ${name}, which includes this file`);
     const { value: included } = readIncluding(file, chain, sources);
     if (!isJsonObject(included)) refuse(`of ${name}, which has no keys`);
@@ -132,7 +132,7 @@ function loadGroup(config: GroupConfig, path: string, options: DatasetOptions, p
   const whole: Dataset = { examples: [], sources: [], skipped: 0 };
   for (const entry of config.task) {
     const { task, limit, split } = typeof entry === 'string' ? { task: entry } : entry;
-    const member = join(dirname(path), task);
+    const member = placed(dirname(path), task);
     if (chain.includes(resolve(member))) {
       throw new CrayonError('config-invalid', `${path}: contains itself through ${task}`);
     }
@@ -159,7 +159,7 @@ export function datasetNames(path: string): string[] {
   const config = parseDatasetConfig(value, path, lineOf);
   if (!('group' in config)) return [config.task];
   const members = config.task.map((entry) => (typeof entry === 'string' ? entry : entry.task));
-  return members.flatMap((member) => datasetNames(join(dirname(path), member)));
+  return members.flatMap((member) => datasetNames(placed(dirname(path), member)));
 }
 
 interface DataFile {
@@ -214,18 +214,24 @@ function findFiles(entry: SplitFile, config: TaskConfig, yamlPath: string, dataD
       return { path, shownPath, format, extra, dataset: nameOf(extra), range: entry.range };
     });
   }
-  const tried = folders.map((folder) => join(folder, entry.path)).join(' or ');
+  const tried = [...new Set(folders.map((folder) => placed(folder, entry.path)))].join(' or ');
   throw new CrayonError('file-not-found', `${tried}: no such file`, {
     hint: `${yamlPath} names it; pass --data-dir with the folder its paths start from.`,
   });
 }
 
+/** A path that a description names: relative to the folder, or absolute. */
+const placed = (folder: string, path: string): string => (isAbsolute(path) ? path : join(folder, path));
+
 /** The files that a path with at most one `*` stands for, in name order, and what `*` is in each. */
 function expand(folder: string, pattern: string): Array<{ path: string; match: string }> {
   const star = pattern.indexOf('*');
-  if (star === -1) return exists(join(folder, pattern)) ? [{ path: join(folder, pattern), match: '' }] : [];
+  if (star === -1) {
+    const path = placed(folder, pattern);
+    return exists(path) ? [{ path, match: '' }] : [];
+  }
   const slash = pattern.lastIndexOf('/', star);
-  const parent = join(folder, pattern.slice(0, slash + 1));
+  const parent = placed(folder, pattern.slice(0, slash + 1));
   const [head = ''] = pattern.slice(slash + 1).split('/');
   const rest = pattern.slice(slash + 1 + head.length);
   const [before = '', after = ''] = head.split('*');

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { type DatasetOptions, loadDataset } from '../../src/data/dataset.js';
+import { type DatasetOptions, datasetNames, loadDataset } from '../../src/data/dataset.js';
 import { sha256File } from '../../src/files/digest.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
 
@@ -422,6 +422,23 @@ describe('a description that includes others', () => {
       expect(['config-invalid', 'file-not-found', 'file-unreadable']).toContain(error.code);
     },
   );
+});
+
+it('takes absolute paths of members, includes and data files', () => {
+  const away = dirWith({
+    'x.jsonl': jsonl({ q: 'why', a: 'so' }),
+    'base.yaml': 'doc_to_text: "Q: {{q}}"\ndoc_to_target: a\n',
+  });
+  const task = `include: ${away}/base.yaml\ntask: t\ndata_files: { train: ${away}/*.jsonl, test: ${away}/x.jsonl }\n`;
+  const elsewhere = dirWith({ 'task.yaml': task });
+  const here = dirWith({ 'group.yaml': `group: g\ntask: [${elsewhere}/task.yaml]\n` });
+  const path = join(here, 'group.yaml');
+  for (const split of ['train', 'test']) {
+    expect(loadDataset(path, { split, dataDir: here }).examples).toEqual([
+      { id: 't:0', dataset: 't', prompt: 'Q: why', completion: ' so' },
+    ]);
+  }
+  expect(datasetNames(path)).toEqual(['t']);
 });
 
 describe('whatever stands in a description', () => {
