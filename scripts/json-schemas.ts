@@ -14,11 +14,13 @@ import { BENCH_CONFIG_SCHEMA } from '../src/bench/config.js';
 import { TRAFFIC_SCHEMA } from '../src/bench/load/config.js';
 import { GROUP_SCHEMA, TASK_SCHEMA } from '../src/data/config.js';
 import { jsonSchemaOf } from '../src/files/schema.js';
+import { POOL_SERVER_SCHEMA } from '../src/serve/blends/config.js';
 import { EDGE_SCHEMA } from '../src/serve/config.js';
 
 /** What each file of configs/schema/ is made of, and which of the shipped YAML files it describes. */
 export const JSON_SCHEMAS: Record<string, { schema: z.ZodType; title: string; files: RegExp }> = {
   edge: { schema: EDGE_SCHEMA, title: 'crayon serve-edge', files: /^configs\/edge[^/]*\.yaml$/ },
+  'pool-server': { schema: POOL_SERVER_SCHEMA, title: 'crayon serve-pool', files: /^configs\/pool-server\.yaml$/ },
   bench: {
     schema: BENCH_CONFIG_SCHEMA,
     title: 'crayon bench',

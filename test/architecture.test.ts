@@ -30,7 +30,21 @@ const MAY_IMPORT: Record<string, string[]> = {
   engine: ['core', 'files', 'bounded', 'hf', 'gguf'],
   remote: ['core', 'files', 'hf', 'gguf', 'peft', 'pool', 'engine'],
   routing: ['core', 'data', 'engine'],
-  serve: ['core', 'files', 'data', 'hf', 'gguf', 'train', 'pool', 'blend', 'choose', 'engine', 'remote', 'routing'],
+  serve: [
+    'core',
+    'files',
+    'data',
+    'hf',
+    'gguf',
+    'peft',
+    'train',
+    'pool',
+    'blend',
+    'choose',
+    'engine',
+    'remote',
+    'routing',
+  ],
   bench: [
     ...['core', 'files', 'data', 'hf', 'gguf', 'model', 'train', 'pool', 'blend', 'choose', 'engine', 'routing'],
     'serve', // its configuration: the live part starts crayon's own server

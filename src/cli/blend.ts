@@ -9,6 +9,7 @@ import { CrayonError } from '../core/errors.js';
 import { bar, formatBytes, formatDuration } from '../core/format.js';
 import { openPool } from '../pool/pool.js';
 import { STANDARD_TAU } from '../pool/standards.js';
+import { isPoolUrl } from '../remote/url.js';
 import type { StepReport } from '../train/trainer.js';
 import {
   anyBaseOption,
@@ -53,6 +54,7 @@ interface Flags
     BackendFlag {
   examples?: string;
   choose: boolean;
+  blendOnServer: boolean;
   chooseSeconds?: number;
   chooseTrained: boolean;
   /** its rank */
@@ -72,11 +74,13 @@ With --lora-from-blend the blend is where a LoRA of that rank begins, which is t
 training continues where it was when the command is repeated.
 
 With an address as --pool, manifest and centroids are fetched once, and then the adapters that have a share in the blend:
-with --top-k alone those. Nothing about the examples is sent.
+with --top-k alone those. Nothing about the examples is sent. With --blend-on-server no adapter of the pool is fetched: the
+device sends N coefficients to \`crayon serve-pool\` and gets the blend.
 
 Examples:
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter
   $ crayon blend --pool https://example.org/pools/demo --examples mine.jsonl --top-k 2 --out my-adapter
+  $ crayon blend --pool https://example.org/demo --blend-on-server --examples mine.jsonl --out my-adapter
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --combine svd --rank 16
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --top-k 2 --temperature 0.05
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter --choose
@@ -89,12 +93,15 @@ const RANK = 'rank of the svd (default: the largest rank in the pool), or limit 
 const FROM_BLEND = 'train a LoRA of this rank on the examples, from the blend on';
 const MEMORY = 'most that the process may take while it trains, such as 2GB (default: three quarters of what is free)';
 const TRAINED = 'with --choose: try --refine and --lora-from-blend too, at their defaults where they are not given';
+const ON_SERVER =
+  'send the coefficients (N numbers, rounded) to the serve-pool at --pool, which blends; nothing else is sent';
 const LONG = 'examples beyond the context: refuse them, or cut the front of their prompts';
 
 export function blendCommand(command: Command, terminal: Terminal): void {
   const estimators = ESTIMATORS.filter((name) => name !== 'given');
   command
     .requiredOption('--pool <place>', POOL_PLACE)
+    .option('--blend-on-server', ON_SERVER, false)
     .option('--examples <file>', "the user's examples: JSONL, JSON, CSV or YAML");
   splitOptions(poolOptions(command))
     .addOption(turnsOption())
@@ -172,7 +179,27 @@ function refuseBoth({ choose, chooseTrained, examples, loraFromBlend }: Flags, c
   }
 }
 
+/** What is looked at of all adapters is looked at where they are. */
+function refuseOnServer({ pool, choose, refine, loraFromBlend, estimator, combine }: Flags): void {
+  const ofAdapters =
+    (choose && '--choose') ||
+    (refine !== undefined && '--refine') ||
+    (loraFromBlend !== undefined && '--lora-from-blend') ||
+    (estimator === 'label-evidence' && '--estimator label-evidence') ||
+    (combine === 'linear' && '--combine linear');
+  if (ofAdapters) {
+    throw new CrayonError('bad-option', `--blend-on-server and ${ofAdapters} are both given`, {
+      hint: 'Leave out --blend-on-server: the adapters are then fetched and blended here.',
+    });
+  }
+  if (isPoolUrl(pool)) return;
+  throw new CrayonError('bad-option', `--blend-on-server with the directory ${pool}`, {
+    hint: 'Give the address of a `crayon serve-pool` as --pool.',
+  });
+}
+
 async function run(flags: Flags, terminal: Terminal): Promise<void> {
+  if (flags.blendOnServer) refuseOnServer(flags);
   const { temperature, coefficients, backend, choose, chooseSeconds: seconds, chooseTrained, ...most } = flags;
   const { steps, learningRate, batchSize, pull, seed, memory, checkpointSeconds, fresh, ...others } = most;
   const { loraFromBlend: rank, refine, poolKeyEnv: _key, poolCache: _bytes, cacheDir: _dir, ...rest } = others;
@@ -193,6 +220,13 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
   const { dir: pool } = place;
   if (choose || refine !== undefined || estimator === 'label-evidence') await place.members(); // all are looked at
   const fetchMembers = (coefficients: readonly number[]) => place.members(coefficients);
+  const blendElsewhere = flags.blendOnServer
+    ? async (coefficients: readonly number[]) => {
+        const { blendOnServer } = await import('../remote/blends.js');
+        const combine = flags.combine === 'svd' ? 'svd' : 'cat';
+        return await blendOnServer(place.remote!, { ...flags, coefficients, combine });
+      }
+    : undefined;
   let isLoaded = false;
   const onBackend = (name: string) => {
     isLoaded = true;
@@ -205,6 +239,7 @@ async function run(flags: Flags, terminal: Terminal): Promise<void> {
         ...rest,
         pool,
         fetchMembers,
+        blendElsewhere,
         forward: { backend, onBackend },
         signal: stop?.signal,
         onProgress: (done: number, total: number) => update('blend', done, total),

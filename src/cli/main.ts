@@ -75,6 +75,10 @@ const commands = (): Array<[Command, () => Promise<Declare>]> => [
     async () => (await import('./serve-edge.js')).serveEdgeCommand,
   ],
   [
+    named('serve-pool', 'Serve a pool, and blends of it for devices that send N numbers, over HTTP.'),
+    async () => (await import('./serve-pool.js')).servePoolCommand,
+  ],
+  [
     named('quickstart', 'See the whole idea in minutes: pool, three users, scores; nothing to download.'),
     async () => (await import('./quickstart.js')).quickstartCommand,
   ],

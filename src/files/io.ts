@@ -12,6 +12,7 @@ import {
   readdirSync,
   readFileSync,
   readSync,
+  renameSync,
   rmdirSync,
   rmSync,
   type Stats,
@@ -98,6 +99,15 @@ export function removePath(path: string): void {
     rmSync(path, { recursive: true, force: true });
   } catch (error) {
     throw writeError(path, error);
+  }
+}
+
+/** In place of what has the new name, on the same disk. @throws CrayonError `write-failed` */
+export function renamePath(from: string, to: string): void {
+  try {
+    renameSync(from, to);
+  } catch (error) {
+    throw writeError(to, error);
   }
 }
 

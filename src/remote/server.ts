@@ -131,7 +131,7 @@ export class PoolServer {
   }
 
   /**
-   * What the server makes of a small JSON document, into `part`.
+   * What the server makes of a small JSON document, into `part`; what breaks off is read on from where the answer says that it lies.
    *
    * @param etag of what is known: null is returned where the answer would be the same
    * @returns the answer's headers
@@ -143,16 +143,40 @@ export class PoolServer {
     part: PartialFile,
     etag: string | null,
   ): Promise<Headers | null> {
-    const headers: Record<string, string> = { 'content-type': 'application/json', 'accept-encoding': 'identity' };
-    if (etag !== null) headers['if-none-match'] = etag;
-    const wanted: Wanted = { method: 'POST', headers, body: JSON.stringify(document) };
-    return await this.#persistently(async (call) => {
-      const answer = await this.#ask(path, wanted, call, etag === null ? [] : [304]);
-      if (answer.status === 304) return null;
+    const plain = { 'accept-encoding': 'identity' };
+    const asking = { ...plain, 'content-type': 'application/json', ...(etag !== null && { 'if-none-match': etag }) };
+    const wanted: Wanted = { method: 'POST', headers: asking, body: JSON.stringify(document) };
+    part.restart(); // what another process had may be of another pool
+    let begun: Headers | null = null;
+    const headers = await this.#persistently(
+      async (call) => {
+        const from = part.size;
+        const key = /\/([\w-]+)$/.exec(begun?.get('content-location') ?? '')?.[1];
+        const tag = begun?.get('etag') ?? '';
+        const rest = from === 0 || key === undefined ? null : { ...plain, range: `bytes=${from}-`, 'if-range': tag };
+        const answer =
+          rest === null
+            ? await this.#ask(path, wanted, call, etag === null ? [] : [304])
+            : await this.#ask(`${path}/${key}`, { headers: rest }, call, [404]);
+        if (answer.status === 304) return null;
+        if (answer.status === 404) {
+          begun = null;
+          throw this.#context.failure('server-failed', 'does not have what broke off any more');
+        }
+        if (answer.status === 206) this.#checkRange(answer.headers, from);
+        else part.restart();
+        begun = rest === null ? answer.headers : begun;
+        for await (const bytes of answer.body(maxBytes - part.size)) part.append(bytes);
+        return begun;
+      },
+      () => part.size,
+    );
+    const digest = /sha-256=:([^:]*):/.exec(headers?.get('repr-digest') ?? '')?.[1];
+    if (digest !== undefined && Buffer.from(digest, 'base64').toString('hex') !== part.digest()) {
       part.restart();
-      for await (const bytes of answer.body(maxBytes)) part.append(bytes);
-      return answer.headers;
-    });
+      throw this.#invalid('sent another blend than its digest says');
+    }
+    return headers;
   }
 
   /** @throws CrayonError `server-invalid` */

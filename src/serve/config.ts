@@ -261,16 +261,17 @@ function inOurUnits(yaml: z.output<typeof EDGE_SCHEMA>, isMaxTokensGiven: boolea
   };
 }
 
-function withPaths(values: JsonObject, folder: string): JsonObject {
+/** Relative paths under these keys start at a folder; addresses of pools stay. */
+export function withPaths(values: JsonObject, folder: string, keys = PATH_KEYS): JsonObject {
   const isPath = (key: string, value: unknown): value is string =>
-    PATH_KEYS.includes(key) && typeof value === 'string' && value !== '' && !isPoolUrl(value);
+    keys.includes(key) && typeof value === 'string' && value !== '' && !isPoolUrl(value);
   return Object.fromEntries(
     Object.entries(values).map(([key, value]) => [key, isPath(key, value) ? resolve(folder, value) : value]),
   );
 }
 
 /** `over` wins, object by object. */
-function merge(under: JsonObject, over: JsonObject): JsonObject {
+export function merge(under: JsonObject, over: JsonObject): JsonObject {
   const result: JsonObject = { ...under };
   for (const [key, value] of Object.entries(over)) {
     if (value === undefined) continue;

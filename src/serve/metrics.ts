@@ -10,7 +10,8 @@ export type Metrics = ReturnType<typeof createMetrics>;
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 const CIRCUIT_STATES = ['closed', 'half-open', 'open'];
 
-export function createMetrics() {
+/** A registry of its own, and what makes a metric in it. */
+export function createMeters() {
   const registry = new Registry();
   const registers = [registry];
   const counter = (name: string, help: string, labelNames: string[]) =>
@@ -30,14 +31,31 @@ export function createMetrics() {
     });
   const histogram = (name: string, help: string, labelNames: string[]) =>
     new Histogram({ name: `crayon_${name}`, help, labelNames, buckets: SECONDS, registers });
+  return { registry, counter, gauge, histogram };
+}
 
+/** Of every server: requests by route, and those whose client has gone. */
+export function requestMetrics({ counter, histogram }: ReturnType<typeof createMeters>) {
   const requests = counter('requests_total', 'Requests answered, by route and status', ['route', 'status']);
   const duration = histogram('request_seconds', 'From a request to the end of its answer', ['route']);
+  const aborted = counter('aborted_total', 'Requests whose client went away', []);
+  return {
+    request: (route: string, status: number, seconds: number): void => {
+      requests.inc({ route, status: String(status) });
+      duration.observe({ route }, seconds);
+    },
+    aborted: (): void => aborted.inc(),
+  };
+}
+
+export function createMetrics() {
+  const meters = createMeters();
+  const { registry, counter, gauge, histogram } = meters;
+  const ofRequests = requestMetrics(meters);
   const routes = counter('routes_total', 'Queries by mode, who answered and why', ['mode', 'source', 'reason']);
   const fallbacks = counter('fallbacks_total', 'Queries whose wanted source failed', ['from', 'code']);
   const ttft = histogram('time_to_first_token_seconds', 'From a request to its first token', ['source']);
   const tokens = counter('tokens_total', 'Tokens read and written, by who answered', ['source', 'kind']);
-  const aborted = counter('aborted_total', 'Requests whose client went away', []);
   const retries = counter('upstream_retries_total', 'Attempts at the server LLM repeated, by what failed', ['code']);
   const errors = counter('upstream_errors_total', 'Failed calls of the server LLM', ['code']);
   const finishes = counter('upstream_finishes_total', 'Answers of the server LLM, by why they ended', ['reason']);
@@ -51,10 +69,7 @@ export function createMetrics() {
   return {
     contentType: registry.contentType,
     text: (): Promise<string> => registry.metrics(),
-    request: (route: string, status: number, seconds: number): void => {
-      requests.inc({ route, status: String(status) });
-      duration.observe({ route }, seconds);
-    },
+    ...ofRequests,
     route: (mode: Mode, { source, reason, fallbackFrom, failure }: Decision): void => {
       routes.inc({ mode, source, reason });
       if (fallbackFrom !== null) fallbacks.inc({ from: fallbackFrom, code: failure?.code ?? 'internal' });
@@ -64,7 +79,6 @@ export function createMetrics() {
       tokens.inc({ source, kind: 'prompt' }, prompt);
       tokens.inc({ source, kind: 'completion' }, completion);
     },
-    aborted: (): void => aborted.inc(),
     upstream: (event: ServerEvent): void => {
       if (event.type === 'retry') retries.inc({ code: event.code });
       if (event.type === 'error') errors.inc({ code: event.code });

@@ -14,6 +14,7 @@ import { crayonFacts } from './facts.js';
 import { withJson, withJsonList } from './http/body.js';
 import { compose, type Handler, type Middleware } from './http/call.js';
 import { HttpError } from './http/error.js';
+import { dispatch, findRoute, type Route, type RouteTable } from './http/table.js';
 import { ollamaError } from './ollama/answer.js';
 import { ollamaEmbed, ollamaEmbeddings } from './ollama/embed.js';
 import { ollamaGenerate } from './ollama/generate.js';
@@ -37,16 +38,6 @@ export interface RoutesOptions {
   whileRunning: Middleware;
 }
 
-interface Route extends Partial<Record<(typeof METHODS)[number], Handler>> {
-  /** For the metrics. */
-  name: string;
-  /** Answered without the key. */
-  isPublic?: boolean;
-  /** Answered while the model is loading too. */
-  always?: boolean;
-}
-const METHODS = ['GET', 'POST', 'DELETE'] as const;
-
 /**
  * The handler of all routes.
  *
@@ -62,15 +53,7 @@ export function routes(options: RoutesOptions): Handler {
     compose(...(isPublic ? [] : [settings.guard.requireKey]), whileRunning, ...(always ? [] : [whileLoaded]));
   const table = tableOf(options);
 
-  return (call) => {
-    const { pathname } = call.url;
-    const found = find(table, pathname);
-    if (found === null) throw unknownPath(pathname, table);
-    const { route, param } = found;
-    call.route = route.name;
-    call.param = param;
-    return around(route)(handlerOf(route, call.request.method))(call);
-  };
+  return dispatch(table, around, (pathname) => unknownPath(pathname, table));
 }
 
 /** A failure as the API that a path is of tells it. */
@@ -78,8 +61,7 @@ export function failureBody(pathname: string, failure: HttpError): object {
   return pathname.startsWith('/api/') ? ollamaError(failure) : failure.body;
 }
 
-/** `*` in a path is its last part or the one before, which may hold anything but a slash. */
-function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Route> {
+function tableOf({ settings, created, parts }: RoutesOptions): RouteTable {
   const { guard, metrics } = settings;
   const { bodyBytes } = settings.limits;
   const health: Route = { name: 'health', isPublic: true, GET: () => Response.json({ status: 'ok' }) };
@@ -173,20 +155,6 @@ function tableOf({ settings, created, parts }: RoutesOptions): Record<string, Ro
   };
 }
 
-/** The route of a path, and what stands at its `*`. */
-function find(table: Record<string, Route>, pathname: string): { route: Route; param: string } | null {
-  if (Object.hasOwn(table, pathname)) return { route: table[pathname]!, param: '' };
-  const parts = pathname.split('/');
-  for (const at of [parts.length - 1, parts.length - 2]) {
-    const path = parts.with(at, '*').join('/');
-    if (parts[at] === '' || !Object.hasOwn(table, path)) continue;
-    try {
-      return { route: table[path]!, param: decodeURIComponent(parts[at]!) };
-    } catch {} // a broken percent sign names nothing
-  }
-  return null;
-}
-
 /** APIs that clients look for and this server does not have, by the beginning of their paths; and what it has instead. */
 const ELSEWHERE: ReadonlyArray<readonly [begins: RegExp, instead: string]> = [
   [/^\/v1\/responses\//, 'responses are not kept: send the whole conversation to POST /v1/responses'],
@@ -206,26 +174,13 @@ const ELSEWHERE: ReadonlyArray<readonly [begins: RegExp, instead: string]> = [
 ];
 
 /** 404, with what was meant where that can be seen: another API's path, a base URL without its /v1 or with it twice, a slash too much. */
-function unknownPath(pathname: string, table: Record<string, Route>): HttpError {
+function unknownPath(pathname: string, table: RouteTable): HttpError {
   const meant = [pathname.replace(/\/+$/, ''), `/v1${pathname}`, pathname.replace(/^(\/v1)+/, '/v1')].find(
-    (path) => find(table, path) !== null,
+    (path) => findRoute(table, path) !== null,
   );
   const paths = Object.keys(table).filter((path) => path !== '/' && table[path]!.name !== PLAYGROUND); // `/` begins every path
   const near = meant ?? nearestName(pathname, paths);
   const instead = ELSEWHERE.find(([begins]) => begins.test(pathname))?.[1] ?? (near && `did you mean ${near}`);
   const help = instead === undefined ? '' : `; ${instead}`;
   return new HttpError(404, `Unknown path: ${pathname.slice(0, 100)}${help}.`, { code: 'unknown_url' });
-}
-
-function handlerOf(route: Route, method: string): Handler {
-  const asked = METHODS.find((known) => known === (method === 'HEAD' ? 'GET' : method));
-  const handler = asked && route[asked];
-  if (handler !== undefined) return handler;
-  const allow = METHODS.filter((known) => route[known] !== undefined)
-    .map((known) => (known === 'GET' ? 'GET, HEAD' : known))
-    .join(', ');
-  throw new HttpError(405, `${method.slice(0, 16)} is not allowed here, only ${allow}.`, {
-    code: 'method_not_allowed',
-    headers: { allow },
-  });
 }

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { planBlend } from '../../blend/plan.js';
 import { openBlend } from '../../blend/sources.js';
-import { isCrayonError, messageOf } from '../../core/errors.js';
 import { sha256 } from '../../files/digest.js';
 import { exists } from '../../files/io.js';
 import { readAdapterBase, writeAdapterGguf } from '../../gguf/adapter.js';
@@ -14,6 +13,7 @@ import { memberCoefficients, openPool, poolDigest, poolForm } from '../../pool/p
 import { prepareExamples } from '../../pool/prepare.js';
 import { poolTokenizer } from '../../pool/vocabulary.js';
 import { scoredSequences } from '../../train/score.js';
+import { failedReply } from '../thread.js';
 import type { Blended, BlendJob, BlendPlace, Encoded, EncodeJob, Reply } from './blend-thread.js';
 
 const port = parentPort!;
@@ -26,8 +26,7 @@ port.on('message', (job: BlendJob | EncodeJob) => {
   try {
     reply = 'examples' in job ? encode(job) : blend(job);
   } catch (error) {
-    const message = messageOf(error);
-    reply = { code: isCrayonError(error) ? error.code : null, message };
+    reply = failedReply(error);
   }
   port.postMessage(reply);
 });
