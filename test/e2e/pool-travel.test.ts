@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fileServer } from '../helpers/file-server.js';
 import { temporaryDir } from '../helpers/files.js';
-import { crayon, refusal } from './helpers.js';
+import { addressOf, crayon, document, refusal, start } from './helpers.js';
 
 const POOL = 'models/crayon-edge-pool';
 const EXAMPLES = 'suite/examples/bank.jsonl';
@@ -63,5 +63,47 @@ describe('a pool by address', () => {
       message: expect.stringMatching(/answered 404 to pool\.json/),
       hint: expect.stringMatching(/directory that has pool\.json/),
     });
+  });
+
+  it('is scored with all of its adapters, as it is at its place', async () => {
+    const server = await fileServer(POOL);
+    const score = (pool: string) =>
+      document<{ loss: number; pool: string }>([
+        ...['score', '--model', 'models/crayon-edge', '--pool', pool, '--data', EXAMPLES, '--limit', '3'],
+        ...['--split', 'train', '--cache-dir', temporaryDir()],
+      ]);
+    const fetched = await score(server.url);
+    expect(fetched.pool).toBe(server.url);
+    expect(fetched.loss).toBe((await score(POOL)).loss);
+    expect(server.asked.filter(({ path }) => path.endsWith(WEIGHTS))).toHaveLength(6);
+  });
+});
+
+describe('crayon serve-pool', () => {
+  it('serves a pool and blends of it to devices that have its key, until it is asked to end', async () => {
+    const cache = temporaryDir();
+    const env = { POOL_KEY: 'secret-of-the-fleet' };
+    const flags = ['--pool', POOL, '--port', '0', '--cache-dir', cache, '--api-key-env', 'POOL_KEY'];
+    const server = start(['serve-pool', ...flags], { env });
+    const url = await addressOf(server);
+    expect((await fetch(`${url}/health`)).status).toBe(200);
+    const blend = ['blend', '--pool', url, '--examples', EXAMPLES, '--cache-dir', cache, '--out', join(cache, 'out')];
+    const refused = await crayon([...blend, '--blend-on-server', '--json']);
+    expect(JSON.parse(refused.stdout)).toMatchObject({
+      error: { code: 'server-refused', hint: expect.stringMatching(/--pool-key-env/) },
+    });
+    const brought = await crayon([...blend, '--blend-on-server', '--pool-key-env', 'POOL_KEY'], env);
+    expect(brought.stderr).toBe('');
+    expect(brought).toMatchObject({ code: 0, stdout: expect.stringMatching(/Adapter written/) });
+    server.process.kill('SIGTERM');
+    const { code, stderr } = await server.ended;
+    expect(code).toBe(0);
+    expect(stderr).not.toMatch(/secret-of-the-fleet/);
+  });
+
+  it('needs a pool, and a key where others reach it', async () => {
+    expect(await refusal(['serve-pool'])).toMatchObject({ code: 'bad-option', exit: 2 });
+    const open = ['serve-pool', '--pool', POOL, '--host', '0.0.0.0', '--cache-dir', temporaryDir()];
+    expect(await refusal(open)).toMatchObject({ code: 'config-invalid', message: expect.stringMatching(/API key/) });
   });
 });

@@ -1,6 +1,6 @@
 /** From a configuration to parts that answer, with the embedded model and the shipped pool. */
 
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { hearingWarnings } from '../../src/core/warning.js';
@@ -15,6 +15,7 @@ import { openBaseModel, openEmbedder } from '../../src/serve/base-model.js';
 import { edgeConfig } from '../../src/serve/config.js';
 import type { Customization } from '../../src/serve/customizations/customizations.js';
 import type { BlendOrder } from '../../src/serve/customizations/maker.js';
+import { fileServer } from '../helpers/file-server.js';
 import { temporaryRoot } from '../helpers/files.js';
 import { fixture, ROOT } from '../helpers/fixtures.js';
 import { createScriptedEngine, type ScriptedEngine } from '../helpers/scripted.js';
@@ -52,6 +53,23 @@ const openDevice = async (options: LlamaCppOptions) => {
 const assemble = (more: JsonObject = {}) => assembleEdge(config(more), { env: {}, openDevice });
 
 describe('assembleEdge', () => {
+  it('fetches a pool by address, with a key, and keeps its customisations under the address', async () => {
+    const server = await fileServer(POOL);
+    const state = join(dir, 'state');
+    const more = { pool: server.url, pool_key_env: 'POOL_KEY', gate: 'per-query', state_dir: null };
+    const env = { POOL_KEY: 'secret', XDG_STATE_HOME: state };
+    const parts = await assembleEdge(config(more), { env, openDevice });
+    expect(parts.pool!.manifest).toEqual(openPool(POOL).manifest);
+    expect(parts.adapters.list()).toHaveLength(6);
+    await parts.close();
+    expect(server.asked.every(({ headers }) => headers.authorization === 'Bearer secret')).toBe(true);
+    expect(readdirSync(join(state, 'crayon', 'customizations'))).toHaveLength(1);
+    await server.close();
+    await (await assembleEdge(config(more), { env, openDevice })).close(); // offline
+    expect(readdirSync(join(state, 'crayon', 'customizations'))).toHaveLength(1);
+    await expect(assembleEdge(config(more), { env: {}, openDevice })).rejects.toMatchObject({ code: 'config-invalid' });
+  });
+
   it('opens a bare model', async () => {
     const parts = await assemble();
     expect(parts).toMatchObject({ base: 'crayon-edge', server: null, scope: null, customizations: null, pool: null });

@@ -74,7 +74,7 @@ export function openBlendStore(options: StoreOptions) {
   const making = new Map<string, Promise<KeptBlend>>();
   const slots = createSlots('blends', workers, queue);
   const place: MakePlace = { pool, digest, model };
-  const script = threadScript(import.meta.url, 'worker');
+  const script = threadScript(import.meta.url, 'blend-file-worker');
   const idle = Array.from({ length: workers }, () => workThread<MakeJob, MadeFile>(script, place));
   const threads = [...idle];
   const closing = new AbortController();

@@ -15,8 +15,8 @@ export interface FileToSend {
 
 /** Whether what the client has is still the same. */
 export function isKnown({ headers }: Request, etag: string): boolean {
-  const known = headers.get('if-none-match');
-  return known !== null && known.split(',').some((tag) => ['*', etag].includes(tag.trim().replace(/^W\//, '')));
+  const known = headers.get('if-none-match')?.split(',') ?? [];
+  return known.some((tag) => ['*', etag].includes(tag.trim().replace(/^W\//, '')));
 }
 
 export const notModified = (headers: Record<string, string>): Response => new Response(null, { status: 304, headers });
@@ -80,7 +80,7 @@ function bodyOf(
           controller.error(new Error('no longer wanted')); // the time is over, or the server stops
           return;
         }
-        const bytes = new Uint8Array(Math.min(CHUNK_BYTES, to - at));
+        const bytes = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, to - at)); // filled by the next line
         readFully(fd, bytes, at, path);
         at += bytes.byteLength;
         if (bytes.byteLength > 0) controller.enqueue(bytes);
