@@ -3,11 +3,11 @@
  * editors) and the command line's flags over it, checked and with all defaults filled in. Its `routing` section is config-routing.ts; keys that it says where to find: keys.ts.
  */
 
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import * as z from 'zod';
 import { GPUS } from '../engine/llama/runtime.js';
 import { type Partly, SERVER_SECTION, seconds, serverOptions } from '../engine/server/options.js';
-import { isJsonObject, type JsonObject, setKey } from '../files/json.js';
+import { isJsonObject } from '../files/json.js';
 import {
   camelCased,
   checked,
@@ -25,9 +25,9 @@ import {
 import { readYaml } from '../files/yaml.js';
 import { GGUF_FILE_TYPE_NAMES } from '../gguf/file-types.js';
 import { PROMPT_FORMS } from '../hf/prompt-form.js';
-import { isPoolUrl } from '../remote/url.js';
 import { ROUTING_SECTION } from './config-routing.js';
 import { ORIGIN } from './http/cors.js';
+import { merge, withPaths } from './overrides.js';
 
 /** One adapter for all requests, or the pool's weighed anew for each prompt. */
 export const GATES = ['fixed', 'per-query'] as const;
@@ -233,7 +233,9 @@ export function edgeConfig(
     // What a flag said stands on no line.
     lineOf: (path) => (valueAt(overrides, path) === undefined ? lineOf?.(path) : undefined),
   };
-  const whole = isJsonObject(yaml) ? merge(withPaths(yaml, folder), withPaths(overrides, '.')) : yaml;
+  const whole = isJsonObject(yaml)
+    ? merge(withPaths(yaml, folder, PATH_KEYS), withPaths(overrides, '.', PATH_KEYS))
+    : yaml;
   const config = inOurUnits(
     checked(EDGE_SCHEMA, whole, source),
     valueAt(whole, ['limits', 'max_tokens']) !== undefined,
@@ -259,26 +261,6 @@ function inOurUnits(yaml: z.output<typeof EDGE_SCHEMA>, isMaxTokensGiven: boolea
     routing: { ...rule, minFreeBytes: 2 ** 20 * minFreeMb },
     server: yaml.server && serverOptions(yaml.server),
   };
-}
-
-/** Relative paths under these keys start at a folder; addresses of pools stay. */
-export function withPaths(values: JsonObject, folder: string, keys = PATH_KEYS): JsonObject {
-  const isPath = (key: string, value: unknown): value is string =>
-    keys.includes(key) && typeof value === 'string' && value !== '' && !isPoolUrl(value);
-  return Object.fromEntries(
-    Object.entries(values).map(([key, value]) => [key, isPath(key, value) ? resolve(folder, value) : value]),
-  );
-}
-
-/** `over` wins, object by object. */
-export function merge(under: JsonObject, over: JsonObject): JsonObject {
-  const result: JsonObject = { ...under };
-  for (const [key, value] of Object.entries(over)) {
-    if (value === undefined) continue;
-    const before = Object.hasOwn(result, key) ? result[key] : undefined;
-    setKey(result, key, isJsonObject(value) ? merge(isJsonObject(before) ? before : {}, value) : value);
-  }
-  return result;
 }
 
 /** Keys that are right one by one and wrong together. */

@@ -9,8 +9,9 @@ import { type Partly, seconds } from '../../engine/server/options.js';
 import { isJsonObject } from '../../files/json.js';
 import { camelCased, checked, matching, type Source, text, variableName, whole } from '../../files/schema.js';
 import { readYaml } from '../../files/yaml.js';
-import { LOG_LEVELS, merge, withPaths } from '../config.js';
+import { LOG_LEVELS } from '../config.js';
 import { ORIGIN } from '../http/cors.js';
+import { merge, withPaths } from '../overrides.js';
 
 const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
 const STEP = '1 divided by a whole number from 2 to 10,000, such as 0.01';
