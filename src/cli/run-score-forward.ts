@@ -2,20 +2,21 @@
 
 import { chooseBackend, releaseBackend } from '../model/backend.js';
 import { openNetwork } from '../model/open-network.js';
-import { poolGates } from '../pool/gate.js';
+import { loadPoolGates } from '../pool/gate.js';
 import { loadAdapterLora } from '../train/adapter-lora.js';
 import { forwardScorer } from '../train/evaluate.js';
 import { scoreThrough } from '../train/score.js';
 import type { Scoring } from './scoring.js';
 
 export async function scoreForward({ flags, source, tokenizer, examples, made, terminal }: Scoring) {
-  const { adapter, pool } = flags;
+  const { adapter, pool, topK, anyBase } = flags;
   const backend = await chooseBackend(flags.backend);
   try {
     terminal.note(`Back end: ${backend.name} (${backend.detail})`);
     const model = openNetwork(source);
     const single = adapter === undefined ? undefined : loadAdapterLora(adapter, source);
-    const lora = pool === undefined ? single : await poolGates(pool, source, model, tokenizer, examples, flags.anyBase);
+    const gates = pool === undefined ? null : loadPoolGates(pool, source, model, tokenizer, { anyBase, topK });
+    const lora = (await gates?.loraFor(examples)) ?? single;
     const scored = await terminal.during(({ update }) => {
       const onProgress = (done: number, total: number) => update('score', done, total);
       return scoreThrough(forwardScorer(model, { lora, onProgress }), made);

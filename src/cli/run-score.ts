@@ -20,6 +20,9 @@ export async function runScore(given: ScoreFlags, terminal: Terminal): Promise<v
   if (given.adapter !== undefined && given.pool !== undefined) {
     throw new CrayonError('bad-option', '--adapter and --pool are both given', { hint: 'Score one at a time.' });
   }
+  if (given.topK !== undefined && given.pool === undefined) {
+    throw new CrayonError('bad-option', `--top-k ${given.topK} without --pool, of which it is`);
+  }
   const place = given.pool === undefined ? null : await placeOf(given.pool, given, terminal.streams.env);
   await place?.members();
   const flags = place === null ? given : { ...given, pool: place.dir };

@@ -14,7 +14,7 @@ import type { Scoring } from './scoring.js';
 const LEAST_CONTEXT = 16;
 
 export async function scoreEngine({ flags, source, form, made, terminal }: Scoring) {
-  const { model, adapter, pool, type, cacheDir } = flags;
+  const { model, adapter, pool, topK, type, cacheDir } = flags;
   const longest = made.sequences.reduce((most, { ids }) => Math.max(most, ids.length), LEAST_CONTEXT);
   const config = loadEdgeConfig(null, {
     ...{
@@ -24,6 +24,7 @@ export async function scoreEngine({ flags, source, form, made, terminal }: Scori
       any_base: flags.anyBase,
       cache_dir: cacheDir,
       gate: pool === undefined ? 'fixed' : 'per-query',
+      gate_top_k: topK ?? null,
     },
     engine: { type, context: longest, sequences: 1 },
     routing: { mode: 'only_on_device' },

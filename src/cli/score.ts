@@ -40,7 +40,8 @@ export function scoreCommand(command: Command, terminal: Terminal): void {
     .option(
       '--pool <place>',
       'pool, or its address, whose adapters are mixed for each example by its similarity to the centroids',
-    );
+    )
+    .option('--top-k <k>', 'adapters of the pool that an example gets at most (default: all)', wholeNumber(1));
   dataOptions(poolOptions(command, false), 'JSONL, JSON or CSV of examples, or a YAML', 'test')
     .addOption(turnsOption())
     .addOption(promptFormOption("the adapter's or pool's own, else chat where the model has a chat template"))

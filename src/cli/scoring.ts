@@ -14,6 +14,7 @@ export interface ScoreFlags extends DataFlags, BackendFlag, WantedForm, PoolFlag
   model: string;
   adapter?: string;
   pool?: string;
+  topK?: number;
   maxLength?: number;
   anyBase: boolean;
   /** whose log-probabilities: one of the two, or both side by side */

@@ -81,6 +81,21 @@ export function dropSmall(coefficients: Float64Array, share: number): Float64Arr
   return keepSum(coefficients, (value) => Math.abs(value) >= least);
 }
 
+/** What is applied of a mixture where each adapter costs time at every token. */
+export interface Few {
+  /** the largest so many, all where there are no more; null: all */
+  topK: number | null;
+  /** of these, what is not below this share of the largest */
+  dropBelow: number;
+}
+
+/** The others are zero, and those that are kept have their weight. */
+export function keepFew(coefficients: Float64Array, { topK, dropBelow }: Few): Float64Array {
+  const { length } = coefficients;
+  const largest = topK === null || topK >= length ? coefficients : keepLargest(coefficients, topK);
+  return dropBelow > 0 ? dropSmall(largest, dropBelow) : largest;
+}
+
 /** Those that are kept, scaled to the sum of all; the rest zero. */
 function keepSum(coefficients: Float64Array, isKept: (value: number, n: number) => boolean): Float64Array {
   const result = coefficients.map((value, n) => (isKept(value, n) ? value : 0));

@@ -1,6 +1,6 @@
 /** The per-query gate: each prompt through its own mixture of a pool's adapters. */
 
-import { keepLargest } from '../core/gate.js';
+import { keepFew } from '../core/gate.js';
 import { dot, row } from '../core/vector.js';
 import type { Example } from '../data/dataset.js';
 import type { BaseModel } from '../hf/base-model.js';
@@ -36,7 +36,11 @@ export function loadPoolGates(
   source: BaseModel,
   model: Network,
   tokenizer: Tokenizer,
-  { anyBase, topK, ...choice }: GateChoice & { anyBase?: boolean | undefined; topK?: number | undefined } = {},
+  {
+    anyBase,
+    topK = null,
+    ...choice
+  }: GateChoice & { anyBase?: boolean | undefined; topK?: number | null | undefined } = {},
 ): PoolGates {
   const pool = openPool(dir);
   refuseOtherBase(pool, source, anyBase);
@@ -54,7 +58,7 @@ export function loadPoolGates(
         const q = row(rows, i, space.d);
         const cosines = Float64Array.from({ length: N }, (_, n) => dot(q, row(pool.centroids, n, space.d)));
         const alpha = gateBy(cosines, terms);
-        return memberCoefficients(pool.manifest, topK === undefined ? alpha : keepLargest(alpha, topK));
+        return memberCoefficients(pool.manifest, keepFew(alpha, { topK, dropBelow: 0 }));
       });
       return { ...stack, gates };
     },

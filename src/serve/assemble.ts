@@ -5,7 +5,7 @@ import { checkAdapterBase } from '../blend/adapter-record.js';
 import { clusterGate } from '../blend/cluster-gate.js';
 import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
 import { CrayonError, messageOf } from '../core/errors.js';
-import { dropSmall, gate } from '../core/gate.js';
+import { gate, keepFew } from '../core/gate.js';
 import { warn } from '../core/warning.js';
 import { loadDataset } from '../data/dataset.js';
 import { type LlamaCppOptions, openLlamaCppEngine } from '../engine/llama/engine.js';
@@ -142,7 +142,8 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
           named,
           {
             centroids: pool.centroids,
-            weigh: (cosines) => dropSmall(gate(cosines, pool.manifest.tau), config.gateDropBelow),
+            weigh: (cosines) =>
+              keepFew(gate(cosines, pool.manifest.tau), { topK: config.gateTopK, dropBelow: config.gateDropBelow }),
           },
           embedder,
         )
@@ -230,12 +231,12 @@ function openServer(
 
 /** Customisations, with those that were kept. */
 async function customizationsOf(
-  { blend, dropBelow, limits, stateDir, pool: place }: EdgeConfig,
-  parts: Omit<MakerParts, 'form' | 'dropBelow'>,
+  { blend, dropBelow, gateTopK, limits, stateDir, pool: place }: EdgeConfig,
+  parts: Omit<MakerParts, 'form' | 'dropBelow' | 'gateTopK'>,
   env: Environment,
 ): Promise<Customizations> {
   const files = stateDir === false ? null : userFiles(stateDir, place!, parts.base, env);
-  const maker = createBlendMaker({ ...parts, form: blend === 'merged' ? 'cat' : 'scales', dropBelow });
+  const maker = createBlendMaker({ ...parts, form: blend === 'merged' ? 'cat' : 'scales', dropBelow, gateTopK });
   const customizations = createCustomizations(maker, limits, files);
   await customizations.restore();
   return customizations;

@@ -124,9 +124,12 @@ export const EDGE_SCHEMA = z.strictObject({
     .describe(
       'Of the adapters of a customisation at scales: coefficients below this share of the largest are dropped, and the others take up their weight, since each adapter costs time at every token. 0 keeps all. Those that a request gives stay as they are.',
     ),
+  gate_top_k: orNull(whole(1)).describe(
+    'With a mixture for each prompt (`gate: per-query`, and customisations that choose one): adapters that a prompt gets at most. The others leave their weight to those that are kept; a general adapter is beside them. null: all.',
+  ),
   gate_drop_below: rate
     .default(0)
-    .describe('The same of the mixture of each prompt, with `gate: per-query`. Single prompts are less decided.'),
+    .describe('As drop_below, of the mixture of each prompt with `gate: per-query`. Single prompts are less decided.'),
   state_dir: orNull(z.union([z.literal(false), text])).describe(
     'Where customisations outlive the server, a small file each. null: a folder of this pool and model in $XDG_STATE_HOME/crayon or ~/.local/state/crayon. false: nowhere.',
   ),
@@ -167,7 +170,7 @@ export const EDGE_SCHEMA = z.strictObject({
   playground: orNull(z.boolean()).describe('Whether / is the playground. null: on loopback, where no key is needed.'),
   limits: limits.prefault({}).describe('What one client may ask for.'),
   memory_mib: orNull(whole(1)).describe(
-    'Of the model, the cache of keys and values, and the adapters together, in MiB. null: what the machine can give at start; a context that is not named is then made to fit. What does not fit is refused at start.',
+    'Of the process with the model, the cache of keys and values, and the adapters, in MiB. null: what the machine can give at start; a context that is not named is then made to fit. What does not fit is refused at start.',
   ),
   engine: engine.prefault({}).describe('How the device runs the model.'),
   routing: ROUTING_SECTION.prefault({}).describe('Who answers which query.'),

@@ -30,6 +30,7 @@ describe('crayon score through the engine', () => {
     ['the base', []],
     ['an adapter', ['--adapter', poolAdapter(2)]],
     ['a pool, each example through its own mixture', ['--pool', POOL]],
+    ['a pool, two adapters an example', ['--pool', POOL, '--top-k', '2']],
   ])('is close to float32: %s', async (_, more) => {
     const found = (await document(args('both', '--model', EDGE, '--type', 'F32', ...more))) as unknown as Both;
     const { forward, engine, difference } = found;

@@ -1,7 +1,7 @@
 /** The gate against its textbook definition. */
 
 import { describe, expect, it } from 'vitest';
-import { dropSmall, gate, keepLargest, rowNorms, similaritiesTo } from '../../src/core/gate.js';
+import { dropSmall, gate, keepFew, keepLargest, rowNorms, similaritiesTo } from '../../src/core/gate.js';
 import { createRandom } from '../../src/core/random.js';
 import { cosine } from '../../src/core/vector.js';
 
@@ -49,6 +49,21 @@ describe('dropSmall', () => {
     expect(dropSmall(alpha, 0)).toEqual(alpha);
     expect([...dropSmall(new Float64Array(3).fill(1 / 3), 1)]).toEqual([1 / 3, 1 / 3, 1 / 3]);
     expect([...dropSmall(new Float64Array(2), 0.5)]).toEqual([0, 0]);
+  });
+});
+
+describe('keepFew', () => {
+  it('keeps the largest so many, of these what is not small, and the sum', () => {
+    const alpha = Float64Array.of(0.02, 0.5, 0.1, 0.38);
+    const kept = (topK: number | null, dropBelow = 0) => [...keepFew(alpha, { topK, dropBelow })];
+    for (const all of [null, 4, 9]) expect(kept(all)).toEqual([...alpha]);
+    expect(kept(1)).toEqual([0, 1, 0, 0]);
+    const [zero, most, none, next] = kept(2);
+    expect([zero, none]).toEqual([0, 0]);
+    expect(most! + next!).toBeCloseTo(1, 12);
+    expect(most! / next!).toBeCloseTo(0.5 / 0.38, 12);
+    expect(kept(3, 0.5).map((a) => a > 0)).toEqual([false, true, false, true]);
+    expect(kept(null, 0.1).filter((a) => a > 0)).toHaveLength(3);
   });
 });
 

@@ -4,7 +4,7 @@ import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { blendPool } from '../../src/blend/blend-pool.js';
-import { argmax } from '../../src/core/vector.js';
+import { argmax, oneHot } from '../../src/core/vector.js';
 import { loadDataset } from '../../src/data/dataset.js';
 import { HfModel } from '../../src/hf/model.js';
 import { chooseBackend } from '../../src/model/backend.js';
@@ -241,6 +241,10 @@ describe('a blend of a residual pool', () => {
     const without = await scoreCompletions(network, prepared, {
       lora: { ...lora, gates: lora.gates.map((gate) => Array.from(gate).with(-1, 0)) },
     });
+    const { gates } = await loadPoolGates(residual.out, source, network, tokenizer, { topK: 1 }).loraFor(examples);
+    expect(gates.map((gate) => Array.from(gate))).toEqual(
+      lora.gates.map((gate) => [...oneHot(argmax(Array.from(gate).slice(0, 2)), 2), 1]),
+    );
     network.dispose();
     source.close();
     const { clusters } = openPool(residual.out).manifest;

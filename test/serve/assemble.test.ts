@@ -135,8 +135,13 @@ describe('assembleEdge', () => {
     await parts.close();
     const few = await assemble({ pool: POOL, gate: 'per-query', gate_drop_below: 0.99 });
     expect(few.adapters.choose(textQuery(BANK))).toMatchObject([{ scale: 1 }]);
-    expect(bank.length).toBeGreaterThan(1);
+    expect(bank.length).toBeGreaterThan(3);
     await few.close();
+    const three = await assemble({ pool: POOL, gate: 'per-query', gate_top_k: 3 });
+    const kept = three.adapters.choose(textQuery(BANK)).map(({ scale }) => scale);
+    expect(kept).toHaveLength(3);
+    expect(kept.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
+    await three.close();
   });
 
   it('measures scope against the examples', async () => {

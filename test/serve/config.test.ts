@@ -38,7 +38,7 @@ describe('the configuration of serve-edge', () => {
         ...{ requestMs: 300_000, queue: 64, customizations: 1000, mergedCustomizations: 16, chooseSeconds: 120 },
       },
       choose: false,
-      ...{ blend: 'scales', dropBelow: 0.1, gateDropBelow: 0, stateDir: null, keepExamples: false },
+      ...{ blend: 'scales', dropBelow: 0.1, gateTopK: null, gateDropBelow: 0, stateDir: null, keepExamples: false },
       memoryMib: null,
       engine: { threads: 'auto', context: null, sequences: 4, kvType: 'F16', type: 'F16', gpu: 'auto' },
       routing: {
@@ -72,7 +72,20 @@ describe('the configuration of serve-edge', () => {
 
   it('reads the example, whose values are the defaults', () => {
     const example = loadEdgeConfig(join(ROOT, 'configs', 'edge.yaml'));
-    const { limits, engine, routing, log, host, port, blend, dropBelow, gateDropBelow, stateDir, keepExamples } = read({
+    const {
+      limits,
+      engine,
+      routing,
+      log,
+      host,
+      port,
+      blend,
+      dropBelow,
+      gateTopK,
+      gateDropBelow,
+      stateDir,
+      keepExamples,
+    } = read({
       model: 'm',
     });
     expect(example.limits).toEqual({ ...limits, isMaxTokensGiven: true });
@@ -84,6 +97,7 @@ describe('the configuration of serve-edge', () => {
       port,
       blend,
       dropBelow,
+      gateTopK,
       gateDropBelow,
       stateDir,
       keepExamples,

@@ -57,6 +57,7 @@ export interface LlamaCppEngine extends DeviceEngine {
 
 const MAX_DEFAULT_CONTEXT = 4096;
 const MAX_SEED = 2 ** 32;
+const residentBytes = (): number => process.memoryUsage.rss();
 
 /**
  * Opens a model.
@@ -75,11 +76,14 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
     throw new CrayonError('bad-option', `${sequences} sequences, expected 1 to ${LIMITS.sequences}`);
   }
   const file = await tried(options);
-  const model = await loadLlamaModel(await loadLlama(options.gpu ?? 'auto'), options.model);
+  const llama = await loadLlama(options.gpu ?? 'auto');
+  const processBytes = residentBytes();
+  const model = await loadLlamaModel(llama, options.model);
   try {
     const cacheType = options.cacheType ?? 'F16';
     const isGiven = options.contextTokens != null;
-    const wanted = { name, file, contextTokens: contextLength(model, options), isGiven, sequences, cacheType };
+    const held = { processBytes, loadedBytes: residentBytes() };
+    const wanted = { name, file, ...held, contextTokens: contextLength(model, options), isGiven, sequences, cacheType };
     const settings = {
       name,
       sequences,

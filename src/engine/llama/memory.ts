@@ -1,7 +1,7 @@
 /**
- * What a served model takes of the machine's memory, counted before it is taken: the model, the cache of keys and values with the
- * buffers of a batch, and the adapters. llama.cpp says itself what a context takes. A context that nobody has asked for is made to fit;
- * what does not fit is refused with the numbers.
+ * What a served model takes of the machine's memory: the process and the model, measured once it is loaded, and before they are taken the
+ * cache of keys and values with the buffers of a batch, and the adapters. llama.cpp says itself what a context takes. A context that
+ * nobody has asked for is made to fit; what does not fit is refused with the numbers.
  */
 
 import { freemem } from 'node:os';
@@ -36,7 +36,7 @@ export function cacheSettings(type: CacheType) {
 }
 
 export interface MemoryOptions {
-  /** of all that is counted; default: what the machine can give */
+  /** of the whole process; default: what the machine can give */
   memoryBytes?: number | null | undefined;
   /** of the adapters that are to be in memory together (default 0) */
   adapterBytes?: number | undefined;
@@ -45,6 +45,10 @@ export interface MemoryOptions {
 export interface MemoryTask {
   name: string;
   file: GgufFile;
+  /** resident before the model was loaded */
+  processBytes: number;
+  /** and with it: llama.cpp may keep weights in another form than the file's, the words' as the last layer's too */
+  loadedBytes: number;
   /** tokens of a sequence; `isGiven`: asked for, not to be made smaller */
   contextTokens: number;
   isGiven: boolean;
@@ -67,11 +71,11 @@ export async function planMemory(
   task: MemoryTask,
   { memoryBytes, adapterBytes = 0 }: MemoryOptions,
 ): Promise<{ contextTokens: number; keptBytes: number }> {
-  const { name, file, isGiven, sequences, cacheType } = task;
+  const { name, file, processBytes, loadedBytes, isGiven, sequences, cacheType } = task;
   refuseUnevenHeads(task);
-  const budget = memoryBytes ?? availableBytes();
   // What lies on a GPU is node-llama-cpp's to count.
-  const modelBytes = model.gpuLayers > 0 ? 0 : file.sizeBytes;
+  const modelBytes = model.gpuLayers > 0 ? 0 : Math.max(file.sizeBytes, loadedBytes - processBytes);
+  const budget = memoryBytes ?? processBytes + modelBytes + availableBytes();
   const contextBytes = async (contextSize: number): Promise<number> => {
     const { GgmlType } = await import('node-llama-cpp');
     const { flashAttention } = cacheSettings(cacheType);
@@ -89,13 +93,22 @@ export async function planMemory(
   };
   let { contextTokens } = task;
   let cacheBytes = await contextBytes(contextTokens);
-  const needed = (): number => modelBytes + cacheBytes + adapterBytes;
+  const needed = (): number => processBytes + modelBytes + cacheBytes + adapterBytes;
   while (needed() > budget && !isGiven && contextTokens / 2 >= LEAST_CONTEXT) {
     contextTokens = Math.floor(contextTokens / 2);
     cacheBytes = await contextBytes(contextTokens);
   }
+  // Halves are coarse: a half and a quarter more, where they fit.
+  for (const more of contextTokens < task.contextTokens && needed() <= budget
+    ? [contextTokens / 2, contextTokens / 4]
+    : []) {
+    const [fitting, itsBytes] = [contextTokens, cacheBytes];
+    contextTokens = Math.floor(contextTokens + more);
+    cacheBytes = await contextBytes(contextTokens);
+    if (needed() > budget) [contextTokens, cacheBytes] = [fitting, itsBytes];
+  }
   if (needed() > budget) {
-    const parts = `the model ${mib(modelBytes)}, the cache of ${sequences} x ${contextTokens} tokens ${mib(cacheBytes)}, the adapters ${mib(adapterBytes)}`;
+    const parts = `this process ${mib(processBytes)}, the model ${mib(modelBytes)}, the cache of ${sequences} x ${contextTokens} tokens ${mib(cacheBytes)}, the adapters ${mib(adapterBytes)}`;
     const found = memoryBytes == null ? 'the machine has' : 'memory_mib gives';
     throw new CrayonError('out-of-memory', `${name}: needs ${mib(needed())} (${parts}), ${found} ${mib(budget)}`, {
       hint: 'Use a smaller context (engine.context), fewer sequences, kv_type Q8_0, a smaller model or pool; or give more (memory_mib).',

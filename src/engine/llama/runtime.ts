@@ -84,14 +84,15 @@ async function startLlama(gpu: Gpu): Promise<Llama> {
 }
 
 /**
- * Loads a GGUF model.
+ * Loads a GGUF model. On the processor the file is read, not mapped: llama.cpp lays weights out anew for many processors (AMX, packed
+ * rows), and the file's pages would stay beside them, twice the model.
  *
  * @throws CrayonError `out-of-memory`, `gguf-unsupported` when llama.cpp refuses it
  */
 export async function loadLlamaModel(llama: Llama, path: string): Promise<LlamaModel> {
   const { InsufficientMemoryError } = await library();
   try {
-    return await llama.loadModel({ modelPath: path });
+    return await llama.loadModel({ modelPath: path, ...(llama.gpu === false && { useMmap: false }) });
   } catch (error) {
     if (error instanceof InsufficientMemoryError) throw outOfMemory(`${path}: the model does not fit`, error);
     throw new CrayonError('gguf-unsupported', `${path}: llama.cpp cannot load it (${reasonOf(error)})`, {

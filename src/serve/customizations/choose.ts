@@ -6,10 +6,10 @@
 import type { BlendRule } from '../../blend/blend-pool.js';
 import type { ChoiceRecord } from '../../blend/choice-record.js';
 import type { SeenExamples } from '../../blend/coefficients.js';
-import type { Candidate } from '../../choose/candidates.js';
+import { type Candidate, candidatesFor } from '../../choose/candidates.js';
 import { type Choice, choiceRecord, chooseBy } from '../../choose/choice.js';
 import { gatherEvidence, type MixtureScorer } from '../../choose/evidence.js';
-import { dropSmall } from '../../core/gate.js';
+import { dropSmall, keepFew } from '../../core/gate.js';
 import type { Example } from '../../data/dataset.js';
 import type { RawExample } from '../../data/example.js';
 import type { DeviceEngine } from '../../engine/types.js';
@@ -42,13 +42,20 @@ export interface ChooserParts {
   /** see `membersOf` */
   members: readonly NamedAdapter[];
   encode: ReturnType<typeof blendThread>['encode'];
+  /** adapters that a prompt gets at most, where each has a mixture of its own; null: all */
+  gateTopK: number | null;
 }
 
 const TIME_WAS_UP =
   'The time was up before the blend by similarity was tried, so nothing was chosen: it is that blend.';
 
 /** @returns what decides: the best that one mixture for all prompts can be, and what is served */
-export function createChooser({ pool, members, device, encode }: ChooserParts) {
+export function createChooser({ pool, members, device, encode, gateTopK }: ChooserParts) {
+  const few = { topK: gateTopK, dropBelow: 0 };
+  const candidates = candidatesFor(pool.manifest).map((one): Candidate => {
+    if (one.kind === 'fixed') return one;
+    return { ...one, gate: (similarities, manifest) => keepFew(one.gate(similarities, manifest), few) };
+  });
   const throughMixtures =
     (dropBelow: number): MixtureScorer =>
     (gates, { signal, onProgress }) => {
@@ -68,7 +75,8 @@ export function createChooser({ pool, members, device, encode }: ChooserParts) {
     const examples = shown.map((raw, i): Example => ({ id: `examples[${i}]`, dataset: 'examples', ...raw }));
     const { made, prepared } = await encode({ examples, contextTokens: device.contextTokens }, signal);
     const scored = { pool, made: { ...made, examples }, prepared, seen: { rows } };
-    const { evidence, losses } = await gatherEvidence(scored, { through: throughMixtures(dropBelow), late, signal });
+    const how = { through: throughMixtures(dropBelow), candidates, late, signal };
+    const { evidence, losses } = await gatherEvidence(scored, how);
     const choice = chooseBy(evidence);
     const chosen = {
       candidate: choice.ofAll,

@@ -12,7 +12,7 @@ import { coverageByEvidence } from '../../blend/coverage.js';
 import { checkCoefficients } from '../../blend/plan.js';
 import { CANDIDATES } from '../../choose/candidates.js';
 import { CrayonError } from '../../core/errors.js';
-import { dropSmall } from '../../core/gate.js';
+import { dropSmall, keepFew } from '../../core/gate.js';
 import type { RawExample } from '../../data/example.js';
 import type { DeviceEngine } from '../../engine/types.js';
 import { sha256 } from '../../files/digest.js';
@@ -24,7 +24,7 @@ import { embedPrompts, type TextEmbedder } from '../base-model.js';
 import { badField } from '../http/error.js';
 import { type AdapterSet, fixedAdapters, gatedAdapters, type NamedAdapter, scaledAdapters } from './adapter-set.js';
 import { blendThread } from './blend-thread.js';
-import { type ChoiceOrder, type ChosenCustomization, createChooser } from './choose.js';
+import { type ChoiceOrder, type ChooserParts, type ChosenCustomization, createChooser } from './choose.js';
 import { type Blend, type Form, keptProfile, scopeBy } from './record.js';
 
 /** What requests get of a customisation. */
@@ -81,16 +81,18 @@ export interface MakerParts {
   form: Form;
   /** share of the largest coefficient below which estimated ones are dropped, where adapters are applied at scales */
   dropBelow: number;
+  gateTopK: ChooserParts['gateTopK'];
 }
 
 const NOTHING = 'All coefficients are zero: the blend leaves the base model as it is.';
 
-export function createBlendMaker({ pool, members, embedder, base, device, form, dropBelow }: MakerParts): BlendMaker {
+export function createBlendMaker(parts: MakerParts): BlendMaker {
+  const { pool, members, embedder, base, device, form, dropBelow, gateTopK } = parts;
   const files = sharedFiles((path) => device.forget?.(path));
   const thread = blendThread({ pool: pool.dir, base, dir: files.dir });
   const { manifest } = pool;
   const { N } = manifest;
-  const choose = createChooser({ pool, members, device, encode: thread.encode });
+  const choose = createChooser({ pool, members, device, encode: thread.encode, gateTopK });
 
   /** One adapter in a file. */
   const merged = async (blend: Blend, combine: Exclude<Form, 'scales'>, signal: AbortSignal) => {
@@ -115,7 +117,8 @@ export function createBlendMaker({ pool, members, embedder, base, device, form, 
       return { ...blend, adapters, scope, hold: () => () => {}, remove: () => {} };
     };
     if (candidate?.kind === 'per-query') {
-      const weigh = (cosines: Float64Array) => dropSmall(candidate.gate(cosines, manifest), dropBelow);
+      const weigh = (cosines: Float64Array) =>
+        keepFew(candidate.gate(cosines, manifest), { topK: gateTopK, dropBelow });
       return withoutFile(gatedAdapters(members, { centroids: pool.centroids, weigh }, embedder));
     }
     if (candidate?.name === BARE_MODEL) return withoutFile(fixedAdapters([]));

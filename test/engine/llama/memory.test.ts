@@ -32,6 +32,7 @@ const plan = (options: MemoryOptions, task: Partial<MemoryTask> = {}) => {
   const asked = {
     name: 'edge',
     file: fileOf(32),
+    ...{ processBytes: 0, loadedBytes: 0 },
     contextTokens: 4096,
     isGiven: false,
     sequences: 4,
@@ -59,16 +60,32 @@ describe('planMemory', () => {
       (text) => heard.push(text),
       () => plan({ memoryBytes: 16 * MIB }),
     );
-    expect(found.contextTokens).toBe(1024);
-    expect(heard).toEqual([expect.stringMatching(/1024 tokens, not 4096/)]);
+    expect(found.contextTokens).toBe(1536);
+    expect(heard).toEqual([expect.stringMatching(/1536 tokens, not 4096/)]);
+    expect((await plan({ memoryBytes: 15.3 * MIB })).contextTokens).toBe(1280);
     expect((await plan({ memoryBytes: 18 * MIB }, { cacheType: 'Q8_0' })).contextTokens).toBe(4096);
+  });
+
+  it('counts the process, and of the model what it takes in memory where that is more than its file', async () => {
+    const held = { processBytes: 7 * MIB, loadedBytes: 27 * MIB };
+    const needs =
+      /needs 46 MiB \(this process 7 MiB, the model 20 MiB, the cache of 4 x 4096 tokens 16 MiB, the adapters 3 MiB\)/;
+    await expect(
+      plan({ memoryBytes: 45 * MIB, adapterBytes: 3 * MIB }, { ...held, isGiven: true }),
+    ).rejects.toMatchObject({ code: 'out-of-memory', message: expect.stringMatching(needs) });
+    expect(await plan({ memoryBytes: 46 * MIB, adapterBytes: 3 * MIB }, held)).toEqual({
+      contextTokens: 4096,
+      keptBytes: 3 * MIB,
+    });
+    // half read yet: the file is what it will be
+    expect((await plan({ memoryBytes: 32 * MIB }, { ...held, loadedBytes: 8 * MIB })).contextTokens).toBe(3584);
   });
 
   it('refuses what does not fit, with the numbers', async () => {
     const refused = {
       code: 'out-of-memory',
       message: expect.stringContaining(
-        'needs 31 MiB (the model 10 MiB, the cache of 4 x 4096 tokens 16 MiB, the adapters 5 MiB), memory_mib gives 30 MiB',
+        'needs 31 MiB (this process 0 MiB, the model 10 MiB, the cache of 4 x 4096 tokens 16 MiB, the adapters 5 MiB), memory_mib gives 30 MiB',
       ),
     };
     await expect(plan({ memoryBytes: 30 * MIB, adapterBytes: 5 * MIB }, { isGiven: true })).rejects.toMatchObject(
@@ -110,5 +127,8 @@ describe('a quantised cache', () => {
       code: 'out-of-memory',
       message: expect.stringMatching(/needs \d+ MiB .*the cache of 1 x 512 tokens \d+ MiB/),
     });
+    // what the process has already counts
+    const memoryBytes = process.memoryUsage.rss();
+    await expect(openLlamaCppEngine({ ...options, memoryBytes })).rejects.toMatchObject({ code: 'out-of-memory' });
   });
 });

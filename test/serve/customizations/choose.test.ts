@@ -31,7 +31,8 @@ function scripted(logprob: (mixture: number[], axis: number) => number, before: 
     const tokens = ids.slice(from).map((id) => ({ id, logprob: logprob(mixture, ids[0]!), best: id, top: [] }));
     return { tokens, cachedTokens: 0 };
   };
-  const parts = (axes: number[]): ChooserParts => ({
+  const parts = (axes: number[], gateTopK: number | null = null): ChooserParts => ({
+    gateTopK,
     pool,
     members,
     device: { contextTokens: 64, scoreTokens },
@@ -89,6 +90,20 @@ describe('createChooser', () => {
     const [all, few] = [await asked(0), await asked(0.9)];
     expect(few.filter((k) => k === 2).length).toBeLessThan(all.filter((k) => k === 2).length);
     expect(few).toContain(3); // all adapters alike
+  });
+
+  it('scores a mixture for each prompt of as few adapters as it is served with', async () => {
+    const { parts, asked } = scripted(helps);
+    const rows = { data: Float32Array.of(1, 0.9, 0, 0.9, 1, 0, 0, 0.9, 1, 0.9, 0, 1), n: 4, d: N };
+    const chosenBy = (gateTopK: number | null) =>
+      createChooser(parts([0, 1, 2, 2], gateTopK))({ shown, seconds: 60 }, rows, never);
+    const lossOf = async (gateTopK: number | null) =>
+      (await chosenBy(gateTopK)).chosen.candidates.find(({ candidate }) => candidate.name === 'per-query')!.loss;
+    expect(await lossOf(null)).toBeGreaterThan(1);
+    asked.clear();
+    // one adapter, the example's own, at 1
+    expect(await lossOf(1)).toBeCloseTo(1, 9);
+    expect(asked).toContain('1,0,0');
   });
 
   it('tries nothing after its time, and then is the blend by similarity', async () => {

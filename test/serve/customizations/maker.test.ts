@@ -36,6 +36,7 @@ function makerOver({ general = false, ...more }: Partial<MakerParts> & { general
     device,
     form: 'scales',
     dropBelow: 0.1,
+    gateTopK: null,
   } as const;
   return closing(createBlendMaker({ ...parts, ...more }), (maker) => maker.close());
 }
@@ -102,6 +103,13 @@ describe('createBlendMaker', () => {
       ['m3', 1],
     ]);
     expect(scales(await maker.restore(chose('base'), never))).toEqual([]);
+    const few = makerOver({ general: true, gateTopK: 1, dropBelow: 0 });
+    expect(scales(await few.restore(chose('per-query'), never))).toEqual([
+      ['m0', 1],
+      ['m3', 1],
+    ]);
+    const blended = await few.restore({ ...blend, coefficients: [0.5, 0.3, 0.2] }, never);
+    expect(scales(blended).map(([, scale]) => scale)).toEqual([0.5, 0.3, 0.2, 1]);
   });
 
   it.each<[string, Partial<Blend>]>([

@@ -1,0 +1,137 @@
+/**
+ * What a prompt loses where only the few largest of its gate's adapters are applied: the log-probability of reference answers and the
+ * accuracy of choices through the engine that serves, beside all of the pool's adapters, in pairs.
+ *
+ *     npx tsx benchmarks/serving/gate-top.ts --model <gguf or directory> --pool <dir> [--pool <of another seed> ...] --data <yaml> [--data ...]
+ *         [--limit 20] [--seed 0] [--data-dir <dir>] [--top 1,2,3,4] [--answers-only] [--threads 1] [--cache <dir>]
+ *
+ * `--answers-only` scores the right answers alone, not all choices: a third of the time. Differences are nats a token of the answer, the mean of the examples' own, with its standard error over examples; and by pool, since
+ * pools of other seeds are what a claim rests on. Prints a table and one JSON document.
+ */
+
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { gate, keepLargest } from '../../src/core/gate.js';
+import { mean, standardError } from '../../src/core/stats.js';
+import { loadDataset } from '../../src/data/dataset.js';
+import { promptFor, Query } from '../../src/engine/types.js';
+import { openBase } from '../../src/gguf/base.js';
+import { cachedAdapterGgufs, defaultCacheDir } from '../../src/gguf/cache.js';
+import { membersOf, openPool, poolForm } from '../../src/pool/pool.js';
+import { assembleEdge } from '../../src/serve/assemble.js';
+import { loadEdgeConfig } from '../../src/serve/config.js';
+import { gatedAdapters } from '../../src/serve/customizations/adapter-set.js';
+import { engineScorer } from '../../src/serve/engine-scorer.js';
+import { scoredSequences, scoreThrough } from '../../src/train/score.js';
+import { machine, machineLine } from '../machine.js';
+
+const { values: options } = parseArgs({
+  options: {
+    model: { type: 'string' },
+    pool: { type: 'string', multiple: true, default: [] },
+    data: { type: 'string', multiple: true, default: [] },
+    'data-dir': { type: 'string' },
+    limit: { type: 'string', default: '20' },
+    seed: { type: 'string', default: '0' },
+    top: { type: 'string', default: '1,2,3,4' },
+    threads: { type: 'string' },
+    'answers-only': { type: 'boolean', default: false },
+    cache: { type: 'string', default: defaultCacheDir() },
+  },
+});
+const { model, cache } = options;
+if (model === undefined || options.pool.length === 0 || options.data.length === 0)
+  throw new Error('give --model, --pool and --data');
+
+interface Pair {
+  pool: string;
+  task: string;
+  /** nats a token more than with all */
+  loss: number;
+  /** right answers more; null without choices */
+  right: number | null;
+}
+
+const source = openBase(model);
+const pairs = new Map<number, Pair[]>();
+const effective: number[] = [];
+for (const [p, dir] of options.pool.entries()) {
+  const pool = openPool(dir);
+  const { N, tau } = pool.manifest;
+  const tops = options.top
+    .split(',')
+    .map(Number)
+    .filter((k) => k < N);
+  const tokenizer = source.tokenizer();
+  const form = poolForm(pool, tokenizer, model);
+  const drawn = { limit: Number(options.limit), seed: Number(options.seed) + p, dataDir: options['data-dir'] };
+  const loaded = options.data.flatMap((path) => loadDataset(path, { split: 'test', ...drawn }).examples);
+  const examples = options['answers-only'] ? loaded.map(({ choices: _, answer: __, ...one }) => one) : loaded;
+  const { maxPositionEmbeddings, vocabSize } = source.config;
+  const maxLength = Math.min(maxPositionEmbeddings, 1024);
+  const made = scoredSequences({ tokenizer, form, examples, maxLength: maxLength - 1, vocabSize });
+  const config = loadEdgeConfig(null, {
+    ...{ model, pool: dir, gate: 'per-query', cache_dir: cache },
+    engine: {
+      context: maxLength,
+      sequences: 1,
+      threads: options.threads === undefined ? 'auto' : Number(options.threads),
+    },
+    routing: { mode: 'only_on_device' },
+  });
+  const parts = await assembleEdge(config, { withoutCustomizations: true });
+  const members = cachedAdapterGgufs(
+    membersOf(pool.manifest).map((one) => join(dir, one.dir)),
+    model,
+    { cacheDir: cache },
+  ).map((one) => ({ ...one, name: one.id }));
+  const scoresOf = async (k: number) => {
+    const weigh = (cosines: Float64Array) => keepLargest(gate(cosines, tau), k);
+    const adapters = gatedAdapters(members, { centroids: pool.centroids, weigh }, parts.embedder!);
+    const chosen = examples.map((one) =>
+      adapters.choose(new Query(promptFor(one, form.kind === 'chat' ? 'chat' : 'text'))),
+    );
+    const { report } = await scoreThrough(
+      engineScorer(parts.device, (i) => chosen[i]!, { beside: true }),
+      made,
+    );
+    return { chosen, scores: report.perExample };
+  };
+  const all = await scoresOf(N);
+  effective.push(mean(all.chosen.map((adapters) => adapters.length)));
+  console.log(
+    `${dir}: N = ${N}, ${examples.length} examples, ${effective.at(-1)!.toFixed(2)} adapters a prompt where all are kept`,
+  );
+  for (const k of tops) {
+    const { scores } = await scoresOf(k);
+    const list = pairs.get(k) ?? [];
+    pairs.set(k, list);
+    for (const [i, one] of scores.entries()) {
+      const other = all.scores[i]!;
+      const right =
+        one.answer === undefined
+          ? null
+          : Number(one.predicted === one.answer) - Number(other.predicted === other.answer);
+      list.push({ pool: dir, task: examples[i]!.dataset, loss: (other.logprob - one.logprob) / one.tokens, right });
+    }
+    const here = list.filter(({ pool: of }) => of === dir);
+    console.log(`  top ${k}: ${told(here)}`);
+  }
+  await parts.close();
+}
+for (const [k, list] of pairs) {
+  console.log(`top ${k} - all, ${options.pool.length} pools: ${told(list)}`);
+  for (const task of new Set(list.map((one) => one.task))) {
+    console.log(`    ${task}: ${told(list.filter((one) => one.task === task))}`);
+  }
+}
+console.log(machineLine(machine()));
+console.log(JSON.stringify({ machine: machine(), effective, pairs: [...pairs] }));
+process.exit(0);
+
+function told(list: readonly Pair[]): string {
+  const of = (values: number[]) =>
+    `${mean(values).toFixed(4)} ± ${values.length > 1 ? standardError(values).toFixed(4) : '-'}`;
+  const right = list.flatMap((one) => one.right ?? []);
+  return `loss ${of(list.map((one) => one.loss))} nats/token; accuracy ${right.length === 0 ? '-' : of(right)} (${list.length})`;
+}
