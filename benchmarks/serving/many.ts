@@ -3,7 +3,7 @@
  * and of a gate for each prompt; beside llama.cpp's own server and bare node-llama-cpp where they can do the same.
  *
  *     npx tsx benchmarks/serving/many.ts --smollm2 <gguf> [--rows third,stream,peer,blends,gate,memory] [--python <with xllamacpp>]
- *         [--adapter <gguf lora>] [--rounds 5] [--cache .crayon/bench-serving]
+ *         [--adapter <gguf lora>] [--gate-top-k 2] [--rounds 5] [--cache .crayon/bench-serving]
  *
  * | row | work |
  * |---|---|
@@ -11,7 +11,7 @@
  * | stream | SmolLM2: one prompt of 400 tokens and 100 of answer, beside bare node-llama-cpp |
  * | peer | SmolLM2 with an adapter: 1, 4, 8 clients, prompts and answers of unequal lengths, Poisson starts |
  * | blends | Qwen2.5-0.5B's shapes, N = 16: 8 users of two adapters each beside 8 requests to one of them |
- * | gate | the same with `gate: per-query` beside no pool: TTFT of new prompts, resident memory |
+ * | gate | the same with `gate: per-query` beside no pool, and with `gate_top_k` where it is given: TTFT of new prompts, resident memory |
  * | memory | Qwen3-0.6B's shapes, N = 8, per query, `memory_mib: 2560`: resident memory over 20 prompts |
  *
  * Contestants take turns within a row. Two threads, four sequences of 4,096 tokens unless a row says so. Prints a table for each row,
@@ -38,6 +38,7 @@ const { values: options } = parseArgs({
     smollm2: { type: 'string' },
     adapter: { type: 'string' },
     python: { type: 'string' },
+    'gate-top-k': { type: 'string' },
     rows: { type: 'string', default: 'third,stream,peer,blends,gate,memory' },
     rounds: { type: 'string', default: '5' },
     threads: { type: 'string', default: '2' },
@@ -248,9 +249,14 @@ const ROWS: Record<string, () => Promise<void>> = {
 
   async gate() {
     const { model, pool } = shaped('qwen2.5-0.5b', 16);
-    const starting = { plain: edge(model), gate: edge(model, { pool, gate: 'per-query' }) };
+    const topK = options['gate-top-k'];
+    const gate = (more = {}) => edge(model, { pool, gate: 'per-query', ...more });
+    const starting = {
+      ...{ plain: edge(model), gate: gate() },
+      ...(topK !== undefined && { few: gate({ gate_top_k: Number(topK) }) }),
+    };
     await withServers(starting, async (servers) => {
-      const ttft: Record<string, number[]> = { plain: [], gate: [] };
+      const ttft: Record<string, number[]> = { plain: [], gate: [], few: [] };
       const curve: number[] = [];
       for (let i = 0; i < 20 + 1; i++) {
         const content = words(40);
@@ -264,6 +270,7 @@ const ROWS: Record<string, () => Promise<void>> = {
         'TTFT without pool, ms': median(ttft.plain!),
         'per query': median(ttft.gate!),
         ratio: median(ttft.gate!) / median(ttft.plain!),
+        ...(topK !== undefined && { [`ratio of top ${topK}`]: median(ttft.few!) / median(ttft.plain!) }),
         'MiB over the plain model after 1, 10, 20 prompts': [1, 10, 20].map((i) => curve[i]!.toFixed(0)).join(' '),
       });
     });

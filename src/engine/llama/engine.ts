@@ -22,6 +22,7 @@ import { grammarsOf } from './inside.js';
 import { adapterSet, LoraFiles } from './loras.js';
 import { availableBytes, cacheSettings, type MemoryOptions, planMemory } from './memory.js';
 import { type PromptTokens, promptTokens } from './prompt.js';
+import { largestBatch } from './reader.js';
 import { contextError, fastestThreads, loadLlama, loadLlamaModel } from './runtime.js';
 import { SequencePool } from './sequences.js';
 import { type TrialOptions, tryInChild } from './trial.js';
@@ -82,11 +83,24 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
   try {
     const cacheType = options.cacheType ?? 'F16';
     const isGiven = options.contextTokens != null;
+    const { chatTemplate, system, endTokens } = options;
+    const prompts = promptTokens(model, file, chatTemplate, system, endTokens);
+    const batchTokens = largestBatch(prompts.vocabularySize, sequences);
     const held = { processBytes, loadedBytes: residentBytes() };
-    const wanted = { name, file, ...held, contextTokens: contextLength(model, options), isGiven, sequences, cacheType };
+    const wanted = {
+      name,
+      file,
+      ...held,
+      contextTokens: contextLength(model, options),
+      isGiven,
+      sequences,
+      batchTokens,
+      cacheType,
+    };
     const settings = {
       name,
       sequences,
+      batchTokens,
       ...(await planMemory(model, wanted, options)),
       threads: threads === 'auto' ? await fastestThreads(model) : threads,
       // A batch of a prompt's tokens has work for all cores; one token may not.
@@ -95,8 +109,6 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
       cacheType,
       closeTimeoutMs: options.closeTimeoutMs ?? 10_000,
     };
-    const { chatTemplate, system, endTokens } = options;
-    const prompts = promptTokens(model, file, chatTemplate, system, endTokens);
     const decoder = await Decoder.open(model, () => createContext(model, settings), {
       sequences,
       threads: { prompt: settings.promptThreads, answer: settings.threads },
@@ -135,7 +147,7 @@ function contextLength(model: LlamaModel, { model: path, contextTokens }: LlamaC
 }
 
 type Settings = Required<Pick<LlamaCppOptions, 'name' | 'sequences' | 'queue' | 'cacheType' | 'closeTimeoutMs'>> &
-  Pick<LlamaCppEngine, 'contextTokens' | 'threads'> & { promptThreads: number; keptBytes: number };
+  Pick<LlamaCppEngine, 'contextTokens' | 'threads'> & { promptThreads: number; batchTokens: number; keptBytes: number };
 
 function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, settings: Settings): LlamaCppEngine {
   const { name, contextTokens, threads, sequences, closeTimeoutMs } = settings;
@@ -294,11 +306,12 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, 
 }
 
 async function createContext(model: LlamaModel, settings: Settings) {
-  const { name, contextTokens, threads, sequences, cacheType } = settings;
+  const { name, contextTokens, threads, sequences, batchTokens, cacheType } = settings;
   try {
     return await model.createContext({
       contextSize: contextTokens,
       sequences,
+      batchSize: batchTokens,
       threads,
       ...cacheSettings(cacheType),
     });

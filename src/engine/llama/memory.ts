@@ -53,6 +53,8 @@ export interface MemoryTask {
   contextTokens: number;
   isGiven: boolean;
   sequences: number;
+  /** tokens that are read at once */
+  batchTokens: number;
   cacheType: CacheType;
 }
 
@@ -71,7 +73,7 @@ export async function planMemory(
   task: MemoryTask,
   { memoryBytes, adapterBytes = 0 }: MemoryOptions,
 ): Promise<{ contextTokens: number; keptBytes: number }> {
-  const { name, file, processBytes, loadedBytes, isGiven, sequences, cacheType } = task;
+  const { name, file, processBytes, loadedBytes, isGiven, sequences, batchTokens, cacheType } = task;
   refuseUnevenHeads(task);
   // What lies on a GPU is node-llama-cpp's to count.
   const modelBytes = model.gpuLayers > 0 ? 0 : Math.max(file.sizeBytes, loadedBytes - processBytes);
@@ -84,6 +86,7 @@ export async function planMemory(
     const asked = {
       contextSize,
       sequences,
+      batchSize: batchTokens,
       modelGpuLayers,
       flashAttention,
       kvCacheKeyType: type,

@@ -47,6 +47,16 @@ const SCORED_TOKENS = 64;
 /** Logits that llama.cpp holds for one batch of scored tokens (64 MiB in single precision): a large vocabulary has short ones. */
 const MAX_LOGITS = 2 ** 24;
 
+const scoredAtOnce = (vocabularySize: number): number =>
+  Math.max(1, Math.min(CHUNK, Math.floor(MAX_LOGITS / vocabularySize)));
+
+/**
+ * Tokens that are ever read at once: a block or a batch of scored ones, and a token of each sequence. llama.cpp reserves two rows of the
+ * vocabulary for each, 594 MiB for its own 512 tokens and 151,936 words.
+ */
+export const largestBatch = (vocabularySize: number, sequences: number): number =>
+  Math.max(BLOCK, scoredAtOnce(vocabularySize)) + sequences;
+
 /** A sequence of a context. */
 export interface SequenceSlot {
   sequence: Sequence;
@@ -163,7 +173,7 @@ export class SequenceReader {
     const cachedTokens = await this.#keep(ids, first - 1);
     await this.#read(ids, cachedTokens, first - 1);
     const scores = known.map((one) => cut(one!.score, topLogprobs));
-    const size = asGenerated ? 1 : Math.max(1, Math.min(CHUNK, Math.floor(MAX_LOGITS / this.#vocabularySize)));
+    const size = asGenerated ? 1 : scoredAtOnce(this.#vocabularySize);
     for (let at = first - 1; at < ids.length - 1; at += size) {
       scores.push(...(await this.#scored(ids, at, Math.min(ids.length - 1, at + size), topLogprobs)));
     }

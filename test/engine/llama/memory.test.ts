@@ -16,9 +16,10 @@ const model = {
     estimateContextResourceRequirementsV2: async (asked: {
       contextSize: number;
       sequences: number;
+      batchSize: number;
       kvCacheKeyType: number;
     }) => ({
-      cpuRam: asked.contextSize * asked.sequences * (asked.kvCacheKeyType === 8 ? 512 : 1024),
+      cpuRam: asked.batchSize * 1024 + asked.contextSize * asked.sequences * (asked.kvCacheKeyType === 8 ? 512 : 1024),
     }),
   },
 } as unknown as LlamaModel;
@@ -36,6 +37,7 @@ const plan = (options: MemoryOptions, task: Partial<MemoryTask> = {}) => {
     contextTokens: 4096,
     isGiven: false,
     sequences: 4,
+    batchTokens: 0,
     cacheType: 'F16' as CacheType,
   };
   return planMemory(model, { ...asked, ...task }, options);
@@ -77,6 +79,9 @@ describe('planMemory', () => {
       contextTokens: 4096,
       keptBytes: 3 * MIB,
     });
+    await expect(
+      plan({ memoryBytes: 46 * MIB, adapterBytes: 3 * MIB }, { ...held, isGiven: true, batchTokens: 1024 }),
+    ).rejects.toMatchObject({ message: expect.stringContaining('needs 47 MiB') });
     // half read yet: the file is what it will be
     expect((await plan({ memoryBytes: 32 * MIB }, { ...held, loadedBytes: 8 * MIB })).contextTokens).toBe(3584);
   });
