@@ -185,6 +185,8 @@ export interface GenerateRequest {
   stop: readonly string[];
   /** null: no log-probabilities wanted; n in 0..20: the chosen token's, and the n likeliest tokens' */
   topLogprobs: number | null;
+  /** false: nor is `logprob` of the events, which is null then and costs nothing; default true */
+  logprobs?: boolean;
   /** margin and entropy of each token's distribution are wanted: slower on llama.cpp, which lists the whole vocabulary */
   distribution?: boolean;
   /** of the above, what nobody asked for: the device needs a value, a server has its own and is not told this one */

@@ -152,10 +152,14 @@ class Passage {
         return { decision: this.#rule.accept(), opened: await this.#open('on_device') };
       const { measure, tokens } = this.#parts.config.confidence;
       const tracker = new ConfidenceTracker(measure, tokens);
-      const opened = await this.#open('on_device', needsDistribution(measure), (event) => {
-        if (event.type === 'token') tracker.add(event);
-        return event.type === 'end' || tracker.complete;
-      });
+      const opened = await this.#open(
+        'on_device',
+        { logprobs: true, distribution: needsDistribution(measure) },
+        (event) => {
+          if (event.type === 'token') tracker.add(event);
+          return event.type === 'end' || tracker.complete;
+        },
+      );
       const decision = this.#rule.afterTokens(tracker.value());
       if (decision.source === 'on_device') {
         if (this.#options.whole) await this.#read(opened, isEnd);
@@ -173,12 +177,12 @@ class Passage {
   /** Starts a source and reads until `enough`: by default the first text, or the answer's end. */
   async #open(
     source: Source,
-    distribution = false,
+    measured: Measured = {},
     enough: (event: GenerateEvent) => boolean = this.#options.whole ? isEnd : isText,
   ): Promise<Opened> {
     this.close();
     const engine = source === 'on_device' ? this.#parts.device : this.#parts.server!;
-    const rest = new Generation(engine, forSource(this.#request, source, distribution));
+    const rest = new Generation(engine, forSource(this.#request, source, measured));
     this.#current = rest;
     return this.#read({ held: [], rest }, enough);
   }
@@ -266,9 +270,12 @@ class Generation {
   }
 }
 
+/** What confidence is measured on. */
+type Measured = Pick<GenerateRequest, 'distribution' | 'logprobs'>;
+
 /** Adapters, distributions and the room in the context are the device's business, and no word of them goes to the server. */
-function forSource(request: GenerateRequest, source: Source, distribution: boolean): GenerateRequest {
-  if (source === 'on_device') return distribution ? { ...request, distribution } : request;
+function forSource(request: GenerateRequest, source: Source, measured: Measured): GenerateRequest {
+  if (source === 'on_device') return { ...request, ...measured };
   const { adapters: _, distribution: __, serverMaxTokens = request.maxTokens, ...plain } = request;
   return { ...plain, maxTokens: serverMaxTokens };
 }

@@ -12,12 +12,13 @@ import type {
   TokenProbability,
   ToolCallPiece,
 } from '../types.js';
+import { Drawing, HEADS } from './drawing.js';
 import type { AnswerGrammar } from './grammar/state.js';
 import { offered, ToolCallReader } from './grammar/tool-calls.js';
-import { bestLogprob, drawToken, logprobOf, type NextToken, spread } from './next-token.js';
+import { bestLogprob, logprobOf, type NextToken, spread } from './next-token.js';
 import type { PromptTokens, TokenPieces } from './prompt.js';
-import type { Listed, SequenceReader } from './reader.js';
-import { steering } from './steering.js';
+import type { Decide, SequenceReader } from './reader.js';
+import { type Chosen, steering } from './steering.js';
 
 export interface AnswerOptions {
   reader: SequenceReader;
@@ -30,25 +31,22 @@ export interface AnswerOptions {
   grammar: AnswerGrammar | null;
 }
 
-/**
- * Of the distribution's head, enough for most draws of a model that knows its language; those outside cost a second reading of
- * the last token. Listing all of a small vocabulary is cheaper than that, and so it is where every second draw falls outside.
- */
-const SAMPLED_FROM = 1024;
+/** Listing all of a small vocabulary is cheaper than asking twice. */
 const SMALL_VOCABULARY = 4096;
-const TRIED_TOKENS = 8;
 
 export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEvent, void, undefined> {
   const { reader, ids, request, prompts } = options;
   const { pieces } = prompts;
-  let listed = listing(request, prompts.vocabularySize);
+  const listed = listing(request, prompts.vocabularySize);
   const dropLeadingSpace = prompts.startsText(ids) || (prompts.isPlain && request.query.prompt.kind === 'chat');
   const text = new AnswerText(request.stop, dropLeadingSpace);
   const reading =
     offered(request.query.prompt) === null ? null : new ToolCallReader(callIds(options), prompts.callForm);
-  const steered = steering(options);
+  const steered: Choosing | null =
+    steering(options) ?? (request.temperature > 0 ? new Drawing(options, listed) : null);
   const decide = steered ?? undefined;
-  const read = await reader.prompt(ids, listed, decide);
+  const counted = request.logprobs ?? true;
+  const read = await reader.prompt(ids, listed, decide, counted);
   const { cachedTokens } = read;
   yield { type: 'start', promptTokens: ids.length, cachedTokens };
 
@@ -56,12 +54,10 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   let last = ids.at(-1)!;
   let finishReason: FinishReason | null = null;
   let completionTokens = 0;
-  let missed = 0;
   let ending: TokenDetail | undefined;
   while (finishReason === null) {
     reader.check(); // the caller may have taken its time over the last token
-    const chosen = steered === null ? await choose(next, last, options) : { ...steered.chosen, next };
-    if (chosen.next !== next && ++missed * 2 > completionTokens && completionTokens >= TRIED_TOKENS) listed = 'all';
+    const chosen = { id: next.best, logprob: bestLogprob(next), ...steered?.chosen, next };
     completionTokens++;
     if (prompts.isEnd(chosen.id)) {
       finishReason = 'stop';
@@ -69,14 +65,14 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
         ending = detail(chosen.id, chosen.logprob, chosen.next, request.topLogprobs, pieces);
       break;
     }
-    steered?.accept(chosen.id);
+    steered?.accept?.(chosen.id);
     const event = tokenEvent(chosen, text.push(pieces.bytes(chosen.id)), request, pieces, reading);
     last = chosen.id;
     if (text.stopped) finishReason = 'stop';
     else if (completionTokens >= request.maxTokens) finishReason = 'length';
     // Computed while the caller deals with this token: one ahead, never more. A caller that reads no further does not hear of
     // its failure; the sequence is free when it is done.
-    const ahead = finishReason === null ? reader.next(last, listed, decide) : null;
+    const ahead = finishReason === null ? reader.next(last, listed, decide, counted) : null;
     ahead?.catch(() => {});
     if (ahead !== null) {
       // node-llama-cpp hands a batch over in its next turn of the event loop: it must come before what the reader does, or
@@ -123,41 +119,27 @@ export function* spell(
   for (const [i, id] of ids.entries()) yield text.push(bytesOf(id)) + (i === ids.length - 1 ? text.end() : '');
 }
 
-function listing({ temperature, topLogprobs, distribution }: GenerateRequest, vocabularySize: number): Listed {
+function listing({ temperature, topLogprobs, distribution }: GenerateRequest, vocabularySize: number): number | 'all' {
   if (distribution) return 'all';
   if (temperature > 0 && vocabularySize <= SMALL_VOCABULARY) return 'all';
-  const head = Math.max(topLogprobs ?? 0, temperature > 0 ? SAMPLED_FROM : 0);
+  const head = Math.max(topLogprobs ?? 0, temperature > 0 ? HEADS[0] : 0);
   return head >= vocabularySize ? 'all' : head;
 }
 
-interface Chosen {
-  id: number;
-  logprob: number;
-  next: NextToken;
-}
-
-async function choose(next: NextToken, last: number, { request, random, reader }: AnswerOptions): Promise<Chosen> {
-  const { temperature, topP } = request;
-  if (temperature === 0) return { id: next.best, logprob: bestLogprob(next), next };
-  const uniform = random.uniform();
-  const drawn = drawToken(next, { temperature, topP }, uniform);
-  if (drawn !== null) return { id: next.ids[drawn]!, logprob: logprobOf(next, drawn), next };
-  const whole = await reader.again(last);
-  const index = drawToken(whole, { temperature, topP }, uniform)!;
-  return { id: whole.ids[index]!, logprob: logprobOf(whole, index), next: whole };
-}
+/** What chooses a token in its turn, and hears of it; without any, the likeliest is taken. */
+type Choosing = Decide & { readonly chosen: Chosen; accept?(id: number): void };
 
 function tokenEvent(
-  { id, logprob, next }: Chosen,
+  { id, logprob, next }: Chosen & { next: NextToken },
   text: string,
-  { topLogprobs, distribution }: GenerateRequest,
+  { topLogprobs, distribution, logprobs = true }: GenerateRequest,
   pieces: TokenPieces,
   reading: ToolCallReader | null,
 ): GenerateEvent {
   return {
     type: 'token',
     ...readCalls(text, reading),
-    logprob,
+    logprob: logprobs || topLogprobs !== null ? logprob : null,
     ...(distribution ? spread(next) : {}),
     ...(topLogprobs === null ? {} : { detail: detail(id, logprob, next, topLogprobs, pieces) }),
   };

@@ -36,6 +36,8 @@ export interface Asked {
   /** its index among the tokens read */
   at: number;
   logits: ToldLogits;
+  /** whether the sum is told (default), which costs as much as the choice of the token; else only where a divergence is likely */
+  total?: boolean;
   /** hears what was told while more can be asked of the same distribution; what it throws fails the work */
   decide?: (told: Told, more: AskMore) => Promise<void>;
 }
@@ -244,10 +246,10 @@ export class Decoder {
       for (const [w, { asked, resolve, reject }] of works.entries()) {
         try {
           const told: Told[] = [];
-          for (const [i, { logits, decide }] of asked.entries()) {
-            const more: AskMore = (wanted) => this.#tell(places[w]![i]!, wanted);
-            const first = await more(logits);
-            await decide?.(first, more);
+          for (const [i, { logits, total = true, decide }] of asked.entries()) {
+            const place = places[w]![i]!;
+            const first = await (total ? this.#tell(place, logits) : this.#token(place));
+            await decide?.(first, (wanted) => this.#tell(place, wanted, first));
             told.push(first);
           }
           resolve(told);
@@ -266,16 +268,32 @@ export class Decoder {
   /**
    * The binding sorts the whole vocabulary for any list (50 to 100 ms for 262,144 tokens), llama.cpp's top_k as much as is listed (1 ms
    * for 1,024); but then it sums up no more than that.
+   *
+   * @param known what was told of the same distribution: its sum is not made again
    */
-  async #tell(place: number, logits: ToldLogits): Promise<Told> {
+  async #tell(place: number, logits: ToldLogits, known?: Told): Promise<Told> {
     const { addon, sampler, heads } = this.#opened;
     const [named, max, min, chosen, likeliest] = typeof logits === 'boolean' ? [] : logits;
     if (!likeliest) return toldOf(await addon.sampleToken(place, sampler, false, false, logits, true));
     const rest: ToldLogits = named!.length > 0 || chosen! ? [named!, max!, min!, chosen!, 0] : false;
-    const model = toldOf(await addon.sampleToken(place, sampler, false, false, rest, true));
+    const isKnown = known !== undefined && rest === false;
+    const model = isKnown
+      ? { ...known, logits: new Map<number, number>() }
+      : toldOf(await addon.sampleToken(place, sampler, false, false, rest, true));
+    if (!Number.isFinite(model.total)) return model; // nothing that could be put in order
     heads.applyConfig({ topK: likeliest, temperature: 1, seed: 0 });
-    const head = await addon.sampleToken(place, heads, false, false, [[], false, false, false, likeliest], true);
+    const head = await addon.sampleToken(place, heads, false, false, [[], false, false, false, likeliest], false);
     return { ...model, logits: new Map([...toldOf(head).logits, ...model.logits]) };
+  }
+
+  /**
+   * The likeliest token alone. Of logits that are NaN, or all equal, llama.cpp takes the first token: where it is the first, the sum is
+   * told too, which shows whether they are.
+   */
+  async #token(place: number): Promise<Told> {
+    const { addon, sampler } = this.#opened;
+    const told = toldOf(await addon.sampleToken(place, sampler, false, false, false, false));
+    return told.token === 0 ? this.#tell(place, false) : told;
   }
 }
 

@@ -39,7 +39,7 @@ export interface AddonContext {
     probabilities: false,
     confidence: false,
     logits: ToldLogits,
-    total: true,
+    total: boolean,
   ): Promise<Sampled>;
   /** @returns false where the cache cannot do it: nothing has changed */
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;

@@ -31,6 +31,9 @@ const nextOf = ({ token, logits, total = Number.NaN }: Told, vocabularySize: num
   return { best: token, ids: [...logits.keys()], logits: [...logits.values()], total, vocabularySize };
 };
 
+/** Of an answer whose log-probabilities nobody wants, the sum over the vocabulary is looked at once in so many tokens. */
+const CHECKED_EVERY = 16;
+
 /** Tokens scored at a time: one batch of llama.cpp. */
 const CHUNK = 512;
 
@@ -85,6 +88,8 @@ export class SequenceReader {
   readonly #onRelease: () => void;
   #computing = false;
   #ended = false;
+  /** tokens that were given without their sum */
+  #unchecked = 0;
 
   /** @param onRelease called once, when the sequence is free again */
   constructor(slot: SequenceSlot, signal: AbortSignal, vocabularySize: number, onRelease: () => void) {
@@ -113,17 +118,24 @@ export class SequenceReader {
     ids: readonly number[],
     listed: Listed,
     decide?: Decide,
+    counted = true,
   ): Promise<{ next: NextToken; cachedTokens: number }> {
     // The last token is read in any case: what comes after it is what is wanted. It is read by itself, as the answer's tokens are,
     // so that an answer does not depend on how much of its prompt was in the cache (see `#read`).
     const cachedTokens = await this.#keep(ids, ids.length - 1);
     await this.#read(ids, cachedTokens, ids.length - 1);
-    return { next: await this.next(ids.at(-1)!, listed, decide), cachedTokens };
+    return { next: await this.next(ids.at(-1)!, listed, decide, counted), cachedTokens };
   }
 
-  /** Reads a token and gives the distribution after it, of which `decide` may ask more before anything else is read. */
-  async next(id: number, listed: Listed, decide?: Decide): Promise<NextToken> {
-    const one = { at: 0, logits: toldFor(listed, decide?.also) };
+  /**
+   * Reads a token and gives the distribution after it, of which `decide` may ask more before anything else is read.
+   *
+   * @param counted whether `total` is wanted: else, where nothing is listed either, it may be NaN
+   */
+  async next(id: number, listed: Listed, decide?: Decide, counted = true): Promise<NextToken> {
+    const logits = toldFor(listed, decide?.also);
+    const total = counted || logits !== false || decide !== undefined || this.#unchecked++ % CHECKED_EVERY === 0;
+    const one = { at: 0, logits, total };
     const asked = decide === undefined ? one : { ...one, decide: this.#deciding(decide) };
     const [told] = await this.#evaluate([id], [asked]);
     return nextOf(told!, this.#vocabularySize);
@@ -135,12 +147,6 @@ export class SequenceReader {
       checkedTotal(told.total, this.#vocabularySize);
       return take(next(told), async (listed) => next(await more(toldFor(listed, also))));
     };
-  }
-
-  /** The last token read once more, with the whole distribution. */
-  async again(id: number): Promise<NextToken> {
-    await this.#run((sequence) => sequence.erase(sequence.tokens.length - 1));
-    return this.next(id, 'all');
   }
 
   /** Mean negative log-likelihood of the last tokens of a prompt, nats a token; 0 where there is none to predict. */
@@ -204,7 +210,10 @@ export class SequenceReader {
   #evaluate(ids: readonly number[], asked: readonly Asked[]) {
     return this.#run(async (sequence) => {
       const told = await sequence.evaluate(ids, asked);
-      return told.map(({ total, ...rest }) => ({ ...rest, total: checkedTotal(total, this.#vocabularySize) }));
+      return told.map(({ total, ...rest }, i) => {
+        const isUnasked = total === undefined && asked[i]!.total === false;
+        return { ...rest, total: isUnasked ? Number.NaN : checkedTotal(total, this.#vocabularySize) };
+      });
     });
   }
 

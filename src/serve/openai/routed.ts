@@ -68,6 +68,7 @@ export async function routed(query: Query, asked: Asked): Promise<Routed> {
   const isBounded = job.maxTokens !== null || isMaxTokensGiven;
   const request: GenerateRequest = {
     ...samplingOf(job),
+    logprobs: job.topLogprobs !== null,
     query,
     maxTokens: maxTokensOf(query, asked),
     serverMaxTokens: Math.min(job.maxTokens ?? maxTokens, maxTokens),

@@ -2,7 +2,7 @@
 
 import type { LlamaContext, LlamaModel } from 'node-llama-cpp';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Decoder, type LoadedSet } from '../../../src/engine/llama/decoder.js';
+import { type Asked, Decoder, type LoadedSet } from '../../../src/engine/llama/decoder.js';
 import { insideOf } from '../../../src/engine/llama/inside.js';
 
 /** What llama.cpp was told: adapters that were set, batches as `sequence@position+tokens`, cells that were removed. */
@@ -11,6 +11,9 @@ let fails: boolean;
 /** the first position that each sequence's cache has */
 let first: number;
 let batch: string[];
+/** how tokens were asked for: by which sampler, with what of their logits, and whether with the sum */
+let sampled: Array<[config: object, logits: unknown, total: unknown]>;
+let likeliest: number;
 
 const addon = {
   initBatch: () => {
@@ -24,7 +27,10 @@ const addon = {
     told.push(batch.join(' '));
     if (fails) throw new Error('no room');
   },
-  sampleToken: async () => [7, undefined, undefined, [7, 2.5, 3, 1], 2],
+  sampleToken: async (_: number, by: Sampler, __: boolean, ___: boolean, logits: unknown, total: boolean) => {
+    sampled.push([by.config, logits, total]);
+    return [likeliest, undefined, undefined, [7, 2.5, 3, 1], total ? 2 : undefined];
+  },
   removeTokenCellsFromSequence: (id: number, start: number, end: number) => {
     told.push(`remove ${id} ${start}-${end}`);
     return true;
@@ -36,7 +42,10 @@ const addon = {
   setThreads: () => {},
 };
 class Sampler {
-  applyConfig() {}
+  config = {};
+  applyConfig(config: object) {
+    this.config = config;
+  }
   dispose() {}
 }
 const model = (swaSize?: number) =>
@@ -55,6 +64,7 @@ const ids = (count: number) => Array.from({ length: count }, (_, i) => i);
 
 beforeEach(() => {
   [told, fails, first, batch] = [[], false, 0, []];
+  [sampled, likeliest] = [[], 7];
 });
 
 describe('what waits', () => {
@@ -105,6 +115,25 @@ describe('what waits', () => {
     expect(told.indexOf('set b')).toBe(told.indexOf('set a') + 5);
   });
 
+  it('starves nobody, with adapters or without any: each waits four rounds of every other set at most', async () => {
+    const { sequences } = await open(4);
+    const done: number[] = [];
+    await Promise.all(
+      sequences.map(async (sequence, i) => {
+        if (i > 0) await sequence.use(set('xaab'[i]!));
+        for (let t = 0; t < 12; t++) await sequence.evaluate([t], asked);
+        done.push(i);
+      }),
+    );
+    const decodes = told.filter((line) => line.includes('@'));
+    for (const id of [0, 1, 2, 3]) {
+      const turns = decodes.flatMap((line, at) => (line.includes(`${id}@`) ? [at] : []));
+      expect(turns).toHaveLength(12);
+      expect(Math.max(...turns.slice(1).map((at, k) => at - turns[k]!))).toBeLessThanOrEqual(2 * 4 + 1);
+    }
+    expect(done).toHaveLength(4);
+  });
+
   it('waits while something is done alone, and takes the adapters off where that has to be', async () => {
     const decoder = await open(1);
     const [sequence] = decoder.sequences;
@@ -119,6 +148,34 @@ describe('what waits', () => {
     expect(told.slice(2)).toEqual(['set ', 'alone', 'set a', '0@1+1']);
     await expect(decoder.alone(() => Promise.reject(new Error('mine')))).rejects.toThrow('mine');
     await sequence!.evaluate([3], asked);
+  });
+});
+
+describe('what is asked of a token', () => {
+  const tell = async (one: Omit<Asked, 'at'>) => {
+    const [sequence] = (await open(1)).sequences;
+    return (await sequence!.evaluate([1], [{ at: 0, ...one }]))[0]!;
+  };
+
+  it('is a partly sorted list, and the sum beside it', async () => {
+    const { total } = await tell({ logits: [[5], false, false, false, 20] });
+    expect(total).toBe(2);
+    expect(sampled).toEqual([
+      [{}, [[5], false, false, false, 0], true],
+      [{ topK: 20, temperature: 1, seed: 0 }, [[], false, false, false, 20], false],
+    ]);
+  });
+
+  it('is not asked again where it is known: more of a list needs no second sum', async () => {
+    await tell({ logits: false, decide: async (_, more) => void (await more([[], false, false, false, 128])) });
+    expect(sampled.map(([, , total]) => total)).toEqual([true, false]);
+  });
+
+  it('is the token alone where nobody wants the sum, but for the first token, which a divergence looks like', async () => {
+    expect(await tell({ logits: false, total: false })).toMatchObject({ token: 7, total: undefined });
+    likeliest = 0;
+    expect(await tell({ logits: false, total: false })).toMatchObject({ token: 0, total: 2 });
+    expect(sampled.map(([, , total]) => total)).toEqual([false, false, true]);
   });
 });
 

@@ -22,6 +22,7 @@ describe.each([1e6, 1e20, -1e30, 1e39])('an adapter at scale %d', (scale) => {
 
   it.each([
     { temperature: 0, topLogprobs: null },
+    { temperature: 0, topLogprobs: null, logprobs: false },
     { temperature: 0, topLogprobs: 3 },
     { temperature: 1, topLogprobs: null, distribution: true },
   ])('answers nothing: $temperature, $topLogprobs', async (over) => {
