@@ -22,6 +22,7 @@ import { rememberedBase } from '../pool/base-place.js';
 import type { ForwardPass } from '../pool/embed/kind.js';
 import { embedInSpace, poolSpace, refuseOtherBase } from '../pool/embed/space.js';
 import { openPoolFactors } from '../pool/factors.js';
+import { idsOf } from '../pool/life/record.js';
 import { memberCoefficients, openPool, type Pool, poolDigest, poolForm, poolTemplate } from '../pool/pool.js';
 import { type LongPolicy, type PreparedExample, prepareExamples } from '../pool/prepare.js';
 import { gateTerms, needed } from '../pool/standards.js';
@@ -184,6 +185,7 @@ export async function blendPool(options: BlendPoolOptions): Promise<BlendPoolRes
       provenance: {
         base: baseRecord(manifest.base) as { [key: string]: Json },
         pool: poolDigest(pool),
+        ...(manifest.life === undefined ? {} : { poolVersion: manifest.life.version, clusters: idsOf(manifest) }),
         embedding: manifest.embedding.kind,
         ...(manifest.prompt === undefined ? {} : { prompt: manifest.prompt as { [key: string]: Json } }),
         estimator,

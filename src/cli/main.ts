@@ -37,6 +37,10 @@ const commands = (): Array<[Command, () => Promise<Declare>]> => [
     async () => (await import('./measure-pool.js')).measurePoolCommand,
   ],
   [
+    named('pool', 'Change a finished pool: add, import, update, remove and merge adapters; list them.'),
+    async () => (await import('./pool.js')).poolCommand,
+  ],
+  [
     named('blend', "Blend a pool's adapters into one for a user's 3 to 50 examples, without training."),
     async () => (await import('./blend.js')).blendCommand,
   ],

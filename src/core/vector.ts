@@ -96,3 +96,9 @@ export function checkFinite<T extends Floats>(values: T, what: string): T {
     hint: 'A weight of the model or of the adapter is so large that what is computed with it leaves the range of its type.',
   });
 }
+
+/** Whether two are the same numbers, or neither is there. */
+export function isSame(x: Floats | null, y: Floats | null): boolean {
+  if (x === null || y === null) return x === y;
+  return x.length === y.length && x.every((value, i) => value === y[i]);
+}

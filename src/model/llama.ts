@@ -197,6 +197,19 @@ export class LlamaModel implements Network {
     return values;
   }
 
+  async blockInputs({ ids, B, T }: SequenceBatch, heard: (layer: number, x: Float32Array) => void): Promise<void> {
+    const kept: tf.Tensor[] = [];
+    tf.tidy(() => {
+      const onHidden = (_: number, x: tf.Tensor2D) => kept.push(tf.keep(tf.clone(x)));
+      this.forward(tf.tensor2d(ids, [B, T], 'int32'), { blocks: this.config.numLayers - 1, onHidden });
+    });
+    try {
+      for (const [layer, x] of kept.entries()) heard(layer, (await x.data()) as Float32Array);
+    } finally {
+      tf.dispose(kept);
+    }
+  }
+
   learner(input: LearnerInput): Learner {
     return new TfjsLearner(this, input);
   }

@@ -88,6 +88,8 @@ export interface Network {
    * @param share (B*T) the weight of each token
    */
   embed(batch: SequenceBatch, layer: number, share: Float32Array): Promise<Float32Array>;
+  /** What goes into each block, from the first one on: (B*T, C) row-major, good until `heard` returns. */
+  blockInputs(batch: SequenceBatch, heard: (layer: number, x: Float32Array) => void): Promise<void>;
   /** Begins or continues the training of stacked adapters. */
   learner(input: LearnerInput): Learner;
   dispose(): void;

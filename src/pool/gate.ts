@@ -79,11 +79,14 @@ export function stackPool(pool: Pool, base: BaseModel): EvaluationLora {
 /** Unit embeddings (n, d) of prompts in a pool's space; those longer than the model's context lose their front. */
 export async function embedPrompts(
   space: EmbeddingSpace,
-  how: { source: BaseModel; model: Network; tokenizer: Tokenizer; form?: PromptForm | undefined },
+  how: { source: BaseModel; model?: Network | undefined; tokenizer: Tokenizer; form?: PromptForm | undefined },
   examples: readonly Example[],
 ): Promise<Float32Array> {
   const { source, model, tokenizer } = how;
-  return embedInSpace(space, source, promptSequences(how, examples), { model, bosId: leadingBos(tokenizer) });
+  return embedInSpace(space, source, promptSequences(how, examples), {
+    ...(model && { model }),
+    bosId: leadingBos(tokenizer),
+  });
 }
 
 /** The same as points, of as many prompts as a training set has: sparse where the kind of embedding is. */

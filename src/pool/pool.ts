@@ -10,7 +10,7 @@ import { CrayonError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import { firstNonFinite } from '../core/vector.js';
 import { sha256, sha256File } from '../files/digest.js';
-import { exists, realPath } from '../files/io.js';
+import { bytesOf, exists, realPath } from '../files/io.js';
 import { decodeUtf8, parseJson, readJson, writeJson } from '../files/json.js';
 import { checked, positive, sha256Text, text, whole } from '../files/schema.js';
 import { directoryVersion, readUnreplaced } from '../files/siblings.js';
@@ -21,6 +21,7 @@ import { ADAPTER_WEIGHTS, openPeftAdapter, type PeftAdapter } from '../peft/read
 import { SafetensorsFile } from '../safetensors/read.js';
 import { type TensorToWrite, writeSafetensors } from '../safetensors/write.js';
 import { embeddingKind, findEmbeddingKind } from './embed/kinds.js';
+import { LIFE, lifeProblem } from './life/record.js';
 import { standIn } from './stand-in.js';
 
 export const POOL_MANIFEST = 'pool.json';
@@ -73,8 +74,11 @@ const MEMBER = z.object({ dir: insidePath, r: whole(1), loraAlpha: positive, sha
 /** Keys that another version has added mean nothing here. */
 const MANIFEST = z.object({
   format: z.literal('crayon-pool'),
-  /** 2 with a general adapter, without which the others mean nothing: a reader that does not know of it must not go on. */
-  version: z.union([z.literal(1), z.literal(2)]),
+  /**
+   * 2 with a general adapter, without which the others mean nothing, 3 where clusters have come and gone, so that their places are not
+   * their ids: a reader that does not know of it must not go on.
+   */
+  version: z.union([z.literal(1), z.literal(2), z.literal(3)]),
   /** Program and version that wrote it. */
   createdBy: text,
   base: z.object({
@@ -116,6 +120,8 @@ const MANIFEST = z.object({
     firstLoss: z.number(),
     lastLoss: z.number(),
   }).optional(),
+  /** Of version 3. */
+  life: LIFE.optional(),
 });
 export type PoolManifest = z.output<typeof MANIFEST>;
 
@@ -128,8 +134,12 @@ function checkManifest(json: unknown, path: string): PoolManifest {
   checked(MANIFEST, json, { where: path, code: 'pool-invalid' });
   // The value as it was read: a blend names its pool by the digest of this JSON, with its order and all of its keys.
   const manifest = json as PoolManifest;
-  const { N, version, clusters, adapters, general, standards } = manifest;
-  if ((general !== undefined) !== (version === 2)) {
+  const { N, version, clusters, adapters, general, standards, life } = manifest;
+  if ((life !== undefined) !== (version === 3)) {
+    const found = `version ${version} ${life === undefined ? 'without' : 'with'} life`;
+    throw new CrayonError('pool-invalid', `${path}: ${found}; it is version 3 that has it`);
+  }
+  if (version !== 3 && (general !== undefined) !== (version === 2)) {
     const found = `version ${version} ${general === undefined ? 'without' : 'with'} a general adapter`;
     throw new CrayonError('pool-invalid', `${path}: ${found}; it is version 2 that has one`);
   }
@@ -137,6 +147,8 @@ function checkManifest(json: unknown, path: string): PoolManifest {
     const found = `${clusters.length} clusters and ${adapters.length} adapters`;
     throw new CrayonError('pool-invalid', `${path}: ${found}, expected N = ${N} of each`);
   }
+  const problem = life && lifeProblem(life, N);
+  if (problem != null) throw new CrayonError('pool-invalid', `${path}: ${problem}`);
   const { similarity, loss } = standards ?? {};
   if ([similarity?.mean, loss?.mean, loss?.deviation].some((list) => list !== undefined && list.length !== N)) {
     throw new CrayonError('pool-invalid', `${path}: standards are not of N = ${N} numbers each`);
@@ -289,6 +301,14 @@ export function poolForm(
   model: string,
 ): PromptForm {
   return recordedForm(manifest.prompt, tokenizer, { what: dir, model, code: 'pool-mismatch' });
+}
+
+/** What a pool's coefficients, gates and profiles are of: not its name, nor what was measured of it. */
+export function servedDigest({ manifest, centroids }: Pick<Pool, 'manifest' | 'centroids'>): string {
+  const { base, embedding, tau } = manifest;
+  const members = membersOf(manifest).map(({ sha256 }) => sha256);
+  const space = [embedding.kind, embedding.centred, embedding.dim, embedding.idfWeighted ?? false];
+  return sha256(JSON.stringify([base.digest, base.tokenizerDigest, space, tau, members, sha256(bytesOf(centroids))]));
 }
 
 /** SHA-256 of an adapter directory's weights file, as the manifest keeps it. */

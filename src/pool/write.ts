@@ -111,7 +111,8 @@ export function writePool(pool: PoolToWrite): PoolManifest {
   return manifest;
 }
 
-function keepFactors(dir: string, manifest: PoolManifest): void {
+/** Made anew whenever the members are others. */
+export function keepFactors(dir: string, manifest: PoolManifest): void {
   const members = membersOf(manifest);
   const opened = members.map((adapter) => openPeftAdapter(join(dir, adapter.dir)));
   try {

@@ -81,6 +81,10 @@ export class OnnxModel implements Network {
     return out;
   }
 
+  async blockInputs(batch: SequenceBatch, heard: (layer: number, x: Float32Array) => void): Promise<void> {
+    await this.#forward(batch, undefined, this.config.numLayers - 1, heard);
+  }
+
   learner(input: LearnerInput): Learner {
     return new OnnxLearner(this.#blocks, input);
   }
@@ -90,17 +94,24 @@ export class OnnxModel implements Network {
   }
 
   /** Hidden states after some blocks, not normalised: (M, C). */
-  async #forward(batch: SequenceBatch, lora: LoraUse | undefined, blocks: number): Promise<Float32Array> {
+  async #forward(
+    batch: SequenceBatch,
+    lora: LoraUse | undefined,
+    blocks: number,
+    heard?: (layer: number, x: Float32Array) => void,
+  ): Promise<Float32Array> {
     const adapters = lora && (lora.adapters as HostAdapters).stacked;
     const gate = adapters && gateOf(adapters, lora.gates, batch);
     let x = this.#blocks.embedTokens(batch);
     let y: Float32Array = new Float32Array(x.length);
+    heard?.(0, x);
     for (let layer = 0; layer < blocks; layer++) {
       const { forward } = this.#blocks.compiledBlock(layer, batch, adapters?.layout, false);
       const inputs = this.#blocks.layerInputs(layer, batch, adapters).set(NAMES.x, x);
       if (gate !== undefined) inputs.set(NAMES.gate, gate);
       await forward.run(ordered(forward, inputs), [y]);
       [x, y] = [y, x];
+      heard?.(layer + 1, x);
     }
     return x;
   }

@@ -15,10 +15,8 @@ import { CrayonError } from '../../core/errors.js';
 import { dropSmall, keepFew } from '../../core/gate.js';
 import type { RawExample } from '../../data/example.js';
 import type { DeviceEngine } from '../../engine/types.js';
-import { sha256 } from '../../files/digest.js';
-import { bytesOf } from '../../files/io.js';
 import { ScratchDirectory } from '../../files/scratch-directory.js';
-import { memberCoefficients, membersOf, type Pool } from '../../pool/pool.js';
+import { memberCoefficients, type Pool, servedDigest } from '../../pool/pool.js';
 import type { ScopeFunction } from '../../routing/signals/scope.js';
 import { embedPrompts, type TextEmbedder } from '../base-model.js';
 import { badField } from '../http/error.js';
@@ -214,14 +212,6 @@ function refuseForeign({ coefficients, profile, choice }: Blend, N: number, d: n
   if (choice !== null && !CANDIDATES.some(({ name }) => name === choice.chosen)) {
     refuse(`it was chosen by ${JSON.stringify(choice.chosen)}, which this version does not know`);
   }
-}
-
-/** What a pool's coefficients, gates and profiles are of: not its name, nor what was measured of it. */
-function servedDigest({ manifest, centroids }: Pool): string {
-  const { base, embedding, tau } = manifest;
-  const members = membersOf(manifest).map(({ sha256 }) => sha256);
-  const space = [embedding.kind, embedding.centred, embedding.dim, embedding.idfWeighted ?? false];
-  return sha256(JSON.stringify([base.digest, base.tokenizerDigest, space, tau, members, sha256(bytesOf(centroids))]));
 }
 
 /** Equal blends have one file, by its digest: it goes when the last of them goes, and never while one is being made. */
