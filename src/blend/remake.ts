@@ -10,7 +10,7 @@ import { LIMITS } from '../core/limits.js';
 import { readJsonObject } from '../files/json.js';
 import { checked, positive, sha256Text, text, whole } from '../files/schema.js';
 import { ADAPTER_RECORD_FILE } from '../hf/adapter-record.js';
-import { type Carried, carryCoefficients, lostWords } from '../pool/life/carry.js';
+import { carryCoefficients, lostWords, withoutLost } from '../pool/life/carry.js';
 import { openPool } from '../pool/pool.js';
 import { type BlendPoolResult, blendPool } from './blend-pool.js';
 
@@ -91,19 +91,4 @@ export async function remakeBlend({
     long: 'error',
   });
   return { ...result, notices };
-}
-
-/** Where more than this share of a blend is gone, what is left was hardly meant. */
-const MOST_LOST = 0.5;
-
-/**
- * A softmax over fewer clusters is the same numbers, scaled to their sum. So are those of a blend by similarity when clusters are
- * removed; of one whose adapter and centroid are others, its similarity is not known. Null then, or where most of it is gone.
- */
-export function withoutLost({ coefficients, lost }: Carried, estimator: string): Float64Array | null {
-  const left = coefficients.reduce((sum, x) => sum + x, 0);
-  const whole = left + lost.reduce((sum, { coefficient }) => sum + coefficient, 0);
-  const isKnown = estimator === 'similarity' && lost.every(({ why }) => why === 'removed');
-  if (!isKnown || !(left >= MOST_LOST * whole)) return null;
-  return coefficients.map((x) => (x * whole) / left);
 }

@@ -6,6 +6,7 @@ import { crayon } from '../e2e/helpers.js';
 const COMMANDS = [
   'build-pool',
   'measure-pool',
+  'pool',
   'blend',
   'score',
   'inspect',
@@ -39,6 +40,8 @@ describe('crayon --help', () => {
                                   of base LoRA adapters.
         measure-pool [options]    Measure a pool by held-out examples, for blend's
                                   --standardise and label-evidence.
+        pool [options]            Change a finished pool: add, import, update, remove
+                                  and merge adapters; list them.
         blend [options]           Blend a pool's adapters into one for a user's 3 to
                                   50 examples, without training.
         score [options]           Measure held-out loss, perplexity and

@@ -166,6 +166,7 @@ export function fakeMaker(before: (order: BlendOrder) => void | Promise<void> = 
   const maker: BlendMaker = {
     pool: 'a'.repeat(64),
     form: 'scales',
+    carry: () => ({ why: 'it was made with another pool than the one that is served' }),
     make: async (order, signal) => {
       await before(order);
       orders.push(order);

@@ -62,3 +62,18 @@ export function carryCoefficients(pool: Pool, digest: string, coefficients: Arra
 /** In words: `3 (0.42, removed)`. */
 export const lostWords = (lost: readonly LostShare[]): string =>
   lost.map(({ id, coefficient, why }) => `${id} (${coefficient.toFixed(3)}, ${why})`).join(', ');
+
+/** Where more than this share of a blend is gone, what is left was hardly meant. */
+const MOST_LOST = 0.5;
+
+/**
+ * A softmax over fewer clusters is the same numbers, scaled to their sum. So are those of a blend by similarity when clusters are
+ * removed; of one whose adapter and centroid are others, its similarity is not known. Null then, or where most of it is gone.
+ */
+export function withoutLost({ coefficients, lost }: Carried, estimator: string): Float64Array | null {
+  const left = coefficients.reduce((sum, x) => sum + x, 0);
+  const whole = left + lost.reduce((sum, { coefficient }) => sum + coefficient, 0);
+  const isKnown = estimator === 'similarity' && lost.every(({ why }) => why === 'removed');
+  if (!isKnown || !(left >= MOST_LOST * whole)) return null;
+  return coefficients.map((x) => (x * whole) / left);
+}

@@ -9,7 +9,7 @@ import { randomBytes } from 'node:crypto';
 import { isCrayonError, messageOf } from '../../core/errors.js';
 import { interrupted } from '../../engine/clock.js';
 import { HttpError, toHttpError } from '../http/error.js';
-import type { BlendMaker, BlendOrder, MadeBlend, Served } from './maker.js';
+import { type BlendMaker, type BlendOrder, type MadeBlend, OTHER_POOL, type Served } from './maker.js';
 import type { Blend } from './record.js';
 import type { StoredUser, StoredVersion, UserFiles } from './user-files.js';
 
@@ -96,6 +96,16 @@ export function createCustomizations(
     return one;
   };
 
+  /** Of an earlier state of the pool: as it is of this one, where that is known. */
+  const asOfNow = (one: StoredVersion): StoredVersion => {
+    const blend = one.pool === maker.pool ? one.blend : maker.carry(one.pool, one.blend);
+    return 'why' in blend ? one : { ...one, pool: maker.pool, blend };
+  };
+  const whyNot = ({ pool, blend }: StoredVersion): string => {
+    const found = maker.carry(pool, blend);
+    return 'why' in found ? found.why : OTHER_POOL;
+  };
+
   const takeUp = async (one: Kept): Promise<void> => {
     const [{ blend }] = one.stored.versions;
     try {
@@ -160,7 +170,7 @@ export function createCustomizations(
       const { stored } = needed(id);
       const [current, previous] = stored.versions;
       if (previous === undefined) throw conflict('There is no version before this one.', 'no_previous_version');
-      if (previous.pool !== maker.pool) throw stale(OTHER_POOL);
+      if (previous.pool !== maker.pool) throw stale(whyNot(previous));
       if (isMerged(previous.blend) && !isMerged(current.blend)) refuseMoreMerged();
       const made = await maker.restore(previous.blend, signal);
       if (kept.get(id)?.stored !== stored) {
@@ -183,9 +193,14 @@ export function createCustomizations(
      */
     restore: async (): Promise<{ merged: Promise<void> }> => {
       const again: Kept[] = [];
-      for (const stored of files?.load() ?? []) {
-        const [{ pool, blend }] = stored.versions;
-        const one: Kept = { stored, present: null, problem: pool === maker.pool ? merging() : stale(OTHER_POOL) };
+      for (const loaded of files?.load() ?? []) {
+        const [first, second] = loaded.versions;
+        const versions: StoredUser['versions'] =
+          second === undefined ? [asOfNow(first)] : [asOfNow(first), asOfNow(second)];
+        const stored = { ...loaded, versions };
+        const [{ pool, blend }] = versions;
+        const problem = pool === maker.pool ? merging() : stale(whyNot(first));
+        const one: Kept = { stored, present: null, problem };
         kept.set(stored.id, one);
         if (pool === maker.pool && isMerged(blend)) again.push(one);
         else if (pool === maker.pool) await takeUp(one);
@@ -204,8 +219,6 @@ export function createCustomizations(
     },
   };
 }
-
-const OTHER_POOL = 'it was made with another pool than the one that is served';
 
 const NO_RETRY = { 'x-should-retry': 'false' };
 

@@ -12,10 +12,11 @@ import { coverageByEvidence } from '../../blend/coverage.js';
 import { checkCoefficients } from '../../blend/plan.js';
 import { CANDIDATES } from '../../choose/candidates.js';
 import { CrayonError } from '../../core/errors.js';
-import { dropSmall, keepFew } from '../../core/gate.js';
+import { dropSmall, gate, keepFew } from '../../core/gate.js';
 import type { RawExample } from '../../data/example.js';
 import type { DeviceEngine } from '../../engine/types.js';
 import { ScratchDirectory } from '../../files/scratch-directory.js';
+import { carryCoefficients, lostWords, withoutLost } from '../../pool/life/carry.js';
 import { memberCoefficients, type Pool, servedDigest } from '../../pool/pool.js';
 import type { ScopeFunction } from '../../routing/signals/scope.js';
 import { embedPrompts, type TextEmbedder } from '../base-model.js';
@@ -62,6 +63,13 @@ export interface BlendMaker {
   /** the form of an order that names none */
   readonly form: Form;
   make(order: BlendOrder, signal: AbortSignal): Promise<MadeBlend>;
+  /**
+   * What was made of an earlier state of the pool, as it is of this one: by the ids of its clusters, and where some were removed by the
+   * similarities that are kept with it; a sentence says what was done. The reason in words where it cannot be.
+   *
+   * @param digest of what it was made of
+   */
+  carry(digest: string, blend: Blend): Blend | { why: string };
   /** The adapters of what was made before. @throws CrayonError `coefficients-invalid` for what is not of this pool */
   restore(blend: Blend, signal: AbortSignal): Promise<MadeBlend>;
   close(): void;
@@ -129,6 +137,7 @@ export function createBlendMaker(parts: MakerParts): BlendMaker {
   return {
     pool: servedDigest(pool),
     form,
+    carry: (digest, blend) => carryBlend(pool, digest, blend, dropBelow),
     restore,
     async make(order, signal) {
       const { examples, topK, standardise, choose: wanted, form: asked = form } = order;
@@ -212,6 +221,44 @@ function refuseForeign({ coefficients, profile, choice }: Blend, N: number, d: n
   if (choice !== null && !CANDIDATES.some(({ name }) => name === choice.chosen)) {
     refuse(`it was chosen by ${JSON.stringify(choice.chosen)}, which this version does not know`);
   }
+}
+
+export const OTHER_POOL = 'it was made with another pool than the one that is served';
+
+function carryBlend(pool: Pool, digest: string, blend: Blend, dropBelow: number): Blend | { why: string } {
+  const { coefficients, similarities, choice } = blend;
+  const carried = carryCoefficients(pool, digest, coefficients);
+  if (carried === null) return { why: OTHER_POOL };
+  const { lost, added } = carried;
+  const ofAll = similarities && carryCoefficients(pool, digest, similarities);
+  const shown = ofAll !== null && ofAll.lost.length + added.length === 0 ? [...ofAll.coefficients] : null;
+  const later = added.length === 0 ? [] : [`Clusters ${added.join(', ')} came later and have no share in it.`];
+  const kept = { ...blend, similarities: shown };
+  if (CANDIDATES.some(({ name, kind }) => name === choice?.chosen && kind === 'per-query')) {
+    const gated = ['The pool has changed: prompts are weighed by the clusters that it has now.'];
+    const isWhole =
+      carryCoefficients(
+        pool,
+        digest,
+        coefficients.map(() => 1),
+      )!.lost.length === 0;
+    if (isWhole) return { ...kept, coefficients: [...carried.coefficients], notices: [...blend.notices, ...gated] };
+  }
+  if (lost.length === 0)
+    return { ...kept, coefficients: [...carried.coefficients], notices: [...blend.notices, ...later] };
+  const gone = `clusters of it are no longer in the pool: ${lostWords(lost)}`;
+  const alpha = choice === null && bySimilarity(pool, blend, dropBelow) ? withoutLost(carried, 'similarity') : null;
+  if (alpha === null) return { why: gone };
+  const notices = [...blend.notices, ...later, `Remade from its similarities, as ${gone}.`];
+  return { ...kept, coefficients: [...alpha], notices };
+}
+
+/** Whether the coefficients are the softmax of the similarities that are kept beside them. */
+function bySimilarity({ manifest: { tau } }: Pool, { coefficients, similarities }: Blend, dropBelow: number): boolean {
+  if (similarities === null || similarities.length !== coefficients.length) return false;
+  const all = gate(similarities, tau);
+  const same = (alpha: Float64Array) => alpha.every((a, n) => Math.abs(a - coefficients[n]!) < 1e-6);
+  return same(all) || same(dropSmall(all, dropBelow));
 }
 
 /** Equal blends have one file, by its digest: it goes when the last of them goes, and never while one is being made. */

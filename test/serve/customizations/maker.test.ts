@@ -141,3 +141,50 @@ describe('createBlendMaker', () => {
     expect(new Set([same, ...others]).size).toBe(4);
   });
 });
+
+describe('carry', () => {
+  const blendOf = (change: Partial<Blend> = {}): Blend => ({
+    ...{ form: 'scales', coefficients: [0.5, 0.3, 0.2], similarities: null, coverage: null, examples: 3 },
+    ...{ notices: [], ms: 1, choice: null, profile: null },
+    ...change,
+  });
+  const lived = (life: object): Pool => {
+    const before = pool();
+    return { ...before, manifest: { ...before.manifest, version: 3, life } as unknown as PoolManifest };
+  };
+  const member = (id: number, since = 1) => ({ id, since, changed: since, gate: 'data' });
+  const earlier = [{ version: 1, manifest: 'm'.repeat(64), served: 's'.repeat(64) }];
+  /** Of 0, 1, 2 the second was removed, and a fourth has come. */
+  const changed = lived({
+    ...{ version: 3, nextId: 4, members: [member(0), member(2), member(3, 2)], earlier },
+    removed: [{ id: 1, since: 1, changed: 1, until: 3 }],
+  });
+  const carry = (blend: Blend, of = 's'.repeat(64)) => makerOver({ pool: changed, dropBelow: 0 }).carry(of, blend);
+
+  it('keeps coefficients with their clusters, where all that count are there', () => {
+    const found = carry(blendOf({ coefficients: [0.6, 0, 0.4] })) as Blend;
+    expect(found.coefficients).toEqual([0.6, 0.4, 0]);
+    expect(found.notices).toEqual(['Clusters 3 came later and have no share in it.']);
+  });
+
+  it('remakes those that similarities made, when a cluster is removed', () => {
+    const similarities = [0.5, 0.45, 0.46];
+    const weights = similarities.map((x) => Math.exp(x / 0.1));
+    const sum = (list: number[]) => list.reduce((a, b) => a + b, 0);
+    const coefficients = weights.map((w) => w / sum(weights));
+    const found = carry(blendOf({ similarities, coefficients })) as Blend;
+    const left = [weights[0]!, weights[2]!];
+    for (const [i, w] of left.entries()) expect(found.coefficients[i]).toBeCloseTo(w / sum(left), 9);
+    expect(found.notices.join()).toMatch(/Remade .*1 \(0\.\d+, removed\)/);
+  });
+
+  it('says why not: numbers that no similarity made, another pool, a choice that was of other clusters', () => {
+    expect(carry(blendOf())).toEqual({ why: 'clusters of it are no longer in the pool: 1 (0.300, removed)' });
+    expect(carry(blendOf(), 'x'.repeat(64))).toEqual({ why: expect.stringContaining('another pool') });
+    const choice = {
+      ...{ chosen: 'per-query', chosenFixed: 'nearest', evidence: 'both', seconds: 1 },
+      candidates: [],
+    } as Blend['choice'];
+    expect(carry(blendOf({ choice }))).toHaveProperty('why');
+  });
+});
