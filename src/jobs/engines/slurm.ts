@@ -124,13 +124,15 @@ class SlurmEngine implements Engine {
   #script(dir: string, command: string): string {
     const retried = [...RETRIED_EXITS, '12[89]', '1[3-9]?', '2??'].join('|');
     return `#!/bin/sh
+child= asked=
 trap : TERM
-trap 'kill -TERM "$child"' USR1
+trap 'asked=1; [ -z "$child" ] || kill -TERM "$child"' USR1
 if [ -n "$SLURM_CPUS_PER_TASK" ]; then
   export CRAYON_THREADS="$SLURM_CPUS_PER_TASK" OMP_NUM_THREADS="$SLURM_CPUS_PER_TASK"
 fi
 ${command} &
 child=$!
+[ -z "$asked" ] || kill -TERM "$child"
 wait "$child"
 code=$?
 while kill -0 "$child" 2>/dev/null; do # a signal ends \`wait\` too
