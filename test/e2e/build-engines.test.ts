@@ -45,7 +45,8 @@ const exists = async (path: string, child: { ended: Promise<unknown>; stderr(): 
 const owner = (lock: string) => Number.parseInt(readFileSync(join(lock, 'process'), 'utf8'), 10);
 const isThere = (pid: number) => existsSync(`/proc/${pid}`);
 
-describe.skipIf(process.platform !== 'linux')('build-pool --engine local', () => {
+// Each starts some eight processes, seconds apiece where the machine is busy.
+describe.skipIf(process.platform !== 'linux')('build-pool --engine local', { timeout: 300_000 }, () => {
   it('makes the bytes of one process, though a worker is killed', async () => {
     const pool = at('worker-killed');
     const child = start(onEngine(pool));
