@@ -3,6 +3,7 @@
 import { basename, resolve } from 'node:path';
 import { CrayonError } from '../core/errors.js';
 import { formatCount } from '../core/format.js';
+import { threadShare, threadVariables } from '../core/threads.js';
 import { exists } from '../files/io.js';
 import type { JsonObject } from '../files/json.js';
 import { readYaml } from '../files/yaml.js';
@@ -63,8 +64,9 @@ function sayPlan(plan: BuildPlanFile, terminal: Terminal): void {
 }
 
 export async function runTrain({ pool, cluster, backend, ...places }: TrainFlags, terminal: Terminal): Promise<void> {
-  const wanted = backend ?? readPlan(pool).backend;
-  await onBackend(wanted, terminal, async (name, hooks) => {
+  const plan = readPlan(pool);
+  Object.assign(process.env, threadVariables(plan.threads));
+  await onBackend(backend ?? plan.backend, terminal, async (name, hooks) => {
     const { wasDone, tokensPerSecond } = await withProgress(terminal, hooks, (all) =>
       trainBuild(pool, cluster, all, places),
     );
@@ -78,6 +80,7 @@ export async function runTrain({ pool, cluster, backend, ...places }: TrainFlags
 export async function runFinish({ pool, backend, ...places }: FinishFlags, terminal: Terminal): Promise<void> {
   const started = performance.now();
   const plan = readPlan(pool);
+  Object.assign(process.env, threadVariables(plan.threads));
   await onBackend(backend ?? plan.backend, terminal, async (name, hooks) => {
     const result = await withProgress(terminal, hooks, (all) => finishBuild(pool, all, places));
     if (result !== null)
@@ -156,6 +159,7 @@ function workOf({ out, mode, clusters }: BuildPoolOptions, plan: BuildPlanFile |
     indices: done.flatMap((isDone, k) => (isDone ? [] : k)),
     dir: workPath(pool),
     workers,
+    threads: plan?.threads ?? threadShare(),
   };
 }
 

@@ -2,8 +2,14 @@
 
 import { availableParallelism } from 'node:os';
 
-/** By which whoever starts several processes of crayon on one machine divides its processors. */
+/** By which a process is told. */
 export const THREADS_VARIABLE = 'CRAYON_THREADS';
+
+/** Likewise PyTorch's processes, and TensorFlow. */
+export const threadVariables = (threads: number): Record<string, string> =>
+  Object.fromEntries(
+    [THREADS_VARIABLE, 'OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS'].map((name) => [name, String(threads)]),
+  );
 
 /** As many as are available, or as the variable says. */
 export function threadShare(env: NodeJS.ProcessEnv = process.env): number {

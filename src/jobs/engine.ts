@@ -32,6 +32,8 @@ export interface Work {
   dir: string;
   /** units that run at a time at most */
   workers: number;
+  /** that each computes with */
+  threads: number;
 }
 
 /** A unit's number, or what is run when all are done. */

@@ -10,6 +10,7 @@ const work: Work = {
   last: ['finish'],
   dir: '/w',
   workers: 2,
+  threads: 4,
 };
 
 describe('a unit of work', () => {

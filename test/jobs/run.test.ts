@@ -12,7 +12,7 @@ function played(polls: Array<Array<[Job, JobState['state']]>>, done: Set<Job> = 
   const calls: string[] = [];
   const dir = join(temporaryDir(), 'pool.building');
   mkdirSync(dir, { recursive: true });
-  const work: Work = { name: 'x', program: [], unit: [], indices: [0, 1], last: [], dir, workers: 2 };
+  const work: Work = { name: 'x', program: [], unit: [], indices: [0, 1], last: [], dir, workers: 2, threads: 4 };
   let next = 0;
   const engine: Engine = {
     print: () => '',

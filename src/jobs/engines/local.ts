@@ -1,5 +1,5 @@
 /**
- * This machine: so many worker processes, each with its share of the processors and, where they are named, of the GPUs. A worker that is
+ * This machine: so many worker processes, each with its share of the GPUs where they are named. A worker that is
  * killed has its unit taken up again; one whose coordinator is gone ends by itself, with a checkpoint.
  */
 
@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { LIMITS } from '../../core/limits.js';
-import { THREADS_VARIABLE, threadShare } from '../../core/threads.js';
+import { threadVariables } from '../../core/threads.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { closeFile, exists, openLog, tailOf } from '../../files/io.js';
 import { whole } from '../../files/schema.js';
@@ -26,11 +26,6 @@ import {
 
 const OPTIONS = z.strictObject({
   tries: z.coerce.number().pipe(whole(1, 100)).default(3).describe('How often a unit is begun at most.'),
-  threads: z.coerce
-    .number()
-    .pipe(whole(1, 1024))
-    .optional()
-    .describe('Threads of a worker; the processors divided by the workers when left out.'),
   gpus: z.coerce
     .number()
     .pipe(whole(0, 1024))
@@ -137,10 +132,9 @@ class LocalEngine implements Engine {
     });
   }
 
-  #environment({ workers }: Work, slot: number): Record<string, string> {
-    const { threads = Math.max(1, Math.floor(threadShare() / workers)), gpus } = this.#options;
-    const names = [THREADS_VARIABLE, 'OMP_NUM_THREADS', 'TF_NUM_INTRAOP_THREADS'];
-    const environment = Object.fromEntries(names.map((name) => [name, String(threads)]));
+  #environment({ workers, threads }: Work, slot: number): Record<string, string> {
+    const { gpus } = this.#options;
+    const environment = threadVariables(threads);
     if (gpus === 0) return environment;
     const named = process.env.CUDA_VISIBLE_DEVICES?.split(',').filter((device) => device !== '');
     const devices = (named ?? Array.from({ length: gpus }, (_, i) => String(i))).slice(0, gpus);

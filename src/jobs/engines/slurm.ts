@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { CrayonError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
+import { threadVariables } from '../../core/threads.js';
 import { ensureDirectory, writeFileAtomic } from '../../files/atomic.js';
 import { exists, removePath, tailOf } from '../../files/io.js';
 import { text, whole } from '../../files/schema.js';
@@ -93,7 +94,7 @@ class SlurmEngine implements Engine {
     const log = (job: Job) => logPath(work, job);
     const dependency = units === undefined ? [] : [`--dependency=afterok:${units}`, '--kill-on-invalid-dep=yes'];
     const path = (which: string) => join(dir, `slurm-${which}.sh`);
-    const script = (words: string) => this.#script(dir, words);
+    const script = (words: string) => this.#script(work, words);
     const unitWords = work.unit.map((part) => (part === INDEX ? '"$SLURM_ARRAY_TASK_ID"' : shellWord(part)));
     return [
       {
@@ -121,15 +122,15 @@ class SlurmEngine implements Engine {
    * Runs crayon, and puts the job back where that may help. The shell outlives the SIGTERM that Slurm sends to all of a job, and passes
    * the signal on that the shell alone gets before the job's time is over. What was cancelled stays so.
    */
-  #script(dir: string, command: string): string {
+  #script({ dir, threads }: Work, command: string): string {
     const retried = [...RETRIED_EXITS, '12[89]', '1[3-9]?', '2??'].join('|');
     return `#!/bin/sh
 child= asked=
 trap : TERM
 trap 'asked=1; [ -z "$child" ] || kill -TERM "$child"' USR1
-if [ -n "$SLURM_CPUS_PER_TASK" ]; then
-  export CRAYON_THREADS="$SLURM_CPUS_PER_TASK" OMP_NUM_THREADS="$SLURM_CPUS_PER_TASK"
-fi
+export ${Object.entries(threadVariables(threads))
+      .map((pair) => pair.join('='))
+      .join(' ')}
 ${command} &
 child=$!
 [ -z "$asked" ] || kill -TERM "$child"

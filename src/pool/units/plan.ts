@@ -14,6 +14,7 @@ import { join, resolve } from 'node:path';
 import * as z from 'zod';
 import { CrayonError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
+import { threadShare } from '../../core/threads.js';
 import { sha256, sha256File } from '../../files/digest.js';
 import { exists } from '../../files/io.js';
 import { type JsonObject, readJsonObject, writeJson } from '../../files/json.js';
@@ -54,6 +55,8 @@ const PLAN = z.object({
   sources: z.array(z.object({ path: text, sha256: sha256Text, examples: whole(0) })),
   /** in which workers compute, where they are told nothing else */
   backend: z.enum(['auto', ...BACKENDS]),
+  /** with which each unit computes, whatever its machine has: sums over threads are rounded by how many there are */
+  threads: whole(1),
   /** parts in which batches are read; null with a trainer of its own mind */
   micro: z.object({ rows: whole(1), recomputes: z.boolean() }).nullable(),
   /** BuildPoolOptions with absolute paths, where this machine has them */
@@ -93,6 +96,7 @@ export function writePlan(build: Build, staged: Staged, backend: PlanFile['backe
     base: { name: inputs.baseName, digest: inputs.modelDigest, tokenizerDigest: inputs.tokenizerDigest },
     sources: inputs.sources,
     backend,
+    threads: threadShare(),
     micro: micro === undefined ? null : { rows: micro.rows, recomputes: micro.recomputes },
     options,
   };
@@ -148,8 +152,17 @@ function writeUnit(plan: Omit<BuildPlanFile, 'units'>, { inputs, options }: Buil
 
 /** Everything that the adapter of cluster k depends on, but for the machine. */
 export function unitFingerprint(plan: Omit<BuildPlanFile, 'units'>, k: number, examples: string): string {
-  const { version, createdBy, base, micro, options } = plan;
-  const of = { version, createdBy, base: base.digest, micro, settings: settingsOf(options), cluster: k, examples };
+  const { version, createdBy, base, threads, micro, options } = plan;
+  const of = {
+    version,
+    createdBy,
+    base: base.digest,
+    threads,
+    micro,
+    settings: settingsOf(options),
+    cluster: k,
+    examples,
+  };
   return sha256(JSON.stringify(of));
 }
 

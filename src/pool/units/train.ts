@@ -7,6 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CrayonError, isCrayonError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
+import { THREADS_VARIABLE, threadShare } from '../../core/threads.js';
 import { sha256File } from '../../files/digest.js';
 import { exists } from '../../files/io.js';
 import type { BaseModel } from '../../hf/base-model.js';
@@ -65,6 +66,13 @@ export function isUnitDone({ options, units }: BuildPlanFile, k: number): boolea
  */
 export async function trainUnit(base: UnitBase, k: number): Promise<UnitOutcome> {
   const { plan, hooks } = base;
+  const threads = threadShare();
+  if (threads !== plan.threads) {
+    const found = `this process computes with ${threads} threads, but the plan was made for ${plan.threads}`;
+    throw new CrayonError('checkpoint-mismatch', found, {
+      hint: `Set ${THREADS_VARIABLE}=${plan.threads}: another number would round otherwise.`,
+    });
+  }
   const work = await openUnit(plan, k, hooks.signal);
   if (work === undefined) return { wasDone: true, tokensPerSecond: 0 };
   try {

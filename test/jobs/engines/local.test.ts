@@ -24,6 +24,7 @@ function workOf(code: string, more: Partial<Work> = {}) {
     last: ['last'],
     dir,
     workers: 2,
+    threads: 3,
     ...more,
   };
   const at = (name: string) => join(out, name);
@@ -56,11 +57,11 @@ describe('local workers', () => {
     expect(most).toBe(2);
   });
 
-  it('are given their share of threads and GPUs', async () => {
+  it('are given as many threads as the work says, and their share of the GPUs', async () => {
     const { at, run } = workOf(`
       const { CRAYON_THREADS, OMP_NUM_THREADS, CUDA_VISIBLE_DEVICES } = process.env;
       writeFileSync(DIR + 'env-' + job, [CRAYON_THREADS, OMP_NUM_THREADS, CUDA_VISIBLE_DEVICES].join(' ')); ${DONE}`);
-    await run({ threads: '3', gpus: '4' });
+    await run({ gpus: '4' });
     const given = [0, 1, 2].map((k) => readFileSync(at(`env-${k}`), 'utf8'));
     expect(given.slice(0, 2).sort()).toEqual(['3 3 0,2', '3 3 1,3']);
     expect(readFileSync(at('env-last'), 'utf8')).toBe('3 3 0,1,2,3');
@@ -106,10 +107,10 @@ describe('local workers', () => {
   it('are shown as the command lines that they would be', () => {
     const { work } = workOf('');
     const lines = localEngine
-      .open({ threads: 1 })
+      .open({})
       .print({ ...work, program: ['crayon'] })
       .split('\n');
-    expect(lines[0]).toMatch(/^# 2 at a time, each with CRAYON_THREADS=1 /);
+    expect(lines[0]).toMatch(/^# 2 at a time, each with CRAYON_THREADS=3 /);
     expect(lines.slice(1)).toEqual(['crayon 0', 'crayon 1', 'crayon 2', 'crayon last']);
   });
 

@@ -35,7 +35,16 @@ beforeEach(() => {
     ['finish', '--pool', '/a b/pool'],
     ['node', 'crayon.js'],
   ];
-  work = { name: 'crayon-pool', program, unit, indices: [0, 2, 5], last, dir: join(dir, 'work'), workers: 2 };
+  work = {
+    name: 'crayon-pool',
+    program,
+    unit,
+    indices: [0, 2, 5],
+    last,
+    dir: join(dir, 'work'),
+    workers: 2,
+    threads: 6,
+  };
 });
 afterEach(() => {
   process.env.PATH = PATH;
@@ -178,8 +187,8 @@ describe.skipIf(process.platform === 'win32')("a unit's script", () => {
     expect(await ended(how)).toEqual({ status: 130, requeued: AGAIN });
   });
 
-  it('tells crayon how many processors it was given', async () => {
+  it('has crayon compute with as many threads as the work says, whatever the job was given', async () => {
     const how = '[ "$CRAYON_THREADS" = 6 ] && [ "$2 $4 $5" = "/a b/pool 2 " ] || exit 9'; // $1 is --pool
-    expect((await ended(`shift; ${how}`, { SLURM_CPUS_PER_TASK: '6' })).status).toBe(0);
+    expect((await ended(`shift; ${how}`, { SLURM_CPUS_PER_TASK: '2' })).status).toBe(0);
   });
 });

@@ -233,6 +233,15 @@ describe('refused is', () => {
     await refused(() => trainBuild(pool, 1), 'checkpoint-mismatch', words);
   });
 
+  it('another number of threads than the plan was made for', async () => {
+    process.env.CRAYON_THREADS = '77';
+    try {
+      await refused(() => trainBuild(out, 0), 'checkpoint-mismatch', /77 threads, but the plan was made for/);
+    } finally {
+      delete process.env.CRAYON_THREADS;
+    }
+  });
+
   it('a pool with clusters that are not trained, named', async () => {
     const pool = another();
     await trainBuild(pool, 1);
