@@ -7,13 +7,12 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { temporaryDir } from '../helpers/files.js';
 import { buildArgs, digests, ROOT, records, scratch, start, succeed, writeJsonl } from './helpers.js';
 
 const dir = scratch();
 const at = (name: string) => join(dir, name);
 const SCRIPT = join(ROOT, 'scripts', 'private-slurm.sh');
-const place = temporaryDir();
+const place = at('slurm');
 const started =
   process.platform === 'linux'
     ? spawnSync(SCRIPT, ['start', place, '2'], { encoding: 'utf8', timeout: 100_000 })
