@@ -73,9 +73,9 @@ under every candidate.
 With --lora-from-blend the blend is where a LoRA of that rank begins, which is then trained on the examples. A killed
 training continues where it was when the command is repeated.
 
-With an address as --pool, manifest and centroids are fetched once, and then the adapters that have a share in the blend:
-with --top-k alone those. Nothing about the examples is sent. With --blend-on-server no adapter of the pool is fetched: the
-device sends N coefficients to \`crayon serve-pool\` and gets the blend.
+With an address as --pool, manifest and centroids are fetched once, and then the adapters that have a share in the
+blend: with --top-k those alone. Nothing about the examples is sent. With --blend-on-server no adapter of the pool is
+fetched: the device sends N coefficients to \`crayon serve-pool\` and gets the blend.
 
 Examples:
   $ crayon blend --pool pool --examples mine.jsonl --out my-adapter

@@ -15,6 +15,7 @@ const COMMANDS = [
   'route',
   'bench',
   'serve-edge',
+  'serve-pool',
   'quickstart',
   'doctor',
 ];
@@ -58,6 +59,8 @@ describe('crayon --help', () => {
                                   users, accuracy, cost; resumable.
         serve-edge [options]      Serve the customised model by an OpenAI-compatible
                                   API; what is out of its scope goes to a larger LLM.
+        serve-pool [options]      Serve a pool, and blends of it for devices that send
+                                  N numbers, over HTTP.
         quickstart [options]      See the whole idea in minutes: pool, three users,
                                   scores; nothing to download.
         doctor [options]          Show what this machine has: Node, tensor back ends

@@ -42,8 +42,7 @@ export async function* answer(options: AnswerOptions): AsyncGenerator<GenerateEv
   const text = new AnswerText(request.stop, dropLeadingSpace);
   const reading =
     offered(request.query.prompt) === null ? null : new ToolCallReader(callIds(options), prompts.callForm);
-  const steered: Choosing | null =
-    steering(options) ?? (request.temperature > 0 ? new Drawing(options, listed) : null);
+  const steered: Choosing | null = steering(options) ?? (request.temperature > 0 ? new Drawing(options, listed) : null);
   const decide = steered ?? undefined;
   const counted = request.logprobs ?? true;
   const read = await reader.prompt(ids, listed, decide, counted);
