@@ -1,6 +1,7 @@
 /** Option parsers shared by the commands. Each turns a flag's text into a checked value or names what it expected. */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { parseBytes } from '../core/format.js';
 import type { DatasetOptions } from '../data/dataset.js';
 import { TURNS } from '../data/record.js';
 import { PROMPT_FORMS } from '../hf/prompt-form.js';
@@ -29,12 +30,9 @@ export const decimal =
     return value;
   };
 
-const BYTE_UNITS: Record<string, number> = { kb: 1e3, mb: 1e6, gb: 1e9, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 };
-
 /** `6GB`, `800MB`, `5.5GiB` */
 export function byteCount(text: string): number {
-  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMG]i?B)$/i.exec(text.trim()) ?? [];
-  const bytes = Math.floor(Number(number) * (BYTE_UNITS[unit?.toLowerCase() ?? ''] ?? Number.NaN));
+  const bytes = parseBytes(text);
   if (!(bytes > 0)) throw new InvalidArgumentError(`"${text}" is not a size such as 6GB, 800MB or 5.5GiB.`);
   return bytes;
 }

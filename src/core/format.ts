@@ -13,6 +13,14 @@ export function formatBytes(bytes: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
+const BYTE_UNITS: Record<string, number> = { kb: 1e3, mb: 1e6, gb: 1e9, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 };
+
+/** `6GB`, `800MB`, `5.5GiB`; NaN for anything else. */
+export function parseBytes(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMG]i?B)$/i.exec(text.trim()) ?? [];
+  return Math.floor(Number(number) * (BYTE_UNITS[unit?.toLowerCase() ?? ''] ?? Number.NaN));
+}
+
 /** 830 -> "830 ms", 61500 -> "1 min 2 s". */
 export function formatDuration(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;

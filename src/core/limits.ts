@@ -105,6 +105,7 @@ export const LIMIT_TABLE = {
     unitBusyMs: [60_000, 'ms', 'a worker waits for another one that has its cluster, which is ending or will be done'],
     unitPollMs: [500, 'ms', 'until it looks again'],
     jobsCommandMs: [60_000, 'ms', "a command of a queue's, which asks its controller"],
+    jobsAnswerBytes: [64 * MIB, 'bytes', "an answer of a queue's, which may be all that a job has said"],
     lockAttempts: [100, 'of them', 'attempts to take a lock that others take and leave'],
   },
   'The HTTP server': {

@@ -2,6 +2,10 @@
 
 import type { EngineKind } from './engine.js';
 import { localEngine } from './engines/local.js';
+import { rayEngine } from './engines/ray.js';
 import { slurmEngine } from './engines/slurm.js';
 
-export const ENGINES = { local: localEngine, slurm: slurmEngine } as const satisfies Record<string, EngineKind>;
+export const ENGINES = { local: localEngine, slurm: slurmEngine, ray: rayEngine } as const satisfies Record<
+  string,
+  EngineKind
+>;
