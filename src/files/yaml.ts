@@ -18,6 +18,7 @@ import {
   type Node,
   Parser,
   type Scalar,
+  stringify,
   type YAMLMap,
 } from 'yaml';
 import { CrayonError, reasonOf } from '../core/errors.js';
@@ -41,6 +42,9 @@ interface YamlOptions {
   /** refuse what PyYAML reads otherwise, but under these keys of the top level */
   asPyYaml?: { except: ReadonlySet<string> };
 }
+
+/** A document as other programs read it, without aliases and folded lines. */
+export const yamlText = (value: object): string => stringify(value, { lineWidth: 0, aliasDuplicateObjects: false });
 
 /**
  * @throws CrayonError `yaml-invalid` with the line, `file-not-found`
