@@ -58,6 +58,8 @@ Examples:
   $ crayon build-pool --model models/base --data train.jsonl --pool pool --mode separate --engine local --workers 4
   $ crayon build-pool --model models/base --data train.jsonl --pool /nfs/pool --mode separate --engine slurm \\
       --workers 16 --engine-options partition=gpu,gpus=1,time=4:00:00
+  $ crayon build-pool --model models/base --data train.jsonl --pool /nfs/pool --mode separate --engine ray \\
+      --workers 16 --engine-options address=http://head:8265,gpus=1
 
 --trainer torch trains with PyTorch and transformers on a GPU or the CPU, from the same batches and seeds.
 
