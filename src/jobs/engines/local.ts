@@ -9,7 +9,7 @@ import * as z from 'zod';
 import { LIMITS } from '../../core/limits.js';
 import { threadVariables } from '../../core/threads.js';
 import { ensureDirectory } from '../../files/atomic.js';
-import { closeFile, exists, openLog, tailOf } from '../../files/io.js';
+import { closeFile, openLog } from '../../files/io.js';
 import { whole } from '../../files/schema.js';
 import {
   ATTACHED_VARIABLE,
@@ -23,6 +23,7 @@ import {
   shellLine,
   type Work,
 } from '../engine.js';
+import { keptLog } from '../kept-log.js';
 
 const OPTIONS = z.strictObject({
   tries: z.coerce.number().pipe(whole(1, 100)).default(3).describe('How often a unit is begun at most.'),
@@ -78,8 +79,7 @@ class LocalEngine implements Engine {
   }
 
   async log(_: unknown, work: Work, job: Job): Promise<string> {
-    const path = logPath(work, job);
-    return exists(path) ? tailOf(path, LIMITS.noteBytes) : '';
+    return keptLog(work, job);
   }
 
   async cancel(): Promise<void> {

@@ -4,14 +4,12 @@
  * one whose node fails or that is preempted by Slurm (`--requeue`); both go on from their checkpoint.
  */
 
-import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { CrayonError } from '../../core/errors.js';
-import { LIMITS } from '../../core/limits.js';
 import { threadVariables } from '../../core/threads.js';
 import { ensureDirectory, writeFileAtomic } from '../../files/atomic.js';
-import { exists, removePath, tailOf } from '../../files/io.js';
+import { removePath } from '../../files/io.js';
 import { text, whole } from '../../files/schema.js';
 import {
   type Engine,
@@ -26,6 +24,8 @@ import {
   shellWord,
   type Work,
 } from '../engine.js';
+import { keptLog } from '../kept-log.js';
+import { runProgram } from '../program.js';
 
 const OPTIONS = z.strictObject({
   partition: text.optional().describe("Where the jobs are queued; the cluster's default when left out."),
@@ -170,8 +170,7 @@ exit $code
   }
 
   async log(_: Handle, work: Work, job: Job): Promise<string> {
-    const path = logPath(work, job);
-    return exists(path) ? tailOf(path, LIMITS.noteBytes) : '';
+    return keptLog(work, job);
   }
 
   async cancel(handle: Handle, { dir }: Work): Promise<void> {
@@ -248,19 +247,7 @@ function noSuchJob(error: unknown): string {
   throw error;
 }
 
-/** @throws CrayonError `jobs-unavailable` where there is no such program, `jobs-failed` with its words */
-function slurm(program: string, args: readonly string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    execFile(program, args, { timeout: LIMITS.jobsCommandMs, maxBuffer: LIMITS.textBytes }, (error, stdout, stderr) => {
-      if (error === null) return resolve(stdout);
-      if ('code' in error && error.code === 'ENOENT') {
-        return reject(
-          new CrayonError('jobs-unavailable', `${program}: no such program, so no Slurm here`, {
-            hint: 'Run this where jobs are submitted, or choose --engine local.',
-          }),
-        );
-      }
-      reject(new CrayonError('jobs-failed', `${program}: ${stderr.trim() || error.message}`, { cause: error }));
-    });
+const slurm = (program: string, args: readonly string[]): Promise<string> =>
+  runProgram(program, args, {
+    missing: ['so no Slurm here', 'Run this where jobs are submitted, or choose --engine local.'],
   });
-}
