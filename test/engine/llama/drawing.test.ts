@@ -6,11 +6,10 @@ import { Drawing, HEADS } from '../../../src/engine/llama/drawing.js';
 import { drawToken, type NextToken } from '../../../src/engine/llama/next-token.js';
 import type { Listed } from '../../../src/engine/llama/reader.js';
 
-const V = 5000;
 const TEMPERATURE = { temperature: 1, topP: 1 };
 
 /** Logits falling by `slope` from token to token: 1 is all in the first few, 0.0001 nearly flat. */
-function distribution(slope: number) {
+function distribution(slope: number, V: number) {
   const logits = Array.from({ length: V }, (_, i) => -slope * i);
   const total = logits.reduce((sum, logit) => sum + Math.exp(logit), 0);
   return (listed: Listed): NextToken => {
@@ -19,8 +18,8 @@ function distribution(slope: number) {
   };
 }
 
-async function drawn(slope: number, times: number) {
-  const list = distribution(slope);
+async function drawn(slope: number, times: number, V = 5000) {
+  const list = distribution(slope, V);
   const drawing = new Drawing({ request: TEMPERATURE, random: createRandom(1, 'test') }, HEADS[0]);
   const asked: Listed[][] = [];
   const ids: number[] = [];
@@ -48,6 +47,12 @@ describe('a draw', () => {
   it('asks for a longer head first where it falls outside', async () => {
     const { asked, ids, fromAll } = await drawn(0.006, 40);
     expect(asked.some((of) => of.length === 1 && of[0] === HEADS[1])).toBe(true);
+    expect(ids).toEqual(fromAll);
+  });
+
+  it('asks for one longer still of a large vocabulary, before all', async () => {
+    const { asked, ids, fromAll } = await drawn(0.0008, 10, 100_000);
+    expect(asked.some((of) => of.at(-1) === HEADS[2])).toBe(true);
     expect(ids).toEqual(fromAll);
   });
 
