@@ -115,6 +115,7 @@ describe('benchConfig', () => {
     const names = new Set(users.map(({ info }) => info.name));
     const fewer: Record<string, number> = {
       'ablation.yaml': 6,
+      'agreement.yaml': 9,
       'levers-dense.yaml': 7,
       'residual.yaml': 9,
       'residual-plain.yaml': 9,

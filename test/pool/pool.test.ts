@@ -114,9 +114,9 @@ describe('a manifest is refused', () => {
     [
       'of a newer version',
       (m) => {
-        m.version = 3;
+        m.version = 4;
       },
-      /version is 3/,
+      /version is 4/,
     ],
     [
       'of the version that has a general adapter, without one',
