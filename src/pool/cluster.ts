@@ -70,16 +70,24 @@ export function clusterPoints(points: Points, { clusters, seed, onProgress }: Cl
  */
 export function cosineSilhouette(points: Points, assignment: Int32Array, k: number): number {
   if (k < 2) return 0;
-  const { n, d } = points;
   const sizes = new Array<number>(k).fill(0);
-  const sums = new Float64Array(k * d);
+  const sums = new Float64Array(k * points.d);
   points.accumulate(null, assignment, sums, 1);
   for (const c of assignment) sizes[c]!++;
-  const towards = points.similarities(Float32Array.from(sums), k); // (n, k): x . sum of each cluster
+  return meanSilhouette(points.similarities(Float32Array.from(sums), k), assignment, sizes);
+}
 
+/**
+ * Likewise of some points, each with whole clusters.
+ *
+ * @param towards (points, k) products of each with the sum of every cluster
+ * @param homes (points) the cluster of each, in whose sum it is
+ * @param sizes (k)
+ */
+export function meanSilhouette(towards: Float32Array, homes: Int32Array, sizes: readonly number[]): number {
+  const k = sizes.length;
   let total = 0;
-  for (let i = 0; i < n; i++) {
-    const home = assignment[i]!;
+  for (const [i, home] of homes.entries()) {
     if (sizes[home] === 1) continue;
     // The point itself is in its cluster's sum with similarity 1, and at distance 0 from itself.
     const inside = 1 - (towards[i * k + home]! - 1) / (sizes[home]! - 1);
@@ -90,7 +98,7 @@ export function cosineSilhouette(points: Points, assignment: Int32Array, k: numb
     const larger = Math.max(inside, outside);
     if (larger > 0) total += (outside - inside) / larger;
   }
-  return total / n;
+  return total / homes.length;
 }
 
 export interface DescribeClusters {

@@ -151,7 +151,8 @@ function worstPoint(nearest: Float32Array, assignment: Int32Array, sizes: number
   return worst;
 }
 
-function setUnit(centroids: Float32Array, c: number, sum: Float64Array): void {
+/** centroids[c] = sum / |sum|; zeros where the sum has no direction */
+export function setUnit(centroids: Float32Array, c: number, sum: Float64Array): void {
   let square = 0;
   for (const value of sum) square += value * value;
   const inverse = square > 0 ? 1 / Math.sqrt(square) : 0;

@@ -62,6 +62,12 @@ export class RowStore {
       this.#slabs.map(({ memory }) => memory),
       n * d < FEW_NUMBERS && options.threads === undefined ? 1 : threads,
     );
+    this.replace(data);
+  }
+
+  /** Puts other rows in the place of these. data (n, d), row-major; copied */
+  replace(data: Float32Array): void {
+    const { d } = this;
     for (const { memory, first, count } of this.#slabs) {
       this.#spread(memory, 0, data.subarray(first * d, (first + count) * d), count);
     }
