@@ -4,7 +4,7 @@ import { Command, Option } from 'commander';
 import { MODEL_TYPES, PROJECTIONS } from '../hf/families.js';
 import { ENGINES } from '../jobs/index.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
-import { BUILD_DEFAULTS, type BuildPoolOptions, TRAINING_MODES } from '../pool/inputs.js';
+import { BUILD_DEFAULTS, type BuildPoolOptions, CLUSTERINGS, TRAINING_MODES } from '../pool/inputs.js';
 import { TRAINER_DEFAULTS, TRAINER_DTYPES, TRAINER_NAMES, type TrainerOptions } from '../pool/trainers/options.js';
 import type { TrainSettings } from '../train/settings.js';
 import {
@@ -71,6 +71,8 @@ const MODE =
 const TRAINER = "crayon's own engine, or PyTorch in a Python that has torch and transformers";
 const HELD_OUT =
   'examples for each cluster that are not trained on; what the adapters lose on them is kept, for --estimator label-evidence';
+const CLUSTERING =
+  'all embeddings in memory, or on disk and in batches of them (default: full where they fit --memory)';
 const LONG = 'what to do with longer ones; truncate cuts the front of the prompt';
 
 export function buildPoolCommand(command: Command, terminal: Terminal): void {
@@ -184,6 +186,7 @@ function buildOptions(command: Command): Command {
     .option('--system <text>', 'system message of the conversations that have none')
     .requiredOption('--pool <dir>', 'where to write the pool')
     .option('--clusters <n|auto>', 'number of base LoRAs, or auto for the best silhouette', clusters, defaults.clusters)
+    .addOption(choice('--clustering <how>', CLUSTERING, CLUSTERINGS))
     .option(
       '--embedding <kind>',
       `${EMBEDDING_NAMES}; ${INSTANT_NAMES.join(', ')} need no forward pass on the device`,

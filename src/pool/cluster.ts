@@ -21,7 +21,10 @@ export interface ClusterResult extends Clustering {
 }
 
 /** What a pool is made from. */
-export type PoolClusters = Pick<ClusterResult, 'k' | 'centroids' | 'assignment' | 'silhouette'>;
+export interface PoolClusters extends Pick<ClusterResult, 'k' | 'centroids' | 'assignment' | 'silhouette'> {
+  /** found in mini-batches, the silhouette of a sample (mini-batch.ts) */
+  inBatches?: boolean;
+}
 
 /** Numbers of clusters that `auto` compares, as far as every cluster can have eight examples on average. */
 const AUTO_CANDIDATES = [2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32];

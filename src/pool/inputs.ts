@@ -26,6 +26,9 @@ import { type TrainerOptions, trainerRecord } from './trainers/options.js';
 export const TRAINING_MODES = ['joint', 'independent', 'separate'] as const;
 export type TrainingMode = (typeof TRAINING_MODES)[number];
 
+/** `mini-batch`: the embeddings stay on disk, and memory does not grow with them; `full`: all of them in memory. */
+export const CLUSTERINGS = ['full', 'mini-batch'] as const;
+
 /** Of the general adapter; everything else is as for the base LoRAs. */
 export interface GeneralOptions {
   r: number;
@@ -53,6 +56,8 @@ export interface BuildPoolOptions {
   out: string;
   /** number of base LoRAs, or `auto` for the best silhouette */
   clusters: number | 'auto';
+  /** how clusters are found; when absent `full`, and `mini-batch` where the embeddings do not fit `memory` */
+  clustering?: (typeof CLUSTERINGS)[number] | undefined;
   /** see parseEmbeddingKind */
   embedding: string;
   /** subtract the training set's mean embedding (dense kinds only) */
@@ -237,10 +242,11 @@ type Every<T> = { [K in keyof Required<T>]: T[K] };
 
 /** The options that a pool's bytes depend on; one that is not thought of here does not compile. */
 export function settingsOf(options: BuildPoolOptions) {
-  const { clusters, embedding, centred, tau, mode, r, targets, long, training } = options;
+  const { clusters, clustering, embedding, centred, tau, mode, r, targets, long, training } = options;
   const { evaluationExamples, heldOut, seed, split, limit, turns, maxLength, general } = options;
   const settings: Every<Settings> = {
     clusters,
+    clustering,
     embedding,
     centred,
     tau,

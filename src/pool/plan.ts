@@ -27,9 +27,12 @@ export function planTraining(
   memory: number | undefined,
 ): MicroBatchPlan {
   const before = process.memoryUsage().rss;
-  const budget = memory ?? before + SHARE_OF_FREE * process.availableMemory();
-  return planMicroBatches({ ...training, backend: activeBackend(), budget, before });
+  return planMicroBatches({ ...training, backend: activeBackend(), budget: memoryBudget(memory), before });
 }
+
+/** Bytes that the process may take. */
+export const memoryBudget = (memory: number | undefined): number =>
+  memory ?? process.memoryUsage().rss + SHARE_OF_FREE * process.availableMemory();
 
 /** The layout with the most adapters that may be trained at a time. */
 export function largestLayout(options: BuildPoolOptions, inputs: BuildInputs): LoraLayout {

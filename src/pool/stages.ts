@@ -4,19 +4,23 @@
  */
 
 import { CrayonError, isCrayonError } from '../core/errors.js';
+import { formatBytes, formatCount } from '../core/format.js';
 import { gate } from '../core/gate.js';
 import { eventLoopTurn } from '../core/long-work.js';
 import { checkFinite, meanRows, oneHot } from '../core/vector.js';
+import { warn } from '../core/warning.js';
 import type { Network } from '../model/network.js';
 import { openNetwork } from '../model/open-network.js';
 import type { MicroBatches } from '../train/micro-batches.js';
 import { candidateCounts, clusterPoints, evaluationSample, membersOf, type PoolClusters } from './cluster.js';
-import type { InstantKind, Sequences } from './embed/kind.js';
+import type { InstantEmbed, Sequences } from './embed/kind.js';
 import { hiddenLayerOf, type NamedKind, parseEmbeddingKind } from './embed/kinds.js';
+import { ShardedRows, shardStage, writeShards } from './embed/shards.js';
 import { centreRows, type EmbeddingSpace } from './embed/space.js';
 import { generalSlots, generalTask, trainedLayout } from './general.js';
 import { type BuildHooks, type BuildInputs, type BuildPoolOptions, type BuildStage, readInputs } from './inputs.js';
-import { largestLayout, planMemory } from './plan.js';
+import { clusterInBatches, similaritiesOf } from './mini-batch.js';
+import { largestLayout, memoryBudget, planMemory } from './plan.js';
 import { densePoints, type Points, sparsePoints } from './points.js';
 import { TRAINERS } from './trainers/index.js';
 import { TRAINER_DEFAULTS } from './trainers/options.js';
@@ -56,6 +60,7 @@ export async function withBuild<T>(
   try {
     const kind = parseEmbeddingKind(options.embedding, source.config.numLayers);
     candidateCounts(examples.length, options.clusters); // refuses too few
+    refuseSparseBatches(options, kind);
     const { needsModel } = trainerOf(options);
     const isPlanned = needsModel && plansMemory;
     const micro = isPlanned ? planMemory(options, inputs, largestLayout(options, inputs)) : undefined;
@@ -90,14 +95,21 @@ export async function untilTraining(build: Build) {
   const { options, hooks, inputs, model, work, micro } = build;
   const { examples } = inputs;
   // 2) embed
-  const { points, space } = await embedTrainingSet(build);
-  await stopIfAsked(hooks, 'embedding');
+  const embedded = await embedTrainingSet(build);
+  const { rows, space } = embedded;
+  let clustering: PoolClusters;
+  let similarities: Float32Array;
+  try {
+    await stopIfAsked(hooks, 'embedding');
 
-  // 3) cluster
-  const clustering = cluster(build, points);
-  const { k: N, centroids, assignment } = clustering;
-  const similarities = points.similarities(centroids, N);
-  points.dispose();
+    // 3) cluster
+    clustering = await cluster(build, rows);
+    const { centroids, k } = clustering;
+    similarities = rows instanceof ShardedRows ? similaritiesOf(rows, centroids, k) : rows.similarities(centroids, k);
+  } finally {
+    rows.dispose();
+  }
+  const { k: N, assignment } = clustering;
   const slots = generalSlots(options);
   const gates = examples.map((_, i) => {
     const row = similarities.subarray(i * N, (i + 1) * N);
@@ -141,9 +153,9 @@ export interface Build {
 /** Prompts that are embedded between two progress reports, where no forward pass is needed. */
 const CHUNK = 256;
 
-/** Embeds the training set, and fixes the space in which users' prompts will be placed. */
-async function embedTrainingSet(build: Build): Promise<{ points: Points; space: EmbeddingSpace }> {
-  const { options, inputs, during } = build;
+/** Embeds the training set, and fixes the space in which users' prompts will be placed: in memory, or in shards for mini-batches. */
+async function embedTrainingSet(build: Build): Promise<{ rows: Points | ShardedRows; space: EmbeddingSpace }> {
+  const { options, inputs, during, hooks, work } = build;
   const { kind, name } = build.kind;
   const prompts = inputs.examples.map((example) => example.promptIds);
   const n = prompts.length;
@@ -152,60 +164,116 @@ async function embedTrainingSet(build: Build): Promise<{ points: Points; space: 
   if (isInstant && kind.sparse !== undefined) {
     const points = sparsePoints(kind.sparse(prompts, idf!));
     during('embed')(n, n);
-    return { points, space: { kind: name, d: points.d, mean: null, idf } };
+    return { rows: points, space: { kind: name, d: points.d, mean: null, idf } };
   }
-  const rows = isInstant ? instantRows(build, kind, idf, prompts) : await hiddenStates(build, prompts);
-  const d = rows.length / n;
+  const d = kind.size(inputs.model.config);
+  const embed = isInstant ? instantRows(kind.open(inputs.model, idf), d) : hiddenStates(build);
+  if (isInBatches(build, n, d)) {
+    const pause = () => stopIfAsked(hooks, 'embedding of a shard');
+    const checked = async (...some: Parameters<typeof embed>) => checkFinite(await embed(...some), EMBEDDING);
+    await writeShards({ dir: work.path, prompts, d, embed: checked, pause, onProgress: during('embed') });
+    const shards = new ShardedRows(work.path, n, d);
+    if (options.centred) shards.centre = Float32Array.from(shards.mean());
+    return { rows: shards, space: { kind: name, d, mean: shards.centre, idf } };
+  }
+  const rows = isInstant ? await embed(prompts, (done) => during('embed')(done, n)) : await kept(build, prompts, embed);
   const mean = options.centred ? Float32Array.from(meanRows(rows, n, d)) : null;
-  checkFinite(rows, 'the embedding of an example');
+  checkFinite(rows, EMBEDDING);
   if (mean !== null) centreRows(rows, mean);
-  return { points: densePoints(rows, n, d), space: { kind: name, d, mean, idf } };
+  return { rows: densePoints(rows, n, d), space: { kind: name, d, mean, idf } };
 }
 
-function instantRows(
-  { inputs: { model }, during }: Build,
-  kind: InstantKind,
-  idf: Float32Array | null,
-  prompts: Sequences,
-): Float32Array {
-  const embed = kind.open(model, idf);
-  const n = prompts.length;
-  const d = kind.size(model.config);
-  const rows = new Float32Array(n * d);
-  for (let at = 0; at < n; at += CHUNK) {
-    rows.set(embed(prompts.slice(at, at + CHUNK)), at * d);
-    during('embed')(Math.min(at + CHUNK, n), n);
-  }
-  return rows;
+const EMBEDDING = 'the embedding of an example';
+
+function refuseSparseBatches({ clustering }: BuildPoolOptions, { kind, name }: NamedKind): void {
+  if (clustering !== 'mini-batch' || kind.needs === 'forward pass' || kind.sparse === undefined) return;
+  throw new CrayonError('bad-option', `clustering is mini-batch, but embedding ${name} has sparse rows`, {
+    hint: 'Leave --clustering out: sparse rows take little memory. Or name another --embedding.',
+  });
 }
+
+/** What k-means in memory takes of each example: its row twice, and the bounds of its angles (src/pool/angle-bounds.ts). */
+const fullBytes = (d: number, k: number) => 8 * d + 4 * k + 24;
+/** Of one file's embeddings, as Node writes them at once. */
+const MOST_FILE_BYTES = 2 ** 32;
+
+/** Whether the embeddings stay on disk: as was asked for, or as an earlier run began, or where memory cannot hold them. */
+function isInBatches({ options, work }: Build, n: number, d: number): boolean {
+  const { clustering, clusters, memory } = options;
+  if (clustering !== undefined) return clustering === 'mini-batch';
+  if (work.has('clusters') || work.has(MINI_BATCH)) return work.has(MINI_BATCH);
+  if (work.has(shardStage(0)) || work.has('embeddings')) return work.has(shardStage(0));
+  const needed = process.memoryUsage().rss + n * fullBytes(d, Math.max(...candidateCounts(n, clusters)));
+  const budget = memoryBudget(memory);
+  if (needed <= budget && 4 * n * d < MOST_FILE_BYTES) return false;
+  warn(
+    `The embeddings of ${formatCount(n)} examples would take ${formatBytes(needed)} of ${formatBytes(budget)}, or more than one file: they stay on disk, and are clustered in mini-batches. Another --memory, or --clustering full, clusters them at once.`,
+  );
+  return true;
+}
+
+type Embed = (prompts: Sequences, onProgress: (done: number) => void) => Promise<Float32Array> | Float32Array;
+
+const instantRows =
+  (embed: InstantEmbed, d: number): Embed =>
+  (prompts, onProgress) => {
+    const rows = new Float32Array(prompts.length * d);
+    for (let at = 0; at < prompts.length; at += CHUNK) {
+      rows.set(embed(prompts.slice(at, at + CHUNK)), at * d);
+      onProgress(Math.min(at + CHUNK, prompts.length));
+    }
+    return rows;
+  };
+
+const hiddenStates =
+  (build: Build): Embed =>
+  async (prompts, onProgress) => {
+    const { inputs, kind } = build;
+    const model = build.model();
+    const layer = hiddenLayerOf(kind, model.config.numLayers)!;
+    const { embedByForwardPass } = await import('./embed/hidden-states.js');
+    const forward = { model, bosId: inputs.bosId };
+    return await embedByForwardPass(inputs.model, prompts, forward, { layer, onProgress });
+  };
 
 /** A forward pass over the whole training set takes minutes, so its result is kept for a continued run. */
-async function hiddenStates(build: Build, prompts: Sequences): Promise<Float32Array> {
-  const { inputs, kind, work } = build;
-  const onProgress = build.during('embed');
+async function kept({ work, during }: Build, prompts: Sequences, embed: Embed): Promise<Float32Array> {
+  const n = prompts.length;
   const saved = work.load('embeddings', { rows: 'F32' });
   if (saved !== undefined) {
-    onProgress(prompts.length, prompts.length);
+    during('embed')(n, n);
     return saved.rows;
   }
-  const model = build.model();
-  const layer = hiddenLayerOf(kind, model.config.numLayers)!;
-  const { embedByForwardPass } = await import('./embed/hidden-states.js');
-  const rows = await embedByForwardPass(inputs.model, prompts, { model, bosId: inputs.bosId }, { layer, onProgress });
+  const rows = await embed(prompts, (done) => during('embed')(done, n));
   work.save('embeddings', { rows });
   return rows;
 }
 
+/** The state of mini-batches, kept by round. */
+const MINI_BATCH = 'mini-batch';
+
 /** Cheap and deterministic for a given back end, but kept all the same: a run may be continued on another machine. */
-function cluster({ options: { clusters, seed }, work, during }: Build, points: Points): PoolClusters {
-  const onProgress = during('cluster');
+async function cluster(build: Build, rows: Points | ShardedRows): Promise<PoolClusters> {
+  const { options, hooks, work } = build;
+  const { clusters, seed } = options;
+  const onProgress = build.during('cluster');
+  const inBatches = rows instanceof ShardedRows;
   const saved = work.load('clusters', { centroids: 'F32', assignment: 'I32', silhouette: 'F64' });
   if (saved !== undefined) {
     onProgress(1, 1);
-    return { ...saved, k: saved.centroids.length / points.d, silhouette: saved.silhouette[0]! };
+    return { ...saved, k: saved.centroids.length / rows.d, silhouette: saved.silhouette[0]!, inBatches };
   }
-  const result = clusterPoints(points, { clusters, seed, onProgress });
+  const result = inBatches
+    ? await clusterInBatches(rows, {
+        ...{ clusters, seed, onProgress },
+        state: work.load(MINI_BATCH, { sums: 'F64', costs: 'F64', ended: 'I32' }),
+        keep: async (state) => {
+          work.save(MINI_BATCH, { ...state });
+          await stopIfAsked(hooks, 'a round of the clustering');
+        },
+      })
+    : clusterPoints(rows, { clusters, seed, onProgress });
   const { centroids, assignment, silhouette } = result;
   work.save('clusters', { centroids, assignment, silhouette: Float64Array.of(silhouette) });
-  return result;
+  return { ...result, inBatches };
 }

@@ -64,6 +64,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
       maxLength: inputs.maxLength,
       long: options.long,
       examples: inputs.examples.length,
+      ...(clustering.inBatches && { clustering: 'mini-batch' }),
       ...progressOf(trained),
       ...(trainer && { trainer }),
     },
