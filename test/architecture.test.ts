@@ -56,9 +56,9 @@ MAY_IMPORT.cli = ROOMS;
 /** The most files that one folder holds: above it, a subject has hidden another. */
 const MOST_FILES = 30;
 /** Of all of src/: what one redesign came to, and room for real bases, for the guards against whatever a file or a peer may
- * say, for Jinja as Python has it, for a second engine, for what chooses and measures blends, for builds on engines of jobs, and for pools
- * that are changed, fetched from servers that may fail or lie, and served to a fleet. */
-const MOST_LINES = 69_500;
+ * say, for Jinja as Python has it, for a second engine, for what chooses and measures blends, for builds on engines of jobs, for pools
+ * that are changed, fetched from servers that may fail or lie, and served to a fleet, and for training sets that memory does not hold. */
+const MOST_LINES = 69_900;
 /** The playground is a program of its own, for a browser. */
 const MOST_PAGE_LINES = 1_500;
 
