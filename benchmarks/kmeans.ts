@@ -11,6 +11,8 @@
  * `cosine` is the mean similarity to the nearest normalised final centroid: spherical k-means normalises its centroids at every step
  * and scikit-learn does not, so the two agree closely but not in every digit, and need not take the same iterations.
  *
+ * Points that memory does not hold are kmeans-shards.ts's.
+ *
  * Without --python the peer is left out. Prints one table and, as the last line, one JSON document.
  */
 
@@ -24,6 +26,7 @@ import Table from 'cli-table3';
 import { createRandom } from '../src/core/random.js';
 import { sphericalKMeans } from '../src/pool/kmeans.js';
 import { densePoints } from '../src/pool/points.js';
+import { bundle } from './bundle.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -148,19 +151,6 @@ function runSklearn(name: WorkName, problem: Problem): Timing {
   return runChild(options.python!, [script, ...data, ...how, '--repeats', String(REPEATS)]);
 }
 
-/** This file and what it starts, bundled: a thread from source would first load what translates it. */
-async function bundle(): Promise<string> {
-  const { build } = await import('esbuild');
-  const outdir = join(options.cache, 'bundle');
-  await build({
-    entryPoints: { kmeans: fileURLToPath(import.meta.url), 'crew-worker': 'src/core/linalg/crew-worker.ts' },
-    ...{ outdir, bundle: true, splitting: true, format: 'esm', platform: 'node', target: 'node20.19' },
-    ...{ external: ['cli-table3', 'esbuild'], outExtension: { '.js': '.js' }, logLevel: 'error' },
-  });
-  writeFileSync(join(outdir, 'package.json'), '{"type": "module"}');
-  return join(outdir, 'kmeans.js');
-}
-
 function runCrayon(script: string, name: WorkName, problem: Problem): Timing {
   const args = ['--worker', name, '--problem', JSON.stringify(problem), '--cache', options.cache];
   const threads = options.threads === undefined ? [] : ['--threads', options.threads];
@@ -169,7 +159,7 @@ function runCrayon(script: string, name: WorkName, problem: Problem): Timing {
 }
 
 async function main(): Promise<void> {
-  const script = await bundle();
+  const script = await bundle(import.meta.url, join(options.cache, 'bundle'));
   const peers = [...(options.python === undefined ? [] : ['scikit-learn']), 'crayon'];
   const table = new Table({
     head: ['problem', 'work', 'who', 'seconds', 'processor', 'iterations', 'cosine', 'x scikit-learn'],

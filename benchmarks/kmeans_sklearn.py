@@ -7,21 +7,31 @@
 Euclidean k-means is close to spherical k-means (scikit-learn does not normalise its means; the `cosine` printed is
 measured with normalised ones). --init is a file of the same kind with (k, d) starting centres, or k-means++. Timed is
 fit alone, once per --repeats, the median reported. Needs numpy and scikit-learn.
+
+    python benchmarks/kmeans_sklearn.py --shards build.building --clusters 16 --centres centres.bin
+
+MiniBatchKMeans over crayon's shards of embeddings (benchmarks/kmeans-shards.ts), which are read batch by batch: as many passes as
+--max-iter, in an order of batches drawn with the seed. The centres are written, raw float32.
 """
 
 import argparse
 import json
+import pathlib
+import resource
 import statistics
 import time
 
 import numpy as np
 import sklearn
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 from threadpoolctl import threadpool_info, threadpool_limits
 
 
 def main() -> None:
     args = parse_args()
+    if args.shards:
+        print(json.dumps(mini_batch(args)))
+        return
     x = normalise(read_matrix(args.data, args.dim))
     init = args.init if args.init == "k-means++" else normalise(read_matrix(args.init, args.dim or x.shape[1]))
     if not isinstance(init, str) and init.shape != (args.clusters, x.shape[1]):
@@ -70,7 +80,10 @@ def main() -> None:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data")
+    parser.add_argument("--shards", help="directory of embeddings-<i>.safetensors, in place of --data")
+    parser.add_argument("--batch", type=int, default=4096, help="rows of a batch of --shards")
+    parser.add_argument("--centres", help="write the centres of --shards here, raw float32")
     parser.add_argument("--dim", type=int, help="columns of a raw file")
     parser.add_argument("--clusters", type=int, default=16)
     parser.add_argument("--init", default="k-means++")
@@ -81,7 +94,40 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="0: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--labels", help="write the labels here, raw int32")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if (args.data is None) == (args.shards is None):
+        parser.error("give --data or --shards")
+    return args
+
+
+def mini_batch(args: argparse.Namespace) -> dict:
+    paths = sorted(pathlib.Path(args.shards).glob("embeddings-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]))
+    shards = [open_shard(path) for path in paths]
+    batches = [(s, at) for s, rows in enumerate(shards) for at in range(0, len(rows), args.batch)]
+    random = np.random.default_rng(args.seed)
+    started = time.perf_counter()
+    model = MiniBatchKMeans(args.clusters, random_state=args.seed, n_init=3)
+    with threadpool_limits(args.threads or None):
+        for _ in range(args.max_iter):
+            for i in random.permutation(len(batches)):
+                s, at = batches[i]
+                rows = np.array(shards[s][at : at + args.batch])
+                if len(rows) >= args.clusters:
+                    model.partial_fit(rows)
+    if args.centres:
+        normalise(model.cluster_centers_).astype("<f4").tofile(args.centres)
+    return {
+        "seconds": time.perf_counter() - started,
+        "rounds": args.max_iter,
+        "peakMiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def open_shard(path: pathlib.Path) -> np.memmap:
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        rows = json.loads(file.read(size))["rows"]
+    return np.memmap(path, "<f4", "r", offset=8 + size + rows["data_offsets"][0], shape=tuple(rows["shape"]))
 
 
 def read_matrix(path: str, dim: int | None) -> np.ndarray:
