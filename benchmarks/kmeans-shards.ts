@@ -159,7 +159,7 @@ function measure(who: string, script: string): Measured {
     '--centres',
     centresOf(who),
   ];
-  return { processor: null, startMiB: null, ...runChild(options.python!, [python, ...args]) };
+  return { ...runChild(options.python!, [python, ...args]), processor: null, startMiB: null };
 }
 
 /** How well centroids divide the sample. */

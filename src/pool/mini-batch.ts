@@ -56,15 +56,20 @@ export interface MiniBatchState {
 export interface MiniBatchOptions extends ClusterOptions {
   /** what an earlier run kept last */
   state?: MiniBatchState | undefined;
-  /** Keeps what a later run goes on from; called after the first centroids and after every round, and awaited. */
-  keep?: (state: MiniBatchState) => Promise<void> | void;
+  /** Keeps what a later run goes on from; called after the first centroids and after every round. */
+  keep?: (state: MiniBatchState) => void;
+  /** Awaited after every batch; may throw. */
+  breathe?: Breathe | undefined;
   /** as of `RowStore` */
   threads?: number | undefined;
 }
 
-/** @throws CrayonError `dataset-too-small`, and what `keep` throws */
+type Breathe = () => Promise<void>;
+const NO_BREATH: Breathe = async () => {};
+
+/** @throws CrayonError `dataset-too-small`, and what `keep` and `breathe` throw */
 export async function clusterInBatches(source: RowSource, options: MiniBatchOptions): Promise<ClusterResult> {
-  const { keep = () => {}, onProgress } = options;
+  const { keep = () => {}, breathe = NO_BREATH, onProgress } = options;
   const { d } = source;
   const first = options.state ?? { ...fromSample(source, options), costs: new Float64Array(), ended: Int32Array.of(0) };
   const { sums } = first;
@@ -73,19 +78,19 @@ export async function clusterInBatches(source: RowSource, options: MiniBatchOpti
   const batch = new Batch(source, k, options.threads);
   try {
     const centroids = directions(sums, k);
-    if (options.state === undefined) await keep(first);
+    if (options.state === undefined) keep(first);
     while (ended[0] === 0) {
       const round = costs.length;
       const random = createRandom(options.seed, `mini-batch/${k}/${round}`);
-      const { cost, starved } = oneRound(batch, centroids, sums, random);
+      const { cost, starved } = await oneRound(batch, centroids, sums, random, breathe);
       const gain = (costs.at(-1) ?? Number.POSITIVE_INFINITY) - cost;
       const isSettled = starved === 0 && gain <= TOLERANCE * cost;
       costs = Float64Array.of(...costs, cost);
       ended = Int32Array.of(isSettled || round + 1 >= MOST_ROUNDS ? 1 : 0);
-      await keep({ sums, costs, ended });
+      keep({ sums, costs, ended });
       onProgress?.(round + 1, MOST_ROUNDS + 1);
     }
-    const assigned = assignAll(batch, centroids);
+    const assigned = await assignAll(batch, centroids, breathe);
     const silhouette = sampledSilhouette(source, assigned, options);
     onProgress?.(MOST_ROUNDS + 1, MOST_ROUNDS + 1);
     const { assignment, sizes, objective } = assigned;
@@ -97,11 +102,19 @@ export async function clusterInBatches(source: RowSource, options: MiniBatchOpti
 }
 
 /** Cosines of all rows with k vectors. vectors (k, d) -> (n, k), row-major */
-export function similaritiesOf(source: RowSource, vectors: Float32Array, k: number, threads?: number): Float32Array {
-  const batch = new Batch(source, k, threads);
+export async function similaritiesOf(
+  source: RowSource,
+  vectors: Float32Array,
+  k: number,
+  breathe = NO_BREATH,
+): Promise<Float32Array> {
+  const batch = new Batch(source, k);
   try {
     const all = new Float32Array(source.n * k);
-    for (const first of batch.pass()) all.set(batch.products(vectors), first * k);
+    for (const first of batch.pass()) {
+      all.set(batch.products(vectors), first * k);
+      await breathe();
+    }
     return all;
   } finally {
     batch.dispose();
@@ -193,7 +206,7 @@ class Batch {
   }
 }
 
-function oneRound(batch: Batch, centroids: Float32Array, sums: Float64Array, random: Random) {
+async function oneRound(batch: Batch, centroids: Float32Array, sums: Float64Array, random: Random, breathe: Breathe) {
   const { n, d } = batch.source;
   const { k } = batch;
   const batches = Math.min(MOST_BATCHES, Math.max(FEWEST_BATCHES, Math.ceil(n / BATCH)));
@@ -207,6 +220,7 @@ function oneRound(batch: Batch, centroids: Float32Array, sums: Float64Array, ran
     for (let i = 0; i < batch.count; i++) sizes[batch.nearest[i]!]!++;
     batch.add(sums);
     for (let c = 0; c < k; c++) setUnit(centroids, c, sums.subarray(c * d, (c + 1) * d));
+    await breathe();
   }
   const starved = [...sizes.keys()].filter((c) => sizes[c] === 0);
   const worst = Array.from({ length: batch.count }, (_, i) => i).sort(
@@ -228,7 +242,7 @@ interface Assigned {
 }
 
 /** One pass over all rows. A cluster that nothing is nearest to gets the point that fits its own worst, as its centroid too. */
-function assignAll(batch: Batch, centroids: Float32Array): Assigned {
+async function assignAll(batch: Batch, centroids: Float32Array, breathe: Breathe): Promise<Assigned> {
   const { n, d } = batch.source;
   const { k } = batch;
   const assignment = new Int32Array(n);
@@ -249,6 +263,7 @@ function assignAll(batch: Batch, centroids: Float32Array): Assigned {
       worst.splice(place === -1 ? worst.length : place, 0, { i: first + at, similarity, row: batch.row(at) });
       worst.length = Math.min(worst.length, k);
     }
+    await breathe();
   }
   for (let c = 0; c < k; c++) {
     if (sizes[c]! > 0) continue;

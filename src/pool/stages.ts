@@ -105,7 +105,10 @@ export async function untilTraining(build: Build) {
     // 3) cluster
     clustering = await cluster(build, rows);
     const { centroids, k } = clustering;
-    similarities = rows instanceof ShardedRows ? similaritiesOf(rows, centroids, k) : rows.similarities(centroids, k);
+    similarities =
+      rows instanceof ShardedRows
+        ? await similaritiesOf(rows, centroids, k, () => stopIfAsked(hooks, 'clustering'))
+        : rows.similarities(centroids, k);
   } finally {
     rows.dispose();
   }
@@ -203,11 +206,12 @@ function isInBatches({ options, work }: Build, n: number, d: number): boolean {
   if (clustering !== undefined) return clustering === 'mini-batch';
   if (work.has('clusters') || work.has(MINI_BATCH)) return work.has(MINI_BATCH);
   if (work.has(shardStage(0)) || work.has('embeddings')) return work.has(shardStage(0));
-  const needed = process.memoryUsage().rss + n * fullBytes(d, Math.max(...candidateCounts(n, clusters)));
+  const needed = n * fullBytes(d, Math.max(...candidateCounts(n, clusters)));
   const budget = memoryBudget(memory);
-  if (needed <= budget && 4 * n * d < MOST_FILE_BYTES) return false;
+  const free = budget - process.memoryUsage().rss; // of which a large base model may leave little: training needs it too
+  if (needed <= Math.max(free, budget / 4) && 4 * n * d < MOST_FILE_BYTES) return false;
   warn(
-    `The embeddings of ${formatCount(n)} examples would take ${formatBytes(needed)} of ${formatBytes(budget)}, or more than one file: they stay on disk, and are clustered in mini-batches. Another --memory, or --clustering full, clusters them at once.`,
+    `The embeddings of ${formatCount(n)} examples would take ${formatBytes(needed)} of memory: they stay on disk, and are clustered in mini-batches. A larger --memory clusters them at once, where one file of them has less than ${formatBytes(MOST_FILE_BYTES)}.`,
   );
   return true;
 }
@@ -267,10 +271,8 @@ async function cluster(build: Build, rows: Points | ShardedRows): Promise<PoolCl
     ? await clusterInBatches(rows, {
         ...{ clusters, seed, onProgress },
         state: work.load(MINI_BATCH, { sums: 'F64', costs: 'F64', ended: 'I32' }),
-        keep: async (state) => {
-          work.save(MINI_BATCH, { ...state });
-          await stopIfAsked(hooks, 'a round of the clustering');
-        },
+        keep: (state) => work.save(MINI_BATCH, { ...state }),
+        breathe: () => stopIfAsked(hooks, 'clustering of a batch'),
       })
     : clusterPoints(rows, { clusters, seed, onProgress });
   const { centroids, assignment, silhouette } = result;

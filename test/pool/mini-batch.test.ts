@@ -63,7 +63,7 @@ describe('clusterInBatches', () => {
     }
     expect(objective).toBeCloseTo(cost, 3);
     expect(sizes).toEqual(counted);
-    expect(similaritiesOf(rowsOf(HARD), centroids, k)).toEqual(similarities);
+    expect(await similaritiesOf(rowsOf(HARD), centroids, k)).toEqual(similarities);
   });
 
   it('gives the same bytes for a seed, whatever the threads, and others for another', async () => {
