@@ -70,6 +70,18 @@ describe('RowStore', () => {
     }
   });
 
+  it.each(ROOMS)('takes other rows in the place of its own, in memories of %o', (room) => {
+    const { n, d, k } = { n: 50, d: 13, k: 5 };
+    const vectors = normals(k * d, 'vectors');
+    const store = open(normals(n * d, 'rows'), n, d, room);
+    const before = store.products(null, vectors, k); // whose vectors and results lie behind the rows
+    const others = normals(n * d, 'others');
+    store.replace(others);
+    expect(store.row(n - 1)).toEqual(others.slice((n - 1) * d));
+    expect(store.products(null, vectors, k)).toEqual(open(others, n, d).products(null, vectors, k));
+    expect(store.products(null, vectors, k)).not.toEqual(before);
+  });
+
   it('gives the same whatever the number of threads, when there is work for all', () => {
     const { n, d, k } = { n: 70_000, d: 24, k: 6 };
     const data = normals(n * d, 'many');
