@@ -7,7 +7,7 @@
  *
  * `mini-batch`: crayon's k-means over the shards, from opening them to the cluster of every point, its silhouette and the files that a
  * build keeps. `scikit-learn`: MiniBatchKMeans over the same shards, --passes of them (without the assignment). `full, sample`: crayon's
- * k-means in memory on --sample points alone. `full, all` (--full): on all of them, in 9.3 GB for a million.
+ * k-means in memory on --sample points alone. `full, all` (--full): on all of them, in 4.7 GB for a million.
  *
  * Each runs in a process of its own: `seconds`, `processor`, `MiB` are what it took, its largest resident size, and that size less what
  * Node itself takes. The centroids of all are then laid on the same --sample points: `cosine` with the nearest, `silhouette` of the
