@@ -44,6 +44,7 @@ export async function ask({ base, model, content, maxTokens, fields, signal }: Q
   });
   const asked = request(`${base}/v1/chat/completions`, {
     method: 'POST',
+    agent: false, // a connection that is kept may be one that the server is closing
     headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
     ...(signal !== undefined && { signal }),
   });

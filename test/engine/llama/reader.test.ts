@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { largestBatch } from '../../../src/engine/llama/reader.js';
 
 it('reads a block of a prompt, or as many scored tokens as logits are held for, and a token of each sequence', () => {
-  expect(largestBatch(1000, 4)).toBe(512 + 4);
-  expect(largestBatch(49_152, 1)).toBe(341 + 1);
-  expect(largestBatch(151_936, 256)).toBe(128 + 256);
+  expect(largestBatch(1000, 4)).toBe(544);
+  expect(largestBatch(49_152, 1)).toBe(352);
+  expect(largestBatch(151_936, 256)).toBe(384);
 });
