@@ -10,8 +10,9 @@ import * as z from 'zod';
 import { CrayonError, EXIT } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { threadVariables } from '../../core/threads.js';
-import { matching, text, whole } from '../../files/schema.js';
+import { matching, text } from '../../files/schema.js';
 import { INDEX, RETRIED_EXITS, type Work } from '../engine.js';
+import { count, TRIES } from '../options.js';
 
 export const RUN_LABEL = 'crayon-run';
 export const JOB_LABEL = 'crayon-job';
@@ -31,13 +32,9 @@ export const KUBERNETES_OPTIONS = z.strictObject({
   sub_path: text.optional().describe('The folder of the volume that is mounted there; all of it when left out.'),
   context: text.optional().describe('Of kubectl; the current one when left out.'),
   namespace: text.optional().describe("Where the Jobs are; the context's when left out."),
-  cpus: z.coerce
-    .number()
-    .pipe(whole(1, 4096))
-    .optional()
-    .describe('Processors of a unit; as many as it has threads when left out.'),
+  cpus: count(1, 4096).optional().describe('Processors of a unit; as many as it has threads when left out.'),
   memory: quantity.optional().describe('Memory of a unit, 8Gi.'),
-  gpus: z.coerce.number().pipe(whole(0, 1024)).default(0).describe('GPUs of a unit.'),
+  gpus: count(0, 1024).default(0).describe('GPUs of a unit.'),
   gpu_resource: text.default('nvidia.com/gpu').describe('What the cluster calls a GPU.'),
   node_selector: z
     .union([z.record(z.string(), z.string()), matching(PAIR, 'label=value')])
@@ -46,19 +43,15 @@ export const KUBERNETES_OPTIONS = z.strictObject({
   service_account: text.optional().describe('Whom pods run as.'),
   priority_class: text.optional().describe('Of the pods.'),
   pull_secret: text.optional().describe('The secret by which the image is fetched from its registry.'),
-  user: z.coerce
-    .number()
-    .pipe(whole(1))
+  user: count(1)
     .optional()
     .describe(
       "Number of the user that pods write files as; that of the command, or of the image where that is root's.",
     ),
   program: text.optional().describe("What runs crayon in the image; the image's entrypoint when left out."),
-  tries: z.coerce.number().pipe(whole(1, 100)).default(3).describe('How often a unit is begun at most.'),
-  keep: z.coerce.number().pipe(whole(0)).default(86_400).describe('Seconds for which Jobs that have ended are kept.'),
-  patience: z.coerce
-    .number()
-    .pipe(whole(0, 86_400))
+  tries: TRIES,
+  keep: count(0).default(86_400).describe('Seconds for which Jobs that have ended are kept.'),
+  patience: count(0, 86_400)
     .default(120)
     .describe('Seconds for which an API server that does not answer is asked again.'),
 });

@@ -10,7 +10,7 @@ import { LIMITS } from '../../core/limits.js';
 import { threadVariables } from '../../core/threads.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { closeFile, openLog } from '../../files/io.js';
-import { whole } from '../../files/schema.js';
+
 import {
   ATTACHED_VARIABLE,
   argumentsOf,
@@ -24,12 +24,11 @@ import {
   type Work,
 } from '../engine.js';
 import { keptLog } from '../kept-log.js';
+import { count, TRIES } from '../options.js';
 
 const OPTIONS = z.strictObject({
-  tries: z.coerce.number().pipe(whole(1, 100)).default(3).describe('How often a unit is begun at most.'),
-  gpus: z.coerce
-    .number()
-    .pipe(whole(0, 1024))
+  tries: TRIES,
+  gpus: count(0, 1024)
     .default(0)
     .describe('GPUs of this machine, or of CUDA_VISIBLE_DEVICES, to be divided among the workers.'),
 });

@@ -27,6 +27,7 @@ import {
   type Work,
 } from '../engine.js';
 import { keepLog, keptLog } from '../kept-log.js';
+import { TRIES } from '../options.js';
 import { RayHead, type RayJob, type RaySubmission } from './ray-head.js';
 
 const HEADER = /^([\w-]+): *(.*)$/;
@@ -54,7 +55,7 @@ const OPTIONS = z.strictObject({
     .union([z.record(z.string(), z.string()), matching(HEADER, 'a header such as "X-Team: us"')])
     .default({})
     .describe('Headers of every request: one, or a map of them (YAML).'),
-  tries: z.coerce.number().pipe(whole(1, 100)).default(3).describe('How often a unit is begun at most.'),
+  tries: TRIES,
   timeout: seconds(3600).default(30).describe('Seconds that the head may take for an answer.'),
   patience: seconds(86_400).default(60).describe('Seconds for which a head that does not answer is asked again.'),
 });

@@ -10,7 +10,7 @@ import { CrayonError } from '../../core/errors.js';
 import { threadVariables } from '../../core/threads.js';
 import { ensureDirectory, writeFileAtomic } from '../../files/atomic.js';
 import { removePath } from '../../files/io.js';
-import { text, whole } from '../../files/schema.js';
+import { text } from '../../files/schema.js';
 import {
   type Engine,
   engineKind,
@@ -25,6 +25,7 @@ import {
   type Work,
 } from '../engine.js';
 import { keptLog } from '../kept-log.js';
+import { count, TRIES } from '../options.js';
 import { runProgram } from '../program.js';
 
 const OPTIONS = z.strictObject({
@@ -35,10 +36,10 @@ const OPTIONS = z.strictObject({
   time: text
     .optional()
     .describe('Limit of a unit as Slurm writes it, 2:00:00; a unit that meets it goes on in another job.'),
-  cpus: z.coerce.number().pipe(whole(1, 4096)).optional().describe('Processors of a unit.'),
-  gpus: z.coerce.number().pipe(whole(1, 1024)).optional().describe('GPUs of a unit.'),
+  cpus: count(1, 4096).optional().describe('Processors of a unit.'),
+  gpus: count(1, 1024).optional().describe('GPUs of a unit.'),
   mem: text.optional().describe('Memory of a unit, 8G.'),
-  tries: z.coerce.number().pipe(whole(1, 100)).default(3).describe('How often a unit is begun at most.'),
+  tries: TRIES,
 });
 type Options = z.output<typeof OPTIONS>;
 

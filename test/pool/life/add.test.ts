@@ -17,8 +17,8 @@ import { denseDelta, relativeDistance } from '../../blend/helpers.js';
 import { EDGE, poolAdapter } from '../../helpers/edge-gguf.js';
 import { temporaryDir } from '../../helpers/files.js';
 import { fixture, fixtureJson, ROOT } from '../../helpers/fixtures.js';
+import { copyOfPool, SHIPPED } from '../../helpers/shipped-pool.js';
 
-const SHIPPED = join(ROOT, 'models', 'crayon-edge-pool');
 const TASKS = ['route-school', 'list-first', 'route-bank', 'route-farm', 'intent', 'route-hospital'];
 const source = HfModel.open(EDGE);
 const examplesOf = (task: string, split: string, limit: number): Example[] =>
@@ -32,12 +32,6 @@ afterAll(() => {
   releaseBackend();
   source.close();
 });
-
-function copyOfPool(): string {
-  const dir = join(temporaryDir(), 'pool');
-  cpSync(SHIPPED, dir, { recursive: true });
-  return dir;
-}
 
 /** A foreign adapter: a member's files, with keys of its configuration changed. */
 function foreign(n: number, change: object = {}, name = 'foreign'): string {

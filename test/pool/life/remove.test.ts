@@ -1,5 +1,5 @@
 // npx vitest run test/pool/life/remove.test.ts
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { blendPool } from '../../../src/blend/blend-pool.js';
@@ -15,15 +15,9 @@ import { openPool } from '../../../src/pool/pool.js';
 import { EDGE, poolAdapter } from '../../helpers/edge-gguf.js';
 import { errorOf, temporaryDir } from '../../helpers/files.js';
 import { ROOT } from '../../helpers/fixtures.js';
+import { copyOfPool, SHIPPED } from '../../helpers/shipped-pool.js';
 
-const SHIPPED = join(ROOT, 'models', 'crayon-edge-pool');
 const bytes = (...parts: string[]) => readFileSync(join(...parts, 'adapter_model.safetensors'));
-
-function copyOfPool(name = 'pool'): string {
-  const dir = join(temporaryDir(), name);
-  cpSync(SHIPPED, dir, { recursive: true });
-  return dir;
-}
 
 async function blendOf(pool: string, coefficients: number[], estimator: 'given' | 'similarity' = 'given') {
   const out = join(temporaryDir(), 'blend');

@@ -1,5 +1,5 @@
 // npx vitest run test/pool/life/update.test.ts
-import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadDataset } from '../../../src/data/dataset.js';
@@ -11,10 +11,9 @@ import { openPool } from '../../../src/pool/pool.js';
 import { loadAdapterLora } from '../../../src/train/adapter-lora.js';
 import { scoreExamples } from '../../../src/train/score-forward.js';
 import { EDGE, poolAdapter } from '../../helpers/edge-gguf.js';
-import { temporaryDir } from '../../helpers/files.js';
 import { ROOT } from '../../helpers/fixtures.js';
+import { copyOfPool, SHIPPED } from '../../helpers/shipped-pool.js';
 
-const SHIPPED = join(ROOT, 'models', 'crayon-edge-pool');
 const source = HfModel.open(EDGE);
 const CLINIC = join(ROOT, 'suite', 'sentiment.yaml');
 const weights = (...parts: string[]) => readFileSync(join(...parts, 'adapter_model.safetensors'));
@@ -26,12 +25,6 @@ afterAll(() => {
   releaseBackend();
   source.close();
 });
-
-function copyOfPool(): string {
-  const dir = join(temporaryDir(), 'pool');
-  cpSync(SHIPPED, dir, { recursive: true });
-  return dir;
-}
 
 const untouched = (dir: string, id: number) => {
   for (const other of [0, 1, 2, 3, 4, 5].filter((n) => n !== id)) {
