@@ -5,14 +5,22 @@ import { CANDIDATES, trainedCandidates } from '../choose/candidates.js';
 import type { Terminal } from './terminal.js';
 
 const KNOWN = [...CANDIDATES, ...trainedCandidates({ refine: 1, loraFromBlend: { rank: 1 } })];
-const titleOf = (name: string): string => KNOWN.find((one) => one.name === name)?.title ?? name;
+const known = (name: string) => KNOWN.find((one) => one.name === name);
+const titleOf = (name: string): string => known(name)?.title ?? name;
+
+/** Whether what is chosen of all is better than whatever one adapter can be, and not only preferred where the examples leave it open. */
+const isClear = ({ candidates }: ChoiceRecord): boolean =>
+  candidates.every(({ name, loss, difference, standardError }) => {
+    return known(name)?.kind === 'per-query' || loss === null || difference! > standardError!;
+  });
 
 /** @param seconds that each candidate took, where they are known */
 export function choiceTable(record: ChoiceRecord, terminal: Terminal, seconds?: readonly number[]): void {
   const { chosen, chosenOfAll, examples, evidence, candidates } = record;
   const unit = { choices: '-ln p(right choice)', tokens: 'nats a token', both: 'loss' }[evidence];
+  const how = isClear(record) ? 'better' : 'preferred';
   const rows = candidates.map(({ name, loss, difference, standardError, right }, c) => {
-    const mark = name === chosen ? 'chosen' : name === chosenOfAll ? 'better, served per query' : '';
+    const mark = name === chosen ? 'chosen' : name === chosenOfAll ? `${how}, served per query` : '';
     const took = seconds === undefined ? [] : [loss === null ? '' : `${seconds[c]!.toFixed(1)} s`];
     if (loss === null) return [titleOf(name), 'not tried', '', '', ...took, mark];
     const gap =
@@ -25,7 +33,8 @@ export function choiceTable(record: ChoiceRecord, terminal: Terminal, seconds?: 
 }
 
 /** What the table says, in sentences. */
-export function choiceWords({ chosen, chosenOfAll, candidates }: ChoiceRecord, pool = '<pool>'): string[] {
+export function choiceWords(record: ChoiceRecord, pool = '<pool>'): string[] {
+  const { chosen, chosenOfAll, candidates } = record;
   const untried = candidates.filter(({ loss }) => loss === null).length;
   const words: string[] = [];
   if (untried > 0) {
@@ -39,9 +48,12 @@ export function choiceWords({ chosen, chosenOfAll, candidates }: ChoiceRecord, p
   }
   if (chosen === BARE_MODEL) words.push('The adapter that is written adds nothing to the base model.');
   if (chosenOfAll !== chosen) {
+    const served = `crayon serve-edge --pool ${pool} --gate per-query`;
     words.push(
-      `No one adapter is as good as the pool ${titleOf(chosenOfAll)}: serve it with crayon serve-edge --pool ${pool} --gate per-query. ` +
-        'The adapter that is written is the best of one for all prompts.',
+      isClear(record)
+        ? `No one adapter is as good as the pool ${titleOf(chosenOfAll)}: serve it with ${served}. The adapter that is written is the best of one for all prompts.`
+        : `The pool ${titleOf(chosenOfAll)} is as good as the best within one standard error, and preferred, as it did best for other users: serve it with ${served}. ` +
+            'The adapter that is written is what is chosen among those of one for all prompts.',
     );
   }
   return words;
