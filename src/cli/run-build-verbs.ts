@@ -13,7 +13,7 @@ import { runWork } from '../jobs/run.js';
 import type { BuildHooks, BuildPoolOptions } from '../pool/inputs.js';
 import { isPoolDirectory, openPool } from '../pool/pool.js';
 import { type BuildPlanFile, isPlanOf, planPath, readPlan } from '../pool/units/plan.js';
-import { doneUnits, finishBuild, type OtherPlaces, prepareBuild, trainBuild } from '../pool/units/verbs.js';
+import { doneUnits, finishBuild, isTrained, type OtherPlaces, prepareBuild, trainBuild } from '../pool/units/verbs.js';
 import { workPath } from '../pool/work-directory.js';
 import type { BackendFlag } from './options.js';
 import { onBackend, show, showPool } from './run-build-pool.js';
@@ -122,8 +122,7 @@ export async function runOnEngine(
         kind,
         work,
         signal: stop.signal,
-        isDone: (job) =>
-          job === 'last' ? isPoolDirectory(out) && !exists(planPath(out)) : doneUnits(plan)[work.indices.indexOf(job)]!,
+        isDone: (job) => (job === 'last' ? isPoolDirectory(out) && !exists(planPath(out)) : isTrained(plan, job)),
         onProgress: (done, total, note) => update(kind.name, done, total, note),
       }),
     );

@@ -1,6 +1,6 @@
 /** `build-pool --engine local` as people run it: the bytes of one process, whoever is killed; and the verbs' words. */
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -93,6 +93,16 @@ describe.skipIf(process.platform !== 'linux')('build-pool --engine local', { tim
     expect(await document(verb('train', pool, '--cluster', '0'))).toMatchObject({ wasDone: true });
     expect(await document(verb('finish', pool))).toMatchObject({ manifest: { N: 3 } });
     expect(digests(pool)).toEqual(whole);
+  });
+
+  it('names the cluster that fails, also where others were done before it began', async () => {
+    const pool = at('damaged');
+    await succeed(['build-pool', 'prepare', ...args(pool).slice(1)]);
+    await succeed(verb('train', pool, '--cluster', '0'));
+    writeFileSync(join(`${pool}.building`, 'units', '1', 'examples.safetensors'), 'damaged');
+    const { code, stderr } = await start(onEngine(pool)).ended;
+    expect(code).toBe(4);
+    expect(stderr).toMatch(/failed: unit-1 \(exit code 3\); .*\[safetensors-invalid\].*\[jobs-failed\]/);
   });
 });
 

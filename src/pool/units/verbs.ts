@@ -189,7 +189,11 @@ function isPoolOf({ base, sources, options }: BuildPlanFile, out: string): boole
   );
 }
 
-/** Which units of a build are done: its clusters, or the one of those that share their steps. */
+/** Whether a unit of a build is done: a cluster, or the one unit, 0, of those that share their steps. */
+export const isTrained = (plan: BuildPlanFile, k: number): boolean =>
+  plan.mode === 'separate' ? isUnitDone(plan, k) : areTrained(plan);
+
+/** Which units are. */
 export function doneUnits(plan: BuildPlanFile): boolean[] {
-  return plan.mode === 'separate' ? plan.units.map((_, k) => isUnitDone(plan, k)) : [areTrained(plan)];
+  return Array.from({ length: plan.mode === 'separate' ? plan.N : 1 }, (_, k) => isTrained(plan, k));
 }
