@@ -55,6 +55,9 @@ export interface PlaceOptions extends PoolServerOptions {
   cacheBytes?: number | undefined;
 }
 
+/** As the URL parser writes addresses of this machine; `127.example.org` is none. */
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+
 /** Adapters fetched at a time. */
 const AT_A_TIME = 4;
 
@@ -71,7 +74,7 @@ export async function poolPlace(pool: string, options: PlaceOptions = {}): Promi
   if (!isPoolUrl(pool)) return { dir: pool, remote: null, members: async () => {} };
   const { cacheDir = defaultCacheDir(), cacheBytes = POOL_CACHE_BYTES, key = null } = options;
   const url = poolUrl(pool);
-  if (key !== null && url.protocol === 'http:' && !/^(localhost|127\..*|\[::1\])$/.test(url.hostname)) {
+  if (key !== null && url.protocol === 'http:' && !LOOPBACK.test(url.hostname)) {
     warn(`${shownUrl(url)}: the key goes over the network unencrypted, for others to read; https does not.`);
   }
   return await RemotePool.open(url, new PoolServer(url, options), new PoolCache(cacheDir, cacheBytes));

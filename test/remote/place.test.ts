@@ -361,6 +361,16 @@ describe('poolPlace', () => {
     expect(elsewhere.asked.map(({ headers }) => headers.authorization)).toEqual([undefined]);
   });
 
+  it('warns of a key that goes unencrypted to a host whose name only begins like an address of this machine', async () => {
+    const warnings: string[] = [];
+    const asked = hearingWarnings(
+      (text) => warnings.push(text),
+      () => poolPlace('http://127.example.invalid/pool', { cacheDir: temporaryDir(), timeouts: QUICK, key: 'geheim' }),
+    );
+    await expect(asked).rejects.toMatchObject({ code: 'server-unreachable' });
+    expect(warnings).toEqual([expect.stringContaining('unencrypted')]);
+  });
+
   it('refuses addresses that hold a password', async () => {
     await expect(poolPlace('https://user:geheim@example.org/pool')).rejects.toMatchObject({
       code: 'bad-option',
