@@ -32,20 +32,6 @@ export interface AskedBlend {
   force?: boolean | undefined;
 }
 
-export interface BroughtBlend {
-  /** as the server rounded them */
-  coefficients: number[];
-  blend: {
-    /** `relativeError` is NaN: the server does not say */
-    modules: Array<{ name: string; rank: number; relativeError: number }>;
-    rank: number;
-    bytes: number;
-    ms: number;
-    digest: string;
-    notices: string[];
-  };
-}
-
 const BLENDS = 'v1/blends';
 /** Decimals of the coefficients that are sent. */
 const DECIMALS = 3;
@@ -57,7 +43,7 @@ const FILES = [ADAPTER_CONFIG, ADAPTER_WEIGHTS, ADAPTER_RECORD_FILE, CHAT_TEMPLA
  *
  * @throws CrayonError as PoolServer.made; `server-invalid` for what is no blend of these coefficients' pool, `output-exists`
  */
-export async function blendOnServer(pool: RemotePool, asked: AskedBlend): Promise<BroughtBlend> {
+export async function blendOnServer(pool: RemotePool, asked: AskedBlend): Promise<ReturnType<typeof readBrought>> {
   const started = performance.now();
   const { combine, rank, dtype, out, force } = asked;
   const document = {
@@ -67,7 +53,7 @@ export async function blendOnServer(pool: RemotePool, asked: AskedBlend): Promis
     ...(dtype !== undefined && { dtype }),
   };
   const path = await fetchBlend(pool, document);
-  let brought: BroughtBlend | undefined;
+  let brought: ReturnType<typeof readBrought> | undefined;
   writeDirectoryAtomic(out, { force: force ?? false, marker: ADAPTER_CONFIG }, (dir) => {
     unpackInto(path, dir, FILES);
     brought = readBrought(dir, pool, asked.coefficients.length, performance.now() - started);
@@ -100,8 +86,11 @@ async function fetchBlend({ server, cache, url, isOffline }: RemotePool, documen
   }
 }
 
-/** What came, looked at as a stranger's adapter is; of the right pool, and finite. */
-function readBrought(dir: string, pool: RemotePool, N: number, ms: number): BroughtBlend {
+/**
+ * What came, looked at as a stranger's adapter is; of the right pool, and finite. Its coefficients are those that the server rounded, and
+ * its modules' `relativeError` is NaN: the server does not say.
+ */
+function readBrought(dir: string, pool: RemotePool, N: number, ms: number) {
   const refuse = (problem: string) =>
     new CrayonError('server-invalid', `pool ${shownUrl(pool.url)}: sent an adapter ${problem}`);
   const adapter = openPeftAdapter(dir);

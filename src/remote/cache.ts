@@ -142,6 +142,7 @@ export class PoolCache {
       bytes -= entry.bytes;
     }
   }
+
   #knownFile(address: string): string {
     return join(this.#root, `at-${sha256(address).slice(0, 32)}.json`);
   }

@@ -7,7 +7,6 @@ import { dirname } from 'node:path';
 import * as z from 'zod';
 import { GPUS } from '../engine/llama/runtime.js';
 import { type Partly, SERVER_SECTION, seconds, serverOptions } from '../engine/server/options.js';
-import { isJsonObject } from '../files/json.js';
 import {
   camelCased,
   checked,
@@ -27,7 +26,7 @@ import { GGUF_FILE_TYPE_NAMES } from '../gguf/file-types.js';
 import { PROMPT_FORMS } from '../hf/prompt-form.js';
 import { ROUTING_SECTION } from './config-routing.js';
 import { ORIGIN } from './http/cors.js';
-import { merge, withPaths } from './overrides.js';
+import { overlaid } from './overrides.js';
 
 /** One adapter for all requests, or the pool's weighed anew for each prompt. */
 export const GATES = ['fixed', 'per-query'] as const;
@@ -229,16 +228,8 @@ export function edgeConfig(
   yaml: unknown,
   options: Omit<Source, 'code'> & { folder: string; overrides?: EdgeOverrides },
 ): EdgeConfig {
-  const { where, folder, overrides = {}, lineOf } = options;
-  const source: Source = {
-    where,
-    code: 'config-invalid',
-    // What a flag said stands on no line.
-    lineOf: (path) => (valueAt(overrides, path) === undefined ? lineOf?.(path) : undefined),
-  };
-  const whole = isJsonObject(yaml)
-    ? merge(withPaths(yaml, folder, PATH_KEYS), withPaths(overrides, '.', PATH_KEYS))
-    : yaml;
+  const { overrides = {} } = options;
+  const { whole, source } = overlaid(yaml, { ...options, overrides, pathKeys: PATH_KEYS });
   const config = inOurUnits(
     checked(EDGE_SCHEMA, whole, source),
     valueAt(whole, ['limits', 'max_tokens']) !== undefined,

@@ -72,36 +72,22 @@ describe('the configuration of serve-edge', () => {
 
   it('reads the example, whose values are the defaults', () => {
     const example = loadEdgeConfig(join(ROOT, 'configs', 'edge.yaml'));
-    const {
-      limits,
-      engine,
-      routing,
-      log,
-      host,
-      port,
-      blend,
-      dropBelow,
-      gateTopK,
-      gateDropBelow,
-      stateDir,
-      keepExamples,
-    } = read({
-      model: 'm',
-    });
-    expect(example.limits).toEqual({ ...limits, isMaxTokensGiven: true });
-    expect(example).toMatchObject({
-      engine,
-      routing,
-      log,
-      host,
-      port,
-      blend,
-      dropBelow,
-      gateTopK,
-      gateDropBelow,
-      stateDir,
-      keepExamples,
-    });
+    const defaults = read({ model: 'm' });
+    const keys = [
+      'engine',
+      'routing',
+      'log',
+      'host',
+      'port',
+      'blend',
+      'dropBelow',
+      'gateTopK',
+      'gateDropBelow',
+      'stateDir',
+      'keepExamples',
+    ] as const;
+    expect(example.limits).toEqual({ ...defaults.limits, isMaxTokensGiven: true });
+    expect(example).toMatchObject(Object.fromEntries(keys.map((key) => [key, defaults[key]])));
     expect(example.model).toBe(join(ROOT, 'models', 'crayon-edge'));
     expect(example.examples).toBe(join(ROOT, 'suite', 'examples', 'bank.jsonl'));
   });

@@ -53,6 +53,8 @@ const MAX_LOGITS = 2 ** 24;
 const scoredAtOnce = (vocabularySize: number): number =>
   Math.max(1, Math.min(CHUNK, Math.floor(MAX_LOGITS / vocabularySize)));
 
+const EVEN = 32;
+
 /**
  * Tokens that are ever read at once: a block or a batch of scored ones, and a token of each sequence. llama.cpp reserves two rows of the
  * vocabulary for each, 594 MiB for its own 512 tokens and 151,936 words. A multiple of EVEN: with 132 it reads a block more slowly by a sixth
@@ -60,8 +62,6 @@ const scoredAtOnce = (vocabularySize: number): number =>
  */
 export const largestBatch = (vocabularySize: number, sequences: number): number =>
   EVEN * Math.ceil((Math.max(BLOCK, scoredAtOnce(vocabularySize)) + sequences) / EVEN);
-
-const EVEN = 32;
 
 /** A sequence of a context. */
 export interface SequenceSlot {

@@ -17,10 +17,9 @@ import { type EmbeddingSpace, embedInSpace, poolSpace, refuseOtherBase } from '.
 import { type Pool, type PoolManifest, poolForm, poolTemplate } from '../pool.js';
 import { prepareExamples } from '../prepare.js';
 import { keepVocabulary } from '../vocabulary.js';
-import { type Admitted, admissionOf, admitAdapter } from './admit.js';
+import { type Admitted, admissionOf, admitAdapter, digestsOf } from './admit.js';
 import { type Place, type PlacedCluster, placeByEnergy, placeExamples } from './centroid.js';
-import { lifeOf } from './record.js';
-import { changing, earlierOf, restOf, type Slot, slotsOf, writeSlots } from './slots.js';
+import { changing, nextLife, restOf, type Slot, slotsOf, writeSlots } from './slots.js';
 
 export interface AdapterToAdd {
   /** a PEFT directory */
@@ -70,16 +69,14 @@ export function addToPool(
       const form = poolForm(pool, tokenizer, source.path);
       const place = { space: poolSpace(pool), source, tokenizer, form, forward: options.forward ?? {} };
       const placed = await placeAll(place, added, admitted, present, options);
-      const life = lifeOf(pool.manifest);
-      const version = life.version + 1;
-      const slots = newSlots(added, admitted, placed, { version, nextId: life.nextId });
-      const nextId = life.nextId + slots.length;
+      const next = nextLife(pool);
+      const slots = newSlots(added, admitted, placed, next);
       const manifest = writeSlots(
         dir,
         {
           manifest: { ...restOf(pool), standards: undefined },
           slots: [...slotsOf(pool), ...slots],
-          life: { version, nextId, removed: life.removed, earlier: [...life.earlier, earlierOf(pool)] },
+          life: { ...next, nextId: next.nextId + slots.length },
           space: pool,
           beside: dir,
         },
@@ -176,7 +173,7 @@ export async function beginPool(
   const form = choosePromptForm(tokenizer, options, source.path);
   const { config, path } = source;
   const baseName = nameForOthers(path);
-  const digests = { digest: source.digest(), tokenizerDigest: source.tokenizerDigest(), format: source.format };
+  const digests = digestsOf(source);
   const prompt = promptRecord(form);
   const template = form.kind === 'chat' ? tokenizer.chatTemplate : null;
   const admitted: Admitted[] = [];

@@ -138,7 +138,7 @@ function putAdapter(adapter: PeftAdapter, to: string, { base, baseName, prompt, 
   if (template !== null) writeFileAtomic(join(to, CHAT_TEMPLATE), template);
 }
 
-const digestsOf = (base: BaseModel) => ({
+export const digestsOf = (base: BaseModel) => ({
   digest: base.digest(),
   tokenizerDigest: base.tokenizerDigest(),
   format: base.format,

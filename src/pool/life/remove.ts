@@ -5,7 +5,7 @@ import { isSame, normalise } from '../../core/vector.js';
 import { openPool, type Pool } from '../pool.js';
 import { type PoolChanged, refuseGeneral, standardsNotice } from './add.js';
 import { type EarlierPool, lifeOf } from './record.js';
-import { changing, earlierOf, restOf, slotsOf, writeSlots } from './slots.js';
+import { changing, earlierOf, nextLife, restOf, slotsOf, writeSlots } from './slots.js';
 
 /**
  * Their ids are never given again.
@@ -23,22 +23,16 @@ export function removeFromPool(dir: string, ids: readonly number[]): Promise<Poo
         hint: 'A pool has at least one; delete the directory, or add another adapter first.',
       });
     }
-    const life = lifeOf(pool.manifest);
-    const version = life.version + 1;
+    const next = nextLife(pool);
     const removed = slots
       .filter(({ id }) => gone.has(id))
-      .map(({ id, since, changed }) => ({ id, since, changed, until: version }));
+      .map(({ id, since, changed }) => ({ id, since, changed, until: next.version }));
     const manifest = writeSlots(
       dir,
       {
         manifest: { ...restOf(pool), silhouette: null, standards: undefined },
         slots: kept,
-        life: {
-          version,
-          nextId: life.nextId,
-          removed: [...life.removed, ...removed],
-          earlier: [...life.earlier, earlierOf(pool)],
-        },
+        life: { ...next, removed: [...next.removed, ...removed] },
         space: pool,
         beside: dir,
       },
@@ -71,11 +65,11 @@ export function mergePools(first: string, second: string, out: string, { force =
   refuseGeneral(a, 'those of another pool');
   refuseGeneral(b, 'those of another pool');
   refuseOtherSpace(a, b);
-  const life = lifeOf(a.manifest);
-  const version = life.version + 1;
+  const next = nextLife(a);
+  const { version } = next;
   const slots = slotsOf(b).map((slot, i) => {
     const centroid = weighedLike(a, b, slot.centroid);
-    return { ...slot, centroid, id: life.nextId + i, since: version, changed: version };
+    return { ...slot, centroid, id: next.nextId + i, since: version, changed: version };
   });
   const ids = slots.map(({ id }) => id);
   const ofSecond: EarlierPool = { ...earlierOf(b), version, ids };
@@ -92,12 +86,7 @@ export function mergePools(first: string, second: string, out: string, { force =
         standards: undefined,
       },
       slots: [...slotsOf(a), ...slots],
-      life: {
-        version,
-        nextId: life.nextId + slots.length,
-        removed: life.removed,
-        earlier: [...life.earlier, earlierOf(a), ofSecond],
-      },
+      life: { ...next, nextId: next.nextId + slots.length, earlier: [...next.earlier, ofSecond] },
       space: a,
       beside: first,
     },

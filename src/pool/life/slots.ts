@@ -60,6 +60,12 @@ export function earlierOf(pool: Pool): EarlierPool {
   return { version, manifest: poolDigest(pool), served: servedDigest(pool) };
 }
 
+/** A pool's life with its next version, in which nothing has changed yet. */
+export function nextLife(pool: Pool): PoolOfSlots['life'] {
+  const { version, nextId, removed, earlier } = lifeOf(pool.manifest);
+  return { version: version + 1, nextId, removed, earlier: [...earlier, earlierOf(pool)] };
+}
+
 export interface PoolOfSlots {
   /** what of the manifest is no cluster's; `N`, `version`, `clusters`, `adapters`, `life` and `createdBy` are made */
   manifest: Omit<PoolManifest, 'N' | 'version' | 'clusters' | 'adapters' | 'life' | 'createdBy'>;

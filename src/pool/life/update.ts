@@ -19,7 +19,7 @@ import { admissionOf, admitAdapter } from './admit.js';
 import { placeByEnergy, placeExamples } from './centroid.js';
 import { lifeOf } from './record.js';
 import { refuseUnknown } from './remove.js';
-import { changing, earlierOf, restOf, slotsOf, writeSlots } from './slots.js';
+import { changing, nextLife, restOf, slotsOf, writeSlots } from './slots.js';
 
 /**
  * @param adapter what takes the place; with `examples: null` it is found by itself, through the probes
@@ -52,14 +52,13 @@ export function updateCluster(
         examples === null
           ? (await placeByEnergy(place, all, [n], options.probes ?? [], options.onProgress))[0]!
           : await placeExamples(place, examples, `examples of cluster ${id}`);
-      const life = lifeOf(pool.manifest);
-      const version = life.version + 1;
+      const life = nextLife(pool);
       const { r, loraAlpha } = admitted.adapter.config;
       const { source: _, ...before } = slots[n]!;
       slots[n] = {
         ...before,
         ...placed,
-        changed: version,
+        changed: life.version,
         gate: examples === null ? 'adapter' : 'data',
         adapter: { r, loraAlpha },
         put: admitted.put,
@@ -69,7 +68,7 @@ export function updateCluster(
         {
           manifest: { ...restOf(pool), silhouette: null, standards: undefined },
           slots,
-          life: { version, nextId: life.nextId, removed: life.removed, earlier: [...life.earlier, earlierOf(pool)] },
+          life,
           space: pool,
           beside: dir,
         },

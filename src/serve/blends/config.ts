@@ -6,14 +6,12 @@
 import { dirname } from 'node:path';
 import * as z from 'zod';
 import { type Partly, seconds } from '../../engine/server/options.js';
-import { isJsonObject } from '../../files/json.js';
-import { camelCased, checked, matching, type Source, text, variableName, whole } from '../../files/schema.js';
+import { camelCased, checked, matching, orNull, text, variableName, whole } from '../../files/schema.js';
 import { readYaml } from '../../files/yaml.js';
 import { LOG_LEVELS } from '../config.js';
 import { ORIGIN } from '../http/cors.js';
-import { merge, withPaths } from '../overrides.js';
+import { overlaid } from '../overrides.js';
 
-const orNull = <T extends z.ZodType>(schema: T) => schema.nullable().default(null);
 const STEP = '1 divided by a whole number from 2 to 10,000, such as 0.01';
 
 const limits = z.strictObject({
@@ -78,11 +76,10 @@ const PATH_KEYS = ['pool', 'model', 'cache_dir', 'api_key_file'];
  */
 export function loadPoolServerConfig(path: string | null, overrides: PoolServerOverrides = {}): PoolServerConfig {
   const { value, lineOf } = path === null ? { value: {}, lineOf: undefined } : readYaml(path);
-  const source: Source = { where: path ?? 'command line', code: 'config-invalid', lineOf };
-  const file = value ?? {};
-  const whole = isJsonObject(file)
-    ? merge(withPaths(file, dirname(path ?? '.'), PATH_KEYS), withPaths(overrides, '.', PATH_KEYS))
-    : file;
+  const { whole, source } = overlaid(value ?? {}, {
+    ...{ where: path ?? 'command line', folder: dirname(path ?? '.'), lineOf },
+    ...{ overrides, pathKeys: PATH_KEYS },
+  });
   return inOurUnits(checked(POOL_SERVER_SCHEMA, whole, source));
 }
 
