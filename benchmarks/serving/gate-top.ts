@@ -3,9 +3,9 @@
  * accuracy of choices through the engine that serves, beside all of the pool's adapters, in pairs.
  *
  *     npx tsx benchmarks/serving/gate-top.ts --model <gguf or directory> --pool <dir> [--pool <of another seed> ...] --data <yaml> [--data ...]
- *         [--limit 20] [--seed 0] [--data-dir <dir>] [--top 1,2,3,4] [--answers-only] [--threads 1] [--cache <dir>]
+ *         [--limit 20] [--seed 0] [--data-dir <dir>] [--top 1,2,3,4] [--one-by-one] [--answers-only] [--threads 1] [--cache <dir>]
  *
- * `--answers-only` scores the right answers alone, not all choices: a third of the time. Differences are nats a token of the answer, the mean of the examples' own, with its standard error over examples; and by pool, since
+ * `--one-by-one` is a row of all adapters applied one by one (`engine.stack_adapters: false`), beside their stack. `--answers-only` scores the right answers alone, not all choices: a third of the time. Differences are nats a token of the answer, the mean of the examples' own, with its standard error over examples; and by pool, since
  * pools of other seeds are what a claim rests on. Prints a table and one JSON document.
  */
 
@@ -35,6 +35,7 @@ const { values: options } = parseArgs({
     seed: { type: 'string', default: '0' },
     top: { type: 'string', default: '1,2,3,4' },
     threads: { type: 'string' },
+    'one-by-one': { type: 'boolean', default: false },
     'answers-only': { type: 'boolean', default: false },
     cache: { type: 'string', default: defaultCacheDir() },
   },
@@ -53,7 +54,8 @@ interface Pair {
 }
 
 const source = openBase(model);
-const pairs = new Map<number, Pair[]>();
+const ONE_BY_ONE = 'one by one';
+const pairs = new Map<string, Pair[]>();
 const effective: number[] = [];
 for (const [p, dir] of options.pool.entries()) {
   const pool = openPool(dir);
@@ -70,16 +72,19 @@ for (const [p, dir] of options.pool.entries()) {
   const { maxPositionEmbeddings, vocabSize } = source.config;
   const maxLength = Math.min(maxPositionEmbeddings, 1024);
   const made = scoredSequences({ tokenizer, form, examples, maxLength: maxLength - 1, vocabSize });
-  const config = loadEdgeConfig(null, {
+  const config = (stack_adapters: boolean) => ({
     ...{ model, pool: dir, gate: 'per-query', cache_dir: cache },
     engine: {
+      stack_adapters,
       context: maxLength,
       sequences: 1,
       threads: options.threads === undefined ? 'auto' : Number(options.threads),
     },
     routing: { mode: 'only_on_device' },
   });
-  const parts = await assembleEdge(config, { withoutCustomizations: true });
+  const open = (isStacked: boolean) =>
+    assembleEdge(loadEdgeConfig(null, config(isStacked)), { withoutCustomizations: true });
+  let parts = await open(true);
   const members = cachedAdapterGgufs(
     membersOf(pool.manifest).map((one) => join(dir, one.dir)),
     model,
@@ -102,10 +107,18 @@ for (const [p, dir] of options.pool.entries()) {
   console.log(
     `${dir}: N = ${N}, ${examples.length} examples, ${effective.at(-1)!.toFixed(2)} adapters a prompt where all are kept`,
   );
-  for (const k of tops) {
+  const rows = [
+    ...tops.map((k) => ({ name: `top ${k}`, k })),
+    ...(options['one-by-one'] ? [{ name: ONE_BY_ONE, k: N }] : []),
+  ];
+  for (const { name, k } of rows) {
+    if (name === ONE_BY_ONE) {
+      await parts.close();
+      parts = await open(false);
+    }
     const { scores } = await scoresOf(k);
-    const list = pairs.get(k) ?? [];
-    pairs.set(k, list);
+    const list = pairs.get(name) ?? [];
+    pairs.set(name, list);
     for (const [i, one] of scores.entries()) {
       const other = all.scores[i]!;
       const right =
@@ -115,12 +128,12 @@ for (const [p, dir] of options.pool.entries()) {
       list.push({ pool: dir, task: examples[i]!.dataset, loss: (other.logprob - one.logprob) / one.tokens, right });
     }
     const here = list.filter(({ pool: of }) => of === dir);
-    console.log(`  top ${k}: ${told(here)}`);
+    console.log(`  ${name}: ${told(here)}`);
   }
   await parts.close();
 }
-for (const [k, list] of pairs) {
-  console.log(`top ${k} - all, ${options.pool.length} pools: ${told(list)}`);
+for (const [name, list] of pairs) {
+  console.log(`${name} - all, ${options.pool.length} pools: ${told(list)}`);
   for (const task of new Set(list.map((one) => one.task))) {
     console.log(`    ${task}: ${told(list.filter((one) => one.task === task))}`);
   }
@@ -132,6 +145,7 @@ process.exit(0);
 function told(list: readonly Pair[]): string {
   const of = (values: number[]) =>
     `${mean(values).toFixed(4)} ± ${values.length > 1 ? standardError(values).toFixed(4) : '-'}`;
+  const most = Math.max(...list.map((one) => Math.abs(one.loss)));
   const right = list.flatMap((one) => one.right ?? []);
-  return `loss ${of(list.map((one) => one.loss))} nats/token; accuracy ${right.length === 0 ? '-' : of(right)} (${list.length})`;
+  return `loss ${of(list.map((one) => one.loss))} nats/token, at most ${most.toFixed(4)}; accuracy ${right.length === 0 ? '-' : of(right)} (${list.length})`;
 }

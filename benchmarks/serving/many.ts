@@ -252,17 +252,20 @@ const ROWS: Record<string, () => Promise<void>> = {
     const topK = options['gate-top-k'];
     const gate = (more = {}) => edge(model, { pool, gate: 'per-query', ...more });
     const starting = {
-      ...{ plain: edge(model), gate: gate() },
+      ...{ plain: edge(model), gate: gate(), 'one by one': gate({ engine: { stack_adapters: false } }) },
       ...(topK !== undefined && { few: gate({ gate_top_k: Number(topK) }) }),
     };
     await withServers(starting, async (servers) => {
-      const ttft: Record<string, number[]> = { plain: [], gate: [], few: [] };
+      const ttft: Record<string, number[]> = { plain: [], gate: [], 'one by one': [], few: [] };
+      const perToken: Record<string, number[]> = { plain: [], gate: [], 'one by one': [], few: [] };
       const curve: number[] = [];
       for (let i = 0; i < 20 + 1; i++) {
         const content = words(40);
         for (const [who, { base }] of Object.entries(servers)) {
           const answer = await ask({ base, model: 'bench', content, maxTokens: 8 });
-          if (i > 0) ttft[who]!.push(answer.ttftMs);
+          if (i === 0) continue;
+          ttft[who]!.push(answer.ttftMs);
+          perToken[who]!.push((answer.endMs - answer.ttftMs) / (answer.tokens - 1));
         }
         curve.push(servers.gate!.residentMib() - servers.plain!.residentMib());
       }
@@ -270,6 +273,9 @@ const ROWS: Record<string, () => Promise<void>> = {
         'TTFT without pool, ms': median(ttft.plain!),
         'per query': median(ttft.gate!),
         ratio: median(ttft.gate!) / median(ttft.plain!),
+        'ratio of adapters one by one': median(ttft['one by one']!) / median(ttft.plain!),
+        'a token, by that without pool': median(perToken.gate!) / median(perToken.plain!),
+        'one by one': median(perToken['one by one']!) / median(perToken.plain!),
         ...(topK !== undefined && { [`ratio of top ${topK}`]: median(ttft.few!) / median(ttft.plain!) }),
         'MiB over the plain model after 1, 10, 20 prompts': [1, 10, 20].map((i) => curve[i]!.toFixed(0)).join(' '),
       });

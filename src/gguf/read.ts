@@ -84,6 +84,12 @@ export class GgufFile {
     return info;
   }
 
+  /** Where a tensor's bytes lie in the file. */
+  place(name: string): { at: number; bytes: number } {
+    const { offset, bytes } = this.info(name);
+    return { at: this.#dataStart + offset, bytes };
+  }
+
   /** A tensor's bytes as they are stored. */
   readBytes(name: string): Uint8Array {
     const { offset, bytes } = this.info(name);

@@ -109,7 +109,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
     const named = config.gate === 'per-query' ? members : namedAdapter(config, cacheDir);
     onStep('engine');
     const name = config.name ?? base.name;
-    const { context: contextTokens, sequences, threads, gpu, kvType: cacheType } = config.engine;
+    const { context: contextTokens, sequences, threads, gpu, kvType: cacheType, stackAdapters } = config.engine;
     const { queue } = config.limits;
     const { file, template } = readHeader(base.gguf);
     const { form, chatTemplate, system, isKnown } = servedForm(config, template, pool);
@@ -128,6 +128,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
       cacheType,
       memoryBytes: config.memoryMib && 2 ** 20 * config.memoryMib,
       adapterBytes: sizeOf([...named, ...members]),
+      stacked: stackAdapters ? members : [],
       ...prompts,
     });
     open.push(() => device.close());

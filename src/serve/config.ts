@@ -78,6 +78,12 @@ const engine = z.strictObject({
     .default('F16')
     .describe('Number type of the cached keys and values. Q8_0 takes half the memory of F16.'),
   type: z.enum(GGUF_FILE_TYPE_NAMES).default('F16').describe('How a Hugging Face directory is exported.'),
+  stack_adapters: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Whether a mixture of three or more of the pool's adapters is applied as one that is made for it: a tenth of a second for a new mixture, and then several times as fast. Of a large pool it is rounded to 8 bits.",
+    ),
   gpu: z.literal(GPUS).default('auto').describe('What llama.cpp runs on; false is the processor alone.'),
 });
 
@@ -116,12 +122,12 @@ export const EDGE_SCHEMA = z.strictObject({
     .enum(['scales', 'merged'])
     .default('scales')
     .describe(
-      "How a customisation is served where its request has no `combine`. scales: the pool's adapters, each times its coefficient: no file, no wait. merged: one adapter in a file of its own (`cat`), quicker a token than several at scales.",
+      "How a customisation is served where its request has no `combine`. scales: the pool's adapters, each times its coefficient: no file of its own. merged: one adapter in a file of its own (`cat`).",
     ),
   drop_below: rate
     .default(0.1)
     .describe(
-      'Of the adapters of a customisation at scales: coefficients below this share of the largest are dropped, and the others take up their weight, since each adapter costs time at every token. 0 keeps all. Those that a request gives stay as they are.',
+      'Of the adapters of a customisation at scales: coefficients below this share of the largest are dropped, and the others take up their weight, since each adapter costs time and memory. 0 keeps all. Those that a request gives stay as they are.',
     ),
   gate_top_k: orNull(whole(1)).describe(
     'With a mixture for each prompt (`gate: per-query`, and customisations that choose one): adapters that a prompt gets at most. The others leave their weight to those that are kept; a general adapter is beside them. null: all.',

@@ -40,7 +40,15 @@ describe('the configuration of serve-edge', () => {
       choose: false,
       ...{ blend: 'scales', dropBelow: 0.1, gateTopK: null, gateDropBelow: 0, stateDir: null, keepExamples: false },
       memoryMib: null,
-      engine: { threads: 'auto', context: null, sequences: 4, kvType: 'F16', type: 'F16', gpu: 'auto' },
+      engine: {
+        threads: 'auto',
+        context: null,
+        sequences: 4,
+        kvType: 'F16',
+        stackAdapters: true,
+        type: 'F16',
+        gpu: 'auto',
+      },
       routing: {
         mode: 'prefer_on_device',
         modePerRequest: true,

@@ -7,6 +7,7 @@ import { CrayonError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { breather } from '../../core/long-work.js';
 import { createRandom } from '../../core/random.js';
+import { defaultCacheDir } from '../../gguf/cache.js';
 import { refuseWhatAborts } from '../../gguf/llama-cpp.js';
 import { GgufFile } from '../../gguf/read.js';
 import { specialTokenIds } from '../../gguf/vocabulary/special-tokens.js';
@@ -25,6 +26,7 @@ import { type PromptTokens, promptTokens } from './prompt.js';
 import { largestBatch } from './reader.js';
 import { contextError, fastestThreads, loadLlama, loadLlamaModel } from './runtime.js';
 import { SequencePool } from './sequences.js';
+import { LoraStacks, type StackMember } from './stacks.js';
 import { type TrialOptions, tryInChild } from './trial.js';
 
 export interface LlamaCppOptions extends TrialOptions, MemoryOptions {
@@ -42,6 +44,8 @@ export interface LlamaCppOptions extends TrialOptions, MemoryOptions {
   system?: string;
   /** ids at which an answer ends beside those that the file tells llama.cpp of */
   endTokens?: readonly number[];
+  /** adapters of which mixtures are applied as one, of which the stack is kept in `cacheDir` (default none) */
+  stacked?: readonly StackMember[];
   /** where it is remembered that llama.cpp takes a model (default `defaultCacheDir()`); null: nowhere */
   cacheDir?: string | null;
   /** this is the process in which that is tried */
@@ -80,6 +84,7 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
   const llama = await loadLlama(options.gpu ?? 'auto');
   const processBytes = residentBytes();
   const model = await loadLlamaModel(llama, options.model);
+  let stacks: LoraStacks | null = null;
   try {
     const cacheType = options.cacheType ?? 'F16';
     const isGiven = options.contextTokens != null;
@@ -97,11 +102,20 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
       batchTokens,
       cacheType,
     };
+    const planned = await planMemory(model, wanted, options);
+    const stacked = options.stacked ?? [];
+    const cacheDir = options.cacheDir === undefined ? defaultCacheDir() : options.cacheDir;
+    stacks = stacked.length === 0 ? null : new LoraStacks(stacked, cacheDir);
     const settings = {
       name,
       sequences,
       batchTokens,
-      ...(await planMemory(model, wanted, options)),
+      ...planned,
+      // A mixture for a prompt is seldom asked for again: beside what was promised to the adapters none is kept.
+      ...(stacks !== null && {
+        keptBytes: Math.min(planned.keptBytes, Math.max(options.adapterBytes ?? 0, stacks.bytes)),
+      }),
+      stacks,
       threads: threads === 'auto' ? await fastestThreads(model) : threads,
       // A batch of a prompt's tokens has work for all cores; one token may not.
       promptThreads: threads === 'auto' ? availableParallelism() : threads,
@@ -116,6 +130,7 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
     grammarsOf(model); // a version that looks otherwise inside is refused now
     return engineOver(model, prompts, decoder, settings);
   } catch (error) {
+    stacks?.close();
     await model.dispose();
     throw error;
   }
@@ -147,13 +162,19 @@ function contextLength(model: LlamaModel, { model: path, contextTokens }: LlamaC
 }
 
 type Settings = Required<Pick<LlamaCppOptions, 'name' | 'sequences' | 'queue' | 'cacheType' | 'closeTimeoutMs'>> &
-  Pick<LlamaCppEngine, 'contextTokens' | 'threads'> & { promptThreads: number; batchTokens: number; keptBytes: number };
+  Pick<LlamaCppEngine, 'contextTokens' | 'threads'> & {
+    promptThreads: number;
+    batchTokens: number;
+    keptBytes: number;
+  } & {
+    stacks: LoraStacks | null;
+  };
 
 function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, settings: Settings): LlamaCppEngine {
   const { name, contextTokens, threads, sequences, closeTimeoutMs } = settings;
   const slots = createSlots(name, sequences, settings.queue);
   const { vocabularySize } = prompts;
-  const loras = new LoraFiles(model, decoder, name, settings.keptBytes);
+  const loras = new LoraFiles(model, decoder, name, settings.keptBytes, settings.stacks);
   const pool = new SequencePool(decoder, loras, vocabularySize);
   let closing: Promise<void> | null = null;
 
@@ -222,6 +243,7 @@ function engineOver(model: LlamaModel, prompts: PromptTokens, decoder: Decoder, 
     clearTimeout(timer);
     await decoder.close();
     await model.dispose(); // its LoRAs too
+    settings.stacks?.close();
   };
 
   const engine: LlamaCppEngine = {

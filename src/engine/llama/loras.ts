@@ -10,6 +10,7 @@ import { GgufFile } from '../../gguf/read.js';
 import type { AdapterScale } from '../types.js';
 import type { Decoder, LoadedSet } from './decoder.js';
 import { freeLora, type HeldLora, loadLora } from './inside.js';
+import type { LoraStacks } from './stacks.js';
 
 /** Scales are rounded to this, so that gates that differ by nothing are one set. */
 const SCALE_STEP = 0.001;
@@ -43,21 +44,32 @@ interface Held {
   isForgotten: boolean;
 }
 
+/** What was acquired. */
+export interface LeasedSet extends LoadedSet {
+  /** files of it */
+  files: readonly AdapterScale[];
+}
+
 export class LoraFiles {
   readonly #model: LlamaModel;
   readonly #decoder: Decoder;
   /** of the model, in errors */
   readonly #name: string;
   readonly #keptBytes: number;
+  readonly #stacks: LoraStacks | null;
   readonly #held = new Map<string, Held>();
   #uses = 0;
 
-  /** @param keptBytes of idle LoRAs that are kept */
-  constructor(model: LlamaModel, decoder: Decoder, name: string, keptBytes: number) {
+  /**
+   * @param keptBytes of idle LoRAs that are kept
+   * @param stacks of adapters that are applied as one
+   */
+  constructor(model: LlamaModel, decoder: Decoder, name: string, keptBytes: number, stacks: LoraStacks | null = null) {
     this.#model = model;
     this.#decoder = decoder;
     this.#name = name;
     this.#keptBytes = keptBytes;
+    this.#stacks = stacks;
   }
 
   /** files in memory */
@@ -70,20 +82,35 @@ export class LoraFiles {
    *
    * @throws CrayonError `adapter-mismatch` for a file that does not fit the model, `gguf-invalid`, `file-not-found`
    */
-  async acquire({ key, adapters }: AdapterSet): Promise<LoadedSet> {
-    const held = adapters.map(({ path }) => this.#use(path));
+  async acquire({ key, adapters }: AdapterSet): Promise<LeasedSet> {
+    if (this.#stacks?.covers(adapters) !== true) return this.#acquired(key, adapters, (path) => this.#load(path));
+    const stack = this.#stacks.named(key, adapters);
+    try {
+      return await this.#acquired(key, [stack], (path) => this.#loadStack(adapters, path));
+    } catch (error) {
+      if (this.#stacks.covers(adapters)) throw error;
+      return this.acquire({ key, adapters }); // it cannot be written: one by one
+    }
+  }
+
+  async #acquired(
+    key: string,
+    files: readonly AdapterScale[],
+    load: (path: string) => Promise<HeldLora>,
+  ): Promise<LeasedSet> {
+    const held = files.map(({ path }) => this.#use(path, load));
     try {
       const loras = await Promise.all(held.map(({ lora }) => lora));
-      return { key, loras, scales: adapters.map(({ scale }) => scale) };
+      return { key, loras, scales: files.map(({ scale }) => scale), files };
     } catch (error) {
       await Promise.allSettled(held.map(({ lora }) => lora));
-      this.release(adapters);
+      this.release(files);
       throw error;
     }
   }
 
-  release(adapters: readonly AdapterScale[]): void {
-    for (const { path } of adapters) {
+  release(files: readonly AdapterScale[]): void {
+    for (const { path } of files) {
       const held = this.#held.get(path);
       if (held !== undefined) held.users--;
     }
@@ -98,9 +125,9 @@ export class LoraFiles {
     this.#trim();
   }
 
-  #use(path: string): Held {
+  #use(path: string, load: (path: string) => Promise<HeldLora>): Held {
     const known = this.#held.get(path);
-    const held = known ?? { lora: this.#load(path), users: 0, bytes: 0, lastUsed: 0, isForgotten: false };
+    const held = known ?? { lora: load(path), users: 0, bytes: 0, lastUsed: 0, isForgotten: false };
     held.users++;
     held.lastUsed = ++this.#uses;
     held.isForgotten = false; // the same blend has been made again
@@ -110,6 +137,17 @@ export class LoraFiles {
       if (this.#held.get(path) === held) this.#held.delete(path); // the next request tries anew
     });
     return held;
+  }
+
+  async #loadStack(adapters: readonly AdapterScale[], path: string): Promise<HeldLora> {
+    const stacks = this.#stacks!;
+    this.#trim(stacks.bytes);
+    await stacks.write(adapters, path);
+    try {
+      return await this.#load(path);
+    } finally {
+      stacks.discard(path);
+    }
   }
 
   async #load(path: string): Promise<HeldLora> {
@@ -133,11 +171,15 @@ export class LoraFiles {
     }
   }
 
-  /** Nobody waits for it, and a failure to give memory back is no request's failure. */
-  #trim(): void {
+  /**
+   * Nobody waits for it, and a failure to give memory back is no request's failure.
+   *
+   * @param coming bytes that are read next
+   */
+  #trim(coming = 0): void {
     const idle = [...this.#held].filter(([, { users }]) => users === 0);
     idle.sort(([, a], [, b]) => b.lastUsed - a.lastUsed);
-    let bytes = 0;
+    let bytes = coming;
     for (const [path, held] of idle) {
       bytes += held.bytes;
       if (held.isForgotten || bytes > this.#keptBytes) this.#free(path).catch(() => {});

@@ -42,7 +42,7 @@ export class SequencePool {
     let slot: SequenceSlot | undefined;
     const leave = (): void => {
       if (slot !== undefined) slot.busy = false;
-      this.#loras.release(set.adapters);
+      this.#loras.release(loaded.files);
       for (const resolve of this.#onRelease.splice(0)) resolve();
       onRelease();
     };

@@ -5,6 +5,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { baseNameOf, recordedPrompt } from '../../blend/adapter-record.js';
 import { blendPool } from '../../blend/blend-pool.js';
 import { CrayonError } from '../../core/errors.js';
+import { failedReply } from '../../engine/thread.js';
 import { sha256File } from '../../files/digest.js';
 import { fileSize } from '../../files/io.js';
 import { ScratchDirectory } from '../../files/scratch-directory.js';
@@ -12,7 +13,6 @@ import { packDirectory } from '../../files/tar.js';
 import { exportAdapterGguf } from '../../gguf/adapter.js';
 import { openBase } from '../../gguf/base.js';
 import { openPool, poolDigest } from '../../pool/pool.js';
-import { failedReply } from '../thread.js';
 import type { MadeFile, MakeJob, MakePlace } from './store.js';
 
 const port = parentPort!;

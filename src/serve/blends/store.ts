@@ -9,12 +9,12 @@ import { CrayonError } from '../../core/errors.js';
 import { formatBytes } from '../../core/format.js';
 import { threadScript } from '../../core/long-work.js';
 import { createSlots } from '../../engine/slots.js';
+import { workThread } from '../../engine/thread.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { sha256 } from '../../files/digest.js';
 import { entriesOf, exists, fileSize, modifiedMs, removePath, renamePath, touchQuietly } from '../../files/io.js';
 import { CRAYON_VERSION } from '../../files/package.js';
 import type { Pool } from '../../pool/pool.js';
-import { workThread } from '../thread.js';
 import type { BlendOrder } from './order.js';
 
 /** What all jobs of a thread have in common. */

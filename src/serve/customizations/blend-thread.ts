@@ -7,8 +7,8 @@ import type { CombineKind } from '../../blend/blend.js';
 import type { ScoredInPool } from '../../choose/evidence.js';
 import { threadScript } from '../../core/long-work.js';
 import type { Example } from '../../data/dataset.js';
+import { type Failed, workThread } from '../../engine/thread.js';
 import type { AdapterScale } from '../../engine/types.js';
-import { type Failed, workThread } from '../thread.js';
 
 /** What all jobs of a thread have in common. */
 export interface BlendPlace {

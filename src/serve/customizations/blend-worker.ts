@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { planBlend } from '../../blend/plan.js';
 import { openBlend } from '../../blend/sources.js';
+import { failedReply } from '../../engine/thread.js';
 import { sha256 } from '../../files/digest.js';
 import { exists } from '../../files/io.js';
 import { readAdapterBase, writeAdapterGguf } from '../../gguf/adapter.js';
@@ -13,7 +14,6 @@ import { memberCoefficients, openPool, poolDigest, poolForm } from '../../pool/p
 import { prepareExamples } from '../../pool/prepare.js';
 import { poolTokenizer } from '../../pool/vocabulary.js';
 import { scoredSequences } from '../../train/score.js';
-import { failedReply } from '../thread.js';
 import type { Blended, BlendJob, BlendPlace, Encoded, EncodeJob, Reply } from './blend-thread.js';
 
 const port = parentPort!;

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { CrayonError, type ErrorCode, isCrayonError, messageOf } from '../core/errors.js';
-import { throwIfAborted } from '../engine/clock.js';
+import { throwIfAborted } from './clock.js';
 
 /** What a job's failure is on its way between threads. */
 export interface Failed {
@@ -48,7 +48,7 @@ export function workThread<Job, Done extends object>(
       .then(([reply]): Done | Failed => reply)
       .catch((cause: unknown) => {
         worker = null; // the next job gets a new one
-        throw new Error('the blend’s thread ended', { cause });
+        throw new Error('a thread of its own ended', { cause });
       })
       .finally(() => {
         listening.abort();
