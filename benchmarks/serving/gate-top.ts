@@ -73,14 +73,14 @@ for (const [p, dir] of options.pool.entries()) {
   const maxLength = Math.min(maxPositionEmbeddings, 1024);
   const made = scoredSequences({ tokenizer, form, examples, maxLength: maxLength - 1, vocabSize });
   const config = (stack_adapters: boolean) => ({
-    ...{ model, pool: dir, gate: 'per-query', cache_dir: cache },
+    ...{ model, pool: dir, gate: 'per-query' as const, cache_dir: cache },
     engine: {
       stack_adapters,
       context: maxLength,
       sequences: 1,
       threads: options.threads === undefined ? 'auto' : Number(options.threads),
     },
-    routing: { mode: 'only_on_device' },
+    routing: { mode: 'only_on_device' as const },
   });
   const open = (isStacked: boolean) =>
     assembleEdge(loadEdgeConfig(null, config(isStacked)), { withoutCustomizations: true });
