@@ -14,8 +14,8 @@ import { TAGS } from './vitest.config.js';
 const ROOT = dirname(fileURLToPath(import.meta.url));
 const SLOW =
   /^(@tensorflow\/|node-llama-cpp$|koffi$|onnxruntime-node|node:(child_process|worker_threads|net|http|https|http2|tls|dgram)$)/;
-/** Imports node:net to read addresses, and opens no socket; asks the C library for one call, and does without. */
-const HARMLESS = ['src/serve/http/guard.ts', 'src/files/exchange.ts'].map((file) => join(ROOT, file));
+/** Asks the C library for one call, and does without. */
+const HARMLESS = ['src/files/exchange.ts'].map((file) => join(ROOT, file));
 
 /** What a test file loads, at once or by an `import('...')` of its own. */
 const loadedByTest = (test: string) =>

@@ -191,8 +191,7 @@ describe('architecture', () => {
 
   it('opens sockets in two places only: the server, and the emulated network that bench puts before one', () => {
     const users = files.filter((f) => importsOf(f).some((s) => /^node:(net|http|https|http2|tls|dgram)$/.test(s)));
-    // guard reads addresses and opens none
-    expect(users.sort()).toEqual(['bench/live/network/proxy.ts', 'serve/http/guard.ts', 'serve/http/listen.ts']);
+    expect(users.sort()).toEqual(['bench/live/network/proxy.ts', 'serve/http/listen.ts']);
   });
 
   it('reads and writes the formats without loading a tensor library', () => {

@@ -9,6 +9,7 @@
 import { dirname, join } from 'node:path';
 import { CrayonError, isCrayonError, messageOf } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
+import { isLoopback } from '../core/loopback.js';
 import { warn } from '../core/warning.js';
 import { ensureDirectory, writeDirectoryAtomic, writeFileAtomic } from '../files/atomic.js';
 import { exists, removePath } from '../files/io.js';
@@ -55,9 +56,6 @@ export interface PlaceOptions extends PoolServerOptions {
   cacheBytes?: number | undefined;
 }
 
-/** As the URL parser writes addresses of this machine; `127.example.org` is none. */
-const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
-
 /** Adapters fetched at a time. */
 const AT_A_TIME = 4;
 
@@ -74,7 +72,7 @@ export async function poolPlace(pool: string, options: PlaceOptions = {}): Promi
   if (!isPoolUrl(pool)) return { dir: pool, remote: null, members: async () => {} };
   const { cacheDir = defaultCacheDir(), cacheBytes = POOL_CACHE_BYTES, key = null } = options;
   const url = poolUrl(pool);
-  if (key !== null && url.protocol === 'http:' && !LOOPBACK.test(url.hostname)) {
+  if (key !== null && url.protocol === 'http:' && !isLoopback(url.hostname)) {
     warn(`${shownUrl(url)}: the key goes over the network unencrypted, for others to read; https does not.`);
   }
   return await RemotePool.open(url, new PoolServer(url, options), new PoolCache(cacheDir, cacheBytes));

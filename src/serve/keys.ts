@@ -2,11 +2,11 @@
 
 import { CrayonError } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
+import { isLoopback } from '../core/loopback.js';
 import type { ServerConfig } from '../engine/server/options.js';
 import { readSmallFile } from '../files/io.js';
 import { decodeUtf8 } from '../files/json.js';
 import type { EdgeConfig } from './config.js';
-import { isLoopback } from './http/guard.js';
 
 /** Printable ASCII without spaces: what a header can carry. No error shows any part of a key. */
 const KEY = /^[\x21-\x7e]+$/;

@@ -1,7 +1,7 @@
 /** Who may ask: the API key, and on loopback the Host header. */
 
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { isIP } from 'node:net';
+import { isLoopback } from '../../core/loopback.js';
 import type { Middleware } from './call.js';
 import { HttpError } from './error.js';
 
@@ -45,12 +45,6 @@ export function createGuard({ apiKey, host, allowedHosts }: GuardOptions) {
     });
   };
   return { isAuthorised, requireKey, checkHost };
-}
-
-/** True for addresses that only this machine reaches. */
-export function isLoopback(host: string): boolean {
-  const name = host.toLowerCase();
-  return name === 'localhost' || name === '::1' || (isIP(name) === 4 && name.startsWith('127.'));
 }
 
 /** `[::1]:8080` -> `::1`. */

@@ -3,9 +3,9 @@
  * this server; what it then asks goes to the API, with the key where one is needed.
  */
 
+import { isLoopback } from '../../core/loopback.js';
 import { sha256 } from '../../files/digest.js';
 import type { Handler } from '../http/call.js';
-import { isLoopback } from '../http/guard.js';
 
 /** The parts that are compiled. */
 export interface PageFiles {
