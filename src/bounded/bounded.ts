@@ -13,7 +13,7 @@ import { threadScript } from '../core/long-work.js';
 import type { BridgeAnswer, BridgeCall } from './bridge.js';
 import { Lane } from './lane.js';
 import type { Job, Outcome } from './protocol.js';
-import { seconds } from './time.js';
+import { seconds, wallMs } from './time.js';
 
 /** Whose code it is, and how it is run. */
 export interface BoundedOptions {
@@ -69,7 +69,7 @@ export class Bounded {
     bridge ??= startBridge();
     const { port, signal, worker } = bridge;
     const id = ++calls;
-    const end = performance.now() + timeMs + LIMITS.codeBridgeMs;
+    const end = performance.now() + wallMs(timeMs) + LIMITS.codeBridgeMs;
     port.postMessage({ id, job: this.#job, name, args, timeMs } satisfies BridgeCall);
     for (;;) {
       const seen = Atomics.load(signal, 0);

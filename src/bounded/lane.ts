@@ -11,6 +11,7 @@ import { messageOf } from '../core/errors.js';
 import { LIMITS } from '../core/limits.js';
 import { childScript } from '../core/long-work.js';
 import type { CallMessage, Job, Outcome, Reply } from './protocol.js';
+import { wallMs } from './time.js';
 
 /** A call that waits so long behind another one gets a process of its own. */
 const IMPATIENT_MS = 100;
@@ -127,7 +128,8 @@ export class Lane {
       queueMicrotask(() => this.#feed());
       return;
     }
-    const patience = timeMs + LIMITS.codeGraceMs + (runner.hasAnswered ? 0 : LIMITS.codeStartMs);
+    // The process keeps its own time, of a processor: this is for one that cannot.
+    const patience = wallMs(timeMs) + LIMITS.codeGraceMs + (runner.hasAnswered ? 0 : LIMITS.codeStartMs);
     runner.timer = setTimeout(() => this.#kill(runner, { kind: 'time', timeMs }), patience);
   }
 

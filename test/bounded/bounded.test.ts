@@ -82,6 +82,17 @@ describe('strangers’ code', () => {
     expect(await code.run('greet', 'you')).toBe('Ada greets you');
   });
 
+  it('that waits for a processor is not stopped for that: it is begun again', async () => {
+    const pid = await code.run<number>('pid', null);
+    const working = code.run('work', 500, { timeMs: 1000 });
+    await sleep(100);
+    process.kill(pid, 'SIGSTOP');
+    await sleep(1200);
+    process.kill(pid, 'SIGCONT');
+    expect(await working).toBe('done');
+    expect(await code.run('pid', null)).toBe(pid);
+  });
+
   it.each([
     ['text that is written without end', '{% for i in range(1000000000) %}a{% endfor %}'],
     ['a list of too many', '{{ range(300000000)|list|length }}'],

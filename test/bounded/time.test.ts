@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { OutOfTime, seconds, withinTime } from '../../src/bounded/time.js';
+import { OutOfTime, seconds, wallMs, withinTime } from '../../src/bounded/time.js';
 
 const endless = () => {
   for (;;);
@@ -20,6 +20,26 @@ describe('withinTime', () => {
     expect(() => withinTime(50, endless)).toThrow(new OutOfTime(50));
     expect(() => withinTime(60, () => /^(a+)+$/.test(`${'a'.repeat(40)}!`))).toThrow('stopped after 0.06 s');
     expect(withinTime(1000, () => 'done')).toBe('done');
+  });
+
+  it('stops nothing that has had hardly a processor, until that has taken far too long', () => {
+    const cell = new Int32Array(new SharedArrayBuffer(4));
+    const wait = (ms: number) => void Atomics.wait(cell, 0, 0, ms); // what a processor is not given, it does not use
+    let begun = 0;
+    const started = performance.now();
+    const late = () => {
+      begun++;
+      wait(60);
+      return 'done';
+    };
+    expect(withinTime(40, late)).toBe('done');
+    expect(begun).toBe(2);
+    const starved = () => {
+      for (;;) wait(1000);
+    };
+    expect(() => withinTime(40, starved)).toThrow(new OutOfTime(40));
+    expect(performance.now() - started).toBeGreaterThanOrEqual(100 + wallMs(40));
+    expect(wallMs(40)).toBe(280);
   });
 
   it('has one clock for work within work: the outer one', () => {

@@ -9,6 +9,12 @@ export const open = ({ name }: { name: string }) => ({
   loop: () => {
     for (;;);
   },
+  /** takes so long of a processor */
+  work: (ms: number) => {
+    const { user } = process.cpuUsage();
+    while (process.cpuUsage().user < user + ms * 1000);
+    return 'done';
+  },
   match: ([pattern, text]: [string, string]) => new RegExp(pattern).test(text),
   refuse: () => {
     throw new CrayonError('example-invalid', 'refused', { hint: 'do not' });
