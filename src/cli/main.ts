@@ -148,7 +148,8 @@ async function report(error: unknown, terminal: Terminal, verbose: boolean): Pro
   const code = known ? error.code : 'internal';
   const message = messageOf(error);
   const hint = known ? error.hint : 'This is a defect of crayon. Please report it with the output of --verbose.';
-  terminal.error(code, message, hint);
+  const said = known ? error.said : [];
+  terminal.error(code, message, hint, said);
   if (verbose || !known) {
     const { sourceStack } = await import('../files/source-stack.js');
     terminal.say(sourceStack(`${(error as Error)?.stack ?? error}`));
@@ -156,7 +157,8 @@ async function report(error: unknown, terminal: Terminal, verbose: boolean): Pro
       terminal.say(sourceStack(`Cause: ${(error.cause as Error)?.stack ?? error.cause}`));
     }
   }
-  terminal.document({ error: { code, message, ...(hint === undefined ? {} : { hint }) } });
+  const more = { ...(said.length > 0 && { said }), ...(hint !== undefined && { hint }) };
+  terminal.document({ error: { code, message, ...more } });
   return known ? error.exitCode : EXIT.internal;
 }
 

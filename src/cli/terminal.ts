@@ -89,9 +89,11 @@ export class Terminal {
     this.say(`${this.#colourError.yellow('Warning:')} ${printable(text)}`);
   }
 
-  error(code: string, message: string, hint?: string): void {
+  /** @param said lines of another process: of several lines only where the program says so, each of them behind a mark of ours */
+  error(code: string, message: string, hint?: string, said: readonly string[] = []): void {
     const { red, dim } = this.#colourError;
     this.say(`${red('Error:')} ${printable(message)} ${dim(`[${code}]`)}`);
+    for (const line of said) this.say(`  ${dim('|')} ${printable(line.replaceAll('\t', '  '))}`);
     if (hint !== undefined) this.say(`${dim('Hint:')}  ${printable(hint)}`);
   }
 

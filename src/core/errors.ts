@@ -99,6 +99,8 @@ export type ErrorCode = keyof typeof EXIT_OF;
 export interface CrayonErrorOptions {
   /** What the user can do about it, as one sentence. */
   hint?: string;
+  /** What another process said, line by line: shown below the message, where each stays a line of its own. */
+  said?: readonly string[];
   /** The error underneath, kept for `--verbose`. */
   cause?: unknown;
 }
@@ -112,12 +114,14 @@ function shortened(message: string): string {
 export class CrayonError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  readonly said: readonly string[];
 
   constructor(code: ErrorCode, message: string, options: CrayonErrorOptions = {}) {
     super(shortened(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'CrayonError';
     this.code = code;
     this.hint = options.hint;
+    this.said = options.said ?? [];
   }
 
   /** The process exit code that belongs to this error's code. */

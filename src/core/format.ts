@@ -70,6 +70,18 @@ export function printable(text: string, { keepLines = false }: { keepLines?: boo
   });
 }
 
+/**
+ * The last lines of what a process said that hold anything, however it ends them, each cut where it is very long.
+ *
+ * @example
+ * lastLines('1 %\r2 %\nError: full\n\n', 2); // ['2 %', 'Error: full']
+ */
+export function lastLines(text: string, most: number): string[] {
+  const lines = text.split(/[\r\n]+/).map((line) => line.trimEnd());
+  const last = lines.filter((line) => line !== '').slice(-most);
+  return last.map((line) => (line.length > LONGEST_ITEM ? `${line.slice(0, LONGEST_ITEM)}…` : line));
+}
+
 /** Keeps the end of the text instead: prompts of one task often begin alike. */
 export function ellipsisFront(text: string, width: number): string {
   const line = text.replace(/\s+/g, ' ').trim();

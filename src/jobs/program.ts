@@ -1,7 +1,8 @@
 /** The programs by which a queue is spoken to, such as sbatch or kubectl. */
 
 import { execFile } from 'node:child_process';
-import { CrayonError } from '../core/errors.js';
+import { CrayonError, reasonOf } from '../core/errors.js';
+import { lastLines } from '../core/format.js';
 import { LIMITS } from '../core/limits.js';
 
 export interface ProgramOptions {
@@ -11,6 +12,8 @@ export interface ProgramOptions {
   input?: string | undefined;
   timeoutMs?: number | undefined;
 }
+
+const TAIL_LINES = 10;
 
 /**
  * @returns what it has written
@@ -26,8 +29,8 @@ export function runProgram(program: string, args: readonly string[], options: Pr
         const [meaning, hint] = missing;
         return reject(new CrayonError('jobs-unavailable', `${program}: no such program, ${meaning}`, { hint }));
       }
-      const words = error.killed ? `ended after ${timeoutMs / 1000} s` : stderr.trim() || error.message;
-      reject(new CrayonError('jobs-failed', `${program}: ${words}`, { cause: error }));
+      const [words, ...said] = error.killed ? [`ended after ${timeoutMs / 1000} s`] : lastLines(stderr, TAIL_LINES);
+      reject(new CrayonError('jobs-failed', `${program}: ${words ?? reasonOf(error)}`, { said, cause: error }));
     });
     child.stdin?.on('error', () => {}); // it ended before it had read all
     child.stdin?.end(input);

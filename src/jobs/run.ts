@@ -3,7 +3,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CrayonError, reasonOf } from '../core/errors.js';
-import { abridge } from '../core/format.js';
+import { abridge, lastLines } from '../core/format.js';
 import { ensureDirectory } from '../files/atomic.js';
 import { removePath } from '../files/io.js';
 import { isJsonObject, readOptionalJson, writeJson } from '../files/json.js';
@@ -111,15 +111,11 @@ async function failure(
   left: readonly Job[],
 ) {
   const first = failed[0]?.job ?? left[0] ?? 'last';
-  const said = await engine.log(handle, work, first).catch((error) => reasonOf(error));
-  const words = said.trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
+  const said = lastLines(await engine.log(handle, work, first).catch((error) => reasonOf(error)), TAIL_LINES);
   const names = failed.map(({ job, detail }) => `${jobName(job)}${detail ? ` (${detail})` : ''}`);
   const ended = names.length === 0 ? `${jobName(first)} ended without a result` : `failed: ${abridge(names, 8, ', ')}`;
-  return new CrayonError(
-    'jobs-failed',
-    `${ended}${words === '' ? '' : `; the last that ${jobName(first)} said:\n${words}`}`,
-    {
-      hint: `All that they said is in ${join(work.dir, 'logs')}. The same command tries those again that are not done.`,
-    },
-  );
+  return new CrayonError('jobs-failed', `${ended}${said.length === 0 ? '' : `; ${jobName(first)} said last:`}`, {
+    said,
+    hint: `All that they said is in ${join(work.dir, 'logs')}. The same command tries those again that are not done.`,
+  });
 }

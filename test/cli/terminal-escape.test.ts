@@ -27,6 +27,10 @@ const WAYS: Array<[string, (terminal: Terminal) => void | Promise<void>]> = [
   ['a remark', (terminal) => terminal.note(HOSTILE)],
   ['a warning', (terminal) => terminal.warn(HOSTILE)],
   ['an error', (terminal) => terminal.error('bad-option', HOSTILE, HOSTILE)],
+  [
+    'what another process said',
+    (terminal) => terminal.error('jobs-failed', 'm', 'h', [HOSTILE, `\x1b[2J\n${HOSTILE}`]),
+  ],
   ['a table', (terminal) => terminal.table([HOSTILE], [[HOSTILE], [terminal.colour.bold(HOSTILE)]])],
   [
     'a stage',
@@ -67,6 +71,10 @@ it.each(WAYS.filter(([name]) => !['a stage', 'a document'].includes(name)))(
 it('an error and a cell of a table stay on one line', async () => {
   expect(await shown(false, (terminal) => terminal.error('bad-option', 'a\nError: b'))).toBe(
     'Error: a\\u000aError: b [bad-option]\n',
+  );
+  // what another process said has lines, of which each is marked as that process's
+  expect(await shown(false, (terminal) => terminal.error('bad-option', 'm', 'h', ['a', '\tb\nError: c']))).toBe(
+    'Error: m [bad-option]\n  | a\n  |   b\\u000aError: c\nHint:  h\n',
   );
   const table = (cell: Cell) => shown(false, (terminal) => terminal.table(['x'], [[cell]]));
   const rows = async (cell: Cell) => (await table(cell)).split('\n').length;

@@ -9,6 +9,7 @@ import {
   formatCount,
   formatDuration,
   formatRate,
+  lastLines,
   nearestName,
 } from '../../src/core/format.js';
 
@@ -62,6 +63,9 @@ describe('text of numbers', () => {
     [ellipsis('two\n lines', 20), 'two lines'],
     [ellipsis('abcdefgh', 4), 'abc…'],
     [ellipsisFront('abcdefgh', 4), '…fgh'],
+    [lastLines('a\r\n 1 %\r 2 % \r\n\nError: b\n \n', 3).join('/'), ' 1 %/ 2 %/Error: b'],
+    [lastLines('\n', 3).length, 0],
+    [lastLines('x'.repeat(10_000), 1)[0]!.length, 1001],
   ])('%s is %s', (text, expected) => {
     expect(text).toBe(expected);
   });

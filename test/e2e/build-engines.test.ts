@@ -102,7 +102,9 @@ describe.skipIf(process.platform !== 'linux')('build-pool --engine local', { tim
     writeFileSync(join(`${pool}.building`, 'units', '1', 'examples.safetensors'), 'damaged');
     const { code, stderr } = await start(onEngine(pool)).ended;
     expect(code).toBe(4);
-    expect(stderr).toMatch(/failed: unit-1 \(exit code 3\); .*\[safetensors-invalid\].*\[jobs-failed\]/);
+    expect(stderr).toMatch(
+      /failed: unit-1 \(exit code 3\).*\[jobs-failed\]\n( {2}\| .*\n)* {2}\| .*\[safetensors-invalid\]\n/,
+    );
   });
 });
 

@@ -88,7 +88,8 @@ describe('work on an engine', () => {
     ]); // biome-ignore format: one poll a line
     await expect(run()).rejects.toMatchObject({
       code: 'jobs-failed',
-      message: expect.stringMatching(/failed: unit-0 \(exit code 3\).*\none\nthe words of 0$/s),
+      message: 'failed: unit-0 (exit code 3); unit-0 said last:',
+      said: ['one', 'the words of 0'],
     });
     expect(notes).toHaveLength(2);
   });

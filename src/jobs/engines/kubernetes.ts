@@ -82,6 +82,7 @@ class KubernetesEngine implements Engine {
     } catch (error) {
       if (!isCrayonError(error, 'jobs-failed')) throw error;
       throw new CrayonError('jobs-unavailable', error.message, {
+        said: error.said,
         hint: 'kubectl says why; --engine-options context=... and namespace=... choose another cluster or place.',
         cause: error,
       });

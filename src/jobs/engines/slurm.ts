@@ -244,7 +244,8 @@ function shownJob(line: string): string[][] {
 
 /** Slurm forgets jobs some minutes after their end, and then calls their number invalid. */
 function noSuchJob(error: unknown): string {
-  if (error instanceof CrayonError && /invalid job id/i.test(error.message)) return '';
+  if (error instanceof CrayonError && [error.message, ...error.said].some((line) => /invalid job id/i.test(line)))
+    return '';
   throw error;
 }
 

@@ -78,18 +78,38 @@ describe('local workers', () => {
   });
 
   it.each([
-    ['by a signal, up to a limit', "process.kill(process.pid, 'SIGKILL')", { tries: '2' }, 'xx', /ended by SIGKILL/],
-    ['by what another machine may have', 'process.exitCode = 4', { tries: 2 }, 'xx', /exit code 4/],
-    ['by what would end it again', "console.error('wrong\\n'); process.exitCode = 3", {}, 'x', /exit code 3.*wrong$/s],
-  ])('that end %s fail, and the end is not run', async (_, ending, options, tries, words) => {
-    const { at, run } = workOf(`
+    [
+      'by a signal, up to a limit',
+      "process.kill(process.pid, 'SIGKILL')",
+      { tries: '2' },
+      'xx',
+      /ended by SIGKILL/,
+      [],
+    ],
+    ['by what another machine may have', 'process.exitCode = 4', { tries: 2 }, 'xx', /exit code 4/, []],
+    [
+      ...[
+        'by what would end it again',
+        "console.error('so\\n\\nwrong\\n'); process.exitCode = 3",
+        {},
+        'x',
+        /exit code 3/,
+      ],
+      ['so', 'wrong'],
+    ],
+  ] as Array<[string, string, object, string, RegExp, string[]]>)(
+    'that end %s fail, and the end is not run',
+    async (_, ending, options, tries, words, said) => {
+      const { at, run } = workOf(`
       appendFileSync(DIR + 'tries-' + job, 'x');
       if (job === '1') { ${ending} } else { ${DONE} }`);
-    await expect(run(options)).rejects.toMatchObject({ code: 'jobs-failed', message: expect.stringMatching(words) });
-    expect(readFileSync(at('tries-1'), 'utf8')).toBe(tries);
-    expect(existsSync(at('done-2'))).toBe(true);
-    expect(existsSync(at('tries-last'))).toBe(false);
-  });
+      const failure = { code: 'jobs-failed', message: expect.stringMatching(words), said };
+      await expect(run(options)).rejects.toMatchObject(failure);
+      expect(readFileSync(at('tries-1'), 'utf8')).toBe(tries);
+      expect(existsSync(at('done-2'))).toBe(true);
+      expect(existsSync(at('tries-last'))).toBe(false);
+    },
+  );
 
   it('stop by the end of their input when they are cancelled, and nothing is begun any more', async () => {
     const { at, run, out } = workOf(`

@@ -86,11 +86,12 @@ describe.skipIf(process.platform === 'win32')('Slurm', () => {
     program('scancel', '');
     writeFileSync(
       join(dir, 'bin', 'sbatch'),
-      `#!/bin/sh\ncase "$*" in *afterok*) echo 'sbatch: error: too many jobs' >&2; exit 1 ;; esac\necho 12\n`,
+      `#!/bin/sh\ncase "$*" in *afterok*) printf 'sbatch: error: too many jobs\\nsbatch: go away\\n' >&2; exit 1 ;; esac\necho 12\n`,
     );
     await expect(slurmEngine.open({}).submit(work)).rejects.toMatchObject({
       code: 'jobs-failed',
       message: 'sbatch: sbatch: error: too many jobs',
+      said: ['sbatch: go away'],
     });
     expect(calls()).toEqual(['scancel 12']);
   });
