@@ -68,8 +68,8 @@ function page(files: object): Plugin {
   return { name: 'page', setup };
 }
 
-/** @returns the files that went in, those of the page too, and what came out */
-async function bundle(out: string): Promise<Pick<Metafile, 'outputs'> & { inputs: string[] }> {
+/** The JavaScript of dist/. @returns the files that went in, those of the page too, and what came out */
+export async function bundle(out: string): Promise<Pick<Metafile, 'outputs'> & { inputs: string[] }> {
   const { inputs, ...files } = await bundledPage();
   const scripts = startedScripts(join(ROOT, 'src'));
   const entries = ['index', 'formats', ...scripts].map((file) => [

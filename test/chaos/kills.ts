@@ -7,7 +7,6 @@ import { spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRandom } from '../../src/core/random.js';
-import { ROOT } from '../helpers/fixtures.js';
 import { TSX } from '../helpers/processes.js';
 import { namesIn, type Scenario } from './scenario.js';
 import { run } from './scenarios.js';
@@ -37,15 +36,15 @@ export interface Plan {
   seed: number;
   kills: number;
   errors: number;
-  /** run dist/, which starts sooner */
-  built: boolean;
+  /** what Node is given to start the command line */
+  entry: readonly string[];
   progress?: (words: string) => void;
 }
 
 /** Brings one scenario's share of faults upon it. */
 export async function torment(
   scenario: Scenario,
-  { root, seed, kills, errors, built, progress = () => {} }: Plan,
+  { root, seed, kills, errors, entry, progress = () => {} }: Plan,
 ): Promise<Outcome> {
   const [dir, before] = [join(root, 'work'), join(root, 'before')];
   const restore = (): void => {
@@ -59,7 +58,7 @@ export async function torment(
   const old = scenario.output(dir);
 
   const log = join(root, 'calls.jsonl');
-  const whole = await start(scenario, dir, { log }, built);
+  const whole = await start(scenario, dir, { log }, entry);
   if (whole.code !== 0) throw new Error(`${scenario.name}: ${whole.stdout} ${whole.stderr}`);
   const calls = readFileSync(log, 'utf8')
     .trim()
@@ -71,7 +70,7 @@ export async function torment(
   const outcome: Outcome = { scenario: scenario.name, calls: calls.length, kills: 0, errors: 0, faults: [] };
   for (const { at, how } of chosen(calls, { kills, errors, seed: `${seed} ${scenario.name}` })) {
     restore();
-    const { signal, code, stdout, stderr } = await start(scenario, dir, { at, how }, built);
+    const { signal, code, stdout, stderr } = await start(scenario, dir, { at, how }, entry);
     if ((outcome.kills + outcome.errors) % 10 === 0) progress(`${scenario.name}: ${outcome.kills + outcome.errors}`);
     const { name, what } = calls[at - 1]!;
     const place = `${scenario.name}, ${how} call ${at} of ${calls.length} (${name} ${what})`;
@@ -129,15 +128,13 @@ function chosen(calls: readonly Call[], { kills, errors, seed }: { kills: number
 }
 
 /** The command as a process of its own, under this order. */
-function start({ command, withoutKoffi }: Scenario, dir: string, order: object, built: boolean) {
+function start({ command, withoutKoffi }: Scenario, dir: string, order: object, entry: readonly string[]) {
   const given = command(dir);
   const env = { ...process.env, CHAOS: JSON.stringify({ ...order, dir, koffi: !withoutKoffi }) };
   const words =
     'job' in given
       ? ['--import', TSX, '--import', FAULTS, join(import.meta.dirname, 'jobs.ts'), given.job, dir]
-      : built
-        ? ['--import', FAULTS, join(ROOT, 'dist', 'bin', 'crayon.js'), ...given.argv, '--json']
-        : ['--import', TSX, '--import', FAULTS, join(ROOT, 'bin', 'crayon.ts'), ...given.argv, '--json'];
+      : ['--import', FAULTS, ...entry, ...given.argv, '--json'];
   const child = spawn(process.execPath, words, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const said = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) child[name].on('data', (text) => (said[name] += text));

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT } from '../helpers/fixtures.js';
+import { TSX } from '../helpers/processes.js';
 import { tormentDisks } from './disks.js';
 import { torment } from './kills.js';
 import { SCENARIOS } from './scenarios.js';
@@ -27,7 +28,8 @@ const { values } = parseArgs({
   },
 });
 const seed = Number(values.seed);
-const { built } = values;
+/** dist/, which starts sooner, where it is there. */
+const entry = values.built ? [join(ROOT, 'dist', 'bin', 'crayon.js')] : ['--import', TSX, join(ROOT, 'bin', 'crayon.ts')];
 const only = values.only?.split(',');
 const isWanted = (name: string): boolean => only === undefined || only.includes(name);
 const root = mkdtempSync(join(tmpdir(), 'crayon-chaos-'));
@@ -52,7 +54,7 @@ for (const scenario of scenarios) {
   const plan = {
     root: join(root, 'scenario'),
     seed,
-    built,
+    entry,
     kills: share(values.kills),
     errors: share(values.errors),
     progress,
@@ -83,7 +85,7 @@ for (const withExchange of [true, false].filter(() => isWanted('swaps'))) {
 }
 if (isWanted('servers')) {
   const started = performance.now();
-  const plan = { root: join(root, 'servers'), seed, seconds: Number(values.seconds), built };
+  const plan = { root: join(root, 'servers'), seed, seconds: Number(values.seconds), entry };
   const { answers, faults, slowestHealthMs } = await tormentServers(plan);
   const all = Object.values(answers).reduce((sum, n) => sum + n, 0);
   report('servers', `${all} answers, /health within ${slowestHealthMs.toFixed(0)} ms`, faults, started);

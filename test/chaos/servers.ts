@@ -9,7 +9,6 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createRandom, type Random } from '../../src/core/random.js';
 import { ROOT } from '../helpers/fixtures.js';
-import { TSX } from '../helpers/processes.js';
 import { type Reply, reply, startUpstream } from '../helpers/scripted-upstream.js';
 
 export interface ServersPlan {
@@ -17,7 +16,7 @@ export interface ServersPlan {
   seed: number;
   /** how long faults and floods go on */
   seconds: number;
-  built: boolean;
+  entry: readonly string[];
 }
 
 export interface ServersOutcome {
@@ -38,8 +37,7 @@ interface Server {
   ended: Promise<{ code: number | null; signal: string | null }>;
 }
 
-async function startServer(config: string, built: boolean): Promise<Server> {
-  const entry = built ? [join(ROOT, 'dist', 'bin', 'crayon.js')] : ['--import', TSX, join(ROOT, 'bin', 'crayon.ts')];
+async function startServer(config: string, entry: readonly string[]): Promise<Server> {
   const words = [...entry, 'serve-edge', '--config', config, '--port', '0', '--api-key-env', 'CLIENT_KEY'];
   const child = spawn(process.execPath, words, {
     env: { ...process.env, CLIENT_KEY: KEY, BIG_KEY: 'sk-big' },
@@ -141,7 +139,7 @@ function verdict(status: number, text: string): string {
     : `fault: ${status} ${text.slice(0, 200)}`;
 }
 
-export async function tormentServers({ root, seed, seconds, built }: ServersPlan): Promise<ServersOutcome> {
+export async function tormentServers({ root, seed, seconds, entry }: ServersPlan): Promise<ServersOutcome> {
   mkdirSync(root, { recursive: true });
   const upstream = await startUpstream(REPLIES[0]!);
   const config = join(root, 'edge.yaml');
@@ -179,7 +177,7 @@ export async function tormentServers({ root, seed, seconds, built }: ServersPlan
       if (answer.status !== 200) count(`fault: ${answer.status} ${await answer.text()}`);
     }
   };
-  let servers = await Promise.all([startServer(config, built), startServer(config, built)]);
+  let servers = await Promise.all([startServer(config, entry), startServer(config, entry)]);
   await Promise.all(servers.map(({ url }) => cloud(url, REQUESTS)));
   expectUsed(2 * REQUESTS * TOKENS, 'of two servers');
   await cloud(servers[0]!.url, 5);
@@ -188,7 +186,7 @@ export async function tormentServers({ root, seed, seconds, built }: ServersPlan
   expectUsed((2 * REQUESTS + 5) * TOKENS, 'after kill -9');
 
   // 2) Faults on one side, a flood on the other.
-  servers = await Promise.all([startServer(config, built), startServer(config, built)]);
+  servers = await Promise.all([startServer(config, entry), startServer(config, entry)]);
   const random = createRandom(seed, 'servers');
   upstream.script(...Array.from({ length: 20_000 }, () => REPLIES[random.int(REPLIES.length)]!));
   const end = Date.now() + seconds * 1000;

@@ -80,8 +80,11 @@ export function findClient(
     (folder === undefined ? undefined : join(folder, 'venv', 'bin', 'python'));
   const names = Object.keys(packages).join(' ');
   if (python === undefined || !existsSync(python)) return { missing: `PyPI: ${names}` };
-  const code = `import importlib, importlib.metadata as m
-for name in ${JSON.stringify(Object.values(packages))}: importlib.import_module(name)
+  // Whether they are there: that they load, which may take seconds, is the script's to show.
+  const code = `import importlib.metadata as m
+from importlib.util import find_spec
+for name in ${JSON.stringify(Object.values(packages))}:
+    if find_spec(name) is None: raise ModuleNotFoundError(name)
 print(m.version(${JSON.stringify(bare(Object.keys(packages)[0]!))}))`;
   const tried = spawnSync(python, ['-c', code], { encoding: 'utf8' });
   return tried.status === 0

@@ -30,10 +30,13 @@ export interface Row {
   words: string;
 }
 
-/** Runs one client's script to its end. */
-export async function runClient(client: Client, folder: string | undefined, task: Task): Promise<Row> {
-  const found = findClient(client, folder);
-  const { name } = client;
+/** Runs one client's script to its end. @param found what `findClient` says of it */
+export async function runClient(
+  { name }: Client,
+  found: ReturnType<typeof findClient>,
+  folder: string | undefined,
+  task: Task,
+): Promise<Row> {
   if ('missing' in found) return { name, version: '', outcome: 'skipped', words: `not installed: ${found.missing}` };
   const [program, ...args] = found.command;
   const child = spawn(program!, args, {
@@ -113,7 +116,7 @@ async function main(): Promise<void> {
   try {
     const task = await taskFor(server.url);
     for (const client of CLIENTS.filter(({ name }) => names === undefined || names.includes(name))) {
-      const { name, version, outcome, words } = await runClient(client, folder, task);
+      const { name, version, outcome, words } = await runClient(client, findClient(client, folder), folder, task);
       console.log(`${name.padEnd(14)} ${version.padEnd(10)} ${outcome.padEnd(8)} ${words}`);
       if (outcome === 'failed') process.exitCode = 1;
     }

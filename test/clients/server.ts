@@ -34,24 +34,14 @@ const SCHEMA = {
 
 /** `crayon serve-edge` with the embedded model and its pool, on a free port. */
 export async function startServer(): Promise<{ url: string; stop(): void }> {
+  const { CRAYON_ENTRY } = process.env; // in a run of the tests, what these start too
   const tsx = pathToFileURL(join(ROOT, 'node_modules', 'tsx', 'dist', 'loader.mjs')).href;
+  const entry = CRAYON_ENTRY ? [CRAYON_ENTRY] : ['--import', tsx, 'bin/crayon.ts'];
   const state = mkdtempSync(join(tmpdir(), 'crayon-clients-'));
   const models = ['--model', 'models/crayon-edge', '--pool', 'models/crayon-edge-pool'];
   const child = spawn(
     process.execPath,
-    [
-      '--import',
-      tsx,
-      'bin/crayon.ts',
-      'serve-edge',
-      ...models,
-      '--state-dir',
-      state,
-      '--port',
-      '0',
-      '--log-level',
-      'error',
-    ],
+    [...entry, 'serve-edge', ...models, '--state-dir', state, '--port', '0', '--log-level', 'error'],
     { cwd: ROOT, stdio: ['ignore', 'ignore', 'pipe'] },
   );
   let said = '';

@@ -27,7 +27,7 @@ describe('clients', () => {
     const why =
       'missing' in found ? ` (not installed: ${found.missing}; see CRAYON_CLIENTS in test/clients/main.ts)` : '';
     it.skipIf(why !== '')(`${client.name}${why}`, { timeout: 300_000 }, async () => {
-      const { outcome, words } = await runClient(client, folder, task);
+      const { outcome, words } = await runClient(client, found, folder, task);
       expect(outcome, words).toBe('passed');
     });
   }

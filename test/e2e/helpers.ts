@@ -92,9 +92,8 @@ export async function addressOf(server: Child): Promise<string> {
 /** What makes Node run TypeScript. */
 export const TSX = pathToFileURL(join(ROOT, 'node_modules', 'tsx', 'dist', 'loader.mjs')).href;
 
-/** CRAYON_ENTRY=dist/bin/crayon.js npx vitest run test/e2e: the built command line in place of the sources. */
-const { CRAYON_ENTRY } = process.env;
-const ENTRY = CRAYON_ENTRY ? [join(ROOT, CRAYON_ENTRY)] : ['--import', TSX, join(ROOT, 'bin', 'crayon.ts')];
+/** What starts the command line: built from the sources at the start of the run (test/helpers/built.ts). */
+export const ENTRY = [process.env.CRAYON_ENTRY!];
 
 /** In place of the user's own: servers keep customisations there. */
 const STATE = mkdtempSync(join(tmpdir(), 'crayon-e2e-state-'));

@@ -10,6 +10,7 @@ import {
   crayon,
   digests,
   document,
+  ENTRY,
   LLAMA,
   ROOT,
   records,
@@ -141,13 +142,7 @@ const hasScript = process.platform === 'linux' && spawnSync('script', ['--versio
 describe.skipIf(!hasScript)('Ctrl-C on a terminal (needs util-linux script)', () => {
   it('keeps a checkpoint, although the progress display watches signals too', async () => {
     const pool = at('terminal');
-    const quoted = [
-      process.execPath,
-      '--import',
-      TSX,
-      join(ROOT, 'bin', 'crayon.ts'),
-      ...buildArgs(data, pool, ...LONG),
-    ];
+    const quoted = [process.execPath, ...ENTRY, ...buildArgs(data, pool, ...LONG)];
     const line = `stty cols 120; exec ${quoted.map((word) => `'${word}'`).join(' ')}`;
     const env: NodeJS.ProcessEnv = { ...process.env, TERM: 'xterm' };
     delete env.NO_COLOR;
