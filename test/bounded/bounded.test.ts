@@ -84,7 +84,7 @@ describe('strangers’ code', () => {
 
   it('that waits for a processor is not stopped for that: it is begun again', async () => {
     const pid = await code.run<number>('pid', null);
-    const working = code.run('work', 500, { timeMs: 1000 });
+    const working = code.run('work', 200, { timeMs: 1000 });
     await sleep(100);
     process.kill(pid, 'SIGSTOP');
     await sleep(1200);

@@ -22,30 +22,30 @@ describe('withinTime', () => {
     expect(withinTime(1000, () => 'done')).toBe('done');
   });
 
-  it('stops nothing that has had hardly a processor, until that has taken far too long', () => {
+  it('stops nothing that has had hardly a processor, until that has taken far too long', { tags: 'slow' }, () => {
     const cell = new Int32Array(new SharedArrayBuffer(4));
     const wait = (ms: number) => void Atomics.wait(cell, 0, 0, ms); // what a processor is not given, it does not use
     let begun = 0;
     const started = performance.now();
     const late = () => {
       begun++;
-      wait(60);
+      wait(150);
       return 'done';
     };
-    expect(withinTime(40, late)).toBe('done');
-    expect(begun).toBe(2);
+    expect(withinTime(100, late)).toBe('done');
+    expect(begun).toBeGreaterThan(1);
     const starved = () => {
       for (;;) wait(1000);
     };
-    expect(() => withinTime(40, starved)).toThrow(new OutOfTime(40));
-    expect(performance.now() - started).toBeGreaterThanOrEqual(100 + wallMs(40));
-    expect(wallMs(40)).toBe(280);
+    expect(() => withinTime(100, starved)).toThrow(new OutOfTime(100));
+    expect(performance.now() - started).toBeGreaterThanOrEqual(250 + wallMs(100));
+    expect(wallMs(100)).toBe(700);
   });
 
   it('has one clock for work within work: the outer one', () => {
     const started = performance.now();
     expect(() => withinTime(50, () => withinTime(60_000, endless))).toThrow(OutOfTime);
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(performance.now() - started).toBeLessThan(30_000);
   });
 });
 
