@@ -18,22 +18,35 @@ export default defineConfig({
     tags: TAGS,
     testTimeout: 60_000,
     hookTimeout: 120_000,
-    // One more than the two processors that it is measured on: builds on engines, clients and servers wait for a good part of their time.
-    maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
     projects: [
-      { extends: true, test: { ...QUICK, name: 'quick', include: quick } },
       {
         extends: true,
         test: {
-          // tfjs back ends are process-wide state, so each file gets its own process.
+          // Builds on engines, servers and their clients, runs that are killed: they wait for half of their time and more, so that on
+          // two processors four of them go on as fast as two. The others come behind them.
+          name: 'e2e',
+          pool: 'forks',
+          include: ['test/e2e/**/*.test.ts'],
+          globalSetup: 'test/helpers/built.ts',
+          maxWorkers: 4,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          // tfjs back ends are process-wide state, so each file gets its own process; two cores, so two at a time.
           name: 'apart',
           pool: 'forks',
           include: ['test/**/*.test.ts'],
-          exclude: quick,
+          exclude: ['test/e2e/**', ...quick],
           globalSetup: 'test/helpers/built.ts',
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
+      { extends: true, test: { ...QUICK, name: 'quick', include: quick, maxWorkers: 2, sequence: { groupOrder: 1 } } },
     ],
   },
 });

@@ -29,7 +29,9 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed);
 /** dist/, which starts sooner, where it is there. */
-const entry = values.built ? [join(ROOT, 'dist', 'bin', 'crayon.js')] : ['--import', TSX, join(ROOT, 'bin', 'crayon.ts')];
+const entry = values.built
+  ? [join(ROOT, 'dist', 'bin', 'crayon.js')]
+  : ['--import', TSX, join(ROOT, 'bin', 'crayon.ts')];
 const only = values.only?.split(',');
 const isWanted = (name: string): boolean => only === undefined || only.includes(name);
 const root = mkdtempSync(join(tmpdir(), 'crayon-chaos-'));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readRecords } from '../../src/data/record-file.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
+import { processorMs } from '../helpers/processor.js';
 
 function read(format: 'json' | 'jsonl' | 'csv', text: string | Uint8Array, columns?: string[]) {
   const path = join(temporaryDir(), `a.${format}`);
@@ -67,7 +68,7 @@ it('a JSON list with a key twice is refused, by the key', () => {
 
 it('many columns take time in proportion', () => {
   const row = (cell: (i: number) => string) => Array.from({ length: 20_000 }, (_, i) => cell(i)).join(',');
-  const start = performance.now();
+  const start = processorMs();
   expect(read('csv', `${row((i) => `c${i}`)}\n${row(String)}\n`).records).toHaveLength(1);
-  expect(performance.now() - start).toBeLessThan(5000);
+  expect(processorMs() - start).toBeLessThan(5000);
 });

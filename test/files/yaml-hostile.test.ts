@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { LIMITS } from '../../src/core/limits.js';
 import { readYaml } from '../../src/files/yaml.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
+import { processorMs } from '../helpers/processor.js';
 
 function read(text: string): unknown {
   const path = join(temporaryDir(), 'a.yaml');
@@ -79,15 +80,15 @@ describe('readYaml', () => {
     ['many documents', '---\na: b\n'.repeat(60_000)],
     ['a text repeated', `- &a ${'x'.repeat(10_000)}\n${many(20_000, () => '- *a')}`],
   ])('refuses %s at once', (_, text) => {
-    const start = performance.now();
+    const start = processorMs();
     expect(errorOf(() => read(text)).code).toBe('yaml-invalid');
-    expect(performance.now() - start).toBeLessThan(10_000);
+    expect(processorMs() - start).toBeLessThan(10_000);
   });
 
   it('takes time in proportion for many keys, anchors and aliases', { tags: 'slow' }, () => {
-    const start = performance.now();
+    const start = processorMs();
     expect(Object.keys(read(many(20_000, (i) => `k${i}: ${i}`)) as object)).toHaveLength(20_000);
     expect(read(many(20_000, (i) => `- &a${i} x\n- *a${i}`))).toHaveLength(40_000);
-    expect(performance.now() - start).toBeLessThan(20_000);
+    expect(processorMs() - start).toBeLessThan(20_000);
   });
 });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readYaml } from '../../src/files/yaml.js';
 import { errorOf, temporaryDir } from '../helpers/files.js';
+import { processorMs } from '../helpers/processor.js';
 
 function read(text: string | Uint8Array) {
   const path = join(temporaryDir(), 'a.yaml');
@@ -93,9 +94,9 @@ function bomb(): string {
 }
 
 it('names the first fault of thousands, in time that grows with the file alone', () => {
-  const start = performance.now();
+  const start = processorMs();
   const error = errorOf(() => read(`a: 1\nb: ${'"'.repeat(150_000)}`));
   expect(error.code).toBe('yaml-invalid');
   expect(error.message).toMatch(/Unexpected .* at line 2, column 6$/);
-  expect(performance.now() - start).toBeLessThan(10_000); // 30 s where every fault looks through its line
+  expect(processorMs() - start).toBeLessThan(10_000); // 30 s where every fault looks through its line
 });

@@ -13,6 +13,8 @@ const SECONDS: Record<string, number> = JSON.parse(readFileSync(join(TESTS, 'dur
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const secondsOf = ({ moduleId }: TestSpecification): number => SECONDS[relative(TESTS, moduleId)] ?? 0;
-    return (await super.sort(files)).sort((a, b) => secondsOf(b) - secondsOf(a)); // stable: the others as vitest has them
+    const groupOf = ({ project }: TestSpecification): number => project.config.sequence.groupOrder;
+    const sorted = await super.sort(files); // what has no entry stays as vitest has it
+    return sorted.sort((a, b) => groupOf(a) - groupOf(b) || secondsOf(b) - secondsOf(a));
   }
 }

@@ -8,6 +8,7 @@ import {
   targetedModules,
 } from '../../src/peft/config.js';
 import { errorOf } from '../helpers/files.js';
+import { processorMs } from '../helpers/processor.js';
 
 const plain = { peft_type: 'LORA', r: 8, lora_alpha: 16, target_modules: ['q_proj', 'v_proj'] };
 const parse = (changes: Record<string, unknown>) => parsePeftConfig({ ...plain, ...changes }, 'adapter_config.json');
@@ -206,11 +207,11 @@ describe('a pattern is refused', () => {
 it('patterns of 20,000 keys and lists of as many names cost what they are long', { tags: 'slow' }, () => {
   const names = Array.from({ length: 224 }, (_, i) => `model.layers.${i >> 3}.self_attn.p${i % 8}`);
   const many = Array.from({ length: 20_000 }, (_, i) => `k${i}`);
-  const started = performance.now();
+  const started = processorMs();
   const pattern = Object.fromEntries(many.map((key) => [key, 4]));
   const config = parse({ rank_pattern: pattern, alpha_pattern: pattern });
   expect(ranksAndAlphas(config, names, 'c')[0]).toEqual({ r: 8, loraAlpha: 16 });
   const layers = { layers_to_transform: [1], layers_pattern: many, target_modules: [...many, 'p0'] };
   expect(targetedModules(parse(layers), names, 'c').some((is) => is)).toBe(false);
-  expect(performance.now() - started).toBeLessThan(5000);
+  expect(processorMs() - started).toBeLessThan(5000);
 });
