@@ -45,7 +45,12 @@ describe('local workers', () => {
   it('do all units, so many at a time, and the end when all are done', async () => {
     const { at, run } = workOf(`
       appendFileSync(DIR + 'order', '+' + job + ' ');
-      setTimeout(() => { appendFileSync(DIR + 'order', '-' + job + ' '); ${DONE} }, 150);`);
+      // The first one waits for the second: one alone would wait for ever.
+      const look = setInterval(() => {
+        if (readFileSync(DIR + 'order', 'utf8').split('+').length < 3) return;
+        clearInterval(look);
+        setTimeout(() => { appendFileSync(DIR + 'order', '-' + job + ' '); ${DONE} }, 150);
+      }, 10);`);
     await run();
     const order = readFileSync(at('order'), 'utf8').trim().split(' ');
     expect(order.slice(-2)).toEqual(['+last', '-last']);
