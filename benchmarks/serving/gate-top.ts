@@ -78,7 +78,7 @@ for (const [p, dir] of options.pool.entries()) {
       stack_adapters,
       context: maxLength,
       sequences: 1,
-      threads: options.threads === undefined ? 'auto' : Number(options.threads),
+      threads: options.threads === undefined ? ('auto' as const) : Number(options.threads),
     },
     routing: { mode: 'only_on_device' as const },
   });
