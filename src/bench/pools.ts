@@ -7,7 +7,13 @@ import { join } from 'node:path';
 import { sha256 } from '../files/digest.js';
 import { PLAIN, type PromptForm, promptRecord } from '../hf/prompt-form.js';
 import { buildPool } from '../pool/build.js';
-import { BUILD_DEFAULTS, type BuildHooks, type BuildPoolOptions, type GeneralOptions } from '../pool/inputs.js';
+import {
+  BUILD_DEFAULTS,
+  type BuildHooks,
+  type BuildPoolOptions,
+  type GeneralOptions,
+  JOINT_RATE_SHARE,
+} from '../pool/inputs.js';
 import { isPoolDirectory } from '../pool/pool.js';
 import { discardWork } from '../pool/work-directory.js';
 import { type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
@@ -56,7 +62,7 @@ export class PoolStore {
    */
   oneLora(total: boolean): BenchPool {
     const { pool, one_lora: same, one_lora_total: larger } = this.#config;
-    const { dir: _dir, general: _general, ...settings } = pool;
+    const { dir: _dir, general: _general, joint: _joint, ...settings } = pool;
     const general = generalOf(pool);
     const factor = total ? pool.clusters + (general?.r ?? 0) / pool.rank : 1;
     const { learning_rates: _rates, ...changes } = total ? larger : same;
@@ -83,7 +89,7 @@ export class PoolStore {
 
   /** What `crayon build-pool` would be told to build it. */
   buildOptions(pool: BenchPool, more: MoreBuildOptions = {}): BuildPoolOptions {
-    const { dir: _dir, general: _general, data, rank: r, epochs, ...unlike } = pool;
+    const { dir: _dir, general: _general, joint, data, rank: r, epochs, ...unlike } = pool;
     const { learning_rate: learningRate, held_out: heldOut, ...rest } = unlike;
     const { batch_size: batchSize, lora_alpha: loraAlpha, ...same } = rest;
     return {
@@ -96,6 +102,10 @@ export class PoolStore {
       r,
       heldOut,
       general: generalOf(pool),
+      joint: joint && {
+        fraction: joint.fraction,
+        learningRate: joint.learning_rate ?? learningRate * JOINT_RATE_SHARE,
+      },
       promptForm: this.#form.kind,
       system: this.#form.kind === 'chat' ? this.#form.system : undefined,
       long: 'truncate',

@@ -12,7 +12,7 @@ import { CrayonError } from '../core/errors.js';
 import { exists } from '../files/io.js';
 import { shippedPath } from '../files/package.js';
 import { filled, notNegative, positive, text, whole } from '../files/schema.js';
-import { TRAINING_MODES } from '../pool/inputs.js';
+import { JOINT_RATE_SHARE, TRAINING_MODES } from '../pool/inputs.js';
 import { DEVICES_SCHEMA, LIVE_SCHEMA, LOAD_SCHEMA } from './live/settings.js';
 import { USER_KINDS } from './types.js';
 
@@ -56,6 +56,13 @@ const POOL = z.strictObject({
   split: text.optional().describe('of the data sets'),
   limit: whole(1).optional().describe('examples of each data set'),
   held_out: whole(1).optional().describe('for each cluster, not trained on: what label evidence is measured by'),
+  joint: z
+    .strictObject({
+      fraction: positive.describe("its steps, as a share of mode joint's"),
+      learning_rate: positive.optional().describe(`the highest, where it is not ${JOINT_RATE_SHARE} of the pool's`),
+    })
+    .optional()
+    .describe('of mode separate: steps that all base LoRAs share, when each has been trained by itself'),
 });
 export type BenchPool = z.output<typeof POOL>;
 

@@ -4,7 +4,13 @@ import { Command, Option } from 'commander';
 import { MODEL_TYPES, PROJECTIONS } from '../hf/families.js';
 import { ENGINES } from '../jobs/index.js';
 import { EMBEDDING_NAMES, INSTANT_NAMES } from '../pool/embed/kinds.js';
-import { BUILD_DEFAULTS, type BuildPoolOptions, CLUSTERINGS, TRAINING_MODES } from '../pool/inputs.js';
+import {
+  BUILD_DEFAULTS,
+  type BuildPoolOptions,
+  CLUSTERINGS,
+  JOINT_RATE_SHARE,
+  TRAINING_MODES,
+} from '../pool/inputs.js';
 import { TRAINER_DEFAULTS, TRAINER_DTYPES, TRAINER_NAMES, type TrainerOptions } from '../pool/trainers/options.js';
 import type { TrainSettings } from '../train/settings.js';
 import {
@@ -23,7 +29,10 @@ import type { EngineFlags, FinishFlags, TrainFlags } from './run-build-verbs.js'
 import type { Terminal } from './terminal.js';
 
 interface Flags
-  extends Omit<BuildPoolOptions, 'out' | 'r' | 'general' | 'targets' | 'training' | 'trainer' | 'evaluationExamples'>,
+  extends Omit<
+      BuildPoolOptions,
+      'out' | 'r' | 'general' | 'joint' | 'targets' | 'training' | 'trainer' | 'evaluationExamples'
+    >,
     Pick<TrainSettings, 'epochs' | 'batchSize' | 'gradientAccumulation' | 'learningRate'>,
     BackendFlag {
   pool: string;
@@ -32,6 +41,8 @@ interface Flags
   generalRank?: number;
   generalLearningRate?: number;
   generalEpochs?: number;
+  jointFraction?: number;
+  jointLearningRate?: number;
   alpha?: number;
   targets: string;
   weightDecay: number;
@@ -55,7 +66,8 @@ Examples:
       --pool pool --clusters auto --embedding tfidf --long truncate
   $ crayon build-pool --model base.Q4_1.gguf --data train.jsonl --pool pool --dry-run
   $ crayon build-pool --model models/base --data train.jsonl --pool pool --trainer torch --trainer-dtype bfloat16
-  $ crayon build-pool --model models/base --data train.jsonl --pool pool --mode separate --engine local --workers 4
+  $ crayon build-pool --model models/base --data train.jsonl --pool pool --mode separate --engine local --workers 4 \\
+      --joint-fraction 0.25
   $ crayon build-pool --model models/base --data train.jsonl --pool /nfs/pool --mode separate --engine slurm \\
       --workers 16 --engine-options partition=gpu,gpus=1,time=4:00:00
   $ crayon build-pool --model models/base --data train.jsonl --pool /nfs/pool --mode separate --engine ray \\
@@ -68,6 +80,8 @@ or a conversation:       {"messages": [{"role": "user", "content": "..."}, {"rol
 
 const MODE =
   'train the mixture that blending will use; or each LoRA on its own cluster, all in the same steps or each in a training by itself';
+const JOINT =
+  'mode separate: train all adapters together afterwards, for this share of the steps that mode joint takes, such as 0.25';
 const TRAINER = "crayon's own engine, or PyTorch in a Python that has torch and transformers";
 const HELD_OUT =
   'examples for each cluster that are not trained on; what the adapters lose on them is kept, for --estimator label-evidence';
@@ -137,7 +151,8 @@ function prepareCommand(terminal: Terminal): Command {
 
 const TRAIN_HELP = `
 In mode separate a cluster is a unit: --cluster says which. Modes joint and independent train all clusters in the same steps: that is one
-unit, which is trained without --cluster.
+unit, which is trained without --cluster. --joint trains what --joint-fraction has asked for, when all clusters are trained; where nobody has,
+\`finish\` does it.
 
 Exit codes that a scheduler can act on: 0 done, also where it was done before; 4, 130 or a signal: run it again, it goes on from its
 checkpoint; 2, 3, 5: running it again would end alike.`;
@@ -146,7 +161,12 @@ function trainCommand(terminal: Terminal): Command {
   return placeOptions(
     new Command('train').description('Train one cluster of a plan, or all where they share their steps.'),
   )
-    .option('--cluster <k>', 'its number; all, where the mode trains them together', wholeNumber(0))
+    .addOption(
+      new Option('--cluster <k>', 'its number; all, where the mode trains them together')
+        .argParser(wholeNumber(0))
+        .conflicts('joint'),
+    )
+    .option('--joint', 'the joint phase behind all clusters of mode separate', false)
     .addOption(backendOption().default(undefined, "the plan's"))
     .addHelpText('after', TRAIN_HELP)
     .action(async (flags: TrainFlags) => {
@@ -207,6 +227,12 @@ function buildOptions(command: Command): Command {
     .option('--general-rank <r>', "its rank (default: the base LoRAs')", wholeNumber(1, 1024))
     .option('--general-learning-rate <x>', 'its highest learning rate (default: that of --learning-rate)', decimal(0))
     .option('--general-epochs <n>', 'its passes over the training set (default: those of --epochs)', decimal(0))
+    .option('--joint-fraction <x>', JOINT, decimal(0))
+    .option(
+      '--joint-learning-rate <x>',
+      `its highest learning rate (default: ${JOINT_RATE_SHARE} of --learning-rate)`,
+      decimal(0),
+    )
     .option('--max-length <tokens>', "longest example (default: the model's context)", wholeNumber(2))
     .addOption(choice('--long <policy>', LONG, ['error', 'skip', 'truncate'], defaults.long))
     .option('--held-out <n>', HELD_OUT, wholeNumber(1, 1000))
@@ -240,7 +266,8 @@ function buildOptions(command: Command): Command {
 function toOptions(flags: Omit<Flags, keyof EngineFlags>, command: Command): BuildPoolOptions {
   const { pool: out, rank: r, alpha, targets, weightDecay, dryRun: _, backend: __, ...rest } = flags;
   const { epochs, batchSize, gradientAccumulation, learningRate, ...unlike } = rest;
-  const { general: isResidual, generalRank, generalLearningRate, generalEpochs, ...others } = unlike;
+  const { general: isResidual, generalRank, generalLearningRate, generalEpochs, ...likeJoint } = unlike;
+  const { jointFraction: fraction, jointLearningRate, ...others } = likeJoint;
   const ofGeneral = {
     '--general-rank': generalRank,
     '--general-learning-rate': generalLearningRate,
@@ -251,6 +278,13 @@ function toOptions(flags: Omit<Flags, keyof EngineFlags>, command: Command): Bui
   const general = isResidual
     ? { r: generalRank ?? r, learningRate: generalLearningRate ?? learningRate, epochs: generalEpochs ?? epochs }
     : undefined;
+  if (jointLearningRate !== undefined && fraction === undefined) {
+    command.error('error: --joint-learning-rate without --joint-fraction');
+  }
+  const joint =
+    fraction === undefined
+      ? undefined
+      : { fraction, learningRate: jointLearningRate ?? learningRate * JOINT_RATE_SHARE };
   const { trainer: name, python, trainerDtype: dtype, trainerProcesses: processes, jobOnly, ...options } = others;
   const ofTorch = {
     '--job-only': jobOnly,
@@ -265,7 +299,17 @@ function toOptions(flags: Omit<Flags, keyof EngineFlags>, command: Command): Bui
   const adamw = { ...defaults.adamw, weightDecay };
   const steps = { epochs, batchSize, gradientAccumulation, learningRate };
   const training = { ...defaults, ...steps, loraAlpha: alpha ?? 2 * r, seed, adamw };
-  return { ...BUILD_DEFAULTS, ...options, out, r, general, targets: parseTargets(targets, command), training, trainer };
+  return {
+    ...BUILD_DEFAULTS,
+    ...options,
+    out,
+    r,
+    general,
+    joint,
+    targets: parseTargets(targets, command),
+    training,
+    trainer,
+  };
 }
 
 /** What no family has is refused at once; whether the model's has it, when the model is opened. */

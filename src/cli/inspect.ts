@@ -197,6 +197,7 @@ function inspectPool(dir: string, verify: boolean, terminal: Terminal, path: str
     ['prompts', manifest.prompt?.form ?? 'plain'],
     ['gate', `softmax(cos / ${manifest.tau})`],
     ...generalFacts(manifest),
+    ...jointFacts(manifest),
     ['silhouette', manifest.silhouette?.toFixed(3) ?? 'unknown'],
     ['adapters', verify ? 'all as they were written' : 'not read (--verify compares their digests)'],
   ]);
@@ -226,6 +227,13 @@ function generalFacts({ general }: PoolManifest): Facts {
       `one LoRA on everything, rank ${r}, below all others: ${steps} steps, loss ${firstLoss} to ${lastLoss}`,
     ],
   ];
+}
+
+function jointFacts({ training: { joint } }: PoolManifest): Facts {
+  if (!isJsonObject(joint)) return [];
+  const { fraction, steps, learningRate, firstLoss, lastLoss } = joint;
+  const words = `${steps} steps behind trainings of each adapter (${fraction} of mode joint's), rate ${learningRate}, loss ${firstLoss} to ${lastLoss}`;
+  return [['joint phase', words]];
 }
 
 function inspectSafetensors(path: string, terminal: Terminal): void {

@@ -106,6 +106,9 @@ export async function runDryRun(
           ],
         ]),
     ['train', `${formatCount(plan.parameters)} parameters in ${formatCount(plan.steps)} steps (${options.mode})`],
+    ...(plan.joint === undefined
+      ? []
+      : [['then', `train all of them together for ${formatCount(plan.joint.steps)} steps`]]),
     ...(trainer === undefined ? [] : [['by', trainer.words]]),
     ['write', `${formatBytes(plan.poolBytes)} to ${options.out}`],
     ...(plan.memoryBytes === null || plan.seconds === null

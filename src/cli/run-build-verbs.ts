@@ -30,6 +30,7 @@ interface PlaceFlags extends OtherPlaces {
 
 export interface TrainFlags extends PlaceFlags {
   cluster?: number;
+  joint: boolean;
 }
 
 export interface FinishFlags extends PlaceFlags {
@@ -51,27 +52,41 @@ export async function runPrepare(options: BuildPoolOptions, wanted: Backend, ter
 }
 
 function sayPlan(plan: BuildPlanFile, terminal: Terminal): void {
-  const { N, mode, units, options } = plan;
-  terminal.document({ plan: planPath(options.out), mode, N, units });
+  const { N, mode, units, joint, options } = plan;
+  terminal.document({ plan: planPath(options.out), mode, N, units, joint });
   terminal.print(`${terminal.colour.green('Plan written:')} ${planPath(options.out)} (N = ${N}, mode ${mode})`);
   const each = units.map(({ examples }) => formatCount(examples)).join(', ');
   terminal.print(
     units.length > 0 ? `Clusters 0 to ${N - 1} of ${each} examples.` : 'One unit: all clusters share their steps.',
   );
+  if (joint !== null)
+    terminal.print(
+      `Behind them a joint phase of ${formatCount(joint.steps)} steps, by \`train --joint\` or \`finish\`.`,
+    );
   const cluster = units.length > 0 ? ' --cluster K' : '';
   terminal.print(`Train:  crayon build-pool train --pool ${options.out}${cluster}`);
   terminal.print(`Then:   crayon build-pool finish --pool ${options.out}`);
 }
 
-export async function runTrain({ pool, cluster, backend, ...places }: TrainFlags, terminal: Terminal): Promise<void> {
+export async function runTrain(
+  { pool, cluster, joint, backend, ...places }: TrainFlags,
+  terminal: Terminal,
+): Promise<void> {
   const plan = readPlan(pool);
   Object.assign(process.env, threadVariables(plan.threads));
   await onBackend(backend ?? plan.backend, terminal, async (name, hooks) => {
     const { wasDone, tokensPerSecond } = await withProgress(terminal, hooks, (all) =>
-      trainBuild(pool, cluster, all, places),
+      trainBuild(pool, joint ? 'joint' : cluster, all, places),
     );
-    terminal.document({ pool, cluster: cluster ?? null, backend: name, wasDone, tokensPerSecond });
-    const what = cluster === undefined ? 'All clusters' : `Cluster ${cluster}`;
+    terminal.document({
+      pool,
+      cluster: cluster ?? null,
+      ...(joint && { joint }),
+      backend: name,
+      wasDone,
+      tokensPerSecond,
+    });
+    const what = joint ? 'Joint phase' : cluster === undefined ? 'All clusters' : `Cluster ${cluster}`;
     const speed = wasDone ? ' (before)' : ` (${Math.round(tokensPerSecond)} tokens/s)`;
     terminal.print(`${terminal.colour.green('Trained:')} ${what}${speed}`);
   });

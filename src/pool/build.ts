@@ -9,8 +9,10 @@
 import { CrayonError } from '../core/errors.js';
 import { type BuildResult, completePool } from './complete.js';
 import type { BuildHooks, BuildPoolOptions } from './inputs.js';
-import { trainerOf, untilTraining, withBuild } from './stages.js';
+import { type Build, type Staged, trainerOf, untilTraining, withBuild } from './stages.js';
 import { type JobPlace, writeJob } from './trainers/torch/job.js';
+import type { TrainedAdapters } from './trainers/trainer.js';
+import { trainJointly } from './units/joint.js';
 import { trainUnits } from './units/train.js';
 
 export type { BuildResult } from './complete.js';
@@ -19,10 +21,17 @@ export type { BuildResult } from './complete.js';
 export function buildPool(options: BuildPoolOptions, hooks: BuildHooks = {}): Promise<BuildResult> {
   return withBuild(options, hooks, async (build) => {
     const staged = await untilTraining(build);
-    const trained =
-      options.mode === 'separate' ? await trainUnits(build, staged) : await trainerOf(options).train(staged.task);
+    const isSeparate = options.mode === 'separate';
+    const trained = isSeparate ? await trainSeparately(build, staged) : await trainerOf(options).train(staged.task);
     return await completePool(build, staged, trained);
   });
+}
+
+/** Each cluster by itself; then all of them together, where that was asked for. */
+async function trainSeparately(build: Build, staged: Staged): Promise<TrainedAdapters> {
+  const { plan, tokensPerSecond } = await trainUnits(build, staged);
+  const trained = await trainJointly(plan, build, staged);
+  return { ...trained, tokensPerSecond: trained.tokensPerSecond || tokensPerSecond };
 }
 
 /**

@@ -36,6 +36,27 @@ export interface GeneralOptions {
   epochs: number;
 }
 
+/** Of the joint phase behind adapters that were trained each by itself; everything else is as for them. */
+export interface JointOptions {
+  /** its steps, as a share of those that mode joint would take */
+  fraction: number;
+  learningRate: number;
+}
+
+/** Of the rate that the adapters were trained with, where the phase is given none of its own (docs/experiments.md). */
+export const JOINT_RATE_SHARE = 0.5;
+
+/** Steps of the phase that warm up: its moments begin at zero where its parameters do not. */
+const JOINT_WARMUP_SHARE = 0.1;
+
+/** How the joint phase is trained. */
+export const jointSettings = (training: TrainSettings, { fraction, learningRate }: JointOptions): TrainSettings => ({
+  ...training,
+  epochs: training.epochs * fraction,
+  learningRate,
+  warmupShare: JOINT_WARMUP_SHARE,
+});
+
 export interface BuildPoolOptions {
   /** the base model: a Hugging Face directory or a GGUF file */
   model: string;
@@ -69,6 +90,8 @@ export interface BuildPoolOptions {
   r: number;
   /** one LoRA on everything, trained first and kept: the base LoRAs are trained on top of it; none when absent */
   general?: GeneralOptions | undefined;
+  /** of mode separate: steps that all adapters share, from where each has come by itself; none when absent */
+  joint?: JointOptions | undefined;
   /** the projections that get a LoRA, by their names in the checkpoint, last part or whole */
   targets: readonly string[] | 'all';
   /** longest sequence in tokens; the model's context when absent */
@@ -110,7 +133,7 @@ export const BUILD_DEFAULTS: Omit<BuildPoolOptions, 'model' | 'data' | 'out'> = 
 };
 
 /** A stage of the build, for progress displays. */
-export type BuildStage = 'read' | 'embed' | 'cluster' | 'general' | 'train' | 'evaluate' | 'write';
+export type BuildStage = 'read' | 'embed' | 'cluster' | 'general' | 'train' | 'joint' | 'evaluate' | 'write';
 
 export type BuildProgress = Progress<BuildStage>;
 
@@ -139,7 +162,7 @@ export interface BuildInputs extends Prepared {
   targets: string[];
   /** longest sequence in tokens */
   maxLength: number;
-  /** everything that the pool's bytes depend on */
+  /** everything that the pool's bytes depend on, but for its joint phase, which the plan has (units/plan.ts) */
   fingerprint: Record<string, unknown>;
 }
 
@@ -224,7 +247,7 @@ function holdOut(examples: PreparedExample[], { heldOut: each = 0, clusters, see
   return { trained: examples.filter((_, i) => !chosen.has(i)), heldOut: examples.filter((_, i) => chosen.has(i)) };
 }
 
-/** Options that a pool's bytes do not depend on, or do through the digests of what they name or the form that they choose. */
+/** Options that a pool's bytes do not depend on, or do through the digests of what they name, the form that they choose or a joint phase's plan. */
 type Elsewhere =
   | 'model'
   | 'data'
@@ -233,6 +256,7 @@ type Elsewhere =
   | 'system'
   | 'out'
   | 'trainer'
+  | 'joint'
   | 'force'
   | 'fresh'
   | 'checkpointSeconds'
@@ -268,7 +292,7 @@ export function settingsOf(options: BuildPoolOptions) {
 }
 
 function checkNumbers(options: BuildPoolOptions): void {
-  const { clusters, tau, r, training, evaluationExamples, general, mode } = options;
+  const { clusters, tau, r, training, evaluationExamples, general, mode, joint } = options;
   const wrong = (name: string, value: unknown, expected: string) =>
     new CrayonError('bad-option', `${name} is ${value}, expected ${expected}`);
   const isCount = (x: number) => Number.isSafeInteger(x) && x >= 1;
@@ -281,6 +305,11 @@ function checkNumbers(options: BuildPoolOptions): void {
       },
     );
   }
+  if (joint !== undefined && mode !== 'separate') {
+    throw new CrayonError('bad-option', `a joint phase in mode ${mode}, whose adapters share their steps anyway`, {
+      hint: 'Leave it out, or train in mode separate.',
+    });
+  }
   if (clusters !== 'auto' && !isCount(clusters)) throw wrong('clusters', clusters, 'a whole number from 1, or auto');
   const counts = {
     rank: r,
@@ -291,6 +320,7 @@ function checkNumbers(options: BuildPoolOptions): void {
   };
   for (const [name, x] of Object.entries(counts)) if (!isCount(x)) throw wrong(name, x, 'a whole number from 1');
   const ofGeneral = general && { 'general epochs': general.epochs, 'general learning rate': general.learningRate };
-  const numbers = { tau, epochs: training.epochs, 'learning rate': training.learningRate, ...ofGeneral };
+  const ofJoint = joint && { 'joint fraction': joint.fraction, 'joint learning rate': joint.learningRate };
+  const numbers = { tau, epochs: training.epochs, 'learning rate': training.learningRate, ...ofGeneral, ...ofJoint };
   for (const [name, x] of Object.entries(numbers)) if (!(x > 0)) throw wrong(name, x, 'a number above 0');
 }

@@ -9,7 +9,7 @@ import { type MicroBatchPlan, type MicroBatchRequest, partsOf, planMicroBatches 
 import { TrainingPlan } from '../train/plan.js';
 import { candidateCounts } from './cluster.js';
 import { generalOptions, trainedLayout } from './general.js';
-import { type BuildInputs, type BuildPoolOptions, readInputs } from './inputs.js';
+import { type BuildInputs, type BuildPoolOptions, jointSettings, readInputs } from './inputs.js';
 
 /** Of what is free when nothing is said. */
 const SHARE_OF_FREE = 0.75;
@@ -36,7 +36,8 @@ export const memoryBudget = (memory: number | undefined): number =>
 
 /** The layout with the most adapters that may be trained at a time. */
 export function largestLayout(options: BuildPoolOptions, inputs: BuildInputs): LoraLayout {
-  return trainedLayout(inputs, options, options.mode === 'separate' ? 1 : largestCount(options, inputs));
+  const isAlone = options.mode === 'separate' && options.joint === undefined;
+  return trainedLayout(inputs, options, isAlone ? 1 : largestCount(options, inputs));
 }
 
 /** The largest N that may be chosen. */
@@ -64,11 +65,13 @@ export async function planBuild(options: BuildPoolOptions) {
       parameters: ofRank * options.general.r,
       plan: new TrainingPlan(lengths, generalOptions(options, options.general).training),
     };
+    const { joint, training } = options;
+    const behind = joint && new TrainingPlan(lengths, jointSettings(training, joint));
     const maxClusters = largestCount(options, inputs);
     const parameters = ofRank * maxClusters * r;
     const isOwn = (options.trainer?.name ?? 'own') === 'own';
     const memory = isOwn ? planMemory(options, inputs, layout) : undefined;
-    const tried = memory && (await tryTwoSteps(options, inputs, layout, memory, plan, before));
+    const tried = memory && (await tryTwoSteps(options, inputs, layout, memory, { plan, before, behind }));
     return {
       examples: examples.length,
       /** in which prompts would be trained */
@@ -85,6 +88,8 @@ export async function planBuild(options: BuildPoolOptions) {
       steps: plan.totalSteps,
       /** what is trained first */
       ...(before && { general: { parameters: before.parameters, steps: before.plan.totalSteps } }),
+      /** what is trained at last, all adapters together */
+      ...(behind && { joint: { steps: behind.totalSteps } }),
       poolBytes: 4 * (parameters + (before?.parameters ?? 0)),
       /** rows that are computed at a time, and whether blocks are run again for their backward pass */
       ...(memory && { rowsAtATime: memory.rows, recomputes: memory.recomputes }),
@@ -98,14 +103,20 @@ export async function planBuild(options: BuildPoolOptions) {
   }
 }
 
+/** A training with what comes before and behind it. */
+interface Phases {
+  plan: TrainingPlan;
+  before: { parameters: number; plan: TrainingPlan } | undefined;
+  behind: TrainingPlan | undefined;
+}
+
 /** @returns the process's largest resident size, and seconds for all steps */
 async function tryTwoSteps(
   options: BuildPoolOptions,
   { model, examples }: BuildInputs,
   layout: LoraLayout,
   memory: MicroBatchPlan,
-  plan: TrainingPlan,
-  before: { parameters: number; plan: TrainingPlan } | undefined,
+  { plan, before, behind }: Phases,
 ) {
   const { training, seed } = options;
   const lengths = examples.map((e) => e.ids.length);
@@ -142,8 +153,12 @@ async function tryTwoSteps(
     await learner.update(0);
     const perUpdate = (performance.now() - started) / 1000;
     // the general adapter's steps are shorter in the update alone: what a row costs is the model's
-    const updates = plan.totalSteps + ((before?.plan.totalSteps ?? 0) * (before?.parameters ?? 0)) / layout.size;
-    const read = [...all, ...(before === undefined ? [] : stepsOf(before.plan).flat())];
+    const updates =
+      plan.totalSteps +
+      (behind?.totalSteps ?? 0) +
+      ((before?.plan.totalSteps ?? 0) * (before?.parameters ?? 0)) / layout.size;
+    const others = [before?.plan, behind].flatMap((other) => (other === undefined ? [] : stepsOf(other).flat()));
+    const read = [...all, ...others];
     const seconds = perUpdate * updates + perRow * read.reduce((sum, part) => sum + rows(part), 0);
     return { bytes: process.resourceUsage().maxRSS * 1024, seconds };
   } finally {

@@ -77,8 +77,8 @@ export async function withBuild<T>(
       micro,
     });
   } catch (error) {
-    // Numbers that diverged would diverge again, and another learning rate is another run.
-    if (isCrayonError(error, 'loss-not-finite')) work?.remove();
+    // Numbers that diverged would diverge again, and another learning rate is another run; a joint phase's is another plan of the same one.
+    if (isCrayonError(error, 'loss-not-finite') && options.joint === undefined) work?.remove();
     else work?.release();
     throw error;
   } finally {
@@ -116,7 +116,8 @@ export async function untilTraining(build: Build) {
   const slots = generalSlots(options);
   const gates = examples.map((_, i) => {
     const row = similarities.subarray(i * N, (i + 1) * N);
-    const alpha = options.mode === 'joint' ? gate(row, options.tau) : oneHot(assignment[i]!, N);
+    const isMixed = options.mode === 'joint' || options.joint !== undefined;
+    const alpha = isMixed ? gate(row, options.tau) : oneHot(assignment[i]!, N);
     return slots === 0 ? alpha : [...alpha, ...Array<number>(slots).fill(1)];
   });
   await stopIfAsked(hooks, 'clustering');

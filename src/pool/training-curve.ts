@@ -26,8 +26,9 @@ export function trainingCurve(losses: Float32Array): TrainingCurve {
   });
 }
 
-export function keepTrainingCurve(dir: string, losses: Float32Array): void {
-  writeJson(join(dir, FILE), trainingCurve(losses));
+/** @param more of the steps of a joint phase behind them */
+export function keepTrainingCurve(dir: string, losses: Float32Array, more: ArrayLike<number> = []): void {
+  writeJson(join(dir, FILE), trainingCurve(Float32Array.from([...losses, ...Array.from(more)])));
 }
 
 /** Of a pool that was built before curves were kept, the ends that its manifest has. @throws CrayonError `pool-invalid` */

@@ -66,6 +66,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
       examples: inputs.examples.length,
       ...(clustering.inBatches && { clustering: 'mini-batch' }),
       ...progressOf(trained),
+      ...(options.joint && trained.joint && { joint: { ...options.joint, ...progressOf(trained.joint) } }),
       ...(trainer && { trainer }),
     },
     data: inputs.sources,
@@ -104,7 +105,7 @@ export function writePool(pool: PoolToWrite): PoolManifest {
       manifest.general = { ...member, learningRate, epochs, ...progressOf(trained.general) };
     }
     keepFactors(dir, manifest);
-    keepTrainingCurve(dir, trained.losses);
+    keepTrainingCurve(dir, trained.losses, trained.joint?.losses);
     keepVocabulary(dir, inputs.model, inputs.tokenizerDigest);
     writePoolManifest(dir, manifest, { centroids: clustering.centroids, mean: space.mean, idf: space.idf });
   });

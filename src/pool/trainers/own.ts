@@ -12,7 +12,7 @@ export const ownTrainer: TrainerKind = {
   async train(task) {
     const general = task.general && (await trainAdapters(task.general));
     const { options, inputs, layout, gates } = task;
-    const start = general && startBeside(layout, options.seed, { ...task.general!, ...general });
+    const start = general ? startBeside(layout, options.seed, { ...task.general!, ...general }) : task.start;
     const trained = await trainAdapters(task, start);
     return {
       ...trained,
@@ -48,4 +48,4 @@ function trainAdapters(task: TrainingTask, start?: Float32Array): Promise<Traine
 }
 
 /** The checkpoints of each phase. */
-const STAGES = { general: 'general', train: 'training' };
+const STAGES = { general: 'general', train: 'training', joint: 'joint' };

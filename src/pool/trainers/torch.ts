@@ -25,7 +25,7 @@ async function runJob(place: JobPlace, task: TrainingTask): Promise<JobResult & 
   await pythonVersions(python);
   let tokensPerSecond = 0;
   let step = 0;
-  let phase: TrainingTask['phase'] = 'train';
+  let { phase } = task;
   let totalSteps = place.totalSteps;
   let notFinite: string | undefined;
   const onEvent = (event: JsonObject) => {
@@ -33,7 +33,7 @@ async function runJob(place: JobPlace, task: TrainingTask): Promise<JobResult & 
     switch (event.event) {
       case 'ready':
         step = number('step');
-        phase = event.phase === 'general' ? 'general' : 'train';
+        phase = event.phase === 'general' ? 'general' : task.phase;
         totalSteps = phase === 'general' ? place.general!.totalSteps : place.totalSteps;
         onProgress?.({
           stage: phase,

@@ -10,7 +10,9 @@ import type { TrainerName } from './options.js';
 
 export interface TrainingTask {
   /** names its checkpoints and its progress */
-  phase: 'general' | 'train';
+  phase: 'general' | 'train' | 'joint';
+  /** parameters to begin with; PEFT's when absent */
+  start?: Float32Array | undefined;
   /** trained before, by itself; then kept in the frozen adapters of the layout (src/pool/general.ts) */
   general?: TrainingTask | undefined;
   options: BuildPoolOptions;
@@ -39,6 +41,8 @@ export interface Trained {
 export interface TrainedAdapters extends Trained {
   /** of the task's own `general` */
   general?: Trained | undefined;
+  /** the phase behind a training of each adapter by itself */
+  joint?: Trained | undefined;
   /** Mean loss per completion token of some of the evaluated examples, in nats: of the base model, or through each one's mixture. */
   lossOf(members: number[], adapted: boolean): Promise<number>;
 }
@@ -55,7 +59,9 @@ export interface TrainerKind {
   train(task: TrainingTask): Promise<TrainedAdapters>;
 }
 
+const PHASES = { general: ' of the general adapter', train: '', joint: ' of the joint phase' };
+
 /** How an interrupted training says where it was. */
 export function stoppedAfter(phase: TrainingTask['phase'], step: number, totalSteps: number): string {
-  return `stopped after step ${step} of ${totalSteps}${phase === 'general' ? ' of the general adapter' : ''}`;
+  return `stopped after step ${step} of ${totalSteps}${PHASES[phase]}`;
 }

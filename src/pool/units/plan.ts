@@ -7,6 +7,7 @@
  *     plan.json                          options, base model, for each cluster its size and its fingerprint; written last
  *     units/<k>/examples.safetensors     of mode separate: token ids of cluster k
  *     units/<k>/result.safetensors       its adapter, the loss of every step, the losses before and after
+ *     units/joint/                       checkpoints of the joint phase, when all clusters are there
  *     trained.safetensors                of the other modes: all adapters are trained
  */
 
@@ -23,7 +24,7 @@ import { checked, sha256Text, text, whole } from '../../files/schema.js';
 import { BACKENDS } from '../../model/names.js';
 import { TrainingPlan } from '../../train/plan.js';
 import { flatOf, startsOf } from '../flat-lists.js';
-import { type BuildPoolOptions, settingsOf, TRAINING_MODES } from '../inputs.js';
+import { type BuildPoolOptions, jointSettings, settingsOf, TRAINING_MODES } from '../inputs.js';
 import { isPoolDirectory } from '../pool.js';
 import type { Build, Staged } from '../stages.js';
 import { saveStage, stageFile, workPath } from '../work-directory.js';
@@ -31,7 +32,7 @@ import { saveStage, stageFile, workPath } from '../work-directory.js';
 const FILE = 'plan.json';
 const FORMAT = 'crayon-build-plan';
 /** Raised whenever an older crayon would train something else from the same plan. */
-const VERSION = 1;
+const VERSION = 2;
 
 const UNIT = z.object({
   examples: whole(0),
@@ -43,6 +44,9 @@ const UNIT = z.object({
   /** of all that its adapter depends on */
   fingerprint: sha256Text,
 });
+
+/** Parts in which batches are read; null with a trainer of its own mind. */
+const MICRO = z.object({ rows: whole(1), recomputes: z.boolean() }).nullable();
 
 const PLAN = z.object({
   format: z.literal(FORMAT),
@@ -57,12 +61,21 @@ const PLAN = z.object({
   backend: z.enum(['auto', ...BACKENDS]),
   /** with which each unit computes, whatever its machine has: sums over threads are rounded by how many there are */
   threads: whole(1),
-  /** parts in which batches are read; null with a trainer of its own mind */
-  micro: z.object({ rows: whole(1), recomputes: z.boolean() }).nullable(),
+  micro: MICRO,
   /** BuildPoolOptions with absolute paths, where this machine has them */
   options: z.looseObject({ model: text, data: z.array(text), out: text }),
   /** one for each cluster in mode separate; none where all are trained together */
   units: z.array(UNIT),
+  /** what follows when all units are done; null where nothing does */
+  joint: z
+    .object({
+      /** updates of its training */
+      steps: whole(1),
+      micro: MICRO,
+      /** of all that its adapters depend on */
+      fingerprint: sha256Text,
+    })
+    .nullable(),
 });
 
 type PlanFile = z.output<typeof PLAN>;
@@ -71,6 +84,7 @@ export interface BuildPlanFile extends Omit<PlanFile, 'options'> {
 }
 
 export const planPath = (out: string): string => join(workPath(out), FILE);
+export const jointPath = (out: string): string => join(workPath(out), 'units', 'joint');
 export const unitPath = (out: string, k: number): string => join(workPath(out), 'units', String(k));
 
 /** What a unit's examples are kept as; `evaluated` are places among them. */
@@ -78,16 +92,21 @@ export const EXAMPLES = 'examples';
 export const EXAMPLE_ARRAYS = { ids: 'I32', idStarts: 'I32', promptLengths: 'I32', evaluated: 'I32' } as const;
 
 /**
- * Writes what is missing of the plan; one of the same inputs that is there already stays, with the parts in which it reads batches.
+ * Writes what is missing of the plan; one of the same inputs that is there already stays, with the parts in which it reads batches. Another
+ * joint phase than it had takes the place of that one: the clusters know nothing of it.
  *
  * @param backend in which workers compute
  */
 export function writePlan(build: Build, staged: Staged, backend: PlanFile['backend']): BuildPlanFile {
-  const { inputs, micro } = build;
-  const { out } = build.options;
-  if (exists(planPath(out))) return readPlan(out);
+  const { inputs } = build;
   const options = withPlaces(build.options);
-  const common: Omit<BuildPlanFile, 'units'> = {
+  const { out } = options;
+  if (exists(planPath(out))) {
+    const plan = readPlan(out);
+    return isSame(plan.options.joint, options.joint) ? plan : kept(out, withJoint({ ...plan, options }, build));
+  }
+  const micro = build.micro === undefined ? null : { rows: build.micro.rows, recomputes: build.micro.recomputes };
+  const common: PlanWithoutUnits = {
     format: FORMAT,
     version: VERSION,
     createdBy: `crayon ${CRAYON_VERSION}`,
@@ -97,20 +116,43 @@ export function writePlan(build: Build, staged: Staged, backend: PlanFile['backe
     sources: inputs.sources,
     backend,
     threads: threadShare(),
-    micro: micro === undefined ? null : { rows: micro.rows, recomputes: micro.recomputes },
+    micro,
     options,
   };
   const units = options.mode === 'separate' ? staged.members.map((_, k) => writeUnit(common, build, staged, k)) : [];
-  const plan = { ...common, units };
+  return kept(out, withJoint({ ...common, units }, build));
+}
+
+function kept(out: string, plan: BuildPlanFile): BuildPlanFile {
   writeJson(planPath(out), plan);
   return plan;
+}
+
+const isSame = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other);
+
+/** The plan of the clusters with what follows them. */
+function withJoint(plan: Omit<BuildPlanFile, 'joint'>, { inputs, micro: planned }: Build): BuildPlanFile {
+  const { joint, training } = plan.options;
+  if (joint === undefined) return { ...plan, joint: null };
+  const lengths = inputs.examples.map(({ ids }) => ids.length);
+  const steps = new TrainingPlan(lengths, jointSettings(training, joint)).totalSteps;
+  const micro = planned === undefined ? null : { rows: planned.rows, recomputes: planned.recomputes };
+  return { ...plan, joint: { steps, micro, fingerprint: jointFingerprint(plan, micro) } };
 }
 
 /** Whether a plan is of these very options, so that it need not be made again; what they name may have changed. */
 export function isPlanOf({ options }: BuildPlanFile, wanted: BuildPoolOptions): boolean {
   const words = (all: BuildPoolOptions) => {
-    const { model, data, dataDir } = withPlaces(all);
-    return JSON.stringify({ ...settingsOf(all), model, data, dataDir, form: all.promptForm, system: all.system });
+    const { model, data, dataDir, joint } = withPlaces(all);
+    return JSON.stringify({
+      ...settingsOf(all),
+      joint,
+      model,
+      data,
+      dataDir,
+      form: all.promptForm,
+      system: all.system,
+    });
   };
   return words(options) === words(wanted);
 }
@@ -127,7 +169,10 @@ function withPlaces(options: BuildPoolOptions): BuildPoolOptions {
   };
 }
 
-function writeUnit(plan: Omit<BuildPlanFile, 'units'>, { inputs, options }: Build, staged: Staged, k: number) {
+/** A plan but for its units, and what they come to. */
+type PlanWithoutUnits = Omit<BuildPlanFile, 'units' | 'joint'>;
+
+function writeUnit(plan: PlanWithoutUnits, { inputs, options }: Build, staged: Staged, k: number) {
   const members = staged.members[k]!;
   const places = new Map(members.map((i, place) => [i, place]));
   const examples = members.map((i) => inputs.examples[i]!);
@@ -151,7 +196,7 @@ function writeUnit(plan: Omit<BuildPlanFile, 'units'>, { inputs, options }: Buil
 }
 
 /** Everything that the adapter of cluster k depends on, but for the machine. */
-export function unitFingerprint(plan: Omit<BuildPlanFile, 'units'>, k: number, examples: string): string {
+export function unitFingerprint(plan: PlanWithoutUnits, k: number, examples: string): string {
   const { version, createdBy, base, threads, micro, options } = plan;
   const of = {
     version,
@@ -164,6 +209,21 @@ export function unitFingerprint(plan: Omit<BuildPlanFile, 'units'>, k: number, e
     examples,
   };
   return sha256(JSON.stringify(of));
+}
+
+/** Likewise the joint phase: on all clusters' adapters, on the mixtures, and on its settings. */
+function jointFingerprint(plan: Omit<BuildPlanFile, 'joint'>, micro: BuildPlanFile['micro']): string {
+  const { options, units, sources } = plan;
+  const { joint, training, tau } = options;
+  return sha256(
+    JSON.stringify({
+      units: units.map(({ fingerprint }) => fingerprint),
+      sources: sources.map(({ sha256 }) => sha256),
+      settings: joint && jointSettings(training, joint),
+      tau,
+      micro,
+    }),
+  );
 }
 
 /**
@@ -185,7 +245,10 @@ export function readPlan(out: string): BuildPlanFile {
   const options = revived(plan.options as unknown as BuildPoolOptions);
   const found = { ...plan, options: { ...options, out } };
   const wrong = plan.units.findIndex(({ sha256, fingerprint }, k) => unitFingerprint(found, k, sha256) !== fingerprint);
-  if (wrong !== -1 || (plan.mode === 'separate' && plan.units.length !== plan.N)) {
+  const { joint } = plan;
+  const expected = options.joint && jointFingerprint(found, joint?.micro ?? null);
+  const isOther = joint?.fingerprint !== expected;
+  if (wrong !== -1 || isOther || (plan.mode === 'separate' && plan.units.length !== plan.N)) {
     throw new CrayonError('plan-invalid', `${path}: was changed since it was written`, { hint: AGAIN });
   }
   return found;

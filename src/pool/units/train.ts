@@ -66,13 +66,7 @@ export function isUnitDone({ options, units }: BuildPlanFile, k: number): boolea
  */
 export async function trainUnit(base: UnitBase, k: number): Promise<UnitOutcome> {
   const { plan, hooks } = base;
-  const threads = threadShare();
-  if (threads !== plan.threads) {
-    const found = `this process computes with ${threads} threads, but the plan was made for ${plan.threads}`;
-    throw new CrayonError('checkpoint-mismatch', found, {
-      hint: `Set ${THREADS_VARIABLE}=${plan.threads}: another number would round otherwise.`,
-    });
-  }
+  refuseOtherThreads(plan);
   const work = await openUnit(plan, k, hooks.signal);
   if (work === undefined) return { wasDone: true, tokensPerSecond: 0 };
   try {
@@ -89,6 +83,16 @@ export async function trainUnit(base: UnitBase, k: number): Promise<UnitOutcome>
   } finally {
     work.release();
   }
+}
+
+/** @throws CrayonError `checkpoint-mismatch` where this process would round otherwise than the plan says */
+export function refuseOtherThreads({ threads: planned }: BuildPlanFile): void {
+  const threads = threadShare();
+  if (threads === planned) return;
+  const found = `this process computes with ${threads} threads, but the plan was made for ${planned}`;
+  throw new CrayonError('checkpoint-mismatch', found, {
+    hint: `Set ${THREADS_VARIABLE}=${planned}: another number would round otherwise.`,
+  });
 }
 
 /** The unit's directory, once nobody else works there; undefined when the result is there. */
@@ -167,8 +171,8 @@ async function trained({ plan, model, network, hooks }: UnitBase, k: number, uni
   return { parameters, losses, evaluation: Float64Array.from(evaluation), tokensPerSecond };
 }
 
-/** All clusters one after the other, in this process; then their adapters together. */
-export async function trainUnits(build: Build, staged: Staged): Promise<TrainedAdapters> {
+/** All clusters one after the other, in this process. @returns the plan that they are of */
+export async function trainUnits(build: Build, staged: Staged) {
   const { inputs, model: network, hooks, options } = build;
   const plan = { ...writePlan(build, staged, 'auto'), options };
   const total = plan.units.reduce((sum, { steps }) => sum + steps, 0);
@@ -183,7 +187,7 @@ export async function trainUnits(build: Build, staged: Staged): Promise<TrainedA
       seconds += unit.tokens / outcome.tokensPerSecond;
     }
   }
-  return { ...gatherUnits(plan, staged), tokensPerSecond: seconds === 0 ? 0 : tokens / seconds };
+  return { plan, tokensPerSecond: seconds === 0 ? 0 : tokens / seconds };
 }
 
 /** The clusters whose adapters are not there. */

@@ -15,8 +15,9 @@ import type { BuildHooks, BuildPoolOptions } from '../inputs.js';
 import { isPoolDirectory, openPool, type PoolManifest } from '../pool.js';
 import { type BuildNeeds, trainerOf, untilTraining, withBuild } from '../stages.js';
 import { discardWork, loadStage, stageFile, workPath } from '../work-directory.js';
+import { isJointDone, trainJointly } from './joint.js';
 import { type BuildPlanFile, readPlan, writePlan } from './plan.js';
-import { gatherUnits, isUnitDone, missingUnits, trainUnit } from './train.js';
+import { isUnitDone, missingUnits, trainUnit } from './train.js';
 
 /** Of the modes whose adapters are trained together: steps that were taken. */
 const TRAINED = 'trained';
@@ -56,18 +57,19 @@ export interface TrainOutcome {
 /**
  * Trains one cluster's adapter, or all of them where the plan's mode trains them together.
  *
- * @param cluster its number; undefined for all
- * @throws CrayonError `bad-option` where the plan has no such unit, `checkpoint-mismatch` where base or data are other ones here,
+ * @param cluster its number; `joint` for the phase that follows when all are trained; undefined for all
+ * @throws CrayonError `bad-option` where the plan has no such unit, `clusters-missing` before the joint phase, `checkpoint-mismatch` where base or data are other ones here,
  *   `unit-busy`, `interrupted` with a checkpoint, `loss-not-finite`
  */
 export async function trainBuild(
   out: string,
-  cluster: number | undefined,
+  cluster: number | 'joint' | undefined,
   hooks: BuildHooks = {},
   places: OtherPlaces = {},
 ): Promise<TrainOutcome> {
   const plan = moved(readPlan(out), places);
   const { mode, N } = plan;
+  if (cluster === 'joint') return await trainJoint(plan, hooks);
   if (mode !== 'separate') {
     if (cluster === undefined) return await trainTogether(plan, hooks);
     throw new CrayonError(
@@ -134,8 +136,45 @@ function trainTogether(plan: BuildPlanFile, hooks: BuildHooks): Promise<TrainOut
   );
 }
 
+/** The joint phase alone: `finish` would do it too. */
+function trainJoint(plan: BuildPlanFile, hooks: BuildHooks): Promise<TrainOutcome> | TrainOutcome {
+  const { options, mode } = plan;
+  if (plan.joint === null) {
+    const hint =
+      mode === 'separate'
+        ? 'Run `crayon build-pool prepare` again with --joint-fraction: what is trained stays.'
+        : 'Leave --joint out: `train` trains all adapters, as one unit.';
+    throw new CrayonError('bad-option', `this plan, of mode ${mode}, has no joint phase`, { hint });
+  }
+  if (isJointDone(plan)) return { wasDone: true, tokensPerSecond: 0 };
+  refuseMissing(plan);
+  return withBuild(
+    { ...options, force: true }, // it writes no pool
+    hooks,
+    async (build) => {
+      const { tokensPerSecond } = await trainJointly(plan, build, await untilTraining(build));
+      build.work.release();
+      return { wasDone: false, tokensPerSecond };
+    },
+    { plansMemory: false, opensModel: true, names: named(plan) },
+  );
+}
+
+/** @throws CrayonError `clusters-missing` naming those that are not trained */
+function refuseMissing(plan: BuildPlanFile): void {
+  const { N, options, mode } = plan;
+  const isSeparate = mode === 'separate';
+  const missing = isSeparate ? missingUnits(plan) : [];
+  if (missing.length === 0 && (isSeparate || areTrained(plan))) return;
+  const found = isSeparate
+    ? `${missing.length} of ${N} clusters are not trained: ${abridge(missing.map(String), 20, ', ')}`
+    : 'the adapters are not trained to the end';
+  const verb = `crayon build-pool train${isSeparate ? ' --cluster' : ''}`;
+  throw new CrayonError('clusters-missing', `${options.out}: ${found}`, { hint: `Run \`${verb}\` for them first.` });
+}
+
 /**
- * Makes the pool of what was trained, and removes the build's directory.
+ * Makes the pool of what was trained, after the joint phase where one was asked for and nobody has done it yet, and removes the build's directory.
  *
  * @param force replace an existing pool; as the plan says when absent
  * @returns null where the pool is there already, of this very plan: an earlier `finish` was killed between its two last steps
@@ -147,31 +186,25 @@ export async function finishBuild(
   places: OtherPlaces & { force?: boolean } = {},
 ): Promise<BuildResult | null> {
   const plan = moved(readPlan(out), places);
-  const { mode, N } = plan;
   if (!plan.options.force && isPoolDirectory(out) && isPoolOf(plan, out)) {
     discardWork(out);
     return null;
   }
-  const isSeparate = mode === 'separate';
-  const missing = isSeparate ? missingUnits(plan) : [];
-  if (missing.length > 0 || (!isSeparate && !areTrained(plan))) {
-    const found = isSeparate
-      ? `${missing.length} of ${N} clusters are not trained: ${abridge(missing.map(String), 20, ', ')}`
-      : 'the adapters are not trained to the end';
-    const verb = `crayon build-pool train${isSeparate ? ' --cluster' : ''}`;
-    throw new CrayonError('clusters-missing', `${out}: ${found}`, { hint: `Run \`${verb}\` for them first.` });
-  }
+  const isSeparate = plan.mode === 'separate';
+  refuseMissing(plan);
   const options = { ...plan.options, force: places.force || plan.options.force };
-  const isMeasured = options.heldOut !== undefined;
+  const isModelUsed = !isSeparate || options.joint !== undefined || options.heldOut !== undefined;
   return await withBuild(
     options,
     hooks,
     async (build) => {
       const staged = await untilTraining(build);
-      const trained = isSeparate ? gatherUnits(plan, staged) : await trainerOf(options).train(staged.task);
+      const trained = isSeparate
+        ? await trainJointly(plan, build, staged)
+        : await trainerOf(options).train(staged.task);
       return await completePool(build, staged, trained);
     },
-    { plansMemory: !isSeparate, opensModel: !isSeparate || isMeasured, names: named(plan) },
+    { plansMemory: !isSeparate, opensModel: isModelUsed, names: named(plan) },
   );
 }
 

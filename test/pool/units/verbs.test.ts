@@ -203,7 +203,7 @@ describe('refused is', () => {
 
   it.each([
     ['version', 99, /version 99 by crayon/],
-    ['createdBy', 'crayon 9.9.9', /by crayon 9\.9\.9, expected 1 by crayon/],
+    ['createdBy', 'crayon 9.9.9', /by crayon 9\.9\.9, expected 2 by crayon/],
     ['format', 'else', /is not a plan/],
     ['N', 'three', /N is "three"/],
     ['micro', { rows: 8, recomputes: false }, /was changed/],

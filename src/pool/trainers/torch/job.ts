@@ -75,7 +75,7 @@ function planOf({ training, seed }: TrainingTask['options'], examples: TrainingT
 }
 
 function writeJobFiles(task: TrainingTask, { dir, id, trainer }: JobPlace, base: string): void {
-  const { options, inputs, work, layout, gates, evaluated, phase } = task;
+  const { options, inputs, work, layout, gates, evaluated, phase, start } = task;
   const { examples } = inputs;
   const settings = options.training;
   const plan = planOf(options, examples);
@@ -93,7 +93,7 @@ function writeJobFiles(task: TrainingTask, { dir, id, trainer }: JobPlace, base:
     batchStarts: startsOf(batches),
     stepStarts: startsOf(steps),
     learningRates: Float64Array.from(steps, (_, step) => plan.learningRateOf(step)),
-    parameters: initialParameters(layout, options.seed),
+    parameters: start ?? initialParameters(layout, options.seed),
     evaluated: Int32Array.from(evaluated),
   });
   const { clipNorm, ...adamw } = settings.adamw;
