@@ -57,7 +57,7 @@ MAY_IMPORT.cli = ROOMS;
 const MOST_FILES = 30;
 /** Of all of src/: what one redesign came to, and room for real bases, for the guards against whatever a file or a peer may
  * say, for Jinja as Python has it, for a second engine, for what chooses and measures blends, for builds on engines of jobs, for pools
- * that are changed, fetched from servers that may fail or lie, and served to a fleet, for training sets that memory does not hold, and for
+ * that are changed, fetched from servers that may fail or lie, and served to a fleet, for training sets that memory does not hold, for a joint phase, and for
  * mixtures of adapters that are applied as one. */
 const MOST_LINES = 70_900;
 /** The playground is a program of its own, for a browser. */

@@ -8,7 +8,7 @@ import type { Example } from '../data/dataset.js';
 import { summariseLatency } from './latency.js';
 import { cellKey } from './run-directory.js';
 import { drawAt } from './seeds.js';
-import { type BenchConfig, type BenchPool, FROM_BLEND_SETTING } from './settings.js';
+import { type BenchConfig, type BenchPool, FROM_BLEND_SETTING, JOINT_SETTING } from './settings.js';
 import { strategyNamed } from './strategies/index.js';
 import type { BlendVariant, PlannedCell } from './strategies/strategy.js';
 import { type AnswerRecord, CELL_SCHEMA, type Cell } from './types.js';
@@ -68,6 +68,11 @@ const CHANGES = {
   centred: (centred: boolean) => ({ pool: { centred } }),
   tau: (tau: number) => ({ pool: { tau } }),
   mode: (mode: BenchPool['mode']) => ({ pool: { mode } }),
+  joint: (value: string) => {
+    const [, fraction, rate] = JOINT_SETTING.exec(value)!;
+    const joint = { fraction: Number(fraction), ...(rate !== undefined && { learning_rate: Number(rate) }) };
+    return { pool: { mode: 'separate' as const, joint } };
+  },
   clusters: (clusters: number) => ({ pool: { clusters } }),
   blend_tau: (tau: number) => ({ blend: { tau } }),
   estimator: (estimator: BlendVariant['estimator']) => ({ blend: { estimator } }),

@@ -79,6 +79,8 @@ const USER = z.strictObject({
     .describe('of the draw of the examples; one user for each, at each seed of the run'),
 });
 
+/** `0.25`, or `0.25@0.005`: a share of mode joint's steps, and a learning rate. */
+export const JOINT_SETTING = /^(\d*\.?\d+)(?:@(\d*\.?\d+(?:e-\d+)?))?$/;
 export const FROM_BLEND_SETTING = /^([1-9]\d*)@(\d*\.?\d+(?:e-\d+)?)(?::(\d*\.?\d+))?$/;
 
 const ABLATION = z.strictObject({
@@ -93,6 +95,10 @@ const ABLATION = z.strictObject({
   tau: z.array(positive).optional().describe('temperature of the gate, at training and at blending'),
   blend_tau: z.array(positive).optional().describe('temperature at blending alone'),
   mode: z.array(mode).optional().describe('of the training'),
+  joint: z
+    .array(z.string().regex(JOINT_SETTING, '<fraction>, and @<learning rate>'))
+    .optional()
+    .describe('mode separate and a joint phase: <fraction>, and @<learning rate> behind it'),
   clusters: z.array(whole(1)).optional().describe('numbers of base LoRAs'),
   estimator: z.array(z.enum(EXAMPLE_ESTIMATORS)).optional().describe('how similarities become coefficients'),
   lambda: z.array(notNegative).optional().describe('label evidence: how much the loss of each base LoRA alone counts'),

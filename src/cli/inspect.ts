@@ -196,8 +196,7 @@ function inspectPool(dir: string, verify: boolean, terminal: Terminal, path: str
     ['embedding', `${embedding.kind}${embedding.centred ? ', centred' : ''}, ${embedding.dim} numbers`],
     ['prompts', manifest.prompt?.form ?? 'plain'],
     ['gate', `softmax(cos / ${manifest.tau})`],
-    ...generalFacts(manifest),
-    ...jointFacts(manifest),
+    ...phaseFacts(manifest),
     ['silhouette', manifest.silhouette?.toFixed(3) ?? 'unknown'],
     ['adapters', verify ? 'all as they were written' : 'not read (--verify compares their digests)'],
   ]);
@@ -218,22 +217,16 @@ function inspectPool(dir: string, verify: boolean, terminal: Terminal, path: str
   );
 }
 
-function generalFacts({ general }: PoolManifest): Facts {
-  if (general === undefined) return [];
-  const { r, steps, firstLoss, lastLoss } = general;
-  return [
-    [
-      'general',
-      `one LoRA on everything, rank ${r}, below all others: ${steps} steps, loss ${firstLoss} to ${lastLoss}`,
-    ],
+/** What was trained before and behind the adapters by themselves. */
+function phaseFacts({ general: g, training: { joint: j } }: PoolManifest): Facts {
+  const steps = (of: JsonObject) => `${of.steps} steps, loss ${of.firstLoss} to ${of.lastLoss}`;
+  const general = g && `one LoRA on everything, rank ${g.r}, below all others: ${steps({ ...g })}`;
+  const joint = isJsonObject(j) && `all of them together, ${j.fraction} of mode joint's steps: ${steps(j)}`;
+  const facts: Facts = [
+    ['general', general || ''],
+    ['joint phase', joint || ''],
   ];
-}
-
-function jointFacts({ training: { joint } }: PoolManifest): Facts {
-  if (!isJsonObject(joint)) return [];
-  const { fraction, steps, learningRate, firstLoss, lastLoss } = joint;
-  const words = `${steps} steps behind trainings of each adapter (${fraction} of mode joint's), rate ${learningRate}, loss ${firstLoss} to ${lastLoss}`;
-  return [['joint phase', words]];
+  return facts.filter(([, words]) => words !== '');
 }
 
 function inspectSafetensors(path: string, terminal: Terminal): void {

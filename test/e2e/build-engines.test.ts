@@ -95,6 +95,21 @@ describe.skipIf(process.platform !== 'linux')('build-pool --engine local', { tim
     expect(digests(pool)).toEqual(whole);
   });
 
+  it('trains jointly behind the clusters as the last unit: the bytes of one process, though it is killed in the middle', async () => {
+    const joint = ['--joint-fraction', '3'];
+    await succeed(args(at('joint-whole'), ...joint));
+    const pool = at('joint-killed');
+    const child = start([...onEngine(pool), ...joint]);
+    const unit = join(`${pool}.building`, 'units', 'joint');
+    await exists(join(unit, 'joint.safetensors'), child);
+    process.kill(owner(unit), 'SIGKILL');
+    const { code, stderr } = await child.ended;
+    expect([code, stderr]).toEqual([0, expect.not.stringContaining('Error')]);
+    expect(digests(pool)).toEqual(digests(at('joint-whole')));
+    const { stdout } = await succeed(['inspect', pool]);
+    expect(stdout).toMatch(/joint phase +all of them together, 3 of mode joint's steps: \d+ steps, loss/);
+  });
+
   it('names the cluster that fails, also where others were done before it began', async () => {
     const pool = at('damaged');
     await succeed(['build-pool', 'prepare', ...args(pool).slice(1)]);
@@ -142,6 +157,19 @@ describe('the command line of a build in parts', () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining("required option '--model <path>' not specified")]);
     expect((await refusal(verb('train', at('refused'), '--cluster', '0'))).code).toBe('file-not-found');
     expect((await crayon(['build-pool', 'train', '--cluster', '0'])).code).toBe(2);
+  });
+
+  it('takes the joint phase as a verb of its own, and only where it was asked for', async () => {
+    const pool = at('joint-verbs');
+    const { stdout } = await succeed(['build-pool', 'prepare', ...args(pool, '--joint-fraction', '0.25').slice(1)]);
+    expect(stdout).toContain('Behind them a joint phase of 90 steps, by `train --joint` or `finish`.');
+    expect((await refusal(verb('train', pool, '--joint'))).code).toBe('clusters-missing');
+    const both = await crayon(verb('train', pool, '--joint', '--cluster', '0'));
+    expect([both.code, both.stderr]).toEqual([2, expect.stringContaining('cannot be used with')]);
+    const rate = await crayon(args(at('refused'), '--joint-learning-rate', '0.1'));
+    expect([rate.code, rate.stderr]).toEqual([2, expect.stringContaining('without --joint-fraction')]);
+    const mode = ['--mode', 'joint', '--joint-fraction', '0.25'];
+    expect((await refusal([...buildArgs(data, at('refused')), ...mode])).code).toBe('bad-option');
   });
 
   it('says of a pool whose adapters share their steps that it is one unit', async () => {

@@ -54,7 +54,7 @@ describe('the joint phase', () => {
   it('changes all adapters, lowers the loss of mixtures, and is in the manifest', async () => {
     const alone = optionsOf({ joint: undefined });
     await buildPool(alone);
-    const both = optionsOf();
+    const both = optionsOf({ joint: { fraction: 2, learningRate: 0.01 } });
     await buildPool(both);
     for (const k of [0, 1, 2]) {
       const weights = WEIGHTS.replace('1', String(k));
@@ -62,8 +62,8 @@ describe('the joint phase', () => {
     }
     const { training } = openPool(both.out).manifest;
     const found = training.joint as { firstLoss: number; lastLoss: number };
-    // 24 examples in batches of 4, half of three epochs
-    expect(found).toMatchObject({ fraction: 0.5, learningRate: 0.01, steps: 9 });
+    // 24 examples in batches of 4, twice three epochs
+    expect(found).toMatchObject({ fraction: 2, learningRate: 0.01, steps: 36 });
     expect(found.lastLoss).toBeLessThan(found.firstLoss);
     expect(training).toMatchObject({ mode: 'separate', learningRate: 0.02, epochs: 3 });
     expect(openPool(alone.out).manifest.training.joint).toBeUndefined();
