@@ -4,9 +4,9 @@
  * a seed once for all rows; then `crayon bench` answers over them.
  *
  *     npx tsx benchmarks/joint-phase.ts --out results/joint [--config configs/bench/joint.yaml] [--seeds 0,1,2]
- *         [--joint 0.125,0.25,0.5@0.005]
+ *         [--separate 5,5+0.25@0.005]
  *
- * Steps are updates: in mode separate, those of all clusters. A run that was stopped goes on; times are kept with their pools, beside
+ * Steps are updates: in mode separate, those of all clusters. A run that was stopped goes on; times are kept with their pools, in
  * `--out`. Differences to mode joint are paired by seed, with a t-interval over seeds.
  */
 
@@ -36,7 +36,8 @@ const { values: options } = parseArgs({
     out: { type: 'string' },
     config: { type: 'string', default: 'configs/bench/joint.yaml' },
     seeds: { type: 'string' },
-    joint: { type: 'string' },
+    separate: { type: 'string' },
+    modes: { type: 'string' },
   },
 });
 if (options.out === undefined) throw new Error('expected --out <directory>');
@@ -57,9 +58,10 @@ interface Cost {
 /** The configuration with the seeds and phases of the command line, where bench finds it too. */
 function configured(): string {
   const yaml = readYaml(options.config).value as Record<string, object>;
-  const { seeds, joint } = options;
+  const { seeds, separate, modes } = options;
   if (seeds !== undefined) Object.assign(yaml, { seeds: seeds.split(',').map(Number) });
-  if (joint !== undefined) Object.assign(yaml.ablation!, { joint: joint.split(',') });
+  if (separate !== undefined) Object.assign(yaml.ablation!, { separate: separate.split(',') });
+  if (modes !== undefined) Object.assign(yaml.ablation!, { mode: modes.split(',').filter(Boolean) });
   mkdirSync(out, { recursive: true });
   const path = join(out, 'config.yaml');
   writeFileSync(path, JSON.stringify(yaml)); // which is YAML
@@ -80,7 +82,7 @@ const keepCost = (dir: string, cost: Cost) => writeJson(costFile(dir), { ...cost
 
 /** All clusters of a seed, in a directory of their own. */
 async function clustersOf(build: BuildPoolOptions): Promise<string> {
-  const dir = join(work, `clusters-${build.seed}`);
+  const dir = join(work, `clusters-${build.seed}-${build.training.batchSize}`);
   if (existsSync(costFile(dir))) return dir;
   const cost = await timed(async () => {
     await prepareBuild({ ...build, joint: undefined, out: dir }, 'auto');
@@ -165,8 +167,8 @@ for (const row of rows) {
     row === first ? '' : difference(each, first.accuracies[s]!),
   ]);
   const steps = mean(row.costs.map((cost) => cost.steps));
-  const fraction = /^joint = ([\d.]+)/.exec(row.name)?.[1];
-  const shared = row.name === 'mode = separate' ? 0 : fraction === undefined ? 1 : Number(fraction);
+  const [isSeparate, fraction] = /^separate = \d+(?:\+([\d.]+))?/.exec(row.name) ?? [];
+  const shared = isSeparate === undefined ? '1' : (fraction ?? '0');
   console.log(
     `| ${[row.name, ...values, steps.toFixed(0), shared, share(({ processor }) => processor, row)].join(' | ')} |`,
   );

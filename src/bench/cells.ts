@@ -8,7 +8,7 @@ import type { Example } from '../data/dataset.js';
 import { summariseLatency } from './latency.js';
 import { cellKey } from './run-directory.js';
 import { drawAt } from './seeds.js';
-import { type BenchConfig, type BenchPool, FROM_BLEND_SETTING, JOINT_SETTING } from './settings.js';
+import { type BenchConfig, type BenchPool, FROM_BLEND_SETTING, SEPARATE_SETTING } from './settings.js';
 import { strategyNamed } from './strategies/index.js';
 import type { BlendVariant, PlannedCell } from './strategies/strategy.js';
 import { type AnswerRecord, CELL_SCHEMA, type Cell } from './types.js';
@@ -68,10 +68,11 @@ const CHANGES = {
   centred: (centred: boolean) => ({ pool: { centred } }),
   tau: (tau: number) => ({ pool: { tau } }),
   mode: (mode: BenchPool['mode']) => ({ pool: { mode } }),
-  joint: (value: string) => {
-    const [, fraction, rate] = JOINT_SETTING.exec(value)!;
-    const joint = { fraction: Number(fraction), ...(rate !== undefined && { learning_rate: Number(rate) }) };
-    return { pool: { mode: 'separate' as const, joint } };
+  separate: (value: string, { batch_size }: BenchPool) => {
+    const [, size, fraction, rate] = SEPARATE_SETTING.exec(value)!;
+    const learning = rate === undefined ? {} : { learning_rate: Number(rate) };
+    const joint = fraction === undefined ? {} : { joint: { fraction: Number(fraction), ...learning, batch_size } };
+    return { pool: { mode: 'separate' as const, batch_size: Number(size), ...joint } };
   },
   clusters: (clusters: number) => ({ pool: { clusters } }),
   blend_tau: (tau: number) => ({ blend: { tau } }),
@@ -88,13 +89,13 @@ const CHANGES = {
     const [combine, rank] = value.split(':') as ['svd' | 'linear', string?];
     return { blend: { combine, rank: rank === undefined ? undefined : Number(rank) } };
   },
-} satisfies Record<string, (value: never) => Pick<Setting, 'pool' | 'blend'>>;
+} satisfies Record<string, (value: never, pool: BenchPool) => Pick<Setting, 'pool' | 'blend'>>;
 
 function ablationSettings({ ablation, pool }: BenchConfig): Setting[] {
   if (ablation === null) return [];
   const settings = Object.entries(CHANGES).flatMap(([option, change]) =>
     (ablation[option as keyof typeof CHANGES] ?? []).map(
-      (value): Setting => ({ option, value, ...change(value as never) }),
+      (value): Setting => ({ option, value, ...change(value as never, pool) }),
     ),
   );
   // a setting at its default is the strategies' own cell

@@ -105,6 +105,7 @@ export class PoolStore {
       joint: joint && {
         fraction: joint.fraction,
         learningRate: joint.learning_rate ?? learningRate * JOINT_RATE_SHARE,
+        batchSize: joint.batch_size,
       },
       promptForm: this.#form.kind,
       system: this.#form.kind === 'chat' ? this.#form.system : undefined,

@@ -60,6 +60,7 @@ const POOL = z.strictObject({
     .strictObject({
       fraction: positive.describe("its steps, as a share of mode joint's"),
       learning_rate: positive.optional().describe(`the highest, where it is not ${JOINT_RATE_SHARE} of the pool's`),
+      batch_size: whole(1).optional().describe("examples a step, where it is not the pool's"),
     })
     .optional()
     .describe('of mode separate: steps that all base LoRAs share, when each has been trained by itself'),
@@ -79,8 +80,8 @@ const USER = z.strictObject({
     .describe('of the draw of the examples; one user for each, at each seed of the run'),
 });
 
-/** `0.25`, or `0.25@0.005`: a share of mode joint's steps, and a learning rate. */
-export const JOINT_SETTING = /^(\d*\.?\d+)(?:@(\d*\.?\d+(?:e-\d+)?))?$/;
+/** `5`, `5+0.25`, `5+0.25@0.005`: a batch size, and of a joint phase the share of mode joint's steps and the learning rate. */
+export const SEPARATE_SETTING = /^([1-9]\d*)(?:\+(\d*\.?\d+)(?:@(\d*\.?\d+(?:e-\d+)?))?)?$/;
 export const FROM_BLEND_SETTING = /^([1-9]\d*)@(\d*\.?\d+(?:e-\d+)?)(?::(\d*\.?\d+))?$/;
 
 const ABLATION = z.strictObject({
@@ -95,10 +96,12 @@ const ABLATION = z.strictObject({
   tau: z.array(positive).optional().describe('temperature of the gate, at training and at blending'),
   blend_tau: z.array(positive).optional().describe('temperature at blending alone'),
   mode: z.array(mode).optional().describe('of the training'),
-  joint: z
-    .array(z.string().regex(JOINT_SETTING, '<fraction>, and @<learning rate>'))
+  separate: z
+    .array(z.string().regex(SEPARATE_SETTING, '<batch size>, +<fraction> and @<learning rate>'))
     .optional()
-    .describe('mode separate and a joint phase: <fraction>, and @<learning rate> behind it'),
+    .describe(
+      "mode separate with this batch size; behind +, a joint phase's share of the steps, in batches of the pool's size",
+    ),
   clusters: z.array(whole(1)).optional().describe('numbers of base LoRAs'),
   estimator: z.array(z.enum(EXAMPLE_ESTIMATORS)).optional().describe('how similarities become coefficients'),
   lambda: z.array(notNegative).optional().describe('label evidence: how much the loss of each base LoRA alone counts'),

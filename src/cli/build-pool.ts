@@ -43,6 +43,7 @@ interface Flags
   generalEpochs?: number;
   jointFraction?: number;
   jointLearningRate?: number;
+  jointBatchSize?: number;
   alpha?: number;
   targets: string;
   weightDecay: number;
@@ -233,6 +234,7 @@ function buildOptions(command: Command): Command {
       `its highest learning rate (default: ${JOINT_RATE_SHARE} of --learning-rate)`,
       decimal(0),
     )
+    .option('--joint-batch-size <n>', 'its examples per batch (default: those of --batch-size)', wholeNumber(1))
     .option('--max-length <tokens>', "longest example (default: the model's context)", wholeNumber(2))
     .addOption(choice('--long <policy>', LONG, ['error', 'skip', 'truncate'], defaults.long))
     .option('--held-out <n>', HELD_OUT, wholeNumber(1, 1000))
@@ -267,7 +269,7 @@ function toOptions(flags: Omit<Flags, keyof EngineFlags>, command: Command): Bui
   const { pool: out, rank: r, alpha, targets, weightDecay, dryRun: _, backend: __, ...rest } = flags;
   const { epochs, batchSize, gradientAccumulation, learningRate, ...unlike } = rest;
   const { general: isResidual, generalRank, generalLearningRate, generalEpochs, ...likeJoint } = unlike;
-  const { jointFraction: fraction, jointLearningRate, ...others } = likeJoint;
+  const { jointFraction: fraction, jointLearningRate, jointBatchSize: jointBatch, ...others } = likeJoint;
   const ofGeneral = {
     '--general-rank': generalRank,
     '--general-learning-rate': generalLearningRate,
@@ -278,13 +280,15 @@ function toOptions(flags: Omit<Flags, keyof EngineFlags>, command: Command): Bui
   const general = isResidual
     ? { r: generalRank ?? r, learningRate: generalLearningRate ?? learningRate, epochs: generalEpochs ?? epochs }
     : undefined;
-  if (jointLearningRate !== undefined && fraction === undefined) {
-    command.error('error: --joint-learning-rate without --joint-fraction');
-  }
+  const ofJoint = { '--joint-learning-rate': jointLearningRate, '--joint-batch-size': jointBatch };
+  const unused = Object.entries(ofJoint).flatMap(([flag, x]) =>
+    x === undefined || fraction !== undefined ? [] : flag,
+  );
+  if (unused.length > 0) command.error(`error: ${unused.join(', ')} without --joint-fraction`);
   const joint =
     fraction === undefined
       ? undefined
-      : { fraction, learningRate: jointLearningRate ?? learningRate * JOINT_RATE_SHARE };
+      : { fraction, learningRate: jointLearningRate ?? learningRate * JOINT_RATE_SHARE, batchSize: jointBatch };
   const { trainer: name, python, trainerDtype: dtype, trainerProcesses: processes, jobOnly, ...options } = others;
   const ofTorch = {
     '--job-only': jobOnly,

@@ -41,6 +41,8 @@ export interface JointOptions {
   /** its steps, as a share of those that mode joint would take */
   fraction: number;
   learningRate: number;
+  /** examples per batch, where it is not that of the adapters' own trainings */
+  batchSize?: number | undefined;
 }
 
 /** Of the rate that the adapters were trained with, where the phase is given none of its own (docs/experiments.md). */
@@ -50,8 +52,12 @@ export const JOINT_RATE_SHARE = 0.5;
 const JOINT_WARMUP_SHARE = 0.1;
 
 /** How the joint phase is trained. */
-export const jointSettings = (training: TrainSettings, { fraction, learningRate }: JointOptions): TrainSettings => ({
+export const jointSettings = (
+  training: TrainSettings,
+  { fraction, learningRate, batchSize = training.batchSize }: JointOptions,
+): TrainSettings => ({
   ...training,
+  batchSize,
   epochs: training.epochs * fraction,
   learningRate,
   warmupShare: JOINT_WARMUP_SHARE,
@@ -317,6 +323,7 @@ function checkNumbers(options: BuildPoolOptions): void {
     'batch size': training.batchSize,
     'gradient accumulation': training.gradientAccumulation,
     ...(general && { 'general rank': general.r }),
+    ...(joint?.batchSize !== undefined && { 'joint batch size': joint.batchSize }),
   };
   for (const [name, x] of Object.entries(counts)) if (!isCount(x)) throw wrong(name, x, 'a whole number from 1');
   const ofGeneral = general && { 'general epochs': general.epochs, 'general learning rate': general.learningRate };

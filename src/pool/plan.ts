@@ -16,7 +16,8 @@ const SHARE_OF_FREE = 0.75;
 
 /** The parts in which batches are read, on the active back end. @throws CrayonError `memory-too-small` */
 export function planMemory(options: BuildPoolOptions, inputs: BuildInputs, layout: LoraLayout): MicroBatchPlan {
-  const { batchSize, gradientAccumulation: accumulation } = options.training;
+  const { gradientAccumulation: accumulation } = options.training;
+  const batchSize = Math.max(options.training.batchSize, options.joint?.batchSize ?? 0);
   const { model: source, examples } = inputs;
   return planTraining({ source, layout, examples, batchSize, accumulation }, options.memory);
 }
