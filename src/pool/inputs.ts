@@ -46,7 +46,7 @@ export interface JointOptions {
 }
 
 /** Of the rate that the adapters were trained with, where the phase is given none of its own (docs/experiments.md). */
-export const JOINT_RATE_SHARE = 0.5;
+export const JOINT_RATE_SHARE = 0.25;
 
 /** Steps of the phase that warm up: its moments begin at zero where its parameters do not. */
 const JOINT_WARMUP_SHARE = 0.1;

@@ -198,6 +198,21 @@ describe('planCells', () => {
     }
   });
 
+  it('varies trainings of each adapter by itself, and the joint phase behind them', () => {
+    const separate = ['5', '5+0.25', '32+1@1e-3'];
+    const cells = plan({ ablation: { separate } }).filter((cell) => cell.table === 'ablation');
+    const { batch_size } = cells[0]!.pool;
+    expect(batch_size).toBe(5);
+    expect(cells.map(({ pool: { mode, batch_size, joint } }) => [mode, batch_size, joint])).toEqual([
+      ['separate', 5, undefined],
+      ['separate', 5, { fraction: 0.25, batch_size: 32 }],
+      ['separate', 32, { fraction: 1, learning_rate: 1e-3, batch_size: 32 }],
+    ]);
+    for (const bad of ['0', '+0.25', '5+', '5+0.25@', '5@0.1']) {
+      expect(() => plan({ ablation: { separate: [bad] } })).toThrow('<batch size>, +<fraction>');
+    }
+  });
+
   it('plays a user once for each number of examples and each seed, under one name', () => {
     const users = [{ name: 'u', kind: 'seen', tasks: ['a/t.yaml'], k: [3, 5], seeds: [1, 2] }];
     const cells = plan({ users, strategies: ['crayon'] });

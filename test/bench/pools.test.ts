@@ -53,6 +53,16 @@ describe('PoolStore', () => {
     expect(tried.oneLoras(true)).toEqual([tried.oneLora(true)]);
   });
 
+  it('trains jointly behind mode separate, but never the one LoRA', () => {
+    const joint = { fraction: 0.25, batch_size: 16 };
+    const yaml = { pool: { ...YAML.pool, mode: 'separate', joint } };
+    const { pool } = benchConfig({ ...YAML, ...yaml }, 'x');
+    const own = store(yaml);
+    expect(own.path(pool)).not.toBe(own.path({ ...pool, joint: undefined }));
+    expect(own.oneLora(false)).toMatchObject({ mode: 'joint' });
+    expect(own.oneLora(false)).not.toHaveProperty('joint');
+  });
+
   it('keeps a residual pool apart, and gives one LoRA its parameters and its training', () => {
     const plain = store().path(config.pool);
     const of = (general: unknown) => {

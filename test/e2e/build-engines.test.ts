@@ -162,7 +162,7 @@ describe('the command line of a build in parts', () => {
   it('takes the joint phase as a verb of its own, and only where it was asked for', async () => {
     const pool = at('joint-verbs');
     const { stdout } = await succeed(['build-pool', 'prepare', ...args(pool, '--joint-fraction', '0.25').slice(1)]);
-    expect(stdout).toContain('Behind them a joint phase of 90 steps, by `train --joint` or `finish`.');
+    expect(stdout).toContain('Behind them a joint phase of 45 steps, by `train --joint` or `finish`.');
     expect((await refusal(verb('train', pool, '--joint'))).code).toBe('clusters-missing');
     const both = await crayon(verb('train', pool, '--joint', '--cluster', '0'));
     expect([both.code, both.stderr]).toEqual([2, expect.stringContaining('cannot be used with')]);

@@ -168,6 +168,22 @@ describe.skipIf(!real)(
       expect(largest(ours, theirs)).toBeLessThan(1e-5);
     });
 
+    it('takes the steps of a joint phase as crayon does, from adapters that were trained each by itself', async () => {
+      const more = { mode: 'separate' as const, joint: { fraction: 1, learningRate: 0.001 } };
+      const [ours, theirs] = await Promise.all(
+        [{ name: 'own' as const }, { python: real! }].map(async (trainer) => {
+          const options = optionsOf(trainer, more);
+          await buildPool(options);
+          const { joint } = openPool(options.out).manifest.training as {
+            joint: { firstLoss: number; lastLoss: number };
+          };
+          return joint;
+        }),
+      );
+      expect(ours!.lastLoss).toBeLessThan(ours!.firstLoss);
+      expect(largest([theirs!.firstLoss, theirs!.lastLoss], [ours!.firstLoss, ours!.lastLoss])).toBeLessThan(1e-3);
+    });
+
     it('trains on a GGUF', async () => {
       const model = join(temporaryDir(), 'base.gguf');
       exportModelGguf({ model: fixture('models', 'gemma3'), out: model, type: 'F32' });
