@@ -165,12 +165,15 @@ function workOf({ out, mode, clusters }: BuildPoolOptions, plan: BuildPlanFile |
   const isSeparate = mode === 'separate';
   const done = plan === undefined ? Array<boolean>(isSeparate ? Number(clusters) : 1).fill(false) : doneUnits(plan);
   const pool = resolve(out);
+  // the largest clusters first, so that none of them is begun when the others are nearly done
+  const size = (k: number) => plan?.units[k]?.tokens ?? 0;
+  const left = done.flatMap((isDone, k) => (isDone ? [] : k)).sort((a, b) => size(b) - size(a));
   return {
     name: `crayon-${basename(pool).replace(/[^A-Za-z0-9-]+/g, '-')}`,
     program: [process.execPath, ...process.execArgv, resolve(process.argv[1]!)],
     unit: ['build-pool', 'train', '--pool', pool, ...(isSeparate ? ['--cluster', INDEX] : [])],
     last: ['build-pool', 'finish', '--pool', pool],
-    indices: done.flatMap((isDone, k) => (isDone ? [] : k)),
+    indices: left,
     dir: workPath(pool),
     workers,
     threads: plan?.threads ?? threadShare(),

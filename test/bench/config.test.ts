@@ -117,6 +117,7 @@ describe('benchConfig', () => {
       'ablation.yaml': 6,
       'agreement.yaml': 9,
       'levers-dense.yaml': 7,
+      'joint.yaml': 8,
       'residual.yaml': 9,
       'residual-plain.yaml': 9,
       'ablation-quick.yaml': 6,
