@@ -38,6 +38,7 @@ const { values: options } = parseArgs({
     seeds: { type: 'string' },
     separate: { type: 'string' },
     modes: { type: 'string' },
+    epochs: { type: 'string' },
   },
 });
 if (options.out === undefined) throw new Error('expected --out <directory>');
@@ -58,10 +59,11 @@ interface Cost {
 /** The configuration with the seeds and phases of the command line, where bench finds it too. */
 function configured(): string {
   const yaml = readYaml(options.config).value as Record<string, object>;
-  const { seeds, separate, modes } = options;
+  const { seeds, separate, modes, epochs } = options;
   if (seeds !== undefined) Object.assign(yaml, { seeds: seeds.split(',').map(Number) });
-  if (separate !== undefined) Object.assign(yaml.ablation!, { separate: separate.split(',') });
+  if (separate !== undefined) Object.assign(yaml.ablation!, { separate: separate.split(',').filter(Boolean) });
   if (modes !== undefined) Object.assign(yaml.ablation!, { mode: modes.split(',').filter(Boolean) });
+  if (epochs !== undefined) Object.assign(yaml.ablation!, { epochs: epochs.split(',').map(Number) });
   mkdirSync(out, { recursive: true });
   const path = join(out, 'config.yaml');
   writeFileSync(path, JSON.stringify(yaml)); // which is YAML

@@ -74,6 +74,7 @@ const CHANGES = {
     const joint = fraction === undefined ? {} : { joint: { fraction: Number(fraction), ...learning, batch_size } };
     return { pool: { mode: 'separate' as const, batch_size: Number(size), ...joint } };
   },
+  epochs: (epochs: number) => ({ pool: { epochs } }),
   clusters: (clusters: number) => ({ pool: { clusters } }),
   blend_tau: (tau: number) => ({ blend: { tau } }),
   estimator: (estimator: BlendVariant['estimator']) => ({ blend: { estimator } }),

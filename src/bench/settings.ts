@@ -102,6 +102,7 @@ const ABLATION = z.strictObject({
     .describe(
       "mode separate with this batch size; behind +, a joint phase's share of the steps, in batches of the pool's size",
     ),
+  epochs: z.array(positive).optional().describe('of the training'),
   clusters: z.array(whole(1)).optional().describe('numbers of base LoRAs'),
   estimator: z.array(z.enum(EXAMPLE_ESTIMATORS)).optional().describe('how similarities become coefficients'),
   lambda: z.array(notNegative).optional().describe('label evidence: how much the loss of each base LoRA alone counts'),
