@@ -7,8 +7,8 @@
  *
  * | row | work |
  * |---|---|
- * | send | one kept blend, again and again over kept connections: serve-pool by POST and by GET, nginx (two workers, sendfile), node:http with a read stream |
- * | make | blends of new coefficients, with one worker and with two |
+ * | send | one kept blend, again and again over kept connections: serve-pool by POST and by GET, nginx (two workers, sendfile), node:http with a read stream; the same by its ETag; with the server's processor time for each |
+ * | make | blends of new coefficients, `cat` and `svd` to the pool's rank in F16, with one worker and with two |
  * | fleet | devices that come by a Poisson process, each behind a link of its own: the pool's address to the adapter on its disk |
  *
  * Servers in processes of their own, clients and links in this one, on the same cores. nginx: `apt-get download nginx; dpkg-deb -x`,
@@ -34,7 +34,7 @@ import { openPool } from '../src/pool/pool.js';
 import { blendOnServer } from '../src/remote/blends.js';
 import { poolPlace } from '../src/remote/place.js';
 import { machine, machineLine } from './machine.js';
-import { type RunningServer, startServer } from './serving/servers.js';
+import { processorMs, type RunningServer, startServer } from './serving/servers.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -108,7 +108,7 @@ async function freePort(): Promise<number> {
 }
 
 /** nginx with nothing but files of a folder. */
-async function startNginx(binary: string, root: string): Promise<{ base: string; child: ChildProcess }> {
+async function startNginx(binary: string, root: string): Promise<{ base: string; pid: number; child: ChildProcess }> {
   const prefix = join(WORK, 'nginx');
   mkdirSync(prefix, { recursive: true });
   const port = await freePort();
@@ -124,19 +124,23 @@ http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; $
   const child = spawn(binary, ['-p', prefix, '-c', join(prefix, 'nginx.conf')], { stdio: 'inherit' });
   const base = `http://127.0.0.1:${port}`;
   for (let i = 0; i < 100; i++) {
-    if (await fetch(base).then(Boolean, () => false)) return { base, child };
+    if (await fetch(base).then(Boolean, () => false)) return { base, pid: child.pid!, child };
     await sleep(100);
   }
   throw new Error(`${binary} does not listen: ${readFileSync(join(prefix, 'error.log'), 'utf8')}`);
 }
 
+interface Contestant {
+  name: string;
+  base: string;
+  pid: number;
+  request: string;
+}
+
 /** Asks the same thing over kept connections for some seconds, reading no more of the answers than their length. */
-async function load(
-  base: string,
-  request: string,
-  clients: number,
-): Promise<{ perSecond: number; mbPerSecond: number }> {
+async function load({ base, pid, request }: Contestant, clients: number) {
   const { port } = new URL(base);
+  const before = processorMs(pid);
   let answers = 0;
   let bytes = 0;
   const until = performance.now() + SECONDS * 1000;
@@ -154,8 +158,9 @@ async function load(
           head += chunk.toString('latin1');
           const end = head.indexOf('\r\n\r\n');
           if (end < 0) return;
-          if (!head.startsWith('HTTP/1.1 200')) fail(new Error(head.slice(0, 200)));
-          left = Number(/content-length: (\d+)/i.exec(head)![1]);
+          const isNotModified = head.startsWith('HTTP/1.1 304');
+          if (!isNotModified && !head.startsWith('HTTP/1.1 200')) fail(new Error(head.slice(0, 200)));
+          left = isNotModified ? 0 : Number(/content-length: (\d+)/i.exec(head)![1]);
           at = chunk.length - (head.length - end - 4);
           head = '';
         }
@@ -170,14 +175,15 @@ async function load(
   const started = performance.now();
   await Promise.all(Array.from({ length: clients }, client));
   const seconds = (performance.now() - started) / 1000;
-  return { perSecond: answers / seconds, mbPerSecond: bytes / seconds / 1e6 };
+  const processor = (processorMs(pid) - before) / answers;
+  return { 'requests/s': answers / seconds, 'MB/s': bytes / seconds / 1e6, 'processor ms': processor };
 }
 
-const postOf = (coefficients: readonly number[]): string => {
+const postOf = (coefficients: readonly number[], headers = ''): string => {
   const body = JSON.stringify({ coefficients });
-  return `POST /v1/blends HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+  return `POST /v1/blends HTTP/1.1\r\nhost: 127.0.0.1\r\n${headers}content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
 };
-const getOf = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`;
+const getOf = (path: string, headers = ''): string => `GET ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\n${headers}\r\n`;
 
 async function sendRow(): Promise<void> {
   const pool = await startPool('send');
@@ -193,30 +199,39 @@ async function sendRow(): Promise<void> {
   const node = await startServer([process.execPath, '-e', NODE_SERVER, join(root, 'blend.tar')], /(http:\S+)/);
   const nginx = options.nginx === undefined ? null : await startNginx(options.nginx, root);
   if (nginx === null) console.log('send: no --nginx: node:http alone is beside it');
-  const contestants: Array<[string, string, string]> = [
-    ['serve-pool, POST', pool.base, postOf(coefficients)],
-    ['serve-pool, GET', pool.base, getOf(response.headers.get('content-location')!)],
-    ['node:http', node.base, getOf('/blend.tar')],
-    ...(nginx === null ? [] : [['nginx', nginx.base, getOf('/blend.tar')] as [string, string, string]]),
+  const path = response.headers.get('content-location')!;
+  const known = `if-none-match: ${response.headers.get('etag')}\r\n`;
+  const ours = (name: string, request: string) => ({ name: `serve-pool, ${name}`, ...pool, request });
+  const contestants: Contestant[] = [
+    ours('POST', postOf(coefficients)),
+    ours('GET', getOf(path)),
+    { name: 'node:http', ...node, request: getOf('/blend.tar') },
+    ours('POST, 304', postOf(coefficients, known)),
+    ours('GET, 304', getOf(path, known)),
   ];
+  if (nginx !== null) {
+    const file = await fetch(`${nginx.base}/blend.tar`, { method: 'HEAD' });
+    const same = `if-none-match: ${file.headers.get('etag')}\r\n`;
+    contestants.push({ name: 'nginx', ...nginx, request: getOf('/blend.tar') });
+    contestants.push({ name: 'nginx, 304', ...nginx, request: getOf('/blend.tar', same) });
+  }
   try {
+    for (const contestant of contestants) await load(contestant, 2); // until it is compiled
     for (const clients of options.clients.split(',').map(Number)) {
       const rates = new Map<string, Array<Awaited<ReturnType<typeof load>>>>();
       for (let round = 0; round < Number(options.rounds); round++) {
-        for (const [name, base, request] of contestants) {
-          rates.set(name, [...(rates.get(name) ?? []), await load(base, request, clients)]);
+        for (const contestant of contestants) {
+          rates.set(contestant.name, [...(rates.get(contestant.name) ?? []), await load(contestant, clients)]);
         }
       }
-      for (const [name, all] of rates) {
-        const perSecond = percentile(
-          all.map((one) => one.perSecond),
-          50,
-        );
-        const mbPerSecond = percentile(
-          all.map((one) => one.mbPerSecond),
-          50,
-        );
-        tell('send', { who: name, clients, 'requests/s': perSecond, 'MB/s': mbPerSecond });
+      for (const [who, all] of rates) {
+        const middle = (what: keyof (typeof all)[number]) =>
+          percentile(
+            all.map((one) => one[what]),
+            50,
+          );
+        const figures = ['requests/s', 'MB/s', 'processor ms'] as const;
+        tell('send', { who, clients, ...Object.fromEntries(figures.map((what) => [what, middle(what)])) });
       }
     }
     tell('send', { who: 'serve-pool', 'resident MiB': pool.residentMib() });
@@ -226,42 +241,54 @@ async function sendRow(): Promise<void> {
   }
 }
 
+/** How a device gets its adapter, and of serve-pool in what form. */
+const BLENDED = {
+  static: null,
+  'blended, cat': { combine: 'cat' },
+  'blended, svd to the pool’s rank, F16': { combine: 'svd', dtype: 'F16' },
+} as const;
+
 async function makeRow(): Promise<void> {
   for (const workers of [1, 2]) {
-    const pool = await startPool(`make-${workers}`, '--workers', String(workers));
-    try {
-      const random = createRandom(workers, 'bench-travel-make');
-      const ask = async () => {
-        const coefficients = drawn(random);
-        const response = await fetch(`${pool.base}/v1/blends`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: JSON.stringify({ coefficients }),
-        });
-        await response.arrayBuffer();
-      };
-      await ask(); // starts a thread
-      const until = performance.now() + SECONDS * 1000;
-      const times: number[] = [];
-      const client = async () => {
-        while (performance.now() < until) {
-          const started = performance.now();
-          await ask();
-          times.push(performance.now() - started);
-        }
-      };
-      const started = performance.now();
-      await Promise.all(Array.from({ length: 2 * workers }, client));
-      const seconds = (performance.now() - started) / 1000;
-      tell('make', {
-        workers,
-        'blends/s': times.length / seconds,
-        'p50 ms': percentile(times, 50),
-        'p99 ms': percentile(times, 99),
-      });
-    } finally {
-      await pool.stop();
+    for (const [how, asked] of Object.entries(BLENDED)) {
+      if (asked !== null) await makeOf(workers, how, asked);
     }
+  }
+}
+
+async function makeOf(workers: number, how: string, asked: object): Promise<void> {
+  const pool = await startPool(`make-${workers}-${how.replace(/\W/g, '')}`, '--workers', String(workers));
+  try {
+    const random = createRandom(workers, 'bench-travel-make');
+    const ask = async () => {
+      const response = await fetch(`${pool.base}/v1/blends`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ coefficients: drawn(random), ...asked }),
+      });
+      return (await response.arrayBuffer()).byteLength;
+    };
+    const bytes = await ask(); // starts a thread
+    const until = performance.now() + SECONDS * 1000;
+    const times: number[] = [];
+    const client = async () => {
+      while (performance.now() < until) {
+        const started = performance.now();
+        await ask();
+        times.push(performance.now() - started);
+      }
+    };
+    const before = processorMs(pool.pid);
+    const started = performance.now();
+    await Promise.all(Array.from({ length: 2 * workers }, client));
+    const seconds = (performance.now() - started) / 1000;
+    tell('make', {
+      ...{ workers, how, kB: bytes / 1000, 'blends/s': times.length / seconds },
+      ...{ 'p50 ms': percentile(times, 50), 'p99 ms': percentile(times, 99) },
+      'processor ms': (processorMs(pool.pid) - before) / times.length,
+    });
+  } finally {
+    await pool.stop();
   }
 }
 
@@ -274,13 +301,6 @@ function drawn(random: ReturnType<typeof createRandom>): number[] {
   );
   return [...keepLargest(gate(cosines, tau), Math.min(TOP_K, N))];
 }
-
-/** How a device gets its adapter, and of serve-pool in what form. */
-const BLENDED = {
-  static: null,
-  'blended, cat': { combine: 'cat' },
-  'blended, svd to the pool’s rank, F16': { combine: 'svd', dtype: 'F16' },
-} as const;
 
 async function fleetRow(): Promise<void> {
   const alone: number[] = [];

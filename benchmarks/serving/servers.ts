@@ -81,6 +81,19 @@ export function startLlamaServer(options: PeerOptions): Promise<RunningServer> {
 export const residentMib = (pid: number): number =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]) / 1024;
 
+/** Processor time of a process and its children until now, milliseconds: what a server has worked, whatever else the machine does. */
+export function processorMs(pid: number): number {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+  const own = (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  return own + children.reduce((sum, child) => sum + processorMs(Number(child)), 0);
+}
+
+/** Linux counts processor time for /proc in hundredths of a second (proc(5), sysconf(_SC_CLK_TCK)). */
+const TICK_MS = 10;
+
 async function stopped(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null) return;
   const ended = new Promise((resolve) => child.once('exit', resolve));
