@@ -41,13 +41,17 @@ export function sendFile({ path, etag, headers }: FileToSend, call: Call): Respo
       });
     }
   }
-  call.isStreaming = true;
   const status = range === null ? 200 : 206;
   const answered = {
     ...common,
     'content-length': String(to - from),
     ...(range !== null && { 'content-range': `bytes ${from}-${to - 1}/${sizeBytes}` }),
   };
+  if (to === from) {
+    closeFile(fd);
+    return new Response(null, { status, headers: answered });
+  }
+  call.isStreaming = true;
   return new Response(bodyOf({ fd, path, from, to }, call, status), { status, headers: answered });
 }
 
@@ -73,17 +77,20 @@ function bodyOf(
     call.end(as);
   };
   call.signal.addEventListener('abort', () => end(499), { once: true });
-  return new ReadableStream<Uint8Array>(
+  return new ReadableStream(
     {
+      type: 'bytes', // read into the reader's own memory, where it brings some
       pull(controller) {
         if (!isOpen) {
           controller.error(new Error('no longer wanted')); // the time is over, or the server stops
           return;
         }
-        const bytes = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, to - at)); // filled by the next line
+        const wanted = controller.byobRequest;
+        const bytes = memoryOf(wanted, to - at);
         readFully(fd, bytes, at, path);
         at += bytes.byteLength;
-        if (bytes.byteLength > 0) controller.enqueue(bytes);
+        if (wanted === null) controller.enqueue(bytes);
+        else wanted.respond(bytes.byteLength);
         if (at < to) return;
         controller.close();
         end(status);
@@ -96,4 +103,11 @@ function bodyOf(
     },
     { highWaterMark: 0 }, // the reader sets the pace
   );
+}
+
+/** For the next bytes of a file: the reader's, or new. */
+function memoryOf(wanted: ReadableStreamBYOBRequest | null, left: number): Uint8Array<ArrayBuffer> {
+  const view = wanted?.view;
+  if (view == null) return Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, left)); // filled by who asks
+  return new Uint8Array(view.buffer as ArrayBuffer, view.byteOffset, Math.min(view.byteLength, left));
 }

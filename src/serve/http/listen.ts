@@ -145,15 +145,17 @@ function toRequest(incoming: IncomingMessage, signal: AbortSignal): Request | Ht
 
 async function send(response: Response, outgoing: ServerResponse): Promise<void> {
   outgoing.writeHead(response.status, [...response.headers].flat());
-  const reader = response.body?.getReader();
-  if (reader === undefined || outgoing.req.method === 'HEAD') {
-    await reader?.cancel();
+  const { body } = response;
+  if (body === null || outgoing.req.method === 'HEAD') {
+    await body?.cancel();
     outgoing.end();
     return;
   }
+  const closed = new Promise<void>((resolve) => outgoing.once('close', resolve));
+  if (response.headers.has('content-length')) return sendBytes(body, outgoing, closed);
+  const reader = body.getReader();
   const type = response.headers.get('content-type') ?? '';
   if (/^(text\/event-stream|application\/x-ndjson)/.test(type)) outgoing.flushHeaders();
-  const closed = new Promise<void>((resolve) => outgoing.once('close', resolve));
   // A reader that waits for the next event must learn at once that nobody reads any more.
   const left = closed.then(() => (outgoing.writableFinished ? undefined : reader.cancel().catch(() => {})));
   for (;;) {
@@ -165,6 +167,30 @@ async function send(response: Response, outgoing: ServerResponse): Promise<void>
   }
   if (outgoing.destroyed) await left;
   else outgoing.end();
+}
+
+const PIECE_BYTES = 256 * 1024;
+/** What is kept of the memory that files were read into: new pieces for each would be most of the work of the garbage collector. */
+const spare: ArrayBuffer[] = [];
+const MOST_SPARE = 16;
+
+/** A body of known length, which is a stream of bytes (`file.ts`): read into the same memory again once a piece has been written. */
+async function sendBytes(body: ReadableStream, outgoing: ServerResponse, closed: Promise<void>): Promise<void> {
+  const reader = body.getReader({ mode: 'byob' });
+  let memory = spare.pop() ?? new ArrayBuffer(PIECE_BYTES);
+  while (!outgoing.destroyed) {
+    const { done, value } = await reader.read(new Uint8Array(memory));
+    if (value !== undefined) memory = value.buffer; // reading has taken it, and gives it back
+    if (done) break;
+    const written = new Promise<void>((resolve) => outgoing.write(value, () => resolve()));
+    await Promise.race([written, closed]);
+  }
+  if (outgoing.destroyed) {
+    await reader.cancel().catch(() => {});
+    return; // whose memory the socket may still hold
+  }
+  if (spare.length < MOST_SPARE) spare.push(memory);
+  outgoing.end();
 }
 
 /**
