@@ -4,6 +4,9 @@
  *
  *     npx tsx benchmarks/pool-gates.ts --model models/crayon-edge --adapters DIR/route-bank DIR/intent ... [--tests 40] [--seeds 3]
  *     npx tsx benchmarks/pool-gates.ts --model models/crayon-edge --pool models/crayon-edge-pool
+ *
+ * `--gates` leaves out some of: data (1,200 examples of each), few (ten of each), none (no examples, probes of the tasks and four others),
+ * others (no examples, probes of eight other kinds), mixed (five with examples, one without), bounds (one adapter, all alike, the base).
  */
 
 import { cpSync, mkdtempSync, rmSync } from 'node:fs';
@@ -38,11 +41,13 @@ const { values } = parseArgs({
     tests: { type: 'string', default: '40' },
     seeds: { type: 'string', default: '3' },
     each: { type: 'string', default: '40' },
+    gates: { type: 'string', default: 'data,few,none,others,mixed,bounds' },
   },
   allowPositionals: true,
 });
 const tests = Number(values.tests);
 const each = Number(values.each);
+const wanted = new Set(values.gates.split(','));
 const root = mkdtempSync(join(tmpdir(), 'pool-gates-'));
 const source = openBase(values.model);
 const tokenizer = source.tokenizer();
@@ -100,7 +105,7 @@ async function measure(pool: Pool, order: readonly number[]) {
     const { coefficients } = estimateBlend(pool, 'similarity', { rows: { data, n: shown.length, d: space.d } });
     return examples.map(() => coefficients);
   });
-  return { routed: mean(routed), perQuery, blends };
+  return { routed: mean(routed), perQuery, blends, byTask: routed };
 }
 
 /** Each prompt's energies, standardised over the probes: where it is sent, and what answers it then. */
@@ -149,22 +154,30 @@ try {
   console.log(`${tasks.join(', ')}; ${tests} tests each, ${values.seeds} draws of the prompts`);
   console.log('| gate | routed right | per query | blends of 10 examples |\n|---|---|---|---|');
   const withData = join(root, 'data');
-  await beginPool(
-    withData,
-    source,
-    adapters.map((dir, t) => ({ dir, examples: read(tasks[t]!, 'train', 1200) })),
-    begin,
-  );
-  print('examples of each', [await measure(openPool(withData), order)]);
+  const withExamples = (dir: string, limit: number) =>
+    beginPool(
+      dir,
+      source,
+      adapters.map((dir, t) => ({ dir, examples: read(tasks[t]!, 'train', limit) })),
+      begin,
+    );
+  await withExamples(withData, 1200);
+  if (wanted.has('data')) print('examples of each', [await measure(openPool(withData), order)]);
+  if (wanted.has('few')) {
+    await withExamples(join(root, 'few'), 10);
+    print('ten examples of each', [await measure(openPool(join(root, 'few')), order)]);
+  }
   if (built !== null) print('the pool as it was built', [await measure(built, order)]);
   const seeds = Array.from({ length: Number(values.seeds) }, (_, seed) => seed);
-  for (const [name, kinds] of [
-    ['no examples; prompts of all kinds and four others', [...tasks, ...OTHERS]],
+  for (const [gate, name, kinds] of [
+    ['none', 'no examples; prompts of all kinds and four others', [...tasks, ...OTHERS]],
     [
+      'others',
       'no examples; prompts of other kinds alone',
       [...OTHERS, 'swap-words', 'stock-sum', 'key-value-json', 'list-last'],
     ],
   ] as const) {
+    if (!wanted.has(gate)) continue;
     const byCentroids = [];
     const direct = [];
     for (const seed of seeds) {
@@ -180,10 +193,12 @@ try {
       direct.push(await byEnergy(openPool(dir), probes, order));
     }
     print(`${name}: centroids`, byCentroids);
+    const found = tasks.map((task, t) => `${task} ${percent(byCentroids.map(({ byTask }) => byTask[t]!))}`);
+    console.log(`routed right by these centroids: ${found.join(', ')}`);
     print(`${name}: each prompt's energies`, direct);
   }
   const mixed = [];
-  for (const t of order) {
+  for (const t of wanted.has('mixed') ? order : []) {
     const dir = join(root, 'mixed');
     rmSync(dir, { recursive: true, force: true });
     cpSync(withData, dir, { recursive: true });
@@ -192,12 +207,18 @@ try {
     await addToPool(dir, source, [{ dir: adapters[t]!, examples: null }], { probes, forward });
     mixed.push(await measure(openPool(dir), [...order.filter((x) => x !== t), t]));
   }
-  print('mixed: one without examples, each in turn', mixed);
-  const pool = openPool(withData);
-  const N = order.length;
-  console.log(`its adapter alone ${percent([await accuracy(pool, async (t, list) => list.map(() => oneHot(t, N)))])}`);
-  console.log(`all alike ${percent([await accuracy(pool, async (_, list) => list.map(() => Array(N).fill(1 / N)))])}`);
-  console.log(`base ${percent([await accuracy(pool, async (_, list) => list.map(() => Array(N).fill(0)))])}`);
+  if (mixed.length > 0) print('mixed: one without examples, each in turn', mixed);
+  if (wanted.has('bounds')) {
+    const pool = openPool(withData);
+    const N = order.length;
+    console.log(
+      `its adapter alone ${percent([await accuracy(pool, async (t, list) => list.map(() => oneHot(t, N)))])}`,
+    );
+    console.log(
+      `all alike ${percent([await accuracy(pool, async (_, list) => list.map(() => Array(N).fill(1 / N)))])}`,
+    );
+    console.log(`base ${percent([await accuracy(pool, async (_, list) => list.map(() => Array(N).fill(0)))])}`);
+  }
 } finally {
   model.dispose();
   releaseBackend();
