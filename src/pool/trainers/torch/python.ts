@@ -11,6 +11,8 @@ import { shippedPath } from '../../../files/package.js';
 const NEEDED = { python: [3, 10], torch: [2, 4], transformers: [5, 0], safetensors: [0, 4] } as const;
 /** What is kept of its standard error, to say why it ended. */
 const TAIL_CHARS = 8_000;
+/** That a time without a word is counted in. */
+const WATCH_STEPS = 10;
 const NAME_IT = 'Name a Python that has them with --python or CRAYON_PYTHON';
 
 export const trainerScript = () => shippedPath('scripts', 'trainers', 'torch_trainer.py');
@@ -87,11 +89,15 @@ export async function runTrainer(run: TrainerRun): Promise<void> {
   let isSilent = false;
   let watch: NodeJS.Timeout | undefined;
   const endAfter = (ms: number, silent: boolean) => {
-    clearTimeout(watch);
-    watch = setTimeout(() => {
+    clearInterval(watch);
+    // In steps: time in which this process itself stood still (Ctrl-Z, a debugger) is one step, and no silence of the trainer.
+    let left = WATCH_STEPS;
+    watch = setInterval(() => {
+      if (--left > 0) return;
+      clearInterval(watch);
       isSilent = silent;
       kill();
-    }, ms);
+    }, ms / WATCH_STEPS);
   };
   const stop = () => {
     child.stdin.end();
@@ -119,7 +125,7 @@ export async function runTrainer(run: TrainerRun): Promise<void> {
     if (end.code === 0 || signal?.aborted) return;
     throw failure(python, end, words, isSilent ? silenceMs : undefined);
   } finally {
-    clearTimeout(watch);
+    clearInterval(watch);
     process.off('exit', kill);
     signal?.removeEventListener('abort', stop);
   }

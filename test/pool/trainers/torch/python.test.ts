@@ -85,6 +85,17 @@ describe.skipIf(process.platform === 'win32')('runTrainer', () => {
     expect(events).toHaveLength(12);
   });
 
+  it('does not take a pause of its own for the silence of the trainer', async () => {
+    const job = 'let n = 0; const timer = setInterval(() => { say({ n }); if (++n === 20) clearInterval(timer); }, 100);';
+    const events: JsonObject[] = [];
+    const onEvent = (event: JsonObject) => {
+      // As Ctrl-Z and fg: the trainer, in a group of its own, goes on.
+      if (events.push(event) === 1) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+    };
+    await run(job, { silenceMs: 1000, onEvent });
+    expect(events).toHaveLength(20);
+  });
+
   it('asks by the end of standard input, and ends one that does not listen', async () => {
     const asked = (job: string, stopMs: number) => {
       const stop = new AbortController();
