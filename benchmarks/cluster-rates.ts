@@ -8,15 +8,14 @@
  *     npx tsx benchmarks/cluster-rates.ts results/routing [crayon|per-query]
  */
 
-import { logisticOf, promptFolds, signalFeatures } from '../src/bench/report/hybrid.js';
+import { promptFolds, signalFeatures } from '../src/bench/report/hybrid.js';
 import { readRun } from '../src/bench/report/read.js';
 import { exampleId, runSeedOf, seedsOfRun } from '../src/bench/report/units.js';
 import type { AnswerRecord } from '../src/bench/types.js';
 import { createRandom } from '../src/core/random.js';
 import { mean, standardError } from '../src/core/stats.js';
-import { clusterRates } from '../src/routing/calibrate/cluster-rates.js';
 import { hybridCurve } from '../src/routing/calibrate/hybrid-curve.js';
-import { expectedRate } from '../src/routing/signals/success.js';
+import { type Answered, type Fit, ratesAlone, signalsAlone, signalsAndRates } from './routing-rules.js';
 
 const SHARES = [0.1, 0.2, 0.4];
 const COUNTS = [100, 200, 400, Number.POSITIVE_INFINITY];
@@ -26,62 +25,44 @@ const [dir, edgeStrategy = 'per-query'] = process.argv.slice(2);
 if (dir === undefined) throw new Error('expected the directory of a bench run');
 const { cells } = readRun(dir);
 
-interface Answered {
+interface Tested extends Answered {
   answers: AnswerRecord[];
-  users: number[];
-  server: number[];
 }
 
 /** The device's answers at a seed that the server has answered too. */
-function answeredAt(seed: number): Answered {
-  const found: Answered = { answers: [], users: [], server: [] };
+function answeredAt(seed: number): Tested {
   const ofSeed = cells.filter(({ cell }) => runSeedOf(cell) === seed && cell.method === 'loglikelihood');
-  for (const [user, { cell, answers }] of ofSeed.filter(({ cell }) => cell.strategy === edgeStrategy).entries()) {
-    const other = ofSeed.find((one) => one.cell.strategy === 'server' && one.cell.user.name === cell.user.name);
-    const right = new Map(other?.answers.map((answer) => [exampleId(answer), answer.correct]));
-    for (const answer of answers) {
-      const server = right.get(exampleId(answer));
-      if (server === undefined || answer.clusters === undefined) continue;
-      found.answers.push(answer);
-      found.users.push(user);
-      found.server.push(server);
-    }
-  }
-  return found;
+  const found = ofSeed
+    .filter(({ cell }) => cell.strategy === edgeStrategy)
+    .flatMap(({ cell, answers }, user) => {
+      const other = ofSeed.find((one) => one.cell.strategy === 'server' && one.cell.user.name === cell.user.name);
+      const right = new Map(other?.answers.map((answer) => [exampleId(answer), answer.correct]));
+      return answers.flatMap((answer) => {
+        const server = right.get(exampleId(answer));
+        return server === undefined || answer.clusters === undefined ? [] : [{ answer, user, server }];
+      });
+    });
+  const answers = found.map(({ answer }) => answer);
+  return {
+    answers,
+    users: found.map(({ user }) => user),
+    labels: answers.map(({ correct }) => correct),
+    server: found.map(({ server }) => server),
+    gates: answers.map(({ clusters }) => clusters!),
+    signals: signalFeatures(
+      answers,
+      answers.every(({ scope }) => scope !== undefined),
+    )!,
+  };
 }
 
 type Scoring = (others: readonly number[]) => (i: number) => number;
 
-function rulesOf({ answers }: Answered): Record<string, Scoring> {
-  const labels = answers.map(({ correct }) => correct);
-  const gates = answers.map(({ clusters }) => clusters!);
-  const signals = signalFeatures(
-    answers,
-    answers.every(({ scope }) => scope !== undefined),
-  )!;
-  const rated = (others: readonly number[]) => {
-    const { rates } = clusterRates(
-      others.map((i) => gates[i]!),
-      others.map((i) => labels[i]!),
-    );
-    return gates.map((gate) => expectedRate(rates, gate));
-  };
-  return {
-    "today's rule": (others) => logisticOf(signals, labels, others),
-    'cluster rates': (others) => {
-      const success = rated(others);
-      return (i) => success[i]!;
-    },
-    both: (others) => {
-      const success = rated(others);
-      return logisticOf(
-        signals.map((row, i) => [...row, success[i]!]),
-        labels,
-        others,
-      );
-    },
-  };
-}
+const RULES: Record<string, Fit> = {
+  "today's rule": signalsAlone,
+  'cluster rates': ratesAlone,
+  both: signalsAndRates,
+};
 
 /** Scores of the `held` answers by a rule that was fitted on `count` of the others. */
 function scored(scoring: Scoring, held: readonly boolean[], count: number, seed: number, scores: Float64Array): void {
@@ -93,7 +74,7 @@ function scored(scoring: Scoring, held: readonly boolean[], count: number, seed:
 }
 
 /** Part of the gap that is recovered at each share, of the answers that are held: the rule's, and the oracle's. */
-function recovered({ answers, server }: Answered, scores: Float64Array, held?: readonly boolean[]) {
+function recovered({ answers, server }: Tested, scores: Float64Array, held?: readonly boolean[]) {
   const items = answers
     .map(({ correct }, i) => ({ edge: correct, server: server[i]!, score: scores[i]! }))
     .filter((_, i) => held?.[i] ?? true);
@@ -105,7 +86,7 @@ function recovered({ answers, server }: Answered, scores: Float64Array, held?: r
 }
 
 const KINDS = {
-  'users of the answers': (of: Answered, scoring: Scoring, count: number, draw: number) => {
+  'users of the answers': (of: Tested, scoring: Scoring, count: number, draw: number) => {
     const scores = new Float64Array(of.answers.length);
     const folds = promptFolds(of, draw)!;
     for (const fold of new Set(folds))
@@ -118,7 +99,7 @@ const KINDS = {
       );
     return recovered(of, scores);
   },
-  'users who are left out': (of: Answered, scoring: Scoring, count: number, draw: number) => {
+  'users who are left out': (of: Tested, scoring: Scoring, count: number, draw: number) => {
     const scores = new Float64Array(of.answers.length);
     const users = createRandom(draw, 'users').shuffle([...new Set(of.users)]);
     const isLeftOut = new Set(users.slice(0, users.length >> 1));
@@ -138,8 +119,8 @@ const inWords = (rows: readonly number[][]) =>
   }).join(' | ');
 const meanOf = (rows: readonly number[][]) => SHARES.map((_, s) => mean(rows.map((row) => row[s]!)));
 
-const [{ answers, users }] = data as [Answered];
-const accuracy = (of: (one: Answered) => number[]) => `${(100 * mean(data.map((one) => mean(of(one))))).toFixed(1)} %`;
+const [{ answers, users }] = data as [Tested];
+const accuracy = (of: (one: Tested) => number[]) => `${(100 * mean(data.map((one) => mean(of(one))))).toFixed(1)} %`;
 const right = `device ${accuracy((one) => one.answers.map(({ correct }) => correct))}, server ${accuracy(({ server }) => server)}`;
 console.log(
   `${edgeStrategy}, ${data.length} seeds, ${answers.length} answers of ${new Set(users).size} users each: ${right}`,
@@ -150,10 +131,10 @@ for (const [kind, judge] of Object.entries(KINDS)) {
   );
   let oracle: number[][] = [];
   const [first, last] = [new Map<number, number[][]>(), new Map<number, number[][]>()];
-  for (const name of ["today's rule", 'cluster rates', 'both']) {
+  for (const name of Object.keys(RULES)) {
     for (const count of COUNTS) {
       const found = data.map((of) => {
-        const scoring = rulesOf(of)[name]!;
+        const scoring = (others: readonly number[]) => RULES[name]!(of, others);
         const each = Array.from({ length: DRAWS }, (_, draw) => judge(of, scoring, count, draw));
         return { rule: meanOf(each.map(({ rule }) => rule)), oracle: meanOf(each.map((one) => one.oracle)) };
       });

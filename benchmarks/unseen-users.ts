@@ -9,18 +9,17 @@
  *     npx tsx benchmarks/unseen-users.ts results/routing [crayon|per-query] [draws]
  */
 
-import { logisticOf, signalFeatures } from '../src/bench/report/hybrid.js';
+import { signalFeatures } from '../src/bench/report/hybrid.js';
 import { readRun } from '../src/bench/report/read.js';
 import { exampleId, runSeedOf, seedsOfRun } from '../src/bench/report/units.js';
 import { fitIsotonic, mapped } from '../src/core/isotonic.js';
 import { createRandom } from '../src/core/random.js';
 import { mean, standardError } from '../src/core/stats.js';
-import { clusterRates } from '../src/routing/calibrate/cluster-rates.js';
 import { hybridCurve } from '../src/routing/calibrate/hybrid-curve.js';
 import { equalMassBins, logLossOf, RELIABILITY_BINS } from '../src/routing/calibrate/reliability.js';
 import { shiftOf } from '../src/routing/calibrate/shift.js';
 import { shifted } from '../src/routing/signals/correctness.js';
-import { expectedRate } from '../src/routing/signals/success.js';
+import { type Answered, type Fit, overall, ratesAlone, signalsAlone, signalsAndRates } from './routing-rules.js';
 
 const SHARES = [0.1, 0.2, 0.4];
 /** Answers of a new user that are set aside for the shift, and how many of them it sees. */
@@ -30,14 +29,6 @@ const SEEN = [0, 3, 5, 10, 20];
 const [dir, edgeStrategy = 'per-query', draws = '10'] = process.argv.slice(2);
 if (dir === undefined) throw new Error('expected the directory of a bench run');
 const { cells } = readRun(dir);
-
-interface Answered {
-  users: number[];
-  labels: number[];
-  server: number[];
-  gates: number[][];
-  signals: number[][];
-}
 
 function answeredAt(seed: number): Answered {
   const ofSeed = cells.filter(({ cell }) => runSeedOf(cell) === seed && cell.method === 'loglikelihood');
@@ -59,26 +50,6 @@ function answeredAt(seed: number): Answered {
     )!,
   };
 }
-
-type Rule = (i: number) => number;
-type Fit = (of: Answered, others: readonly number[]) => Rule;
-
-const plain: Fit = ({ signals, labels }, others) => logisticOf(signals, labels, others);
-const rates: Fit = ({ gates, labels }, others) => {
-  const found = clusterRates(
-    others.map((i) => gates[i]!),
-    others.map((i) => labels[i]!),
-  );
-  return (i) => expectedRate(found.rates, gates[i]!);
-};
-const withRates: Fit = (of, others) => {
-  const rate = rates(of, others);
-  return logisticOf(
-    of.signals.map((row, i) => [...row, rate(i)]),
-    of.labels,
-    others,
-  );
-};
 
 /** What a rule says of the answers that it is fitted on, and what it says of each user when fitted on the others. */
 const inSample = (fitting: Fit, of: Answered, others: readonly number[]) => others.map(fitting(of, others));
@@ -118,22 +89,16 @@ const temperature =
     return (i) => scaled(rule(i), best);
   };
 
-/** The control: no signal, so that the shift alone tells one user from another. */
-const overall: Fit = ({ labels }, others) => {
-  const rate = mean(others.map((i) => labels[i]!));
-  return () => rate;
-};
-
 const FITS: Record<string, Fit> = {
   'control: no signal': overall,
-  "today's rule": plain,
-  '  isotonic, in sample': isotonic(plain, inSample),
-  '  isotonic, by user': isotonic(plain, byUser),
-  '  temperature, by user': temperature(plain),
-  'cluster rates': rates,
-  both: withRates,
-  '  both, isotonic, in sample': isotonic(withRates, inSample),
-  '  both, temperature, by user': temperature(withRates),
+  "today's rule": signalsAlone,
+  '  isotonic, in sample': isotonic(signalsAlone, inSample),
+  '  isotonic, by user': isotonic(signalsAlone, byUser),
+  '  temperature, by user': temperature(signalsAlone),
+  'cluster rates': ratesAlone,
+  both: signalsAndRates,
+  '  both, isotonic, in sample': isotonic(signalsAndRates, inSample),
+  '  both, temperature, by user': temperature(signalsAndRates),
 };
 
 /** ECE, what it would be of right probabilities, log loss, and the part of the gap at each share. */

@@ -345,7 +345,10 @@ export function signalFeatures(answers: readonly Signals[], hasScope: boolean): 
  *
  * @returns null where there are fewer prompts than folds
  */
-export function promptFolds({ answers, users }: UserAnswers, seed: number): number[] | null {
+export function promptFolds(
+  { answers, users }: { answers: ReadonlyArray<Pick<AnswerRecord, 'promptHash'>>; users: readonly number[] },
+  seed: number,
+): number[] | null {
   const random = createRandom(seed, 'calibration folds');
   const byUser = new Map<number, Set<string>>();
   for (const [i, { promptHash }] of answers.entries()) {

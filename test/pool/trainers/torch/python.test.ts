@@ -86,7 +86,8 @@ describe.skipIf(process.platform === 'win32')('runTrainer', () => {
   });
 
   it('does not take a pause of its own for the silence of the trainer', async () => {
-    const job = 'let n = 0; const timer = setInterval(() => { say({ n }); if (++n === 20) clearInterval(timer); }, 100);';
+    const job =
+      'let n = 0; const timer = setInterval(() => { say({ n }); if (++n === 20) clearInterval(timer); }, 100);';
     const events: JsonObject[] = [];
     const onEvent = (event: JsonObject) => {
       // As Ctrl-Z and fg: the trainer, in a group of its own, goes on.

@@ -1,0 +1,48 @@
+/** What the benchmarks of routers fit: rules that say, of each answer, how likely it is right, made of some of the answers. */
+
+import { logisticOf } from '../src/bench/report/hybrid.js';
+import { mean } from '../src/core/stats.js';
+import { clusterRates } from '../src/routing/calibrate/cluster-rates.js';
+import { expectedRate } from '../src/routing/signals/success.js';
+
+/** Answers of the device as columns, each of n. */
+export interface Answered {
+  /** whose, from 0 */
+  users: number[];
+  /** 1 right, 0 wrong: the device's, and the server's to the same question */
+  labels: number[];
+  server: number[];
+  /** over the clusters, and strays */
+  gates: number[][];
+  /** confidence, its probability, scope / 100 */
+  signals: number[][];
+}
+
+export type Rule = (i: number) => number;
+export type Fit = (of: Answered, others: readonly number[]) => Rule;
+
+/** Confidence, its exponential, scope: the report's `calibrated`. */
+export const signalsAlone: Fit = ({ signals, labels }, others) => logisticOf(signals, labels, others);
+
+export const ratesAlone: Fit = ({ gates, labels }, others) => {
+  const { rates } = clusterRates(
+    others.map((i) => gates[i]!),
+    others.map((i) => labels[i]!),
+  );
+  return (i) => expectedRate(rates, gates[i]!);
+};
+
+export const signalsAndRates: Fit = (of, others) => {
+  const rate = ratesAlone(of, others);
+  return logisticOf(
+    of.signals.map((row, i) => [...row, rate(i)]),
+    of.labels,
+    others,
+  );
+};
+
+/** The control: no signal, so that nothing but a shift tells one user from another. */
+export const overall: Fit = ({ labels }, others) => {
+  const rate = mean(others.map((i) => labels[i]!));
+  return () => rate;
+};
