@@ -178,7 +178,7 @@ try {
     ],
   ] as const) {
     if (!wanted.has(gate)) continue;
-    const byCentroids = [];
+    const byCentroids: Array<Awaited<ReturnType<typeof measure>>> = [];
     const direct = [];
     for (const seed of seeds) {
       const dir = join(root, `none-${seed}`);
