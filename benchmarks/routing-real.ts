@@ -26,7 +26,7 @@ import { type Answered, type Fit, ratesAlone, signalsAlone, signalsAndRates } fr
 const SHARES = [0.1, 0.2, 0.4];
 const GOALS = { ofOracle: 0.85, ece: 0.05 };
 const SPLITS = 20;
-const SET_ASIDE = 10;
+const MOST_SET_ASIDE = 10;
 const OPTIONS = { seed: 0, resamples: 500 };
 
 const files = process.argv.slice(2);
@@ -66,6 +66,12 @@ const all = [...asked.keys()];
 const draws = nestedWeights(
   asked.map(({ id, seed }, i) => ({ unit: of.users[i]!, seed, example: id })),
   OPTIONS,
+);
+
+/** Of each user who is left out: what is left has to judge. */
+const setAside = Math.min(
+  MOST_SET_ASIDE,
+  ...names.map((_, user) => all.filter((i) => of.users[i] === user).length >> 1),
 );
 
 /** Probabilities of some answers by a rule that has not seen them. */
@@ -119,7 +125,7 @@ function leftOut(fitting: Fit, shown: number): Scored[] {
         seen.map(rule),
         seen.map((i) => of.labels[i]!),
       );
-      for (const i of order.slice(SET_ASIDE)) {
+      for (const i of order.slice(setAside)) {
         scored.at.push(i);
         scored.probabilities.push(shifted(rule(i), shift));
       }
@@ -146,14 +152,14 @@ function statistics(parts: readonly Scored[], weights: ArrayLike<number>): Array
     const over = (
       value: (curve: (typeof curves)[number], point: (typeof curves)[number]['points'][number]) => number,
     ) => mean(curves.map((curve) => value(curve, curve.points[s]!)));
-    return {
-      accuracy: over((_curve, { routed }) => routed),
-      ofOracle: over(({ edge }, { routed, oracle }) =>
-        oracle > edge ? (routed - edge) / (oracle - edge) : Number.NaN,
-      ),
-      random: over((_curve, { random }) => random.estimate),
-      oracle: over((_curve, { oracle }) => oracle),
-    };
+    const [edge, accuracy, oracle] = [
+      over((curve) => curve.edge),
+      over((_curve, { routed }) => routed),
+      over((_curve, point) => point.oracle),
+    ];
+    const random = over((_curve, point) => point.random.estimate);
+    // of the means: a part in which the server never helps has no ratio of its own
+    return { accuracy, ofOracle: (accuracy - edge) / (oracle - edge), random, oracle };
   });
 }
 
@@ -223,8 +229,8 @@ print(
   Object.fromEntries([
     ...Object.entries(FITS).map(([name, fitting]) => [name, leftOut(fitting, 0)] as const),
     ...Object.entries(FITS).map(([name, fitting]) => [
-      `${name}, shifted by ${SET_ASIDE} answers`,
-      leftOut(fitting, SET_ASIDE),
+      `${name}, shifted by ${setAside} answers`,
+      leftOut(fitting, setAside),
     ]),
   ]),
 );
