@@ -7,8 +7,8 @@
  *         [--clusters 6] [--epochs 2] [--model models/crayon-edge] [--data suite/quickstart.yaml] [--dir <scratch>]
  *
  * Timed is the training stage: from the engine's start until the last cluster's result is there, processes that start and read the model
- * included; `prepare` lies before it, `finish` behind. Every worker has one thread (CRAYON_THREADS), whatever the number of workers: a
- * worker alone that may take both cores would be compared with two that share them.
+ * included; `prepare` lies before it, `finish` behind. P workers have P cores (`taskset`, on Linux) and one thread each (CRAYON_THREADS), as on
+ * P machines: a worker alone that may take both cores would be compared with two that share them.
  *
  * A cluster's own seconds are those between two results of a run with one worker. From them, longest first, each to the worker that is
  * free first, comes what any number of workers would take on as many cores: the figure for 2 beside what 2 took says how far to believe
@@ -17,7 +17,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -55,9 +55,12 @@ const BUILD = [
   ...['--alpha', '8', '--batch-size', '32', '--learning-rate', '0.01', '--long', 'truncate'],
 ];
 
-function crayon(...args: string[]): { child: ChildProcess; ended: Promise<void> } {
+/** @param cores that it may use, on Linux: a worker of one thread has two under ONNX Runtime, which then share its core */
+function crayon(cores: number, ...args: string[]): { child: ChildProcess; ended: Promise<void> } {
   const env = { ...process.env, ...threadVariables(Number(options.threads)) };
-  const child = spawn(process.execPath, [ENTRY, 'build-pool', ...args], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  const command = [process.execPath, ENTRY, 'build-pool', ...args];
+  const [file, ...rest] = process.platform === 'linux' ? ['taskset', '-c', `0-${cores - 1}`, ...command] : command;
+  const child = spawn(file!, rest, { env, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr!.on('data', (text) => {
     said += text;
@@ -72,10 +75,17 @@ function crayon(...args: string[]): { child: ChildProcess; ended: Promise<void> 
 async function trainingSeconds(workers: number, round: number): Promise<number[]> {
   const pool = join(scratch, `pool-${workers}-${round}`);
   const build = [...BUILD, '--pool', pool];
-  await crayon('prepare', ...build).ended;
+  await crayon(availableParallelism(), 'prepare', ...build).ended;
   const results = readPlan(pool).units.map((_, k) => stageFile(unitPath(pool, k), 'result'));
   const started = performance.now();
-  const { ended } = crayon(...build, '--engine', 'local', '--workers', String(workers));
+  const { ended } = crayon(
+    workers * Number(options.threads),
+    ...build,
+    '--engine',
+    'local',
+    '--workers',
+    String(workers),
+  );
   let isOver = false;
   const over = ended.finally(() => {
     isOver = true;
