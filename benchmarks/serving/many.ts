@@ -3,7 +3,8 @@
  * and of a gate for each prompt; beside llama.cpp's own server and bare node-llama-cpp where they can do the same.
  *
  *     npx tsx benchmarks/serving/many.ts --smollm2 <gguf> [--rows third,stream,peer,blends,gate,memory] [--python <with xllamacpp>]
- *         [--adapter <gguf lora>] [--gate-top-k 2] [--rounds 5] [--cache .crayon/bench-serving]
+ *         [--adapter <gguf lora>] [--gate-top-k 2] [--rounds 5] [--threads 2] [--crayon-threads auto]
+ *         [--cache .crayon/bench-serving]
  *
  * | row | work |
  * |---|---|
@@ -14,7 +15,8 @@
  * | gate | the same with `gate: per-query` beside no pool, and with `gate_top_k` where it is given: TTFT of new prompts, resident memory |
  * | memory | Qwen3-0.6B's shapes, N = 8, per query, `memory_mib: 2560`: resident memory over 20 prompts |
  *
- * Contestants take turns within a row. Two threads, four sequences of 4,096 tokens unless a row says so. Prints a table for each row,
+ * Contestants take turns within a row. Two threads, crayon's as it measures them when it starts (`--crayon-threads`), four sequences of 4,096
+ * tokens unless a row says so. Prints a table for each row,
  * the machine, and one JSON document as the last line.
  */
 
@@ -42,11 +44,13 @@ const { values: options } = parseArgs({
     rows: { type: 'string', default: 'third,stream,peer,blends,gate,memory' },
     rounds: { type: 'string', default: '5' },
     threads: { type: 'string', default: '2' },
+    'crayon-threads': { type: 'string', default: 'auto' },
     cache: { type: 'string', default: '.crayon/bench-serving' },
   },
 });
 const ROUNDS = Number(options.rounds);
 const THREADS = Number(options.threads);
+const CRAYON_THREADS = options['crayon-threads'] === 'auto' ? 'auto' : Number(options['crayon-threads']);
 const CACHE = resolve(options.cache);
 const EDGE = fileURLToPath(new URL('../../models/crayon-edge', import.meta.url));
 const CONTEXT = 4096;
@@ -93,7 +97,7 @@ const edge = (model: string, more: { engine?: object; [key: string]: unknown } =
     name: 'bench',
     cache_dir: join(CACHE, 'gguf'),
     ...more,
-    engine: { threads: THREADS, sequences: 4, context: CONTEXT, gpu: false, ...more.engine },
+    engine: { threads: CRAYON_THREADS, sequences: 4, context: CONTEXT, gpu: false, ...more.engine },
   });
 
 function smollm2(): string {
