@@ -3,14 +3,14 @@
  * running `crayon serve-edge`, in equal parts of every data set: what share the server answers, how many answers are right, beside the
  * held-out share and accuracy of the calibration, how far the probabilities of the kept answers may be believed, and the time to the
  * first token of both kinds of answers. With `--parties` the same questions go to the device alone and to the server alone too: what
- * random routing and an oracle would have reached.
+ * random routing and an oracle would have reached. Answers are kept as they come: what `--out` has is not asked again.
  *
  *     crayon calibrate --config edge.yaml --data ... --target-share 0.3 --json > promise.json
  *     crayon serve-edge --config edge.calibrated.yaml &
  *     npx tsx benchmarks/hybrid-live.ts --promise promise.json --model NAME --data ... [--data-dir data] [--questions 300] [--parties] [--out answers.jsonl]
  */
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { scoreEndpoint } from '../src/bench/live/endpoint.js';
 import { createRandom } from '../src/core/random.js';
@@ -59,13 +59,45 @@ const examples = random.shuffle(
 );
 
 const client = openChatClient({ baseUrl: values.url, model, apiKey: null });
-async function asked(mode?: string) {
-  return scoreEndpoint(examples, {
-    ...{ client, match: values.match as Match, form: 'chat', maxTokens: Number(values['max-tokens']) },
-    ...(mode !== undefined && { fields: { crayon: { mode } } }),
-    signal: new AbortController().signal,
-    onProgress: (done, total) => done % 20 === 0 && console.error(`${mode ?? 'hybrid'}: ${done} of ${total}`),
-  });
+
+/** An answer, as a line of `--out`. */
+interface Told {
+  id: string;
+  correct: number;
+  source?: string;
+  latencyMs: number;
+  ttftMs?: number | undefined;
+  /** said by the edge: the probability that the device is right */
+  correctness?: number | undefined;
+}
+
+/** So many are kept at a time. */
+const CHUNK = 16;
+
+/** @param known by the question's id: not asked again */
+async function asked(known: Map<string, Told> = new Map(), mode?: string): Promise<Told[]> {
+  const left = examples.filter(({ id }) => !known.has(id));
+  for (let at = 0; at < left.length; at += CHUNK) {
+    const { records, answers, notices } = await scoreEndpoint(left.slice(at, at + CHUNK), {
+      ...{ client, match: values.match as Match, form: 'chat', maxTokens: Number(values['max-tokens']) },
+      ...(mode !== undefined && { fields: { crayon: { mode } } }),
+      signal: new AbortController().signal,
+    });
+    for (const notice of notices) console.error(notice);
+    const told = records.map((record, i) => ({ ...record, ttftMs: answers[i]?.piecesMs[0], ...answers[i]?.signals }));
+    for (const one of told) known.set(one.id, one);
+    if (mode === undefined && values.out !== undefined) {
+      appendFileSync(values.out, told.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    }
+    console.error(`${mode ?? 'hybrid'}: ${known.size} of ${examples.length}`);
+  }
+  return examples.map(({ id }) => known.get(id)!);
+}
+
+function earlier(): Map<string, Told> {
+  const { out } = values;
+  const lines = out !== undefined && existsSync(out) ? readFileSync(out, 'utf8').trimEnd().split('\n') : [];
+  return new Map(lines.map((line): Told => JSON.parse(line)).map((one) => [one.id, one]));
 }
 
 const percent = (x: number) => (100 * x).toFixed(1);
@@ -73,12 +105,7 @@ const inWords = ({ estimate, low, high }: Interval) => `${percent(estimate)} [${
 const quantiles = (times: readonly number[]) =>
   [0.5, 0.95].map((q) => quantile(Float64Array.from(times).sort(), q).toFixed(0)).join(' / ');
 
-const { records, answers, notices } = await asked();
-for (const notice of notices) console.error(notice);
-if (values.out !== undefined) {
-  const told = records.map((record, i) => ({ ...record, ttftMs: answers[i]?.piecesMs[0], ...answers[i]?.signals }));
-  writeFileSync(values.out, told.map((line) => `${JSON.stringify(line)}\n`).join(''));
-}
+const records = await asked(earlier());
 const sent = records.map(({ source }) => Number(source === 'in_cloud'));
 const right = records.map(({ correct }) => correct);
 const rows = { 'share to the server': sent, accuracy: right };
@@ -92,10 +119,9 @@ for (const [i, [name, found]] of Object.entries(rows).entries()) {
 console.log(
   '\n| answered by | answers | right, % | first token, ms: p50 / p95 | whole answer |\n|---|---|---|---|---|',
 );
-for (const [source, at] of groupBy([...records.keys()], (i) => records[i]!.source)) {
-  const given = at.flatMap((i) => answers[i] ?? []);
-  const first = given.flatMap(({ piecesMs }) => piecesMs.slice(0, 1));
-  const ends = given.map(({ endMs }) => endMs);
+for (const [source, at] of groupBy([...records.keys()], (i) => records[i]!.source ?? 'unknown')) {
+  const first = at.flatMap((i) => records[i]!.ttftMs ?? []);
+  const ends = at.map((i) => records[i]!.latencyMs);
   const accuracy = percent(mean(at.map((i) => right[i]!)));
   console.log(`| ${source} | ${at.length} | ${accuracy} | ${quantiles(first)} | ${quantiles(ends)} |`);
 }
@@ -106,9 +132,9 @@ for (const [name, at] of groupBy([...records.keys()], (i) => examples[i]!.datase
   console.log(`| ${name} | ${at.length} | ${part(sent)} | ${part(right)} |`);
 }
 
-const kept = [...records.keys()].filter((i) => sent[i] === 0 && answers[i]?.signals.correctness !== undefined);
+const kept = [...records.keys()].filter((i) => sent[i] === 0 && records[i]!.correctness !== undefined);
 if (kept.length > 0) {
-  const probabilities = kept.map((i) => answers[i]!.signals.correctness!);
+  const probabilities = kept.map((i) => records[i]!.correctness!);
   const { ece, eceOfPerfect } = reliability(
     probabilities,
     kept.map((i) => right[i]!),
@@ -122,11 +148,11 @@ if (kept.length > 0) {
 }
 
 if (values.parties) {
-  const [device, server] = [await asked('only_on_device'), await asked('only_in_cloud')];
+  const [device, server] = [await asked(new Map(), 'only_on_device'), await asked(new Map(), 'only_in_cloud')];
   const share = mean(sent);
   const items = records.map((_, i) => ({
-    edge: device.records[i]!.correct,
-    server: server.records[i]!.correct,
+    edge: device[i]!.correct,
+    server: server[i]!.correct,
     score: 1 - sent[i]!,
   }));
   const curve = hybridCurve(items, [share]);
