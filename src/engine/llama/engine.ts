@@ -102,19 +102,19 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
       batchTokens,
       cacheType,
     };
-    const planned = await planMemory(model, wanted, options);
     const stacked = options.stacked ?? [];
     const cacheDir = options.cacheDir === undefined ? defaultCacheDir() : options.cacheDir;
     stacks = stacked.length === 0 ? null : new LoraStacks(stacked, cacheDir);
+    // Each request may be under a mixture of its own.
+    const adapterBytes = Math.max(options.adapterBytes ?? 0, sequences * (stacks?.bytes ?? 0));
+    const planned = await planMemory(model, wanted, { ...options, adapterBytes });
     const settings = {
       name,
       sequences,
       batchTokens,
       ...planned,
-      // A mixture for a prompt is seldom asked for again: beside what was promised to the adapters none is kept.
-      ...(stacks !== null && {
-        keptBytes: Math.min(planned.keptBytes, Math.max(options.adapterBytes ?? 0, stacks.bytes)),
-      }),
+      // A mixture for a prompt is seldom asked for again: beyond what is promised to the adapters none is kept.
+      ...(stacks !== null && { keptBytes: Math.min(planned.keptBytes, adapterBytes) }),
       stacks,
       threads: threads === 'auto' ? await fastestThreads(model) : threads,
       // A batch of a prompt's tokens has work for all cores; one token may not.

@@ -61,7 +61,7 @@ export class LoraFiles {
   #uses = 0;
 
   /**
-   * @param keptBytes of idle LoRAs that are kept
+   * @param keptBytes of idle LoRAs that are kept; with stacks, of all
    * @param stacks of adapters that are applied as one
    */
   constructor(model: LlamaModel, decoder: Decoder, name: string, keptBytes: number, stacks: LoraStacks | null = null) {
@@ -179,11 +179,16 @@ export class LoraFiles {
   #trim(coming = 0): void {
     const idle = [...this.#held].filter(([, { users }]) => users === 0);
     idle.sort(([, a], [, b]) => b.lastUsed - a.lastUsed);
-    let bytes = coming;
+    // Mixtures that requests use are of the same budget: there may be as many as there are sequences.
+    let bytes = coming + (this.#stacks === null ? 0 : this.#usedBytes());
     for (const [path, held] of idle) {
       bytes += held.bytes;
       if (held.isForgotten || bytes > this.#keptBytes) this.#free(path).catch(() => {});
     }
+  }
+
+  #usedBytes(): number {
+    return [...this.#held.values()].reduce((sum, { users, bytes }) => sum + (users > 0 ? bytes : 0), 0);
   }
 
   #free(path: string): Promise<void> {
