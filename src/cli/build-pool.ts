@@ -275,28 +275,23 @@ function toOptions(flags: Omit<Flags, keyof EngineFlags>, command: Command): Bui
     '--general-learning-rate': generalLearningRate,
     '--general-epochs': generalEpochs,
   };
-  const alone = Object.entries(ofGeneral).flatMap(([flag, value]) => (value === undefined || isResidual ? [] : flag));
-  if (alone.length > 0) command.error(`error: ${alone.join(', ')} without --general`);
+  if (!isResidual) refuseWithout('--general', ofGeneral, command);
   const general = isResidual
     ? { r: generalRank ?? r, learningRate: generalLearningRate ?? learningRate, epochs: generalEpochs ?? epochs }
     : undefined;
   const ofJoint = { '--joint-learning-rate': jointLearningRate, '--joint-batch-size': jointBatch };
-  const unused = Object.entries(ofJoint).flatMap(([flag, x]) =>
-    x === undefined || fraction !== undefined ? [] : flag,
-  );
-  if (unused.length > 0) command.error(`error: ${unused.join(', ')} without --joint-fraction`);
+  if (fraction === undefined) refuseWithout('--joint-fraction', ofJoint, command);
   const joint =
     fraction === undefined
       ? undefined
       : { fraction, learningRate: jointLearningRate ?? learningRate * JOINT_RATE_SHARE, batchSize: jointBatch };
   const { trainer: name, python, trainerDtype: dtype, trainerProcesses: processes, jobOnly, ...options } = others;
   const ofTorch = {
-    '--job-only': jobOnly,
-    '--trainer-dtype': dtype !== TRAINER_DEFAULTS.dtype,
-    '--trainer-processes': processes > 1,
+    '--job-only': jobOnly || undefined,
+    '--trainer-dtype': dtype === TRAINER_DEFAULTS.dtype ? undefined : dtype,
+    '--trainer-processes': processes > 1 ? processes : undefined,
   };
-  const given = Object.entries(ofTorch).filter(([, isGiven]) => isGiven && name !== 'torch');
-  if (given.length > 0) command.error(`error: ${given.map(([flag]) => flag).join(', ')} without --trainer torch`);
+  if (name !== 'torch') refuseWithout('--trainer torch', ofTorch, command);
   const trainer = { name, python, dtype, processes };
   const { training: defaults } = BUILD_DEFAULTS;
   const { seed } = options;
@@ -314,6 +309,12 @@ function toOptions(flags: Omit<Flags, keyof EngineFlags>, command: Command): Bui
     training,
     trainer,
   };
+}
+
+/** Flags that say nothing without another one. @param flags by their names; undefined where one is not given */
+function refuseWithout(needed: string, flags: Record<string, unknown>, command: Command): void {
+  const given = Object.keys(flags).filter((flag) => flags[flag] !== undefined);
+  if (given.length > 0) command.error(`error: ${given.join(', ')} without ${needed}`);
 }
 
 /** What no family has is refused at once; whether the model's has it, when the model is opened. */

@@ -6,7 +6,7 @@
 
 import { CrayonError } from '../core/errors.js';
 import { patchedCopy } from '../files/patched-copy.js';
-import { float16ToFloat32, float32ToFloat16 } from '../safetensors/half-floats.js';
+import { float16Value, float32ToFloat16 } from '../safetensors/half-floats.js';
 import type { GgufValue } from './format.js';
 import { GgufFile } from './read.js';
 import { type GgufTensorToWrite, writeGguf } from './write.js';
@@ -205,11 +205,10 @@ const singlesWeigher =
 
 /** The products of all 65,536 halves with a member's weight are looked up. */
 function blocksWeigher(weights: readonly number[]): Weigh {
-  const all = allHalves();
-  const scaled = new Float32Array(all.length);
+  const scaled = new Float32Array(2 ** 16);
   const products = weights.map((weight) => {
-    for (let i = 0; i < all.length; i++) scaled[i] = all[i]! * weight;
-    const halves = new Uint16Array(all.length);
+    for (let i = 0; i < scaled.length; i++) scaled[i] = float16Value(i) * weight;
+    const halves = new Uint16Array(scaled.length);
     float32ToFloat16(scaled, halves);
     return halves;
   });
@@ -219,14 +218,4 @@ function blocksWeigher(weights: readonly number[]): Weigh {
     const table = products[n]!;
     for (let i = 0; i < halves.length; i += words) halves[i] = table[halves[i]!]!;
   };
-}
-
-/** The value of each half. */
-function allHalves(): Float32Array {
-  const values = new Float32Array(2 ** 16);
-  float16ToFloat32(
-    Uint16Array.from(values, (_, i) => i),
-    values,
-  );
-  return values;
 }

@@ -102,8 +102,7 @@ export async function openLlamaCppEngine(options: LlamaCppOptions): Promise<Llam
       batchTokens,
       cacheType,
     };
-    const stacked = options.stacked ?? [];
-    const cacheDir = options.cacheDir === undefined ? defaultCacheDir() : options.cacheDir;
+    const { stacked = [], cacheDir = defaultCacheDir() } = options;
     stacks = stacked.length === 0 ? null : new LoraStacks(stacked, cacheDir);
     // Each request may be under a mixture of its own.
     const adapterBytes = Math.max(options.adapterBytes ?? 0, sequences * (stacks?.bytes ?? 0));
@@ -166,7 +165,6 @@ type Settings = Required<Pick<LlamaCppOptions, 'name' | 'sequences' | 'queue' | 
     promptThreads: number;
     batchTokens: number;
     keptBytes: number;
-  } & {
     stacks: LoraStacks | null;
   };
 

@@ -3,17 +3,15 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { isCrayonError } from '../../core/errors.js';
 import { exists, touchQuietly } from '../../files/io.js';
-import { planLoraStack, type StackPlan, weighLoraStack, writeLoraStack } from '../../gguf/lora-stack.js';
+import { weighLoraStack, writeLoraStack } from '../../gguf/lora-stack.js';
 import { failedReply } from '../thread.js';
 import type { StackJob, StackPlace } from './stacks.js';
 
 const port = parentPort!;
-const { members, type, path } = workerData as StackPlace;
-let plan: StackPlan | undefined;
+const { plan, type, path } = workerData as StackPlace;
 
 port.on('message', ({ weights, out }: StackJob) => {
   try {
-    plan ??= planLoraStack(members);
     if (exists(path)) touchQuietly(path);
     else writeLoraStack(plan, type, path);
     try {

@@ -11,7 +11,7 @@ import { warn } from '../../core/warning.js';
 import { ensureDirectory } from '../../files/atomic.js';
 import { sha256 } from '../../files/digest.js';
 import { ScratchDirectory } from '../../files/scratch-directory.js';
-import { planLoraStack, type StackType, stackBytes } from '../../gguf/lora-stack.js';
+import { planLoraStack, type StackPlan, type StackType, stackBytes } from '../../gguf/lora-stack.js';
 import { workThread } from '../thread.js';
 import type { AdapterScale } from '../types.js';
 
@@ -19,7 +19,7 @@ import type { AdapterScale } from '../types.js';
 export type StackMember = Pick<AdapterScale, 'id' | 'path'>;
 
 export interface StackPlace {
-  members: readonly string[];
+  plan: StackPlan;
   type: StackType;
   /** of the stack, in the cache */
   path: string;
@@ -54,14 +54,13 @@ export class LoraStacks {
    */
   constructor(members: readonly StackMember[], cacheDir: string | null) {
     this.#members = members;
-    const paths = members.map(({ path }) => path);
-    const plan = planLoraStack(paths);
+    const plan = planLoraStack(members.map(({ path }) => path));
     const type: StackType = stackBytes(plan, 'F32') > EXACT_BYTES && plan.fitsBlocks ? 'Q8_0' : 'F32';
     this.bytes = stackBytes(plan, type);
     const id = sha256(JSON.stringify([STACK_VERSION, type, members.map(({ id }) => id)])).slice(0, 16);
     if (cacheDir !== null) ensureDirectory(cacheDir);
     const path = join(cacheDir ?? this.#scratch.path, `${id}.stack.gguf`);
-    const place: StackPlace = { members: paths, type, path };
+    const place: StackPlace = { plan, type, path };
     this.#thread = workThread<StackJob, object>(threadScript(import.meta.url, 'stack-worker'), place);
   }
 

@@ -105,7 +105,6 @@ export function writePlan(build: Build, staged: Staged, backend: PlanFile['backe
     const plan = readPlan(out);
     return isSame(plan.options.joint, options.joint) ? plan : kept(out, withJoint({ ...plan, options }, build));
   }
-  const micro = build.micro === undefined ? null : { rows: build.micro.rows, recomputes: build.micro.recomputes };
   const common: PlanWithoutUnits = {
     format: FORMAT,
     version: VERSION,
@@ -116,7 +115,7 @@ export function writePlan(build: Build, staged: Staged, backend: PlanFile['backe
     sources: inputs.sources,
     backend,
     threads: threadShare(),
-    micro,
+    micro: partsOfBatches(build),
     options,
   };
   const units = options.mode === 'separate' ? staged.members.map((_, k) => writeUnit(common, build, staged, k)) : [];
@@ -130,13 +129,16 @@ function kept(out: string, plan: BuildPlanFile): BuildPlanFile {
 
 const isSame = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other);
 
+const partsOfBatches = ({ micro }: Build): BuildPlanFile['micro'] =>
+  micro === undefined ? null : { rows: micro.rows, recomputes: micro.recomputes };
+
 /** The plan of the clusters with what follows them. */
-function withJoint(plan: Omit<BuildPlanFile, 'joint'>, { inputs, micro: planned }: Build): BuildPlanFile {
+function withJoint(plan: Omit<BuildPlanFile, 'joint'>, build: Build): BuildPlanFile {
   const { joint, training } = plan.options;
   if (joint === undefined) return { ...plan, joint: null };
-  const lengths = inputs.examples.map(({ ids }) => ids.length);
+  const lengths = build.inputs.examples.map(({ ids }) => ids.length);
   const steps = new TrainingPlan(lengths, jointSettings(training, joint)).totalSteps;
-  const micro = planned === undefined ? null : { rows: planned.rows, recomputes: planned.recomputes };
+  const micro = partsOfBatches(build);
   return { ...plan, joint: { steps, micro, fingerprint: jointFingerprint(plan, micro) } };
 }
 

@@ -4,7 +4,7 @@ import { closeFile, openRegularFile, readFully } from '../../files/io.js';
 import type { Call } from './call.js';
 import { HttpError } from './error.js';
 
-const CHUNK_BYTES = 256 * 1024;
+export const CHUNK_BYTES = 256 * 1024;
 
 export interface FileToSend {
   path: string;

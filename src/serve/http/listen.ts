@@ -8,6 +8,7 @@ import { CrayonError } from '../../core/errors.js';
 import { LIMITS } from '../../core/limits.js';
 import { limitConnections } from './connections.js';
 import { HttpError } from './error.js';
+import { CHUNK_BYTES } from './file.js';
 
 /** What listen needs of an app. */
 export interface ListenApp {
@@ -169,7 +170,6 @@ async function send(response: Response, outgoing: ServerResponse): Promise<void>
   else outgoing.end();
 }
 
-const PIECE_BYTES = 256 * 1024;
 /** What is kept of the memory that files were read into: new pieces for each would be most of the work of the garbage collector. */
 const spare: ArrayBuffer[] = [];
 const MOST_SPARE = 16;
@@ -177,7 +177,7 @@ const MOST_SPARE = 16;
 /** A body of known length, which is a stream of bytes (`file.ts`): read into the same memory again once a piece has been written. */
 async function sendBytes(body: ReadableStream, outgoing: ServerResponse, closed: Promise<void>): Promise<void> {
   const reader = body.getReader({ mode: 'byob' });
-  let memory = spare.pop() ?? new ArrayBuffer(PIECE_BYTES);
+  let memory = spare.pop() ?? new ArrayBuffer(CHUNK_BYTES);
   while (!outgoing.destroyed) {
     const { done, value } = await reader.read(new Uint8Array(memory));
     if (value !== undefined) memory = value.buffer; // reading has taken it, and gives it back
