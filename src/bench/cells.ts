@@ -8,7 +8,13 @@ import type { Example } from '../data/dataset.js';
 import { summariseLatency } from './latency.js';
 import { cellKey } from './run-directory.js';
 import { drawAt } from './seeds.js';
-import { type BenchConfig, type BenchPool, FROM_BLEND_SETTING, SEPARATE_SETTING } from './settings.js';
+import {
+  type BenchConfig,
+  type BenchPool,
+  FROM_BLEND_SETTING,
+  SEPARATE_SETTING,
+  TRAINING_SETTING,
+} from './settings.js';
 import { strategyNamed } from './strategies/index.js';
 import type { BlendVariant, PlannedCell } from './strategies/strategy.js';
 import { type AnswerRecord, CELL_SCHEMA, type Cell } from './types.js';
@@ -68,6 +74,10 @@ const CHANGES = {
   centred: (centred: boolean) => ({ pool: { centred } }),
   tau: (tau: number) => ({ pool: { tau } }),
   mode: (mode: BenchPool['mode']) => ({ pool: { mode } }),
+  training: (value: string) => {
+    const [, size, rate] = TRAINING_SETTING.exec(value)!;
+    return { pool: { batch_size: Number(size), learning_rate: Number(rate) } };
+  },
   separate: (value: string, { batch_size }: BenchPool) => {
     const [, size, fraction, rate] = SEPARATE_SETTING.exec(value)!;
     const learning = rate === undefined ? {} : { learning_rate: Number(rate) };

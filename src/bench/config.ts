@@ -6,7 +6,7 @@ import { checked, filled, firstTwice, type Problem, refuseProblems, type Source 
 import { readYaml } from '../files/yaml.js';
 import { ENDLESS, isEndless } from './live/settings.js';
 import { DRAWS_PER_SEED, sharesPool } from './seeds.js';
-import { BENCH_SCHEMA, type BenchConfig } from './settings.js';
+import { BENCH_SCHEMA, type BenchConfig, REBUILDING } from './settings.js';
 import { STRATEGIES } from './strategies/index.js';
 
 /** With the names of the strategies, for checks and for editors. */
@@ -80,9 +80,7 @@ function contradictions(config: BenchConfig): Problem[] {
   const needsLlm = 'live and load need a server LLM: server: { model: ... } or live.endpoint';
   if (section !== undefined) refuse(!live?.endpoint && server === null, [section], needsLlm);
   if (load !== undefined) refuse(isEndless(load), ['load'], ENDLESS);
-  const rebuilding = (['embedding', 'centred', 'tau', 'mode', 'clusters'] as const).filter(
-    (option) => pool.dir !== undefined && (ablation?.[option]?.length ?? 0) > 0,
-  );
+  const rebuilding = REBUILDING.filter((option) => pool.dir !== undefined && (ablation?.[option]?.length ?? 0) > 0);
   const message = `ablation of ${rebuilding.join(', ')} builds pools of its own, but pool.dir is given`;
   refuse(rebuilding.length > 0, ['ablation'], message);
   return problems;

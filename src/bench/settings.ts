@@ -82,20 +82,23 @@ const USER = z.strictObject({
 
 /** `5`, `5+0.25`, `5+0.25@0.005`: a batch size, and of a joint phase the share of mode joint's steps and the learning rate. */
 export const SEPARATE_SETTING = /^([1-9]\d*)(?:\+(\d*\.?\d+)(?:@(\d*\.?\d+(?:e-\d+)?))?)?$/;
+/** `8@0.005`: a batch size and a learning rate. */
+export const TRAINING_SETTING = /^([1-9]\d*)@(\d*\.?\d+(?:e-\d+)?)$/;
 export const FROM_BLEND_SETTING = /^([1-9]\d*)@(\d*\.?\d+(?:e-\d+)?)(?::(\d*\.?\d+))?$/;
 
-const ABLATION = z.strictObject({
-  strategies: filled(z.enum(['crayon', 'per-query']))
-    .default(['crayon'])
-    .describe('run with each setting'),
+/** Each builds pools of its own. */
+const OF_POOL = {
   embedding: z
     .array(z.string().regex(/^[^+]+(\+centred)?$/, '<kind> or <kind>+centred'))
     .optional()
     .describe('a kind, or <kind>+centred'),
   centred: z.array(z.boolean()).optional().describe("less the training set's mean embedding, or not"),
   tau: z.array(positive).optional().describe('temperature of the gate, at training and at blending'),
-  blend_tau: z.array(positive).optional().describe('temperature at blending alone'),
   mode: z.array(mode).optional().describe('of the training'),
+  training: z
+    .array(z.string().regex(TRAINING_SETTING, '<batch size>@<learning rate>'))
+    .optional()
+    .describe("<batch size>@<learning rate>, in the pool's mode"),
   separate: z
     .array(z.string().regex(SEPARATE_SETTING, '<batch size>, +<fraction> and @<learning rate>'))
     .optional()
@@ -104,6 +107,15 @@ const ABLATION = z.strictObject({
     ),
   epochs: z.array(positive).optional().describe('of the training'),
   clusters: z.array(whole(1)).optional().describe('numbers of base LoRAs'),
+};
+export const REBUILDING = Object.keys(OF_POOL) as Array<keyof typeof OF_POOL>;
+
+const ABLATION = z.strictObject({
+  strategies: filled(z.enum(['crayon', 'per-query']))
+    .default(['crayon'])
+    .describe('run with each setting'),
+  ...OF_POOL,
+  blend_tau: z.array(positive).optional().describe('temperature at blending alone'),
   estimator: z.array(z.enum(EXAMPLE_ESTIMATORS)).optional().describe('how similarities become coefficients'),
   lambda: z.array(notNegative).optional().describe('label evidence: how much the loss of each base LoRA alone counts'),
   standard_tau: z.array(positive).optional().describe('temperature at blending over standardised similarities'),

@@ -73,6 +73,11 @@ describe('benchConfig', () => {
     [{ strategies: ['base', 'base'] }, 'strategies has "base" twice'],
     [{ strategies: ['server'] }, 'there is no server'],
     [{ pool: { data: ['a'], dir: 'p' }, ablation: { tau: [1] } }, 'ablation of tau builds pools of its own'],
+    [
+      { pool: { data: ['a'], dir: 'p' }, ablation: { training: ['8@0.1'], epochs: [1] } },
+      'ablation of training, epochs',
+    ],
+    [{ pool: { data: ['a'], dir: 'p' }, ablation: { separate: ['8'] } }, 'ablation of separate builds pools'],
     [{ seeds: [] }, 'seeds is [], expected at least one'],
     [{ seeds: [1, 1] }, 'seeds has 1 twice'],
     [{ seeds: [0, 1], pool: { data: ['a'], dir: 'p' } }, 'pool.dir is one pool for several seeds, expected {seed}'],
@@ -196,6 +201,14 @@ describe('planCells', () => {
     ]);
     for (const bad of ['20', '0@0.1', '5@', '5@0.1:', '5@0.1:x']) {
       expect(() => plan({ ablation: { lora_from_blend: [bad] } })).toThrow('<steps>@<learning rate>');
+    }
+  });
+
+  it('varies batches and rates together', () => {
+    const cells = plan({ ablation: { training: ['8@0.0025', '32@1e-2'] } }).filter((cell) => cell.table === 'ablation');
+    expect(cells.map(({ pool: { batch_size, learning_rate } }) => [batch_size, learning_rate])).toEqual([[8, 0.0025]]);
+    for (const bad of ['8', '0@0.1', '8@', '8@0.1@2']) {
+      expect(() => plan({ ablation: { training: [bad] } })).toThrow('<batch size>@<learning rate>');
     }
   });
 
