@@ -1,27 +1,46 @@
 /**
  * Who should answer, on what `crayon calibrate` has recorded of real users: accuracy at three shares of the server's by today's rule, of
- * confidence and scope, by the rates of the pool's clusters, by both, at random, and by an oracle; and what part of the oracle's gain
- * each has. First users of whom the rule has seen other questions (cross-fitted), then users of whom it has seen nothing: it is fitted on
- * half of them and orders the other half's questions, in several draws of the halves; with a row for a rule that is shifted by some
- * answers of each such user, set aside for all rows. ECE beside what it would be of probabilities that are right.
+ * confidence and scope, by the rates of clusters, by both, with and without what the server is likely to get right, at random, and by an
+ * oracle; and what part of the oracle's gain each has. Clusters are the pool's, or those of the questions themselves where these make the
+ * answers likelier. First users of whom the rule has seen other questions (cross-fitted, with clusters of the other folds' questions), then
+ * users of whom it has seen nothing: it is fitted on half of them and orders the other half's questions, in several draws of the halves; with
+ * a row for a rule that is shifted by some answers of each such user, set aside for all rows. ECE beside what it would be of
+ * probabilities that are right.
  *
- * A user is a data set of the records, and a file of them is a draw of examples and tests. Intervals are over questions, drawn
- * within each user, and over files.
+ * A user is a data set of the records. A file of them is a world of its own, with its pool, examples and tests, and rules are fitted within
+ * it; figures are means over files. Intervals are over questions, drawn within each user, and over files.
  *
- *     npx tsx benchmarks/routing-real.ts draw-0.records.jsonl draw-1.records.jsonl ...
+ *     npx tsx benchmarks/routing-real.ts [--edges edge-0.yaml,edge-1.yaml --data task.yaml ... --data-dir data --match start]
+ *         draw-0.records.jsonl draw-1.records.jsonl ...
+ *
+ * With the configurations that the records were made by and the questions' data sets, clusters of the questions are tried too.
  */
 
 import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
 import { promptFolds, signalFeatures } from '../src/bench/report/hybrid.js';
 import { fitIsotonic, mapped } from '../src/core/isotonic.js';
 import { nestedWeights } from '../src/core/nested-mean.js';
 import { createRandom } from '../src/core/random.js';
 import { type Interval, mean, percentileInterval } from '../src/core/stats.js';
-import { hybridCurve } from '../src/routing/calibrate/hybrid-curve.js';
+import { loadDataset } from '../src/data/dataset.js';
+import { promptFor, Query } from '../src/engine/types.js';
+import { type HybridCurve, hybridCurve } from '../src/routing/calibrate/hybrid-curve.js';
 import { reliability } from '../src/routing/calibrate/reliability.js';
 import { shiftOf } from '../src/routing/calibrate/shift.js';
-import { shifted } from '../src/routing/signals/correctness.js';
-import { type Answered, type Fit, ratesAlone, signalsAlone, signalsAndRates } from './routing-rules.js';
+import { shifted } from '../src/routing/signals/shifted.js';
+import { assembleEngines } from '../src/serve/assemble.js';
+import { loadEdgeConfig } from '../src/serve/config.js';
+import {
+  type Answered,
+  type Fit,
+  inQuestionClusters,
+  ofServer,
+  type Rule,
+  ratesAlone,
+  signalsAlone,
+  signalsAndRates,
+} from './routing-rules.js';
 
 const SHARES = [0.1, 0.2, 0.4];
 const GOALS = { ofOracle: 0.85, ece: 0.05 };
@@ -29,7 +48,15 @@ const SPLITS = 20;
 const MOST_SET_ASIDE = 10;
 const OPTIONS = { seed: 0, resamples: 500 };
 
-const files = process.argv.slice(2);
+const { values: flags, positionals: files } = parseArgs({
+  allowPositionals: true,
+  options: {
+    edges: { type: 'string' },
+    data: { type: 'string', multiple: true, default: [] },
+    'data-dir': { type: 'string' },
+    split: { type: 'string', default: 'test' },
+  },
+});
 if (files.length === 0) throw new Error('expected records of crayon calibrate');
 
 interface Asked {
@@ -63,21 +90,54 @@ const of: Answered = {
   )!,
 };
 const all = [...asked.keys()];
+const worlds = files.map((_, seed) => all.filter((i) => asked[i]!.seed === seed));
+const vectors = flags.edges === undefined ? null : await embedded(flags.edges.split(','));
 const draws = nestedWeights(
   asked.map(({ id, seed }, i) => ({ unit: of.users[i]!, seed, example: id })),
   OPTIONS,
 );
 
+/** The questions as each file's edge embeds them. */
+async function embedded(edges: readonly string[]): Promise<Float32Array[]> {
+  const found = new Array<Float32Array>(asked.length);
+  for (const [seed, world] of worlds.entries()) {
+    const parts = await assembleEngines(loadEdgeConfig(edges[seed]!));
+    const read = { dataDir: flags['data-dir'], split: flags.split };
+    const examples = new Map(
+      flags.data.flatMap((path) => loadDataset(path, read).examples.map((example) => [example.id, example] as const)),
+    );
+    for (const i of world) {
+      found[i] = new Query(promptFor(examples.get(asked[i]!.id)!, 'chat')).vector(parts.embedder!);
+    }
+    await parts.close();
+  }
+  return found;
+}
+
 /** Of each user who is left out: what is left has to judge. */
 const setAside = Math.min(
   MOST_SET_ASIDE,
-  ...names.map((_, user) => all.filter((i) => of.users[i] === user).length >> 1),
+  ...worlds.flatMap((world) => names.map((_, user) => world.filter((i) => of.users[i] === user).length >> 1)),
 );
 
-/** Probabilities of some answers by a rule that has not seen them. */
+/** Probabilities of some answers by a rule that has not seen them; `server` of the server's, where the rule weighs them too. */
 interface Scored {
   at: number[];
   probabilities: number[];
+  server: number[] | null;
+}
+
+/** How a rule comes by the probability that the device is right, and that the server is. */
+interface Way {
+  device: Fit;
+  server?: Fit;
+  /** rates are counted in clusters of the questions, where those are likelier */
+  ofQuestions?: boolean;
+}
+
+/** Answers with the gates that the way's rates are counted in. */
+function gated({ ofQuestions = false }: Way, others: readonly number[]): Answered {
+  return ofQuestions ? inQuestionClusters(of, vectors!, others) : of;
 }
 
 /** Read off an isotonic map of what the rule says of the answers that it is fitted on. */
@@ -93,65 +153,71 @@ const isotonic =
   };
 
 /** Every answer, by a rule that was fitted on answers to other questions of all users. */
-function covered(fitting: Fit): Scored[] {
-  const folds = promptFolds({ answers: asked.map(({ id }) => ({ promptHash: id })), users: of.users }, OPTIONS.seed);
-  if (folds === null) throw new Error('fewer questions than folds');
-  const probabilities = new Array<number>(asked.length);
-  for (const fold of new Set(folds)) {
-    const rule = fitting(
-      of,
-      all.filter((i) => folds[i] !== fold),
-    );
-    for (const i of all) if (folds[i] === fold) probabilities[i] = rule(i);
-  }
-  return [{ at: all, probabilities }];
-}
-
-/** The answers of half of the users at a time, less those set aside, by a rule of the other half's, shifted by `shown` of these. */
-function leftOut(fitting: Fit, shown: number): Scored[] {
-  return Array.from({ length: SPLITS }, (_, split): Scored => {
-    const users = createRandom(split, 'users').shuffle([...names.keys()]);
-    const out = users.slice(0, users.length >> 1);
-    const rule = fitting(
-      of,
-      all.filter((i) => !out.includes(of.users[i]!)),
-    );
-    const scored: Scored = { at: [], probabilities: [] };
-    for (const user of out) {
-      const own = all.filter((i) => of.users[i] === user);
-      const order = createRandom(split, `answers ${user}`).shuffle(own);
-      const seen = order.slice(0, shown);
-      const shift = shiftOf(
-        seen.map(rule),
-        seen.map((i) => of.labels[i]!),
-      );
-      for (const i of order.slice(setAside)) {
-        scored.at.push(i);
-        scored.probabilities.push(shifted(rule(i), shift));
-      }
+function covered(way: Way): Scored[] {
+  return worlds.map((world): Scored => {
+    const of_ = { answers: world.map((i) => ({ promptHash: asked[i]!.id })), users: world.map((i) => of.users[i]!) };
+    const folds = promptFolds(of_, OPTIONS.seed);
+    if (folds === null) throw new Error('fewer questions than folds');
+    const scored: Scored = { at: [], probabilities: [], server: way.server ? [] : null };
+    for (const fold of new Set(folds)) {
+      const [held, others] = [world.filter((_, k) => folds[k] === fold), world.filter((_, k) => folds[k] !== fold)];
+      const answered = gated(way, others);
+      scored.at.push(...held);
+      scored.probabilities.push(...held.map(way.device(answered, others)));
+      if (way.server) scored.server!.push(...held.map(ofServer(way.server)(answered, others)));
     }
     return scored;
   });
 }
 
+/** The answers of half of the users at a time, less those set aside, by a rule of the other half's, shifted by `shown` of these. */
+function leftOut(way: Way, shown: number): Scored[] {
+  return worlds.flatMap((world) =>
+    Array.from({ length: SPLITS }, (_, split): Scored => {
+      const users = createRandom(split, 'users').shuffle([...names.keys()]);
+      const out = users.slice(0, users.length >> 1);
+      const others = world.filter((i) => !out.includes(of.users[i]!));
+      const orders = out.map((user) => {
+        const own = world.filter((i) => of.users[i] === user);
+        return createRandom(split, `answers ${user}`).shuffle(own);
+      });
+      const answered = gated(way, others);
+      const judged = (rule: Rule, labels: readonly number[]) =>
+        orders.flatMap((order) => {
+          const seen = order.slice(0, shown);
+          const shift = shiftOf(
+            seen.map(rule),
+            seen.map((i) => labels[i]!),
+          );
+          return order.slice(setAside).map((i) => shifted(rule(i), shift));
+        });
+      return {
+        at: orders.flatMap((order) => order.slice(setAside)),
+        probabilities: judged(way.device(answered, others), of.labels),
+        server: way.server ? judged(ofServer(way.server)(answered, others), of.server) : null,
+      };
+    }),
+  );
+}
+
 type Quality = 'accuracy' | 'ofOracle' | 'random' | 'oracle';
 
-/** Means over the parts; each answer counts as often as it is drawn. */
+/** Means over the parts, each as often as its file is drawn; each answer counts as often as it is. */
 function statistics(parts: readonly Scored[], weights: ArrayLike<number>): Array<Record<Quality, number>> {
-  const curves = parts.map(({ at, probabilities }) => {
+  const curves = parts.flatMap(({ at, probabilities, server }) => {
     const items = at.flatMap((i, j) =>
       Array.from({ length: weights[i]! }, () => ({
         edge: of.labels[i]!,
         server: of.server[i]!,
-        score: probabilities[j]!,
+        score: probabilities[j]! - (server?.[j] ?? 0),
       })),
     );
-    return hybridCurve(items, SHARES);
+    return items.length === 0 ? [] : [{ curve: hybridCurve(items, SHARES), weight: items.length / at.length }];
   });
+  const total = curves.reduce((sum, { weight }) => sum + weight, 0);
   return SHARES.map((_, s) => {
-    const over = (
-      value: (curve: (typeof curves)[number], point: (typeof curves)[number]['points'][number]) => number,
-    ) => mean(curves.map((curve) => value(curve, curve.points[s]!)));
+    const over = (value: (one: HybridCurve, point: HybridCurve['points'][number]) => number) =>
+      curves.reduce((sum, { curve, weight }) => sum + weight * value(curve, curve.points[s]!), 0) / total;
     const [edge, accuracy, oracle] = [
       over((curve) => curve.edge),
       over((_curve, { routed }) => routed),
@@ -206,7 +272,7 @@ function print(title: string, rows: Record<string, Scored[]>): void {
 
 const [device, server] = [of.labels, of.server].map((right) => `${percent(mean(right))} %`);
 console.log(
-  `${asked.length} answers, ${files.length} draws, ${names.length} users: device ${device}, server ${server}\n`,
+  `${asked.length} answers, ${files.length} files, ${names.length} users: device ${device}, server ${server}\n`,
 );
 console.log('| user | answers | device | server |\n|---|---|---|---|');
 for (const [user, name] of names.entries()) {
@@ -214,23 +280,37 @@ for (const [user, name] of names.entries()) {
   const right = (labels: readonly number[]) => percent(mean(own.map((i) => labels[i]!)));
   console.log(`| ${name} | ${own.length} | ${right(of.labels)} | ${right(of.server)} |`);
 }
-const FITS: Record<string, Fit> = {
-  "today's rule": signalsAlone,
-  'cluster rates': ratesAlone,
-  both: signalsAndRates,
-  'both, through an isotonic map': isotonic(signalsAndRates),
+const WAYS: Record<string, Way> = {
+  "today's rule": { device: signalsAlone },
+  'rates of the pool': { device: ratesAlone },
+  both: { device: signalsAndRates },
+  'both, through an isotonic map': { device: isotonic(signalsAndRates) },
+  "the pool's rates of both parties": { device: ratesAlone, server: ratesAlone },
+  "both, less the server's rates": { device: signalsAndRates, server: ratesAlone },
+  ...(vectors && {
+    'rates of the questions': { device: ratesAlone, ofQuestions: true },
+    'signals and rates of the questions': { device: signalsAndRates, ofQuestions: true },
+    "the questions' rates of both parties": { device: ratesAlone, server: ratesAlone, ofQuestions: true },
+    "signals and rates of the questions, less the server's": {
+      device: signalsAndRates,
+      server: ratesAlone,
+      ofQuestions: true,
+    },
+  }),
 };
-print(
-  'users of the answers',
-  Object.fromEntries(Object.entries(FITS).map(([name, fitting]) => [name, covered(fitting)])),
-);
+const rowsOf = (named: (name: string) => string, scored: (way: Way) => Scored[]) =>
+  Object.entries(WAYS).map(([name, way]) => [named(name), scored(way)] as const);
+print('users of the answers', Object.fromEntries(rowsOf((name) => name, covered)));
 print(
   'users who are left out',
   Object.fromEntries([
-    ...Object.entries(FITS).map(([name, fitting]) => [name, leftOut(fitting, 0)] as const),
-    ...Object.entries(FITS).map(([name, fitting]) => [
-      `${name}, shifted by ${setAside} answers`,
-      leftOut(fitting, setAside),
-    ]),
+    ...rowsOf(
+      (name) => name,
+      (way) => leftOut(way, 0),
+    ),
+    ...rowsOf(
+      (name) => `${name}, shifted by ${setAside} answers`,
+      (way) => leftOut(way, setAside),
+    ),
   ]),
 );

@@ -18,7 +18,7 @@ import { mean, standardError } from '../src/core/stats.js';
 import { hybridCurve } from '../src/routing/calibrate/hybrid-curve.js';
 import { equalMassBins, logLossOf, RELIABILITY_BINS } from '../src/routing/calibrate/reliability.js';
 import { shiftOf } from '../src/routing/calibrate/shift.js';
-import { shifted } from '../src/routing/signals/correctness.js';
+import { shifted } from '../src/routing/signals/shifted.js';
 import { type Answered, type Fit, overall, ratesAlone, signalsAlone, signalsAndRates } from './routing-rules.js';
 
 const SHARES = [0.1, 0.2, 0.4];

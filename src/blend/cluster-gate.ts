@@ -6,14 +6,18 @@
 
 import { gate, similaritiesTo } from '../core/gate.js';
 import type { Floats } from '../core/vector.js';
-import { type Pool, SIMILARITY_QUANTILES } from '../pool/pool.js';
-import { placing } from './coverage.js';
+import { SIMILARITY_QUANTILES } from '../pool/pool.js';
+import { type ClusterSimilarity, placing } from './coverage.js';
+
+/** What the gate is made of: a pool has it. */
+export interface ClusterGateParts {
+  /** (N, d) */
+  centroids: Floats;
+  manifest: { N: number; tau: number; clusters: readonly ClusterSimilarity[] };
+}
 
 /** @returns of an embedding (d): the gate over the clusters (N) and 0, or zeros (N) and 1 for a stray */
-export function clusterGate({
-  centroids,
-  manifest,
-}: Pick<Pool, 'centroids' | 'manifest'>): (q: Floats) => Float64Array {
+export function clusterGate({ centroids, manifest }: ClusterGateParts): (q: Floats) => Float64Array {
   const { N, tau, clusters } = manifest;
   const place = placing(clusters);
   return (q) => {

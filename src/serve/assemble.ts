@@ -2,8 +2,9 @@
 
 import { basename, join } from 'node:path';
 import { checkAdapterBase } from '../blend/adapter-record.js';
-import { clusterGate } from '../blend/cluster-gate.js';
+import { type ClusterGateParts, clusterGate } from '../blend/cluster-gate.js';
 import { EXAMPLE_LIMITS } from '../blend/coefficients.js';
+import { readPromptClusters } from '../blend/prompt-clusters.js';
 import { CrayonError, messageOf } from '../core/errors.js';
 import { gate, keepFew } from '../core/gate.js';
 import { warn } from '../core/warning.js';
@@ -70,7 +71,7 @@ export interface EdgeAssembly extends ServeParts {
 /** Makes the engines that a configuration names, for commands that serve nobody; tests give scripted ones. */
 export type Assemble = (
   config: EdgeConfig,
-) => Promise<Pick<ServeParts, 'device' | 'server' | 'scope' | 'clusters' | 'adapters' | 'close'>>;
+) => Promise<Pick<ServeParts, 'device' | 'server' | 'scope' | 'clusters' | 'embedder' | 'adapters' | 'close'>>;
 
 export const assembleEngines: Assemble = (config) =>
   assembleEdge(config, { withoutCustomizations: true, onServerEvent: warnOfChanges('The server LLM') });
@@ -150,7 +151,7 @@ export async function assembleEdge(config: EdgeConfig, options: AssembleOptions 
         )
       : fixedAdapters(named);
     const scope = await examplesScope(config, embedder);
-    const clusters = pool === null || embedder === null ? null : clustersOf(pool, embedder, config);
+    const clusters = embedder && clustersOf(pool, embedder, config);
     const customizations =
       withBlends && embedder !== null
         ? await customizationsOf(config, { pool, members, embedder, base: base.path, device }, env)
@@ -305,19 +306,41 @@ function embedderFor(
   }
 }
 
-/** @throws CrayonError `config-invalid` for rates that are not of this pool's clusters */
-function clustersOf(pool: Pool, embedder: TextEmbedder, { routing }: EdgeConfig): ClusterFunction {
-  const wanted = pool.manifest.N + 1;
-  const { length = wanted } = routing.success ?? {};
-  if (length !== wanted) {
+/**
+ * Of a file of clusters, else of the pool's; null where there are none.
+ *
+ * @throws CrayonError `config-invalid` for rates that are of other clusters
+ */
+function clustersOf(pool: Pool | null, embedder: TextEmbedder, config: EdgeConfig): ClusterFunction | null {
+  const named = config.clusters === null ? null : namedClusters(config.clusters, embedder);
+  const from: (ClusterGateParts & { place: string }) | null =
+    named ?? (pool && { ...pool, place: `the clusters of ${pool.dir}` });
+  if (from === null) return null;
+  const { success, serverSuccess } = config.routing;
+  const wanted = from.manifest.N + 1;
+  for (const [key, rates] of Object.entries({ success, server_success: serverSuccess })) {
+    if (rates === null || rates.length === wanted) continue;
     throw new CrayonError(
       'config-invalid',
-      `routing.success has ${length} rates, expected ${wanted}: those of the clusters of ${pool.dir}, and that of strays`,
-      { hint: 'Rates are of one pool: run `crayon calibrate` again with this one.' },
+      `routing.${key} has ${rates.length} rates, expected ${wanted}: those of ${from.place}, and that of strays`,
+      { hint: 'Rates are of the clusters that they were counted in: run `crayon calibrate` again with these.' },
     );
   }
-  const gate = clusterGate(pool);
+  const gate = clusterGate(from);
   return (query) => gate(query.vector(embedder));
+}
+
+function namedClusters(path: string, { kind, d }: TextEmbedder) {
+  const clusters = readPromptClusters(path);
+  const { embedding } = clusters;
+  if (embedding.kind !== kind || embedding.d !== d) {
+    throw new CrayonError(
+      'config-invalid',
+      `${path}: its clusters are of ${embedding.kind} in ${embedding.d} dimensions, expected ${kind} in ${d}, as prompts are embedded here`,
+      { hint: 'Run `crayon calibrate` again with this model and pool.' },
+    );
+  }
+  return { ...clusters, place: `the clusters of ${path}` };
 }
 
 async function examplesScope(

@@ -46,8 +46,13 @@ export const ROUTING_SECTION = z.strictObject({
     .prefault({})
     .describe('null switches a signal off. `crayon calibrate` writes these.'),
   success: orNull(z.array(rate).min(2)).describe(
-    "Of each of the pool's clusters, in its order, and of queries that are of none, the rate at which the device answers right, 0 to 1. `crayon calibrate` counts them.",
+    'Of each cluster (of `clusters`, else of the pool), in its order, and of queries that are of none, the rate at which the device answers right, 0 to 1. `crayon calibrate` counts them.',
   ),
+  server_success: orNull(z.array(rate).min(2)).describe('Likewise, the rate at which the server answers right.'),
+  server_shift: z
+    .number()
+    .default(0)
+    .describe('Added to the log-odds of the latter, as correctness_shift to those of the device.'),
   correctness: orNull(correctness).describe(
     'What the probability of a right answer is made of: sigmoid(intercept + weight * value, summed). Weights left out are 0.',
   ),

@@ -19,8 +19,13 @@ export interface ThresholdsToWrite {
   map?: ReadonlyArray<readonly [number, number]> | null;
   /** of `routing.correctness_shift`; weights without one take an earlier one away */
   shift?: number;
-  /** of `routing.success`; as the map */
+  /** of `routing.success` and `routing.server_success`; null takes earlier ones away, absent leaves them */
   rates?: readonly number[] | null;
+  serverRates?: readonly number[] | null;
+  /** of `routing.server_shift`; weights without one take an earlier one away */
+  serverShift?: number;
+  /** of `clusters`, that the rates are of: a path that stands as it is; null takes an earlier one away, absent leaves it */
+  clusters?: string | null;
   /** of `routing.confidence`, that the cuts are of; absent leaves it as it is */
   measure?: string;
   /** sentences that say where they come from, one line each */
@@ -37,7 +42,17 @@ export interface ThresholdsToWrite {
 export function writeThresholds(
   from: string,
   out: string,
-  { thresholds, weights = null, map = null, shift = 0, rates = null, measure, remarks, force }: ThresholdsToWrite,
+  {
+    thresholds,
+    weights = null,
+    map = null,
+    shift = 0,
+    serverShift = 0,
+    measure,
+    remarks,
+    force,
+    ...counted
+  }: ThresholdsToWrite,
 ): void {
   refuseExisting(out, force);
   const { document } = readYamlDocument(from);
@@ -51,7 +66,10 @@ export function writeThresholds(
   if (weights !== null) document.deleteIn(['routing', 'correctness_shift']);
   if (shift !== 0) document.setIn(['routing', 'correctness_shift'], shift);
   if (map !== null) document.setIn(['routing', 'correctness_map'], document.createNode(map, { flow: true }));
-  if (rates !== null) document.setIn(['routing', 'success'], document.createNode(rates, { flow: true }));
+  if (weights !== null) document.deleteIn(['routing', 'server_shift']);
+  if (serverShift !== 0) document.setIn(['routing', 'server_shift'], serverShift);
+  setRates('success', counted.rates);
+  setRates('server_success', counted.serverRates);
   if (measure !== undefined) {
     ensureMap(['routing', 'confidence']);
     document.setIn(['routing', 'confidence', 'measure'], measure);
@@ -65,11 +83,19 @@ export function writeThresholds(
     const value = document.get(key);
     if (typeof value === 'string' && value !== '' && !isAbsolute(value)) document.set(key, moved(value));
   }
+  if (counted.clusters === null) document.delete('clusters');
+  else if (counted.clusters !== undefined) document.set('clusters', counted.clusters);
   // The line by which an editor finds the schema holds a path too.
   const text = document
     .toString({ lineWidth: 0 })
     .replace(/^(# yaml-language-server: \$schema=)(?!\/|\w+:)(.+)$/m, (_, head, path) => head + moved(path));
   writeFileAtomic(out, text);
+
+  function setRates(key: string, rates: readonly number[] | null | undefined): void {
+    if (rates === undefined) return;
+    if (rates === null) document.deleteIn(['routing', key]);
+    else document.setIn(['routing', key], document.createNode(rates, { flow: true }));
+  }
 
   /** A key that stands without a value is no map that a key could be set in. */
   function ensureMap(path: string[]): void {

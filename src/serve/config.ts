@@ -153,6 +153,9 @@ export const EDGE_SCHEMA = z.strictObject({
   examples: orNull(text).describe(
     'The examples that the adapter was blended from, any data set: what "in scope" is measured against.',
   ),
+  clusters: orNull(text).describe(
+    "A file of clusters of prompts that routing's rates are of, instead of the pool's own. `crayon calibrate` writes it.",
+  ),
   cache_dir: orNull(text).describe(
     'Where exported GGUF files and fetched pools are kept. null: $XDG_CACHE_HOME/crayon or ~/.cache/crayon.',
   ),
@@ -200,6 +203,7 @@ export const PATH_KEYS: readonly string[] = [
   'adapter',
   'pool',
   'examples',
+  'clusters',
   'cache_dir',
   'state_dir',
   'api_key_file',
@@ -280,27 +284,49 @@ function contradictions(config: EdgeConfig): Problem[] {
   if (routing.thresholds.scope !== null && examples === null) {
     refuse('routing.thresholds.scope', `is set, which ${fromExamples}`);
   }
-  const clusters = pool === null ? 'needs a pool, which has the clusters' : 'needs rates in routing.success';
-  const withoutRates = pool === null || routing.success === null;
-  if (routing.thresholds.success !== null && withoutRates)
-    refuse('routing.thresholds.success', `is set, which ${clusters}`);
-  if (routing.thresholds.correctness !== null) {
+  const lacksClusters = pool === null && config.clusters === null;
+  const rates = [
+    ['success', routing.success],
+    ['server_success', routing.serverSuccess],
+  ] as const;
+  /** What rates of clusters lack, of the first `count` lists. */
+  const lacking = (count: number) => {
+    if (lacksClusters) return 'needs a pool, which has the clusters, or a file of them in clusters';
+    const missing = rates.slice(0, count).find(([, list]) => list === null);
+    return missing && `needs rates in routing.${missing[0]}`;
+  };
+  for (const [name, count] of [
+    ['success', 1],
+    ['advantage', 2],
+    ['gain', 2],
+  ] as const) {
+    const needs = routing.thresholds[name] === null ? undefined : lacking(count);
+    if (needs !== undefined) refuse(`routing.thresholds.${name}`, `is set, which ${needs}`);
+  }
+  const [device, other] = rates.map(([, list]) => list?.length);
+  if (device !== undefined && other !== undefined && device !== other) {
+    refuse('routing.server_success', `has ${other} rates, expected ${device} as routing.success`);
+  }
+  const weighing = (['correctness', 'gain'] as const).find((name) => routing.thresholds[name] !== null);
+  if (weighing !== undefined) {
     const { intercept: _, ...weights } = routing.correctness ?? { intercept: 0 };
     if (!Object.values(weights).some((weight) => weight !== 0)) {
-      refuse('routing.thresholds.correctness', 'is set, which needs weights in routing.correctness');
+      refuse(`routing.thresholds.${weighing}`, 'is set, which needs weights in routing.correctness');
     }
     if (((weights.scope ?? 0) !== 0 || (weights.logScope ?? 0) !== 0) && examples === null) {
       refuse('routing.correctness', `weighs the scope, which ${fromExamples}`);
     }
-    if ((weights.success ?? 0) !== 0 && withoutRates) {
-      refuse('routing.correctness', `weighs the success rate of clusters, which ${clusters}`);
-    }
+    const needs = (weights.success ?? 0) === 0 ? undefined : lacking(1);
+    if (needs !== undefined) refuse('routing.correctness', `weighs the success rate of clusters, which ${needs}`);
   }
   if (routing.correctnessMap !== null && routing.correctness === null) {
     refuse('routing.correctness_map', 'is set, which needs weights in routing.correctness');
   }
   if (routing.correctnessShift !== 0 && routing.correctness === null) {
     refuse('routing.correctness_shift', 'is set, which needs weights in routing.correctness');
+  }
+  if (routing.serverShift !== 0 && routing.serverSuccess === null) {
+    refuse('routing.server_shift', 'is set, which needs rates in routing.server_success');
   }
   if (apiKeyEnv !== null && apiKeyFile !== null) refuse('api_key_env', 'and api_key_file are both given');
   const everyPage = allowedOrigins.find((origin) => ['*', 'null'].includes(origin.toLowerCase()));

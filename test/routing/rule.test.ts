@@ -196,9 +196,11 @@ describe('what is computed', () => {
     expect(SIGNALS.map(({ name, stage }) => [name, stage])).toEqual([
       ['scope', 'before-work'],
       ['success', 'before-work'],
+      ['advantage', 'before-work'],
       ['complexity', 'after-prompt'],
       ['confidence', 'after-tokens'],
       ['correctness', 'after-tokens'],
+      ['gain', 'after-tokens'],
     ]);
   });
 });

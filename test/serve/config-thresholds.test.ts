@@ -45,7 +45,9 @@ describe('writeThresholds', () => {
     expect(loadEdgeConfig(at('out.yaml')).routing.thresholds).toEqual({
       ...thresholds,
       success: null,
+      advantage: null,
       correctness: null,
+      gain: null,
     });
     expect(readFileSync(at('edge.yaml'), 'utf8')).toBe(YAML);
   });

@@ -3,67 +3,41 @@
  * configuration with them.
  */
 
+import { basename } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import * as z from 'zod';
+import { writePromptClusters } from '../../blend/prompt-clusters.js';
 import { CrayonError } from '../../core/errors.js';
-import { mean } from '../../core/stats.js';
-import { type Example, loadDataset, noExamples } from '../../data/dataset.js';
-import { isRight, MATCHES, type Match } from '../../data/judge.js';
+import { loadDataset, noExamples } from '../../data/dataset.js';
+import { MATCHES } from '../../data/judge.js';
 import { PROMPT_KINDS } from '../../engine/types.js';
-import type { JsonObject } from '../../files/json.js';
 import { RecordLog } from '../../files/resume.js';
-import { checked, text } from '../../files/schema.js';
 import { calibrate } from '../../routing/calibrate/calibrate.js';
-import {
-  type CollectedRecord,
-  type CollectParts,
-  collectRecords,
-  fitsDevice,
-} from '../../routing/calibrate/collect.js';
+import type { CollectedRecord } from '../../routing/calibrate/collect.js';
 import { byMeasure, dataByMeasure, MIN_RECORDS } from '../../routing/calibrate/data.js';
 import { chooseMeasure } from '../../routing/calibrate/probability.js';
 import { type RiskTarget, riskThresholds } from '../../routing/calibrate/risk.js';
 import type { Target } from '../../routing/calibrate/rule.js';
-import { recordedSignals } from '../../routing/signals/index.js';
 import { CONFIDENCE_MEASURES } from '../../routing/signals/signal.js';
-import { type Assemble, assembleEngines } from '../../serve/assemble.js';
-import { type EdgeConfig, loadEdgeConfig } from '../../serve/config.js';
+import { assembleEngines } from '../../serve/assemble.js';
+import { loadEdgeConfig } from '../../serve/config.js';
 import { refuseExisting, writeThresholds } from '../../serve/config-thresholds.js';
-import { choice, type DataFlags, dataOptions, decimal, wholeNumber } from '../options.js';
-import { untilInterrupted } from '../stop-signal.js';
+import { choice, dataOptions, decimal, wholeNumber } from '../options.js';
 import type { Terminal } from '../terminal.js';
+import { answered, askedConfig, fingerprintOf, NO_PRICES, once, warnOfUsedExamples } from './answers.js';
+import { type CountedIn, chooseClusters, printClusters } from './clusters.js';
+import type { CalibrateFlags } from './flags.js';
 import { doubtsOf, printCalibration, printMeasures, remarkOf, weightKeys } from './report.js';
 import { calibrateRisk, printRisk, refuseTooFew, riskRemark } from './risk.js';
 import { LEAST_SHIFTED, ruleOf, shiftRule } from './shift.js';
-
-export interface CalibrateFlags extends DataFlags {
-  config: string;
-  targetShare?: number;
-  targetAccuracy?: number;
-  targetCost?: number;
-  maxRisk?: number;
-  confidence?: number;
-  from?: string;
-  asProbability?: boolean;
-  out?: string;
-  records?: string;
-  maxTokens?: number;
-  prompt: (typeof PROMPT_KINDS)[number];
-  match: Match;
-  allMeasures?: boolean;
-  parallel?: number;
-  resamples: number;
-  fresh: boolean;
-  force: boolean;
-}
 
 const HELP = `
 Both sources answer every example once; the answers are kept in a file, so a stopped run continues, and another target
 needs no new answers. An answer is right when it equals the example's completion, white space around it aside; with
 --match start it may go on afterwards, and counts as the longest of the choices that it starts with. Which signals are
 worth having is decided by cross-validation; one that does not help stays off. The probability that the device's answer
-is right, made of several signals, is tried too, and is taken where no plain thresholds come near it. With a pool, so is
-the rate at which the device is right in each of its clusters.
+is right, made of several signals, is tried too, and is taken where no plain thresholds come near it. So are the rates at
+which the device and the server are right in each cluster, of the pool or of the questions themselves: what the server
+gets wrong too is not worth sending. Clusters of the questions are kept in a file beside the configuration.
 
 The examples must be held out: not those that the adapter was blended from.
 
@@ -79,6 +53,7 @@ const RISK = 'at most this part of the answers that the device keeps is wrong, g
 const COST = 'at most this much for 1000 queries, in the currency of the prices';
 const FROM = 'the rule of this calibrated YAML, of other users, shifted by a few examples of a new one';
 const AS_PROBABILITY = 'only a cut of the probability of a right answer, which --from can carry to other users';
+const QUESTION_CLUSTERS = "count rates in the pool's clusters alone, not in clusters of the questions either";
 const PROMPT = "put each example as one user's message, or as a text to be continued";
 const MATCH = 'right is an answer that equals the right one, or that starts with it';
 const MEASURES = 'record the confidence by every measure, token margin and entropy too, and choose among them';
@@ -99,6 +74,7 @@ export function calibrateCommand(command: Command, terminal: Terminal): void {
     .addOption(new Option('--confidence <level>', 'of --max-risk, between 0 and 1 (default: 0.95)').argParser(within))
     .addOption(new Option('--from <file>', FROM).conflicts(['targetShare', 'targetAccuracy', 'targetCost', 'maxRisk']))
     .option('--as-probability', AS_PROBABILITY, false)
+    .option('--no-question-clusters', QUESTION_CLUSTERS)
     .option('--out <file>', 'where the configuration with thresholds goes (default: <config>.calibrated.yaml)')
     .option('--records <file>', 'where the answers are kept (default: <out>.records.jsonl)')
     .option('--max-tokens <n>', 'of one answer (default: twice the longest right answer, and 8)', wholeNumber(1))
@@ -127,8 +103,6 @@ function within(text: string): number {
   if (value > 0 && value < 1) return value;
   throw new InvalidArgumentError(`"${text}" is not a number between 0 and 1.`);
 }
-
-const NO_PRICES = { inputPerMillion: 0, outputPerMillion: 0, currency: '' };
 
 /**
  * @throws CrayonError `bad-option` without exactly one target, `config-invalid` without a server, `dataset-too-small`,
@@ -169,8 +143,21 @@ export async function runCalibrate(
 
   const digests = loaded.flatMap((set) => set.sources.map((source) => source.sha256));
   const { records: path = `${out}.records.jsonl`, fresh } = flags;
-  const log = new RecordLog(path, fingerprintOf(config, flags, digests), { fresh });
-  const records = await answered(examples, config, flags, log, terminal, assemble);
+  const asked = askedConfig(config, rule);
+  const log = new RecordLog(path, fingerprintOf(asked, flags, digests), { fresh });
+  const questions = examples.map((example, i) => ({ ...example, id: `${i}:${example.id}` }));
+  const edge = once(() => assemble(asked));
+  let counted: CountedIn<CollectedRecord>;
+  try {
+    const found = await answered(questions, asked, flags, log, terminal, edge.get);
+    // The guarantee asks that the answers which test it had no say in anything.
+    const isFree = target !== null && flags.questionClusters && found.length >= MIN_RECORDS;
+    const embedder = isFree ? (await edge.get()).embedder : null;
+    counted = chooseClusters(found, questions, { embedder, form: flags.prompt, seed: flags.seed });
+  } finally {
+    await edge.close();
+  }
+  const { records } = counted;
   const { measure } = config.routing.confidence;
   const written = () => terminal.print(`Written to ${out}; the answers are in ${log.path}.`);
   if (rule !== null) {
@@ -189,6 +176,8 @@ export async function runCalibrate(
       thresholds: { ...thresholds },
       weights: weights === null ? null : weightKeys(weights),
       rates,
+      serverRates: null,
+      clusters: null,
       ...(plan.measure !== measure && { measure: plan.measure }),
       remarks: [riskRemark(found, risk!)],
       force: flags.force,
@@ -214,109 +203,34 @@ export async function runCalibrate(
     best.measure === measure ? records : records.map((record) => byMeasure(record, best.measure)),
     { target, seed: flags.seed, resamples: flags.resamples, measure: best.measure, asProbability: flags.asProbability },
   );
+  const clusters = found.success === null ? null : counted.clusters;
+  const clustersFile = clusters && out.replace(/(\.ya?ml)?$/i, '.clusters.safetensors');
+  if (clustersFile !== null) writePromptClusters(clustersFile, clusters!);
   writeThresholds(flags.config, out, {
     thresholds: { ...found.thresholds },
     weights: found.correctness === null ? null : weightKeys(found.correctness),
     map: found.correctnessMap,
     rates: found.success,
+    serverRates: found.serverSuccess,
+    clusters: clustersFile && basename(clustersFile),
     ...(best.measure !== measure && { measure: best.measure }),
     remarks: [remarkOf(found)],
     force: flags.force,
   });
-  terminal.document({ out, recordsFile: log.path, currency, ...best, ...found });
+  const { tried, taken } = counted;
+  terminal.document({
+    out,
+    recordsFile: log.path,
+    currency,
+    clusters: { taken, tried, file: clustersFile },
+    ...best,
+    ...found,
+  });
   printMeasures(best, measure, terminal);
+  printClusters(counted, terminal);
   printCalibration(found, currency, terminal);
   for (const doubt of doubtsOf(found)) terminal.warn(doubt);
   written();
-}
-
-/** Every example's record: those of earlier runs, and the rest asked now. */
-async function answered(
-  examples: readonly Example[],
-  config: EdgeConfig,
-  flags: CalibrateFlags,
-  log: RecordLog,
-  terminal: Terminal,
-  assemble: Assemble,
-): Promise<CollectedRecord[]> {
-  const byId = new Map<string, CollectedRecord>();
-  for (const [i, line] of log.earlier.entries()) {
-    byId.set(String(line.id), checked(RECORD, line, { where: `${log.path}:${i + 2}`, code: 'json-invalid' }));
-  }
-  const earlier = byId.size;
-  const wanted = examples.map((example, i) => ({ ...example, id: `${i}:${example.id}` }));
-  const missing = wanted.filter(({ id }) => !byId.has(id));
-  if (earlier > 0) terminal.note(`${wanted.length - missing.length} examples were answered by an earlier run.`);
-  if (missing.length > 0) {
-    const parts = await assemble(config);
-    try {
-      const collect = collectParts(parts, config, flags, examples);
-      const fitting = missing.filter((question) => fitsDevice(question, collect));
-      if (fitting.length < missing.length) {
-        terminal.warn(
-          `${missing.length - fitting.length} of the examples are left out: with ${collect.maxTokens} tokens of answer they do not fit ` +
-            `the device's context of ${parts.device.contextTokens}, so they go to the server whatever the thresholds.`,
-        );
-      }
-      const parallel = flags.parallel ?? config.engine.sequences;
-      await terminal.during(({ update }) => {
-        const show = (note?: string) => update('answer', byId.size, earlier + fitting.length, note);
-        const onRecord = (record: CollectedRecord) => {
-          log.append(toLine(record));
-          byId.set(record.id, record);
-          show(standing(byId));
-        };
-        show();
-        return untilInterrupted((signal) => collectRecords(fitting, collect, { parallel, signal, onRecord }));
-      });
-    } catch (error) {
-      if (byId.size > 0) terminal.note(`The same command continues after the ${byId.size} answers in ${log.path}.`);
-      throw error;
-    } finally {
-      await parts.close();
-    }
-  }
-  if (config.pool !== null && [...byId.values()].some(({ clusters }) => clusters === null)) {
-    terminal.note(
-      'Answers of an earlier version lack the clusters of their prompts: with --fresh, rates are tried too.',
-    );
-  }
-  // The answers of earlier runs are judged anew: another --match needs no new ones.
-  return wanted.flatMap((question) => {
-    const record = byId.get(question.id);
-    if (record === undefined) return [];
-    const score = (answer: string) => (isRight(answer, question, flags.match) ? 1 : 0);
-    return { ...record, edgeCorrect: score(record.edgeAnswer), serverCorrect: score(record.serverAnswer) };
-  });
-}
-
-function standing(byId: ReadonlyMap<string, CollectedRecord>): string {
-  const right = (side: 'edgeCorrect' | 'serverCorrect') => mean([...byId.values()].map((record) => record[side]));
-  const [device, server] = [right('edgeCorrect'), right('serverCorrect')].map((share) => Math.round(100 * share));
-  return `device ${device} %, server ${server} %`;
-}
-
-function collectParts(
-  { device, server, scope, clusters, adapters }: Awaited<ReturnType<Assemble>>,
-  config: EdgeConfig,
-  { maxTokens, prompt, match, allMeasures = false }: CalibrateFlags,
-  examples: readonly Example[],
-): CollectParts {
-  if (server === null) throw new CrayonError('config-invalid', 'no server LLM was made from the configuration');
-  const longest = examples.reduce((n, { completion }) => Math.max(n, device.textTokens(completion).length), 1);
-  return {
-    device,
-    server,
-    scope,
-    clusters,
-    adapters: (query) => adapters.choose(query),
-    confidence: config.routing.confidence,
-    allMeasures,
-    maxTokens: maxTokens ?? Math.min(2 * longest + 8, config.limits.maxTokens),
-    prices: config.server?.prices ?? NO_PRICES,
-    form: prompt,
-    match,
-  };
 }
 
 function targetOf({ targetShare, targetAccuracy, targetCost }: CalibrateFlags): Target {
@@ -332,64 +246,4 @@ function riskOf({ maxRisk, confidence }: CalibrateFlags): RiskTarget | null {
   if (maxRisk !== undefined) return { risk: maxRisk, confidence: confidence ?? 0.95 };
   if (confidence === undefined) return null;
   throw new CrayonError('bad-option', '--confidence is of --max-risk, which is not given');
-}
-
-/** Everything that the answers and signals depend on; not the target, so that another one needs no new answers. */
-function fingerprintOf(config: EdgeConfig, flags: CalibrateFlags, data: string[]): JsonObject {
-  const { model, adapter, pool, gate, examples, engine, routing, server } = config;
-  return {
-    model,
-    adapter,
-    pool,
-    gate,
-    examples,
-    type: engine.type,
-    context: engine.context,
-    confidence: routing.confidence,
-    server: { baseUrl: server!.baseUrl, model: server!.model, prices: server!.prices },
-    data,
-    limit: flags.limit ?? null,
-    maxTokens: flags.maxTokens ?? null,
-    prompt: flags.prompt,
-    promptForm: config.promptForm ?? undefined,
-  };
-}
-
-/** The scope profile is of these examples, and the adapter has seen them: on them both look better than they are. */
-function warnOfUsedExamples(config: EdgeConfig, examples: readonly Example[], terminal: Terminal): void {
-  if (config.examples === null) return;
-  const known = new Set(loadDataset(config.examples, {}).examples.map(({ prompt }) => prompt));
-  const used = examples.filter(({ prompt }) => known.has(prompt)).length;
-  if (used > 0) terminal.warn(`${used} of the held-out examples are among the examples of the customisation.`);
-}
-
-/** A signal's value, of which `toLine` writes as text what JSON cannot hold. One that is newer than the line is null. */
-const measured = z
-  .union([z.number(), z.enum(['Infinity', '-Infinity', 'NaN'])])
-  .transform(Number)
-  .nullable()
-  .default(null);
-
-const RECORD = z.object({
-  id: text,
-  ...recordedSignals(() => measured),
-  clusters: z.array(z.number()).nullable().default(null),
-  confidences: z.partialRecord(z.enum(CONFIDENCE_MEASURES), measured).optional(),
-  edgeCorrect: z.number(),
-  serverCorrect: z.number(),
-  tokens: z.object({ edge: z.number(), serverPrompt: z.number(), serverCompletion: z.number() }),
-  serverCost: z.number(),
-  edgeAnswer: z.string(),
-  serverAnswer: z.string(),
-});
-
-/** JSON has no infinities: an answer without a token has the confidence "-Infinity". */
-function toLine(record: CollectedRecord): object {
-  const plain = (x: number | null) => (x === null || Number.isFinite(x) ? x : String(x));
-  const confidences = Object.entries(record.confidences ?? {}).map(([measure, x]) => [measure, plain(x)]);
-  return {
-    ...record,
-    ...recordedSignals((name) => plain(record[name] ?? null)),
-    confidences: Object.fromEntries(confidences),
-  };
 }

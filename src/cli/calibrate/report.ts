@@ -14,13 +14,14 @@ import type { Terminal } from '../terminal.js';
 const PLOT_ROWS = 12;
 
 export function printCalibration(found: Calibration, currency: string, terminal: Terminal): void {
-  const { thresholds, correctness, correctnessMap, probabilities, success, candidates, curve } = found;
+  const { thresholds, correctness, correctnessMap, probabilities, success, serverSuccess, candidates, curve } = found;
   printThresholds(thresholds, terminal);
   if (correctness !== null) terminal.print(formulaOf(correctness));
   if (correctnessMap !== null) {
     terminal.print(`read off a map: ${correctnessMap.map(([x, y]) => `${x} -> ${y}`).join(', ')}`);
   }
   if (success !== null) terminal.print(ratesLine(success));
+  if (serverSuccess !== null) terminal.print(ratesLine(serverSuccess, 'the server'));
   terminal.print();
   const priced = pricedTable(curve, currency, terminal);
   printOutcomes(found, priced);
@@ -100,7 +101,7 @@ function printCandidates(candidates: readonly Candidate[], terminal: Terminal): 
   terminal.table(
     ['signals tried, held out', 'gain over random', 'share', 'accuracy'],
     candidates.map(({ signals, features, gain, gainStderr, share, accuracy }) => [
-      features.length === 0 ? signals.join(' + ') : `correctness of ${features.map(snakeCase).join(', ')}`,
+      features.length === 0 ? signals.join(' + ') : `${signals[0]} of ${features.map(snakeCase).join(', ')}`,
       `${(100 * gain).toFixed(1)} ± ${(100 * gainStderr).toFixed(1)} points`,
       percent(share),
       percent(accuracy),
@@ -172,7 +173,9 @@ export function doubtsOf(found: Calibration): string[] {
   if (!attained) {
     doubts.push(`The target ${target.kind} ${target.value} is out of reach with these answers; the nearest was taken.`);
   }
-  if (serverAccuracy.estimate <= edgeAccuracy.estimate) {
+  // A rule that weighs the server sends what it does better, worse as it may be on the whole.
+  const isWorth = helps && found.serverSuccess !== null;
+  if (serverAccuracy.estimate <= edgeAccuracy.estimate && !isWorth) {
     doubts.push('The server is no more accurate than the device on these examples: every query sent there is wasted.');
   } else if (signals.length > 0 && !helps) {
     doubts.push(
@@ -203,8 +206,8 @@ export function weightKeys({ intercept, ...weights }: CorrectnessWeights): Recor
 }
 
 /** @param rates of the clusters (N) and, last, of strays */
-export function ratesLine(rates: readonly number[]): string {
-  return `Success rate of each cluster: ${rates.slice(0, -1).join(', ')}; of strays, which are of none: ${rates.at(-1)}`;
+export function ratesLine(rates: readonly number[], of = 'the device'): string {
+  return `Success rate of ${of} in each cluster: ${rates.slice(0, -1).join(', ')}; of strays, which are of none: ${rates.at(-1)}`;
 }
 
 /** @example 'P(right) = sigmoid(-2.1 + 5.2 probability - 0.4 log_scope)' */

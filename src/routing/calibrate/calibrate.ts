@@ -80,8 +80,9 @@ export interface Calibration {
   correctnessMap: Knots | null;
   /** how far probabilities may be believed: of the chosen signal, or of the likeliest where plain thresholds were chosen */
   probabilities: Probabilities | null;
-  /** rates of the clusters and strays, where what was chosen is made of them */
+  /** rates of the clusters and strays, where what was chosen is made of them: of the device, and of the server */
   success: number[] | null;
+  serverSuccess: number[] | null;
   signals: SignalName[];
   target: Target;
   /** whether the target is met on the records themselves */
@@ -122,7 +123,7 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
   const data = calibrationData(records, measure);
   const { all } = data;
   const folds = splitFolds(data.n, k, intervals.seed);
-  const combined = combinationsOf(data, measure !== undefined);
+  const combined = combinationsOf(data, measure !== undefined, true);
   const ways = combined.filter(({ features }) => features.length > 0);
   const judged = (asProbability ? ways : combined)
     .map((combination) => judge(data, combination, folds, target))
@@ -142,6 +143,7 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
   const whole = map === null ? plain : { ...plain, data: withMap(plain.data, map) };
   const solution = chosen.signals.length === 0 ? null : solveCuts(whole.data, all, chosen.signals, target);
   const cuts = solution?.cuts ?? {};
+  const usesAny = (names: readonly SignalName[]) => names.some((name) => cuts[name] !== undefined);
   const calibrated = outcomeOf(data, all, (i) => toServer(whole.data, cuts, i));
 
   const heldOut = (pick: keyof Outcome) =>
@@ -150,10 +152,11 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
   const shown = chosen.signals.length > 0 ? chosen : (judged[0] ?? NOTHING);
   return {
     thresholds: thresholdsOf(cuts),
-    correctness: cuts.correctness === undefined ? null : whole.weights,
-    correctnessMap: cuts.correctness === undefined ? null : map,
+    correctness: usesAny(['correctness', 'gain']) ? whole.weights : null,
+    correctnessMap: usesAny(['correctness', 'gain']) ? map : null,
     probabilities,
-    success: cuts.correctness === undefined && cuts.success === undefined ? null : whole.rates,
+    success: usesAny(['correctness', 'gain', 'success', 'advantage']) ? whole.rates : null,
+    serverSuccess: usesAny(['gain', 'advantage']) ? whole.serverRates : null,
     signals: chosen.signals.filter((name) => cuts[name] !== undefined),
     target,
     attained: meets(calibrated, target),

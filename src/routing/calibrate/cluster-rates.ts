@@ -13,11 +13,16 @@ import { mean } from '../../core/stats.js';
 import type { Floats } from '../../core/vector.js';
 import { expectedRate } from '../signals/success.js';
 
+/** (n) of each answer its gate, over the same clusters */
+export type Gates = ReadonlyArray<Floats | readonly number[]>;
+
 export interface ClusterRates {
   /** of each cluster, and of strays where the gates have a place for them */
   rates: number[];
   /** of the prior, in answers */
   strength: number;
+  /** of the answers, each left out of the counts in its turn, in nats */
+  logLikelihood: number;
 }
 
 /** Where the clusters tell nothing, the strongest: every rate is then nearly the overall one. */
@@ -26,22 +31,26 @@ const STRENGTHS = [1, 2, 4, 8, 16, 32, 64, 128];
 const LEAST = 1e-3;
 
 /**
- * @param gates (n) of each answer its gate, over the same clusters
  * @param right (n) 1 right, 0 wrong; scores between are understood
- * @param strength of the prior; by default the likeliest
+ * @param strengths of the prior, of which the likeliest is taken; of equal ones the first
  */
 export function clusterRates(
-  gates: ReadonlyArray<Floats | readonly number[]>,
+  gates: Gates,
   right: ArrayLike<number>,
-  strength: number = likeliestStrength(gates, right),
+  // The weakest prior first: the answers speak for themselves.
+  strengths: readonly number[] = STRENGTHS,
 ): ClusterRates {
   const { weight, hits } = countsOf(gates, right);
   const overall = mean(right);
-  return { rates: weight.map((w, n) => (strength * overall + hits[n]!) / (strength + w)), strength };
+  const likelihoods = strengths.map((strength) => leftOutLikelihood(gates, right, { weight, hits, strength }));
+  const logLikelihood = Math.max(...likelihoods);
+  const strength = strengths[likelihoods.indexOf(logLikelihood)]!;
+  const rates = weight.map((w, n) => (strength * overall + hits[n]!) / (strength + w));
+  return { rates, strength, logLikelihood };
 }
 
 /** Each cluster's answers, and how many of them are right. */
-function countsOf(gates: ReadonlyArray<Floats | readonly number[]>, right: ArrayLike<number>) {
+function countsOf(gates: Gates, right: ArrayLike<number>) {
   assert.ok(gates.length > 0 && right.length === gates.length, 'one gate for each answer, and at least one answer');
   const weight = new Array<number>(gates[0]!.length).fill(0);
   const hits = [...weight];
@@ -55,21 +64,20 @@ function countsOf(gates: ReadonlyArray<Floats | readonly number[]>, right: Array
   return { weight, hits };
 }
 
-function likeliestStrength(gates: ReadonlyArray<Floats | readonly number[]>, right: ArrayLike<number>): number {
-  const { weight, hits } = countsOf(gates, right);
+function leftOutLikelihood(
+  gates: Gates,
+  right: ArrayLike<number>,
+  { weight, hits, strength }: ReturnType<typeof countsOf> & { strength: number },
+): number {
   const n = gates.length;
   const total = mean(right) * n;
-  const likelihood = STRENGTHS.map((strength) => {
-    let sum = 0;
-    for (const [i, alpha] of gates.entries()) {
-      const y = right[i]!;
-      const others = n > 1 ? (total - y) / (n - 1) : y;
-      const rates = weight.map((w, c) => (strength * others + hits[c]! - alpha[c]! * y) / (strength + w - alpha[c]!));
-      const p = Math.min(Math.max(expectedRate(rates, alpha), LEAST), 1 - LEAST);
-      sum += y * Math.log(p) + (1 - y) * Math.log(1 - p);
-    }
-    return sum;
-  });
-  // Of equal ones the weakest prior: the answers speak for themselves.
-  return STRENGTHS[likelihood.indexOf(Math.max(...likelihood))]!;
+  let sum = 0;
+  for (const [i, alpha] of gates.entries()) {
+    const y = right[i]!;
+    const others = n > 1 ? (total - y) / (n - 1) : y;
+    const rates = weight.map((w, c) => (strength * others + hits[c]! - alpha[c]! * y) / (strength + w - alpha[c]!));
+    const p = Math.min(Math.max(expectedRate(rates, alpha), LEAST), 1 - LEAST);
+    sum += y * Math.log(p) + (1 - y) * Math.log(1 - p);
+  }
+  return sum;
 }

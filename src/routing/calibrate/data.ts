@@ -35,6 +35,9 @@ export interface CalibrationRecord extends Partial<Record<RecordedSignal, number
 
 const signOf = (name: SignalName) => (signalNamed(name).toServer === 'above' ? 1 : -1);
 
+/** Made of a record's gate and of rates that are counted from other records. */
+const OF_CLUSTERS: readonly SignalName[] = ['success', 'advantage'];
+
 /** Records as columns. */
 export interface CalibrationData {
   n: number;
@@ -48,6 +51,8 @@ export interface CalibrationData {
   measure: ConfidenceMeasure;
   /** of a signal that is made of others NaN, until weights have been fitted (fit.ts) */
   suspicion: Record<SignalName, Float64Array>;
+  /** P(the server is right) by the rates of its clusters; null until those have been counted (fit.ts) */
+  serverRate: Float64Array | null;
   edge: Float64Array;
   server: Float64Array;
   cost: Float64Array;
@@ -91,7 +96,9 @@ export function calibrationData(
   }
   const gates = gatesOf(records);
   const has = (name: SignalName) =>
-    name === 'success' ? gates !== null : records.every((record) => (record[name as RecordedSignal] ?? null) !== null);
+    OF_CLUSTERS.includes(name)
+      ? gates !== null
+      : records.every((record) => (record[name as RecordedSignal] ?? null) !== null);
   const column = (of: (record: CalibrationRecord) => number) => Float64Array.from(records, of);
   return {
     n: records.length,
@@ -102,6 +109,7 @@ export function calibrationData(
     suspicion: bySignal(({ name, madeOf }) =>
       column((record) => (madeOf ? Number.NaN : signOf(name) * (record[name as RecordedSignal] ?? 0))),
     ),
+    serverRate: null,
     edge: column((record) => record.edgeCorrect),
     server: column((record) => record.serverCorrect),
     cost: column((record) => record.serverCost),
@@ -154,6 +162,7 @@ export function recordsAt(data: CalibrationData, indices: readonly number[]): Ca
     all: [...indices.keys()],
     gates: data.gates && indices.map((i) => data.gates![i]!),
     suspicion: bySignal(({ name }) => column(data.suspicion[name])),
+    serverRate: data.serverRate && column(data.serverRate),
     edge: column(data.edge),
     server: column(data.server),
     cost: column(data.cost),

@@ -10,7 +10,7 @@ import { type BootstrapOptions, mean, standardError } from '../../core/stats.js'
 import { featureOf } from '../signals/correctness.js';
 import type { ConfidenceMeasure } from '../signals/signal.js';
 import { type CalibrationData, signalOf } from './data.js';
-import { type Combination, heldOutFolds } from './fit.js';
+import { type Combination, heldOutFolds, withProbabilities } from './fit.js';
 import { logLossOf, type Reliability, reliability } from './reliability.js';
 
 export const PROBABILITY_MAPS = ['logistic', 'isotonic'] as const;
@@ -56,10 +56,12 @@ function mappedCorrectness(probability: number, knots: Knots | null): number {
   return knots === null || probability === 0 ? probability : mapped(knots, probability);
 }
 
-/** The data with the combined signal read off a map. */
+/** The data with the probability of a right answer read off a map. */
 export function withMap(data: CalibrationData, knots: Knots): CalibrationData {
-  const correctness = data.suspicion.correctness.map((suspicion) => -mappedCorrectness(-suspicion, knots));
-  return { ...data, suspicion: { ...data.suspicion, correctness } };
+  return withProbabilities(
+    data,
+    data.suspicion.correctness.map((suspicion) => mappedCorrectness(-suspicion, knots)),
+  );
 }
 
 /** Which map a combined signal is read off, and how far each may be believed. */

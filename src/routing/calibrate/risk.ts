@@ -100,7 +100,7 @@ export function planRisk(
   const size = Math.min(MOST_FITTING, Math.round(FITTING * n));
   const [fitting, testing] = [order.slice(0, size), order.slice(size)];
   const { data: chosen, combination } = bestOrder(datas, fitting, seed);
-  const whole = fitted(chosen, combination, fitting);
+  const { serverRates: _, ...whole } = fitted(chosen, combination, fitting);
   const name = combination.signals[0]!;
   const cuts = cutsOf(whole.data, name, fitting, 1);
   const chances = cuts.map((cut) => {
@@ -182,7 +182,7 @@ function bestOrder(datas: readonly CalibrationData[], fitting: readonly number[]
   const right = fitting.map((i) => (isWrong(datas[0]!, i) ? 0 : 1));
   const tried = datas.flatMap((data) => {
     const part = recordsAt(data, fitting);
-    const single = combinationsOf(part, true).filter(({ signals }) => signals.length === 1);
+    const single = combinationsOf(part, true, false).filter(({ signals }) => signals.length === 1);
     return single.map((combination) => {
       const name = combination.signals[0]!;
       const scores = new Float64Array(part.n);

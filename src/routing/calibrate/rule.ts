@@ -5,7 +5,7 @@
  */
 
 import { meanAt } from '../../core/stats.js';
-import type { SignalName } from '../signals/index.js';
+import { type SignalName, signalNamed } from '../signals/index.js';
 import { type CalibrationData, type Cuts, cutBetween } from './data.js';
 
 /** What is wanted: at most this share to the server, at least this accuracy, or at most this money for 1000 queries. */
@@ -113,6 +113,8 @@ function cutLast(
     correct += sent[j] ? server[i]! : edge[i]!;
     money += sent[j] ? cost[i]! : 0;
   }
+  const { neutral } = signalNamed(last);
+  const loses = neutral === undefined ? Number.NEGATIVE_INFINITY : neutral;
   let chosen: (Omit<Solution, 'cuts'> & { at: number }) | null = null;
   for (let at = 0; at <= n; at++) {
     // Records with equal suspicion go together.
@@ -124,7 +126,10 @@ function cutLast(
       // The first place that reaches an accuracy has the smallest share; share and cost only rise from the first that is too much.
       if (attained === (target.kind === 'accuracy')) break;
     }
-    if (at === n || sent[at]) continue;
+    if (at === n) continue;
+    // An accuracy may be out of reach without; a share or a cost is no more than allowed.
+    if (target.kind !== 'accuracy' && suspicion[order[at]!]! <= loses) break;
+    if (sent[at]) continue;
     const i = order[at]!;
     routed++;
     correct += server[i]! - edge[i]!;
@@ -133,7 +138,10 @@ function cutLast(
   if (chosen === null) return null;
   const { at, ...found } = chosen;
   const value = (j: number) => (j < 0 || j >= n ? undefined : suspicion[order[j]!]!);
-  const cuts = at === 0 ? earlier : { ...earlier, [last]: cutBetween(last, value(at), value(at - 1)) };
+  const kept = value(at);
+  // The last that is sent may be the last that is worth it: the cut is not to lie beyond.
+  const low = target.kind === 'accuracy' || kept === undefined ? kept : Math.max(kept, loses);
+  const cuts = at === 0 ? earlier : { ...earlier, [last]: cutBetween(last, low, value(at - 1)) };
   return { cuts, ...found };
 }
 

@@ -9,7 +9,7 @@
  */
 
 import assert from 'node:assert/strict';
-import { shiftableOdds } from '../signals/correctness.js';
+import { shiftableOdds } from '../signals/shifted.js';
 
 /** Of users' shifts, in squared log-odds: 4 did better than 1 on the users of configs/bench/routing.yaml. */
 const VARIANCE = 4;

@@ -1,14 +1,16 @@
 /** All routing signals, in the order in which the rule asks them. A new one is a file beside this and a line in `LISTED`. */
 
 import type * as z from 'zod';
+import { advantage } from './advantage.js';
 import { complexity } from './complexity.js';
 import { confidence } from './confidence.js';
 import { correctness } from './correctness.js';
+import { gain } from './gain.js';
 import { scope } from './scope.js';
 import { type Evidence, type Signal, STAGES, type Stage } from './signal.js';
 import { success } from './success.js';
 
-const LISTED = [scope, success, complexity, confidence, correctness] as const;
+const LISTED = [scope, success, advantage, complexity, confidence, correctness, gain] as const;
 
 type Listed = (typeof LISTED)[number];
 export type SignalName = Listed['name'];

@@ -25,6 +25,10 @@ export interface SignalConfig {
   };
   /** rates of the clusters and, last, of strays (N + 1), 0 to 1; null or absent where none have been counted */
   success?: readonly number[] | null;
+  /** likewise of the server's answers */
+  serverSuccess?: readonly number[] | null;
+  /** added to the log-odds of those, for a user of whom their calibration has seen little; 0 or absent: none */
+  serverShift?: number;
   /** of the combined signal; null or absent where there is none */
   correctness?: (Readonly<Record<string, number | undefined>> & { intercept: number }) | null;
   /** what the combined signal's own probability is read off; null or absent: it stands as it is */
@@ -48,7 +52,7 @@ export interface Evidence {
   promptTokens: () => number;
   /** before-work: null where there is no profile to compare with */
   scope: () => ScopeScore | null;
-  /** before-work: the prompt's gate over the clusters and for strays (N + 1); null or absent where there is no pool */
+  /** before-work: the prompt's gate over the clusters and for strays (N + 1); null or absent where there are none */
   clusters?: (() => Floats | null) | undefined;
   /** after-prompt: mean negative log-likelihood of the prompt, nats a token */
   promptNll: number;
@@ -94,6 +98,8 @@ export interface Signal<Name extends string = string> {
   /** cuts that send nothing and everything; absent where any number may be a value */
   readonly sendsNothing?: number;
   readonly sendsAll?: number;
+  /** sending a query whose value is not beyond this one is expected to lose right answers; absent where none says so */
+  readonly neutral?: number;
   /** what the probability of a right answer may be made of: functions of the value */
   readonly features?: Readonly<Record<string, (value: number, measure: ConfidenceMeasure) => number>>;
 }

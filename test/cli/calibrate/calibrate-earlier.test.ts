@@ -42,6 +42,7 @@ const assemble: Assemble = async () => ({
   server: null,
   scope: () => ({ percentile: 40, similarity: 0.5 }),
   clusters: () => Float64Array.of(0.5, 0.5, 0),
+  embedder: null,
   adapters: fixedAdapters([]),
   close: async () => {},
 });

@@ -3,7 +3,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type CalibrateFlags, runCalibrate } from '../../../src/cli/calibrate/calibrate.js';
+import { runCalibrate } from '../../../src/cli/calibrate/calibrate.js';
+import type { CalibrateFlags } from '../../../src/cli/calibrate/flags.js';
 import { runRoute } from '../../../src/cli/route.js';
 import { Terminal } from '../../../src/cli/terminal.js';
 import type { Query } from '../../../src/engine/types.js';
@@ -41,6 +42,7 @@ function assembleOf(bar: number): Assemble {
     device,
     server: config.server === null ? null : server,
     scope: ({ text }) => ({ percentile: 100 * spread(numberOf(text), 1.618034), similarity: 0.5 }),
+    embedder: null,
     adapters: fixedAdapters([]),
     close: async () => {},
   });
@@ -72,7 +74,7 @@ describe('crayon calibrate --from', () => {
     writeFileSync(at('new.yaml'), EDGE);
     flags = {
       ...{ config: at('edge.yaml'), data: examples('held-out.jsonl', 0, 200), split: 'test', prompt: 'chat' },
-      ...{ match: 'exact', seed: 0, resamples: 100, fresh: false, force: false },
+      ...{ match: 'exact', seed: 0, questionClusters: true, resamples: 100, fresh: false, force: false },
     };
     await runCalibrate({ ...flags, targetShare: 0.5, asProbability: true }, terminal().terminal, assembleOf(1));
   });

@@ -263,6 +263,8 @@ describe('calibrate', () => {
     expect(found.thresholds).toEqual({
       scope: null,
       success: null,
+      advantage: null,
+      gain: null,
       complexity: null,
       confidence: null,
       correctness: null,

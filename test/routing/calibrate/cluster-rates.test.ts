@@ -10,7 +10,7 @@ describe('clusterRates', () => {
     // Overall half are right, so a prior of strength 4 is Beta(2, 2); the second cluster has 3 of 10.
     const gates = [...Array(10).fill(one(0)), ...Array(10).fill(one(1))];
     const right = [...'11111110001110000000'].map(Number);
-    const { rates } = clusterRates(gates, right, 4);
+    const { rates } = clusterRates(gates, right, [4]);
     expect(rates).toEqual([9 / 14, 5 / 14, 0.5]); // of a cluster without answers: the overall rate
   });
 
@@ -19,13 +19,13 @@ describe('clusterRates', () => {
       [0.75, 0.25],
       [0.5, 0.5],
     ];
-    const { rates } = clusterRates(gates, [1, 0], 1);
+    const { rates } = clusterRates(gates, [1, 0], [1]);
     expect(rates[0]).toBeCloseTo((0.5 + 0.75) / (1 + 1.25), 12);
     expect(rates[1]).toBeCloseTo((0.5 + 0.25) / (1 + 0.75), 12);
   });
 
   it('understand scores between right and wrong', () => {
-    expect(clusterRates([one(0, 1), one(0, 1)], [0.5, 1], 2).rates).toEqual([0.75]);
+    expect(clusterRates([one(0, 1), one(0, 1)], [0.5, 1], [2]).rates).toEqual([0.75]);
   });
 
   it('of clusters that differ have a weak prior, of clusters that tell nothing a strong one', () => {

@@ -151,7 +151,7 @@ describe('calibrate, where the combination is not needed', () => {
     const noise = records(600, 4, (_p, _s, uniform) => uniform() < 0.5);
     const data = calibrationData(noise, 'mean-logprob');
     const folds = splitFolds(data.n, 5, 1);
-    for (const combination of combinationsOf(data, true).filter(({ features }) => features.length > 0)) {
+    for (const combination of combinationsOf(data, true, true).filter(({ features }) => features.length > 0)) {
       const routed = heldOutRouting(heldOutFolds(data, combination, folds), data.n, combination.signals, share(0.5));
       const sent = noise.filter((_, i) => routed[i] === 1);
       const wrong = sent.filter((r) => r.edgeCorrect === 0).length / sent.length;
@@ -220,13 +220,13 @@ describe('combinationsOf', () => {
     const made = onlyTogether(30, 9);
     const without = (name: 'scope' | 'complexity') => made.map((r, i) => (i === 0 ? { ...r, [name]: null } : r));
     const featuresOf = (set: CalibrationRecord[]) =>
-      combinationsOf(calibrationData(set), true).flatMap(({ features }) => features);
+      combinationsOf(calibrationData(set), true, true).flatMap(({ features }) => features);
     expect(new Set(featuresOf(without('scope')))).toEqual(new Set(['probability', 'complexity']));
     expect(new Set(featuresOf(without('complexity')))).toEqual(new Set(['probability', 'scope', 'logScope']));
-    const all = combinationsOf(calibrationData(made), true);
+    const all = combinationsOf(calibrationData(made), true, true);
     const bySize = [...all].sort((a, b) => effortOf(a) - effortOf(b));
     expect(bySize.map(({ features }) => features.length)).toEqual([...new Array<number>(7).fill(0), 2, 2, 2, 3, 3]);
-    expect(combinationsOf(calibrationData(made), false)).toHaveLength(7);
+    expect(combinationsOf(calibrationData(made), false, true)).toHaveLength(7);
   });
 
   it('refuses records with a value that is no number, as ever', () => {
@@ -305,7 +305,7 @@ describe('the rates of clusters', () => {
       calibrate(earlier, { ...options, target: share(0.3) }),
     );
     expect(calibrationData(earlier).available).toEqual(['scope', 'complexity', 'confidence']);
-    expect(calibrationData(made).available).toEqual(['scope', 'success', 'complexity', 'confidence']);
+    expect(calibrationData(made).available).toEqual(['scope', 'success', 'advantage', 'complexity', 'confidence']);
   });
 
   it.each([

@@ -3,7 +3,7 @@ import { createRandom } from '../../../src/core/random.js';
 import { mean } from '../../../src/core/stats.js';
 import { logLossOf } from '../../../src/routing/calibrate/reliability.js';
 import { shiftOf } from '../../../src/routing/calibrate/shift.js';
-import { shifted } from '../../../src/routing/signals/correctness.js';
+import { shifted } from '../../../src/routing/signals/shifted.js';
 
 const logit = (p: number) => Math.log(p / (1 - p));
 
