@@ -18,6 +18,8 @@ export interface RouterSetup {
   thresholds?: Partial<Thresholds>;
   correctness?: CorrectnessWeights;
   success?: readonly number[];
+  serverSuccess?: readonly number[];
+  serverShift?: number;
   confidence?: Partial<RoutingConfig['confidence']>;
   load?: boolean;
   scope?: ScopeFunction | null;
@@ -36,6 +38,8 @@ export function setUpRouter(setup: RouterSetup = {}) {
     confidence: { measure: 'mean-logprob', tokens: 2, ...setup.confidence },
     ...(setup.correctness === undefined ? {} : { correctness: setup.correctness }),
     success: setup.success ?? null,
+    serverSuccess: setup.serverSuccess ?? null,
+    serverShift: setup.serverShift ?? 0,
     load: setup.load ?? true,
   };
   return {

@@ -24,6 +24,7 @@ describe('the configuration of serve-edge', () => {
       poolCacheMib: null,
       gate: 'fixed',
       examples: null,
+      clusters: null,
       cacheDir: null,
       host: '127.0.0.1',
       port: 8080,
@@ -52,8 +53,13 @@ describe('the configuration of serve-edge', () => {
       routing: {
         mode: 'prefer_on_device',
         modePerRequest: true,
-        thresholds: { scope: null, success: null, complexity: null, confidence: null, correctness: null },
+        thresholds: {
+          ...{ scope: null, success: null, advantage: null, complexity: null },
+          ...{ confidence: null, correctness: null, gain: null },
+        },
         success: null,
+        serverSuccess: null,
+        serverShift: 0,
         correctnessMap: null,
         correctness: null,
         correctnessShift: 0,
@@ -220,6 +226,31 @@ describe('the configuration of serve-edge', () => {
       'routing.correctness weighs the success rate of clusters, which needs a pool',
       { routing: { thresholds: { correctness: 0.5 }, success: [0.5, 0.5], correctness: { success: 1 } } },
     ],
+    [
+      'routing.thresholds.advantage is set, which needs rates in routing.server_success',
+      { pool: 'p', routing: { thresholds: { advantage: 0.1 }, success: [0.5, 0.5] } },
+    ],
+    [
+      'routing.thresholds.gain is set, which needs a pool, which has the clusters, or a file of them',
+      {
+        routing: {
+          thresholds: { gain: 0 },
+          success: [0.5, 0.5],
+          server_success: [0.5, 0.5],
+          correctness: { scope: 1 },
+        },
+      },
+    ],
+    [
+      'routing.thresholds.gain is set, which needs weights in routing.correctness',
+      { pool: 'p', routing: { thresholds: { gain: 0 }, success: [0.5, 0.5], server_success: [0.5, 0.5] } },
+    ],
+    [
+      'routing.server_success has 2 rates, expected 3',
+      { pool: 'p', routing: { success: [0.5, 0.5, 0.5], server_success: [0.5, 0.5] } },
+    ],
+    ['routing.server_shift is set, which needs rates', { routing: { server_shift: 1 } }],
+    ['routing.thresholds.gain', { routing: { thresholds: { gain: -2 } } }],
     ['routing.confidence.measure', { routing: { confidence: { measure: 'gut' } } }],
     ['routing.confidence.tokens', { routing: { confidence: { tokens: 0 } } }],
     ['server.base_url', { server: { ...SERVER, base_url: 'localhost:8000' } }],

@@ -17,7 +17,7 @@ const QUESTIONS_EACH = 4;
 export interface Tried {
   of: 'pool' | 'questions' | 'nothing';
   n: number;
-  /** of both parties' answers, each left out of the counts in its turn, in nats */
+  /** of both parties' answers to a question, left out of the counts in its turn, in nats; the mean */
   logLikelihood: number;
 }
 
@@ -70,8 +70,8 @@ export function countedIn<Kept extends Pick<CalibrationRecord, 'clusters' | 'edg
 export function printClusters({ tried, taken }: Pick<CountedIn<never>, 'tried' | 'taken'>, terminal: Terminal): void {
   if (tried.length < 2) return;
   terminal.table(
-    ['clusters that rates are counted in', 'log-likelihood of the answers, each left out'],
-    tried.map((one) => [`${clustersText(one)}${one === taken ? ', taken' : ''}`, one.logLikelihood.toFixed(1)]),
+    ['clusters that rates are counted in', 'log-likelihood of left-out answers'],
+    tried.map((one) => [`${clustersText(one)}${one === taken ? ', taken' : ''}`, one.logLikelihood.toFixed(3)]),
     ['left', 'right'],
   );
   terminal.print();

@@ -4,7 +4,7 @@
  * Which signals are worth having is decided by cross-validation: each set of signals gets its cuts on four fifths of the
  * records and is judged on the rest, by what it gains over sending as many queries at random. Of the sets that are within
  * one standard error of the best (of the paired differences), the one with the fewest signals is taken, because it is easier
- * to read and costs less. The combined signal, the probability of a right answer, is taken only where no set of signals with
+ * to read and costs less, and of those the one that sends less. The combined signal, the probability of a right answer, is taken only where no set of signals with
  * cuts of their own comes as near. The weights and cuts are then chosen on all records.
  *
  * Beside the thresholds stands accuracy against server share, on held-out folds: the result to show of a router, beside
@@ -171,10 +171,16 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
   };
 }
 
-/** The first, by effort and then by gain, that is within one standard error of the best. */
+/**
+ * The first, by effort, then by the share that it sends, then by gain, that is within one standard error of the best: where one sends
+ * what neither party knows and another does not, both gain as much.
+ */
 function simplest(judged: readonly Judged[]): Judged {
   const best = judged[0]!;
-  const bySize = [...judged].sort((a, b) => effortOf(a) - effortOf(b) || b.gain - a.gain);
+  const twentieths = ({ share }: Judged) => Math.ceil(share / 0.05 - 1e-9);
+  const bySize = [...judged].sort(
+    (a, b) => effortOf(a) - effortOf(b) || twentieths(a) - twentieths(b) || b.gain - a.gain,
+  );
   return bySize.find((candidate) => {
     const lead = Array.from(best.values, (value, i) => value - candidate.values[i]!);
     return best.gain - candidate.gain <= standardError(lead);

@@ -21,8 +21,8 @@ export interface ClusterRates {
   rates: number[];
   /** of the prior, in answers */
   strength: number;
-  /** of the answers, each left out of the counts in its turn, in nats */
-  logLikelihood: number;
+  /** (n) of each answer, left out of the counts in its turn, in nats */
+  logLikelihoods: Float64Array;
 }
 
 /** Where the clusters tell nothing, the strongest: every rate is then nearly the overall one. */
@@ -42,11 +42,12 @@ export function clusterRates(
 ): ClusterRates {
   const { weight, hits } = countsOf(gates, right);
   const overall = mean(right);
-  const likelihoods = strengths.map((strength) => leftOutLikelihood(gates, right, { weight, hits, strength }));
-  const logLikelihood = Math.max(...likelihoods);
-  const strength = strengths[likelihoods.indexOf(logLikelihood)]!;
+  const tried = strengths.map((strength) => leftOutLikelihoods(gates, right, { weight, hits, strength }));
+  const sums = tried.map((values) => values.reduce((a, b) => a + b, 0));
+  const best = sums.indexOf(Math.max(...sums));
+  const strength = strengths[best]!;
   const rates = weight.map((w, n) => (strength * overall + hits[n]!) / (strength + w));
-  return { rates, strength, logLikelihood };
+  return { rates, strength, logLikelihoods: tried[best]! };
 }
 
 /** Each cluster's answers, and how many of them are right. */
@@ -64,20 +65,18 @@ function countsOf(gates: Gates, right: ArrayLike<number>) {
   return { weight, hits };
 }
 
-function leftOutLikelihood(
+function leftOutLikelihoods(
   gates: Gates,
   right: ArrayLike<number>,
   { weight, hits, strength }: ReturnType<typeof countsOf> & { strength: number },
-): number {
+): Float64Array {
   const n = gates.length;
   const total = mean(right) * n;
-  let sum = 0;
-  for (const [i, alpha] of gates.entries()) {
+  return Float64Array.from(gates, (alpha, i) => {
     const y = right[i]!;
     const others = n > 1 ? (total - y) / (n - 1) : y;
     const rates = weight.map((w, c) => (strength * others + hits[c]! - alpha[c]! * y) / (strength + w - alpha[c]!));
     const p = Math.min(Math.max(expectedRate(rates, alpha), LEAST), 1 - LEAST);
-    sum += y * Math.log(p) + (1 - y) * Math.log(1 - p);
-  }
-  return sum;
+    return y * Math.log(p) + (1 - y) * Math.log(1 - p);
+  });
 }

@@ -11,6 +11,9 @@ import { expectedRate } from './success.js';
 
 export const DIFFERENCE = 'a difference of two probabilities, from -1 to 1';
 
+/** Less than that between two rates of some dozen answers is no difference, and sending costs something whatever it is. */
+export const WORTH_SENDING = 0.02;
+
 export const advantage = {
   name: 'advantage',
   description:
@@ -32,5 +35,5 @@ export const advantage = {
   meaning: (cut) => `in its clusters the server is right more often by ${cut} than the device`,
   sendsNothing: 1,
   sendsAll: -1,
-  neutral: 0,
+  neutral: WORTH_SENDING,
 } as const satisfies Signal;

@@ -5,7 +5,7 @@
  */
 
 import * as z from 'zod';
-import { advantage, DIFFERENCE } from './advantage.js';
+import { advantage, DIFFERENCE, WORTH_SENDING } from './advantage.js';
 import { correctness } from './correctness.js';
 import { type Signal, shown } from './signal.js';
 
@@ -29,5 +29,5 @@ export const gain = {
   meaning: (cut) => `the server is likelier to be right by more than ${cut}`,
   sendsNothing: 1,
   sendsAll: -1,
-  neutral: 0,
+  neutral: WORTH_SENDING,
 } as const satisfies Signal;

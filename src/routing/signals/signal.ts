@@ -98,7 +98,7 @@ export interface Signal<Name extends string = string> {
   /** cuts that send nothing and everything; absent where any number may be a value */
   readonly sendsNothing?: number;
   readonly sendsAll?: number;
-  /** sending a query whose value is not beyond this one is expected to lose right answers; absent where none says so */
+  /** calibration sends no query whose value is not beyond this one: nothing is expected of it; absent where no value says so */
   readonly neutral?: number;
   /** what the probability of a right answer may be made of: functions of the value */
   readonly features?: Readonly<Record<string, (value: number, measure: ConfidenceMeasure) => number>>;
