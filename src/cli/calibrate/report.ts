@@ -12,6 +12,8 @@ import { SCORED_THROUGH } from '../../train/completion-score.js';
 import type { Terminal } from '../terminal.js';
 
 const PLOT_ROWS = 12;
+/** With clusters some forty sets of signals are tried. */
+const SHOWN_CANDIDATES = 12;
 
 export function printCalibration(found: Calibration, currency: string, terminal: Terminal): void {
   const { thresholds, correctness, correctnessMap, probabilities, success, serverSuccess, candidates, curve } = found;
@@ -100,14 +102,18 @@ function printOutcomes(found: Calibration, priced: PricedTable): void {
 function printCandidates(candidates: readonly Candidate[], terminal: Terminal): void {
   terminal.table(
     ['signals tried, held out', 'gain over random', 'share', 'accuracy'],
-    candidates.map(({ signals, features, gain, gainStderr, share, accuracy }) => [
-      features.length === 0 ? signals.join(' + ') : `${signals[0]} of ${features.map(snakeCase).join(', ')}`,
-      `${(100 * gain).toFixed(1)} ± ${(100 * gainStderr).toFixed(1)} points`,
-      percent(share),
-      percent(accuracy),
-    ]),
+    candidates
+      .slice(0, SHOWN_CANDIDATES)
+      .map(({ signals, features, gain, gainStderr, share, accuracy }) => [
+        features.length === 0 ? signals.join(' + ') : `${signals[0]} of ${features.map(snakeCase).join(', ')}`,
+        `${(100 * gain).toFixed(1)} ± ${(100 * gainStderr).toFixed(1)} points`,
+        percent(share),
+        percent(accuracy),
+      ]),
     ['left', 'right', 'right', 'right'],
   );
+  const others = candidates.length - SHOWN_CANDIDATES;
+  if (others > 0) terminal.print(`and ${others} others that gain less; --json has them all`);
 }
 
 /** The measures of the confidence that were compared; nothing where there was one. */

@@ -58,7 +58,13 @@ export interface ScalePlace {
 }
 
 /** Bounds that a signal has by its nature; the others' follow from what is to be shown. */
-const BOUNDS: Record<string, readonly [number, number]> = { scope: [0, 100], success: [0, 1], correctness: [0, 1] };
+const BOUNDS: Record<string, readonly [number, number]> = {
+  scope: [0, 100],
+  success: [0, 1],
+  correctness: [0, 1],
+  advantage: [-1, 1],
+  gain: [-1, 1],
+};
 
 /** Where a score and its threshold stand. */
 export function scalePlace({ name, unit, threshold, to_server }: SignalFact, score: number): ScalePlace {
