@@ -35,8 +35,8 @@ const POOL = z.strictObject({
   rank: whole(1).default(4).describe('of each base LoRA'),
   lora_alpha: positive.default(8).describe('scale of the base LoRAs is this / rank'),
   epochs: positive.default(2).describe('of the training'),
-  batch_size: whole(1).default(32).describe('examples a step'),
-  learning_rate: positive.default(0.01).describe('the highest'),
+  batch_size: whole(1).default(8).describe('examples a step'),
+  learning_rate: positive.default(0.0025).describe('the highest'),
   seed: whole(0).default(0).describe('of draw, clusters and training'),
   general: z
     .union([

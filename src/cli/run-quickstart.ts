@@ -43,7 +43,7 @@ const POOL_SETTINGS = {
   embedding: 'tfidf',
   r: 4,
   checkpointSeconds: 15,
-  training: { ...BUILD_DEFAULTS.training, epochs: 2, batchSize: 32, learningRate: 1e-2, loraAlpha: 8 },
+  training: { ...BUILD_DEFAULTS.training, epochs: 2, batchSize: 16, learningRate: 2.5e-3, loraAlpha: 8 },
   force: true,
 };
 

@@ -40,8 +40,8 @@ describe('benchConfig', () => {
         rank: 4,
         lora_alpha: 8,
         epochs: 2,
-        batch_size: 32,
-        learning_rate: 0.01,
+        batch_size: 8,
+        learning_rate: 0.0025,
         seed: 0,
       },
       users: [{ ...LEAST_BENCH.users[0], k: 10, seeds: [0] }],
@@ -123,6 +123,8 @@ describe('benchConfig', () => {
       'agreement.yaml': 9,
       'levers-dense.yaml': 7,
       'joint.yaml': 8,
+      'training.yaml': 8,
+      'real-gemma.yaml': 12,
       'residual.yaml': 9,
       'residual-plain.yaml': 9,
       'ablation-quick.yaml': 6,
@@ -205,8 +207,10 @@ describe('planCells', () => {
   });
 
   it('varies batches and rates together', () => {
-    const cells = plan({ ablation: { training: ['8@0.0025', '32@1e-2'] } }).filter((cell) => cell.table === 'ablation');
-    expect(cells.map(({ pool: { batch_size, learning_rate } }) => [batch_size, learning_rate])).toEqual([[8, 0.0025]]);
+    const cells = plan({ ablation: { training: ['16@0.005', '8@2.5e-3'] } }).filter(
+      (cell) => cell.table === 'ablation',
+    );
+    expect(cells.map(({ pool: { batch_size, learning_rate } }) => [batch_size, learning_rate])).toEqual([[16, 0.005]]);
     for (const bad of ['8', '0@0.1', '8@', '8@0.1@2']) {
       expect(() => plan({ ablation: { training: [bad] } })).toThrow('<batch size>@<learning rate>');
     }
@@ -219,8 +223,8 @@ describe('planCells', () => {
     expect(batch_size).toBe(5);
     expect(cells.map(({ pool: { mode, batch_size, joint } }) => [mode, batch_size, joint])).toEqual([
       ['separate', 5, undefined],
-      ['separate', 5, { fraction: 0.25, batch_size: 32 }],
-      ['separate', 32, { fraction: 1, learning_rate: 1e-3, batch_size: 32 }],
+      ['separate', 5, { fraction: 0.25, batch_size: 8 }],
+      ['separate', 32, { fraction: 1, learning_rate: 1e-3, batch_size: 8 }],
     ]);
     for (const bad of ['0', '+0.25', '5+', '5+0.25@', '5@0.1']) {
       expect(() => plan({ ablation: { separate: [bad] } })).toThrow('<batch size>, +<fraction>');

@@ -32,12 +32,12 @@ describe('PoolStore', () => {
   });
 
   it('makes one LoRA of the same rank, or with as many parameters in all', () => {
-    const same = { clusters: 1, rank: 2, lora_alpha: 4, learning_rate: 0.01 };
+    const same = { clusters: 1, rank: 2, lora_alpha: 4, learning_rate: 0.0025 };
     expect(store().oneLora(false)).toMatchObject(same);
     const total = store().oneLora(true);
     expect(total).toMatchObject({ clusters: 1, rank: 8, lora_alpha: 16 });
     const own = { one_lora: { learning_rate: 0.003 }, one_lora_total: { epochs: 5 } };
-    expect(store(own).oneLora(true)).toMatchObject({ learning_rate: 0.01, epochs: 5 });
+    expect(store(own).oneLora(true)).toMatchObject({ learning_rate: 0.0025, epochs: 5 });
     expect(store(own).oneLora(false)).toMatchObject({
       ...same,
       learning_rate: 0.003,

@@ -52,7 +52,7 @@ it('is chosen by the loss, recorded in run.json, and not looked for again', asyn
   // what is recorded is taken as it is
   manifest.rates = [{ ...choice!, learningRate: RATES[0]! }];
   expect(await withLeastLoss('one-lora', wanted, context)).toEqual(wanted[0]);
-  expect(config.pool.learning_rate).toBe(0.01);
+  expect(config.pool.learning_rate).toBe(0.0025);
 });
 
 it('is the one that the configuration has, where it has one', async () => {
