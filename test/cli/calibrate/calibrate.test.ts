@@ -6,7 +6,6 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { runCalibrate } from '../../../src/cli/calibrate/calibrate.js';
 import type { CalibrateFlags } from '../../../src/cli/calibrate/flags.js';
 import { runRoute } from '../../../src/cli/route.js';
-import { Terminal } from '../../../src/cli/terminal.js';
 import type { Query } from '../../../src/engine/types.js';
 import type { Assemble } from '../../../src/serve/assemble.js';
 import { loadEdgeConfig } from '../../../src/serve/config.js';
@@ -14,6 +13,7 @@ import { fixedAdapters } from '../../../src/serve/customizations/adapter-set.js'
 import { crayon } from '../../e2e/helpers.js';
 import { temporaryDir } from '../../helpers/files.js';
 import { createScriptedEngine, type ScriptedOptions } from '../../helpers/scripted.js';
+import { keptTerminal } from '../../helpers/terminal.js';
 
 const N = 60;
 
@@ -66,14 +66,6 @@ function engines(edgeOptions: Partial<ScriptedOptions> = {}) {
   return { device, server, assemble, assembled: () => assembled };
 }
 
-function terminal() {
-  const [out, err]: [string[], string[]] = [[], []];
-  const sink = (into: string[]) =>
-    ({ write: (text: string) => into.push(text) > 0 }) as unknown as NodeJS.WritableStream;
-  const made = new Terminal({ stdout: sink(out), stderr: sink(err), env: {} });
-  return { terminal: made, stdout: () => out.join(''), stderr: () => err.join('') };
-}
-
 describe('crayon calibrate', () => {
   let dir: string;
   let flags: CalibrateFlags;
@@ -103,7 +95,7 @@ describe('crayon calibrate', () => {
 
   it('finds the signal that tells, writes its cut into a copy with all comments, and shows the curve', async () => {
     const { assemble, device, server } = engines();
-    const { terminal: t, stdout, stderr } = terminal();
+    const { terminal: t, stdout, stderr } = keptTerminal();
     await runCalibrate({ ...flags, targetShare: 0.35 }, t, assemble);
 
     const { thresholds } = loadEdgeConfig(at('edge.calibrated.yaml')).routing;
@@ -136,7 +128,7 @@ describe('crayon calibrate', () => {
       clusters: ({ text }) => Float64Array.from(of(text) % 3 === 0 ? [0.1, 0.9, 0] : [0.9, 0.1, 0]),
     });
     writeFileSync(at('edge.yaml'), YAML.replace('examples:', 'pool: pool\nexamples:'));
-    const said = terminal();
+    const said = keptTerminal();
     await runCalibrate({ ...flags, targetShare: 0.4 }, said.terminal, pooled);
     const { thresholds, success } = loadEdgeConfig(at('edge.calibrated.yaml')).routing;
     expect(thresholds).toMatchObject({ scope: null, complexity: null, confidence: null, correctness: null });
@@ -147,7 +139,7 @@ describe('crayon calibrate', () => {
       /Success rate of the device in each cluster: 0\.\d+, 0\.\d+; of strays, which are of none: 0\.\d+/,
     );
 
-    const routed = terminal();
+    const routed = keptTerminal();
     const flagsOfRoute = { explain: 'question 3', config: at('edge.calibrated.yaml'), prompt: 'chat' as const };
     await runRoute(flagsOfRoute, routed.terminal, pooled);
     expect(routed.stdout()).toMatch(
@@ -158,7 +150,7 @@ describe('crayon calibrate', () => {
     // Records of an earlier version have no gates: they are used as they are, and what they lack is said.
     const records = at('edge.calibrated.yaml.records.jsonl');
     writeFileSync(records, readFileSync(records, 'utf8').replaceAll(/,"clusters":\[[^\]]*\]/g, ''));
-    const earlier = terminal();
+    const earlier = keptTerminal();
     await runCalibrate({ ...flags, targetShare: 0.4, force: true }, earlier.terminal, pooled);
     expect(earlier.stderr()).toContain('60 examples were answered by an earlier run');
     expect(earlier.stderr()).toContain('with --fresh, rates are tried too');
@@ -186,7 +178,7 @@ describe('crayon calibrate', () => {
       JSON.stringify({ prompt: `question ${i}`, completion: ` answer ${i}` }),
     );
     writeFileSync(at('held-out.jsonl'), examples.join('\n'));
-    const said = terminal();
+    const said = keptTerminal();
     await runCalibrate({ ...flags, targetShare: 0.5 }, said.terminal, placed);
 
     const { thresholds, correctness } = loadEdgeConfig(at('edge.calibrated.yaml')).routing;
@@ -209,7 +201,7 @@ describe('crayon calibrate', () => {
       config: at('edge.calibrated.yaml'),
       prompt: 'chat' as const,
     });
-    const [right, wrong] = [terminal(), terminal()];
+    const [right, wrong] = [keptTerminal(), keptTerminal()];
     const indices = Array.from({ length: 300 }, (_, i) => i).sort((a, b) => sum(a) - sum(b));
     await runRoute(route(`question ${indices.at(-1)}`), right.terminal, placed);
     await runRoute(route(`question ${indices[0]}`), wrong.terminal, placed);
@@ -226,7 +218,7 @@ describe('crayon calibrate', () => {
       ...(await placed(config)),
       scope: ({ text }) => ({ percentile: 100 - 100 * place(Number(/\d+/.exec(text)![0])), similarity: 0.5 }),
     });
-    const warned = terminal();
+    const warned = keptTerminal();
     await runCalibrate({ ...flags, targetShare: 0.5, fresh: true, force: true }, warned.terminal, mirrored);
     expect(warned.stderr()).toContain('The scope weighs against the device');
 
@@ -243,7 +235,7 @@ describe('crayon calibrate', () => {
           : { tokens: 'x', fail: { at: 'open', error: 'out-of-memory' } },
     });
     await expect(
-      runCalibrate({ ...flags, targetShare: 0.3 }, terminal().terminal, failing.assemble),
+      runCalibrate({ ...flags, targetShare: 0.3 }, keptTerminal().terminal, failing.assemble),
     ).rejects.toMatchObject({
       code: 'out-of-memory',
     });
@@ -253,11 +245,11 @@ describe('crayon calibrate', () => {
     appendFileSync(at('edge.calibrated.yaml.records.jsonl'), '{"id":"cut');
 
     const rest = engines();
-    await runCalibrate({ ...flags, targetShare: 0.3 }, terminal().terminal, rest.assemble);
+    await runCalibrate({ ...flags, targetShare: 0.3 }, keptTerminal().terminal, rest.assemble);
     expect(rest.device.requests).toHaveLength(N - kept);
 
     const none = engines();
-    const again = terminal();
+    const again = keptTerminal();
     again.terminal.json = true;
     await runCalibrate({ ...flags, targetCost: 1, force: true }, again.terminal, none.assemble);
     expect(none.device.requests.length + none.server.requests.length).toBe(0);
@@ -268,9 +260,9 @@ describe('crayon calibrate', () => {
 
   it('keeps minus infinity, the confidence of an empty answer, from run to run', async () => {
     const empty = engines({ answers: (_, i) => ({ tokens: i % 2 === 0 ? [] : [{ text: 'x', logprob: -0.1 }] }) });
-    await runCalibrate({ ...flags, targetShare: 0.6 }, terminal().terminal, empty.assemble);
+    await runCalibrate({ ...flags, targetShare: 0.6 }, keptTerminal().terminal, empty.assemble);
     const first = readFileSync(at('edge.calibrated.yaml'), 'utf8');
-    await runCalibrate({ ...flags, targetShare: 0.6, force: true }, terminal().terminal, engines().assemble);
+    await runCalibrate({ ...flags, targetShare: 0.6, force: true }, keptTerminal().terminal, engines().assemble);
     expect(readFileSync(at('edge.calibrated.yaml'), 'utf8')).toBe(first);
     expect(loadEdgeConfig(at('edge.calibrated.yaml')).routing.thresholds.confidence).not.toBe(null);
   });
@@ -278,7 +270,7 @@ describe('crayon calibrate', () => {
   it('warns of examples that the customisation has seen, of a target out of reach, and of a server that is no better', async () => {
     writeFileSync(at('mine.jsonl'), '{"prompt":"question 3","completion":" answer 3"}\n');
     const { assemble } = engines({ answers: 'something' });
-    const said = terminal();
+    const said = keptTerminal();
     await runCalibrate({ ...flags, targetAccuracy: 0.99 }, said.terminal, assemble);
     expect(said.stderr()).toContain('1 of the held-out examples are among');
     expect(said.stderr()).toContain('out of reach');
@@ -289,7 +281,7 @@ describe('crayon calibrate', () => {
       ...(await bad.assemble(config)),
       server: createScriptedEngine({ answers: 'nonsense' }),
     });
-    const warned = terminal();
+    const warned = keptTerminal();
     await runCalibrate({ ...flags, targetShare: 0.2, fresh: true, force: true }, warned.terminal, worse);
     expect(warned.stderr()).toContain('no more accurate than the device');
   });
@@ -302,7 +294,7 @@ describe('crayon calibrate', () => {
   it('guarantees the error rate of the kept answers, and prints what becomes of the promise on resamples', async () => {
     heldOut(100);
     const { assemble } = engines();
-    const said = terminal();
+    const said = keptTerminal();
     await runCalibrate({ ...flags, maxRisk: 0.1 }, said.terminal, assemble);
     const { thresholds } = loadEdgeConfig(at('edge.calibrated.yaml')).routing;
     expect(thresholds).toMatchObject({ scope: null, complexity: null, correctness: null });
@@ -313,7 +305,7 @@ describe('crayon calibrate', () => {
     expect(out).toMatch(/200 resamples .* in [0-4]\.\d % of all \(promised: at most 5\.0 %\)/);
     expect(readFileSync(at('edge.calibrated.yaml'), 'utf8')).toMatch(/# crayon calibrate: at most 10\.0 % of the kept/);
 
-    const json = terminal();
+    const json = keptTerminal();
     json.terminal.json = true;
     await runCalibrate({ ...flags, maxRisk: 0.2, confidence: 0.9, force: true }, json.terminal, assemble);
     const document = JSON.parse(json.stdout());
@@ -324,7 +316,7 @@ describe('crayon calibrate', () => {
   it('says how many examples are missing, and chooses nothing', async () => {
     heldOut(22);
     const none = engines();
-    const asked = runCalibrate({ ...flags, maxRisk: 0.1 }, terminal().terminal, none.assemble);
+    const asked = runCalibrate({ ...flags, maxRisk: 0.1 }, keptTerminal().terminal, none.assemble);
     await expect(asked).rejects.toMatchObject({
       code: 'dataset-too-small',
       message: expect.stringMatching(/29 .*46 .*7 are/),
@@ -338,14 +330,18 @@ describe('crayon calibrate', () => {
       }),
     };
     // With 30 even the first cut keeps those that are less sure: that much is said, and no more.
-    const all = runCalibrate({ ...flags, maxRisk: 0.1 }, terminal().terminal, engines(sure).assemble);
+    const all = runCalibrate({ ...flags, maxRisk: 0.1 }, keptTerminal().terminal, engines(sure).assemble);
     await expect(all).rejects.toMatchObject({
       code: 'dataset-too-small',
       message: expect.stringMatching(/with about 28 examples more the surer half/),
     });
 
     heldOut(60);
-    const often = runCalibrate({ ...flags, maxRisk: 0.1, fresh: true }, terminal().terminal, engines(sure).assemble);
+    const often = runCalibrate(
+      { ...flags, maxRisk: 0.1, fresh: true },
+      keptTerminal().terminal,
+      engines(sure).assemble,
+    );
     await expect(often).rejects.toMatchObject({
       code: 'dataset-too-small',
       hint: expect.stringContaining('would not help'),
@@ -357,7 +353,7 @@ describe('crayon calibrate', () => {
         tokens: [{ text: / 7$/.test(query.text) ? 'x' : `answer ${/\d+/.exec(query.text)![0]}`, logprob: -0.1 }],
       }),
     };
-    const few = runCalibrate({ ...flags, maxRisk: 0.1, fresh: true }, terminal().terminal, engines(once).assemble);
+    const few = runCalibrate({ ...flags, maxRisk: 0.1, fresh: true }, keptTerminal().terminal, engines(once).assemble);
     await expect(few).rejects.toMatchObject({
       message: expect.stringMatching(/1 of the 30 .* takes 46 of them; about 61 /),
     });
@@ -381,7 +377,9 @@ describe('crayon calibrate', () => {
       ...(more.out ? { out: at(more.out) } : {}),
       ...(more.records ? { records: at(more.records) } : {}),
     };
-    await expect(runCalibrate({ ...flags, ...placed }, terminal().terminal, assemble)).rejects.toMatchObject({ code });
+    await expect(runCalibrate({ ...flags, ...placed }, keptTerminal().terminal, assemble)).rejects.toMatchObject({
+      code,
+    });
     expect(assembled()).toBe(0);
     expect(readFileSync(at('EXISTING'), 'utf8')).toBe('keep');
   });
@@ -389,7 +387,7 @@ describe('crayon calibrate', () => {
   it('refuses too few examples', async () => {
     writeFileSync(at('held-out.jsonl'), '{"prompt":"a","completion":" b"}\n');
     await expect(
-      runCalibrate({ ...flags, targetShare: 0.1 }, terminal().terminal, engines().assemble),
+      runCalibrate({ ...flags, targetShare: 0.1 }, keptTerminal().terminal, engines().assemble),
     ).rejects.toMatchObject({
       code: 'dataset-too-small',
     });
@@ -399,7 +397,7 @@ describe('crayon calibrate', () => {
     const long = JSON.stringify({ prompt: `question 999 ${'word '.repeat(3000)}`, completion: ' answer 999' });
     appendFileSync(at('held-out.jsonl'), `${long}\n`);
     const { assemble, server } = engines();
-    const said = terminal();
+    const said = keptTerminal();
     await runCalibrate({ ...flags, targetShare: 0.2 }, said.terminal, assemble);
     expect(said.stderr()).toContain('1 of the examples are left out');
     expect(server.requests).toHaveLength(N);
@@ -413,7 +411,7 @@ describe('crayon route', () => {
     writeFileSync(path, `${YAML.replace('scope: null', 'scope: 80')}  api_key_env: CRAYON_TEST_NO_SUCH_KEY\n`);
     const { assemble, server, device } = engines();
     const flags = { explain: 'question 7', config: path, prompt: 'chat' as const };
-    const said = terminal();
+    const said = keptTerminal();
     await runRoute(flags, said.terminal, assemble);
     expect(said.stdout()).toContain(
       'The server answers: the query is unlike the examples of the task (scope percentile 7 is below the cut 80).',
@@ -421,7 +419,7 @@ describe('crayon route', () => {
     expect(said.stdout()).toMatch(/complexity +│ +2 │ +off/);
     expect(server.requests).toEqual([]);
 
-    const only = terminal();
+    const only = keptTerminal();
     only.terminal.json = true;
     await runRoute({ ...flags, mode: 'only_on_device', maxTokens: 5 }, only.terminal, assemble);
     expect(JSON.parse(only.stdout())).toMatchObject({

@@ -7,7 +7,6 @@ import { runCalibrate } from '../../../src/cli/calibrate/calibrate.js';
 import { countedIn } from '../../../src/cli/calibrate/clusters.js';
 import type { CalibrateFlags } from '../../../src/cli/calibrate/flags.js';
 import { runRoute } from '../../../src/cli/route.js';
-import { Terminal } from '../../../src/cli/terminal.js';
 import { createRandom } from '../../../src/core/random.js';
 import type { Query } from '../../../src/engine/types.js';
 import type { Assemble } from '../../../src/serve/assemble.js';
@@ -15,6 +14,7 @@ import { loadEdgeConfig } from '../../../src/serve/config.js';
 import { fixedAdapters } from '../../../src/serve/customizations/adapter-set.js';
 import { temporaryDir } from '../../helpers/files.js';
 import { createScriptedEngine } from '../../helpers/scripted.js';
+import { keptTerminal } from '../../helpers/terminal.js';
 
 const EDGE = `model: m
 examples: mine.jsonl
@@ -78,13 +78,6 @@ const KNOWS: Array<[boolean, boolean]> = [
   [false, true],
 ];
 
-function terminal() {
-  const out: string[] = [];
-  const sink = { write: (text: string) => out.push(text) > 0 } as unknown as NodeJS.WritableStream;
-  const nowhere = { write: () => true } as unknown as NodeJS.WritableStream;
-  return { terminal: new Terminal({ stdout: sink, stderr: nowhere, env: {} }), stdout: () => out.join('') };
-}
-
 describe('clusters of the questions', () => {
   let dir: string;
   let flags: CalibrateFlags;
@@ -98,7 +91,7 @@ describe('clusters of the questions', () => {
     return [at(name)];
   };
   const route = async (config: string, kind: string, knows = KNOWS) => {
-    const said = terminal();
+    const said = keptTerminal();
     const asked = { explain: `question 333 of ${kind}`, config: at(config), prompt: 'chat' as const };
     await runRoute(asked, said.terminal, assembleOf(knows));
     return said.stdout();
@@ -115,7 +108,7 @@ describe('clusters of the questions', () => {
   });
 
   it('without a pool tell what to send: what the server alone gets right, and no more', async () => {
-    const said = terminal();
+    const said = keptTerminal();
     await runCalibrate({ ...flags, targetShare: 0.8 }, said.terminal, assembleOf(KNOWS));
     const config = loadEdgeConfig(at('edge.calibrated.yaml'));
     expect(config.clusters).toBe(at('edge.calibrated.clusters.safetensors'));
@@ -139,11 +132,11 @@ describe('clusters of the questions', () => {
   });
 
   it('go away with the rule that needed them', async () => {
-    await runCalibrate({ ...flags, targetShare: 0.3 }, terminal().terminal, assembleOf(KNOWS));
+    await runCalibrate({ ...flags, targetShare: 0.3 }, keptTerminal().terminal, assembleOf(KNOWS));
     const without = { ...flags, config: at('edge.calibrated.yaml'), out: at('again.yaml'), fresh: true };
     await runCalibrate(
       { ...without, questionClusters: false, targetShare: 0.3 },
-      terminal().terminal,
+      keptTerminal().terminal,
       assembleOf(KNOWS),
     );
     const { clusters, routing } = loadEdgeConfig(at('again.yaml'));
@@ -153,23 +146,23 @@ describe('clusters of the questions', () => {
 
   it('are not chosen where all questions are answered alike', async () => {
     const all = KNOWS.map((): [boolean, boolean] => [true, true]);
-    await runCalibrate({ ...flags, targetShare: 0.3 }, terminal().terminal, assembleOf(all));
+    await runCalibrate({ ...flags, targetShare: 0.3 }, keptTerminal().terminal, assembleOf(all));
     expect(loadEdgeConfig(at('edge.calibrated.yaml')).clusters).toBeNull();
   });
 
   it('have no say where a part of errors is promised', async () => {
-    await runCalibrate({ ...flags, maxRisk: 0.7 }, terminal().terminal, assembleOf(KNOWS));
+    await runCalibrate({ ...flags, maxRisk: 0.7 }, keptTerminal().terminal, assembleOf(KNOWS));
     const { clusters, routing } = loadEdgeConfig(at('edge.calibrated.yaml'));
     expect([clusters, routing.success]).toEqual([null, null]);
   });
 
   it('carry a rule to a user whom it has not seen, shifted for both parties', async () => {
-    await runCalibrate({ ...flags, targetShare: 0.7, asProbability: true }, terminal().terminal, assembleOf(KNOWS));
+    await runCalibrate({ ...flags, targetShare: 0.7, asProbability: true }, keptTerminal().terminal, assembleOf(KNOWS));
     const rule = loadEdgeConfig(at('edge.calibrated.yaml'));
     expect(rule.routing.thresholds).toMatchObject({ advantage: null, correctness: null });
     expect(rule.routing.thresholds.gain).not.toBeNull();
     writeFileSync(at('new.yaml'), EDGE);
-    const said = terminal();
+    const said = keptTerminal();
     const given = { ...flags, config: at('new.yaml'), from: at('edge.calibrated.yaml') };
     // Of what was the device's alone the server is right here, and the device wrong.
     const changed = KNOWS.map(([device, server], n): [boolean, boolean] =>

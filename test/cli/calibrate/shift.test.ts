@@ -6,13 +6,13 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { runCalibrate } from '../../../src/cli/calibrate/calibrate.js';
 import type { CalibrateFlags } from '../../../src/cli/calibrate/flags.js';
 import { runRoute } from '../../../src/cli/route.js';
-import { Terminal } from '../../../src/cli/terminal.js';
 import type { Query } from '../../../src/engine/types.js';
 import type { Assemble } from '../../../src/serve/assemble.js';
 import { loadEdgeConfig } from '../../../src/serve/config.js';
 import { fixedAdapters } from '../../../src/serve/customizations/adapter-set.js';
 import { temporaryDir } from '../../helpers/files.js';
 import { createScriptedEngine } from '../../helpers/scripted.js';
+import { keptTerminal } from '../../helpers/terminal.js';
 
 const EDGE = `model: model
 examples: mine.jsonl
@@ -48,13 +48,6 @@ function assembleOf(bar: number): Assemble {
   });
 }
 
-function terminal() {
-  const out: string[] = [];
-  const sink = { write: (text: string) => out.push(text) > 0 } as unknown as NodeJS.WritableStream;
-  const nowhere = { write: () => true } as unknown as NodeJS.WritableStream;
-  return { terminal: new Terminal({ stdout: sink, stderr: nowhere, env: {} }), stdout: () => out.join('') };
-}
-
 describe('crayon calibrate --from', () => {
   let dir: string;
   let flags: CalibrateFlags;
@@ -76,11 +69,11 @@ describe('crayon calibrate --from', () => {
       ...{ config: at('edge.yaml'), data: examples('held-out.jsonl', 0, 200), split: 'test', prompt: 'chat' },
       ...{ match: 'exact', seed: 0, questionClusters: true, resamples: 100, fresh: false, force: false },
     };
-    await runCalibrate({ ...flags, targetShare: 0.5, asProbability: true }, terminal().terminal, assembleOf(1));
+    await runCalibrate({ ...flags, targetShare: 0.5, asProbability: true }, keptTerminal().terminal, assembleOf(1));
   });
 
   const shiftedBy = async (bar: number, more: Partial<CalibrateFlags> = {}) => {
-    const said = terminal();
+    const said = keptTerminal();
     const given = { ...flags, config: at('new.yaml'), data: examples('ten.jsonl', 300, 310), force: true, fresh: true };
     await runCalibrate({ ...given, from: at('edge.calibrated.yaml'), ...more }, said.terminal, assembleOf(bar));
     return { ...said, routing: loadEdgeConfig(at('new.calibrated.yaml')).routing };
@@ -97,7 +90,7 @@ describe('crayon calibrate --from', () => {
     expect(never.stdout()).toMatch(/sent to the server +│ +\d+\.\d % │ +100\.0 %/);
     expect(readFileSync(at('new.calibrated.yaml'), 'utf8')).toMatch(/# crayon calibrate: the rule of .*, shifted by -/);
     // The written configuration routes by it, and says so.
-    const routed = terminal();
+    const routed = keptTerminal();
     const asked = { explain: 'question 301', config: at('new.calibrated.yaml'), prompt: 'chat' as const };
     await runRoute(asked, routed.terminal, assembleOf(3));
     expect(routed.stdout()).toMatch(/probability of a right answer.*, shifted by -\d/);
@@ -115,7 +108,7 @@ describe('crayon calibrate --from', () => {
     const twice = await shiftedBy(3, { from: at('new.calibrated.yaml') });
     expect(twice.routing.correctnessShift).toBe(once.routing.correctnessShift);
     const again = { ...flags, config: at('new.calibrated.yaml'), targetShare: 0.5, asProbability: true };
-    await runCalibrate({ ...again, out: at('anew.yaml') }, terminal().terminal, assembleOf(1));
+    await runCalibrate({ ...again, out: at('anew.yaml') }, keptTerminal().terminal, assembleOf(1));
     expect(loadEdgeConfig(at('anew.yaml')).routing.correctnessShift).toBe(0);
   });
 
@@ -139,7 +132,7 @@ describe('crayon calibrate --from', () => {
     const given = { ...flags, config: at('new.yaml'), data: examples('ten.jsonl', 300, 310), from: at('rule.yaml') };
     const rule = readFileSync(at('edge.calibrated.yaml'), 'utf8');
     writeFileSync(at('rule.yaml'), rule.replace(/correctness: \{[^}]*\}/, 'correctness: { probability: 1, scope: 1 }'));
-    await expect(runCalibrate(given, terminal().terminal, without)).rejects.toMatchObject({
+    await expect(runCalibrate(given, keptTerminal().terminal, without)).rejects.toMatchObject({
       code: 'config-invalid',
       message: expect.stringContaining('lacks a signal'),
     });
