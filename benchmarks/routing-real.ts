@@ -135,9 +135,16 @@ interface Way {
   ofQuestions?: boolean;
 }
 
+/** The clusters of these answers' questions, which several ways have. */
+const clustered = new Map<string, Answered>();
+
 /** Answers with the gates that the way's rates are counted in. */
 function gated({ ofQuestions = false }: Way, others: readonly number[]): Answered {
-  return ofQuestions ? inQuestionClusters(of, vectors!, others) : of;
+  if (!ofQuestions) return of;
+  const key = others.join();
+  const known = clustered.get(key) ?? inQuestionClusters(of, vectors!, others);
+  clustered.set(key, known);
+  return known;
 }
 
 /** Read off an isotonic map of what the rule says of the answers that it is fitted on. */
