@@ -28,7 +28,7 @@ export const success = {
     const alpha = clusters?.() ?? null;
     return alpha && { success: expectedRate(config.success!, alpha), cluster: argmax(alpha) };
   },
-  also: { cluster: 'the nearest of the pool, from 0; their number for a stray' },
+  also: { cluster: 'the nearest cluster, from 0; their number for a stray' },
   title: 'success rate',
   unit: () => "of the device in the prompt's clusters",
   doubt: 'the device is seldom right about such queries',
