@@ -4,7 +4,7 @@
  * Which signals are worth having is decided by cross-validation: each set of signals gets its cuts on four fifths of the
  * records and is judged on the rest, by what it gains over sending as many queries at random. Of the sets that are within
  * one standard error of the best (of the paired differences), the one with the fewest signals is taken, because it is easier
- * to read and costs less, and of those the one that sends less. The combined signal, the probability of a right answer, is taken only where no set of signals with
+ * to read and costs less, or another in its place that sends clearly less and is right as often. The combined signal, the probability of a right answer, is taken only where no set of signals with
  * cuts of their own comes as near. The weights and cuts are then chosen on all records.
  *
  * Beside the thresholds stands accuracy against server share, on held-out folds: the result to show of a router, beside
@@ -31,7 +31,7 @@ import { type Combination, combinationsOf, effortOf, fitted, heldOutFolds, heldO
 import { gainAt, oracleOf } from './hybrid-curve.js';
 import { fitMap, likeliest, type Probabilities, probabilitiesOf, withMap } from './probability.js';
 import { areaRecovered } from './router-metrics.js';
-import { meets, type Outcome, outcomeOf, solveCuts, type Target } from './rule.js';
+import { meets, type Outcome, outcomeOf, randomGain, solveCuts, type Target } from './rule.js';
 
 /** The seed is of the folds too. */
 export interface CalibrateOptions extends BootstrapOptions {
@@ -46,7 +46,7 @@ export interface CalibrateOptions extends BootstrapOptions {
 
 /** A set of signals, judged on held-out folds. */
 export interface Candidate extends Combination {
-  /** accuracy above that of random routing with the same share, and its standard error */
+  /** accuracy above that of random routing with the same share, or of sending nothing where that is better, and its standard error */
   gain: number;
   gainStderr: number;
   share: number;
@@ -171,20 +171,27 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
   };
 }
 
+/** Shares that differ by less are alike, and so are accuracies. */
+const LESS_SENT = 0.1;
+const AS_RIGHT = 0.005;
+
 /**
- * The first, by effort, then by the share that it sends, then by gain, that is within one standard error of the best: where one sends
- * what neither party knows and another does not, both gain as much.
+ * The first, by effort and then by gain, that is within one standard error of the best. Of those another one in its place that sends
+ * clearly less and is right as often: where the server is no better than the device on the whole, gains do not tell what is sent for
+ * nothing.
  */
 function simplest(judged: readonly Judged[]): Judged {
   const best = judged[0]!;
-  const twentieths = ({ share }: Judged) => Math.ceil(share / 0.05 - 1e-9);
-  const bySize = [...judged].sort(
-    (a, b) => effortOf(a) - effortOf(b) || twentieths(a) - twentieths(b) || b.gain - a.gain,
-  );
-  return bySize.find((candidate) => {
-    const lead = Array.from(best.values, (value, i) => value - candidate.values[i]!);
-    return best.gain - candidate.gain <= standardError(lead);
-  })!;
+  const near = [...judged]
+    .sort((a, b) => effortOf(a) - effortOf(b) || b.gain - a.gain)
+    .filter((candidate) => {
+      const lead = Array.from(best.values, (value, i) => value - candidate.values[i]!);
+      return best.gain - candidate.gain <= standardError(lead);
+    });
+  const first = near[0]!;
+  const isThriftier = ({ share, accuracy }: Judged) =>
+    share <= first.share - LESS_SENT && accuracy >= first.accuracy - AS_RIGHT;
+  return near.find(isThriftier) ?? first;
 }
 
 /** Chooses this set's weights and cuts on all folds but one and applies them to that one, for each. */
@@ -197,7 +204,7 @@ function judge(
   const { all } = data;
   const routed = heldOutRouting(heldOutFolds(data, { signals, features }, folds), data.n, signals, target);
   const edge = meanAt(data.edge, all);
-  const gap = meanAt(data.server, all) - edge;
+  const gap = randomGain(data, all);
   const values = Float64Array.from(all, (i) => (routed[i] ? data.server[i]! - gap : data.edge[i]!));
   const { share, accuracy } = outcomeOf(data, all, (i) => routed[i] === 1);
   return {

@@ -49,13 +49,18 @@ export function solveCuts(
   const last = signals.at(-1)!;
   const suspicion = data.suspicion[last];
   const order = [...indices].sort((a, b) => descending(suspicion[a]!, suspicion[b]!));
-  const gap = meanAt(data.server, indices) - meanAt(data.edge, indices);
+  const gap = randomGain(data, indices);
   let best: Solution | null = null;
   for (const cuts of gridOf(data, indices, signals.slice(0, -1))) {
     const found = cutLast(data, order, cuts, last, target);
     if (found !== null && (best === null || isBetter(found, best, target, gap))) best = found;
   }
   return best;
+}
+
+/** What sending a query at random gains: nothing where the server is no better, since then nobody would. */
+export function randomGain(data: CalibrationData, indices: readonly number[]): number {
+  return Math.max(0, meanAt(data.server, indices) - meanAt(data.edge, indices));
 }
 
 /** How these cuts do on the records at `indices`. */
