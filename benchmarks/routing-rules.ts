@@ -2,6 +2,7 @@
 
 import { logisticOf } from '../src/bench/report/hybrid.js';
 import { clusterGate } from '../src/blend/cluster-gate.js';
+import { thinVector } from '../src/blend/prompt-clusters.js';
 import { countedIn } from '../src/cli/calibrate/clusters.js';
 import { mean } from '../src/core/stats.js';
 import { clusterRates } from '../src/routing/calibrate/cluster-rates.js';
@@ -74,7 +75,7 @@ export function inQuestionClusters(
   }));
   const { records: placed, clusters } = countedIn(
     records,
-    others.map((i) => vectors[i]!),
+    others.map((i) => thinVector(vectors[i]!)),
     { kind: '', seed: 0 },
   );
   if (clusters === null) return of;

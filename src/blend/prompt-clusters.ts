@@ -10,7 +10,6 @@
 
 import { CrayonError } from '../core/errors.js';
 import { mean, quantile } from '../core/stats.js';
-import { norm } from '../core/vector.js';
 import { sphericalKMeans } from '../pool/kmeans.js';
 import { densePoints, type Points, sparsePoints } from '../pool/points.js';
 import { SIMILARITY_QUANTILES } from '../pool/pool.js';
@@ -25,30 +24,47 @@ export interface PromptClusters extends ClusterGateParts {
   embedding: { kind: string; d: number };
 }
 
+/** An embedding (d) less its zeros: all but some hundred numbers of a text's tf-idf are such, in a vocabulary of up to 262,144. */
+export interface ThinVector {
+  d: number;
+  /** places, ascending, and what is there */
+  columns: Int32Array;
+  values: Float32Array;
+}
+
+export function thinVector(vector: Float32Array): ThinVector {
+  const columns = Int32Array.from([...vector.keys()].filter((j) => vector[j] !== 0));
+  return { d: vector.length, columns, values: Float32Array.from(columns, (j) => vector[j]!) };
+}
+
 /** So low that the softmax leaves all to the nearest. */
 const NEAREST = 1e-3;
 const FORMAT = 'crayon-prompt-clusters 1';
+/** Of what is believed of a file before its numbers are read. */
+const [MOST_DIMENSIONS, MOST_CLUSTERS] = [2 ** 21, 4096];
 
 /**
  * Clusters prompts, and says of each what the gate would say of it had it been no member: its cluster, or that it is a stray.
  *
- * @param vectors embeddings (d) of at least k prompts; one of zeros belongs to no cluster
+ * @param vectors embeddings of at least k prompts, of length 1; one of zeros belongs to no cluster
  * @returns `gates` (n) over the clusters (k), and last for strays
  */
 export function clusterPrompts(
-  vectors: readonly Float32Array[],
+  vectors: readonly ThinVector[],
   kind: string,
   { k, seed }: { k: number; seed: number },
 ): { clusters: PromptClusters; gates: number[][] } {
-  const d = vectors[0]!.length;
-  const points = pointsOf(vectors, d);
+  const { d } = vectors[0]!;
+  const points = pointsOf(vectors);
   const { centroids, assignment } = sphericalKMeans(points, { k, seed });
   const sums = new Float64Array(k * d);
   points.accumulate(null, assignment, sums, 1);
   points.dispose();
-  const near = vectors.map((vector, i) =>
-    withoutItself(vector, sums.subarray(assignment[i]! * d, (assignment[i]! + 1) * d)),
-  );
+  const squares = Array.from({ length: k }, (_, c) => squared(sums.subarray(c * d, (c + 1) * d)));
+  const near = vectors.map((vector, i) => {
+    const c = assignment[i]!;
+    return withoutItself(vector, sums.subarray(c * d, (c + 1) * d), squares[c]!);
+  });
   const clusters = Array.from({ length: k }, (_, c) => {
     const own = near.filter((_, i) => assignment[i] === c).sort((a, b) => a - b);
     const quantiles = SIMILARITY_QUANTILES.map((q) => (own.length === 0 ? 0 : quantile(own, q / 100)));
@@ -65,26 +81,29 @@ export function clusterPrompts(
   return { clusters: made, gates };
 }
 
-/** Cosine with the sum of the other members (d); 0 where there are none. */
-function withoutItself(vector: Float32Array, sum: Float64Array): number {
-  let [product, squared] = [0, 0];
-  for (let j = 0; j < sum.length; j++) {
-    const others = sum[j]! - vector[j]!;
-    product += vector[j]! * others;
-    squared += others * others;
+const squared = (values: ArrayLike<number>) => Array.from(values).reduce((sum, x) => sum + x * x, 0);
+
+/** Cosine with the sum of the other members (d), whose own with this one has that square; 0 where there are none. */
+function withoutItself({ columns, values }: ThinVector, sum: Float64Array, square: number): number {
+  let [product, own] = [0, 0];
+  for (const [at, j] of columns.entries()) {
+    product += values[at]! * sum[j]!;
+    own += values[at]! ** 2;
   }
-  const lengths = norm(vector) * Math.sqrt(squared);
-  return lengths < 1e-9 ? 0 : product / lengths;
+  const others = square - 2 * product + own;
+  const lengths = Math.sqrt(own * Math.max(0, others));
+  return lengths < 1e-6 ? 0 : (product - own) / lengths;
 }
 
-/** Of a text's tf-idf all but some hundred numbers are zero. */
-function pointsOf(vectors: readonly Float32Array[], d: number): Points {
+function pointsOf(vectors: readonly ThinVector[]): Points {
   const n = vectors.length;
-  const counts = vectors.map((vector) => vector.reduce((sum, x) => sum + (x === 0 ? 0 : 1), 0));
-  const total = counts.reduce((a, b) => a + b, 0);
+  const { d } = vectors[0]!;
+  const total = vectors.reduce((sum, { columns }) => sum + columns.length, 0);
   if (4 * total > n * d) {
     const data = new Float32Array(n * d);
-    for (const [i, vector] of vectors.entries()) data.set(vector, i * d);
+    for (const [i, { columns, values }] of vectors.entries()) {
+      for (const [at, j] of columns.entries()) data[i * d + j] = values[at]!;
+    }
     return densePoints(data, n, d);
   }
   const rows = {
@@ -94,14 +113,11 @@ function pointsOf(vectors: readonly Float32Array[], d: number): Points {
     columns: new Int32Array(total),
     values: new Float32Array(total),
   };
-  let at = 0;
-  for (const [i, vector] of vectors.entries()) {
-    for (const [j, x] of vector.entries()) {
-      if (x === 0) continue;
-      rows.columns[at] = j;
-      rows.values[at++] = x;
-    }
-    rows.offsets[i + 1] = at;
+  for (const [i, { columns, values }] of vectors.entries()) {
+    const from = rows.offsets[i]!;
+    rows.columns.set(columns, from);
+    rows.values.set(values, from);
+    rows.offsets[i + 1] = from + columns.length;
   }
   return sparsePoints(rows);
 }
@@ -109,12 +125,18 @@ function pointsOf(vectors: readonly Float32Array[], d: number): Points {
 /** @throws CrayonError `write-failed`, `disk-full` */
 export function writePromptClusters(path: string, { centroids, manifest, embedding }: PromptClusters): void {
   const { N, clusters } = manifest;
+  const { d } = embedding;
+  const rows = Array.from({ length: N }, (_, n) => centroids.subarray(n * d, (n + 1) * d));
+  const columns = Array.from({ length: d }, (_, j) => j).filter((j) => rows.some((row) => row[j] !== 0));
+  const used = Float32Array.from(rows.flatMap((row) => columns.map((j) => row[j]!)));
   const quantiles = Float32Array.from(clusters.flatMap(({ similarity }) => similarity.quantiles));
   const sizes = Float32Array.from(clusters, ({ size }) => size);
   writeSafetensors(
     path,
     [
-      { name: 'centroids', dtype: 'F32', shape: [N, embedding.d], data: centroids },
+      // A float32 holds every place of a vocabulary exactly.
+      { name: 'columns', dtype: 'F32', shape: [columns.length], data: Float32Array.from(columns) },
+      { name: 'centroids', dtype: 'F32', shape: [N, columns.length], data: used },
       { name: 'quantiles', dtype: 'F32', shape: [N, SIMILARITY_QUANTILES.length], data: quantiles },
       {
         name: 'means',
@@ -124,7 +146,7 @@ export function writePromptClusters(path: string, { centroids, manifest, embeddi
       },
       { name: 'sizes', dtype: 'F32', shape: [N], data: sizes },
     ],
-    { format: FORMAT, embedding: embedding.kind },
+    { format: FORMAT, embedding: embedding.kind, d: String(d) },
   );
 }
 
@@ -137,18 +159,27 @@ export function readPromptClusters(path: string): PromptClusters {
         'config-invalid',
         `${path}: ${what}, expected a file of clusters that \`crayon calibrate\` wrote`,
       );
-    const { format, embedding: kind } = file.metadata;
+    const { format, embedding: kind, d: size } = file.metadata;
     if (format !== FORMAT || kind === undefined) throw refuse(`its format is ${format ?? 'not said'}`);
-    const [N = 0, d = 0] = file.tensors.get('centroids')?.shape ?? [];
+    const d = Number(size);
+    if (!Number.isSafeInteger(d) || d < 1 || d > MOST_DIMENSIONS) throw refuse(`its embeddings have ${size} numbers`);
+    const [N = 0, m = 0] = file.tensors.get('centroids')?.shape ?? [];
+    if (N > MOST_CLUSTERS) throw refuse(`it has ${N} clusters`);
     const tensor = (name: string, shape: number[]) => {
       const found = file.tensors.get(name)?.shape.join(' x ');
-      if (found !== shape.join(' x ') || N * d === 0) throw refuse(`tensor ${name} is ${found ?? 'missing'}`);
+      if (found !== shape.join(' x ') || N * m === 0) throw refuse(`tensor ${name} is ${found ?? 'missing'}`);
       const values = file.readF32(name);
       if (!values.every(Number.isFinite)) throw refuse(`tensor ${name} has a value that is not a number`);
       return values;
     };
     const Q = SIMILARITY_QUANTILES.length;
-    const centroids = tensor('centroids', [N, d]);
+    const columns = tensor('columns', [m]);
+    const isPlace = (j: number, at: number) =>
+      Number.isInteger(j) && j < d && j >= 0 && (at === 0 || j > columns[at - 1]!);
+    if (!columns.every(isPlace)) throw refuse(`its columns are no ascending places below ${d}`);
+    const used = tensor('centroids', [N, m]);
+    const centroids = new Float32Array(N * d);
+    for (const [at, j] of columns.entries()) for (let n = 0; n < N; n++) centroids[n * d + j] = used[n * m + at]!;
     const [quantiles, means] = [tensor('quantiles', [N, Q]), tensor('means', [N])];
     const sizes = tensor('sizes', [N]);
     const clusters = Array.from(means, (average, c) => {

@@ -2,7 +2,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { clusterGate } from '../../src/blend/cluster-gate.js';
-import { clusterPrompts, readPromptClusters, writePromptClusters } from '../../src/blend/prompt-clusters.js';
+import {
+  clusterPrompts,
+  readPromptClusters,
+  thinVector,
+  writePromptClusters,
+} from '../../src/blend/prompt-clusters.js';
 import { createRandom } from '../../src/core/random.js';
 import { writeSafetensors } from '../../src/safetensors/write.js';
 import { temporaryDir } from '../helpers/files.js';
@@ -24,7 +29,7 @@ function around(c: number, n: number, { seed, isDense = false }: { seed: number;
 const three = (isDense: boolean, seed = 0) => [0, 1, 2].flatMap((c) => around(c, 30, { seed, isDense }));
 
 describe.each([false, true])('clusters of prompts, dense vectors %s', (isDense) => {
-  const { clusters, gates } = clusterPrompts(three(isDense), 'tfidf', { k: 3, seed: 0 });
+  const { clusters, gates } = clusterPrompts(three(isDense).map(thinVector), 'tfidf', { k: 3, seed: 0 });
   const gate = clusterGate(clusters);
 
   it('tell kinds apart, and put each prompt into one or none', () => {
@@ -55,7 +60,7 @@ describe.each([false, true])('clusters of prompts, dense vectors %s', (isDense) 
 });
 
 describe('a file of clusters', () => {
-  const { clusters } = clusterPrompts(three(true), 'first-attention', { k: 3, seed: 0 });
+  const { clusters } = clusterPrompts(three(true).map(thinVector), 'first-attention', { k: 3, seed: 0 });
   let path: string;
   beforeEach(() => {
     path = join(temporaryDir(), 'edge.clusters.safetensors');
@@ -72,18 +77,23 @@ describe('a file of clusters', () => {
 
   const tensors = (change: Record<string, { shape: number[]; data: Float32Array }>) =>
     Object.entries({
+      columns: { shape: [3], data: Float32Array.of(0, 2, 9) },
       centroids: { shape: [2, 3], data: new Float32Array(6).fill(0.5) },
       quantiles: { shape: [2, 7], data: new Float32Array(14) },
       means: { shape: [2], data: new Float32Array(2) },
       sizes: { shape: [2], data: new Float32Array(2) },
       ...change,
     }).map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
-  const META = { format: 'crayon-prompt-clusters 1', embedding: 'tfidf' };
+  const META = { format: 'crayon-prompt-clusters 1', embedding: 'tfidf', d: '10' };
 
   it.each([
     ['its format is not said', {}, {}],
     ['its format is crayon-prompt-clusters 2', {}, { ...META, format: 'crayon-prompt-clusters 2' }],
-    ['tensor centroids is', { centroids: { shape: [6], data: new Float32Array(6) } }, META],
+    ['its embeddings have 1e9 numbers', {}, { ...META, d: '1e9' }],
+    ['no ascending places below 9', {}, { ...META, d: '9' }],
+    ['no ascending places', { columns: { shape: [3], data: Float32Array.of(0, 2, 2) } }, META],
+    ['tensor columns is 2', { columns: { shape: [2], data: new Float32Array(2) } }, META],
+    ['tensor columns is 3', { centroids: { shape: [6], data: new Float32Array(6) } }, META],
     ['tensor quantiles is 2 x 6', { quantiles: { shape: [2, 6], data: new Float32Array(12) } }, META],
     ['tensor sizes is 3', { sizes: { shape: [3], data: new Float32Array(3) } }, META],
     ['not a number', { centroids: { shape: [2, 3], data: new Float32Array(6).fill(Number.NaN) } }, META],

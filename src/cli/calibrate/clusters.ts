@@ -3,7 +3,7 @@
  * are likelier so. Strangers to a pool are all strays to it, however unlike each other they are.
  */
 
-import { clusterPrompts, type PromptClusters } from '../../blend/prompt-clusters.js';
+import { clusterPrompts, type PromptClusters, type ThinVector, thinVector } from '../../blend/prompt-clusters.js';
 import { type Embedding, type Prompt, promptFor, Query } from '../../engine/types.js';
 import type { Question } from '../../routing/calibrate/collect.js';
 import type { CalibrationRecord } from '../../routing/calibrate/data.js';
@@ -41,14 +41,16 @@ export function chooseClusters<Kept extends CalibrationRecord>(
 ): CountedIn<Kept> {
   const byId = new Map(questions.map((question) => [question.id, question]));
   const vectors =
-    embedder === null ? [] : records.map(({ id }) => new Query(promptFor(byId.get(id)!, form)).vector(embedder));
+    embedder === null
+      ? []
+      : records.map(({ id }) => thinVector(new Query(promptFor(byId.get(id)!, form)).vector(embedder)));
   return countedIn(records, vectors, { kind: embedder?.kind ?? '', seed });
 }
 
 /** @param vectors embeddings of the records' questions; none where they cannot be clustered */
 export function countedIn<Kept extends Pick<CalibrationRecord, 'clusters' | 'edgeCorrect' | 'serverCorrect'>>(
   records: Kept[],
-  vectors: readonly Float32Array[],
+  vectors: readonly ThinVector[],
   { kind, seed }: { kind: string; seed: number },
 ): CountedIn<Kept> {
   const numbers = NUMBERS.filter((k) => QUESTIONS_EACH * k <= vectors.length);

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { clusterGate } from '../../../src/blend/cluster-gate.js';
-import { readPromptClusters } from '../../../src/blend/prompt-clusters.js';
+import { readPromptClusters, thinVector } from '../../../src/blend/prompt-clusters.js';
 import { runCalibrate } from '../../../src/cli/calibrate/calibrate.js';
 import { countedIn } from '../../../src/cli/calibrate/clusters.js';
 import type { CalibrateFlags } from '../../../src/cli/calibrate/flags.js';
@@ -191,7 +191,7 @@ describe('what rates are counted in', () => {
       clusters: i % 2 === 0 ? [1, 0, 0] : [0, 1, 0],
     }));
     const random = createRandom(0, 'alike');
-    const alike = records.map(() => Float32Array.from({ length: D }, () => random.normal()));
+    const alike = records.map(() => thinVector(Float32Array.from({ length: D }, () => random.normal() / Math.sqrt(D))));
     const ofPool = countedIn(records, alike, { kind: 'tfidf', seed: 0 });
     expect(ofPool.taken).toMatchObject({ of: 'pool', n: 2 });
     expect(ofPool.records).toBe(records);
