@@ -21,9 +21,11 @@ describe('GET /v1/crayon', () => {
     expect(facts.signals.map(({ name, threshold }) => [name, threshold])).toEqual([
       ['scope', null],
       ['success', null],
+      ['advantage', null],
       ['complexity', null],
       ['confidence', -0.5],
       ['correctness', null],
+      ['gain', null],
     ]);
   });
 

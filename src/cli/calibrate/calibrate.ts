@@ -35,9 +35,9 @@ Both sources answer every example once; the answers are kept in a file, so a sto
 needs no new answers. An answer is right when it equals the example's completion, white space around it aside; with
 --match start it may go on afterwards, and counts as the longest of the choices that it starts with. Which signals are
 worth having is decided by cross-validation; one that does not help stays off. The probability that the device's answer
-is right, made of several signals, is tried too, and is taken where no plain thresholds come near it. So are the rates at
-which the device and the server are right in each cluster, of the pool or of the questions themselves: what the server
-gets wrong too is not worth sending. Clusters of the questions are kept in a file beside the configuration.
+is right, made of several signals, is tried too, and is taken where no plain thresholds come near it. So are the rates
+at which the device and the server are right in each cluster, of the pool or of the questions themselves: what the
+server gets wrong too is not worth sending. Clusters of the questions are kept in a file beside the configuration.
 
 The examples must be held out: not those that the adapter was blended from.
 

@@ -33,7 +33,6 @@ export const advantage = {
   unit: () => "its success rate less the device's, in the prompt's clusters",
   doubt: 'the server is right about such queries more often',
   meaning: (cut) => `in its clusters the server is right more often by ${cut} than the device`,
-  sendsNothing: 1,
   sendsAll: -1,
   neutral: WORTH_SENDING,
 } as const satisfies Signal;

@@ -27,7 +27,6 @@ export const gain = {
   explained: (score, relation, cut, { serverRate, correctness }) =>
     `the server is right with probability ${shown(serverRate)} and the device's answer with ${shown(correctness)}: the difference ${shown(score)} is ${relation} the cut ${cut}`,
   meaning: (cut) => `the server is likelier to be right by more than ${cut}`,
-  sendsNothing: 1,
   sendsAll: -1,
   neutral: WORTH_SENDING,
 } as const satisfies Signal;

@@ -95,7 +95,7 @@ export interface Signal<Name extends string = string> {
 
   /** which queries a cut sends, for a table */
   meaning(cut: number): string;
-  /** cuts that send nothing and everything; absent where any number may be a value */
+  /** cuts that send nothing and everything; absent where any number may be a value, the first also where the value needs weights or rates */
   readonly sendsNothing?: number;
   readonly sendsAll?: number;
   /** calibration sends no query whose value is not beyond this one: nothing is expected of it; absent where no value says so */
