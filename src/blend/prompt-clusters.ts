@@ -9,10 +9,11 @@
  */
 
 import { CrayonError } from '../core/errors.js';
-import { mean, quantile } from '../core/stats.js';
+import { oneHot } from '../core/vector.js';
 import { sphericalKMeans } from '../pool/kmeans.js';
 import { densePoints, type Points, sparsePoints } from '../pool/points.js';
 import { SIMILARITY_QUANTILES } from '../pool/pool.js';
+import { summaryOf } from '../pool/similarity-summary.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { writeSafetensors } from '../safetensors/write.js';
 import type { ClusterGateParts } from './cluster-gate.js';
@@ -67,16 +68,13 @@ export function clusterPrompts(
   });
   const clusters = Array.from({ length: k }, (_, c) => {
     const own = near.filter((_, i) => assignment[i] === c).sort((a, b) => a - b);
-    const quantiles = SIMILARITY_QUANTILES.map((q) => (own.length === 0 ? 0 : quantile(own, q / 100)));
-    return { size: own.length, similarity: { mean: own.length === 0 ? 0 : mean(own), quantiles } };
+    return { size: own.length, similarity: summaryOf(own) };
   });
   const made = { centroids, manifest: { N: k, tau: NEAREST, clusters }, embedding: { kind, d } };
   const gates = near.map((similarity, i) => {
     const c = assignment[i]!;
     const isStray = percentileOf(similarity, clusters[c]!.similarity.quantiles) < SIMILARITY_QUANTILES[1];
-    const alpha = new Array<number>(k + 1).fill(0);
-    alpha[isStray ? k : c] = 1;
-    return alpha;
+    return Array.from(oneHot(isStray ? k : c, k + 1));
   });
   return { clusters: made, gates };
 }

@@ -2,11 +2,11 @@
 
 import { CrayonError } from '../core/errors.js';
 import { createRandom } from '../core/random.js';
-import { quantile } from '../core/stats.js';
 import { type Clustering, sphericalKMeans } from './kmeans.js';
 import type { Points } from './points.js';
-import { type PoolManifest, SIMILARITY_QUANTILES } from './pool.js';
+import type { PoolManifest } from './pool.js';
 import type { PreparedExample } from './prepare.js';
+import { summaryOf } from './similarity-summary.js';
 
 export interface ClusterOptions {
   clusters: number | 'auto';
@@ -159,10 +159,7 @@ export async function describeClusters(job: DescribeClusters): Promise<{
       lossAfter: await measure(true),
       tasks: Object.fromEntries([...tasks].sort(([, a], [, b]) => b - a)),
       nearest: closest.map((i) => examples[i]!.id),
-      similarity: {
-        mean: sorted.reduce((a, b) => a + b, 0) / Math.max(1, sorted.length),
-        quantiles: SIMILARITY_QUANTILES.map((q) => quantile(sorted, q / 100)),
-      },
+      similarity: summaryOf(sorted),
     });
     nearest.push(closest);
     job.onProgress(c + 1, k);

@@ -24,7 +24,7 @@ export interface ThresholdsToWrite {
   serverRates?: readonly number[] | null;
   /** of `routing.server_shift`; weights without one take an earlier one away */
   serverShift?: number;
-  /** of `clusters`, that the rates are of: a path that stands as it is; null takes an earlier one away, absent leaves it */
+  /** of `clusters`, that the rates are of: a path; null takes an earlier one away, absent leaves it */
   clusters?: string | null;
   /** of `routing.confidence`, that the cuts are of; absent leaves it as it is */
   measure?: string;
@@ -61,12 +61,12 @@ export function writeThresholds(
   for (const [name, value] of Object.entries(thresholds)) document.setIn(['routing', 'thresholds', name], value);
   // The weights belong together, on one line; earlier ones go with all their keys.
   if (weights !== null) document.setIn(['routing', 'correctness'], document.createNode(weights, { flow: true }));
-  // A map belongs to the weights that it was fitted to.
-  if (weights !== null) document.deleteIn(['routing', 'correctness_map']);
-  if (weights !== null) document.deleteIn(['routing', 'correctness_shift']);
+  // Map and shifts belong to the weights that they were fitted to.
+  if (weights !== null) {
+    for (const key of ['correctness_map', 'correctness_shift', 'server_shift']) document.deleteIn(['routing', key]);
+  }
   if (shift !== 0) document.setIn(['routing', 'correctness_shift'], shift);
   if (map !== null) document.setIn(['routing', 'correctness_map'], document.createNode(map, { flow: true }));
-  if (weights !== null) document.deleteIn(['routing', 'server_shift']);
   if (serverShift !== 0) document.setIn(['routing', 'server_shift'], serverShift);
   setRates('success', counted.rates);
   setRates('server_success', counted.serverRates);
@@ -84,7 +84,8 @@ export function writeThresholds(
     if (typeof value === 'string' && value !== '' && !isAbsolute(value)) document.set(key, moved(value));
   }
   if (counted.clusters === null) document.delete('clusters');
-  else if (counted.clusters !== undefined) document.set('clusters', counted.clusters);
+  else if (counted.clusters !== undefined)
+    document.set('clusters', fromFolder(resolve(dirname(out)), counted.clusters));
   // The line by which an editor finds the schema holds a path too.
   const text = document
     .toString({ lineWidth: 0 })
@@ -105,8 +106,13 @@ export function writeThresholds(
   /** A path that started at the folder of `from`, from that of `out`. */
   function moved(path: string): string {
     const [before, after] = [resolve(dirname(from)), resolve(dirname(out))];
-    return before === after ? path : relative(after, resolve(before, path)).split(sep).join('/') || '.';
+    return before === after ? path : fromFolder(after, resolve(before, path));
   }
+}
+
+/** A path as a file in that folder names it. */
+function fromFolder(folder: string, path: string): string {
+  return relative(folder, resolve(path)).split(sep).join('/') || '.';
 }
 
 /** Before hours of work: would `writeThresholds` refuse? */

@@ -3,7 +3,6 @@
  * configuration with them.
  */
 
-import { basename } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { writePromptClusters } from '../../blend/prompt-clusters.js';
 import { CrayonError } from '../../core/errors.js';
@@ -212,7 +211,7 @@ export async function runCalibrate(
     map: found.correctnessMap,
     rates: found.success,
     serverRates: found.serverSuccess,
-    clusters: clustersFile && basename(clustersFile),
+    clusters: clustersFile,
     ...(best.measure !== measure && { measure: best.measure }),
     remarks: [remarkOf(found)],
     force: flags.force,

@@ -1,6 +1,5 @@
 /** `crayon calibrate --from`: an earlier calibration's rule, of other users, shifted by a few answers of the configuration's own user. */
 
-import { dirname, relative, resolve, sep } from 'node:path';
 import { CrayonError } from '../../core/errors.js';
 import { mean } from '../../core/stats.js';
 import type { CalibrationRecord } from '../../routing/calibrate/data.js';
@@ -116,7 +115,7 @@ export function shiftRule(
     serverRates: serverSuccess ?? null,
     shift,
     serverShift: serverShift ?? 0,
-    clusters: rule.clusters && clustersFrom(files.out, rule.clusters),
+    clusters: rule.clusters,
     remarks: [
       `the rule of ${files.from}, shifted by ${shift} in the log-odds: of ${records.length} answers ${percent(right)} are right, ` +
         `expected were ${percent(mean(before))}`,
@@ -156,11 +155,4 @@ export function shiftRule(
 
 function fittedShift(probabilities: readonly number[], labels: readonly number[]): number {
   return Number(shiftOf(probabilities, labels).toPrecision(DIGITS));
-}
-
-/** As the new file names it. */
-function clustersFrom(out: string, clusters: string): string {
-  return relative(dirname(resolve(out)), resolve(clusters))
-    .split(sep)
-    .join('/');
 }

@@ -26,12 +26,28 @@ import {
 import type { CorrectnessWeights } from '../signals/correctness.js';
 import type { SignalName, Thresholds } from '../signals/index.js';
 import type { ConfidenceMeasure } from '../signals/signal.js';
-import { type CalibrationData, type CalibrationRecord, calibrationData, thresholdsOf, toServer } from './data.js';
-import { type Combination, combinationsOf, effortOf, fitted, heldOutFolds, heldOutRouting } from './fit.js';
+import {
+  type CalibrationData,
+  type CalibrationRecord,
+  calibrationData,
+  OF_CLUSTERS,
+  thresholdsOf,
+  toServer,
+} from './data.js';
+import {
+  COMBINED,
+  type Combination,
+  combinationsOf,
+  effortOf,
+  fitted,
+  heldOutFolds,
+  heldOutRouting,
+  OF_SERVER,
+} from './fit.js';
 import { gainAt, oracleOf } from './hybrid-curve.js';
 import { fitMap, likeliest, type Probabilities, probabilitiesOf, withMap } from './probability.js';
 import { areaRecovered } from './router-metrics.js';
-import { meets, type Outcome, outcomeOf, randomGain, solveCuts, type Target } from './rule.js';
+import { gainAtRandom, meets, type Outcome, outcomeOf, solveCuts, type Target } from './rule.js';
 
 /** The seed is of the folds too. */
 export interface CalibrateOptions extends BootstrapOptions {
@@ -152,11 +168,11 @@ export function calibrate(records: readonly CalibrationRecord[], options: Calibr
   const shown = chosen.signals.length > 0 ? chosen : (judged[0] ?? NOTHING);
   return {
     thresholds: thresholdsOf(cuts),
-    correctness: usesAny(['correctness', 'gain']) ? whole.weights : null,
-    correctnessMap: usesAny(['correctness', 'gain']) ? map : null,
+    correctness: usesAny(COMBINED) ? whole.weights : null,
+    correctnessMap: usesAny(COMBINED) ? map : null,
     probabilities,
-    success: usesAny(['correctness', 'gain', 'success', 'advantage']) ? whole.rates : null,
-    serverSuccess: usesAny(['gain', 'advantage']) ? whole.serverRates : null,
+    success: usesAny([...COMBINED, ...OF_CLUSTERS]) ? whole.rates : null,
+    serverSuccess: usesAny(OF_SERVER) ? whole.serverRates : null,
     signals: chosen.signals.filter((name) => cuts[name] !== undefined),
     target,
     attained: meets(calibrated, target),
@@ -204,7 +220,7 @@ function judge(
   const { all } = data;
   const routed = heldOutRouting(heldOutFolds(data, { signals, features }, folds), data.n, signals, target);
   const edge = meanAt(data.edge, all);
-  const gap = randomGain(data, all);
+  const gap = gainAtRandom(data, all);
   const values = Float64Array.from(all, (i) => (routed[i] ? data.server[i]! - gap : data.edge[i]!));
   const { share, accuracy } = outcomeOf(data, all, (i) => routed[i] === 1);
   return {

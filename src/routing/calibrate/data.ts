@@ -33,10 +33,10 @@ export interface CalibrationRecord extends Partial<Record<RecordedSignal, number
   serverCost: number;
 }
 
-const signOf = (name: SignalName) => (signalNamed(name).toServer === 'above' ? 1 : -1);
+export const signOf = (name: SignalName) => (signalNamed(name).toServer === 'above' ? 1 : -1);
 
 /** Made of a record's gate and of rates that are counted from other records. */
-const OF_CLUSTERS: readonly SignalName[] = ['success', 'advantage'];
+export const OF_CLUSTERS: readonly SignalName[] = ['success', 'advantage'];
 
 /** Records as columns. */
 export interface CalibrationData {

@@ -26,8 +26,9 @@ export interface Combination {
   features: CorrectnessFeature[];
 }
 
-/** Signals that are made of the probability of a right answer. */
-const COMBINED = ['correctness', 'gain'] as const satisfies SignalName[];
+/** Signals that are made of the probability of a right answer, and of the rates at which the server is right. */
+export const COMBINED = ['correctness', 'gain'] as const satisfies SignalName[];
+export const OF_SERVER = ['advantage', 'gain'] as const satisfies SignalName[];
 
 /** Digits of a weight: it is written into a file for people, and is fitted on some hundred records. */
 const DIGITS = 4;
@@ -71,8 +72,8 @@ export interface Fitted {
 
 /** Rates and weights are fitted on the records at `indices`, the weights to the rates of the same records: there are few of these. */
 export function fitted(given: CalibrationData, { signals, features }: Combination, indices: readonly number[]): Fitted {
-  const weighsServer = signals.includes('advantage') || signals.includes('gain');
-  const weighsDevice = signals.includes('success') || signals.includes('advantage') || features.includes('success');
+  const weighsServer = OF_SERVER.some((name) => signals.includes(name));
+  const weighsDevice = signals.includes('success') || features.includes('success');
   // The advantage, of which a gain is made, is the difference of both.
   const rates = weighsDevice || weighsServer ? ratesOf(given, given.edge, indices) : null;
   const serverRates = weighsServer ? ratesOf(given, given.server, indices) : null;

@@ -6,7 +6,7 @@
 
 import { meanAt } from '../../core/stats.js';
 import { type SignalName, signalNamed } from '../signals/index.js';
-import { type CalibrationData, type Cuts, cutBetween } from './data.js';
+import { type CalibrationData, type Cuts, cutBetween, signOf } from './data.js';
 
 /** What is wanted: at most this share to the server, at least this accuracy, or at most this money for 1000 queries. */
 export type Target =
@@ -49,7 +49,7 @@ export function solveCuts(
   const last = signals.at(-1)!;
   const suspicion = data.suspicion[last];
   const order = [...indices].sort((a, b) => descending(suspicion[a]!, suspicion[b]!));
-  const gap = randomGain(data, indices);
+  const gap = gainAtRandom(data, indices);
   let best: Solution | null = null;
   for (const cuts of gridOf(data, indices, signals.slice(0, -1))) {
     const found = cutLast(data, order, cuts, last, target);
@@ -59,7 +59,7 @@ export function solveCuts(
 }
 
 /** What sending a query at random gains: nothing where the server is no better, since then nobody would. */
-export function randomGain(data: CalibrationData, indices: readonly number[]): number {
+export function gainAtRandom(data: CalibrationData, indices: readonly number[]): number {
   return Math.max(0, meanAt(data.server, indices) - meanAt(data.edge, indices));
 }
 
@@ -118,8 +118,9 @@ function cutLast(
     correct += sent[j] ? server[i]! : edge[i]!;
     money += sent[j] ? cost[i]! : 0;
   }
-  const { neutral } = signalNamed(last);
-  const loses = neutral === undefined ? Number.NEGATIVE_INFINITY : neutral;
+  // An accuracy may be out of reach without what is not worth sending; a share or a cost is no more than allowed.
+  const neutral = target.kind === 'accuracy' ? undefined : signalNamed(last).neutral;
+  const least = neutral === undefined ? undefined : signOf(last) * neutral;
   let chosen: (Omit<Solution, 'cuts'> & { at: number }) | null = null;
   for (let at = 0; at <= n; at++) {
     // Records with equal suspicion go together.
@@ -132,8 +133,7 @@ function cutLast(
       if (attained === (target.kind === 'accuracy')) break;
     }
     if (at === n) continue;
-    // An accuracy may be out of reach without; a share or a cost is no more than allowed.
-    if (target.kind !== 'accuracy' && suspicion[order[at]!]! <= loses) break;
+    if (least !== undefined && suspicion[order[at]!]! <= least) break;
     if (sent[at]) continue;
     const i = order[at]!;
     routed++;
@@ -145,7 +145,7 @@ function cutLast(
   const value = (j: number) => (j < 0 || j >= n ? undefined : suspicion[order[j]!]!);
   const kept = value(at);
   // The last that is sent may be the last that is worth it: the cut is not to lie beyond.
-  const low = target.kind === 'accuracy' || kept === undefined ? kept : Math.max(kept, loses);
+  const low = least === undefined || kept === undefined ? kept : Math.max(kept, least);
   const cuts = at === 0 ? earlier : { ...earlier, [last]: cutBetween(last, low, value(at - 1)) };
   return { cuts, ...found };
 }

@@ -4,11 +4,11 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { runRoute } from '../../../src/cli/route.js';
-import { Terminal } from '../../../src/cli/terminal.js';
 import type { Assemble } from '../../../src/serve/assemble.js';
 import { fixedAdapters } from '../../../src/serve/customizations/adapter-set.js';
 import { temporaryDir } from '../../helpers/files.js';
 import { createScriptedEngine } from '../../helpers/scripted.js';
+import { keptTerminal } from '../../helpers/terminal.js';
 
 const HEAD = `model: model
 pool: pool
@@ -56,12 +56,9 @@ describe('a calibrated configuration of an earlier version', () => {
   ])('%s decides as it did', async (_, routing, source, reason, score) => {
     const path = join(temporaryDir(), 'edge.calibrated.yaml');
     writeFileSync(path, HEAD + routing);
-    const out: string[] = [];
-    const sink = { write: (text: string) => out.push(text) > 0 } as unknown as NodeJS.WritableStream;
-    const nowhere = { write: () => true } as unknown as NodeJS.WritableStream;
-    const terminal = new Terminal({ stdout: sink, stderr: nowhere, env: {} });
+    const { terminal, stdout } = keptTerminal();
     terminal.json = true;
     await runRoute({ explain: 'question', config: path, prompt: 'chat' }, terminal, assemble);
-    expect(JSON.parse(out.join(''))).toMatchObject({ source, reason, score: expect.closeTo(score, 12) });
+    expect(JSON.parse(stdout())).toMatchObject({ source, reason, score: expect.closeTo(score, 12) });
   });
 });
