@@ -99,7 +99,8 @@ describe('shards', () => {
       const run = ['--import', TSX, '--input-type=module', '-e', script];
       return Number(execFileSync(process.execPath, run, { encoding: 'utf8', cwd: ROOT })) / 1024;
     };
-    // 17 MB a shard: 67 MB more rows, of which full k-means would hold two copies.
-    expect(peak(6) - peak(2)).toBeLessThan(50);
+    // 17 MB a shard: 201 MB more rows, of which full k-means would hold two copies. What lies between is garbage that
+    // waits for its collector (0 to 50 MB).
+    expect(peak(14) - peak(2)).toBeLessThan(120);
   }, 120_000);
 });
