@@ -76,7 +76,7 @@ const CHANGES = {
   mode: (mode: BenchPool['mode']) => ({ pool: { mode } }),
   training: (value: string) => {
     const [, size, rate] = TRAINING_SETTING.exec(value)!;
-    return { pool: { batch_size: Number(size), learning_rate: Number(rate) } };
+    return { pool: { batch_size: Number(size), learning_rate: Number(rate), learning_rates: undefined } };
   },
   separate: (value: string, { batch_size }: BenchPool) => {
     const [, size, fraction, rate] = SEPARATE_SETTING.exec(value)!;

@@ -28,16 +28,35 @@ export function loadBenchConfig(path: string): BenchConfig {
 export function benchConfig(yaml: unknown, where: string, lineOf?: Source['lineOf']): BenchConfig {
   const source: Source = { where, code: 'config-invalid', lineOf };
   const config = checked(BENCH_CONFIG_SCHEMA, yaml, source);
-  refuseProblems(contradictions(config), source);
+  const given = (yaml as { pool: object }).pool;
+  const problems = 'learning_rate' in given && 'learning_rates' in given ? [twoRates('pool')] : [];
+  refuseProblems([...problems, ...contradictions(config)], source);
   return config;
 }
+
+const twoRates = (key: string): Problem => ({
+  path: [key, 'learning_rate'],
+  message: `${key} has learning_rate and learning_rates`,
+});
 
 /** Why one pool cannot serve several seeds. */
 export const SHARED_POOL = 'is one pool for several seeds, expected {seed} in its path';
 
+/** What a pool that is given cannot do: be built with other settings. */
+export function givenPoolProblem({ pool, ablation }: BenchConfig): Problem | undefined {
+  if (pool.dir === undefined) return undefined;
+  if (pool.learning_rates !== undefined) {
+    return { path: ['pool', 'learning_rates'], message: 'pool.learning_rates builds pools, but pool.dir is given' };
+  }
+  const rebuilding = REBUILDING.filter((option) => (ablation?.[option]?.length ?? 0) > 0);
+  if (rebuilding.length === 0) return undefined;
+  const options = rebuilding.join(', ');
+  return { path: ['ablation'], message: `ablation of ${options} builds pools of its own, but pool.dir is given` };
+}
+
 /** Keys that are right one by one and wrong together. */
 function contradictions(config: BenchConfig): Problem[] {
-  const { users, strategies, server, live, load, pool, ablation, seeds: ofRun = [], one_lora, one_lora_total } = config;
+  const { users, strategies, server, live, load, pool, seeds: ofRun = [], one_lora, one_lora_total } = config;
   const oneLoras = { one_lora, one_lora_total };
   const problems: Problem[] = [];
   const refuse = (isWrong: boolean, path: Problem['path'], message: string) => {
@@ -62,10 +81,11 @@ function contradictions(config: BenchConfig): Problem[] {
     refuse(kind === 'mixture' && !isMixed, path, `${name} is a mixture of one task`);
     refuse(kind !== 'mixture' && isMixed, path, `${name} has ${tasks.length} tasks, so its kind is mixture`);
   }
-  for (const [key, { learning_rate: one, learning_rates: rates = [] }] of Object.entries(oneLoras)) {
+  for (const [key, { learning_rates: rates = [] }] of Object.entries({ pool, ...oneLoras })) {
     repeated([key, 'learning_rates'], `${key}: learning_rates`, rates);
-    const path = [key, 'learning_rate'];
-    refuse(one !== undefined && rates.length > 0, path, `${key} has learning_rate and learning_rates`);
+  }
+  for (const [key, { learning_rate: one, learning_rates: rates = [] }] of Object.entries(oneLoras)) {
+    if (one !== undefined && rates.length > 0) problems.push(twoRates(key));
   }
   const needsServer = strategies.includes('server') && server === null;
   refuse(needsServer, ['strategies'], 'strategies has server, but there is no server: { model: ... }');
@@ -80,8 +100,7 @@ function contradictions(config: BenchConfig): Problem[] {
   const needsLlm = 'live and load need a server LLM: server: { model: ... } or live.endpoint';
   if (section !== undefined) refuse(!live?.endpoint && server === null, [section], needsLlm);
   if (load !== undefined) refuse(isEndless(load), ['load'], ENDLESS);
-  const rebuilding = REBUILDING.filter((option) => pool.dir !== undefined && (ablation?.[option]?.length ?? 0) > 0);
-  const message = `ablation of ${rebuilding.join(', ')} builds pools of its own, but pool.dir is given`;
-  refuse(rebuilding.length > 0, ['ablation'], message);
+  const given = givenPoolProblem(config);
+  if (given !== undefined) problems.push(given);
   return problems;
 }

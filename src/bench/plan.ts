@@ -11,6 +11,7 @@ import { planCells } from './cells.js';
 import { liveUsers, planLiveCells } from './live/plan.js';
 import { planLoad } from './load/run.js';
 import { type MoreBuildOptions, PoolStore } from './pools.js';
+import { atEachRate } from './rates.js';
 import { atSeed, seedsOf } from './seeds.js';
 import { type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
 import { strategyNamed } from './strategies/index.js';
@@ -50,17 +51,24 @@ export interface NamedPool {
   pool: BenchPool;
 }
 
-/** The pools of these cells, each once; the pool itself is always one, since the scope of a query is measured in its space. */
+/**
+ * The pools of these cells, each once, where rates are to be tried with each of them; the pool itself is always one, since the scope of a query is measured
+ * in its space.
+ */
 export function poolsOf(config: BenchConfig, cells: readonly PlannedCell[], store: PoolStore): NamedPool[] {
   const ofCells = cells.flatMap((cell) => {
     const setting = Object.entries(cell.options).map(([option, value]) => `${option} = ${value}`);
     const name = cell.table === 'ablation' ? setting.join(', ') : cell.strategy;
-    const pools = [strategyNamed(cell.strategy).poolOf?.(cell, store) ?? []].flat();
+    const pool = strategyNamed(cell.strategy).poolOf?.(cell, store);
+    return pool === undefined ? [] : { name, pool };
+  });
+  const all = [{ name: 'pool', pool: config.pool }, ...ofCells].flatMap((one) => {
+    const pools = atEachRate(one.pool);
     const rate = ({ learning_rate: x }: BenchPool) => (pools.length > 1 ? `, learning rate ${x}` : '');
-    return pools.map((pool) => ({ name: name + rate(pool), pool }));
+    return pools.map((pool) => ({ name: one.name + rate(pool), pool }));
   });
   const byPath = new Map<string, NamedPool>();
-  for (const { name, pool } of [{ name: 'pool', pool: config.pool }, ...ofCells]) {
+  for (const { name, pool } of all) {
     const path = store.path(pool);
     if (!byPath.has(path)) byPath.set(path, { name, path, pool });
   }

@@ -65,9 +65,10 @@ export class PoolStore {
     const { dir: _dir, general: _general, joint: _joint, ...settings } = pool;
     const general = generalOf(pool);
     const factor = total ? pool.clusters + (general?.r ?? 0) / pool.rank : 1;
-    const { learning_rates: _rates, ...changes } = total ? larger : same;
+    const changes = total ? larger : same;
     return {
       ...settings,
+      ...(changes.learning_rate !== undefined && { learning_rates: undefined }),
       epochs: pool.epochs + (general?.epochs ?? 0),
       clusters: 1,
       embedding: 'tfidf',
@@ -79,18 +80,15 @@ export class PoolStore {
     };
   }
 
-  /** Likewise, one for each rate that is tried. */
-  oneLoras(total: boolean): BenchPool[] {
-    const { one_lora: same, one_lora_total: larger } = this.#config;
-    const { learning_rates: rates } = total ? larger : same;
-    const lora = this.oneLora(total);
-    return rates?.map((rate) => ({ ...lora, learning_rate: rate })) ?? [lora];
+  /** The pools of a configuration in which some settings are settled. */
+  of(config: BenchConfig): PoolStore {
+    return new PoolStore(config, this.#training, this.#modelDigest, this.#work, this.#form);
   }
 
   /** What `crayon build-pool` would be told to build it. */
   buildOptions(pool: BenchPool, more: MoreBuildOptions = {}): BuildPoolOptions {
     const { dir: _dir, general: _general, joint, data, rank: r, epochs, ...unlike } = pool;
-    const { learning_rate: learningRate, held_out: heldOut, ...rest } = unlike;
+    const { learning_rate: learningRate, learning_rates: _rates, held_out: heldOut, ...rest } = unlike;
     const { batch_size: batchSize, lora_alpha: loraAlpha, ...same } = rest;
     return {
       ...BUILD_DEFAULTS,

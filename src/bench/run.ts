@@ -14,8 +14,6 @@ import { openBase } from '../gguf/base.js';
 import type { BaseModel } from '../hf/base-model.js';
 import { PLAIN, promptRecord } from '../hf/prompt-form.js';
 import { openNetwork } from '../model/open-network.js';
-import { isPoolDirectory, openPool } from '../pool/pool.js';
-import { readTrainingCurve } from '../pool/training-curve.js';
 import { type AnswerSettings, answerExamples, type LoadedModel, timeAnswers } from './answers.js';
 import { cellOf } from './cells.js';
 import { type LiveRunOptions, type LiveSummary, runLive, summariseLive } from './live/run.js';
@@ -23,10 +21,10 @@ import { runLoadPart } from './load/run.js';
 import { measureForCells } from './measure.js';
 import { type PerturbedTests, perturbedSignals, perturbedTests } from './perturbed.js';
 import { planRun, poolsOf, runForm, type SeedPlan } from './plan.js';
-import { mapOfTrainingSet, type Placed, type ScopeSpace, scopeSpace } from './pool-space.js';
+import type { Placed, ScopeSpace } from './pool-space.js';
 import { PoolStore } from './pools.js';
 import type { BenchRunDirectory } from './run-directory.js';
-import { seedsOf } from './seeds.js';
+import { buildPools, describePool, settleRate } from './seed-pools.js';
 import { type BenchConfig, findBenchPath } from './settings.js';
 import { EDGES, strategyNamed } from './strategies/index.js';
 import type { BenchContext, PlannedCell } from './strategies/strategy.js';
@@ -111,18 +109,17 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
         const missing = part.cells.filter((cell) => !isMade(cell));
         const isFirst = part === parts[0];
         if (missing.length === 0 && part.live.every(isMade) && !(isFirst && load.length > 0)) continue;
-        const { config: itsConfig, pools, training, users: itsUsers } = part;
-        const context: BenchContext = { ...shared, config: itsConfig, pools, training, users: itsUsers };
-        // 2) pools, each once
-        await buildPools(missing, context);
-        await measureForCells(missing, context);
+        // 2) pools, each once; first the one whose rate is to be found
+        const { context, cells: settled } = await settleRate(part, missing, shared);
+        await buildPools(poolsOf(context.config, settled, context.pools), context);
+        await measureForCells(settled, context);
         const space = await describePool(manifest, part, context);
         directory.writeManifest(manifest);
         // 3) cells, a user's together
-        await runCells(missing, part.users, space, context);
+        await runCells(settled, part.users, space, context);
         // 4) the router and load, on running servers
-        const pool = part.pools.path(part.config.pool);
-        const ofSeed = { config: part.config, users: part.users, pool };
+        const pool = context.pools.path(context.config.pool);
+        const ofSeed = { config: context.config, users: part.users, pool };
         const servers: LiveRunOptions = { ...ofSeed, directory, signal, command, env, onProgress };
         if (config.live !== undefined) notices.push(...(await runLive(servers)));
         if (isFirst && config.load !== undefined) notices.push(...(await runLoadPart(servers)));
@@ -310,47 +307,6 @@ function startManifest(
 
 function parameterCount(source: BaseModel): number {
   return source.tensorNames().reduce((sum, name) => sum + source.info(name).shape.reduce((a, b) => a * b, 1), 0);
-}
-
-async function buildPools(cells: readonly PlannedCell[], context: BenchContext): Promise<void> {
-  const { config, pools, signal, onProgress } = context;
-  const wanted = poolsOf(config, cells, pools);
-  for (const [i, { pool }] of wanted.entries()) {
-    const name = wanted.length === 1 ? 'pool' : `pool ${i + 1} of ${wanted.length}`;
-    const report = ({ stage, ...rest }: Progress) =>
-      onProgress({ stage: `${atRun(config)}${name}: ${stage}`, ...rest });
-    await pools.ensure(pool, { onProgress: report, signal });
-  }
-}
-
-/** Which of the run's seeds is at work, where it has several. */
-const atRun = ({ seed, seeds = [] }: BenchConfig) => (seeds.length > 1 ? `seed ${seed}, ` : '');
-
-async function describePool(
-  manifest: RunManifest,
-  { cells }: SeedPlan,
-  { config, base, pools }: BenchContext,
-): Promise<ScopeSpace> {
-  const pool = openPool(pools.path(config.pool));
-  const space = scopeSpace(pool, base);
-  // of all pools, those of cells that are there too: a run that goes on says what one that ran through says
-  const isKnown = (pool: string) => manifest.curves?.some((curve) => curve.seed === config.seed && curve.pool === pool);
-  const built = poolsOf(config, cells, pools).filter(({ name, path }) => !isKnown(name) && isPoolDirectory(path));
-  const curves = built.map(({ name, path }) => {
-    return { seed: config.seed, pool: name, points: readTrainingCurve(path, openPool(path).manifest) };
-  });
-  manifest.curves = [...(manifest.curves ?? []), ...curves];
-  if (config.seed !== seedsOf(config)[0]) return space;
-  const { N, tau, embedding, adapters } = pool.manifest;
-  let parameters = 0;
-  for (const adapter of pool.openMembers()) {
-    for (const { r, in: inputs, out } of adapter.modules) parameters += r * (inputs + out);
-    adapter.close();
-  }
-  const { kind, centred } = embedding;
-  manifest.pool = { N, r: Math.max(...adapters.map((a) => a.r)), embedding: kind, centred, tau, parameters };
-  manifest.clusters ??= await mapOfTrainingSet(config, pool, space);
-  return space;
 }
 
 function cellTitle({ strategy, options }: PlannedCell): string {

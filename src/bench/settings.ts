@@ -37,6 +37,11 @@ const POOL = z.strictObject({
   epochs: positive.default(2).describe('of the training'),
   batch_size: whole(1).default(8).describe('examples a step'),
   learning_rate: positive.default(0.0025).describe('the highest'),
+  learning_rates: filled(positive)
+    .optional()
+    .describe(
+      'a pool is built with each, and the one whose gate has the least loss on held_out is taken, at each seed; one LoRA likewise',
+    ),
   seed: whole(0).default(0).describe('of draw, clusters and training'),
   general: z
     .union([

@@ -89,6 +89,9 @@ describe('benchConfig', () => {
       { one_lora_total: { learning_rate: 0.1, learning_rates: [0.2] } },
       'one_lora_total has learning_rate and learning_',
     ],
+    [{ pool: { data: ['a'], learning_rate: 0.1, learning_rates: [0.2] } }, 'pool has learning_rate and learning_rates'],
+    [{ pool: { data: ['a'], learning_rates: [0.2, 0.2] } }, 'pool: learning_rates has 0.2 twice'],
+    [{ pool: { data: ['a'], dir: 'p', learning_rates: [0.2] } }, 'pool.learning_rates builds pools, but pool.dir'],
     [{ server: 'models/big' }, 'server is "models/big", expected an object'],
     [{ pool: undefined }, 'pool is missing, expected an object'],
   ])('refuses %j', (change, problem) => {

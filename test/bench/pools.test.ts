@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { benchConfig } from '../../src/bench/config.js';
 import { PoolStore } from '../../src/bench/pools.js';
+import { atEachRate } from '../../src/bench/rates.js';
 
 const YAML = {
   name: 'x',
@@ -46,11 +47,23 @@ describe('PoolStore', () => {
 
   it('makes one LoRA for each rate that is tried, each a pool of its own', () => {
     const tried = store({ one_lora: { learning_rates: [0.1, 0.01], epochs: 5 } });
-    const pools = tried.oneLoras(false);
-    expect(pools).toEqual([0.1, 0.01].map((rate) => ({ ...tried.oneLora(false), learning_rate: rate })));
+    const pools = atEachRate(tried.oneLora(false));
+    expect(pools).toEqual([0.1, 0.01].map((rate) => expect.objectContaining({ learning_rate: rate, epochs: 5 })));
     expect(pools[0]).not.toHaveProperty('learning_rates'); // it would be in the directory's name
     expect(new Set(pools.map((pool) => tried.path(pool))).size).toBe(2);
-    expect(tried.oneLoras(true)).toEqual([tried.oneLora(true)]);
+    expect(atEachRate(tried.oneLora(true))).toEqual([tried.oneLora(true)]);
+  });
+
+  it("tries the pool's rates with one LoRA too, unless it has its own", () => {
+    const rates = { pool: { ...YAML.pool, learning_rates: [0.1, 0.01, 0.001] } };
+    const of = (change: object) => atEachRate(store({ ...rates, ...change }).oneLora(false));
+    expect(of({}).map((pool) => pool.learning_rate)).toEqual([0.1, 0.01, 0.001]);
+    expect(of({ one_lora: { learning_rates: [0.2, 0.3] } }).map((pool) => pool.learning_rate)).toEqual([0.2, 0.3]);
+    expect(of({ one_lora: { learning_rate: 0.4 } }).map((pool) => pool.learning_rate)).toEqual([0.4]);
+    // a pool of a rate that was tried is the pool of that rate, and is not built twice
+    const { pool } = benchConfig({ ...YAML, ...rates }, 'x');
+    const alone = { ...YAML, pool: { ...YAML.pool, learning_rate: 0.01 } };
+    expect(store({}).path(atEachRate(pool)[1]!)).toBe(store({}).path(benchConfig(alone, 'x').pool));
   });
 
   it('trains jointly behind mode separate, but never the one LoRA', () => {

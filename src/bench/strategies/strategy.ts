@@ -30,8 +30,8 @@ export interface Strategy {
   appliesTo?(user: PlannedUser, config: BenchConfig): boolean;
   /** cells of a user where chance is part of it, each with a seed of its own; absent for one */
   draws?(config: BenchConfig): number;
-  /** the pools that must be built before; absent for none */
-  poolOf?(cell: PlannedCell, store: PoolStore): BenchPool | readonly BenchPool[];
+  /** the pool that must be built before, with each of its rates where it has several; absent for none */
+  poolOf?(cell: PlannedCell, store: PoolStore): BenchPool;
   customise(cell: PlannedCell, user: UserWithExamples, context: BenchContext): Promise<Customised>;
 }
 

@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process';
 import { cpus, totalmem } from 'node:os';
-import { loadBenchConfig, SHARED_POOL } from '../../bench/config.js';
+import { givenPoolProblem, loadBenchConfig, SHARED_POOL } from '../../bench/config.js';
 import { type ConditionFlags, withConditions } from '../../bench/live/device.js';
 import { planRun } from '../../bench/plan.js';
 import { type BenchResult, runBench } from '../../bench/run.js';
@@ -77,6 +77,8 @@ function withPlaces(config: BenchConfig, { model, pool, dataDir }: BenchFlags): 
     ...(pool === undefined ? {} : { pool: { ...config.pool, dir: pool } }),
   };
   if (sharesPool(placed)) throw new CrayonError('bad-option', `--pool ${pool} ${SHARED_POOL}`);
+  const problem = givenPoolProblem(placed);
+  if (problem !== undefined) throw new CrayonError('bad-option', `--pool ${pool}: ${problem.message}`);
   return placed;
 }
 

@@ -3,8 +3,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { atEachRate, withLeastLoss } from '../../../src/bench/rates.js';
 import { heldOutExamples } from '../../../src/bench/strategies/held-out.js';
-import { oneLora, oneLoraTotal, withLeastLoss } from '../../../src/bench/strategies/one-lora.js';
+import { oneLora, oneLoraTotal } from '../../../src/bench/strategies/one-lora.js';
 import { openPool } from '../../../src/pool/pool.js';
 import { loadAdapterLora } from '../../../src/train/adapter-lora.js';
 import { scoreExamples } from '../../../src/train/score-forward.js';
@@ -26,8 +27,9 @@ afterAll(() => open.close());
 it('is chosen by the loss, recorded in run.json, and not looked for again', async () => {
   const { context, cellOf, userOf } = open;
   const { pools, manifest, base, config } = context;
-  const wanted = pools.oneLoras(false);
-  expect(oneLora.poolOf!(cellOf('sums', 'one-lora')!, pools)).toEqual(wanted);
+  const lora = pools.oneLora(false);
+  const wanted = atEachRate(lora);
+  expect(oneLora.poolOf!(cellOf('sums', 'one-lora')!, pools)).toEqual(lora);
   for (const pool of wanted) await pools.ensure(pool, {});
 
   const { parameters, answerer } = await oneLora.customise(cellOf('sums', 'one-lora')!, userOf('sums'), context);
@@ -43,21 +45,21 @@ it('is chosen by the loss, recorded in run.json, and not looked for again', asyn
   expect((await scoreExamples(how)).loss).toBeGreaterThan(losses[1]!);
   const taken = pools.path(wanted[1]!);
   const expected = loadAdapterLora(join(taken, openPool(taken).manifest.adapters[0]!.dir), base.source);
-  const lora = await answerer.loraFor!([]);
-  expect(lora.parameters).toEqual(expected.parameters);
+  const given = await answerer.loraFor!([]);
+  expect(given.parameters).toEqual(expected.parameters);
   expect(parameters).toBe(expected.layout.size);
 
   const file = join(context.directory.path, 'run.json');
   expect(existsSync(file) && JSON.parse(readFileSync(file, 'utf8')).rates).toEqual([choice]);
   // what is recorded is taken as it is
   manifest.rates = [{ ...choice!, learningRate: RATES[0]! }];
-  expect(await withLeastLoss('one-lora', wanted, context)).toEqual(wanted[0]);
+  expect(await withLeastLoss('one-lora', lora, context)).toEqual(wanted[0]);
   expect(config.pool.learning_rate).toBe(0.0025);
 });
 
 it('is the one that the configuration has, where it has one', async () => {
   const { context, cellOf, userOf } = open;
-  const [pool, ...others] = context.pools.oneLoras(true);
+  const [pool, ...others] = atEachRate(context.pools.oneLora(true));
   expect(others).toEqual([]);
   expect(pool).toMatchObject({ rank: 6, learning_rate: 0.003 });
   await context.pools.ensure(pool!, {});
