@@ -13,7 +13,7 @@
  * one's tokens being scored under them in one pass.
  */
 
-import { logisticOf, promptFolds, signalFeatures } from '../src/bench/report/hybrid.js';
+import { logisticOf, promptFolds, signalFeatures } from '../src/bench/report/held-out-rules.js';
 import { type AnsweredCell, readRun } from '../src/bench/report/read.js';
 import { exampleId, runSeedOf } from '../src/bench/report/units.js';
 import type { AnswerRecord } from '../src/bench/types.js';

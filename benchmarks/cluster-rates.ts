@@ -8,7 +8,7 @@
  *     npx tsx benchmarks/cluster-rates.ts results/routing [crayon|per-query]
  */
 
-import { promptFolds, signalFeatures } from '../src/bench/report/hybrid.js';
+import { promptFolds, signalFeatures } from '../src/bench/report/held-out-rules.js';
 import { readRun } from '../src/bench/report/read.js';
 import { exampleId, runSeedOf, seedsOfRun } from '../src/bench/report/units.js';
 import type { AnswerRecord } from '../src/bench/types.js';

@@ -18,7 +18,7 @@
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { promptFolds, signalFeatures } from '../src/bench/report/hybrid.js';
+import { promptFolds, signalFeatures } from '../src/bench/report/held-out-rules.js';
 import { fitIsotonic, mapped } from '../src/core/isotonic.js';
 import { nestedWeights } from '../src/core/nested-mean.js';
 import { createRandom } from '../src/core/random.js';

@@ -1,10 +1,10 @@
 /** What the benchmarks of routers fit: rules that say, of each answer, how likely it is right, made of some of the answers. */
 
-import { logisticOf } from '../src/bench/report/hybrid.js';
+import { logisticOf } from '../src/bench/report/held-out-rules.js';
 import { clusterGate } from '../src/blend/cluster-gate.js';
-import { thinVector } from '../src/blend/prompt-clusters.js';
 import { countedIn } from '../src/cli/calibrate/clusters.js';
 import { mean } from '../src/core/stats.js';
+import { sparseRows } from '../src/pool/sparse-rows.js';
 import { clusterRates } from '../src/routing/calibrate/cluster-rates.js';
 import { expectedRate } from '../src/routing/signals/success.js';
 
@@ -73,11 +73,10 @@ export function inQuestionClusters(
     edgeCorrect: of.labels[i]!,
     serverCorrect: of.server[i]!,
   }));
-  const { records: placed, clusters } = countedIn(
-    records,
-    others.map((i) => thinVector(vectors[i]!)),
-    { kind: '', seed: 0 },
-  );
+  const { records: placed, clusters } = countedIn(records, sparseRows(others.map((i) => vectors[i]!)), {
+    kind: '',
+    seed: 0,
+  });
   if (clusters === null) return of;
   const gate = clusterGate(clusters);
   const gates = vectors.map((vector) => Array.from(gate(vector)));

@@ -9,7 +9,7 @@
  *     npx tsx benchmarks/unseen-users.ts results/routing [crayon|per-query] [draws]
  */
 
-import { signalFeatures } from '../src/bench/report/hybrid.js';
+import { signalFeatures } from '../src/bench/report/held-out-rules.js';
 import { readRun } from '../src/bench/report/read.js';
 import { exampleId, runSeedOf, seedsOfRun } from '../src/bench/report/units.js';
 import { fitIsotonic, mapped } from '../src/core/isotonic.js';

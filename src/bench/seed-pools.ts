@@ -30,7 +30,8 @@ export async function settleRate(
   const settle = (pool: BenchPool): BenchPool =>
     pool.learning_rates === undefined ? pool : { ...pool, learning_rate, learning_rates: undefined };
   // one LoRA that has no rate of its own chooses among the same for itself
-  const own = (lora: BenchConfig['one_lora']) => (lora.learning_rate === undefined ? { learning_rates, ...lora } : lora);
+  const own = (lora: BenchConfig['one_lora']) =>
+    lora.learning_rate === undefined ? { learning_rates, ...lora } : lora;
   const oneLoras = { one_lora: own(config.one_lora), one_lora_total: own(config.one_lora_total) };
   const itsConfig = { ...config, ...oneLoras, pool: settle(config.pool) };
   return {

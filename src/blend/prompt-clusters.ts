@@ -14,6 +14,7 @@ import { sphericalKMeans } from '../pool/kmeans.js';
 import { densePoints, type Points, sparsePoints } from '../pool/points.js';
 import { SIMILARITY_QUANTILES } from '../pool/pool.js';
 import { summaryOf } from '../pool/similarity-summary.js';
+import { denseRows, type SparseRows } from '../pool/sparse-rows.js';
 import { SafetensorsFile } from '../safetensors/read.js';
 import { writeSafetensors } from '../safetensors/write.js';
 import type { ClusterGateParts } from './cluster-gate.js';
@@ -23,19 +24,6 @@ export interface PromptClusters extends ClusterGateParts {
   centroids: Float32Array;
   /** that they are in: its kind, such as `tfidf`, and its size */
   embedding: { kind: string; d: number };
-}
-
-/** An embedding (d) less its zeros: all but some hundred numbers of a text's tf-idf are such, in a vocabulary of up to 262,144. */
-export interface ThinVector {
-  d: number;
-  /** places, ascending, and what is there */
-  columns: Int32Array;
-  values: Float32Array;
-}
-
-export function thinVector(vector: Float32Array): ThinVector {
-  const columns = Int32Array.from([...vector.keys()].filter((j) => vector[j] !== 0));
-  return { d: vector.length, columns, values: Float32Array.from(columns, (j) => vector[j]!) };
 }
 
 /** So low that the softmax leaves all to the nearest. */
@@ -51,20 +39,19 @@ const [MOST_DIMENSIONS, MOST_CLUSTERS] = [2 ** 21, 4096];
  * @returns `gates` (n) over the clusters (k), and last for strays
  */
 export function clusterPrompts(
-  vectors: readonly ThinVector[],
+  vectors: SparseRows,
   kind: string,
   { k, seed }: { k: number; seed: number },
 ): { clusters: PromptClusters; gates: number[][] } {
-  const { d } = vectors[0]!;
+  const { d } = vectors;
   const points = pointsOf(vectors);
   const { centroids, assignment } = sphericalKMeans(points, { k, seed });
   const sums = new Float64Array(k * d);
   points.accumulate(null, assignment, sums, 1);
   points.dispose();
   const squares = Array.from({ length: k }, (_, c) => squared(sums.subarray(c * d, (c + 1) * d)));
-  const near = vectors.map((vector, i) => {
-    const c = assignment[i]!;
-    return withoutItself(vector, sums.subarray(c * d, (c + 1) * d), squares[c]!);
+  const near = Array.from(assignment, (c, i) => {
+    return withoutItself(vectors, i, sums.subarray(c * d, (c + 1) * d), squares[c]!);
   });
   const clusters = Array.from({ length: k }, (_, c) => {
     const own = near.filter((_, i) => assignment[i] === c).sort((a, b) => a - b);
@@ -81,11 +68,11 @@ export function clusterPrompts(
 
 const squared = (values: ArrayLike<number>) => Array.from(values).reduce((sum, x) => sum + x * x, 0);
 
-/** Cosine with the sum of the other members (d), whose own with this one has that square; 0 where there are none. */
-function withoutItself({ columns, values }: ThinVector, sum: Float64Array, square: number): number {
+/** Cosine of row i with the sum of the other members (d), whose own with this one has that square; 0 where there are none. */
+function withoutItself({ offsets, columns, values }: SparseRows, i: number, sum: Float64Array, square: number): number {
   let [product, own] = [0, 0];
-  for (const [at, j] of columns.entries()) {
-    product += values[at]! * sum[j]!;
+  for (let at = offsets[i]!; at < offsets[i + 1]!; at++) {
+    product += values[at]! * sum[columns[at]!]!;
     own += values[at]! ** 2;
   }
   const others = square - 2 * product + own;
@@ -93,31 +80,9 @@ function withoutItself({ columns, values }: ThinVector, sum: Float64Array, squar
   return lengths < 1e-6 ? 0 : (product - own) / lengths;
 }
 
-function pointsOf(vectors: readonly ThinVector[]): Points {
-  const n = vectors.length;
-  const { d } = vectors[0]!;
-  const total = vectors.reduce((sum, { columns }) => sum + columns.length, 0);
-  if (4 * total > n * d) {
-    const data = new Float32Array(n * d);
-    for (const [i, { columns, values }] of vectors.entries()) {
-      for (const [at, j] of columns.entries()) data[i * d + j] = values[at]!;
-    }
-    return densePoints(data, n, d);
-  }
-  const rows = {
-    n,
-    d,
-    offsets: new Int32Array(n + 1),
-    columns: new Int32Array(total),
-    values: new Float32Array(total),
-  };
-  for (const [i, { columns, values }] of vectors.entries()) {
-    const from = rows.offsets[i]!;
-    rows.columns.set(columns, from);
-    rows.values.set(values, from);
-    rows.offsets[i + 1] = from + columns.length;
-  }
-  return sparsePoints(rows);
+function pointsOf(rows: SparseRows): Points {
+  const isDense = 4 * rows.values.length > rows.n * rows.d;
+  return isDense ? densePoints(denseRows(rows), rows.n, rows.d) : sparsePoints(rows);
 }
 
 /** @throws CrayonError `write-failed`, `disk-full` */

@@ -6,7 +6,7 @@
  */
 
 import { RowStore, type RowStoreOptions } from '../core/linalg/row-store.js';
-import type { SparseRows } from './embed/kind.js';
+import type { SparseRows } from './sparse-rows.js';
 
 export interface Points {
   /** number of points */

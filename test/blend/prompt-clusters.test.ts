@@ -2,13 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { clusterGate } from '../../src/blend/cluster-gate.js';
-import {
-  clusterPrompts,
-  readPromptClusters,
-  thinVector,
-  writePromptClusters,
-} from '../../src/blend/prompt-clusters.js';
+import { clusterPrompts, readPromptClusters, writePromptClusters } from '../../src/blend/prompt-clusters.js';
 import { createRandom } from '../../src/core/random.js';
+import { sparseRows } from '../../src/pool/sparse-rows.js';
 import { writeSafetensors } from '../../src/safetensors/write.js';
 import { temporaryDir } from '../helpers/files.js';
 
@@ -29,7 +25,7 @@ function around(c: number, n: number, { seed, isDense = false }: { seed: number;
 const three = (isDense: boolean, seed = 0) => [0, 1, 2].flatMap((c) => around(c, 30, { seed, isDense }));
 
 describe.each([false, true])('clusters of prompts, dense vectors %s', (isDense) => {
-  const { clusters, gates } = clusterPrompts(three(isDense).map(thinVector), 'tfidf', { k: 3, seed: 0 });
+  const { clusters, gates } = clusterPrompts(sparseRows(three(isDense)), 'tfidf', { k: 3, seed: 0 });
   const gate = clusterGate(clusters);
 
   it('tell kinds apart, and put each prompt into one or none', () => {
@@ -60,7 +56,7 @@ describe.each([false, true])('clusters of prompts, dense vectors %s', (isDense) 
 });
 
 describe('a file of clusters', () => {
-  const { clusters } = clusterPrompts(three(true).map(thinVector), 'first-attention', { k: 3, seed: 0 });
+  const { clusters } = clusterPrompts(sparseRows(three(true)), 'first-attention', { k: 3, seed: 0 });
   let path: string;
   beforeEach(() => {
     path = join(temporaryDir(), 'edge.clusters.safetensors');

@@ -1,20 +1,10 @@
 /**
  * Hybrid curves of a run: the device's and the server's answers, paired by example and sorted by a routing signal, or by a
- * calibrated rule: the probability, by logistic regression, that the device's answer is right.
- *
- *     P(right) = sigmoid(intercept + w . (mean log-probability, its exponential, scope percentile / 100))
- *
- * The exponential lets the rule bend: an answer of middling confidence may be worse than one of low confidence. Scores are
- * cross-fitted: no example is scored by a rule that has seen its label, nor the label of another user's answer to its prompt.
+ * calibrated rule (held-out-rules.ts).
  */
 
-import { fitIsotonic, mapped } from '../../core/isotonic.js';
-import { fitLogistic, logisticProbability } from '../../core/logistic.js';
 import { nestedWeights, weightedMean } from '../../core/nested-mean.js';
-import { createRandom } from '../../core/random.js';
 import type { BootstrapOptions, Interval } from '../../core/stats.js';
-import { oneHot } from '../../core/vector.js';
-import { clusterRates } from '../../routing/calibrate/cluster-rates.js';
 import {
   type HybridCurve,
   type HybridIntervals,
@@ -22,16 +12,21 @@ import {
   hybridIntervals,
   type SharePoint,
 } from '../../routing/calibrate/hybrid-curve.js';
-import { featureOf } from '../../routing/signals/correctness.js';
-import { expectedRate } from '../../routing/signals/success.js';
 import { PERTURBATIONS, type Perturbation } from '../perturb.js';
 import { EDGES, SERVER, strategyTitle } from '../strategies/index.js';
 import type { AnswerRecord, ScoringMethod } from '../types.js';
 import { gapSplit, type SplitRow } from './gap-split.js';
+import {
+  heldOutScores,
+  heldOutServerRates,
+  type RuleKind,
+  type RuleParts,
+  type UserAnswers,
+} from './held-out-rules.js';
 import type { AnsweredCell } from './read.js';
 import { type ReliabilityRow, rawProbabilities, reliabilityRows } from './reliability.js';
 import { type RobustnessOf, robustness } from './robustness.js';
-import { type PlainSignal, routingScores, type Signals } from './routing-scores.js';
+import { type PlainSignal, routingScores } from './routing-scores.js';
 import { exampleId, runSeedOf, seedsOfRun, type Unit, unitId } from './units.js';
 
 /** The share that the summary, the tiles and the robustness speak of. */
@@ -48,12 +43,30 @@ const ROUTINGS = {
   rates: { title: 'cluster rates', rule: 'all-users', of: 'rates' },
   calibrated: { title: 'calibrated', rule: 'all-users' },
   'calibrated-rates': { title: 'calibrated, with cluster rates', rule: 'all-users', of: 'both' },
+  advantage: { title: 'cluster rates of both parties', rule: 'all-users', of: 'rates', lessServer: true },
+  gain: { title: "calibrated, less the server's rate", rule: 'all-users', of: 'both', lessServer: true },
   'calibrated-user': { title: 'calibrated per user', rule: 'per-user' },
   'user-alone': { title: 'control: user alone', rule: 'user', isControl: true },
   'other-users': { title: 'control: other users', rule: 'other-users', isControl: true },
   'other-rates': { title: 'control: cluster rates, other users', rule: 'other-users', of: 'rates', isControl: true },
   'other-both': { title: 'control: with cluster rates, other users', rule: 'other-users', of: 'both', isControl: true },
-} as const satisfies Record<string, { title: string; rule?: RuleKind; of?: RuleParts; isControl?: true }>;
+  'other-gain': {
+    title: "control: less the server's rate, other users",
+    rule: 'other-users',
+    of: 'both',
+    lessServer: true,
+    isControl: true,
+  },
+} as const satisfies Record<string, Routing>;
+
+interface Routing {
+  title: string;
+  rule?: RuleKind;
+  of?: RuleParts;
+  /** less the rate at which the server is right in the prompt's clusters, as the signals `advantage` and `gain` have it */
+  lessServer?: true;
+  isControl?: true;
+}
 
 export type RoutingSignal = keyof typeof ROUTINGS;
 
@@ -69,14 +82,18 @@ export function isControl(signal: RoutingSignal): boolean {
 
 /** Whether its score is the probability of a right answer. */
 function isProbability(signal: RoutingSignal): boolean {
-  return 'rule' in ROUTINGS[signal];
+  const routing: Routing = ROUTINGS[signal];
+  return routing.rule !== undefined && routing.lessServer === undefined;
 }
 
 /** Larger where the device should answer, or null where the signal has none; folds are drawn with the bootstrap's seed. */
 function scoresBy(signal: RoutingSignal, of: UserAnswers, seed: number): Float64Array | null {
-  const routing = ROUTINGS[signal];
-  if (!('rule' in routing)) return routingScores(of.asked ?? of.answers, signal as PlainSignal, of.answers);
-  return heldOutScores(of, routing.rule, seed, 'of' in routing ? routing.of : 'signals');
+  const { rule, of: parts = 'signals', lessServer }: Routing = ROUTINGS[signal];
+  if (rule === undefined) return routingScores(of.asked ?? of.answers, signal as PlainSignal, of.answers);
+  const scores = heldOutScores(of, rule, seed, parts);
+  if (lessServer === undefined || scores === null) return scores;
+  const ofServer = heldOutServerRates(of, rule, seed);
+  return ofServer && scores.map((right, i) => right - ofServer[i]!);
 }
 
 /** What is on the device, and how its answers were judged. */
@@ -154,7 +171,11 @@ export function hybridSection(
     const outcomes = pairs.map(({ edge, server, user }) => ({ edge: edge.correct, server: server.correct, user }));
     splits.push({ ...onDevice, rows: gapSplit(outcomes, users, draws) });
     const all = [...pairs.keys()];
-    const answered = { answers: pairs.map(({ edge }) => edge), users: pairs.map(({ user }) => user) };
+    const answered = {
+      answers: pairs.map(({ edge }) => edge),
+      users: pairs.map(({ user }) => user),
+      server: pairs.map(({ server }) => server.correct),
+    };
     const changed = PERTURBATIONS.flatMap((kind) => {
       const asked = answered.answers.flatMap(({ perturbed }) => perturbed?.[kind] ?? []);
       if (asked.length < pairs.length) return [];
@@ -234,144 +255,4 @@ function pairedAnswers(cells: readonly AnsweredCell[], units: readonly Unit[], e
     users.push(unit.title);
   }
   return { pairs, users, unpaired };
-}
-
-/** Parts that the examples are cut into; each is scored by a rule that was fitted on the others. */
-export const FOLDS = 10;
-
-/** The device's answers of all users one after another, and whose each is. */
-export interface UserAnswers {
-  answers: readonly AnswerRecord[];
-  /** index of the user, one for each answer */
-  users: readonly number[];
-  /** What is scored in place of the answers, one for each: the signals of its prompt, changed. Rules are fitted on the answers. */
-  asked?: readonly Signals[];
-}
-
-/** What a rule may see. `user` has an intercept for each user and no signal: what knowing the user alone is worth. */
-export type RuleKind = 'all-users' | 'per-user' | 'user' | 'other-users';
-
-/**
- * What its probability is made of: the signals, the rates of the pool's clusters alone, or the signals and that rate. `mapped` is that
- * of the signals through an isotonic map, fitted on what the rule says of the answers that it was itself fitted on.
- */
-export type RuleParts = 'signals' | 'rates' | 'both' | 'mapped';
-
-/**
- * Held-out scores, larger where the device should answer.
- *
- * - `all-users`: one rule; `per-user`: the same with an intercept for each user.
- * - `user`: only those intercepts. `other-users`: one rule, each user scored by the one fitted on all the others.
- *
- * @param seed of the folds
- * @returns null where an answer has no confidence, or no gate where rates need it, the prompts are fewer than the folds, or, but
- *   for `all-users`, there is one user only
- */
-export function heldOutScores(
-  of: UserAnswers,
-  kind: RuleKind,
-  seed: number,
-  parts: RuleParts = 'signals',
-): Float64Array | null {
-  const { answers, users, asked = answers } = of;
-  const count = new Set(users).size;
-  if (kind !== 'all-users' && count < 2) return null;
-  const hasScope = answers.every(({ scope }) => scope !== undefined);
-  const featuresOf = (all: readonly Signals[]) =>
-    signalFeatures(all, hasScope)?.map((signals, i) => [
-      ...(kind === 'user' ? [] : signals),
-      ...(kind === 'user' || kind === 'per-user' ? oneHot(users[i]!, count) : []),
-    ]);
-  // the rates alone are made of no signal
-  const [features, scored] = parts === 'rates' ? [[], []] : [featuresOf(answers), featuresOf(asked)];
-  const folds = promptFolds(of, seed);
-  if (features === undefined || scored === undefined || folds === null) return null;
-  const labels = answers.map((answer) => answer.correct);
-  const heldOut = kind === 'other-users' ? users : folds;
-  const at = <T>(values: readonly T[], others: readonly number[]) => others.map((i) => values[i]!);
-  if (parts === 'signals' || parts === 'mapped') {
-    return crossFit(heldOut, (others) => {
-      const rule = fitLogistic(at(features, others), at(labels, others));
-      if (parts === 'signals') return (i) => logisticProbability(rule, scored[i]!);
-      const seen = others.map((i) => logisticProbability(rule, features[i]!));
-      const map = fitIsotonic(seen, at(labels, others));
-      return (i) => mapped(map, logisticProbability(rule, scored[i]!));
-    });
-  }
-  const [gates, askedGates] = [gatesOf(answers), gatesOf(asked)];
-  if (gates === null || askedGates === null) return null;
-  return crossFit(heldOut, (others) => {
-    const { rates } = clusterRates(at(gates, others), at(labels, others));
-    if (parts === 'rates') return (i) => expectedRate(rates, askedGates[i]!);
-    const withRate = (rows: readonly number[][], ofRows: readonly number[][]) =>
-      rows.map((row, i) => [...row, expectedRate(rates, ofRows[i]!)]);
-    return logisticOf(withRate(features, gates), labels, others, withRate(scored, askedGates));
-  });
-}
-
-/** The gates of all answers, or null where one has none. */
-function gatesOf(answers: readonly Signals[]): number[][] | null {
-  const gates = answers.flatMap(({ clusters }) => (clusters === undefined ? [] : [clusters]));
-  return gates.length < answers.length ? null : gates;
-}
-
-/** The probability of each answer that is scored, by a rule that was fitted on the others. */
-export function logisticOf(
-  features: readonly number[][],
-  labels: readonly number[],
-  others: readonly number[],
-  scored: readonly number[][] = features,
-) {
-  const rule = fitLogistic(
-    others.map((i) => features[i]!),
-    others.map((i) => labels[i]!),
-  );
-  return (i: number) => logisticProbability(rule, scored[i]!);
-}
-
-/** Mean log-probability, its exponential, and the scope as a part of 1 where every answer has one; null without confidence. */
-export function signalFeatures(answers: readonly Signals[], hasScope: boolean): number[][] | null {
-  if (answers.some(({ confidence, scope }) => confidence === undefined || (hasScope && scope === undefined)))
-    return null;
-  const features = hasScope
-    ? (['confidence', 'probability', 'scope'] as const)
-    : (['confidence', 'probability'] as const);
-  return answers.map((answer) => features.map((name) => featureOf(name, 'mean-logprob', answer)));
-}
-
-/**
- * A fold, 0 to FOLDS - 1, for each answer: those to one prompt are in one fold, whoever gave them, and each user's prompts are
- * dealt out in turn, so that every fold has as many of each user as it can.
- *
- * @returns null where there are fewer prompts than folds
- */
-export function promptFolds(
-  { answers, users }: { answers: ReadonlyArray<Pick<AnswerRecord, 'promptHash'>>; users: readonly number[] },
-  seed: number,
-): number[] | null {
-  const random = createRandom(seed, 'calibration folds');
-  const byUser = new Map<number, Set<string>>();
-  for (const [i, { promptHash }] of answers.entries()) {
-    const prompts = byUser.get(users[i]!) ?? new Set<string>();
-    byUser.set(users[i]!, prompts.add(promptHash));
-  }
-  const fold = new Map<string, number>();
-  for (const prompts of byUser.values()) {
-    const fresh = [...prompts].filter((prompt) => !fold.has(prompt));
-    for (const prompt of random.shuffle(fresh)) fold.set(prompt, fold.size % FOLDS);
-  }
-  return fold.size < FOLDS ? null : answers.map(({ promptHash }) => fold.get(promptHash)!);
-}
-
-/** Scores each fold by the rule that was fitted on the answers of the other folds. */
-function crossFit(
-  folds: readonly number[],
-  scoring: (others: readonly number[]) => (answer: number) => number,
-): Float64Array {
-  const scores = new Float64Array(folds.length);
-  for (const fold of new Set(folds)) {
-    const score = scoring([...folds.keys()].filter((i) => folds[i] !== fold));
-    for (const [i, of] of folds.entries()) if (of === fold) scores[i] = score(i);
-  }
-  return scores;
 }

@@ -5,9 +5,9 @@ import { METRICS, type RouterMetric, randomMetrics } from '../../routing/calibra
 import { PERTURBATIONS } from '../perturb.js';
 import { isCrayon, strategyTitle } from '../strategies/index.js';
 import type { SplitRow } from './gap-split.js';
+import { FOLDS } from './held-out-rules.js';
 import {
   atHeadline,
-  FOLDS,
   HEADLINE_SHARE,
   type HybridRow,
   type OnDevice,
@@ -73,6 +73,7 @@ function calibrationNotes(rows: readonly HybridRow[]): string[] {
     calibrated: `Calibrated: the probability that the device's answer is right, by one logistic rule of confidence and scope for all users; each example is scored by a rule that was fitted on the other ${FOLDS - 1} of ${FOLDS} folds, and the intervals do not fit it again. It has seen other examples of the same users.`,
     rates:
       "Cluster rates: how often the device is right in the prompt's clusters of the pool, counted on the other folds; one number for each cluster and one for strays, and nothing of the answer. With cluster rates: that number is one more part of the calibrated rule.",
+    gain: "Rates of both parties: the device's less the server's in the prompt's clusters, counted on the other folds; less the server's rate: the calibrated probability, with cluster rates, less that rate. Both send what the server is likelier to be right about, as calibrate's signals advantage and gain do.",
     'other-rates': 'The controls of “other users” are counted and fitted without the user whose queries they route.',
     'calibrated-user':
       'Calibrated per user has an intercept for each user as well: it needs labelled, held-out examples of that user. Two controls: “user alone” has only these intercepts and no signal of the query; “other users” is the one rule, fitted without the user whose queries it routes.',

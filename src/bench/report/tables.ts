@@ -2,6 +2,7 @@
 
 import { groupBy, mean } from '../../core/stats.js';
 import type { TrainingCurve } from '../../pool/training-curve.js';
+import { OF_POOL } from '../rates.js';
 import { strategyTitle } from '../strategies/index.js';
 import type { LatencySummary, LoadCell } from '../types.js';
 import type { Report } from './report.js';
@@ -29,7 +30,7 @@ export function facts({ manifest, users, seeds, cells }: Report): Array<[string,
         `${pool.N} base LoRAs of rank ${pool.r}, ${words.count(pool.parameters)} parameters; ${pool.embedding}${pool.centred ? ', centred' : ''}, tau ${pool.tau}`,
     ],
     ...(rates ?? []).map(({ strategy, seed: of, examples, tried, learningRate }): [string, string] => [
-      strategyTitle(strategy),
+      strategy === OF_POOL ? 'The pool, trained' : strategyTitle(strategy),
       `learning rate ${learningRate} at seed ${of}, by the loss on ${examples} held-out examples: ${tried
         .map((one) => `${words.decimal(one.loss)} with ${one.learningRate}`)
         .join(', ')}`,

@@ -3,8 +3,9 @@
  * are likelier so. Strangers to a pool are all strays to it, however unlike each other they are.
  */
 
-import { clusterPrompts, type PromptClusters, type ThinVector, thinVector } from '../../blend/prompt-clusters.js';
+import { clusterPrompts, type PromptClusters } from '../../blend/prompt-clusters.js';
 import { type Embedding, type Prompt, promptFor, Query } from '../../engine/types.js';
+import { type SparseRows, sparseRows } from '../../pool/sparse-rows.js';
 import type { Question } from '../../routing/calibrate/collect.js';
 import type { CalibrationRecord } from '../../routing/calibrate/data.js';
 import { likeliestClusters } from '../../routing/calibrate/likeliest-clusters.js';
@@ -40,21 +41,21 @@ export function chooseClusters<Kept extends CalibrationRecord>(
   { embedder, form, seed }: { embedder: (Embedding & { kind: string }) | null; form: Prompt['kind']; seed: number },
 ): CountedIn<Kept> {
   const byId = new Map(questions.map((question) => [question.id, question]));
-  const vectors =
-    embedder === null
-      ? []
-      : records.map(({ id }) => thinVector(new Query(promptFor(byId.get(id)!, form)).vector(embedder)));
+  const asked = function* (of: Embedding) {
+    for (const { id } of records) yield new Query(promptFor(byId.get(id)!, form)).vector(of);
+  };
+  const vectors = embedder === null ? null : sparseRows(asked(embedder));
   return countedIn(records, vectors, { kind: embedder?.kind ?? '', seed });
 }
 
-/** @param vectors embeddings of the records' questions; none where they cannot be clustered */
+/** @param vectors embeddings of the records' questions; null where they cannot be clustered */
 export function countedIn<Kept extends Pick<CalibrationRecord, 'clusters' | 'edgeCorrect' | 'serverCorrect'>>(
   records: Kept[],
-  vectors: readonly ThinVector[],
+  vectors: SparseRows | null,
   { kind, seed }: { kind: string; seed: number },
 ): CountedIn<Kept> {
-  const numbers = NUMBERS.filter((k) => QUESTIONS_EACH * k <= vectors.length);
-  const made = numbers.map((k) => clusterPrompts(vectors, kind, { k, seed }));
+  const numbers = vectors === null ? [] : NUMBERS.filter((k) => QUESTIONS_EACH * k <= vectors.n);
+  const made = numbers.map((k) => clusterPrompts(vectors!, kind, { k, seed }));
   const ofPool = records.flatMap(({ clusters }) => (clusters ? [clusters] : []));
   const hasPool = ofPool.length === records.length;
   const own = hasPool ? ofPool : records.map(() => [1]);

@@ -9,21 +9,13 @@ import type { BaseModel } from '../../hf/base-model.js';
 import type { ModelConfig } from '../../hf/config.js';
 import type { BackendName } from '../../model/names.js';
 import type { Network } from '../../model/network.js';
+import type { SparseRows } from '../sparse-rows.js';
 
 /** Prompts as token ids, without BOS. */
 export type Sequences = ReadonlyArray<Int32Array>;
 
 /** What an embedding is read from: the base model, in whatever file format, or numbers that stand for one. */
 export type EmbeddingBase = Pick<BaseModel, 'config' | 'readF32' | 'readRowsF32'>;
-
-/** n sparse rows of size d: row i holds `columns` and `values` from offsets[i] to offsets[i+1]. */
-export interface SparseRows {
-  n: number;
-  d: number;
-  offsets: Int32Array;
-  columns: Int32Array;
-  values: Float32Array;
-}
 
 /** Where a forward pass comes from. */
 export interface ForwardPass {

@@ -216,6 +216,53 @@ describe('the hybrid at 20 % server share', () => {
   });
 });
 
+describe('a server that is no better everywhere', () => {
+  /** Two clusters, the device right half of the time in both and equally sure; the server is right in one of them, and never in the other. */
+  const answersOf = (correct: (i: number) => boolean, told = true) =>
+    Array.from({ length: 200 }, (_, i) => {
+      const clusters = i % 2 === 0 ? [0.95, 0.05] : [0.05, 0.95];
+      return answer('u', i, correct(i) ? 1 : 0, told ? { confidence: -1 - (i % 7) / 100, clusters } : {});
+    });
+  const device = (name: string) =>
+    cell(
+      user(name),
+      'crayon',
+      answersOf((i) => i % 4 < 2),
+    );
+  const server = (name: string) =>
+    cell(
+      user(name),
+      'server',
+      answersOf((i) => i % 2 === 0, false),
+    );
+  const report = reportOf(run(['u', 'v'].flatMap((name) => [device(name), server(name)])));
+  const recovered = (signal: string) => {
+    const { shares } = report.hybrid!.rows.find((row) => row.signal === signal)!.intervals;
+    return shares.find(({ share }) => share === 0.4)!.overRandom.estimate;
+  };
+
+  it('is asked where it is better, by the rules that weigh both parties and by no other', () => {
+    // of 40 in 100, all from the right half, every second is one that the device has wrong: 20 more are right, and at random none
+    for (const signal of ['advantage', 'gain', 'other-gain']) expect(recovered(signal)).toBeGreaterThan(0.15);
+    for (const signal of ['confidence', 'rates', 'calibrated', 'calibrated-rates']) {
+      expect(Math.abs(recovered(signal))).toBeLessThan(0.1);
+    }
+  });
+
+  it('has their rows in the tables, a curve each, and no diagram of their differences as probabilities', () => {
+    const tables = reportTables(report);
+    const [{ rows, notes }] = tables.filter(({ id }) => id === 'metrics-crayon-loglikelihood') as [(typeof tables)[0]];
+    const named = rows.map(({ cells }) => cells[0]);
+    expect(named).toEqual(
+      expect.arrayContaining(['cluster rates of both parties', "calibrated, less the server's rate"]),
+    );
+    expect(notes.join()).toContain('QNC');
+    expect(reportHtml(report)).toContain('<path class="curve gain" d="M');
+    const titles = report.hybrid!.reliability[0]!.rows.map(({ title }) => title);
+    expect(titles.some((title) => title.includes('both parties') || title.includes("server's"))).toBe(false);
+  });
+});
+
 describe('decisions about changed prompts', () => {
   // ten answers in the order of their confidence; two that are sent come above the cut when mistyped, one below
   const typed = [-9, -1, -1, -7, -6, -5, -4, -3, -8.5, -2];

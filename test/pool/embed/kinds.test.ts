@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { meanRows } from '../../../src/core/vector.js';
 import { HfModel } from '../../../src/hf/model.js';
 import { firstAttentionEmbedder } from '../../../src/pool/embed/kinds/first-attention.js';
-import { inverseDocumentFrequencies, tfidfDense, tfidfRows } from '../../../src/pool/embed/kinds/tfidf.js';
+import { inverseDocumentFrequencies, tfidfRows } from '../../../src/pool/embed/kinds/tfidf.js';
 import { hiddenLayerOf, parseEmbeddingKind } from '../../../src/pool/embed/kinds.js';
 import { centreRows } from '../../../src/pool/embed/space.js';
+import { denseRows } from '../../../src/pool/sparse-rows.js';
 import { fixture, fixtureJson, fixtureTensors, MODELS, relativeDifference } from '../../helpers/fixtures.js';
 
 describe('firstAttentionEmbedder', () => {
@@ -36,7 +37,7 @@ describe('tfidf', () => {
     expect(idf[1]).toBeCloseTo(Math.log(4 / 2) + 1, 6);
     expect(idf[2]).toBeCloseTo(Math.log(4 / 4) + 1, 6);
     expect(idf[4]).toBeCloseTo(Math.log(4 / 1) + 1, 6); // a token never met
-    const first = tfidfDense(documents, idf).slice(0, 5);
+    const first = denseRows(tfidfRows(documents, idf)).slice(0, 5);
     const raw = [0, (1 + Math.log(2)) * idf[1]!, idf[2]!];
     const norm = Math.hypot(...raw);
     [0, raw[1]! / norm, raw[2]! / norm, 0, 0].forEach((value, i) => {

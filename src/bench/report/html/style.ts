@@ -76,7 +76,7 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; text-anchor: 
 .row .interval { stroke-width: 3; stroke-linecap: round; opacity: .55; } .row .seed { stroke: var(--hue); stroke-width: 1.6; }
 .other, .random { --hue: var(--other); } .reference, .oracle, .box { --hue: var(--reference); } .crayon, .confidence, .raw { --hue: var(--accent); }
 .server, .calibrated, .in_cloud { --hue: var(--server); } .scope { --hue: var(--scope); } .both, .isotonic { --hue: var(--both); } .calibrated-user { --hue: var(--t5); }
-.rates { --hue: var(--t3); } .calibrated-rates { --hue: var(--t6); }
+.rates { --hue: var(--t3); } .calibrated-rates { --hue: var(--t6); } .advantage { --hue: var(--t7); } .gain { --hue: var(--t1); }
 .interval, .curve, .mark line, .box line { stroke: var(--hue); } .dot, .mark circle, .box circle { fill: var(--hue); }
 .row.crayon .label, .row.crayon .value { fill: var(--accent); font-weight: 650; }
 .row .part { fill: var(--card); stroke: var(--hue); stroke-width: 1.3; }
@@ -85,6 +85,7 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; text-anchor: 
 .curve.confidence { stroke-width: 2.2; } .curve.calibrated { stroke-width: 3; } .curve.random { stroke-width: 1.6; }
 .curve.scope { stroke-dasharray: 7 3; } .curve.both { stroke-dasharray: 10 3 2 3; } .curve.calibrated-user { stroke-dasharray: 12 4; }
 .curve.rates { stroke-dasharray: 4 3; } .curve.calibrated-rates { stroke-dasharray: 16 3; }
+.curve.advantage { stroke-dasharray: 2 3; } .curve.gain { stroke-width: 2.6; stroke-dasharray: 20 3 3 3; }
 .curve.oracle { stroke-dasharray: 2 4; stroke-linecap: round; }
 .band { fill: var(--other); opacity: .2; }
 .level { stroke: var(--muted); stroke-width: 1; stroke-dasharray: 3 4; } svg .end { fill: var(--muted); font-size: 12px; }

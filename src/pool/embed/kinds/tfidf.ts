@@ -6,7 +6,8 @@
  * tf = 1 + ln(count), idf = ln((1 + n) / (1 + df)) + 1.
  */
 
-import type { InstantKind, SparseRows } from '../kind.js';
+import { denseRows, type SparseRows } from '../../sparse-rows.js';
+import type { InstantKind } from '../kind.js';
 
 export const tfidf: InstantKind = {
   name: 'tfidf',
@@ -14,7 +15,7 @@ export const tfidf: InstantKind = {
   size: ({ vocabSize }) => vocabSize,
   fit: inverseDocumentFrequencies,
   sparse: tfidfRows,
-  open: (_base, idf) => (prompts) => tfidfDense(prompts, idf!),
+  open: (_base, idf) => (prompts) => denseRows(tfidfRows(prompts, idf!)),
 };
 
 /** Inverse document frequencies of a training set. documents: token ids -> (vocabSize) */
@@ -47,14 +48,4 @@ export function tfidfRows(documents: ReadonlyArray<Int32Array>, idf: Float32Arra
     columns: Int32Array.from(columns),
     values: Float32Array.from(values),
   };
-}
-
-/** The same as a dense matrix (n, d), for a handful of user examples. */
-export function tfidfDense(documents: ReadonlyArray<Int32Array>, idf: Float32Array): Float32Array {
-  const { n, d, offsets, columns, values } = tfidfRows(documents, idf);
-  const dense = new Float32Array(n * d);
-  for (let i = 0; i < n; i++) {
-    for (let at = offsets[i]!; at < offsets[i + 1]!; at++) dense[i * d + columns[at]!] = values[at]!;
-  }
-  return dense;
 }

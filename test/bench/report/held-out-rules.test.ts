@@ -8,7 +8,7 @@ import {
   type RuleKind,
   type RuleParts,
   type UserAnswers,
-} from '../../../src/bench/report/hybrid.js';
+} from '../../../src/bench/report/held-out-rules.js';
 import { routingScores } from '../../../src/bench/report/routing-scores.js';
 import type { AnswerRecord } from '../../../src/bench/types.js';
 import { fitLogistic, logisticProbability } from '../../../src/core/logistic.js';
