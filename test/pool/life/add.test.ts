@@ -1,5 +1,5 @@
 // npx vitest run test/pool/life/add.test.ts
-import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blendPool } from '../../../src/blend/blend-pool.js';
@@ -33,10 +33,11 @@ afterAll(() => {
   source.close();
 });
 
-/** A foreign adapter: a member's files, with keys of its configuration changed. */
+/** A foreign adapter: a member's files as PEFT would have them, with keys of its configuration changed. */
 function foreign(n: number, change: object = {}, name = 'foreign'): string {
   const dir = join(temporaryDir(), name);
   cpSync(poolAdapter(n), dir, { recursive: true });
+  rmSync(join(dir, 'crayon.json'));
   const path = join(dir, 'adapter_config.json');
   const config = { ...JSON.parse(readFileSync(path, 'utf8')), base_model_name_or_path: '/home/somebody/crayon-edge' };
   writeFileSync(path, JSON.stringify({ ...config, ...change }));
