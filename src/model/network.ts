@@ -21,16 +21,16 @@ export interface SequenceBatch {
 }
 
 /**
- * Several sequences in the one row of a batch: questions behind one another, each with its prompt once and behind it the branches that
- * go on from there, such as a question's choices. A token sees its question's prompt and its own branch. Everything by token, (T).
+ * Several sequences in the one row of a batch, what they begin with alike once: a forest of segments, such as the examples before all
+ * questions, a question, its choices. A token sees its own segment as far as itself, and those that this one goes on from.
  */
 export interface PackedRow {
-  /** the question that a token belongs to, whose coefficients it gets; -1 for padding */
+  /** (T) the question whose coefficients a token gets, one of those that it is read for; -1 for padding */
   question: Int32Array;
-  /** -1 for the prompt's */
-  branch: Int32Array;
-  /** in the token's own sequence, from 0 */
+  /** (T) in the token's own sequence, from 0 */
   position: Int32Array;
+  /** each behind what it goes on from, one after another from token 0 on; padding is behind them all */
+  segments: ReadonlyArray<{ start: number; end: number; parent: number | null }>;
 }
 
 /** Sequences of which some tokens are to be predicted. */

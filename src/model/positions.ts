@@ -86,7 +86,7 @@ export function plainTables({ rope, window }: LayerKind, config: ModelConfig, T:
 
 /** Of a packed row: every token turned by its position in its own sequence. */
 export function packedTables(kind: LayerKind, config: ModelConfig, packed: PackedRow): PositionTables {
-  const { position, question, branch } = packed;
+  const { position, segments } = packed;
   const [T, D] = [position.length, config.headDim];
   const ofSequence = rotaryTables(kind.rope, config, position.reduce((a, b) => Math.max(a, b), 0) + 1);
   const picked = (table: Float32Array) => {
@@ -97,11 +97,18 @@ export function packedTables(kind: LayerKind, config: ModelConfig, packed: Packe
     return values;
   };
   const mask = new Float32Array(T * T).fill(-1e9);
-  for (let i = 0; i < T; i++) {
-    for (let j = i; j >= 0 && question[j] === question[i]; j--) {
-      const isOwn = branch[j] === -1 || branch[j] === branch[i];
-      if (isOwn && (kind.window === null || position[i]! - position[j]! < kind.window)) mask[i * T + j] = 0;
+  const see = (i: number, from: number, to: number) => {
+    for (let j = from; j < to; j++) {
+      if (kind.window === null || position[i]! - position[j]! < kind.window) mask[i * T + j] = 0;
+    }
+  };
+  for (const { start, end, parent } of segments) {
+    for (let i = start; i < end; i++) {
+      see(i, start, i + 1);
+      for (let at = parent; at !== null; at = segments[at]!.parent) see(i, segments[at]!.start, segments[at]!.end);
     }
   }
+  // padding sees itself: a row of nothing but -1e9 would be a softmax over rounding
+  for (let i = segments.at(-1)?.end ?? 0; i < T; i++) mask[i * T + i] = 0;
   return { cos: picked(ofSequence.cos), sin: picked(ofSequence.sin), mask };
 }

@@ -15,11 +15,11 @@ import { fixture } from './fixtures.js';
 /** Choices of one token, of several, two that begin alike, two that are the same but for their last token. */
 export const CHOICES = [[7], [8, 9, 10], [8, 9, 11], [8, 12], [13, 14]];
 
-/** Questions of prompts of several lengths, with as many choices each as are wanted. */
-export function questions(count: number, choices = CHOICES): TrainingExample[] {
+/** Questions of prompts of several lengths, with as many choices each as are wanted. @param before what all of them begin with */
+export function questions(count: number, choices = CHOICES, before: readonly number[] = [1]): TrainingExample[] {
   const random = createRandom(3, 'packing');
   return Array.from({ length: count }, (_, q) => {
-    const prompt = [1, ...Array.from({ length: 20 + 5 * q }, () => 3 + random.int(50))];
+    const prompt = [...before, ...Array.from({ length: 20 + 5 * q }, () => 3 + random.int(50))];
     return choices.map((choice) => ({ ids: Int32Array.of(...prompt, ...choice), promptLength: prompt.length }));
   }).flat();
 }
@@ -34,7 +34,15 @@ export function packedScores(backend: BackendName, families: readonly string[]):
   it.each(families)('of %s are those of every sequence alone, through every question’s own mixture', async (name) => {
     const source = HfModel.open(fixture('models', name));
     const model = openNetwork(source);
-    const examples = questions(7);
+    // the last four have a beginning in common, longer than a window, and the two of a mixture read it once
+    const examples = [
+      ...questions(7),
+      ...questions(
+        4,
+        CHOICES,
+        Array.from({ length: 40 }, (_, i) => 3 + ((7 * i) % 50)),
+      ),
+    ];
     const layout = poolLayout(source, { targets: 'all', r: 2 }, 3);
     const parameters = initialParameters(layout, 1);
     const random = createRandom(5, 'factors');
