@@ -4,30 +4,11 @@
  */
 
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { writePromptClusters } from '../../blend/prompt-clusters.js';
-import { CrayonError } from '../../core/errors.js';
-import { loadDataset, noExamples } from '../../data/dataset.js';
 import { MATCHES } from '../../data/judge.js';
 import { PROMPT_KINDS } from '../../engine/types.js';
-import { RecordLog } from '../../files/resume.js';
-import { calibrate } from '../../routing/calibrate/calibrate.js';
-import type { CollectedRecord } from '../../routing/calibrate/collect.js';
-import { byMeasure, dataByMeasure, MIN_RECORDS } from '../../routing/calibrate/data.js';
-import { chooseMeasure } from '../../routing/calibrate/probability.js';
-import { type RiskTarget, riskThresholds } from '../../routing/calibrate/risk.js';
-import type { Target } from '../../routing/calibrate/rule.js';
-import { CONFIDENCE_MEASURES } from '../../routing/signals/signal.js';
-import { assembleEngines } from '../../serve/assemble.js';
-import { loadEdgeConfig } from '../../serve/config.js';
-import { refuseExisting, writeThresholds } from '../../serve/config-thresholds.js';
 import { choice, dataOptions, decimal, wholeNumber } from '../options.js';
 import type { Terminal } from '../terminal.js';
-import { answered, askedConfig, fingerprintOf, NO_PRICES, once, warnOfUsedExamples } from './answers.js';
-import { type CountedIn, chooseClusters, printClusters } from './clusters.js';
 import type { CalibrateFlags } from './flags.js';
-import { doubtsOf, printCalibration, printMeasures, remarkOf, weightKeys } from './report.js';
-import { calibrateRisk, printRisk, refuseTooFew, riskRemark } from './risk.js';
-import { LEAST_SHIFTED, ruleOf, shiftRule } from './shift.js';
 
 const HELP = `
 Both sources answer every example once; the answers are kept in a file, so a stopped run continues, and another target
@@ -86,7 +67,7 @@ export function calibrateCommand(command: Command, terminal: Terminal): void {
     .option('--fresh', 'ask again what an earlier run has asked', false)
     .option('--force', 'replace an existing --out', false)
     .addHelpText('after', HELP)
-    .action((flags: CalibrateFlags) => runCalibrate(flags, terminal));
+    .action(async (flags: CalibrateFlags) => (await import('./run.js')).runCalibrate(flags, terminal));
 }
 
 function part(text: string): number {
@@ -101,148 +82,4 @@ function within(text: string): number {
   const value = part(text);
   if (value > 0 && value < 1) return value;
   throw new InvalidArgumentError(`"${text}" is not a number between 0 and 1.`);
-}
-
-/**
- * @throws CrayonError `bad-option` without exactly one target, `config-invalid` without a server, `dataset-too-small`,
- *   `output-exists`, `checkpoint-mismatch`, what the engines throw
- */
-export async function runCalibrate(
-  flags: CalibrateFlags,
-  terminal: Terminal,
-  assemble = assembleEngines,
-): Promise<void> {
-  const risk = riskOf(flags);
-  const target = risk === null && flags.from === undefined ? targetOf(flags) : null;
-  const config = loadEdgeConfig(flags.config);
-  const { server } = config;
-  if (server === null) {
-    throw new CrayonError('config-invalid', `${flags.config}: has no server, expected one to compare the device with`, {
-      hint: 'Give it server.base_url and server.model.',
-    });
-  }
-  const { inputPerMillion, outputPerMillion, currency } = server.prices ?? NO_PRICES;
-  if (target?.kind === 'cost' && inputPerMillion + outputPerMillion === 0) {
-    throw new CrayonError('config-invalid', `${flags.config}: has no server.prices, which --target-cost needs`, {
-      hint: 'Give server.prices.input_per_million and output_per_million.',
-    });
-  }
-  const rule = flags.from === undefined ? null : ruleOf(flags.from, config, flags.config);
-  const out = flags.out ?? flags.config.replace(/(\.ya?ml)?$/i, '.calibrated.yaml');
-  refuseExisting(out, flags.force);
-  const loaded = flags.data.map((path) => loadDataset(path, flags));
-  const examples = loaded.flatMap((set) => set.examples);
-  if (examples.length === 0) throw noExamples(flags.data);
-  if (risk !== null) refuseTooFew(examples.length, risk);
-  const least = rule === null ? MIN_RECORDS : LEAST_SHIFTED;
-  if (examples.length < least) {
-    throw new CrayonError('dataset-too-small', `${examples.length} examples, expected at least ${least}`);
-  }
-  warnOfUsedExamples(config, examples, terminal);
-
-  const digests = loaded.flatMap((set) => set.sources.map((source) => source.sha256));
-  const { records: path = `${out}.records.jsonl`, fresh } = flags;
-  const asked = askedConfig(config, rule);
-  const log = new RecordLog(path, fingerprintOf(asked, flags, digests), { fresh });
-  const questions = examples.map((example, i) => ({ ...example, id: `${i}:${example.id}` }));
-  const edge = once(() => assemble(asked));
-  let counted: CountedIn<CollectedRecord>;
-  try {
-    const found = await answered(questions, asked, flags, log, terminal, edge.get);
-    // The guarantee asks that the answers which test it had no say in anything.
-    const isFree = target !== null && flags.questionClusters && found.length >= MIN_RECORDS;
-    const embedder = isFree ? (await edge.get()).embedder : null;
-    counted = chooseClusters(found, questions, { embedder, form: flags.prompt, seed: flags.seed });
-  } finally {
-    await edge.close();
-  }
-  const { records } = counted;
-  const { measure } = config.routing.confidence;
-  const written = () => terminal.print(`Written to ${out}; the answers are in ${log.path}.`);
-  if (rule !== null) {
-    const files = { config: flags.config, out, from: flags.from!, recordsFile: log.path };
-    shiftRule(rule, records, files, flags.force, terminal);
-    return written();
-  }
-  // An earlier run's records may lack some measures: those that all have are tried.
-  const others = CONFIDENCE_MEASURES.filter((other) => flags.allMeasures && other !== measure);
-  const measures = [measure, ...others];
-  if (target === null) {
-    const found = calibrateRisk(records, measures, { ...risk!, seed: flags.seed });
-    const { data: _, cuts: __, weights, rates, fitting, testing, ...plan } = found.plan;
-    const thresholds = riskThresholds(found.plan, found);
-    writeThresholds(flags.config, out, {
-      thresholds: { ...thresholds },
-      weights: weights === null ? null : weightKeys(weights),
-      rates,
-      serverRates: null,
-      clusters: null,
-      ...(plan.measure !== measure && { measure: plan.measure }),
-      remarks: [riskRemark(found, risk!)],
-      force: flags.force,
-    });
-    terminal.document({
-      ...{
-        out,
-        recordsFile: log.path,
-        currency,
-        target: { kind: 'risk', ...risk },
-        thresholds,
-        correctness: weights,
-        success: rates,
-      },
-      ...{ records: records.length, ...found, plan: { ...plan, fitting: fitting.length, testing: testing.length } },
-    });
-    printRisk(found, risk!, terminal);
-    return written();
-  }
-  const datas = dataByMeasure(records, measures);
-  const best = datas.length > 1 ? chooseMeasure(datas) : { measure, aurocs: {} };
-  const found = calibrate(
-    best.measure === measure ? records : records.map((record) => byMeasure(record, best.measure)),
-    { target, seed: flags.seed, resamples: flags.resamples, measure: best.measure, asProbability: flags.asProbability },
-  );
-  const clusters = found.success === null ? null : counted.clusters;
-  const clustersFile = clusters && out.replace(/(\.ya?ml)?$/i, '.clusters.safetensors');
-  if (clustersFile !== null) writePromptClusters(clustersFile, clusters!);
-  writeThresholds(flags.config, out, {
-    thresholds: { ...found.thresholds },
-    weights: found.correctness === null ? null : weightKeys(found.correctness),
-    map: found.correctnessMap,
-    rates: found.success,
-    serverRates: found.serverSuccess,
-    clusters: clustersFile,
-    ...(best.measure !== measure && { measure: best.measure }),
-    remarks: [remarkOf(found)],
-    force: flags.force,
-  });
-  const { tried, taken } = counted;
-  terminal.document({
-    out,
-    recordsFile: log.path,
-    currency,
-    clusters: { taken, tried, file: clustersFile },
-    ...best,
-    ...found,
-  });
-  printMeasures(best, measure, terminal);
-  printClusters(counted, terminal);
-  printCalibration(found, currency, terminal);
-  for (const doubt of doubtsOf(found)) terminal.warn(doubt);
-  written();
-}
-
-function targetOf({ targetShare, targetAccuracy, targetCost }: CalibrateFlags): Target {
-  if (targetShare !== undefined) return { kind: 'share', value: targetShare };
-  if (targetAccuracy !== undefined) return { kind: 'accuracy', value: targetAccuracy };
-  if (targetCost !== undefined) return { kind: 'cost', value: targetCost };
-  throw new CrayonError('bad-option', 'no target, expected --target-share, -accuracy, -cost, --max-risk or --from', {
-    hint: 'For instance --target-share 0.2: a fifth of the queries may go to the server.',
-  });
-}
-
-function riskOf({ maxRisk, confidence }: CalibrateFlags): RiskTarget | null {
-  if (maxRisk !== undefined) return { risk: maxRisk, confidence: confidence ?? 0.95 };
-  if (confidence === undefined) return null;
-  throw new CrayonError('bad-option', '--confidence is of --max-risk, which is not given');
 }

@@ -1,4 +1,4 @@
-/** The flags of `crayon calibrate`, read. */
+/** The flags of `crayon calibrate`, read, and what its outcomes are written to. */
 
 import type { Match } from '../../data/judge.js';
 import type { PROMPT_KINDS } from '../../engine/types.js';
@@ -23,5 +23,14 @@ export interface CalibrateFlags extends DataFlags {
   parallel?: number;
   resamples: number;
   fresh: boolean;
+  force: boolean;
+}
+
+/** What an outcome is written to and made of. */
+export interface CalibrationFiles {
+  /** of the edge, as it is */
+  config: string;
+  out: string;
+  recordsFile: string;
   force: boolean;
 }

@@ -19,8 +19,10 @@ import {
 } from '../../routing/calibrate/risk.js';
 import { type Outcome, outcomeOf } from '../../routing/calibrate/rule.js';
 import type { ConfidenceMeasure } from '../../routing/signals/signal.js';
+import { writeThresholds } from '../../serve/config-thresholds.js';
 import type { Terminal } from '../terminal.js';
-import { formulaOf, percent, printThresholds, ratesLine } from './report.js';
+import type { CalibrationFiles } from './flags.js';
+import { formulaOf, percent, printThresholds, ratesLine, weightKeys } from './report.js';
 
 /** Calibrations on resampled records, of which the part that broke the promise is printed. */
 const RESAMPLED = 200;
@@ -69,6 +71,35 @@ export function calibrateRisk(
     outcome,
     realised: realisedRisk(datas, options, { times: RESAMPLED, size: records.length }),
   };
+}
+
+/** What `crayon calibrate --max-risk` makes of the answers. @throws CrayonError as `calibrateRisk` */
+export function guaranteeRisk(
+  records: readonly CalibrationRecord[],
+  { measures, currency, ...options }: RiskOptions & { measures: readonly ConfidenceMeasure[]; currency: string },
+  { config, out, recordsFile, force }: CalibrationFiles,
+  terminal: Terminal,
+): void {
+  const found = calibrateRisk(records, measures, options);
+  const { data: _, cuts: __, weights, rates, fitting, testing, ...plan } = found.plan;
+  const thresholds = riskThresholds(found.plan, found);
+  writeThresholds(config, out, {
+    thresholds: { ...thresholds },
+    weights: weights === null ? null : weightKeys(weights),
+    rates,
+    serverRates: null,
+    clusters: null,
+    ...(plan.measure !== measures[0] && { measure: plan.measure }),
+    remarks: [riskRemark(found, options)],
+    force,
+  });
+  const { risk, confidence } = options;
+  terminal.document({
+    ...{ out, recordsFile, currency, target: { kind: 'risk', risk, confidence }, thresholds },
+    ...{ correctness: weights, success: rates },
+    ...{ records: records.length, ...found, plan: { ...plan, fitting: fitting.length, testing: testing.length } },
+  });
+  printRisk(found, options, terminal);
 }
 
 function notShown(plan: RiskPlan, found: RiskFound, records: number, target: RiskTarget): CrayonError {

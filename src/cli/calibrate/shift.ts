@@ -12,6 +12,7 @@ import type { RoutingConfig } from '../../routing/types.js';
 import { type EdgeConfig, loadEdgeConfig } from '../../serve/config.js';
 import { writeThresholds } from '../../serve/config-thresholds.js';
 import type { Terminal } from '../terminal.js';
+import type { CalibrationFiles } from './flags.js';
 import { formulaOf, percent, printThresholds, ratesLine, weightKeys } from './report.js';
 
 /** Fewer say next to nothing of a user. */
@@ -63,8 +64,7 @@ export function ruleOf(from: string, { routing }: EdgeConfig, where: string): Sh
 export function shiftRule(
   rule: ShiftableRule,
   records: readonly CalibrationRecord[],
-  files: { config: string; out: string; from: string; recordsFile: string },
-  force: boolean,
+  files: CalibrationFiles & { from: string },
   terminal: Terminal,
 ): void {
   if (records.length < LEAST_SHIFTED) {
@@ -120,7 +120,7 @@ export function shiftRule(
       `the rule of ${files.from}, shifted by ${shift} in the log-odds: of ${records.length} answers ${percent(right)} are right, ` +
         `expected were ${percent(mean(before))}`,
     ],
-    force,
+    force: files.force,
   });
   const share = { before: sent(before, ofServer), after: sent(after, afterServer) };
   terminal.document({

@@ -3,8 +3,8 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { runCalibrate } from '../../../src/cli/calibrate/calibrate.js';
 import type { CalibrateFlags } from '../../../src/cli/calibrate/flags.js';
+import { runCalibrate } from '../../../src/cli/calibrate/run.js';
 import { runRoute } from '../../../src/cli/route.js';
 import type { Query } from '../../../src/engine/types.js';
 import type { Assemble } from '../../../src/serve/assemble.js';
