@@ -89,10 +89,10 @@ function* alikeBatches(examples: readonly TrainingExample[], mixtures: Int32Arra
 
 /** For each example a number that says which coefficients it has. */
 function numbered(examples: readonly TrainingExample[], gates: EvaluationLora['gates'] = []): Int32Array {
-  const numbers = new Map<ArrayLike<number>, number>();
+  const numbers = new Map<string, number>();
   return Int32Array.from(examples, (_, i) => {
     if (gates.length < 2) return 0;
-    const gate = gates[i]!;
+    const gate = Array.from(gates[i]!).join();
     if (!numbers.has(gate)) numbers.set(gate, numbers.size);
     return numbers.get(gate)!;
   });
