@@ -128,6 +128,7 @@ describe('benchConfig', () => {
       'joint.yaml': 8,
       'training.yaml': 8,
       'real-gemma.yaml': 12,
+      'real-gemma-shown.yaml': 4,
       'residual.yaml': 9,
       'residual-plain.yaml': 9,
       'ablation-quick.yaml': 6,
