@@ -52,8 +52,8 @@ export interface NamedPool {
 }
 
 /**
- * The pools of these cells, each once, where rates are to be tried with each of them; the pool itself is always one, since the scope of a query is measured
- * in its space.
+ * The pools of these cells, each once, with each of the rates that are to be tried; the pool itself is always one, since the scope of
+ * a query is measured in its space.
  */
 export function poolsOf(config: BenchConfig, cells: readonly PlannedCell[], store: PoolStore): NamedPool[] {
   const ofCells = cells.flatMap((cell) => {

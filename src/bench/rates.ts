@@ -25,7 +25,7 @@ const recorded = (of: string, { manifest, config }: BenchContext) =>
 /** Whether the rate of these pools is known, so that the others are not needed. */
 export const isChosen = (of: string, context: BenchContext) => recorded(of, context) !== undefined;
 
-/** @param of the strategy whose pool it is, or OF_POOL; the pool is built, with each of its rates that is not chosen yet */
+/** @param of the strategy whose pool it is, or OF_POOL; while its rate is not chosen the pool is there with each of them */
 export async function withLeastLoss(of: string, pool: BenchPool, context: BenchContext): Promise<BenchPool> {
   const pools = atEachRate(pool);
   if (pools.length === 1) return pools[0]!;

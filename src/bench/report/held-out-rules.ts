@@ -3,7 +3,8 @@
  *
  *     P(right) = sigmoid(intercept + w . (mean log-probability, its exponential, scope percentile / 100))
  *
- * The exponential lets the rule bend: an answer of middling confidence may be worse than one of low confidence. Scores are cross-fitted: no example is scored by a rule that has seen its label, nor the label of another user's answer to its prompt.
+ * The exponential lets the rule bend: an answer of middling confidence may be worse than one of low confidence. Scores are
+ * cross-fitted: no example is scored by a rule that has seen its label, nor the label of another user's answer to its prompt.
  */
 
 import { fitIsotonic, mapped } from '../../core/isotonic.js';
