@@ -93,7 +93,12 @@ export async function runBench(options: BenchRunOptions): Promise<BenchResult> {
       reused,
       notices,
     });
-    if (cells.every(isMade) && manifest.finished !== null) return result();
+    if (cells.every(isMade) && manifest.finished !== null) {
+      // a run that asks for other cells, all of which are there, has them from now on
+      manifest.plannedCells = reused;
+      if (reused !== directory.earlier?.plannedCells) directory.writeManifest(manifest);
+      return result();
+    }
     manifest.finished = null;
     directory.writeManifest(manifest);
 

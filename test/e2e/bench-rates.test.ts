@@ -1,6 +1,6 @@
 /** `crayon bench` that finds its pool's learning rate: of what the rates leave on held-out examples, and then as if it had been given. */
 
-import { readdirSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
 import { writeSetup } from '../helpers/bench-setup.js';
@@ -64,6 +64,20 @@ it('is asked nothing again where the rate is recorded', async () => {
   const again = await document<RunDocument>(args(several, at('found')));
   expect(again.reused).toBe(found.cells.length);
   expect(again.manifest.rates).toEqual(found.manifest.rates);
+}, 60_000);
+
+it('has the cells that it is widened by from then on, where they are there already', async () => {
+  const [wide, narrow] = [at('wide'), at('narrow')];
+  const by = (strategies: string[]) => setup('by', { learning_rate: RATES[1] }, { strategies });
+  await document(args(by(['crayon']), narrow));
+  const config = by(['crayon', 'per-query']);
+  await document(args(config, wide));
+  for (const part of ['cells', 'answers']) cpSync(join(wide, part), join(narrow, part), { recursive: true });
+  const { cells, manifest, reused } = await document<RunDocument>(args(config, narrow));
+  expect(reused).toBe(cells.length);
+  const kept = JSON.parse(readFileSync(join(narrow, 'run.json'), 'utf8'));
+  expect(kept).toEqual(JSON.parse(JSON.stringify(manifest)));
+  expect(kept).toMatchObject({ plannedCells: cells.length, config: { strategies: ['crayon', 'per-query'] } });
 }, 60_000);
 
 it('refuses a pool that is given, by a flag too', async () => {

@@ -30,7 +30,7 @@ export function facts({ manifest, users, seeds, cells }: Report): Array<[string,
         `${pool.N} base LoRAs of rank ${pool.r}, ${words.count(pool.parameters)} parameters; ${pool.embedding}${pool.centred ? ', centred' : ''}, tau ${pool.tau}`,
     ],
     ...(rates ?? []).map(({ strategy, seed: of, examples, tried, learningRate }): [string, string] => [
-      strategy === OF_POOL ? 'The pool, trained' : strategyTitle(strategy),
+      strategy === OF_POOL ? 'The pool' : strategyTitle(strategy),
       `learning rate ${learningRate} at seed ${of}, by the loss on ${examples} held-out examples: ${tried
         .map((one) => `${words.decimal(one.loss)} with ${one.learningRate}`)
         .join(', ')}`,

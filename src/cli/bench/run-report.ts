@@ -32,7 +32,9 @@ export function runBenchReport(dir: string, flags: BenchReportFlags, terminal: T
   for (const remark of report.remarks) terminal.warn(visible(remark));
   const { bold, dim, green } = terminal.colour;
   terminal.print(bold(`crayon bench: ${visible(report.name)}`));
-  for (const [name, value] of facts(report)) terminal.print(`  ${dim(name.padEnd(14))}${visible(value)}`);
+  const known = facts(report);
+  const width = Math.max(...known.map(([name]) => name.length)) + 2;
+  for (const [name, value] of known) terminal.print(`  ${dim(name.padEnd(width))}${visible(value)}`);
   showTables([...terminalTables(report), ...(comparison === null ? [] : compareTables(comparison))], terminal);
   terminal.print(`\n${green('Report written:')} ${files.markdown} and ${files.html}`);
 }
