@@ -76,7 +76,7 @@ svg .value { font-weight: 600; font-variant-numeric: tabular-nums; text-anchor: 
 .row .interval { stroke-width: 3; stroke-linecap: round; opacity: .55; } .row .seed { stroke: var(--hue); stroke-width: 1.6; }
 .other, .random { --hue: var(--other); } .reference, .oracle, .box { --hue: var(--reference); } .crayon, .confidence, .raw { --hue: var(--accent); }
 .server, .calibrated, .in_cloud { --hue: var(--server); } .scope { --hue: var(--scope); } .both, .isotonic { --hue: var(--both); } .calibrated-user { --hue: var(--t5); }
-.rates { --hue: var(--t3); } .calibrated-rates { --hue: var(--t6); } .advantage { --hue: var(--t7); } .gain { --hue: var(--t1); }
+.rates { --hue: var(--t3); } .calibrated-rates { --hue: var(--t6); } .advantage { --hue: var(--t4); } .gain { --hue: var(--t2); }
 .interval, .curve, .mark line, .box line { stroke: var(--hue); } .dot, .mark circle, .box circle { fill: var(--hue); }
 .row.crayon .label, .row.crayon .value { fill: var(--accent); font-weight: 650; }
 .row .part { fill: var(--card); stroke: var(--hue); stroke-width: 1.3; }
