@@ -33,7 +33,10 @@ const model = openNetwork(source);
 const tokenizer = source.tokenizer();
 const form = choosePromptForm(tokenizer, {}, values.model!);
 const { examples } = loadDataset(values.data!, {
-  ...{ dataDir: values['data-dir'], split: 'test', limit: count + before, seed: 0 },
+  dataDir: values['data-dir'],
+  split: 'test',
+  limit: count + before,
+  seed: 0,
 });
 const asked = inContext(examples.slice(0, before), { source, tokenizer, form }, 0);
 const questions = examples.slice(before).map(asked);
@@ -43,12 +46,12 @@ const choices = questions[0]!.choices?.length ?? 1;
 const apart = questions.map((_, q) => sequences.filter((_, i) => owners[i] === q));
 
 async function timed(groups: Array<typeof sequences>) {
+  const tokensOf = (group: typeof sequences) =>
+    packedBatches(group, new Int32Array(group.length))?.reduce((sum, { batch }) => sum + batch.T, 0) ?? Number.NaN;
+  const tokens = groups.reduce((sum, group) => sum + tokensOf(group), 0);
   const [started, cpu] = [performance.now(), process.cpuUsage()];
-  let tokens = 0;
   const logprobs: number[] = [];
   for (const group of groups) {
-    tokens +=
-      packedBatches(group, new Int32Array(group.length))?.reduce((sum, { batch }) => sum + batch.T, 0) ?? Number.NaN;
     logprobs.push(...(await scoreCompletions(model, group)).map(({ logprob }) => logprob));
   }
   const { user, system } = process.cpuUsage(cpu);

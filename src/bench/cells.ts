@@ -9,6 +9,7 @@ import { summariseLatency } from './latency.js';
 import { cellKey } from './run-directory.js';
 import { drawAt } from './seeds.js';
 import {
+  atRate,
   type BenchConfig,
   type BenchPool,
   FROM_BLEND_SETTING,
@@ -76,7 +77,7 @@ const CHANGES = {
   mode: (mode: BenchPool['mode']) => ({ pool: { mode } }),
   training: (value: string) => {
     const [, size, rate] = TRAINING_SETTING.exec(value)!;
-    return { pool: { batch_size: Number(size), learning_rate: Number(rate), learning_rates: undefined } };
+    return { pool: { batch_size: Number(size), ...atRate(Number(rate)) } };
   },
   separate: (value: string, { batch_size }: BenchPool) => {
     const [, size, fraction, rate] = SEPARATE_SETTING.exec(value)!;

@@ -28,16 +28,16 @@ export function loadBenchConfig(path: string): BenchConfig {
 export function benchConfig(yaml: unknown, where: string, lineOf?: Source['lineOf']): BenchConfig {
   const source: Source = { where, code: 'config-invalid', lineOf };
   const config = checked(BENCH_CONFIG_SCHEMA, yaml, source);
-  const given = (yaml as { pool: object }).pool;
-  const problems = 'learning_rate' in given && 'learning_rates' in given ? [twoRates('pool')] : [];
-  refuseProblems([...problems, ...contradictions(config)], source);
+  refuseProblems([...ratesGivenTwice(yaml as Record<string, object>), ...contradictions(config)], source);
   return config;
 }
 
-const twoRates = (key: string): Problem => ({
-  path: [key, 'learning_rate'],
-  message: `${key} has learning_rate and learning_rates`,
-});
+/** Read off what was written: a pool's rate has a default. */
+function ratesGivenTwice(yaml: Record<string, { learning_rate?: unknown; learning_rates?: unknown }>): Problem[] {
+  return ['pool', 'one_lora', 'one_lora_total']
+    .filter((key) => yaml[key]?.learning_rate !== undefined && yaml[key].learning_rates !== undefined)
+    .map((key) => ({ path: [key, 'learning_rate'], message: `${key} has learning_rate and learning_rates` }));
+}
 
 /** Why one pool cannot serve several seeds. */
 export const SHARED_POOL = 'is one pool for several seeds, expected {seed} in its path';
@@ -57,7 +57,6 @@ export function givenPoolProblem({ pool, ablation }: BenchConfig): Problem | und
 /** Keys that are right one by one and wrong together. */
 function contradictions(config: BenchConfig): Problem[] {
   const { users, strategies, server, live, load, pool, seeds: ofRun = [], one_lora, one_lora_total } = config;
-  const oneLoras = { one_lora, one_lora_total };
   const problems: Problem[] = [];
   const refuse = (isWrong: boolean, path: Problem['path'], message: string) => {
     if (isWrong) problems.push({ path, message });
@@ -81,11 +80,8 @@ function contradictions(config: BenchConfig): Problem[] {
     refuse(kind === 'mixture' && !isMixed, path, `${name} is a mixture of one task`);
     refuse(kind !== 'mixture' && isMixed, path, `${name} has ${tasks.length} tasks, so its kind is mixture`);
   }
-  for (const [key, { learning_rates: rates = [] }] of Object.entries({ pool, ...oneLoras })) {
+  for (const [key, { learning_rates: rates = [] }] of Object.entries({ pool, one_lora, one_lora_total })) {
     repeated([key, 'learning_rates'], `${key}: learning_rates`, rates);
-  }
-  for (const [key, { learning_rate: one, learning_rates: rates = [] }] of Object.entries(oneLoras)) {
-    if (one !== undefined && rates.length > 0) problems.push(twoRates(key));
   }
   const needsServer = strategies.includes('server') && server === null;
   refuse(needsServer, ['strategies'], 'strategies has server, but there is no server: { model: ... }');

@@ -16,7 +16,7 @@ import {
 } from '../pool/inputs.js';
 import { isPoolDirectory } from '../pool/pool.js';
 import { discardWork } from '../pool/work-directory.js';
-import { type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
+import { atRate, type BenchConfig, type BenchPool, findBenchPath } from './settings.js';
 import type { TrainingSet } from './users.js';
 
 /** What a build may be told beside its settings: nothing of it is in a pool's name. */
@@ -68,7 +68,7 @@ export class PoolStore {
     const changes = total ? larger : same;
     return {
       ...settings,
-      ...(changes.learning_rate !== undefined && { learning_rates: undefined }),
+      ...(changes.learning_rate !== undefined && atRate(changes.learning_rate)),
       epochs: pool.epochs + (general?.epochs ?? 0),
       clusters: 1,
       embedding: 'tfidf',

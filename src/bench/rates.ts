@@ -5,16 +5,11 @@
 
 import { argmax } from '../core/vector.js';
 import { meanLoss } from '../train/completion-score.js';
-import type { BenchPool } from './settings.js';
+import { atEachRate, type BenchPool } from './settings.js';
 import { heldOutExamples } from './strategies/held-out.js';
 import type { BenchContext } from './strategies/strategy.js';
 import { trainingForm } from './strategies/trained.js';
 import type { RateChoice } from './types.js';
-
-/** A pool for each rate that is to be tried. */
-export function atEachRate({ learning_rates: rates, ...pool }: BenchPool): BenchPool[] {
-  return rates?.map((rate) => ({ ...pool, learning_rate: rate })) ?? [pool];
-}
 
 /** Whose rate the pool's own is, among those of strategies. */
 export const OF_POOL = 'pool';

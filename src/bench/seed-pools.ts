@@ -7,7 +7,7 @@ import { type NamedPool, poolsOf } from './plan.js';
 import { mapOfTrainingSet, type ScopeSpace, scopeSpace } from './pool-space.js';
 import { isChosen, OF_POOL, withLeastLoss } from './rates.js';
 import { seedsOf } from './seeds.js';
-import type { BenchConfig, BenchPool } from './settings.js';
+import { atRate, type BenchConfig, type BenchPool } from './settings.js';
 import type { BenchContext, PlannedCell } from './strategies/strategy.js';
 import type { RunManifest } from './types.js';
 
@@ -28,7 +28,7 @@ export async function settleRate(
   if (!isChosen(OF_POOL, context)) await buildPools(poolsOf(config, [], pools), context);
   const { learning_rate } = await withLeastLoss(OF_POOL, config.pool, context);
   const settle = (pool: BenchPool): BenchPool =>
-    pool.learning_rates === undefined ? pool : { ...pool, learning_rate, learning_rates: undefined };
+    pool.learning_rates === undefined ? pool : { ...pool, ...atRate(learning_rate) };
   // one LoRA that has no rate of its own chooses among the same for itself
   const own = (lora: BenchConfig['one_lora']) =>
     lora.learning_rate === undefined ? { learning_rates, ...lora } : lora;

@@ -72,6 +72,16 @@ const POOL = z.strictObject({
 });
 export type BenchPool = z.output<typeof POOL>;
 
+/** A pool for each rate that is to be tried. */
+export function atEachRate({ learning_rates: rates, ...pool }: BenchPool): BenchPool[] {
+  return rates?.map((rate) => ({ ...pool, learning_rate: rate })) ?? [pool];
+}
+
+/** What makes a pool one of this rate, and of no other that was to be tried. */
+export function atRate(learning_rate: number): Pick<BenchPool, 'learning_rate' | 'learning_rates'> {
+  return { learning_rate, learning_rates: undefined };
+}
+
 const USER = z.strictObject({
   name,
   kind: z.enum(USER_KINDS).describe("what the user's task is to the pool"),

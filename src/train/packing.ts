@@ -94,18 +94,14 @@ function rowsOf(questions: readonly Question[]): Row[] {
   families.sort((a, b) => size(a) - size(b) || a[0]!.members[0]! - b[0]!.members[0]!);
   const rows: Row[] = [];
   for (const family of families) {
-    for (const [i, question] of family.entries()) {
+    for (const question of family) {
       const row = rows.at(-1);
-      const last = row?.questions.at(-1);
-      const shared = i > 0 && last === family[i - 1] ? agreeing(last!.prompt, question.prompt) : 0;
-      const ofAll = shared === 0 ? 0 : Math.min(shared, agreeing(row!.questions[0]!.prompt, question.prompt));
-      const used = (row?.used ?? 0) + question.tokens - shared;
-      const isOne = ofAll >= LEAST_SHARED && row!.questions[0]!.mixture === question.mixture;
-      if (row === undefined || used > ROW_TOKENS + (isOne ? ofAll : 0)) {
+      const used = row && row.used + question.tokens - shared(row.questions.at(-1)!, question);
+      if (used === undefined || used > ROW_TOKENS + shared(row!.questions[0]!, question)) {
         rows.push({ questions: [question], used: question.tokens });
       } else {
-        row.questions.push(question);
-        row.used = used;
+        row!.questions.push(question);
+        row!.used = used;
       }
     }
   }
@@ -171,7 +167,7 @@ function packedRow(examples: readonly TrainingExample[], { questions, used }: Ro
   let from = 0;
   while (from < questions.length) {
     let to = from + 1;
-    while (to < questions.length && isBehind(questions[to - 1]!, questions[to]!)) to++;
+    while (to < questions.length && shared(questions[to - 1]!, questions[to]!) > 0) to++;
     grow(from, to, null, 0);
     from = to;
   }
@@ -179,7 +175,8 @@ function packedRow(examples: readonly TrainingExample[], { questions, used }: Ro
   return { ids, B: 1, T, packed, rows: rowsOf!, targets: targetsOf!, owners: ownersOf! };
 }
 
-/** Whether two questions of a row, one after the other, have a beginning that is read once. */
-function isBehind(a: Question, b: Question): boolean {
-  return a.mixture === b.mixture && agreeing(a.prompt, b.prompt) >= LEAST_SHARED;
+/** Tokens that two questions of a row, one after the other, begin with and that are read once. */
+function shared(a: Question, b: Question): number {
+  const common = a.mixture === b.mixture ? agreeing(a.prompt, b.prompt) : 0;
+  return common < LEAST_SHARED ? 0 : common;
 }

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { benchConfig } from '../../src/bench/config.js';
 import { PoolStore } from '../../src/bench/pools.js';
-import { atEachRate } from '../../src/bench/rates.js';
+import { atEachRate } from '../../src/bench/settings.js';
 
 const YAML = {
   name: 'x',

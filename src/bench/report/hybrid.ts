@@ -86,14 +86,29 @@ function isProbability(signal: RoutingSignal): boolean {
   return routing.rule !== undefined && routing.lessServer === undefined;
 }
 
-/** Larger where the device should answer, or null where the signal has none; folds are drawn with the bootstrap's seed. */
-function scoresBy(signal: RoutingSignal, of: UserAnswers, seed: number): Float64Array | null {
-  const { rule, of: parts = 'signals', lessServer }: Routing = ROUTINGS[signal];
-  if (rule === undefined) return routingScores(of.asked ?? of.answers, signal as PlainSignal, of.answers);
-  const scores = heldOutScores(of, rule, seed, parts);
-  if (lessServer === undefined || scores === null) return scores;
-  const ofServer = heldOutServerRates(of, rule, seed);
-  return ofServer && scores.map((right, i) => right - ofServer[i]!);
+/**
+ * Scores of the same answers by each way of routing, what two of them are made of computed once; folds are drawn with the bootstrap's seed.
+ *
+ * @returns larger where the device should answer, or null where the signal has none
+ */
+function scorer(of: UserAnswers, seed: number): (signal: RoutingSignal) => Float64Array | null {
+  const known = new Map<string, Float64Array | null>();
+  const once = (key: string, make: () => Float64Array | null) => {
+    let scores = known.get(key);
+    if (scores === undefined) {
+      scores = make();
+      known.set(key, scores);
+    }
+    return scores;
+  };
+  return (signal) => {
+    const { rule, of: parts = 'signals', lessServer }: Routing = ROUTINGS[signal];
+    if (rule === undefined) return routingScores(of.asked ?? of.answers, signal as PlainSignal, of.answers);
+    const scores = once(`${rule} ${parts}`, () => heldOutScores(of, rule, seed, parts));
+    if (lessServer === undefined || scores === null) return scores;
+    const ofServer = once(`${rule} server`, () => heldOutServerRates(of, rule, seed));
+    return ofServer && scores.map((right, i) => right - ofServer[i]!);
+  };
 }
 
 /** What is on the device, and how its answers were judged. */
@@ -184,18 +199,19 @@ export function hybridSection(
         const accuracy = weightedMean(right, draws, all);
         section.changed.push({ ...onDevice, kind, accuracy });
       }
-      return [[kind, asked] as const];
+      return [[kind, scorer({ ...answered, asked }, options.seed)] as const];
     });
     const raw = rawProbabilities(answered.answers.map(({ confidence }) => confidence));
     const probabilities = [{ name: 'raw', title: 'confidence as it is', values: raw }];
+    const scoresBy = scorer(answered, options.seed);
     for (const signal of ROUTING_SIGNALS) {
-      const scores = scoresBy(signal, answered, options.seed);
+      const scores = scoresBy(signal);
       if (isProbability(signal)) probabilities.push({ name: signal, title: signalTitle(signal), values: scores });
       if (scores !== null) {
         const items = outcomes.map(({ edge, server }, i) => ({ edge, server, score: scores[i]! }));
         const [curve, intervals] = [hybridCurve(items), hybridIntervals(items, draws)];
-        const kinds = changed.flatMap(([kind, asked]) => {
-          const scoresOfKind = isControl(signal) ? null : scoresBy(signal, { ...answered, asked }, options.seed);
+        const kinds = changed.flatMap(([kind, scoresOf]) => {
+          const scoresOfKind = isControl(signal) ? null : scoresOf(signal);
           return scoresOfKind === null
             ? []
             : [[kind, robustness(scores, scoresOfKind, HEADLINE_SHARE, draws)] as const];

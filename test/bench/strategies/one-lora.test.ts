@@ -3,7 +3,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { atEachRate, withLeastLoss } from '../../../src/bench/rates.js';
+import { withLeastLoss } from '../../../src/bench/rates.js';
+import { atEachRate } from '../../../src/bench/settings.js';
 import { heldOutExamples } from '../../../src/bench/strategies/held-out.js';
 import { oneLora, oneLoraTotal } from '../../../src/bench/strategies/one-lora.js';
 import { openPool } from '../../../src/pool/pool.js';
